@@ -1,0 +1,72 @@
+// The few web-platform globals that the core uses, present alike in browsers, Deno and Node.
+// The core is checked without the DOM library and without Node's types, so anything not listed here is a type error.
+
+interface AbortSignal {
+  readonly aborted: boolean;
+  readonly reason: unknown;
+  addEventListener(type: "abort", listener: () => void, options?: { once?: boolean }): void;
+  removeEventListener(type: "abort", listener: () => void): void;
+}
+
+declare class Blob {
+  constructor(parts?: readonly (ArrayBufferView<ArrayBuffer> | ArrayBuffer | string)[], options?: { type?: string });
+  readonly size: number;
+  slice(start?: number, end?: number): Blob;
+  arrayBuffer(): Promise<ArrayBuffer>;
+}
+
+declare class TextDecoder {
+  constructor(label?: string, options?: { fatal?: boolean; ignoreBOM?: boolean });
+  decode(input?: ArrayBufferView | ArrayBuffer, options?: { stream?: boolean }): string;
+}
+
+declare class TextEncoder {
+  encode(input?: string): Uint8Array<ArrayBuffer>;
+}
+
+interface Headers {
+  get(name: string): string | null;
+}
+
+interface Response {
+  readonly ok: boolean;
+  readonly status: number;
+  readonly headers: Headers;
+  arrayBuffer(): Promise<ArrayBuffer>;
+}
+
+declare function fetch(
+  url: string,
+  init?: { method?: string; headers?: Record<string, string>; signal?: AbortSignal },
+): Promise<Response>;
+
+declare const performance: { now(): number };
+
+interface ByteStreamReader {
+  read(): Promise<{ done: boolean; value?: Uint8Array<ArrayBuffer> | undefined }>;
+  cancel(): Promise<void>;
+}
+
+interface ByteStream {
+  getReader(): ByteStreamReader;
+  cancel(): Promise<void>;
+}
+
+interface Response {
+  readonly body: ByteStream | null;
+}
+
+declare class URL {
+  constructor(url: string);
+  readonly origin: string;
+  readonly protocol: string;
+  readonly username: string;
+  readonly password: string;
+  readonly href: string;
+  pathname: string;
+  search: string;
+  hash: string;
+}
+
+declare function setTimeout(callback: () => void, milliseconds: number): unknown;
+declare function clearTimeout(timer: unknown): void;

@@ -1,0 +1,52 @@
+// The typed errors of the engine. Every message is one sentence: where, what was expected, what was found, what to do.
+
+/** A checkpoint (config, tensors, tokenizer files) that cannot be read or does not fit the model it names. */
+export class CheckpointError extends Error {
+  override readonly name = "CheckpointError";
+  /** The file the problem is in, as the source names it. */
+  readonly file: string;
+  /** The tensor the problem is in, when it is in one. */
+  readonly tensor: string | undefined;
+
+  constructor(message: string, where: { readonly file: string; readonly tensor?: string; readonly cause?: unknown }) {
+    super(message, where.cause === undefined ? undefined : { cause: where.cause });
+    this.file = where.file;
+    this.tensor = where.tensor;
+  }
+}
+
+/** A picture, prompt or option that the caller gave and that cannot be used. */
+export class InputError extends Error {
+  override readonly name = "InputError";
+}
+
+/** Why the GPU could not do the work. */
+export type GpuErrorReason = "no-adapter" | "limit" | "out-of-memory" | "device-lost" | "shader";
+
+/** The GPU could not do the work; `reason` says why. */
+export class GpuError extends Error {
+  override readonly name = "GpuError";
+  readonly reason: GpuErrorReason;
+
+  constructor(reason: GpuErrorReason, message: string, options?: { readonly cause?: unknown }) {
+    super(message, options);
+    this.reason = reason;
+  }
+}
+
+/** The caller's AbortSignal fired; the work stopped cleanly and may be started again. */
+export class AbortError extends Error {
+  override readonly name = "AbortError";
+
+  constructor(what: string) {
+    super(`${what} was stopped by its AbortSignal.`);
+  }
+}
+
+/**
+ * Stops the current work when the caller asked for it.
+ * @throws AbortError when `signal` is aborted.
+ */
+export function throwIfAborted(signal: AbortSignal | undefined, what: string): void {
+  if (signal?.aborted) throw new AbortError(what);
+}
