@@ -1,0 +1,111 @@
+// A checkpoint in a local folder, read by positional reads on handles that stay open.
+
+import { type FileHandle, open } from "node:fs/promises";
+import { join } from "node:path";
+import { CheckpointError, throwIfAborted } from "../errors.ts";
+import { allocate, checkPath, checkRange, missingFile, shortFile } from "./range.ts";
+import type { Source } from "./source.ts";
+
+/** Bytes of one positional read: an abort waits for at most this much. */
+const CHUNK_BYTES = 16 * 1024 * 1024;
+
+interface OpenFile {
+  readonly handle: FileHandle;
+  readonly fileBytes: number;
+}
+
+/**
+ * A source over the files of `folder`. Each file is opened once; call `close()` when done.
+ * Links are followed, for hub caches consist of them.
+ */
+export function fileSource(folder: string): Source {
+  const files = new Map<string, Promise<OpenFile | undefined>>();
+
+  /** The open file, or undefined when there is none; only files that exist are remembered. */
+  function openOnce(path: string): Promise<OpenFile | undefined> {
+    checkPath(path);
+    const known = files.get(path);
+    if (known !== undefined) return known;
+    const opening = openFile(join(folder, path), path);
+    files.set(path, opening);
+    const forget = () => {
+      if (files.get(path) === opening) files.delete(path);
+    };
+    opening.then((file) => file ?? forget(), forget);
+    return opening;
+  }
+
+  return {
+    name: folder,
+
+    async size(path, signal) {
+      throwIfAborted(signal, `Reading ${path}`);
+      return (await openOnce(path))?.fileBytes;
+    },
+
+    async read(path, start, end, signal) {
+      throwIfAborted(signal, `Reading ${path}`);
+      checkRange(path, start, end);
+      const file = await openOnce(path);
+      if (file === undefined) throw missingFile(path, folder);
+      if (end > file.fileBytes) throw shortFile(path, end, file.fileBytes);
+      const bytes = allocate(path, end - start);
+      let numRead = 0;
+      while (numRead < bytes.length) {
+        throwIfAborted(signal, `Reading ${path}`);
+        const length = Math.min(CHUNK_BYTES, bytes.length - numRead);
+        const { bytesRead } = await readAt(file.handle, path, { bytes, offset: numRead, length, position: start });
+        if (bytesRead === 0) throw shortFile(path, end, start + numRead);
+        numRead += bytesRead;
+      }
+      throwIfAborted(signal, `Reading ${path}`);
+      return bytes;
+    },
+
+    async close() {
+      const opened = await Promise.allSettled(files.values());
+      files.clear();
+      for (const result of opened) {
+        if (result.status === "fulfilled") await result.value?.handle.close();
+      }
+    },
+  };
+}
+
+async function openFile(location: string, path: string): Promise<OpenFile | undefined> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(location, "r");
+    const stat = await handle.stat();
+    if (stat.isFile()) return { handle, fileBytes: stat.size };
+    await handle.close();
+    return undefined;
+  } catch (cause) {
+    await handle?.close();
+    const code = errorCode(cause);
+    if (code === "ENOENT" || code === "ENOTDIR" || code === "EISDIR") return undefined;
+    throw new CheckpointError(`${location} cannot be opened (${code}); check the file's permissions.`, {
+      file: path,
+      cause,
+    });
+  }
+}
+
+/** `length` bytes at `position + offset` of the file into `bytes` at `offset`. */
+async function readAt(
+  handle: FileHandle,
+  path: string,
+  range: { bytes: Uint8Array; offset: number; length: number; position: number },
+): Promise<{ bytesRead: number }> {
+  const position = range.position + range.offset;
+  try {
+    return await handle.read(range.bytes, range.offset, range.length, position);
+  } catch (cause) {
+    const message = `${path} cannot be read at byte ${position} (${errorCode(cause)}); check the disk, or read it again.`;
+    throw new CheckpointError(message, { file: path, cause });
+  }
+}
+
+function errorCode(error: unknown): string {
+  return error instanceof Error && "code" in error ? String(error.code) : String(error);
+}

@@ -1,0 +1,99 @@
+// One HTTP request for a byte range: sent again after a passing failure, stopped by its AbortSignal, refused with one sentence.
+
+import { AbortError, CheckpointError, throwIfAborted } from "../errors.ts";
+
+/** What to fetch. */
+export interface RangeRequest {
+  /** The file's name in its source, for messages. */
+  readonly path: string;
+  readonly url: string;
+  /** The URL without anything secret, for messages. */
+  readonly shownUrl: string;
+  readonly headers: Readonly<Record<string, string>>;
+  /** First byte. */
+  readonly start: number;
+  /** The byte after the last; `end` > `start`. */
+  readonly end: number;
+  /** The waits before the second, third … attempt, in milliseconds. */
+  readonly retryDelaysMs: readonly number[];
+  readonly signal: AbortSignal | undefined;
+}
+
+/**
+ * Sends `request` and gives the response to `use`: status 200, 206 or 416, or undefined when there is no such file.
+ * Network failures, also while `use` reads the body, and the statuses 408, 429 and 5xx count as passing: the request is sent again.
+ * @throws CheckpointError for any other status, and when the last attempt fails too.
+ * @throws AbortError when the signal fires.
+ */
+export async function fetchRange<T>(
+  request: RangeRequest,
+  use: (response: Response | undefined) => Promise<T>,
+): Promise<T> {
+  const { path, shownUrl, signal, retryDelaysMs } = request;
+  for (let attempt = 0; ; attempt++) {
+    throwIfAborted(signal, `Reading ${path}`);
+    try {
+      return await use(await fetchOnce(request));
+    } catch (cause) {
+      if (signal?.aborted) throw new AbortError(`Reading ${path}`);
+      if (cause instanceof CheckpointError) throw cause;
+      const delayMs = retryDelaysMs[attempt];
+      if (delayMs === undefined) {
+        const reason = `${shownUrl} could not be read in ${attempt + 1} attempts (${reasonOf(cause)})`;
+        throw new CheckpointError(`${reason}; check the connection and try again.`, { file: path, cause });
+      }
+      await sleep(delayMs, signal);
+    }
+  }
+}
+
+async function fetchOnce({
+  path,
+  url,
+  shownUrl,
+  headers,
+  start,
+  end,
+  signal,
+}: RangeRequest): Promise<Response | undefined> {
+  const response = await fetch(url, {
+    headers: { ...headers, Range: `bytes=${start}-${end - 1}` },
+    ...(signal === undefined ? {} : { signal }),
+  });
+  const { status } = response;
+  // Servers of single-page apps answer a name they lack with their start page; no checkpoint holds HTML.
+  const isPage = response.ok && response.headers.get("content-type")?.startsWith("text/html") === true;
+  if (!isPage && (status === 200 || status === 206 || status === 416)) return response;
+  await discard(response);
+  if (isPage || status === 404 || status === 410) return undefined;
+  if (status === 408 || status === 429 || status >= 500) throw new Error(`HTTP status ${status}`);
+  const advice = status === 401 || status === 403 ? "log in or pass a token in the headers" : "check the address";
+  throw new CheckpointError(`${shownUrl} answered with HTTP status ${status}, expected 206; ${advice}.`, {
+    file: path,
+  });
+}
+
+/** Lets go of a body that nobody will read, so that its connection is free again. */
+export async function discard(response: Response): Promise<void> {
+  await response.body?.cancel().catch(() => undefined);
+}
+
+/** Resolves after `milliseconds`, or as soon as `signal` fires. */
+function sleep(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    const wake = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", wake);
+      resolve();
+    };
+    const timer = setTimeout(wake, milliseconds);
+    signal?.addEventListener("abort", wake);
+    if (signal?.aborted) wake();
+  });
+}
+
+/** The innermost message: fetch says only "fetch failed" and puts the reason under `cause`. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause instanceof Error && error.cause.message !== "" ? reasonOf(error.cause) : error.message;
+}

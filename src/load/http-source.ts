@@ -1,0 +1,237 @@
+// A checkpoint behind HTTP, read by Range requests (RFC 9110, section 14).
+
+import { CheckpointError, InputError } from "../errors.ts";
+import { discard, fetchRange } from "./http-request.ts";
+import { quote } from "./messages.ts";
+import { allocate, checkPath, checkRange, missingFile, shortFile } from "./range.ts";
+import type { Source } from "./source.ts";
+
+/** How an HTTP source asks. */
+export interface HttpSourceOptions {
+  /** Sent with every request, `Authorization` for one. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** The waits before a request is sent again after a passing failure, in milliseconds; two retries by default. */
+  readonly retryDelaysMs?: readonly number[];
+}
+
+/** A file up to this size may come whole from a server that does not know Range; it is then kept. */
+const SMALL_FILE_BYTES = 16 * 1024 * 1024;
+const RETRY_DELAYS_MS = [250, 1000];
+
+/**
+ * A source over the files below `baseUrl`. Sizes come from Content-Range, which a server of another origin must expose
+ * (`Access-Control-Expose-Headers: Content-Range`).
+ * @throws InputError unless `baseUrl` is an http or https URL without user name and password.
+ */
+export function httpSource(baseUrl: string, options: HttpSourceOptions = {}): Source {
+  const base = parseBaseUrl(baseUrl);
+  const name = base.origin + base.pathname;
+  /** Sizes that the server has told, to notice a file that changes while it is read. */
+  const sizes = new Map<string, number>();
+  /** Small files that came whole. */
+  const wholeFiles = new Map<string, Uint8Array<ArrayBuffer>>();
+
+  const requestFor = (path: string, start: number, end: number, signal: AbortSignal | undefined) => {
+    const encoded = path.split("/").map(encodeURIComponent).join("/");
+    return {
+      path,
+      url: base.origin + base.pathname + encoded + base.search,
+      shownUrl: name + encoded,
+      headers: options.headers ?? {},
+      start,
+      end,
+      retryDelaysMs: options.retryDelaysMs ?? RETRY_DELAYS_MS,
+      signal,
+    };
+  };
+
+  /** The whole body of a 200 answer, or undefined (and the body let go) when it is longer than `maxBytes`. */
+  async function takeWhole(path: string, response: Response, maxBytes: number) {
+    const declaredBytes = declaredSize(response);
+    if (declaredBytes !== undefined && declaredBytes > maxBytes) {
+      await discard(response);
+      return undefined;
+    }
+    const bytes = await readBody(path, response, maxBytes);
+    if (bytes === undefined) return undefined;
+    if (bytes.length <= SMALL_FILE_BYTES) wholeFiles.set(path, bytes);
+    return bytes;
+  }
+
+  function rememberSize(path: string, fileBytes: number): void {
+    const known = sizes.get(path) ?? fileBytes;
+    if (known !== fileBytes) {
+      const message = `${name}${path} changed from ${known} to ${fileBytes} bytes while it was read; load it again.`;
+      throw new CheckpointError(message, { file: path });
+    }
+    sizes.set(path, fileBytes);
+  }
+
+  async function size(path: string, signal?: AbortSignal): Promise<number | undefined> {
+    checkPath(path);
+    const known = wholeFiles.get(path)?.length ?? sizes.get(path);
+    if (known !== undefined) return known;
+    return fetchRange(requestFor(path, 0, 1, signal), async (response) => {
+      if (response === undefined) return undefined;
+      if (response.status === 200) {
+        const declaredBytes = declaredSize(response);
+        const bytes = await takeWhole(path, response, SMALL_FILE_BYTES);
+        const fileBytes = bytes?.length ?? declaredBytes;
+        if (fileBytes === undefined) throw noRange(name, path);
+        return fileBytes;
+      }
+      const { fileBytes } = contentRange(response);
+      await discard(response);
+      if (fileBytes === undefined) {
+        const problem = "does not tell the file's size in Content-Range";
+        throw new CheckpointError(
+          `The server of ${name}${path} ${problem}; expose that header or use another server.`,
+          {
+            file: path,
+          },
+        );
+      }
+      rememberSize(path, fileBytes);
+      return fileBytes;
+    });
+  }
+
+  async function read(
+    path: string,
+    start: number,
+    end: number,
+    signal?: AbortSignal,
+  ): Promise<Uint8Array<ArrayBuffer>> {
+    checkPath(path);
+    checkRange(path, start, end);
+    const whole = wholeFiles.get(path);
+    if (whole !== undefined) return cut(path, whole, start, end);
+    if (start === end) {
+      // HTTP has no empty range.
+      const fileBytes = await size(path, signal);
+      if (fileBytes === undefined) throw missingFile(path, name);
+      if (end > fileBytes) throw shortFile(path, end, fileBytes);
+      return new Uint8Array(0);
+    }
+    return fetchRange(requestFor(path, start, end, signal), async (response) => {
+      if (response === undefined) throw missingFile(path, name);
+      if (response.status === 200) {
+        const isWholeFile = start === 0 && declaredSize(response) === end;
+        const bytes = await takeWhole(path, response, isWholeFile ? end : SMALL_FILE_BYTES);
+        if (bytes === undefined) throw noRange(name, path);
+        return cut(path, bytes, start, end);
+      }
+      const got = contentRange(response);
+      if (response.status === 416) {
+        await discard(response);
+        throw shortFile(path, end, got.fileBytes ?? sizes.get(path) ?? start);
+      }
+      if (got.fileBytes !== undefined) rememberSize(path, got.fileBytes);
+      if (got.fileBytes !== undefined && got.fileBytes < end) {
+        await discard(response);
+        throw shortFile(path, end, got.fileBytes);
+      }
+      if ((got.start ?? start) !== start || (got.end ?? end) !== end) {
+        await discard(response);
+        throw wrongRange(name, path, `bytes [${got.start}, ${got.end}) for [${start}, ${end})`);
+      }
+      const bytes = await readBody(path, response, end - start);
+      if (bytes?.length === end - start) return bytes;
+      throw wrongRange(name, path, `${bytes?.length ?? "more"} bytes for [${start}, ${end})`);
+    });
+  }
+
+  return {
+    name,
+    size,
+    read,
+    async close() {
+      sizes.clear();
+      wholeFiles.clear();
+    },
+  };
+}
+
+function parseBaseUrl(baseUrl: string): URL {
+  let url: URL;
+  try {
+    url = new URL(baseUrl);
+  } catch (cause) {
+    throw new InputError(`${quote(baseUrl)} is not a URL; give the http or https address of a folder.`, { cause });
+  }
+  if (url.protocol !== "http:" && url.protocol !== "https:") {
+    throw new InputError(`${quote(baseUrl)} is no http or https URL; give the address of a folder on a web server.`);
+  }
+  if (url.username !== "" || url.password !== "") {
+    throw new InputError(
+      `The URL of ${url.origin} holds a user name or password; pass an Authorization header instead.`,
+    );
+  }
+  if (!url.pathname.endsWith("/")) url.pathname += "/";
+  return url;
+}
+
+/** Content-Length, unless the body is compressed, when it counts something else. */
+function declaredSize(response: Response): number | undefined {
+  const length = response.headers.get("content-length");
+  const encoding = response.headers.get("content-encoding");
+  return length === null || !/^\d+$/.test(length) || (encoding ?? "identity") !== "identity"
+    ? undefined
+    : Number(length);
+}
+
+/** What Content-Range says, as `bytes 0-9/100`, or in a 416 answer the size alone; the end becomes the byte after the last. */
+function contentRange(response: Response): { start?: number; end?: number; fileBytes?: number } {
+  const value = response.headers.get("content-range") ?? "";
+  const match = /^bytes (?:(\d+)-(\d+)|\*)\/(?:(\d+)|\*)$/.exec(value.trim());
+  const [, first, last, total] = match ?? [];
+  return {
+    ...(first === undefined ? {} : { start: Number(first) }),
+    ...(last === undefined ? {} : { end: Number(last) + 1 }),
+    ...(total === undefined ? {} : { fileBytes: Number(total) }),
+  };
+}
+
+/** The body, or undefined (and the rest let go) once it is longer than `maxBytes`. */
+async function readBody(
+  path: string,
+  response: Response,
+  maxBytes: number,
+): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  const reader = response.body?.getReader();
+  const chunks: Uint8Array<ArrayBuffer>[] = [];
+  let numBytes = 0;
+  while (reader !== undefined) {
+    const { done, value } = await reader.read();
+    if (done || value === undefined) break;
+    chunks.push(value);
+    numBytes += value.length;
+    if (numBytes > maxBytes) {
+      await reader.cancel().catch(() => undefined);
+      return undefined;
+    }
+  }
+  const bytes = allocate(path, numBytes);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes;
+}
+
+function cut(path: string, whole: Uint8Array<ArrayBuffer>, start: number, end: number): Uint8Array<ArrayBuffer> {
+  if (end > whole.length) throw shortFile(path, end, whole.length);
+  return whole.slice(start, end);
+}
+
+function noRange(name: string, path: string): CheckpointError {
+  const message = `The server of ${name}${path} ignores Range and sends the whole file; use a server that knows Range.`;
+  return new CheckpointError(message, { file: path });
+}
+
+function wrongRange(name: string, path: string, got: string): CheckpointError {
+  return new CheckpointError(`The server of ${name}${path} sent ${got}; use a server that handles Range.`, {
+    file: path,
+  });
+}

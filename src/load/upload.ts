@@ -1,0 +1,154 @@
+// From a tensor's bytes in a file to GPU buffers: whole rows in chunks, split where one binding is too small, padded
+// with zeros where kernels want multiples of 4. No more than one chunk of a tensor is in memory at a time.
+import { CheckpointError, GpuError, throwIfAborted } from "../errors.ts";
+import { formatBytes, GPU_STORAGE, type Gpu } from "../gpu/device.ts";
+import { type Matrix, type MatrixPiece, padTo4, type WeightDtype, weightBytes } from "../gpu/tensor.ts";
+import type { Checkpoint } from "./checkpoint.ts";
+import { toF32 } from "./numeric.ts";
+
+/** Bytes read from the source and written to the GPU at once. */
+const CHUNK_BYTES = 8 * 1024 * 1024;
+
+/** Pieces a matrix may be split into; more would mean an adapter far too small for the model. */
+const MAX_PIECES = 8;
+
+/** A dimension made of `count` groups (heads) of `size`, each padded to a multiple of 4 on its own. */
+export interface Grouping {
+  readonly count: number;
+  readonly size: number;
+}
+
+/** What uploads share: where from, where to, and who wants to know. */
+export interface UploadContext {
+  readonly checkpoint: Checkpoint;
+  readonly gpu: Gpu;
+  readonly signal: AbortSignal | undefined;
+  /** Called after each chunk with the bytes just uploaded. */
+  readonly onBytes: (byteLength: number, tensor: string) => void;
+}
+
+/** Length of a dimension after each of its groups is padded. */
+export function paddedLength(group: Grouping): number {
+  return group.count * padTo4(group.size);
+}
+
+/**
+ * Uploads a matrix, keeping its dtype; a tensor of more dimensions is read as [first, product of the others].
+ * @param rows grouping of the first dimension; @param columns grouping of the second.
+ * @throws CheckpointError when the bytes cannot be read; GpuError `limit` when 8 pieces would not hold it.
+ */
+export async function uploadMatrix(
+  context: UploadContext,
+  name: string,
+  options: { readonly rows: Grouping; readonly columns: Grouping; readonly splittable?: boolean },
+): Promise<Matrix> {
+  const { gpu, checkpoint } = context;
+  const { rows, columns } = options;
+  const dtype = weightDtypeOf(checkpoint, name);
+  const paddedRows = paddedLength(rows);
+  const paddedColumns = paddedLength(columns);
+  const rowBytes = paddedColumns * weightBytes(dtype);
+  const { maxStorageBufferBindingSize, maxBufferSize } = gpu.device.limits;
+  const limit = Math.min(maxStorageBufferBindingSize, maxBufferSize);
+  const maxRows = Math.floor(limit / rowBytes / 4) * 4;
+  const numPieces = maxRows === 0 ? Number.POSITIVE_INFINITY : Math.ceil(paddedRows / maxRows);
+  if (numPieces > (options.splittable === false ? 1 : MAX_PIECES)) {
+    throw new GpuError(
+      "limit",
+      `Tensor ${name} is ${formatBytes(paddedRows * rowBytes)}, more than ${options.splittable === false ? "one binding" : `${MAX_PIECES} bindings`} of ${formatBytes(limit)} on this adapter; use an adapter with a larger maxStorageBufferBindingSize.`,
+    );
+  }
+  const pieces: MatrixPiece[] = [];
+  for (let rowStart = 0; rowStart < paddedRows; rowStart += maxRows) {
+    const numRows = Math.min(maxRows, paddedRows - rowStart);
+    const buffer = gpu.createBuffer(`${name}[${rowStart}:${rowStart + numRows}]`, numRows * rowBytes, GPU_STORAGE);
+    pieces.push({ buffer, rowStart, numRows });
+  }
+  await fillRows(context, name, { dtype, rows, columns, pieces });
+  return { name, dtype, rows: paddedRows, columns: paddedColumns, pieces };
+}
+
+/** Uploads a vector as f32, its groups padded with zeros. @throws as {@link uploadMatrix}. */
+export async function uploadVector(context: UploadContext, name: string, group: Grouping): Promise<GPUBuffer> {
+  const dtype = weightDtypeOf(context.checkpoint, name);
+  const length = group.count * group.size;
+  const bytes = await context.checkpoint.read(name, {
+    start: 0,
+    end: length * weightBytes(dtype),
+    signal: context.signal,
+  });
+  const values = toF32(bytes, dtype);
+  const padded = new Float32Array(paddedLength(group));
+  for (let g = 0; g < group.count; g++) {
+    padded.set(values.subarray(g * group.size, (g + 1) * group.size), g * padTo4(group.size));
+  }
+  context.onBytes(bytes.byteLength, name);
+  return context.gpu.createBufferWith(name, padded, GPU_STORAGE);
+}
+
+function weightDtypeOf(checkpoint: Checkpoint, name: string): WeightDtype {
+  const tensor = checkpoint.tensors.get(name);
+  const dtype = tensor?.entry.dtype;
+  if (dtype === "F32") return "f32";
+  if (dtype === "F16") return "f16";
+  if (dtype === "BF16") return "bf16";
+  throw new CheckpointError(`Tensor ${name}: expected F32, F16 or BF16, got ${dtype ?? "no such tensor"}.`, {
+    file: tensor?.file ?? checkpoint.source.name,
+    tensor: name,
+  });
+}
+
+async function fillRows(
+  context: UploadContext,
+  name: string,
+  matrix: { dtype: WeightDtype; rows: Grouping; columns: Grouping; pieces: readonly MatrixPiece[] },
+): Promise<void> {
+  const { dtype, rows, columns, pieces } = matrix;
+  const elementBytes = weightBytes(dtype);
+  const sourceRowBytes = columns.count * columns.size * elementBytes;
+  const paddedRowBytes = paddedLength(columns) * elementBytes;
+  const numSourceRows = rows.count * rows.size;
+  const chunkRows = Math.max(1, Math.floor(CHUNK_BYTES / Math.max(sourceRowBytes, paddedRowBytes)));
+  for (let first = 0; first < numSourceRows; ) {
+    throwIfAborted(context.signal, "Loading the model");
+    // Padded rows of one group and one piece are contiguous: a chunk never crosses either border.
+    const target = paddedIndex(rows, first);
+    const piece = pieces.find(({ rowStart, numRows }) => target >= rowStart && target < rowStart + numRows);
+    if (piece === undefined) return;
+    const groupRest = isAligned(rows) ? numSourceRows - first : rows.size - (first % rows.size);
+    const numRows = Math.min(chunkRows, groupRest, piece.rowStart + piece.numRows - target);
+    const start = first * sourceRowBytes;
+    const bytes = await context.checkpoint.read(name, {
+      start,
+      end: start + numRows * sourceRowBytes,
+      signal: context.signal,
+    });
+    const padded = isAligned(columns) ? bytes : padRows(bytes, columns, { numRows, elementBytes });
+    context.gpu.write(piece.buffer, padded, (target - piece.rowStart) * paddedRowBytes);
+    context.onBytes(bytes.byteLength, name);
+    first += numRows;
+  }
+}
+
+function isAligned(group: Grouping): boolean {
+  return group.size % 4 === 0;
+}
+
+function paddedIndex(group: Grouping, index: number): number {
+  return Math.floor(index / group.size) * padTo4(group.size) + (index % group.size);
+}
+
+function padRows(
+  bytes: Uint8Array<ArrayBuffer>,
+  columns: Grouping,
+  options: { readonly numRows: number; readonly elementBytes: number },
+): Uint8Array<ArrayBuffer> {
+  const groupBytes = columns.size * options.elementBytes;
+  const paddedBytes = padTo4(columns.size) * options.elementBytes;
+  const numGroups = options.numRows * columns.count;
+  const padded = new Uint8Array(numGroups * paddedBytes);
+  for (let g = 0; g < numGroups; g++) {
+    padded.set(bytes.subarray(g * groupBytes, (g + 1) * groupBytes), g * paddedBytes);
+  }
+  return padded;
+}

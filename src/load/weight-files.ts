@@ -1,0 +1,112 @@
+// Which files hold the weights: one model.safetensors, or the shards that model.safetensors.index.json names.
+
+import { CheckpointError } from "../errors.ts";
+import { scanJson } from "./json-scan.ts";
+import { kindOf, listNames, quote } from "./messages.ts";
+import { readSafetensorsHeader, type SafetensorsHeader } from "./safetensors.ts";
+import type { Source } from "./source.ts";
+import { parseJsonFile, readTextFile } from "./text-file.ts";
+
+const SINGLE_FILE = "model.safetensors";
+const INDEX_FILE = "model.safetensors.index.json";
+/** Weights that Python pickled: running them is running a program. */
+const PICKLED_FILES = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
+
+/**
+ * The headers of all weight files, by file name; where both forms exist the single file counts, as in transformers.
+ * @throws CheckpointError when there are no weights, a header is bad, or the index and its shards disagree.
+ * @throws AbortError when `signal` fires.
+ */
+export async function readWeightHeaders(
+  source: Source,
+  signal?: AbortSignal,
+): Promise<ReadonlyMap<string, SafetensorsHeader>> {
+  if ((await source.size(SINGLE_FILE, signal)) !== undefined) {
+    return new Map([[SINGLE_FILE, await readSafetensorsHeader(source, SINGLE_FILE, signal)]]);
+  }
+  const text = await readTextFile(source, INDEX_FILE, signal);
+  if (text === undefined) throw await noWeights(source, signal);
+  const weightMap = parseIndex(text);
+  const files = [...new Set(weightMap.values())].sort();
+  const settled = await Promise.allSettled(files.map((file) => readShardHeader(source, file, signal)));
+  const headers = new Map<string, SafetensorsHeader>();
+  for (const [index, file] of files.entries()) {
+    const result = settled[index];
+    if (result?.status === "fulfilled") headers.set(file, result.value);
+    else throw result?.reason;
+  }
+  checkIndex(weightMap, headers);
+  return headers;
+}
+
+async function readShardHeader(source: Source, file: string, signal?: AbortSignal): Promise<SafetensorsHeader> {
+  if ((await source.size(file, signal)) === undefined) {
+    throw new CheckpointError(
+      `${INDEX_FILE} names the shard ${quote(file)}, which is not in ${source.name}; download all shards.`,
+      { file },
+    );
+  }
+  return readSafetensorsHeader(source, file, signal);
+}
+
+async function noWeights(source: Source, signal: AbortSignal | undefined): Promise<CheckpointError> {
+  for (const file of PICKLED_FILES) {
+    if ((await source.size(file, signal)) === undefined) continue;
+    return new CheckpointError(
+      `${source.name} holds ${file}, but neither ${SINGLE_FILE} nor ${INDEX_FILE}; convert it to safetensors.`,
+      { file },
+    );
+  }
+  return new CheckpointError(
+    `${source.name} holds neither ${SINGLE_FILE} nor ${INDEX_FILE}; check the folder or download the weights.`,
+    { file: SINGLE_FILE },
+  );
+}
+
+/** The index's weight_map: tensor name (as in the shard) → shard. */
+function parseIndex(text: string): ReadonlyMap<string, string> {
+  const wrong = (problem: string, tensor?: string) =>
+    new CheckpointError(`${INDEX_FILE} ${problem}; download or write the file again.`, {
+      file: INDEX_FILE,
+      ...(tensor === undefined ? {} : { tensor }),
+    });
+  const index = parseJsonFile(text, INDEX_FILE);
+  scanJson(text, {
+    duplicateKey: (keys) => {
+      const name = keys.at(-1) ?? "";
+      throw wrong(`holds the key ${quote(name)} twice`, keys[0] === "weight_map" ? name : undefined);
+    },
+  });
+  const weightMap = typeof index === "object" && index !== null && "weight_map" in index ? index.weight_map : undefined;
+  if (typeof weightMap !== "object" || weightMap === null || Array.isArray(weightMap)) {
+    throw wrong("must hold an object weight_map from tensor names to files");
+  }
+  const entries = Object.entries(weightMap).map(([name, file]: [string, unknown]): [string, string] => {
+    if (typeof file === "string") return [name, file];
+    throw wrong(`gives the tensor ${quote(name)} ${kindOf(file)}, expected a file name`, name);
+  });
+  if (entries.length === 0) throw wrong("holds an empty weight_map");
+  return new Map(entries);
+}
+
+/** Index and shards must name the same tensors, each in one shard. */
+function checkIndex(weightMap: ReadonlyMap<string, string>, headers: ReadonlyMap<string, SafetensorsHeader>): void {
+  const absent = [...weightMap].filter(([name, file]) => headers.get(file)?.tensors.has(name) !== true);
+  const [first] = absent;
+  if (first !== undefined) {
+    const names = listNames(absent.map(([name]) => quote(name)));
+    const message = `${INDEX_FILE} names tensors that their shards lack: ${names}; download index and shards again.`;
+    throw new CheckpointError(message, { file: first[1], tensor: first[0] });
+  }
+  for (const [file, { tensors }] of headers) {
+    for (const name of tensors.keys()) {
+      const home = weightMap.get(name);
+      if (home === file) continue;
+      const problem =
+        home === undefined
+          ? `${file} holds the tensor ${quote(name)}, which ${INDEX_FILE} does not name`
+          : `The tensor ${quote(name)} is in two shards, ${home} and ${file}`;
+      throw new CheckpointError(`${problem}; download index and shards again.`, { file, tensor: name });
+    }
+  }
+}
