@@ -1,0 +1,94 @@
+// Formula: per split of the keys: m = max_j s_j, l = Σ_j exp(s_j − m), o = Σ_j exp(s_j − m) · values[h/g, j], with
+//   s_j = f · scale · queries[b, h] · keys[h/g, j]; f is batch row b's image factor in the image span, else 1
+// Shapes: queries [rows, .., headDim] f32 · keys, values [Hkv, capacity, headDim] f32 · partials
+//   [rows, H, splits, headDim] f32 · stats [rows, H, splits] of (m, l) · scores [H, S] f32 for row 0 when CAPTURE
+// Work division: one thread a split (a contiguous run of keys) of one head of one batch row; keys in blocks of 8;
+//   each thread accumulates in its own part of partials (why: see attention-prefill)
+// Grid: (splits / THREADS, H, rows) workgroups of THREADS threads
+// Error bound: as attention-prefill
+// Source: arXiv 2205.14135; flash decoding's split over keys; the factor: arXiv 2503.01773 eq. 4. Appended: shared/step
+override NUM_HEADS: u32;
+override GROUP: u32;     // query heads a key/value head
+override CAPTURE: bool;
+override THREADS: u32 = 32u;
+const BLOCK: u32 = 8u;
+
+struct Params {
+  headDim4: u32,      // padded headDim / 4
+  queryRowStride4: u32,
+  headStride4: u32,   // capacity · headDim / 4
+  numSplits: u32,
+  captureStride: u32, // S
+  scale: f32,         // 1 / √headDim
+}
+@group(0) @binding(0) var<storage, read> queries: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> keys: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> values: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> partials: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> stats: array<vec2<f32>>;
+@group(0) @binding(5) var<storage, read_write> scores: array<f32>;
+@group(0) @binding(6) var<uniform> params: Params;
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let split = id.x;
+  let head = id.y;
+  let row = id.z;
+  let slot = (row * NUM_HEADS + head) * params.numSplits + split;
+  let partial = slot * params.headDim4;
+  let query = row * params.queryRowStride4 + head * params.headDim4;
+  let base = (head / GROUP) * params.headStride4;
+  let numKeys = rowPosition(row) + 1u;
+  let factor = imageFactor(row, head);
+  let length = (numKeys + params.numSplits - 1u) / params.numSplits;
+  let start = min(split * length, numKeys);
+  let end = min(start + length, numKeys);
+
+  for (var d = 0u; d < params.headDim4; d++) {
+    partials[partial + d] = vec4<f32>(0.0);
+  }
+  var largest = -3.0e38;
+  var total = 0.0;
+  for (var first = start; first < end; first += BLOCK) {
+    // Spelt out: Dawn and wgpu (gfx-rs/wgpu issue 9489) set a variable without an initial value to 0 only once, before the loop.
+    var s = array<f32, BLOCK>();
+    var at = array<u32, BLOCK>();
+    for (var j = 0u; j < BLOCK; j++) {
+      at[j] = base + cacheSlot(min(first + j, end - 1u), row) * params.headDim4;
+    }
+    for (var d = 0u; d < params.headDim4; d++) {
+      let q = queries[query + d];
+      for (var j = 0u; j < BLOCK; j++) {
+        s[j] += dot(q, keys[at[j] + d]);
+      }
+    }
+    var blockLargest = largest;
+    for (var j = 0u; j < BLOCK; j++) {
+      s[j] *= params.scale;
+      if (CAPTURE && row == 0u && first + j < end) {
+        scores[head * params.captureStride + first + j] = s[j];
+      }
+      if (inSpan(first + j)) {
+        s[j] *= factor;
+      }
+      if (first + j < end) {
+        blockLargest = max(blockLargest, s[j]);
+      }
+    }
+    let correction = exp(largest - blockLargest);
+    largest = blockLargest;
+    total *= correction;
+    for (var j = 0u; j < BLOCK; j++) {
+      s[j] = select(0.0, exp(s[j] - largest), first + j < end);
+      total += s[j];
+    }
+    for (var d = 0u; d < params.headDim4; d++) {
+      var sum = partials[partial + d] * correction;
+      for (var j = 0u; j < BLOCK; j++) {
+        sum += s[j] * values[at[j] + d];
+      }
+      partials[partial + d] = sum;
+    }
+  }
+  stats[slot] = vec2<f32>(largest, total);
+}

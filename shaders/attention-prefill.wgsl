@@ -1,0 +1,110 @@
+// Formula: output[r, h] = Σ_j softmax_j(s_j) · values[h/g, j], s_j = f · scale · queries[r, h] · keys[h/g, j];
+//   f is the image factor for the columns of the image span in the scaled rows, else 1; j <= position when CAUSAL
+// Shapes: queries, output [rows, H, headDim] f32 · keys, values [Hkv, slots, headDim] f32 (by strides) ·
+//   scores, probs [H, S] f32, written only for captureRow when CAPTURE
+// Work division: one thread a query row; keys in blocks of 8 with a running maximum and sum (no row × key matrix);
+//   each thread accumulates in its own part of output. The loops' bound is no override, and no workgroup array holds the
+//   accumulator, because software drivers unroll both: lavapipe compiled that for 10 to 80 s, SwiftShader for 2 to 8 s
+// Grid: (ceil(rows / ROWS), H) workgroups of ROWS threads
+// Error bound: scores as matmul over headDim, exp and the weighted sum: 1e-6 · max|value| · (1 + |s|max)
+// Source: arXiv 2205.14135 algorithm 1 (online softmax); the factor: arXiv 2503.01773 eq. 4. Appended: shared/step
+override GROUP: u32;     // query heads a key/value head
+override CAUSAL: bool;
+override CAPTURE: bool;
+override ROWS: u32 = 32u;
+const BLOCK: u32 = 8u;
+
+struct Params {
+  headDim4: u32,          // padded headDim / 4
+  numRows: u32,
+  numKeys: u32,           // keys of every row when not CAUSAL
+  queryRowStride4: u32,
+  keyOffset4: u32,        // first vec4 of the keys in their buffer
+  valueOffset4: u32,      // first vec4 of the values in theirs
+  positionStride4: u32,   // from one key to the next
+  headStride4: u32,       // from one key/value head to the next
+  outputRowStride4: u32,
+  captureRow: u32,
+  captureStride: u32,     // S
+  scale: f32,             // 1 / √headDim
+}
+@group(0) @binding(0) var<storage, read> queries: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> keys: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> values: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> output: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> scores: array<f32>;
+@group(0) @binding(5) var<storage, read_write> probs: array<f32>;
+@group(0) @binding(6) var<uniform> params: Params;
+
+@compute @workgroup_size(ROWS)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let row = id.x;
+  if (row >= params.numRows) {
+    return;
+  }
+  let head = id.y;
+  let query = row * params.queryRowStride4 + head * params.headDim4;
+  let result = row * params.outputRowStride4 + head * params.headDim4;
+  let keyBase = params.keyOffset4 + (head / GROUP) * params.headStride4;
+  let valueBase = params.valueOffset4 + (head / GROUP) * params.headStride4;
+  var numKeys = params.numKeys;
+  var factor = 1.0;
+  if (CAUSAL) {
+    numKeys = rowPosition(row) + 1u;
+    factor = imageFactor(row, head);
+  }
+  let capture = CAPTURE && row == params.captureRow;
+
+  for (var d = 0u; d < params.headDim4; d++) {
+    output[result + d] = vec4<f32>(0.0);
+  }
+  var largest = -3.0e38;
+  var total = 0.0;
+  for (var first = 0u; first < numKeys; first += BLOCK) {
+    // Spelt out: Dawn and wgpu (gfx-rs/wgpu issue 9489) set a variable without an initial value to 0 only once, before the loop.
+    var s = array<f32, BLOCK>();
+    for (var d = 0u; d < params.headDim4; d++) {
+      let q = queries[query + d];
+      for (var j = 0u; j < BLOCK; j++) {
+        s[j] += dot(q, keys[keyBase + min(first + j, numKeys - 1u) * params.positionStride4 + d]);
+      }
+    }
+    var blockLargest = largest;
+    for (var j = 0u; j < BLOCK; j++) {
+      s[j] *= params.scale;
+      if (capture && first + j < numKeys) {
+        scores[head * params.captureStride + first + j] = s[j];
+      }
+      if (CAUSAL && inSpan(first + j)) {
+        s[j] *= factor;
+      }
+      if (first + j < numKeys) {
+        blockLargest = max(blockLargest, s[j]);
+      }
+    }
+    let correction = exp(largest - blockLargest);
+    largest = blockLargest;
+    total *= correction;
+    for (var j = 0u; j < BLOCK; j++) {
+      s[j] = select(0.0, exp(s[j] - largest), first + j < numKeys);
+      total += s[j];
+    }
+    for (var d = 0u; d < params.headDim4; d++) {
+      var sum = output[result + d] * correction;
+      for (var j = 0u; j < BLOCK; j++) {
+        sum += s[j] * values[valueBase + min(first + j, numKeys - 1u) * params.positionStride4 + d];
+      }
+      output[result + d] = sum;
+    }
+  }
+  for (var d = 0u; d < params.headDim4; d++) {
+    output[result + d] /= total;
+  }
+  if (capture) {
+    for (var j = 0u; j < numKeys; j++) {
+      let at = head * params.captureStride + j;
+      let score = scores[at] * select(1.0, factor, CAUSAL && inSpan(j));
+      probs[at] = exp(score - largest) / total;
+    }
+  }
+}

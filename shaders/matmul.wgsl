@@ -1,0 +1,70 @@
+// Formula: output[r, c] = activate(Σ_k input[r, k] · weight[c, k] + bias[c]) (+ output[r, c] when ADD_TO_OUTPUT)
+// Shapes: input [rows, K] f32 · weight [N, K] as the checkpoint stores it · bias [N] f32 · output [rows, stride] f32;
+//   K and N are multiples of 4 (the loader pads with zeros)
+// Work division: one thread computes 4 rows × 4 columns in registers; no shared memory, no barrier
+// Grid: (ceil(N / 32), ceil(rows / 32)) workgroups of 8 × 8 threads
+// Error bound: K sequential f32 additions in four lanes, |error| <= (K/4 + 4) · 2^-24 · Σ|input · weight|
+// Source: torch.nn.functional.linear; register tiling as in any GEMM text. Appended: shared/weight-*, shared/activation
+override HAS_BIAS: bool;
+override ADD_TO_OUTPUT: bool;
+
+struct Params {
+  numRows: u32,
+  inputRowStart: u32, // first row of input that is used
+  inner4: u32,        // K / 4
+  columns4: u32,      // N / 4 of this piece of the weight
+  outputColumn4: u32, // where this piece's columns begin in an output row
+  outputStride4: u32, // output row length / 4
+  biasColumn4: u32,   // where this piece's columns begin in bias
+}
+@group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> output: array<vec4<f32>>;
+@group(0) @binding(4) var<uniform> params: Params;
+
+@compute @workgroup_size(8, 8)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let column4 = id.x;
+  let row = id.y * 4u;
+  if (column4 >= params.columns4 || row >= params.numRows) {
+    return;
+  }
+  let last = params.numRows - 1u;
+  let x0 = (params.inputRowStart + row) * params.inner4;
+  let x1 = (params.inputRowStart + min(row + 1u, last)) * params.inner4;
+  let x2 = (params.inputRowStart + min(row + 2u, last)) * params.inner4;
+  let x3 = (params.inputRowStart + min(row + 3u, last)) * params.inner4;
+  let w0 = column4 * 4u * params.inner4;
+  let w1 = w0 + params.inner4;
+  let w2 = w1 + params.inner4;
+  let w3 = w2 + params.inner4;
+
+  var sum = array<vec4<f32>, 4>();
+  for (var k = 0u; k < params.inner4; k++) {
+    let a = loadWeight(w0 + k);
+    let b = loadWeight(w1 + k);
+    let c = loadWeight(w2 + k);
+    let d = loadWeight(w3 + k);
+    let p = input[x0 + k];
+    let q = input[x1 + k];
+    let r = input[x2 + k];
+    let s = input[x3 + k];
+    sum[0] += vec4<f32>(dot(p, a), dot(p, b), dot(p, c), dot(p, d));
+    sum[1] += vec4<f32>(dot(q, a), dot(q, b), dot(q, c), dot(q, d));
+    sum[2] += vec4<f32>(dot(r, a), dot(r, b), dot(r, c), dot(r, d));
+    sum[3] += vec4<f32>(dot(s, a), dot(s, b), dot(s, c), dot(s, d));
+  }
+
+  var offset = vec4<f32>(0.0);
+  if (HAS_BIAS) {
+    offset = bias[params.biasColumn4 + column4];
+  }
+  for (var i = 0u; i < min(4u, params.numRows - row); i++) {
+    let at = (row + i) * params.outputStride4 + params.outputColumn4 + column4;
+    var value = activate(sum[i] + offset);
+    if (ADD_TO_OUTPUT) {
+      value += output[at];
+    }
+    output[at] = value;
+  }
+}

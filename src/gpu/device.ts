@@ -1,0 +1,235 @@
+// The one owner of GPU memory: limits are asked for, every buffer is counted, every failure becomes a typed error.
+import { GpuError } from "../errors.ts";
+import { PipelineCache } from "./kernel.ts";
+
+/** Limits that the engine asks for as high as the adapter has them; nothing is raised unless it is asked for. */
+const RAISED_LIMITS = [
+  "maxBufferSize",
+  "maxStorageBufferBindingSize",
+  "maxComputeWorkgroupStorageSize",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupSizeX",
+  "maxComputeWorkgroupSizeY",
+  "maxStorageBuffersPerShaderStage",
+] as const;
+
+/** Features that are switched on where the adapter has them; the engine runs without any of them. */
+const WANTED_FEATURES: readonly GPUFeatureName[] = ["shader-f16", "subgroups", "timestamp-query"];
+
+/**
+ * Requests a device with the adapter's own limits and the optional features it has.
+ * @throws GpuError `no-adapter` when the adapter refuses.
+ */
+export async function requestGpuDevice(adapter: GPUAdapter): Promise<GPUDevice> {
+  const requiredLimits: Record<string, number> = {};
+  for (const name of RAISED_LIMITS) requiredLimits[name] = adapter.limits[name];
+  const requiredFeatures = WANTED_FEATURES.filter((name) => adapter.features.has(name));
+  try {
+    return await adapter.requestDevice({
+      label: "adaptvis",
+      requiredLimits,
+      requiredFeatures,
+    });
+  } catch (cause) {
+    throw new GpuError(
+      "no-adapter",
+      `The adapter refused a device (${messageOf(cause)}); try another one with --adapter.`,
+      { cause },
+    );
+  }
+}
+
+/** A GPUDevice with its ledger of buffer bytes and its compiled pipelines. It never destroys a device it was given. */
+export class Gpu {
+  readonly device: GPUDevice;
+  /** True on a CPU adapter, where barriers cost more than they save and kernels are chosen accordingly. */
+  readonly isSoftware: boolean;
+  readonly pipelines: PipelineCache;
+  /** A small buffer for bindings that a kernel variant declares but does not touch. */
+  readonly unused: GPUBuffer;
+  /** The same for writable bindings: one buffer must not be bound twice where one binding writes. */
+  readonly unusedOutputs: readonly [GPUBuffer, GPUBuffer];
+  private readonly sizes = new Map<GPUBuffer, number>();
+  private bytes = 0;
+  private lost: GpuError | undefined;
+
+  constructor(device: GPUDevice, options: { readonly isSoftware?: boolean } = {}) {
+    this.device = device;
+    this.isSoftware = options.isSoftware ?? isSoftwareAdapter(device.adapterInfo);
+    this.pipelines = new PipelineCache(device);
+    this.unused = this.createBuffer("unused", 256, GPU_STORAGE);
+    const output = (index: number) => this.createBuffer(`unused output ${index}`, 256, GPU_STORAGE);
+    this.unusedOutputs = [output(0), output(1)];
+    void device.lost.then((info) => {
+      this.lost = new GpuError(
+        "device-lost",
+        `The GPU device was lost (${info.reason}: ${info.message || "no reason given"}); load the model again on a new device.`,
+      );
+    });
+  }
+
+  /** Bytes of all buffers that were made here and are not destroyed yet. */
+  get allocatedBytes(): number {
+    return this.bytes;
+  }
+
+  /**
+   * A zeroed buffer of at least `byteLength` bytes (rounded up to 4).
+   * @throws GpuError `limit` when the adapter's limits forbid it; out-of-memory shows at the end of {@link guard}.
+   */
+  createBuffer(label: string, byteLength: number, usage: GPUBufferUsageFlags): GPUBuffer {
+    const size = Math.max(16, Math.ceil(byteLength / 4) * 4);
+    const { maxBufferSize, maxStorageBufferBindingSize } = this.device.limits;
+    const limit = (usage & STORAGE) === 0 ? maxBufferSize : Math.min(maxBufferSize, maxStorageBufferBindingSize);
+    if (size > limit) {
+      throw new GpuError(
+        "limit",
+        `Buffer ${label} needs ${formatBytes(size)} but this adapter allows ${formatBytes(limit)} in one binding; use an adapter with larger limits or a smaller model or prompt.`,
+      );
+    }
+    const buffer = this.device.createBuffer({ label, size, usage });
+    this.sizes.set(buffer, size);
+    this.bytes += size;
+    return buffer;
+  }
+
+  /** Destroys a buffer that was made here; a second call does nothing. */
+  destroyBuffer(buffer: GPUBuffer): void {
+    const size = this.sizes.get(buffer);
+    if (size === undefined) return;
+    this.sizes.delete(buffer);
+    this.bytes -= size;
+    buffer.destroy();
+  }
+
+  /** Makes a buffer that holds `data`. */
+  createBufferWith(label: string, data: ArrayBufferView<ArrayBuffer>, usage: GPUBufferUsageFlags): GPUBuffer {
+    const buffer = this.createBuffer(label, data.byteLength, usage | COPY_DST);
+    this.write(buffer, data);
+    return buffer;
+  }
+
+  /** Writes `data` at `byteOffset`; a tail of fewer than 4 bytes is padded with zeros. */
+  write(buffer: GPUBuffer, data: ArrayBufferView<ArrayBuffer>, byteOffset = 0): void {
+    const whole = data.byteLength - (data.byteLength % 4);
+    if (whole > 0) this.device.queue.writeBuffer(buffer, byteOffset, data.buffer, data.byteOffset, whole);
+    if (whole < data.byteLength) {
+      const tail = new Uint8Array(4);
+      tail.set(new Uint8Array(data.buffer, data.byteOffset + whole, data.byteLength - whole));
+      this.device.queue.writeBuffer(buffer, byteOffset + whole, tail);
+    }
+  }
+
+  /**
+   * Runs `work` inside error scopes.
+   * @throws GpuError `out-of-memory`, `device-lost`, or `shader` for a validation or internal error.
+   */
+  async guard<T>(what: string, work: () => T | Promise<T>): Promise<T> {
+    this.throwIfLost();
+    this.device.pushErrorScope("internal");
+    this.device.pushErrorScope("validation");
+    this.device.pushErrorScope("out-of-memory");
+    let result: T | undefined;
+    let failure: { readonly error: unknown } | undefined;
+    try {
+      result = await work();
+    } catch (error) {
+      failure = { error };
+    }
+    const outOfMemory = await this.device.popErrorScope();
+    const validation = await this.device.popErrorScope();
+    const internal = await this.device.popErrorScope();
+    this.throwIfLost();
+    if (outOfMemory !== null) {
+      throw new GpuError(
+        "out-of-memory",
+        `The GPU ran out of memory while ${what}, with ${formatBytes(this.bytes)} already in use; use a smaller model, prompt or context.`,
+      );
+    }
+    if (failure !== undefined) throw failure.error;
+    const problem = validation ?? internal;
+    if (problem !== null) throw new GpuError("shader", `The GPU refused a command while ${what}: ${problem.message}`);
+    return result as T; // set: work() returned, else failure was thrown
+  }
+
+  /**
+   * Reads `byteLength` bytes of `source` back, waiting for all work submitted so far.
+   * @throws GpuError `device-lost` when the device goes away meanwhile.
+   */
+  async readBuffer(source: GPUBuffer, byteLength: number, byteOffset = 0): Promise<ArrayBuffer> {
+    const staging = this.createBuffer("readback", byteLength, MAP_READ | COPY_DST);
+    try {
+      const encoder = this.device.createCommandEncoder();
+      encoder.copyBufferToBuffer(source, byteOffset, staging, 0, Math.ceil(byteLength / 4) * 4);
+      this.device.queue.submit([encoder.finish()]);
+      await this.map(staging);
+      return staging.getMappedRange().slice(0, byteLength);
+    } finally {
+      this.destroyBuffer(staging);
+    }
+  }
+
+  /** Maps a readback buffer; a device lost meanwhile is a typed error. */
+  async map(buffer: GPUBuffer): Promise<void> {
+    this.throwIfLost();
+    try {
+      await buffer.mapAsync(MAP_MODE_READ);
+    } catch (cause) {
+      this.throwIfLost();
+      throw new GpuError(
+        "device-lost",
+        `Reading back from the GPU failed (${messageOf(cause)}); load the model again.`,
+        {
+          cause,
+        },
+      );
+    }
+  }
+
+  /** @throws GpuError `device-lost` when the device is gone. */
+  throwIfLost(): void {
+    if (this.lost !== undefined) throw this.lost;
+  }
+
+  /** Frees every buffer made here; the device itself stays with whoever made it. */
+  dispose(): void {
+    for (const buffer of [...this.sizes.keys()]) this.destroyBuffer(buffer);
+  }
+}
+
+// Numeric values of GPUBufferUsage and GPUMapMode (WebGPU §5.1): Node has no global of that name.
+const MAP_READ = 0x0001;
+const COPY_SRC = 0x0004;
+const COPY_DST = 0x0008;
+const UNIFORM = 0x0040;
+const STORAGE = 0x0080;
+const MAP_MODE_READ = 0x0001;
+
+/** Usage of buffers that kernels read and write and that may be copied either way. */
+export const GPU_STORAGE = STORAGE | COPY_SRC | COPY_DST;
+/** Usage of small uniform buffers written from the CPU. */
+export const GPU_UNIFORM = UNIFORM | COPY_DST;
+/** Usage of buffers that are mapped for reading. */
+export const GPU_READBACK = MAP_READ | COPY_DST;
+
+/** Whether an adapter runs on the CPU: SwiftShader, lavapipe (llvmpipe), Microsoft's WARP. */
+export function isSoftwareAdapter(info: GPUAdapterInfo): boolean {
+  const text = `${info.vendor} ${info.architecture} ${info.device} ${info.description}`.toLowerCase();
+  return info.isFallbackAdapter || /swiftshader|llvmpipe|lavapipe|software|basic render/.test(text);
+}
+
+/** 1536 → "1.5 KiB". */
+export function formatBytes(bytes: number): string {
+  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
+}
+
+function messageOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
+}

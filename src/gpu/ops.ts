@@ -1,0 +1,497 @@
+// One typed function per kernel: each records its dispatches into a Program. Buffers hold f32 rows padded to a multiple
+// of 4; shapes are in each kernel's header. Letter legend: R rows, D hidden size, N and K columns out and in, H query
+// heads, Hkv key/value heads, S keys, V vocabulary.
+import attentionDecodeReduceWgsl from "../../shaders/attention-decode-reduce.wgsl";
+import attentionDecodeSplitWgsl from "../../shaders/attention-decode-split.wgsl";
+import attentionPrefillWgsl from "../../shaders/attention-prefill.wgsl";
+import chooseTokenWgsl from "../../shaders/choose-token.wgsl";
+import embedTokensWgsl from "../../shaders/embed-tokens.wgsl";
+import gatedActivationWgsl from "../../shaders/gated-activation.wgsl";
+import gatherRowsWgsl from "../../shaders/gather-rows.wgsl";
+import layerNormWgsl from "../../shaders/layer-norm.wgsl";
+import matmulWgsl from "../../shaders/matmul.wgsl";
+import matvecWgsl from "../../shaders/matvec.wgsl";
+import matvecReduceWgsl from "../../shaders/matvec-reduce.wgsl";
+import repetitionPenaltyWgsl from "../../shaders/repetition-penalty.wgsl";
+import rmsNormWgsl from "../../shaders/rms-norm.wgsl";
+import ropeAppendWgsl from "../../shaders/rope-append.wgsl";
+import activationWgsl from "../../shaders/shared/activation.wgsl";
+import stepWgsl from "../../shaders/shared/step.wgsl";
+import weightBf16Wgsl from "../../shaders/shared/weight-bf16.wgsl";
+import weightF16Wgsl from "../../shaders/shared/weight-f16.wgsl";
+import weightF32Wgsl from "../../shaders/shared/weight-f32.wgsl";
+import topKWgsl from "../../shaders/top-k.wgsl";
+import unfoldPatchesWgsl from "../../shaders/unfold-patches.wgsl";
+import visionEmbedWgsl from "../../shaders/vision-embed.wgsl";
+import { GpuError } from "../errors.ts";
+import type { Gpu } from "./device.ts";
+import { defineKernel, type Kernel } from "./kernel.ts";
+import type { Program } from "./program.ts";
+import type { Linear, Matrix, WeightDtype } from "./tensor.ts";
+
+/** Activations by their name in config.json, with the number the kernels know them by. */
+export const ACTIVATIONS = { none: 0, quick_gelu: 1, gelu: 2, silu: 3, gelu_pytorch_tanh: 4, relu: 5 } as const;
+
+/** The name of an activation that the kernels compute. */
+export type Activation = keyof typeof ACTIVATIONS;
+
+/** Rows up to which a linear layer runs as matrix × vector. */
+const MAX_VECTOR_ROWS = 4;
+
+const WEIGHT_HELPERS: Record<WeightDtype, string> = { f32: weightF32Wgsl, f16: weightF16Wgsl, bf16: weightBf16Wgsl };
+
+const perDtype = (name: string, source: string, helpers: readonly string[] = []): Record<WeightDtype, Kernel> => ({
+  f32: defineKernel(name, source, [WEIGHT_HELPERS.f32, ...helpers]),
+  f16: defineKernel(name, source, [WEIGHT_HELPERS.f16, ...helpers]),
+  bf16: defineKernel(name, source, [WEIGHT_HELPERS.bf16, ...helpers]),
+});
+
+/** Every kernel by file name; those that read checkpoint weights have one variant a dtype. */
+export const KERNELS = {
+  matmul: perDtype("matmul", matmulWgsl, [activationWgsl]),
+  matvec: perDtype("matvec", matvecWgsl, [activationWgsl]),
+  matvecReduce: perDtype("matvec-reduce", matvecReduceWgsl, [activationWgsl]),
+  embedTokens: perDtype("embed-tokens", embedTokensWgsl),
+  visionEmbed: perDtype("vision-embed", visionEmbedWgsl),
+  gatedActivation: defineKernel("gated-activation", gatedActivationWgsl, [activationWgsl]),
+  rmsNorm: defineKernel("rms-norm", rmsNormWgsl),
+  layerNorm: defineKernel("layer-norm", layerNormWgsl),
+  gatherRows: defineKernel("gather-rows", gatherRowsWgsl),
+  unfoldPatches: defineKernel("unfold-patches", unfoldPatchesWgsl),
+  ropeAppend: defineKernel("rope-append", ropeAppendWgsl, [stepWgsl]),
+  attentionPrefill: defineKernel("attention-prefill", attentionPrefillWgsl, [stepWgsl]),
+  attentionDecodeSplit: defineKernel("attention-decode-split", attentionDecodeSplitWgsl, [stepWgsl]),
+  attentionDecodeReduce: defineKernel("attention-decode-reduce", attentionDecodeReduceWgsl, [stepWgsl]),
+  repetitionPenalty: defineKernel("repetition-penalty", repetitionPenaltyWgsl),
+  chooseToken: defineKernel("choose-token", chooseTokenWgsl),
+  topK: defineKernel("top-k", topKWgsl),
+} as const;
+
+/** Which of the linear kernels runs; `auto` chooses by the number of rows and the class of adapter. */
+export type LinearKernel = "auto" | "matmul" | "matvec" | "matvecReduce";
+
+/** A linear layer over R rows: output [R, outputStride] at `outputColumn` = activation(input [R, K] · weightᵀ + bias). */
+export function linear(
+  program: Program,
+  gpu: Gpu,
+  call: {
+    readonly layer: Linear;
+    readonly input: GPUBuffer;
+    readonly output: GPUBuffer;
+    readonly numRows: number;
+    readonly inputRowStart?: number;
+    readonly outputColumn?: number;
+    readonly outputStride?: number;
+    readonly activation?: Activation;
+    /** Adds to what output holds: the residual connection. */
+    readonly addToOutput?: boolean;
+    readonly kernel?: LinearKernel;
+  },
+): void {
+  const { weight, bias } = call.layer;
+  const kind = chooseLinear(call.kernel ?? "auto", call.numRows, gpu.isSoftware);
+  for (const piece of weight.pieces) {
+    const columns4 = piece.numRows / 4;
+    program.dispatch(KERNELS[kind][weight.dtype], {
+      constants: {
+        HAS_BIAS: bias !== undefined,
+        ADD_TO_OUTPUT: call.addToOutput ?? false,
+        ACTIVATION: ACTIVATIONS[call.activation ?? "none"],
+      },
+      bindings: { weight: piece.buffer, input: call.input, bias: bias ?? gpu.unused, output: call.output },
+      params: {
+        numRows: call.numRows,
+        inputRowStart: call.inputRowStart ?? 0,
+        inner4: weight.columns / 4,
+        columns4,
+        outputColumn4: ((call.outputColumn ?? 0) + piece.rowStart) / 4,
+        outputStride4: (call.outputStride ?? weight.rows) / 4,
+        biasColumn4: piece.rowStart / 4,
+      },
+      grid: linearGrid(kind, columns4, call.numRows),
+    });
+  }
+}
+
+function chooseLinear(kernel: LinearKernel, numRows: number, isSoftware: boolean): Exclude<LinearKernel, "auto"> {
+  if (kernel !== "auto") return kernel;
+  if (numRows > MAX_VECTOR_ROWS) return "matmul";
+  return isSoftware ? "matvec" : "matvecReduce";
+}
+
+function linearGrid(kind: Exclude<LinearKernel, "auto">, columns4: number, numRows: number): [number, number, number] {
+  if (kind === "matmul") return [Math.ceil(columns4 / 8), Math.ceil(numRows / 32), 1];
+  if (kind === "matvec") return [Math.ceil(columns4 / 32), numRows, 1];
+  const width = Math.min(columns4, 65_535);
+  return [width, Math.ceil(columns4 / width), numRows];
+}
+
+/** output [R, I] = activation(gate [R, I]) · up [R, I]; output may be neither gate nor up. */
+export function gatedActivation(
+  program: Program,
+  call: {
+    readonly gate: GPUBuffer;
+    readonly up: GPUBuffer;
+    readonly output: GPUBuffer;
+    readonly numRows: number;
+    readonly columns: number;
+    readonly activation: Activation;
+  },
+): void {
+  const columns4 = call.columns / 4;
+  program.dispatch(KERNELS.gatedActivation, {
+    constants: { ACTIVATION: ACTIVATIONS[call.activation] },
+    bindings: { gate: call.gate, up: call.up, output: call.output },
+    params: { columns4 },
+    grid: [Math.ceil(columns4 / 64), call.numRows],
+  });
+}
+
+/** RMSNorm of R rows of `columns` real values, each row padded to a multiple of 4. */
+export function rmsNorm(
+  program: Program,
+  call: {
+    readonly input: GPUBuffer;
+    readonly weight: GPUBuffer;
+    readonly output: GPUBuffer;
+    readonly numRows: number;
+    readonly columns: number;
+    readonly eps: number;
+  },
+): void {
+  program.dispatch(KERNELS.rmsNorm, {
+    bindings: { input: call.input, weight: call.weight, output: call.output },
+    params: { columns4: Math.ceil(call.columns / 4), columns: call.columns, eps: call.eps },
+    grid: [call.numRows],
+  });
+}
+
+/** LayerNorm of R rows of `columns` real values, each row padded to a multiple of 4. */
+export function layerNorm(
+  program: Program,
+  call: {
+    readonly input: GPUBuffer;
+    readonly weight: GPUBuffer;
+    readonly bias: GPUBuffer;
+    readonly output: GPUBuffer;
+    readonly numRows: number;
+    readonly columns: number;
+    readonly eps: number;
+  },
+): void {
+  program.dispatch(KERNELS.layerNorm, {
+    bindings: { input: call.input, weight: call.weight, bias: call.bias, output: call.output },
+    params: { columns4: Math.ceil(call.columns / 4), columns: call.columns, eps: call.eps },
+    grid: [call.numRows],
+  });
+}
+
+/** Rows of the embedding table [V, D] for R token ids (u32). */
+export function embedTokens(
+  program: Program,
+  call: { readonly table: Matrix; readonly ids: GPUBuffer; readonly output: GPUBuffer; readonly numRows: number },
+): void {
+  const columns4 = call.table.columns / 4;
+  for (const piece of call.table.pieces) {
+    program.dispatch(KERNELS.embedTokens[call.table.dtype], {
+      bindings: { weight: piece.buffer, ids: call.ids, output: call.output },
+      params: { columns4, firstToken: piece.rowStart, numTokens: piece.numRows },
+      grid: [Math.ceil(columns4 / 64), call.numRows],
+    });
+  }
+}
+
+/** output rows [outputRowStart, +R) = source rows by index (i32), or `filler` where the index is negative. */
+export function gatherRows(
+  program: Program,
+  call: {
+    readonly index: GPUBuffer;
+    readonly source: GPUBuffer;
+    readonly filler: GPUBuffer;
+    readonly output: GPUBuffer;
+    readonly numRows: number;
+    readonly outputRowStart: number;
+    readonly columns: number;
+  },
+): void {
+  const columns4 = call.columns / 4;
+  program.dispatch(KERNELS.gatherRows, {
+    bindings: { index: call.index, source: call.source, filler: call.filler, output: call.output },
+    params: { columns4, outputRowStart: call.outputRowStart },
+    grid: [Math.ceil(columns4 / 64), call.numRows],
+  });
+}
+
+/** Picture `imageIndex` of pixels [N, C, S, S] as rows of patches [G², padTo4(C·p²)]. */
+export function unfoldPatches(
+  program: Program,
+  call: {
+    readonly pixels: GPUBuffer;
+    readonly output: GPUBuffer;
+    readonly imageIndex: number;
+    readonly imageSize: number;
+    readonly patchSize: number;
+    readonly numChannels: number;
+  },
+): void {
+  const { imageSize, patchSize, numChannels } = call;
+  const gridSize = Math.floor(imageSize / patchSize);
+  const columns = numChannels * patchSize * patchSize;
+  const columns4 = Math.ceil(columns / 4);
+  program.dispatch(KERNELS.unfoldPatches, {
+    bindings: { pixels: call.pixels, output: call.output },
+    params: {
+      imageSize,
+      patchSize,
+      gridSize,
+      columns,
+      columns4,
+      imageOffset: call.imageIndex * numChannels * imageSize * imageSize,
+    },
+    grid: [Math.ceil(columns4 / 64), gridSize * gridSize],
+  });
+}
+
+/**
+ * output [P + 1, D] = [classEmbedding | patches [P, D]] + position [P + 1, D].
+ * @throws GpuError `limit` when the position table is split.
+ */
+export function visionEmbed(
+  program: Program,
+  call: {
+    readonly position: Matrix;
+    readonly patches: GPUBuffer;
+    readonly classEmbedding: GPUBuffer;
+    readonly output: GPUBuffer;
+    readonly numPatches: number;
+  },
+): void {
+  const columns4 = call.position.columns / 4;
+  const { name, pieces } = call.position;
+  const piece = pieces[0];
+  if (piece === undefined || pieces.length > 1) {
+    throw new GpuError("limit", `vision-embed: position table ${name} must be one piece, got ${pieces.length}.`);
+  }
+  program.dispatch(KERNELS.visionEmbed[call.position.dtype], {
+    bindings: {
+      weight: piece.buffer,
+      patches: call.patches,
+      classEmbedding: call.classEmbedding,
+      output: call.output,
+    },
+    params: { columns4 },
+    grid: [Math.ceil(columns4 / 64), call.numPatches + 1],
+  });
+}
+
+/** Head counts and sizes that attention kernels are compiled for. */
+export interface HeadLayout {
+  readonly numHeads: number;
+  readonly numKeyValueHeads: number;
+  readonly headDim: number;
+  /** headDim rounded up to a multiple of 4, as rows store it. */
+  readonly paddedHeadDim: number;
+}
+
+/** Rotates queries and keys of qkv [R, (H + 2·Hkv)·paddedHeadDim] and appends keys and values to the cache. */
+export function ropeAppend(
+  program: Program,
+  call: {
+    readonly heads: HeadLayout;
+    readonly qkv: GPUBuffer;
+    readonly table: GPUBuffer;
+    readonly keys: GPUBuffer;
+    readonly values: GPUBuffer;
+    readonly step: GPUBuffer;
+    readonly numRows: number;
+    readonly capacity: number;
+  },
+): void {
+  const { numHeads, numKeyValueHeads, headDim, paddedHeadDim } = call.heads;
+  program.dispatch(KERNELS.ropeAppend, {
+    constants: {
+      NUM_HEADS: numHeads,
+      NUM_KEY_VALUE_HEADS: numKeyValueHeads,
+      HEAD_DIM: headDim,
+      PADDED_HEAD_DIM: paddedHeadDim,
+    },
+    bindings: { qkv: call.qkv, table: call.table, keys: call.keys, values: call.values, step: call.step },
+    params: { capacity: call.capacity },
+    grid: [Math.ceil(headDim / 2 / 32), numHeads + 2 * numKeyValueHeads, call.numRows],
+  });
+}
+
+/** Buffers that receive one row's attention scores (before the factor) and probabilities (after it), [H, stride] f32. */
+export interface AttentionCapture {
+  readonly scores: GPUBuffer;
+  readonly probs: GPUBuffer;
+  readonly row: number;
+  readonly stride: number;
+}
+
+/** Flash attention of R query rows; see attention-prefill.wgsl for the strides (in f32 values here). */
+export function attentionPrefill(
+  program: Program,
+  gpu: Gpu,
+  call: {
+    readonly heads: HeadLayout;
+    readonly queries: GPUBuffer;
+    readonly keys: GPUBuffer;
+    readonly values: GPUBuffer;
+    readonly output: GPUBuffer;
+    readonly step: GPUBuffer;
+    readonly numRows: number;
+    readonly causal: boolean;
+    /** Keys of every row when not causal. */
+    readonly numKeys: number;
+    readonly queryRowStride: number;
+    readonly keyOffset: number;
+    readonly valueOffset: number;
+    readonly positionStride: number;
+    readonly headStride: number;
+    readonly capture?: AttentionCapture | undefined;
+  },
+): void {
+  const { numHeads, numKeyValueHeads, headDim, paddedHeadDim } = call.heads;
+  program.dispatch(KERNELS.attentionPrefill, {
+    constants: {
+      GROUP: numHeads / numKeyValueHeads,
+      CAUSAL: call.causal,
+      CAPTURE: call.capture !== undefined,
+    },
+    bindings: {
+      queries: call.queries,
+      keys: call.keys,
+      values: call.values,
+      output: call.output,
+      scores: call.capture?.scores ?? gpu.unusedOutputs[0],
+      probs: call.capture?.probs ?? gpu.unusedOutputs[1],
+      step: call.step,
+    },
+    params: {
+      headDim4: paddedHeadDim / 4,
+      numRows: call.numRows,
+      numKeys: call.numKeys,
+      queryRowStride4: call.queryRowStride / 4,
+      keyOffset4: call.keyOffset / 4,
+      valueOffset4: call.valueOffset / 4,
+      positionStride4: call.positionStride / 4,
+      headStride4: call.headStride / 4,
+      outputRowStride4: (numHeads * paddedHeadDim) / 4,
+      captureRow: call.capture?.row ?? 0,
+      captureStride: call.capture?.stride ?? 0,
+      scale: 1 / Math.sqrt(headDim),
+    },
+    grid: [Math.ceil(call.numRows / 32), numHeads],
+  });
+}
+
+/** Splits of the keys in a decode step: threads that each take a contiguous run of them. The same on every adapter so far. */
+export function numDecodeSplits(_gpu: Gpu, _heads: HeadLayout): number {
+  return 32;
+}
+
+/** Attention of R batch rows at one position over the cache, split over the keys, then merged. */
+export function attentionDecode(
+  program: Program,
+  gpu: Gpu,
+  call: {
+    readonly heads: HeadLayout;
+    readonly queries: GPUBuffer;
+    readonly keys: GPUBuffer;
+    readonly values: GPUBuffer;
+    /** [R, H, splits, paddedHeadDim] f32 */
+    readonly partials: GPUBuffer;
+    /** [R, H, splits, 2] f32 */
+    readonly stats: GPUBuffer;
+    readonly output: GPUBuffer;
+    readonly step: GPUBuffer;
+    readonly numRows: number;
+    readonly capacity: number;
+    readonly queryRowStride: number;
+    readonly capture?: AttentionCapture | undefined;
+  },
+): void {
+  const { numHeads, numKeyValueHeads, headDim, paddedHeadDim } = call.heads;
+  const numSplits = numDecodeSplits(gpu, call.heads);
+  const captureStride = call.capture?.stride ?? 0;
+  const headDim4 = paddedHeadDim / 4;
+  const common = { NUM_HEADS: numHeads, CAPTURE: call.capture !== undefined };
+  program.dispatch(KERNELS.attentionDecodeSplit, {
+    constants: { ...common, GROUP: numHeads / numKeyValueHeads, THREADS: numSplits },
+    bindings: {
+      queries: call.queries,
+      keys: call.keys,
+      values: call.values,
+      partials: call.partials,
+      stats: call.stats,
+      scores: call.capture?.scores ?? gpu.unusedOutputs[0],
+      step: call.step,
+    },
+    params: {
+      headDim4,
+      queryRowStride4: call.queryRowStride / 4,
+      headStride4: (call.capacity * paddedHeadDim) / 4,
+      numSplits,
+      captureStride,
+      scale: 1 / Math.sqrt(headDim),
+    },
+    grid: [1, numHeads, call.numRows],
+  });
+  program.dispatch(KERNELS.attentionDecodeReduce, {
+    constants: common,
+    bindings: {
+      partials: call.partials,
+      stats: call.stats,
+      output: call.output,
+      scores: call.capture?.scores ?? gpu.unused,
+      probs: call.capture?.probs ?? gpu.unusedOutputs[1],
+      step: call.step,
+    },
+    params: { headDim4, numSplits, captureStride },
+    grid: [numHeads, call.numRows],
+  });
+}
+
+/** Logits that several kernels work on: [R, stride] f32 of which the first vocabSize are real. */
+export interface LogitsView {
+  readonly logits: GPUBuffer;
+  readonly numRows: number;
+  readonly vocabSize: number;
+  readonly stride: number;
+}
+
+/** Applies the repetition penalty to the tokens whose bit is set in seen [R, ceil(V / 32)] u32. */
+export function repetitionPenalty(
+  program: Program,
+  view: LogitsView,
+  options: { readonly seen: GPUBuffer; readonly penalty: number },
+): void {
+  program.dispatch(KERNELS.repetitionPenalty, {
+    bindings: { seen: options.seen, logits: view.logits },
+    params: { vocabSize: view.vocabSize, stride: view.stride, penalty: options.penalty },
+    grid: [Math.ceil(view.vocabSize / 64), view.numRows],
+  });
+}
+
+/** Argmax and log-sum-exp of each row: choice [R, 4] u32 of (token, logit bits, logSumExp bits, 0). */
+export function chooseToken(program: Program, view: LogitsView, options: { readonly choice: GPUBuffer }): void {
+  program.dispatch(KERNELS.chooseToken, {
+    bindings: { logits: view.logits, choice: options.choice },
+    params: { vocabSize: view.vocabSize, stride: view.stride },
+    grid: [view.numRows],
+  });
+}
+
+/** The k largest logits of each row in order: entries [R, k, 2] u32 of (token, logit bits); k <= V. */
+export function topK(
+  program: Program,
+  view: LogitsView,
+  options: { readonly entries: GPUBuffer; readonly k: number },
+): void {
+  program.dispatch(KERNELS.topK, {
+    bindings: { logits: view.logits, entries: options.entries },
+    params: { vocabSize: view.vocabSize, stride: view.stride, k: options.k },
+    grid: [view.numRows],
+  });
+}

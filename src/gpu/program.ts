@@ -1,0 +1,217 @@
+// A recorded list of dispatches and copies. Recording makes bind groups and parameters once; encoding replays them, so
+// that a decode step costs no allocation and no pipeline creation.
+import { GpuError } from "../errors.ts";
+import { GPU_UNIFORM, type Gpu } from "./device.ts";
+import type { Constant, Kernel, Pipeline } from "./kernel.ts";
+
+/** A buffer, or a part of one that starts at a multiple of 256 bytes. */
+export type Binding =
+  | GPUBuffer
+  | {
+      readonly buffer: GPUBuffer;
+      readonly offset: number;
+      readonly size: number;
+    };
+
+/** One call of a kernel. */
+export interface Dispatch {
+  readonly constants?: Readonly<Record<string, Constant>>;
+  /** One buffer for every binding that the kernel declares, by name; `params` is filled from `params` below. */
+  readonly bindings: Readonly<Record<string, Binding>>;
+  /** One number for every member of the kernel's `struct Params`. */
+  readonly params?: Readonly<Record<string, number>>;
+  /** Workgroups in x, y, z. */
+  readonly grid: readonly [number, number?, number?];
+}
+
+interface DispatchCommand {
+  readonly pipeline: Pipeline;
+  readonly name: string;
+  readonly grid: readonly [number, number, number];
+  readonly entries: GPUBindGroupEntry[];
+  readonly paramsBinding: number | undefined;
+  readonly params: ArrayBuffer | undefined;
+  bindGroup: GPUBindGroup | undefined;
+}
+
+interface CopyCommand {
+  readonly source: GPUBuffer;
+  readonly sourceOffset: number;
+  readonly target: GPUBuffer;
+  readonly targetOffset: number;
+  readonly size: number;
+}
+
+const UNIFORM_STRIDE = 256; // minUniformBufferOffsetAlignment of the WebGPU defaults
+
+/** Records kernel calls, then encodes them as often as wanted. */
+export class Program {
+  private readonly gpu: Gpu;
+  private readonly label: string;
+  private readonly commands: (DispatchCommand | CopyCommand)[] = [];
+  private arena: GPUBuffer | undefined;
+  private numParams = 0;
+
+  constructor(gpu: Gpu, label: string) {
+    this.gpu = gpu;
+    this.label = label;
+  }
+
+  /** Dispatches recorded so far. */
+  get numDispatches(): number {
+    return this.commands.filter((command) => "pipeline" in command).length;
+  }
+
+  /**
+   * Records one kernel call.
+   * @throws GpuError `shader` when a binding or parameter is missing or unknown, `limit` when the grid is too large.
+   */
+  dispatch(kernel: Kernel, call: Dispatch): void {
+    const grid = [call.grid[0], call.grid[1] ?? 1, call.grid[2] ?? 1] as const;
+    const maximum = this.gpu.device.limits.maxComputeWorkgroupsPerDimension;
+    if (grid.some((size) => !Number.isInteger(size) || size < 1 || size > maximum)) {
+      throw new GpuError(
+        "limit",
+        `${kernel.name}: a grid of ${grid.join(" × ")} workgroups was asked for, 1 to ${maximum} a dimension are possible; use a shorter prompt.`,
+      );
+    }
+    const entries: GPUBindGroupEntry[] = [];
+    for (const [name, { binding }] of kernel.bindings) {
+      if (name === "params") continue;
+      const bound = call.bindings[name];
+      if (bound === undefined) throw new GpuError("shader", `${kernel.name}: no buffer for binding ${name}.`);
+      entries.push({
+        binding,
+        resource: "buffer" in bound ? bound : { buffer: bound },
+      });
+    }
+    for (const name of Object.keys(call.bindings)) {
+      if (!kernel.bindings.has(name)) throw new GpuError("shader", `${kernel.name}: no binding named ${name}.`);
+    }
+    const paramsBinding = kernel.bindings.get("params")?.binding;
+    if (paramsBinding !== undefined) this.numParams++;
+    this.commands.push({
+      pipeline: this.gpu.pipelines.get(kernel, call.constants ?? {}),
+      name: kernel.name,
+      grid,
+      entries,
+      paramsBinding,
+      params: paramsBinding === undefined ? undefined : packParams(kernel, call.params ?? {}),
+      bindGroup: undefined,
+    });
+  }
+
+  /** Records a copy of `size` bytes (offsets and size multiples of 4); it splits the compute pass. */
+  copy(
+    source: GPUBuffer,
+    target: GPUBuffer,
+    options: { size: number; sourceOffset?: number; targetOffset?: number },
+  ): void {
+    const { size, sourceOffset = 0, targetOffset = 0 } = options;
+    this.commands.push({ source, sourceOffset, target, targetOffset, size });
+  }
+
+  /**
+   * Waits for all pipelines and makes bind groups and the parameter buffer.
+   * @throws GpuError `shader` when a kernel does not compile.
+   */
+  async finish(): Promise<this> {
+    const dispatches = this.commands.filter((command) => "pipeline" in command);
+    await Promise.all(dispatches.map(({ pipeline }) => pipeline.ready));
+    if (this.numParams > 0 && this.arena === undefined) {
+      this.arena = this.gpu.createBuffer(`${this.label} params`, this.numParams * UNIFORM_STRIDE, GPU_UNIFORM);
+    }
+    const data = new Uint8Array(this.numParams * UNIFORM_STRIDE);
+    let offset = 0;
+    for (const command of dispatches) {
+      const entries = [...command.entries];
+      if (command.paramsBinding !== undefined && command.params !== undefined && this.arena !== undefined) {
+        data.set(new Uint8Array(command.params), offset);
+        const resource = {
+          buffer: this.arena,
+          offset,
+          size: command.params.byteLength,
+        };
+        entries.push({ binding: command.paramsBinding, resource });
+        offset += UNIFORM_STRIDE;
+      }
+      command.bindGroup = this.gpu.device.createBindGroup({
+        label: command.name,
+        layout: command.pipeline.layout,
+        entries,
+      });
+    }
+    if (this.arena !== undefined) this.gpu.write(this.arena, data);
+    return this;
+  }
+
+  /** Appends the recorded commands to `encoder`; {@link finish} must have resolved. */
+  encode(encoder: GPUCommandEncoder): void {
+    let pass: GPUComputePassEncoder | undefined;
+    for (const command of this.commands) {
+      if (!("pipeline" in command)) {
+        pass?.end();
+        pass = undefined;
+        const { source, sourceOffset, target, targetOffset, size } = command;
+        encoder.copyBufferToBuffer(source, sourceOffset, target, targetOffset, size);
+        continue;
+      }
+      if (command.pipeline.handle === undefined || command.bindGroup === undefined) {
+        throw new GpuError("shader", `${this.label}: encoded before finish().`);
+      }
+      pass ??= encoder.beginComputePass({ label: this.label });
+      pass.setPipeline(command.pipeline.handle);
+      pass.setBindGroup(0, command.bindGroup);
+      pass.dispatchWorkgroups(...command.grid);
+    }
+    pass?.end();
+  }
+
+  /** Runs the program once, from {@link finish} to {@link dispose}. */
+  async submitOnce(): Promise<void> {
+    try {
+      await this.finish();
+      this.submit();
+    } finally {
+      this.dispose();
+    }
+  }
+
+  /** Encodes and submits the program, after `before` has encoded what must come first. */
+  submit(before?: (encoder: GPUCommandEncoder) => void): void {
+    const encoder = this.gpu.device.createCommandEncoder({ label: this.label });
+    before?.(encoder);
+    this.encode(encoder);
+    this.gpu.device.queue.submit([encoder.finish()]);
+  }
+
+  /** Frees the parameter buffer. */
+  dispose(): void {
+    if (this.arena !== undefined) this.gpu.destroyBuffer(this.arena);
+    this.arena = undefined;
+  }
+}
+
+function packParams(kernel: Kernel, values: Readonly<Record<string, number>>): ArrayBuffer {
+  for (const name of Object.keys(values)) {
+    if (!kernel.params.some((field) => field.name === name)) {
+      throw new GpuError("shader", `${kernel.name}: no parameter named ${name}.`);
+    }
+  }
+  // A uniform struct of scalars: 4 bytes a member, the whole rounded up to 16.
+  const data = new DataView(new ArrayBuffer(Math.max(16, Math.ceil(kernel.params.length / 4) * 16)));
+  kernel.params.forEach(({ name, type }, index) => {
+    const value = values[name];
+    if (value === undefined || Number.isNaN(value))
+      throw new GpuError("shader", `${kernel.name}: no value for ${name}.`);
+    if (type === "f32") {
+      data.setFloat32(index * 4, value, true);
+      return;
+    }
+    if (!Number.isInteger(value) || (type === "u32" && value < 0)) {
+      throw new GpuError("shader", `${kernel.name}: parameter ${name} expects ${type}, got ${value}.`);
+    }
+    data.setUint32(index * 4, value >>> 0, true);
+  });
+  return data.buffer;
+}
