@@ -1,0 +1,99 @@
+// The types of loading, of a question and of its answer.
+import type { AdaptVisSettings, Method, ScaledRows } from "./adaptvis.ts";
+import type { FinishReason, GeneratedToken } from "./generate/generate.ts";
+import type { SamplingOptions } from "./generate/sampler.ts";
+import type { LoadProgress } from "./model/weights.ts";
+import type { RgbImage } from "./preprocess/image.ts";
+import type { AttentionMap, MapSelection } from "./trace/attention-map.ts";
+import type { TraceTensor } from "./trace/trace.ts";
+
+/** How a model is loaded. */
+export interface LoadOptions {
+  /** A device made by anyone; it is used, never destroyed. */
+  readonly device: GPUDevice;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
+  /** Prompt rows of one submit; 256 unless given. */
+  readonly chunkRows?: number | undefined;
+}
+
+/** How an answer is made. Everything has the paper's or the field's usual default. */
+export interface AnswerOptions {
+  /** `greedy` unless given. */
+  readonly method?: Method;
+  /** ScalingVis' factor, 0.8 unless given. */
+  readonly factor?: number;
+  /** AdaptVis' settings; those left out are the paper's for Controlled_A. */
+  readonly adaptvis?: Partial<AdaptVisSettings>;
+  /** Decoder layers that the factor acts on; all unless given. */
+  readonly layers?: readonly number[];
+  /** Query heads that the factor acts on; all unless given. */
+  readonly heads?: readonly number[];
+  /** Query rows that the factor acts on; the last prompt row unless given. */
+  readonly rows?: ScaledRows;
+  /** Where confidence is taken: over the vocabulary, or over the first tokens of these options. */
+  readonly confidence?: "vocabulary" | readonly string[];
+  /** Rounds the confidence to two decimals before it meets beta, as the reference does; true unless given. */
+  readonly roundConfidence?: boolean;
+  /** 64 unless given; fewer when the context ends. */
+  readonly maxNewTokens?: number;
+  /** Goes on past end tokens, up to maxNewTokens; false unless given. */
+  readonly ignoreEos?: boolean;
+  /** Texts that end the answer and are left out of it. */
+  readonly stop?: readonly string[];
+  /** Greedy unless given. */
+  readonly sampling?: Partial<SamplingOptions>;
+  /** Alternatives with log-probabilities to report a token, 0 to 100; 0 unless given. */
+  readonly topLogProbs?: number;
+  /** Called for every token as it comes. */
+  readonly onToken?: (token: GeneratedToken) => void;
+  /** Captures the last prompt row's attention; false unless given. */
+  readonly attention?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+/** A question about a picture. */
+export interface Question extends AnswerOptions {
+  /** Undefined for a text-only question. */
+  readonly image?: RgbImage | undefined;
+  /** Put into the checkpoint's chat template. */
+  readonly question?: string;
+  /** The whole prompt instead, `<image>` where the picture goes. */
+  readonly prompt?: string;
+  /** Text before the first turn, where the template takes one. */
+  readonly system?: string;
+}
+
+/** An answer and how it came about. */
+export interface Answer {
+  readonly text: string;
+  readonly tokens: readonly GeneratedToken[];
+  readonly finishReason: FinishReason;
+  readonly method: Method;
+  /** Of the first token in the unmodified pass for AdaptVis and greedy, in the scaled pass for ScalingVis. */
+  readonly confidence: number;
+  /** What image scores of the scaled rows were multiplied by; 1 for greedy. */
+  readonly factor: number;
+  readonly promptTokens: number;
+  /** Image positions [start, end) of the prompt; [0, 0) without a picture. */
+  readonly imageSpan: readonly [start: number, end: number];
+  /** Attention of the last prompt row in the unmodified pass and in the pass that gave the answer, if captured. */
+  readonly attention: AnswerAttention | undefined;
+}
+
+/** Draws maps from captured attention. */
+export interface AnswerAttention {
+  /** The pass that gave the answer. */
+  used(selection?: MapSelection): AttentionMap;
+  /** The unmodified pass; undefined when there was none (ScalingVis). */
+  unmodified(selection?: MapSelection): AttentionMap | undefined;
+  readonly numLayers: number;
+  readonly numHeads: number;
+}
+
+/** All trace points of one run and what they belong to. */
+export interface Trace {
+  readonly tensors: readonly TraceTensor[];
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly answer: Answer;
+}

@@ -1,0 +1,68 @@
+// Sampling from a row of logits: temperature, top-k, top-p, in the order of transformers' logits processors, in f64.
+import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
+import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
+import { InputError } from "../errors.ts";
+
+/** How tokens are drawn; `temperature` 0 is greedy decoding. */
+export interface SamplingOptions {
+  readonly temperature: number;
+  /** Keep the k most probable tokens; 0 keeps all. */
+  readonly topK: number;
+  /** Keep the fewest most probable tokens whose probabilities reach p; 1 keeps all. */
+  readonly topP: number;
+  /** Divides positive and multiplies negative logits of tokens seen so far; 1 does nothing. */
+  readonly repetitionPenalty: number;
+  /** Same seed, same prompt, same adapter: same tokens. */
+  readonly seed: number;
+}
+
+/** Greedy decoding. */
+export const GREEDY: SamplingOptions = { temperature: 0, topK: 0, topP: 1, repetitionPenalty: 1, seed: 0 };
+
+/** @throws InputError naming the option that is out of range. */
+export function checkSampling(options: SamplingOptions): void {
+  const check = (name: keyof SamplingOptions, isValid: boolean, expected: string) => {
+    if (!isValid) throw new InputError(`${name} must be ${expected}, got ${options[name]}.`);
+  };
+  check("temperature", Number.isFinite(options.temperature) && options.temperature >= 0, "a number of at least 0");
+  check("topK", Number.isInteger(options.topK) && options.topK >= 0, "a whole number of at least 0 (0: all tokens)");
+  check("topP", options.topP > 0 && options.topP <= 1, "above 0 and at most 1");
+  const { repetitionPenalty } = options;
+  check("repetitionPenalty", Number.isFinite(repetitionPenalty) && repetitionPenalty > 0, "a number above 0");
+  check("seed", Number.isSafeInteger(options.seed), "a whole number");
+}
+
+/** Draws tokens with one random stream; make one per answer. */
+export class Sampler {
+  private readonly options: SamplingOptions;
+  private readonly random: ReturnType<typeof xoroshiro128plus>;
+
+  constructor(options: SamplingOptions) {
+    this.options = options;
+    this.random = xoroshiro128plus(options.seed);
+  }
+
+  /**
+   * Draws from softmax(logits / temperature) cut to top-k, then to top-p.
+   * @param logits [V], the repetition penalty already applied
+   */
+  draw(logits: ArrayLike<number>): number {
+    const { temperature, topK, topP } = this.options;
+    const order = Array.from(logits, (_, tokenId) => tokenId);
+    // Probable first, equal logits by id: the order does not depend on the sort algorithm.
+    order.sort((a, b) => (logits[b] ?? 0) - (logits[a] ?? 0) || a - b);
+    const kept = topK > 0 ? order.slice(0, topK) : order;
+    const largest = logits[kept[0] ?? 0] ?? 0;
+    const weights = kept.map((tokenId) => Math.exp(((logits[tokenId] ?? 0) - largest) / temperature));
+    const total = weights.reduce((sum, weight) => sum + weight, 0);
+    let numKept = 0;
+    let mass = 0;
+    while (numKept < weights.length && (numKept === 0 || mass < topP * total)) mass += weights[numKept++] ?? 0;
+    let rest = uniformFloat64(this.random) * mass;
+    for (let i = 0; i < numKept; i++) {
+      rest -= weights[i] ?? 0;
+      if (rest < 0) return kept[i] ?? 0;
+    }
+    return kept[numKept - 1] ?? 0;
+  }
+}

@@ -1,0 +1,76 @@
+// The options of an answer, checked and filled with defaults.
+import {
+  type AdaptVisSettings,
+  checkFactor,
+  checkSettings,
+  DEFAULT_ADAPTVIS,
+  DEFAULT_FACTOR,
+  type Method,
+} from "../adaptvis.ts";
+import { InputError } from "../errors.ts";
+import type { TextConfig } from "../model/config.ts";
+import { MAX_TOP_K } from "../model/kv-cache.ts";
+import { checkSampling, GREEDY, type SamplingOptions } from "./sampler.ts";
+
+/** New tokens of an answer unless the caller says otherwise. */
+export const DEFAULT_MAX_NEW_TOKENS = 64;
+
+/** The options that {@link settingsOf} reads; see AnswerOptions for their meaning. */
+export interface RawSettings {
+  readonly method?: Method;
+  readonly factor?: number;
+  readonly adaptvis?: Partial<AdaptVisSettings>;
+  readonly layers?: readonly number[];
+  readonly heads?: readonly number[];
+  readonly maxNewTokens?: number;
+  readonly stop?: readonly string[];
+  readonly sampling?: Partial<SamplingOptions>;
+  readonly topLogProbs?: number;
+}
+
+/** Checked options. */
+export interface Settings {
+  readonly method: Method;
+  readonly factor: number;
+  readonly adaptvis: AdaptVisSettings;
+  readonly maxNewTokens: number;
+  readonly stop: readonly string[];
+  readonly sampling: SamplingOptions;
+  readonly topLogProbs: number;
+}
+
+/**
+ * Checks options against a model and a prompt; new tokens are cut to what the context leaves.
+ * @throws InputError naming the option, what is possible and what was given.
+ */
+export function settingsOf(options: RawSettings, text: TextConfig, promptLength: number): Settings {
+  const method = options.method ?? "greedy";
+  if (method !== "greedy" && method !== "scaling" && method !== "adaptvis") {
+    throw new InputError(`method must be greedy, scaling or adaptvis, got ${String(method)}.`);
+  }
+  const factor = options.factor ?? DEFAULT_FACTOR;
+  checkFactor("factor", factor);
+  const adaptvis = { ...DEFAULT_ADAPTVIS, ...options.adaptvis };
+  checkSettings(adaptvis);
+  checkIndices("layers", options.layers, text.numHiddenLayers);
+  checkIndices("heads", options.heads, text.numAttentionHeads);
+  const sampling = { ...GREEDY, ...options.sampling };
+  checkSampling(sampling);
+  const topLogProbs = options.topLogProbs ?? 0;
+  const maxTop = Math.min(MAX_TOP_K, text.vocabSize);
+  if (!Number.isInteger(topLogProbs) || topLogProbs < 0 || topLogProbs > maxTop) {
+    throw new InputError(`topLogProbs must be a whole number from 0 to ${maxTop}, got ${topLogProbs}.`);
+  }
+  const wanted = options.maxNewTokens ?? DEFAULT_MAX_NEW_TOKENS;
+  if (!Number.isInteger(wanted) || wanted < 1) {
+    throw new InputError(`maxNewTokens must be a whole number of at least 1, got ${wanted}.`);
+  }
+  // The last new token is never run through the decoder, so it needs no position.
+  const maxNewTokens = Math.min(wanted, text.maxPositionEmbeddings - promptLength + 1);
+  return { method, factor, adaptvis, maxNewTokens, stop: options.stop ?? [], sampling, topLogProbs };
+}
+
+function checkIndices(name: string, indices: readonly number[] | undefined, count: number): void {
+  const bad = indices?.find((index) => !Number.isInteger(index) || index < 0 || index >= count);
+  if (bad !== undefined) throw new InputError(`${name} must be whole numbers from 0 to ${count - 1}, got ${bad}.`);
+}

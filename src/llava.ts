@@ -1,0 +1,284 @@
+// READ FIRST. A vision-language model from load to answer:
+//
+//   load      checkpoint (safetensors by ranges) → config → weights on the GPU
+//   ask       picture + question → pixelValues and inputIds          (preprocess/)
+//             pixelValues → hiddenStates → imageFeatures             (model/clip-vision, model/projector)
+//             inputIds + imageFeatures → inputsEmbeds → logits       (model/llama, one prefill)
+//             confidence → factor → one extra step                   (adaptvis.ts, AdaptVis only)
+//             logits → token → logits → …                            (generate/)
+import { chooseFactor, optionConfidence, roundConfidence, scaledRowRange } from "./adaptvis.ts";
+import type { Answer, AnswerAttention, AnswerOptions, LoadOptions, Question, Trace } from "./answer.ts";
+import { AbortError, InputError } from "./errors.ts";
+import { DecoderRun, type ImageRows } from "./generate/decoder-run.ts";
+import { generate } from "./generate/generate.ts";
+import { type Settings, settingsOf } from "./generate/settings.ts";
+import { Gpu } from "./gpu/device.ts";
+import { openCheckpoint } from "./load/checkpoint.ts";
+import type { Source } from "./load/source.ts";
+import { type ModelConfig, readModelConfig } from "./model/config.ts";
+import { PictureEncoder } from "./model/picture-encoder.ts";
+import type { Intervention } from "./model/step.ts";
+import { loadWeights, type ModelWeights } from "./model/weights.ts";
+import { loadProcessor, type ModelInputs, type Processor } from "./preprocess/processor.ts";
+import { attentionMap } from "./trace/attention-map.ts";
+import { type AttentionRow, TraceRecorder, type TraceTensor } from "./trace/trace.ts";
+import { inputTensors, traceMetadata } from "./trace/trace-file.ts";
+
+/** A loaded model. Questions asked while one runs wait for their turn. */
+export class Llava {
+  readonly config: ModelConfig;
+  readonly processor: Processor;
+  readonly gpu: Gpu;
+  /** What the source calls the checkpoint. */
+  readonly name: string;
+  private readonly weights: ModelWeights;
+  private readonly run: DecoderRun;
+  private readonly encoder: PictureEncoder | undefined;
+  private turn: Promise<unknown> = Promise.resolve();
+  private isDisposed = false;
+
+  private constructor(
+    gpu: Gpu,
+    config: ModelConfig,
+    parts: {
+      readonly weights: ModelWeights;
+      readonly processor: Processor;
+      readonly name: string;
+      readonly options: LoadOptions;
+    },
+  ) {
+    const { weights } = parts;
+    this.gpu = gpu;
+    this.config = config;
+    this.weights = weights;
+    this.processor = parts.processor;
+    this.name = parts.name;
+    this.run = new DecoderRun(gpu, config.text, { weights: weights.llama, chunkRows: parts.options.chunkRows });
+    const { vision, projector } = weights;
+    this.encoder =
+      config.multimodal && vision && projector
+        ? new PictureEncoder(gpu, config, { multimodal: config.multimodal, weights: { vision, projector } })
+        : undefined;
+  }
+
+  /**
+   * Loads a checkpoint: LLaVA, LLaVA-NeXT or text-only LLaMA-type, in Hugging Face's layout.
+   * @throws CheckpointError, GpuError or AbortError; nothing of a failed load stays allocated.
+   */
+  static async load(source: Source, options: LoadOptions): Promise<Llava> {
+    const { signal, onProgress } = options;
+    const gpu = new Gpu(options.device);
+    try {
+      const checkpoint = await openCheckpoint(source, signal);
+      try {
+        const config = readModelConfig(checkpoint.config);
+        const processor = await loadProcessor(checkpoint, config);
+        const weights = await loadWeights(checkpoint, config, { gpu, signal, onProgress });
+        return new Llava(gpu, config, { weights, processor, name: source.name, options });
+      } finally {
+        await checkpoint.close();
+      }
+    } catch (error) {
+      gpu.dispose();
+      throw error;
+    }
+  }
+
+  /**
+   * Answers a question about a picture (or a text-only one).
+   * @throws InputError for a bad picture, prompt or option; AbortError; GpuError. The model stays usable.
+   */
+  async ask(question: Question): Promise<Answer> {
+    return this.answer(this.prepare(question), question);
+  }
+
+  /** The inputs that {@link ask} makes: expanded ids and pixel values. @throws InputError. */
+  prepare(question: Question): ModelInputs {
+    const { image, system } = question;
+    const text = question.prompt ?? question.question;
+    if (text === undefined) throw new InputError("Neither question nor prompt was given: give one of them.");
+    const prompt = question.prompt ?? this.processor.chatPrompt(text, { hasImage: image !== undefined, system });
+    return this.processor.inputs(prompt, image);
+  }
+
+  /** Answers prepared inputs, for instance those of a Hugging Face processor. @throws as {@link ask}. */
+  async answer(inputs: ModelInputs, options: AnswerOptions = {}): Promise<Answer> {
+    return this.inTurn(() => this.answerInputs(inputs, options, undefined));
+  }
+
+  /** Answers and returns every trace point of the run with it. @throws as {@link ask}. */
+  async trace(inputs: ModelInputs, options: AnswerOptions = {}): Promise<Trace> {
+    const tensors: TraceTensor[] = [];
+    const answer = await this.inTurn(() => this.answerInputs(inputs, options, tensors));
+    const generatedIds = Int32Array.from(answer.tokens, ({ tokenId }) => tokenId);
+    tensors.push({ name: "generated_ids", dtype: "I32", shape: [generatedIds.length], data: generatedIds });
+    const dtype = this.weights.llama.embedTokens.dtype;
+    const metadata = traceMetadata(answer, { model: this.name, adapter: this.gpu.device.adapterInfo, dtype });
+    return { tensors, metadata, answer };
+  }
+
+  /** Frees all GPU buffers of the model; the device stays with its owner. A second call does nothing. */
+  dispose(): void {
+    this.isDisposed = true;
+    this.gpu.dispose();
+  }
+
+  /** As {@link dispose}, for `using`. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  private async answerInputs(
+    inputs: ModelInputs,
+    options: AnswerOptions,
+    traced: TraceTensor[] | undefined,
+  ): Promise<Answer> {
+    const { run } = this;
+    const { signal } = options;
+    const promptLength = inputs.inputIds.length;
+    const settings = settingsOf(options, this.config.text, promptLength);
+    const recorders: TraceRecorder[] = [];
+    const record = () => {
+      if (traced === undefined && options.attention !== true) return undefined;
+      const shape = { numKeys: promptLength, withVision: traced !== undefined };
+      const recorder = new TraceRecorder(this.gpu, this.config, shape);
+      recorders.push(recorder);
+      return recorder;
+    };
+    try {
+      // Picture → imageFeatures → inputsEmbeds
+      const plainRecorder = record();
+      await this.embed(inputs, { settings, signal, recorder: plainRecorder, traced });
+
+      // Prefill: unmodified, or with ScalingVis' factor
+      const rows = scaledRowRange(options.rows ?? "last", promptLength);
+      const intervene = (by: number): Intervention => ({
+        span: inputs.imageSpan,
+        rows,
+        factors: [by],
+        layers: options.layers,
+        heads: options.heads,
+      });
+      let factor = settings.method === "scaling" ? settings.factor : 1;
+      let intervention = settings.method === "scaling" ? intervene(factor) : undefined;
+      await run.prefill([0, promptLength], { intervention, capture: plainRecorder?.layers, signal });
+
+      // AdaptVis: the first token's confidence chooses the factor, and only the scaled rows run again
+      let confidence: number | undefined;
+      let recorder = plainRecorder;
+      if (settings.method === "adaptvis") {
+        confidence = await this.confidence(options);
+        factor = chooseFactor(confidence, settings.adaptvis);
+        intervention = intervene(factor);
+        recorder = record();
+        const forward = { intervention, capture: recorder?.layers, signal };
+        if (rows[0] === promptLength - 1) await run.repeatPromptRow(rows[0], forward);
+        else await run.prefill([rows[0], promptLength], forward);
+      }
+      if (traced !== undefined && recorder !== undefined) {
+        const logits = await run.readLogits();
+        traced.push(...(await recorder.layerTensors()));
+        traced.push({ name: "logits", dtype: "F32", shape: [logits.length], data: logits });
+      }
+
+      // Token by token; the factor reaches generated rows only under rows: "generated"
+      const generated = await generate(
+        run,
+        { ids: inputs.inputIds, intervention: options.rows === "generated" ? intervention : undefined },
+        {
+          ...settings,
+          eosTokenIds: options.ignoreEos === true ? [] : this.processor.eosTokenIds,
+          textStream: this.processor.textStream(),
+          onToken: options.onToken,
+          signal,
+        },
+      );
+      const plainRows = settings.method === "scaling" ? undefined : await plainRecorder?.attention();
+      const usedRows = recorder === plainRecorder && plainRows ? plainRows : await recorder?.attention();
+      return {
+        text: generated.text,
+        tokens: generated.tokens,
+        finishReason: generated.finishReason,
+        method: settings.method,
+        confidence: confidence ?? this.rounded(generated.firstConfidence, options),
+        factor,
+        promptTokens: promptLength,
+        imageSpan: inputs.imageSpan,
+        attention: usedRows && this.answerAttention(inputs, { used: usedRows, unmodified: plainRows }),
+      };
+    } finally {
+      for (const recorder of recorders) recorder.dispose();
+    }
+  }
+
+  private async embed(
+    inputs: ModelInputs,
+    options: {
+      readonly settings: Settings;
+      readonly signal: AbortSignal | undefined;
+      readonly recorder: TraceRecorder | undefined;
+      readonly traced: TraceTensor[] | undefined;
+    },
+  ): Promise<void> {
+    const { signal, traced } = options;
+    const { pixelValues, imageSpan: span, imageRowIndex: rowIndex } = inputs;
+    let features: GPUBuffer | undefined;
+    try {
+      let image: ImageRows | undefined;
+      if (pixelValues !== undefined) {
+        if (this.encoder === undefined)
+          throw new InputError(`Model ${this.name} has no vision tower: ask without a picture.`);
+        features = await this.encoder.encode(pixelValues, { signal, capture: options.recorder?.visionCapture });
+        image = { features, span, rowIndex, newline: this.weights.projector?.imageNewline };
+      }
+      await this.run.embed(inputs.inputIds, { maxNewTokens: options.settings.maxNewTokens, image });
+      if (traced !== undefined) {
+        const { inputsEmbeds } = this.run.state;
+        traced.push(...(await inputTensors(this.gpu, this.config, { inputs, inputsEmbeds })));
+        traced.push(...((await options.recorder?.visionTensors()) ?? []));
+      }
+    } finally {
+      if (features !== undefined) this.gpu.destroyBuffer(features);
+    }
+  }
+
+  private async confidence(options: AnswerOptions): Promise<number> {
+    const { confidence: kind = "vocabulary" } = options;
+    if (kind === "vocabulary") {
+      const choice = await this.run.choose({ repetitionPenalty: 1, topK: 0 });
+      return this.rounded(choice.confidence, options);
+    }
+    const ids = kind.map((option) => this.processor.firstTokenOf(option));
+    return this.rounded(optionConfidence(await this.run.readLogits(), ids), options);
+  }
+
+  private rounded(confidence: number, options: AnswerOptions): number {
+    return options.roundConfidence === false ? confidence : roundConfidence(confidence);
+  }
+
+  private answerAttention(
+    inputs: ModelInputs,
+    rows: { readonly used: readonly AttentionRow[]; readonly unmodified: readonly AttentionRow[] | undefined },
+  ): AnswerAttention {
+    const numHeads = this.config.text.numAttentionHeads;
+    const { gridWidth, gridHeight } = inputs;
+    const image = { span: inputs.imageSpan, gridWidth, gridHeight };
+    const { used, unmodified } = rows;
+    return {
+      numLayers: used.length,
+      numHeads,
+      used: (selection = {}) => attentionMap(used, image, { numHeads, selection }),
+      unmodified: (selection = {}) => unmodified && attentionMap(unmodified, image, { numHeads, selection }),
+    };
+  }
+
+  /** Runs `work` after everything asked before it, inside error scopes. */
+  private inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.turn.then(() => {
+      if (this.isDisposed) throw new AbortError("The question (its model was disposed)");
+      return this.gpu.guard("answering", work);
+    });
+    this.turn = result.catch(() => undefined);
+    return result;
+  }
+}

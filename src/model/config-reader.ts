@@ -1,0 +1,95 @@
+import { CheckpointError } from "../errors.ts";
+
+/** Typed access to a parsed config.json: a wrong type is an error with the key's full path. */
+export class ConfigReader {
+  private readonly json: Readonly<Record<string, unknown>>;
+  private readonly file: string;
+  private readonly path: string;
+
+  constructor(json: unknown, file: string, path = "") {
+    this.file = file;
+    this.path = path;
+    if (typeof json !== "object" || json === null || Array.isArray(json)) {
+      throw new CheckpointError(`${file}: expected ${path === "" ? "a JSON object" : `an object at ${path}`}.`, {
+        file,
+      });
+    }
+    this.json = json as Readonly<Record<string, unknown>>; // an object whose values are checked on access
+  }
+
+  /** The value as it stands, undefined when absent. */
+  raw(key: string): unknown {
+    return Object.hasOwn(this.json, key) ? this.json[key] : undefined;
+  }
+
+  has(key: string): boolean {
+    return Object.hasOwn(this.json, key);
+  }
+
+  /** The object under `key`, empty when absent. */
+  child(key: string): ConfigReader {
+    return new ConfigReader(this.raw(key) ?? {}, this.file, `${this.path}${key}.`);
+  }
+
+  string(key: string, fallback: string | undefined): string {
+    const value = this.raw(key) ?? fallback;
+    if (typeof value !== "string") throw this.error(key, "a string", value);
+    return value;
+  }
+
+  number(key: string, fallback: number): number {
+    return this.optionalNumber(key) ?? fallback;
+  }
+
+  optionalNumber(key: string): number | undefined {
+    const value = this.raw(key) ?? undefined;
+    if (value !== undefined && (typeof value !== "number" || !Number.isFinite(value))) {
+      throw this.error(key, "a number", value);
+    }
+    return value;
+  }
+
+  /** A number, or a list that holds exactly one. */
+  optionalNumberOrSingle(key: string): number | undefined {
+    const value = this.raw(key);
+    if (!Array.isArray(value)) return this.optionalNumber(key);
+    const [only] = value;
+    if (value.length !== 1 || typeof only !== "number") throw this.error(key, "one number", JSON.stringify(value));
+    return only;
+  }
+
+  /** A positive integer. */
+  count(key: string, fallback: number): number {
+    const value = this.number(key, fallback);
+    if (!Number.isInteger(value) || value < 1) throw this.error(key, "a positive integer", value);
+    return value;
+  }
+
+  boolean(key: string, fallback: boolean): boolean {
+    return this.optionalBoolean(key) ?? fallback;
+  }
+
+  optionalBoolean(key: string): boolean | undefined {
+    const value = this.raw(key) ?? undefined;
+    if (value !== undefined && typeof value !== "boolean") throw this.error(key, "true or false", value);
+    return value;
+  }
+
+  /** @throws CheckpointError when `key` is there at all (and not null). */
+  refuse(key: string, what: string): void {
+    if ((this.raw(key) ?? undefined) !== undefined) {
+      throw new CheckpointError(
+        `${this.file}: ${this.path}${key} is set, but ${what} are not implemented; use the plain f32, f16 or bf16 checkpoint.`,
+        { file: this.file },
+      );
+    }
+  }
+
+  /** The error for a value that does not fit. */
+  error(key: string, expected: string, got: unknown): CheckpointError {
+    const shown = got === undefined ? "nothing" : typeof got === "string" ? `"${got}"` : JSON.stringify(got);
+    return new CheckpointError(`${this.file}: ${this.path}${key} must be ${expected}, got ${shown}.`, {
+      file: this.file,
+    });
+  }
+}

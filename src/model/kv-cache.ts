@@ -1,0 +1,149 @@
+// The decoder's State: the key/value cache and the scratch buffers of a run.
+import { GPU_READBACK, GPU_STORAGE, GPU_UNIFORM, type Gpu } from "../gpu/device.ts";
+import { type HeadLayout, numDecodeSplits } from "../gpu/ops.ts";
+import { padTo4 } from "../gpu/tensor.ts";
+import type { TextConfig } from "./config.ts";
+import { ropeTable } from "./rope.ts";
+import { STEP_BYTES } from "./step.ts";
+
+/** Cache slots are allocated in multiples of this. */
+const CAPACITY_STEP = 256;
+
+/** Keys and values of one layer, [Hkv, capacity, headDim] f32 each. */
+export interface LayerCache {
+  readonly keys: GPUBuffer;
+  readonly values: GPUBuffer;
+}
+
+/** Sizes that a decoder state is allocated for. */
+export interface StateSize {
+  /** Cache slots: prompt, new tokens and the batch rows' tails. */
+  readonly capacity: number;
+  /** Rows of one forward call. */
+  readonly numRows: number;
+  /** Rows of the whole prompt. */
+  readonly promptRows: number;
+}
+
+/** Buffers of a decoder run; f32 unless said. */
+export interface LlamaState {
+  readonly size: StateSize;
+  readonly heads: HeadLayout;
+  readonly layers: readonly LayerCache[];
+  /** [capacity, headDim] */
+  readonly ropeTable: GPUBuffer;
+  /** [promptRows, D] */
+  readonly inputsEmbeds: GPUBuffer;
+  /** [promptRows] u32 */
+  readonly promptIds: GPUBuffer;
+  /** [R, D] */
+  readonly hiddenStates: GPUBuffer;
+  /** [R, D] */
+  readonly normed: GPUBuffer;
+  /** [R, (H + 2·Hkv)·headDim] */
+  readonly qkv: GPUBuffer;
+  /** [R, H·headDim] */
+  readonly attention: GPUBuffer;
+  /** [R, I] */
+  readonly gate: GPUBuffer;
+  /** [R, I] */
+  readonly up: GPUBuffer;
+  /** [R, I] */
+  readonly inner: GPUBuffer;
+  /** [1, H, splits, headDim] */
+  readonly partials: GPUBuffer;
+  /** [1, H, splits, 2] */
+  readonly stats: GPUBuffer;
+  /** `struct Step` with the intervention, for the layers it acts on. */
+  readonly step: GPUBuffer;
+  /** `struct Step` without it, for the other layers. */
+  readonly plainStep: GPUBuffer;
+  /** [1] u32: the token that the next decode step reads */
+  readonly tokenIds: GPUBuffer;
+  /** [1, D]: the row that logits are computed for */
+  readonly lastHidden: GPUBuffer;
+  /** [1, V] */
+  readonly logits: GPUBuffer;
+  /** [ceil(V / 32)] u32 */
+  readonly seen: GPUBuffer;
+  /** [2, 4] u32: the choice from the plain logits, then from the penalised ones */
+  readonly choice: GPUBuffer;
+  /** [topK, 2] u32 */
+  readonly topK: GPUBuffer;
+  /** Mapped for reading: the choices, then the top k. */
+  readonly readback: GPUBuffer;
+}
+
+/** The largest k that log-probabilities can be asked for. */
+export const MAX_TOP_K = 100;
+
+/** Bytes of the two choices at the start of the readback buffer. */
+export const CHOICE_BYTES = 32;
+
+/** Head counts of the decoder as attention kernels take them. */
+export function llamaHeads(text: TextConfig): HeadLayout {
+  return {
+    numHeads: text.numAttentionHeads,
+    numKeyValueHeads: text.numKeyValueHeads,
+    headDim: text.headDim,
+    paddedHeadDim: padTo4(text.headDim),
+  };
+}
+
+/** Rounds a wanted size up so that later, slightly longer prompts fit without a new allocation. */
+export function roundStateSize(size: StateSize): StateSize {
+  const roundUp = (count: number) => Math.ceil(count / CAPACITY_STEP) * CAPACITY_STEP;
+  return { capacity: roundUp(size.capacity), numRows: size.numRows, promptRows: roundUp(size.promptRows) };
+}
+
+/** Allocates the decoder's buffers. @throws GpuError `limit`. */
+export function createLlamaState(gpu: Gpu, text: TextConfig, size: StateSize): LlamaState {
+  const heads = llamaHeads(text);
+  const { numHeads, numKeyValueHeads, paddedHeadDim } = heads;
+  const d = padTo4(text.hiddenSize);
+  const inner = padTo4(text.intermediateSize);
+  const vocabulary = padTo4(text.vocabSize);
+  const splits = numDecodeSplits(gpu, heads);
+  const words = (label: string, count: number) => gpu.createBuffer(`llama ${label}`, count * 4, GPU_STORAGE);
+  const cacheWords = numKeyValueHeads * size.capacity * paddedHeadDim;
+  const layers = Array.from({ length: text.numHiddenLayers }, (_, layer) => ({
+    keys: words(`layers.${layer} keys`, cacheWords),
+    values: words(`layers.${layer} values`, cacheWords),
+  }));
+  return {
+    size,
+    heads,
+    layers,
+    ropeTable: gpu.createBufferWith("rope table", ropeTable(text.rope, text.headDim, size.capacity), GPU_STORAGE),
+    inputsEmbeds: words("inputsEmbeds", size.promptRows * d),
+    promptIds: words("promptIds", size.promptRows),
+    hiddenStates: words("hiddenStates", size.numRows * d),
+    normed: words("normed", size.numRows * d),
+    qkv: words("qkv", size.numRows * (numHeads + 2 * numKeyValueHeads) * paddedHeadDim),
+    attention: words("attention", size.numRows * numHeads * paddedHeadDim),
+    gate: words("gate", size.numRows * inner),
+    up: words("up", size.numRows * inner),
+    inner: words("inner", size.numRows * inner),
+    partials: words("partials", numHeads * splits * paddedHeadDim),
+    stats: words("stats", numHeads * splits * 2),
+    step: gpu.createBuffer("step", STEP_BYTES, GPU_UNIFORM),
+    plainStep: gpu.createBuffer("plain step", STEP_BYTES, GPU_UNIFORM),
+    tokenIds: words("tokenIds", 1),
+    lastHidden: words("lastHidden", d),
+    logits: words("logits", vocabulary),
+    seen: words("seen", Math.ceil(text.vocabSize / 32)),
+    choice: words("choice", CHOICE_BYTES / 4),
+    topK: words("topK", MAX_TOP_K * 2),
+    readback: gpu.createBuffer("readback", CHOICE_BYTES + MAX_TOP_K * 8, GPU_READBACK),
+  };
+}
+
+/** Frees the buffers of a state. */
+export function destroyLlamaState(gpu: Gpu, state: LlamaState): void {
+  const { layers, size: _size, heads: _heads, ...buffers } = state;
+  for (const { keys, values } of layers) {
+    gpu.destroyBuffer(keys);
+    gpu.destroyBuffer(values);
+  }
+  for (const buffer of Object.values(buffers)) gpu.destroyBuffer(buffer);
+}

@@ -1,0 +1,193 @@
+// The LLaMA-type decoder: hiddenStates [R, D] through all layers, then logits of one row.
+// Source: https://arxiv.org/abs/2302.13971; modeling_llama.py LlamaModel.forward
+import type { Gpu } from "../gpu/device.ts";
+import * as ops from "../gpu/ops.ts";
+import type { Program } from "../gpu/program.ts";
+import { padTo4 } from "../gpu/tensor.ts";
+import type { TextConfig } from "./config.ts";
+import type { LlamaState } from "./kv-cache.ts";
+import type { LlamaLayerWeights, LlamaWeights } from "./weights.ts";
+
+/** One decoder: its sizes, weights and buffers. */
+export interface Decoder {
+  readonly text: TextConfig;
+  readonly weights: LlamaWeights;
+  readonly state: LlamaState;
+}
+
+/** Where a traced run leaves one row's attention and hidden states, layer by layer. */
+export interface LayerCapture {
+  /** Row of this call that is captured. */
+  readonly row: number;
+  /** Keys a captured row has room for. */
+  readonly stride: number;
+  /** Per layer [H, stride] f32 */
+  readonly scores: readonly GPUBuffer[];
+  /** Per layer [H, stride] f32 */
+  readonly probs: readonly GPUBuffer[];
+  /** Per layer [D] f32 */
+  readonly hiddenStates: readonly GPUBuffer[];
+}
+
+/** Records all layers over R rows of `state.hiddenStates`, in place. */
+export function decoderLayers(
+  program: Program,
+  gpu: Gpu,
+  run: {
+    readonly decoder: Decoder;
+    readonly numRows: number;
+    /** True for one new token over a cached prefix: attention is then split over the keys. */
+    readonly isDecode: boolean;
+    /** Layers whose attention takes the intervention; all when undefined. */
+    readonly scaledLayers: readonly number[] | undefined;
+    readonly capture: LayerCapture | undefined;
+  },
+): void {
+  const { decoder, capture } = run;
+  const { state } = decoder;
+  const rowBytes = padTo4(decoder.text.hiddenSize) * 4;
+  decoder.weights.layers.forEach((layer, index) => {
+    const isScaled = run.scaledLayers === undefined || run.scaledLayers.includes(index);
+    decoderLayer(program, gpu, {
+      ...run,
+      layer,
+      index,
+      step: isScaled ? state.step : state.plainStep,
+    });
+    const target = capture?.hiddenStates[index];
+    if (capture !== undefined && target !== undefined) {
+      program.copy(state.hiddenStates, target, { size: rowBytes, sourceOffset: capture.row * rowBytes });
+    }
+  });
+}
+
+function decoderLayer(
+  program: Program,
+  gpu: Gpu,
+  run: {
+    readonly decoder: Decoder;
+    readonly numRows: number;
+    readonly isDecode: boolean;
+    readonly capture: LayerCapture | undefined;
+    readonly layer: LlamaLayerWeights;
+    readonly index: number;
+    readonly step: GPUBuffer;
+  },
+): void {
+  const { layer, numRows, step } = run;
+  const { text, state } = run.decoder;
+  const { hiddenStates, normed, heads } = state;
+  const norm = { numRows, columns: text.hiddenSize, eps: text.rmsNormEps };
+
+  // x + o_proj(attention(rmsNorm(x)))
+  ops.rmsNorm(program, { input: hiddenStates, weight: layer.inputLayernorm, output: normed, ...norm });
+  const queryWidth = heads.numHeads * heads.paddedHeadDim;
+  const keyWidth = heads.numKeyValueHeads * heads.paddedHeadDim;
+  const outputStride = queryWidth + 2 * keyWidth;
+  const project = (linear: LlamaLayerWeights["selfAttn"]["qProj"], outputColumn: number) =>
+    ops.linear(program, gpu, { layer: linear, input: normed, output: state.qkv, numRows, outputColumn, outputStride });
+  project(layer.selfAttn.qProj, 0);
+  project(layer.selfAttn.kProj, queryWidth);
+  project(layer.selfAttn.vProj, queryWidth + keyWidth);
+  const cache = state.layers[run.index];
+  if (cache === undefined) return;
+  const { capacity } = state.size;
+  ops.ropeAppend(program, { heads, qkv: state.qkv, table: state.ropeTable, ...cache, step, numRows, capacity });
+  attention(program, gpu, { ...run, cache, queryRowStride: outputStride });
+  ops.linear(program, gpu, {
+    layer: layer.selfAttn.oProj,
+    input: state.attention,
+    output: hiddenStates,
+    numRows,
+    addToOutput: true,
+  });
+
+  // x + down_proj(activation(gate_proj(rmsNorm(x))) · up_proj(rmsNorm(x)))
+  ops.rmsNorm(program, { input: hiddenStates, weight: layer.postAttentionLayernorm, output: normed, ...norm });
+  ops.linear(program, gpu, { layer: layer.mlp.gateProj, input: normed, output: state.gate, numRows });
+  ops.linear(program, gpu, { layer: layer.mlp.upProj, input: normed, output: state.up, numRows });
+  ops.gatedActivation(program, {
+    gate: state.gate,
+    up: state.up,
+    output: state.inner,
+    numRows,
+    columns: padTo4(text.intermediateSize),
+    activation: text.hiddenAct,
+  });
+  ops.linear(program, gpu, {
+    layer: layer.mlp.downProj,
+    input: state.inner,
+    output: hiddenStates,
+    numRows,
+    addToOutput: true,
+  });
+}
+
+function attention(
+  program: Program,
+  gpu: Gpu,
+  run: {
+    readonly decoder: Decoder;
+    readonly numRows: number;
+    readonly isDecode: boolean;
+    readonly capture: LayerCapture | undefined;
+    readonly index: number;
+    readonly step: GPUBuffer;
+    readonly cache: { readonly keys: GPUBuffer; readonly values: GPUBuffer };
+    readonly queryRowStride: number;
+  },
+): void {
+  const { numRows, step, cache, queryRowStride } = run;
+  const { state } = run.decoder;
+  const { heads, size } = state;
+  const scores = run.capture?.scores[run.index];
+  const probs = run.capture?.probs[run.index];
+  const capture =
+    run.capture !== undefined && scores !== undefined && probs !== undefined
+      ? { scores, probs, row: run.capture.row, stride: run.capture.stride }
+      : undefined;
+  const common = {
+    heads,
+    queries: state.qkv,
+    ...cache,
+    output: state.attention,
+    step,
+    numRows,
+    queryRowStride,
+    capture,
+  };
+  if (run.isDecode) {
+    const { partials, stats } = state;
+    ops.attentionDecode(program, gpu, { ...common, partials, stats, capacity: size.capacity });
+    return;
+  }
+  ops.attentionPrefill(program, gpu, {
+    ...common,
+    causal: true,
+    numKeys: 0,
+    keyOffset: 0,
+    valueOffset: 0,
+    positionStride: heads.paddedHeadDim,
+    headStride: size.capacity * heads.paddedHeadDim,
+  });
+}
+
+/** Records logits [1, V] of one row of `state.hiddenStates`: final norm and lm_head. */
+export function lastRowLogits(
+  program: Program,
+  gpu: Gpu,
+  run: { readonly decoder: Decoder; readonly row: number },
+): void {
+  const { text, weights, state } = run.decoder;
+  const rowBytes = padTo4(text.hiddenSize) * 4;
+  program.copy(state.hiddenStates, state.lastHidden, { size: rowBytes, sourceOffset: run.row * rowBytes });
+  ops.rmsNorm(program, {
+    input: state.lastHidden,
+    weight: weights.norm,
+    output: state.normed,
+    numRows: 1,
+    columns: text.hiddenSize,
+    eps: text.rmsNormEps,
+  });
+  ops.linear(program, gpu, { layer: weights.lmHead, input: state.normed, output: state.logits, numRows: 1 });
+}
