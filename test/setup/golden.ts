@@ -1,0 +1,85 @@
+// Reading goldens and loading the checkpoints beside them.
+import { fileURLToPath } from "node:url";
+import { Llava } from "../../src/llava.ts";
+import { fileSource } from "../../src/load/file-source.node.ts";
+import { toF32 } from "../../src/load/numeric.ts";
+import { readSafetensorsHeader } from "../../src/load/safetensors.ts";
+import type { ModelInputs } from "../../src/preprocess/processor.ts";
+import { openTestDevice } from "./device.ts";
+
+/** Folder of the goldens. */
+export const GOLDEN = fileURLToPath(new URL("../golden", import.meta.url));
+
+/** Tensors of a safetensors file as numbers, with shapes. */
+export class TensorFile {
+  readonly tensors: ReadonlyMap<
+    string,
+    { readonly shape: readonly number[]; readonly data: Float32Array<ArrayBuffer> }
+  >;
+  readonly metadata: Readonly<Record<string, string>>;
+
+  constructor(tensors: TensorFile["tensors"], metadata: TensorFile["metadata"]) {
+    this.tensors = tensors;
+    this.metadata = metadata;
+  }
+
+  has(name: string): boolean {
+    return this.tensors.has(name);
+  }
+
+  get(name: string): { readonly shape: readonly number[]; readonly data: Float32Array<ArrayBuffer> } {
+    const tensor = this.tensors.get(name);
+    if (tensor === undefined) throw new Error(`The golden has no tensor ${name}.`);
+    return tensor;
+  }
+
+  ids(name: string): number[] {
+    return Array.from(this.get(name).data);
+  }
+}
+
+/** Reads a whole small safetensors file of the goldens; integers become numbers. */
+export async function readTensorFile(path: string, folder = GOLDEN): Promise<TensorFile> {
+  const source = fileSource(folder);
+  const header = await readSafetensorsHeader(source, path);
+  const tensors = new Map<string, { shape: readonly number[]; data: Float32Array<ArrayBuffer> }>();
+  for (const [name, { dtype, shape, start, end }] of header.tensors) {
+    const bytes = await source.read(path, start, end);
+    let data: Float32Array<ArrayBuffer>;
+    if (dtype === "I64") data = Float32Array.from(new BigInt64Array(bytes.slice().buffer), Number);
+    else if (dtype === "I32") data = Float32Array.from(new Int32Array(bytes.slice().buffer));
+    else if (dtype === "F32" || dtype === "F16" || dtype === "BF16") data = toF32(bytes, dtype);
+    else throw new Error(`${path}: ${name} is ${dtype}`);
+    tensors.set(name, { shape, data });
+  }
+  await source.close?.();
+  return new TensorFile(tensors, header.metadata);
+}
+
+/** Loads the checkpoint in a folder of the goldens on this process's adapter. */
+export async function loadGoldenModel(name: string, options: { readonly chunkRows?: number } = {}): Promise<Llava> {
+  const { device } = await openTestDevice();
+  return Llava.load(fileSource(`${GOLDEN}/${name}`), { device, ...options });
+}
+
+/** The inputs that a golden was made with. */
+export function goldenInputs(model: Llava, golden: TensorFile, prefix = ""): ModelInputs {
+  const pixels = golden.has(`${prefix}pixel_values`) ? golden.get(`${prefix}pixel_values`).data : undefined;
+  const [height, width] = golden.has("image_sizes") ? golden.ids("image_sizes") : [];
+  return model.processor.fromTensors({
+    inputIds: golden.ids(`${prefix}input_ids`),
+    pixelValues: pixels,
+    imageSize: height !== undefined && width !== undefined ? [height, width] : undefined,
+  });
+}
+
+/** Largest |actual − expected|. */
+export function largestError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  if (actual.length !== expected.length) throw new Error(`expected ${expected.length} values, got ${actual.length}`);
+  let largest = 0;
+  for (let i = 0; i < actual.length; i++) {
+    const error = Math.abs(Number(actual[i]) - Number(expected[i]));
+    if (!(error <= largest)) largest = error;
+  }
+  return largest;
+}
