@@ -48,16 +48,7 @@ export async function uploadMatrix(
   const paddedRows = paddedLength(rows);
   const paddedColumns = paddedLength(columns);
   const rowBytes = paddedColumns * weightBytes(dtype);
-  const { maxStorageBufferBindingSize, maxBufferSize } = gpu.device.limits;
-  const limit = Math.min(maxStorageBufferBindingSize, maxBufferSize);
-  const maxRows = Math.floor(limit / rowBytes / 4) * 4;
-  const numPieces = maxRows === 0 ? Number.POSITIVE_INFINITY : Math.ceil(paddedRows / maxRows);
-  if (numPieces > (options.splittable === false ? 1 : MAX_PIECES)) {
-    throw new GpuError(
-      "limit",
-      `Tensor ${name} is ${formatBytes(paddedRows * rowBytes)}, more than ${options.splittable === false ? "one binding" : `${MAX_PIECES} bindings`} of ${formatBytes(limit)} on this adapter; use an adapter with a larger maxStorageBufferBindingSize.`,
-    );
-  }
+  const maxRows = rowsPerPiece(gpu, name, { numRows: paddedRows, rowBytes, splittable: options.splittable ?? true });
   const pieces: MatrixPiece[] = [];
   for (let rowStart = 0; rowStart < paddedRows; rowStart += maxRows) {
     const numRows = Math.min(maxRows, paddedRows - rowStart);
@@ -66,6 +57,29 @@ export async function uploadMatrix(
   }
   await fillRows(context, name, { dtype, rows, columns, pieces });
   return { name, dtype, rows: paddedRows, columns: paddedColumns, pieces };
+}
+
+/**
+ * Rows of a matrix that fit one binding of this adapter, a multiple of 4.
+ * @throws GpuError `limit` when the matrix would need more than 8 pieces, or more than one and is not splittable.
+ */
+export function rowsPerPiece(
+  gpu: Gpu,
+  name: string,
+  matrix: { readonly numRows: number; readonly rowBytes: number; readonly splittable: boolean },
+): number {
+  const { maxStorageBufferBindingSize, maxBufferSize } = gpu.device.limits;
+  const limit = Math.min(maxStorageBufferBindingSize, maxBufferSize);
+  const maxRows = Math.floor(limit / matrix.rowBytes / 4) * 4;
+  const maxPieces = matrix.splittable ? MAX_PIECES : 1;
+  if (maxRows * maxPieces < matrix.numRows) {
+    const allowed = maxPieces === 1 ? "one binding" : `${maxPieces} bindings`;
+    throw new GpuError(
+      "limit",
+      `Tensor ${name} is ${formatBytes(matrix.numRows * matrix.rowBytes)}, more than ${allowed} of ${formatBytes(limit)} on this adapter; use an adapter with a larger maxStorageBufferBindingSize.`,
+    );
+  }
+  return maxRows;
 }
 
 /** Uploads a vector as f32, its groups padded with zeros. @throws as {@link uploadMatrix}. */

@@ -2,7 +2,7 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { Linear, Matrix } from "../gpu/tensor.ts";
 import { type Checkpoint, type ExpectedTensor, requireTensors } from "../load/checkpoint.ts";
-import { type Grouping, type UploadContext, uploadMatrix, uploadVector } from "../load/upload.ts";
+import { type Grouping, rowsPerPiece, type UploadContext, uploadMatrix, uploadVector } from "../load/upload.ts";
 import type { ModelConfig, MultimodalConfig, TextConfig, VisionConfig } from "./config.ts";
 
 /** A layer norm's scale and shift, [D] f32 each. */
@@ -100,6 +100,7 @@ export async function loadWeights(
 ): Promise<ModelWeights> {
   const plan = new LoadPlan(checkpoint, config);
   requireTensors(checkpoint, plan.expected, { ignore: (name) => plan.isUnused(name) });
+  plan.checkLimits(options.gpu);
   const totalBytes = plan.totalBytes();
   let loadedBytes = 0;
   const context: UploadContext = {
@@ -147,6 +148,16 @@ class LoadPlan {
     if (layer === null || this.config.multimodal === undefined) return false;
     const { numVisionLayers, vision } = this.config.multimodal;
     return Number(layer[1]) >= numVisionLayers && Number(layer[1]) < vision.numHiddenLayers;
+  }
+
+  /** Finds a matrix that the adapter cannot hold before anything is uploaded. @throws GpuError `limit`. */
+  checkLimits(gpu: Gpu): void {
+    for (const { name, shape } of this.expected) {
+      const numRows = shape[0] ?? 0;
+      const entry = this.checkpoint.tensors.get(name)?.entry;
+      if (shape.length < 2 || numRows === 0 || entry === undefined) continue;
+      rowsPerPiece(gpu, name, { numRows, rowBytes: (entry.end - entry.start) / numRows, splittable: true });
+    }
   }
 
   totalBytes(): number {

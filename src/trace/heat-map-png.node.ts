@@ -102,6 +102,7 @@ export async function heatMapPng(
       },
       { input: Buffer.from(svg), left: 0, top: 0 },
     ])
+    .removeAlpha()
     .png({ compressionLevel: 9 })
     .toBuffer();
   return new Uint8Array(png);
