@@ -11,7 +11,6 @@ import type { Answer, AnswerAttention, AnswerOptions, LoadOptions, Question, Tra
 import { AbortError, InputError } from "./errors.ts";
 import { DecoderRun, type ImageRows } from "./generate/decoder-run.ts";
 import { generate } from "./generate/generate.ts";
-import { type Settings, settingsOf } from "./generate/settings.ts";
 import { Gpu } from "./gpu/device.ts";
 import { openCheckpoint } from "./load/checkpoint.ts";
 import type { Source } from "./load/source.ts";
@@ -20,6 +19,7 @@ import { PictureEncoder } from "./model/picture-encoder.ts";
 import type { Intervention } from "./model/step.ts";
 import { loadWeights, type ModelWeights } from "./model/weights.ts";
 import { loadProcessor, type ModelInputs, type Processor } from "./preprocess/processor.ts";
+import { type Settings, settingsOf } from "./settings.ts";
 import { attentionMap } from "./trace/attention-map.ts";
 import { type AttentionRow, TraceRecorder, type TraceTensor } from "./trace/trace.ts";
 import { inputTensors, traceMetadata } from "./trace/trace-file.ts";
@@ -113,7 +113,7 @@ export class Llava {
     const generatedIds = Int32Array.from(answer.tokens, ({ tokenId }) => tokenId);
     tensors.push({ name: "generated_ids", dtype: "I32", shape: [generatedIds.length], data: generatedIds });
     const dtype = this.weights.llama.embedTokens.dtype;
-    const metadata = traceMetadata(answer, { model: this.name, adapter: this.gpu.device.adapterInfo, dtype });
+    const metadata = traceMetadata({ ...answer, model: this.name, adapter: this.gpu.device.adapterInfo, dtype });
     return { tensors, metadata, answer };
   }
 

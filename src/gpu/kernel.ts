@@ -149,6 +149,13 @@ export class PipelineCache {
 // GPUShaderStage.COMPUTE (WebGPU §8.1.1): Node has no global of that name.
 const SHADER_STAGE_COMPUTE = 0x4;
 
+/** Whether WGSL's u32, i32 or f32 can hold `value`; a fraction or an overflow would otherwise be changed in silence. */
+export function fitsType(value: number, type: string): boolean {
+  if (type === "f32") return Number.isFinite(value);
+  const [smallest, largest] = type === "u32" ? [0, 0xffff_ffff] : [-0x8000_0000, 0x7fff_ffff];
+  return Number.isInteger(value) && value >= smallest && value <= largest;
+}
+
 function checkConstants(kernel: Kernel, constants: Readonly<Record<string, Constant>>): void {
   for (const [name, value] of Object.entries(constants)) {
     const declared = kernel.overrides.get(name);
@@ -156,9 +163,7 @@ function checkConstants(kernel: Kernel, constants: Readonly<Record<string, Const
     const fits =
       declared.type === "bool"
         ? typeof value === "boolean"
-        : typeof value === "number" &&
-          Number.isFinite(value) &&
-          (declared.type === "f32" || (Number.isInteger(value) && (declared.type === "i32" || value >= 0)));
+        : typeof value === "number" && fitsType(value, declared.type);
     if (!fits) throw new GpuError("shader", `${kernel.name}: override ${name} expects ${declared.type}, got ${value}.`);
   }
   for (const [name, { hasDefault }] of kernel.overrides) {

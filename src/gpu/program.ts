@@ -2,7 +2,7 @@
 // that a decode step costs no allocation and no pipeline creation.
 import { GpuError } from "../errors.ts";
 import { GPU_UNIFORM, type Gpu } from "./device.ts";
-import type { Constant, Kernel, Pipeline } from "./kernel.ts";
+import { type Constant, fitsType, type Kernel, type Pipeline } from "./kernel.ts";
 
 /** A buffer, or a part of one that starts at a multiple of 256 bytes. */
 export type Binding =
@@ -202,16 +202,12 @@ function packParams(kernel: Kernel, values: Readonly<Record<string, number>>): A
   const data = new DataView(new ArrayBuffer(Math.max(16, Math.ceil(kernel.params.length / 4) * 16)));
   kernel.params.forEach(({ name, type }, index) => {
     const value = values[name];
-    if (value === undefined || Number.isNaN(value))
-      throw new GpuError("shader", `${kernel.name}: no value for ${name}.`);
-    if (type === "f32") {
-      data.setFloat32(index * 4, value, true);
-      return;
-    }
-    if (!Number.isInteger(value) || (type === "u32" && value < 0)) {
+    if (value === undefined) throw new GpuError("shader", `${kernel.name}: no value for ${name}.`);
+    if (!fitsType(value, type)) {
       throw new GpuError("shader", `${kernel.name}: parameter ${name} expects ${type}, got ${value}.`);
     }
-    data.setUint32(index * 4, value >>> 0, true);
+    if (type === "f32") data.setFloat32(index * 4, value, true);
+    else data.setUint32(index * 4, value >>> 0, true);
   });
   return data.buffer;
 }

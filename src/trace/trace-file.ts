@@ -1,5 +1,4 @@
 // The trace points around the layers, and the metadata of a trace file.
-import type { Answer } from "../answer.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { ModelConfig } from "../model/config.ts";
 import type { ModelInputs } from "../preprocess/processor.ts";
@@ -35,16 +34,20 @@ export async function inputTensors(
 }
 
 /** What a trace file says about its run. */
-export function traceMetadata(
-  answer: Answer,
-  run: { readonly model: string; readonly adapter: GPUAdapterInfo; readonly dtype: string },
-): Record<string, string> {
+export function traceMetadata(run: {
+  readonly imageSpan: readonly [start: number, end: number];
+  readonly factor: number;
+  readonly confidence: number;
+  readonly model: string;
+  readonly adapter: GPUAdapterInfo;
+  readonly dtype: string;
+}): Record<string, string> {
   const { vendor, architecture, device, description } = run.adapter;
   return {
-    image_start: String(answer.imageSpan[0]),
-    image_end: String(answer.imageSpan[1]),
-    factor: String(answer.factor),
-    confidence: String(answer.confidence),
+    image_start: String(run.imageSpan[0]),
+    image_end: String(run.imageSpan[1]),
+    factor: String(run.factor),
+    confidence: String(run.confidence),
     model: run.model,
     adapter: [vendor, architecture, device, description].filter((part) => part !== "").join(" "),
     dtype: run.dtype,

@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import { checkSampling, GREEDY, Sampler, type SamplingOptions } from "../../src/generate/sampler.ts";
-import { settingsOf } from "../../src/generate/settings.ts";
 import { StopMatcher } from "../../src/generate/stop.ts";
 import { readModelConfig } from "../../src/model/config.ts";
+import { settingsOf } from "../../src/settings.ts";
 
 const NUM_DRAWS = 20_000;
 const LOGITS = [2, 1, 0, -1, 1];

@@ -6,11 +6,11 @@ import {
   DEFAULT_ADAPTVIS,
   DEFAULT_FACTOR,
   type Method,
-} from "../adaptvis.ts";
-import { InputError } from "../errors.ts";
-import type { TextConfig } from "../model/config.ts";
-import { MAX_TOP_K } from "../model/kv-cache.ts";
-import { checkSampling, GREEDY, type SamplingOptions } from "./sampler.ts";
+} from "./adaptvis.ts";
+import { InputError } from "./errors.ts";
+import { checkSampling, GREEDY, type SamplingOptions } from "./generate/sampler.ts";
+import type { TextConfig } from "./model/config.ts";
+import { MAX_TOP_K } from "./model/kv-cache.ts";
 
 /** New tokens of an answer unless the caller says otherwise. */
 export const DEFAULT_MAX_NEW_TOKENS = 64;

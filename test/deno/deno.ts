@@ -1,0 +1,50 @@
+// Runs scripts in Deno, from the npm package `deno`, with its built-in WebGPU on a software driver.
+
+import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { driverEnvironment } from "../../src/gpu/adapter.node.ts";
+import { type ProgramResult, runProgram } from "../setup/run-program.ts";
+
+/**
+ * Runs a JavaScript or TypeScript file in Deno to its end. It may read files, and nothing else: no network, no writing.
+ * @param args what the script finds in `Deno.args`.
+ * @throws when the script fails; the message holds its stderr.
+ */
+export async function runInDeno(
+  scriptPath: string,
+  args: readonly string[] = [],
+  options: { readonly driver?: "lavapipe" | "swiftshader"; readonly timeoutMs?: number } = {},
+): Promise<ProgramResult> {
+  const variables = await driverEnvironment(options.driver ?? "swiftshader");
+  const cache = await mkdtemp(join(tmpdir(), "adaptvis-deno-"));
+  try {
+    const result = await runProgram(
+      denoExecutable(),
+      ["run", "--no-prompt", "--no-config", "--no-remote", "--no-npm", "--allow-read", scriptPath, ...args],
+      {
+        env: { ...variables, DENO_DIR: cache, DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1" },
+        timeoutMs: options.timeoutMs ?? 120_000,
+      },
+    );
+    if (result.ending !== 0) throw new Error(`Deno ended with ${result.ending}:\n${result.stderr}${result.stdout}`);
+    return result;
+  } finally {
+    await rm(cache, { recursive: true, force: true });
+  }
+}
+
+/** The executable in the platform's package, which is there without npm's install scripts. */
+function denoExecutable(): string {
+  const { platform, arch } = process;
+  const name = platform === "linux" ? `${platform}-${arch}-glibc` : `${platform}-${arch}`;
+  const require = createRequire(createRequire(import.meta.url).resolve("deno/package.json"));
+  const executable = join(
+    dirname(require.resolve(`@deno/${name}/package.json`)),
+    platform === "win32" ? "deno.exe" : "deno",
+  );
+  if (!existsSync(executable)) throw new Error(`${executable} does not exist; run npm ci.`);
+  return executable;
+}

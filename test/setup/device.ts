@@ -1,0 +1,78 @@
+// The GPU device that the tests of one process share, and the error scopes that every GPU call in a test runs in.
+
+import { type AdapterChoice, adapterChoices, type NodeAdapter, openNodeAdapter } from "../../src/gpu/adapter.node.ts";
+
+/** The device of this test process. */
+export interface TestDevice extends NodeAdapter {
+  readonly device: GPUDevice;
+}
+
+let opened: Promise<TestDevice> | undefined;
+
+/**
+ * Opens the adapter that the environment variable ADAPTVIS_TEST_ADAPTER names (SwiftShader, which every machine has, when it
+ * is unset), with all its features and its own limits; the same device for every caller in a process.
+ */
+export function openTestDevice(): Promise<TestDevice> {
+  opened ??= open(adapterOfEnvironment());
+  return opened;
+}
+
+/** The adapter this test process is to use. */
+export function adapterOfEnvironment(): AdapterChoice {
+  const name = process.env.ADAPTVIS_TEST_ADAPTER ?? "swiftshader";
+  const choice = adapterChoices.find((candidate) => candidate === name);
+  if (choice === undefined)
+    throw new Error(`ADAPTVIS_TEST_ADAPTER=${name}: expected one of ${adapterChoices.join(", ")}.`);
+  return choice;
+}
+
+/** Runs `work` and fails when the GPU reported a validation, out-of-memory or internal error during it. */
+export async function withErrorScopes<T>(device: GPUDevice, work: () => T | Promise<T>): Promise<T> {
+  const filters: readonly GPUErrorFilter[] = ["validation", "out-of-memory", "internal"];
+  for (const filter of filters) device.pushErrorScope(filter);
+  let result: T | undefined;
+  let thrown: { readonly error: unknown } | undefined;
+  try {
+    result = await work();
+  } catch (error) {
+    thrown = { error };
+  }
+  const errors: string[] = [];
+  for (const filter of filters.toReversed()) {
+    const error = await device.popErrorScope();
+    if (error !== null) errors.push(`${filter}: ${error.message}`);
+  }
+  // A GPU error is usually the cause of what was thrown, so it is told first.
+  if (errors.length > 0) throw new Error(errors.join("\n"), thrown === undefined ? undefined : { cause: thrown.error });
+  if (thrown !== undefined) throw thrown.error;
+  return result as T; // set, because nothing was thrown
+}
+
+async function open(choice: AdapterChoice): Promise<TestDevice> {
+  const found = await openNodeAdapter(choice);
+  const { adapter } = found;
+  const requiredFeatures = [...adapter.features].filter(isFeatureName);
+  const device = await adapter.requestDevice({
+    requiredFeatures,
+    requiredLimits: limitsOf(adapter),
+  });
+  device.addEventListener("uncapturederror", ({ error }) => {
+    throw new Error(`GPU error outside of any error scope: ${error.message}`);
+  });
+  return { ...found, device };
+}
+
+/** A set of features holds strings; each of an adapter's own is one that its device may be asked for. */
+function isFeatureName(_name: string): _name is GPUFeatureName {
+  return true;
+}
+
+function limitsOf(adapter: GPUAdapter): Record<string, number> {
+  const limits: Record<string, number> = {};
+  for (const name in adapter.limits) {
+    const value: unknown = Reflect.get(adapter.limits, name);
+    if (typeof value === "number") limits[name] = value;
+  }
+  return limits;
+}

@@ -1,0 +1,41 @@
+// Runs a program to its end and collects what it printed.
+
+import { spawn } from "node:child_process";
+
+/** How a program ended. */
+export interface ProgramResult {
+  readonly stdout: string;
+  readonly stderr: string;
+  /** The exit code, or the signal that ended it. */
+  readonly ending: number | NodeJS.Signals;
+}
+
+/**
+ * Runs a program with no standard input.
+ * @param options.env variables on top of this process's; undefined removes one.
+ */
+export async function runProgram(
+  command: string,
+  args: readonly string[],
+  options: { readonly env?: Readonly<Record<string, string | undefined>>; readonly timeoutMs?: number } = {},
+): Promise<ProgramResult> {
+  const child = spawn(command, args, {
+    env: { ...process.env, ...options.env },
+    stdio: ["ignore", "pipe", "pipe"],
+    timeout: options.timeoutMs ?? 60_000,
+    killSignal: "SIGKILL",
+  });
+  let stdout = "";
+  let stderr = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    stdout += text;
+  });
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    stderr += text;
+  });
+  const ending = await new Promise<number | NodeJS.Signals>((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code, signal) => resolve(code ?? signal ?? 1));
+  });
+  return { stdout, stderr, ending };
+}

@@ -1,0 +1,32 @@
+// How vitest runs the suite. tools/test.mjs starts one process per group and adapter; by hand: npx vitest --config test/vitest.config.ts
+
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { defineConfig } from "vitest/config";
+import { includeOf, isTestGroup } from "./setup/groups.ts";
+
+const group = process.env.ADAPTVIS_TEST_GROUP;
+
+export default defineConfig({
+  root: fileURLToPath(new URL("..", import.meta.url)),
+  plugins: [
+    {
+      name: "wgsl-text",
+      enforce: "pre",
+      load(id) {
+        if (!id.endsWith(".wgsl")) return null;
+        return `export default ${JSON.stringify(readFileSync(id, "utf8"))};`;
+      },
+    },
+  ],
+  test: {
+    ...includeOf(isTestGroup(group) ? group : "all"),
+    // Dawn is a native module: one process per worker. A GPU file is alone in its process, so that a crash names its file;
+    // software adapters use all cores themselves, so GPU files run one after the other.
+    pool: "forks",
+    maxWorkers: group === "cpu" ? 2 : 1,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    passWithNoTests: true,
+  },
+});

@@ -1,0 +1,141 @@
+// Builds dist/ with esbuild: one bundle per host, WGSL as text, source maps.
+//   node tools/build.mjs            bundles
+//   node tools/build.mjs --types    bundles and declaration files (npm runs this before packing)
+// Progress goes to stderr, so that a caller's stdout stays its own.
+
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import process from "node:process";
+import { fileURLToPath, pathToFileURL } from "node:url";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const dist = join(root, "dist");
+const stampFile = join(dist, ".inputs");
+
+/** One bundle per host. Node's bundles leave npm packages outside (two of them are native); the others carry all they need. */
+const bundles = [
+  {
+    out: "node.js",
+    entry: "src/index.node.ts",
+    options: { platform: "node", target: "node20", packages: "external" },
+  },
+  {
+    out: "cli.js",
+    entry: "src/cli/main.ts",
+    options: { platform: "node", target: "node20", packages: "external" },
+  },
+  {
+    out: "browser.js",
+    entry: "src/index.browser.ts",
+    options: { platform: "browser", target: "es2023" },
+  },
+  {
+    out: "deno.js",
+    entry: "src/index.deno.ts",
+    options: {
+      platform: "neutral",
+      target: "es2023",
+      mainFields: ["module", "main"],
+      external: ["node:*"],
+    },
+  },
+];
+
+/** Builds every bundle whose entry exists, and replaces the old files in dist/ one rename each. */
+export async function build() {
+  const { build: esbuild } = await import("esbuild");
+  const stamp = inputsStamp();
+  const staging = join(dist, `.build-${process.pid}`);
+  mkdirSync(staging, { recursive: true });
+  try {
+    for (const { out, entry, options } of bundles) {
+      if (!existsSync(join(root, entry))) {
+        process.stderr.write(`build: ${entry} does not exist, dist/${out} is not built\n`);
+        continue;
+      }
+      await esbuild({
+        absWorkingDir: root,
+        entryPoints: [entry],
+        outfile: join(staging, out),
+        bundle: true,
+        format: "esm",
+        sourcemap: true,
+        loader: { ".wgsl": "text" },
+        logLevel: "warning",
+        ...options,
+      });
+    }
+    for (const name of readdirSync(staging)) renameSync(join(staging, name), join(dist, name));
+    writeFileSync(stampFile, stamp);
+  } finally {
+    rmSync(staging, { recursive: true, force: true });
+  }
+}
+
+/** Whether dist/ was built from the sources as they are now. */
+export function isBuilt() {
+  return existsSync(join(dist, "cli.js")) && existsSync(stampFile) && readFileSync(stampFile, "utf8") === inputsStamp();
+}
+
+/** A digest of name, size and time of everything a bundle is made of; a file added, changed or removed changes it. */
+function inputsStamp() {
+  const hash = createHash("sha256");
+  const add = (path) => {
+    const stats = statSync(path);
+    if (stats.isDirectory()) {
+      for (const name of readdirSync(path).sort()) add(join(path, name));
+    } else {
+      hash.update(`${relative(root, path)} ${stats.size} ${stats.mtimeMs}\n`);
+    }
+  };
+  for (const input of ["src", "shaders", "package.json", "package-lock.json", "tools/build.mjs"]) {
+    if (existsSync(join(root, input))) add(join(root, input));
+  }
+  return hash.digest("hex");
+}
+
+/** Writes dist/types: the declaration files beside the bundles. */
+function emitTypes() {
+  const config = join(dist, "tsconfig.types.json");
+  const types = join(dist, "types");
+  rmSync(types, { recursive: true, force: true });
+  writeFileSync(
+    config,
+    JSON.stringify({
+      extends: "../tsconfig.json",
+      compilerOptions: {
+        noEmit: false,
+        declaration: true,
+        emitDeclarationOnly: true,
+        rewriteRelativeImportExtensions: true,
+        rootDir: "../src",
+        outDir: "types",
+      },
+      include: ["../src"],
+      exclude: ["../src/core-globals.d.ts", "../src/app"],
+    }),
+  );
+  const tsc = join(root, "node_modules", "typescript", "bin", "tsc");
+  const { status } = spawnSync(process.execPath, [tsc, "-p", config], {
+    cwd: root,
+    stdio: ["ignore", 2, 2],
+  });
+  rmSync(config);
+  if (status !== 0) throw new Error("build: the declaration files could not be made");
+}
+
+function reportSizes() {
+  for (const { out } of bundles) {
+    const file = join(dist, out);
+    if (existsSync(file)) process.stderr.write(`build: dist/${out} ${(statSync(file).size / 1024).toFixed(0)} KiB\n`);
+  }
+}
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  rmSync(dist, { recursive: true, force: true });
+  await build();
+  if (process.argv.includes("--types")) emitTypes();
+  reportSizes();
+}
