@@ -1,0 +1,129 @@
+// The options of `ask` and `trace` that say how an answer is made.
+import { type Command, Option } from "commander";
+import type { AdaptVisSettings, Method, ScaledRows } from "../adaptvis.ts";
+import type { AnswerOptions } from "../answer.ts";
+import { UsageError } from "./session.ts";
+import { indexList, numberFrom, repeated, scaledRows, wholeFrom } from "./values.ts";
+
+/** Options of the method, as parsed. */
+export interface MethodFlags {
+  readonly method?: Method;
+  readonly factor?: number;
+  readonly alpha1?: number;
+  readonly alpha2?: number;
+  readonly beta?: number;
+  readonly layers?: readonly number[];
+  readonly heads?: readonly number[];
+  readonly rows?: ScaledRows;
+  readonly maxNewTokens?: number;
+  readonly ignoreEos?: boolean;
+}
+
+/** Options of sampling, as parsed. */
+export interface SamplingFlags {
+  readonly temperature?: number;
+  readonly topK?: number;
+  readonly topP?: number;
+  readonly repetitionPenalty?: number;
+  readonly seed?: number;
+  readonly stop?: readonly string[];
+  readonly logProbs?: number;
+}
+
+/** What a model's own adaptvis.json says. */
+export interface ModelSettings extends Partial<AdaptVisSettings> {
+  readonly scalingFactor?: number;
+}
+
+/** Adds the options of the method. */
+export function addMethodOptions(command: Command): Command {
+  const factor = numberFrom({ least: 0 });
+  return command
+    .addOption(
+      new Option(
+        "--method <name>",
+        "greedy: unmodified; scaling: one factor; adaptvis: the confidence chooses",
+      ).choices(["greedy", "scaling", "adaptvis"]),
+    )
+    .option("--factor <number>", "ScalingVis' factor; implies --method scaling", factor)
+    .option("--alpha1 <number>", "AdaptVis' factor below beta; implies --method adaptvis", factor)
+    .option("--alpha2 <number>", "AdaptVis' factor from beta on; implies --method adaptvis", factor)
+    .option("--beta <number>", "AdaptVis' threshold; implies --method adaptvis", numberFrom({ least: 0, most: 1 }))
+    .option("--layers <list>", 'layers that the factor acts on, such as "0,1" or "8-15" (default: all)', indexList)
+    .option("--heads <list>", "heads that the factor acts on (default: all)", indexList)
+    .option("--rows <rows>", "rows that the factor acts on: last, generated, or the last N of the prompt", scaledRows)
+    .option("--max-new-tokens <number>", "longest answer (default: 64)", wholeFrom(1))
+    .option("--ignore-eos", "go on past the end token, up to --max-new-tokens");
+}
+
+/** Adds the options of sampling. */
+export function addSamplingOptions(command: Command): Command {
+  return command
+    .option("--temperature <number>", "0 takes the most probable token (default: 0)", numberFrom({ least: 0 }))
+    .option("--top-k <number>", "sample among the k most probable; 0: all (default: 0)", wholeFrom(0))
+    .option("--top-p <number>", "sample among the most probable that reach p", numberFrom({ above: 0, most: 1 }))
+    .option("--repetition-penalty <number>", "above 1: repeat less", numberFrom({ above: 0 }))
+    .option("--seed <number>", "same seed, same answer (default: 0)", wholeFrom(0))
+    .option("--stop <text>", "end the answer before this text; may be given several times", repeated)
+    .option("--log-probs <number>", "alternatives to report a token (with --json), at most 100", wholeFrom(0, 100));
+}
+
+/**
+ * The engine's options; what is not on the command line comes from the model's adaptvis.json, else from the engine.
+ * @throws UsageError for options that contradict each other.
+ */
+export function methodOptions(flags: MethodFlags, own: ModelSettings): AnswerOptions & { readonly method: Method } {
+  const { alpha1, alpha2, beta } = flags;
+  const method = methodOf(flags);
+  const adaptvis = { alpha1: alpha1 ?? own.alpha1, alpha2: alpha2 ?? own.alpha2, beta: beta ?? own.beta };
+  return {
+    method,
+    ...given({ factor: flags.factor ?? own.scalingFactor }),
+    adaptvis: given(adaptvis),
+    ...given({
+      layers: flags.layers,
+      heads: flags.heads,
+      rows: flags.rows,
+      maxNewTokens: flags.maxNewTokens,
+      ignoreEos: flags.ignoreEos,
+    }),
+  };
+}
+
+/** The engine's options of sampling. */
+export function samplingOptions(flags: SamplingFlags): AnswerOptions {
+  const { temperature, topK, topP, repetitionPenalty, seed } = flags;
+  return {
+    sampling: given({ temperature, topK, topP, repetitionPenalty, seed }),
+    ...given({ stop: flags.stop, topLogProbs: flags.logProbs }),
+  };
+}
+
+/** The method on the command line, or the one that the other options imply. */
+export function methodOf(flags: MethodFlags): Method {
+  const { alpha1, alpha2, beta } = flags;
+  const hasFactor = flags.factor !== undefined;
+  const hasSettings = [alpha1, alpha2, beta].some((value) => value !== undefined);
+  const method = flags.method ?? (hasFactor ? "scaling" : hasSettings ? "adaptvis" : "greedy");
+  if (hasFactor && method !== "scaling") {
+    throw new UsageError(
+      `--factor is ScalingVis' and cannot go with ${flags.method ?? "AdaptVis' options"}: leave one out.`,
+    );
+  }
+  if (hasSettings && method !== "adaptvis") {
+    throw new UsageError(`--alpha1, --alpha2 and --beta are AdaptVis' and cannot go with ${method}: leave them out.`);
+  }
+  const hasPlace = flags.layers ?? flags.heads ?? flags.rows;
+  if (hasPlace !== undefined && method === "greedy") {
+    throw new UsageError("--layers, --heads and --rows say where a factor acts: choose --method scaling or adaptvis.");
+  }
+  return method;
+}
+
+/** The entries that have a value; an engine option must be absent, not undefined. */
+function given<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  // Object.fromEntries loses the keys' types.
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };
+}

@@ -1,0 +1,195 @@
+// adaptvis ask: one question about one picture.
+import { basename } from "node:path";
+import type { Command } from "commander";
+import { type AdaptVisSettings, DEFAULT_ADAPTVIS } from "../adaptvis.ts";
+import type { AnswerOptions, Question } from "../answer.ts";
+import { InputError } from "../errors.ts";
+import type { GeneratedToken } from "../generate/generate.ts";
+import { writeFileWhole } from "../load/write-file.node.ts";
+import { fitToSquare } from "../preprocess/clip-processor.ts";
+import { readImageFile } from "../preprocess/decode-image.node.ts";
+import type { RgbImage } from "../preprocess/image.ts";
+import type { MapSelection } from "../trace/attention-map.ts";
+import { heatMapPng } from "../trace/heat-map-png.node.ts";
+import {
+  addMethodOptions,
+  addSamplingOptions,
+  type MethodFlags,
+  methodOf,
+  methodOptions,
+  type SamplingFlags,
+  samplingOptions,
+} from "./answer-flags.ts";
+import { answerJson, answerLines, attentionMaps, describeMethod } from "./answer-report.ts";
+import { examples } from "./examples.ts";
+import { elapsed, type OpenModel, openModel } from "./open-model.ts";
+import { checkOutput } from "./output-path.ts";
+import { type Session, styled, UsageError } from "./session.ts";
+import { asUsage, checkSelection } from "./usage-of.ts";
+import { someText, wholeFrom } from "./values.ts";
+
+/** The options of `ask`, as parsed. */
+export interface AskFlags extends MethodFlags, SamplingFlags {
+  readonly image?: string;
+  readonly textOnly?: boolean;
+  readonly model?: string;
+  readonly prompt?: string;
+  readonly system?: string;
+  readonly exif: boolean;
+  readonly heatmap?: string;
+  readonly layer?: number;
+  readonly head?: number;
+}
+
+/** Describes `ask` to commander. */
+export function describeAsk(command: Command): Command {
+  command
+    .description("Ask a question about a picture.")
+    .argument("[question]", "put into the model's chat template")
+    .option("--image <file>", "the picture: JPEG, PNG or WebP", someText)
+    .option("--text-only", "ask without a picture")
+    .option(
+      "--model <folder>",
+      "a LLaVA checkpoint in Hugging Face's layout (default: the embedded tiny-spatial)",
+      someText,
+    );
+  addMethodOptions(command);
+  addSamplingOptions(command)
+    .option("--prompt <text>", "the whole prompt, <image> where the picture goes, instead of a question", someText)
+    .option("--system <text>", "text before the question, where the chat template takes one")
+    .option("--no-exif", "leave the picture as it is stored, without the camera's orientation")
+    .option("--heatmap <file.png>", "draw where the last prompt token looked", someText)
+    .option(
+      "--layer <number>",
+      "layer of the heat map and of the attention's numbers (default: the middle one)",
+      wholeFrom(0),
+    )
+    .option("--head <number>", "head of them (default: the mean of all)", wholeFrom(0));
+  return command.addHelpText(
+    "after",
+    examples(({ picture, model }) => [
+      `ask --image ${picture} "What is in the picture?"`,
+      `ask --image ${picture} --method adaptvis --heatmap looked.png "What is in the picture?"`,
+      `ask --image ${picture} --factor 0.5 --layers 0,1 --model ${model} "What is in the picture?"`,
+      `ask --image ${picture} --json --log-probs 5 "What is in the picture?"`,
+    ]),
+  );
+}
+
+/** Runs `ask`. */
+export async function ask(session: Session, question: string | undefined, flags: AskFlags): Promise<void> {
+  checkFlags(question, flags);
+  await checkOutput("--heatmap", flags.heatmap, [flags.image]);
+  const image = flags.image === undefined ? undefined : await readImageFile(flags.image, { applyExif: flags.exif });
+  const open = await openModel(session, flags.model);
+  try {
+    const selection: MapSelection = { layer: flags.layer, head: flags.head };
+    checkSelection(open.model.config, selection);
+    const seen = flags.heatmap === undefined ? undefined : pictureAsSeen(open, image);
+    const started = performance.now();
+    const isStreamed = !session.isJson && process.stdout.isTTY === true;
+    const asked = {
+      image,
+      ...wordsOf(question, flags),
+      ...answerOptions(flags, open),
+      signal: session.signal,
+      ...(isStreamed && { onToken: streamTo(session) }),
+    };
+    const answer = await asUsage(() => open.model.ask(asked));
+    session.print(isStreamed ? "\n" : `${answer.text.trim()}\n`);
+    const answerMs = elapsed(started);
+
+    const maps = attentionMaps(answer, selection);
+    if (flags.heatmap !== undefined && seen !== undefined && maps !== undefined) {
+      const { used, unmodified } = maps;
+      const before =
+        unmodified === undefined ? [] : [{ map: unmodified, title: "Unmodified pass", lines: ["Factor 1"] }];
+      const png = await heatMapPng(
+        {
+          picture: seen,
+          heading: question ?? flags.prompt ?? "",
+          caption: basename(flags.image ?? ""),
+          panels: [...before, { map: used, ...describeMethod(answer) }],
+        },
+        { signal: session.signal },
+      );
+      await writeFileWhole(flags.heatmap, png);
+    }
+    const settings: AdaptVisSettings = { ...DEFAULT_ADAPTVIS, ...asked.adaptvis };
+    session.result({
+      question: question ?? null,
+      prompt: flags.prompt ?? null,
+      ...answerJson(answer, { maps, settings }),
+      heatmap: flags.heatmap ?? null,
+      ...open.facts(),
+      timings: { loadMs: open.loadMs, answerMs },
+    });
+    if (session.isJson) return;
+    const times = `Loaded in ${(open.loadMs / 1000).toFixed(2)} s, answered in ${(answerMs / 1000).toFixed(2)} s`;
+    const drawn = flags.heatmap === undefined ? [] : [`Heat map: ${flags.heatmap}`];
+    for (const line of [...answerLines(answer, { maps, settings }), ...drawn, times]) {
+      session.note(styled("dim", line, process.stderr));
+    }
+  } finally {
+    open.close();
+  }
+}
+
+function answerOptions(flags: AskFlags, open: OpenModel): AnswerOptions {
+  return {
+    ...methodOptions(flags, open.settings),
+    ...samplingOptions(flags),
+    attention: flags.image !== undefined,
+  };
+}
+
+function wordsOf(question: string | undefined, flags: AskFlags): Pick<Question, "question" | "prompt" | "system"> {
+  return {
+    ...(question !== undefined && { question }),
+    ...(flags.prompt !== undefined && { prompt: flags.prompt }),
+    ...(flags.system !== undefined && { system: flags.system }),
+  };
+}
+
+/** Writes tokens as they come, without the space that the first word begins with. */
+function streamTo(session: Session): (token: GeneratedToken) => void {
+  let isBegun = false;
+  return ({ text }) => {
+    const shown = isBegun ? text : text.trimStart();
+    isBegun ||= shown !== "";
+    session.print(shown);
+  };
+}
+
+/** The pixels that become patches. @throws InputError for LLaVA-NeXT, whose tiles make no single picture. */
+function pictureAsSeen(open: OpenModel, image: RgbImage | undefined): RgbImage | undefined {
+  const { config, processor, name } = open.model;
+  if (config.multimodal?.imageGridPinpoints !== undefined) {
+    throw new InputError(`--heatmap draws single-tile pictures, and ${name} is LLaVA-NeXT: leave it out.`);
+  }
+  return image && processor.clip && fitToSquare(image, processor.clip);
+}
+
+function checkFlags(question: string | undefined, flags: AskFlags): void {
+  methodOf(flags);
+  if (question !== undefined && flags.prompt !== undefined) {
+    throw new UsageError("There is a question and a --prompt: give one of them.");
+  }
+  if (question === undefined && flags.prompt === undefined) {
+    throw new UsageError(
+      'There is no question: write it in quotes, such as adaptvis ask --image photo.jpg "What is in the picture?".',
+    );
+  }
+  if ((question ?? flags.prompt ?? "").trim() === "") {
+    throw new UsageError("The question is empty: give at least one word.");
+  }
+  if (flags.image === undefined && flags.textOnly !== true) {
+    throw new UsageError("There is no picture: give one with --image FILE, or --text-only.");
+  }
+  if (flags.image !== undefined && flags.textOnly === true) {
+    throw new UsageError("There is an --image and --text-only: leave one out.");
+  }
+  if (flags.heatmap !== undefined && flags.image === undefined) {
+    throw new UsageError("--heatmap needs a picture: give one with --image FILE.");
+  }
+}

@@ -1,0 +1,188 @@
+// adaptvis demo (npm start): the embedded checkpoint answers questions about pictures, greedily and with AdaptVis.
+import { mkdir, readFile } from "node:fs/promises";
+import { basename, dirname, join, parse, relative } from "node:path";
+import type { Command } from "commander";
+import { DEFAULT_ADAPTVIS } from "../adaptvis.ts";
+import type { Answer } from "../answer.ts";
+import { CheckpointError, InputError } from "../errors.ts";
+import { writeFileWhole } from "../load/write-file.node.ts";
+import { fitToSquare } from "../preprocess/clip-processor.ts";
+import { readImageFile } from "../preprocess/decode-image.node.ts";
+import { heatMapPng } from "../trace/heat-map-png.node.ts";
+import { methodOptions } from "./answer-flags.ts";
+import { attentionMaps, describeChoice, describeMethod } from "./answer-report.ts";
+import { embeddedModel } from "./embedded-model.ts";
+import { examples } from "./examples.ts";
+import { elapsed, type OpenModel, openModel } from "./open-model.ts";
+import { type Session, styled } from "./session.ts";
+import { someText } from "./values.ts";
+
+/** The options of `demo`, as parsed. */
+export interface DemoFlags {
+  readonly out: string;
+  readonly model?: string;
+}
+
+/** One entry of a model's demo/demo.json. */
+interface DemoQuestion {
+  /** A file beside demo.json. */
+  readonly image: string;
+  readonly question: string;
+  /** The right answer. */
+  readonly answer: string;
+  readonly note?: string;
+}
+
+/** What came out for one question. */
+interface DemoResult extends DemoQuestion {
+  readonly greedy: string;
+  readonly confidence: number;
+  readonly factor: number;
+  readonly adaptvis: string;
+  readonly heatmap: string;
+}
+
+/** Describes `demo` to commander. */
+export function describeDemo(command: Command): Command {
+  return command
+    .description("Ask the embedded checkpoint about its demo pictures and draw where it looked.")
+    .option("--out <folder>", "where to write the heat maps", someText, "demo-output")
+    .option("--model <folder>", "another checkpoint that has a demo/demo.json", someText)
+    .addHelpText(
+      "after",
+      examples(() => ["demo", "demo --adapter swiftshader --out heat-maps"]),
+    );
+}
+
+/** Runs `demo`. */
+export async function demo(session: Session, flags: DemoFlags): Promise<void> {
+  const started = performance.now();
+  const folder = join(flags.model ?? embeddedModel(), "demo");
+  const questions = await readQuestions(join(folder, "demo.json"));
+  const open = await openModel(session, flags.model);
+  try {
+    await makeFolder(flags.out);
+    const results: DemoResult[] = [];
+    for (const [number, question] of questions.entries()) {
+      const result = await answerOne(session, open, { ...question, folder, number, out: flags.out });
+      results.push(result);
+      session.print(lines(result, { ...DEFAULT_ADAPTVIS, ...open.settings }));
+    }
+    const timings = { loadMs: open.loadMs, totalMs: elapsed(started) };
+    session.result({ questions: results, out: flags.out, ...open.facts(), timings });
+    const first = questions[0];
+    const picture = first === undefined ? "FILE" : relative(".", join(folder, first.image));
+    session.print(
+      `Heat maps are in ${flags.out}. It took ${(timings.totalMs / 1000).toFixed(1)} s.\n` +
+        `Try your own: adaptvis ask --image ${picture} --method adaptvis --heatmap looked.png "${first?.question ?? "QUESTION"}"\n`,
+    );
+  } finally {
+    open.close();
+  }
+}
+
+async function answerOne(
+  session: Session,
+  open: OpenModel,
+  question: DemoQuestion & { readonly folder: string; readonly number: number; readonly out: string },
+): Promise<DemoResult> {
+  const { model } = open;
+  const image = await readImageFile(join(question.folder, question.image), { applyExif: true });
+  const ask = (options: { readonly method: "greedy" | "adaptvis" }): Promise<Answer> =>
+    model.ask({
+      image,
+      question: question.question,
+      ...methodOptions(options, open.settings),
+      maxNewTokens: 16,
+      attention: true,
+      signal: session.signal,
+    });
+  const greedy = await ask({ method: "greedy" });
+  const adaptvis = await ask({ method: "adaptvis" });
+  const heatmap = join(question.out, `${question.number + 1}-${parse(question.image).name}.png`);
+  const settings = { ...DEFAULT_ADAPTVIS, ...open.settings };
+  const greedyMaps = attentionMaps(greedy, {});
+  const adaptvisMaps = attentionMaps(adaptvis, {});
+  const { clip } = model.processor;
+  if (greedyMaps !== undefined && adaptvisMaps !== undefined && clip !== undefined) {
+    const reason = `Factor ${adaptvis.factor}, because confidence ${describeChoice(adaptvis.confidence, settings)}`;
+    const png = await heatMapPng(
+      {
+        picture: fitToSquare(image, clip),
+        heading: question.question,
+        caption: `${basename(question.image)}; right answer: ${question.answer}`,
+        panels: [
+          { map: greedyMaps.used, ...describeMethod(greedy) },
+          { map: adaptvisMaps.used, ...describeMethod(adaptvis), lines: [reason] },
+        ],
+      },
+      { signal: session.signal },
+    );
+    await writeFileWhole(heatmap, png);
+  }
+  const { image: file, question: text, answer, note } = question;
+  return {
+    image: file,
+    question: text,
+    answer,
+    ...(note !== undefined && { note }),
+    greedy: greedy.text.trim(),
+    confidence: adaptvis.confidence,
+    factor: adaptvis.factor,
+    adaptvis: adaptvis.text.trim(),
+    heatmap,
+  };
+}
+
+function lines(
+  result: DemoResult,
+  settings: { readonly alpha1: number; readonly alpha2: number; readonly beta: number },
+): string {
+  const mark = (answer: string) => {
+    const isRight = answer.trim().toLowerCase().startsWith(result.answer.toLowerCase());
+    return isRight ? styled("green", "right") : styled("yellow", "wrong");
+  };
+  return [
+    `${styled("bold", result.image)}  ${result.question}`,
+    ...(result.note === undefined ? [] : [styled("dim", `  ${result.note}`)]),
+    `  right answer  ${result.answer}`,
+    `  greedy        ${result.greedy} (${mark(result.greedy)}), confidence ${result.confidence}`,
+    `  AdaptVis      ${result.adaptvis} (${mark(result.adaptvis)}), factor ${result.factor}: confidence ${describeChoice(result.confidence, settings)}`,
+    `  heat map      ${result.heatmap}`,
+    "",
+    "",
+  ].join("\n");
+}
+
+async function readQuestions(path: string): Promise<readonly DemoQuestion[]> {
+  const bad = (problem: string, cause?: unknown) =>
+    new CheckpointError(`${path} ${problem}; the demo belongs to the embedded checkpoint.`, { file: path, cause });
+  const text = await readFile(path, "utf8").catch((cause: unknown) => {
+    throw bad("cannot be read", cause);
+  });
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (cause) {
+    throw bad("is not JSON", cause);
+  }
+  if (!Array.isArray(json) || json.length === 0 || !json.every(isDemoQuestion)) {
+    throw bad("must hold a list of {image, question, answer}");
+  }
+  return json;
+}
+
+function isDemoQuestion(value: unknown): value is DemoQuestion {
+  if (typeof value !== "object" || value === null) return false;
+  const has = (key: string) => typeof Reflect.get(value, key) === "string";
+  return has("image") && has("question") && has("answer") && (!("note" in value) || has("note"));
+}
+
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true });
+  } catch (cause) {
+    const above = dirname(folder);
+    throw new InputError(`${folder} cannot be made in ${above}; choose another place with --out.`, { cause });
+  }
+}

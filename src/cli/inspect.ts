@@ -1,0 +1,186 @@
+// adaptvis inspect: what a checkpoint (or any safetensors file) holds, without a GPU.
+import { stat } from "node:fs/promises";
+import { basename, dirname } from "node:path";
+import type { Command } from "commander";
+import { CheckpointError } from "../errors.ts";
+import { formatBytes } from "../gpu/device.ts";
+import { openCheckpoint } from "../load/checkpoint.ts";
+import { fileSource } from "../load/file-source.node.ts";
+import { readSafetensorsHeader, type TensorEntry } from "../load/safetensors.ts";
+import type { Source } from "../load/source.ts";
+import { type ModelConfig, readModelConfig } from "../model/config.ts";
+import { examples } from "./examples.ts";
+import { type Session, styled } from "./session.ts";
+
+/** One tensor, as listed. */
+interface ListedTensor {
+  /** As the engine calls it. */
+  readonly name: string;
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  readonly bytes: number;
+  readonly file: string;
+}
+
+/** Sums over the tensors of one part. */
+interface PartTotal {
+  readonly part: string;
+  readonly tensors: number;
+  readonly parameters: number;
+  readonly bytes: number;
+}
+
+const PARTS: readonly (readonly [part: string, prefix: RegExp])[] = [
+  ["vision tower", /^vision_tower\./],
+  ["projector", /^(multi_modal_projector\.|image_newline$)/],
+  ["lm_head", /^language_model\.lm_head\./],
+  ["decoder", /^language_model\./],
+  ["other", /^/],
+];
+
+/** Describes `inspect` to commander. */
+export function describeInspect(command: Command): Command {
+  return command
+    .description("List a checkpoint's configuration and tensors, or the tensors of one safetensors file. Needs no GPU.")
+    .argument("<model>", "a folder with config.json and model.safetensors, or one safetensors file")
+    .addHelpText(
+      "after",
+      examples(({ model }) => [`inspect ${model}`, `inspect ${model}/model.safetensors --json`]),
+    );
+}
+
+/** Runs `inspect`. */
+export async function inspect(session: Session, model: string): Promise<void> {
+  const stats = await stat(model).catch(() => undefined);
+  if (stats === undefined) {
+    throw new CheckpointError(`${model} is not there: expected a model's folder or a safetensors file.`, {
+      file: model,
+    });
+  }
+  const source = fileSource(stats.isDirectory() ? model : dirname(model));
+  try {
+    if (stats.isDirectory()) await inspectFolder(session, model, source);
+    else await inspectFile(session, model, source);
+  } finally {
+    await source.close?.();
+  }
+}
+
+async function inspectFolder(session: Session, folder: string, source: Source): Promise<void> {
+  const checkpoint = await openCheckpoint(source, session.signal);
+  const config = readModelConfig(checkpoint.config);
+  const tensors = [...checkpoint.tensors].map(([name, { file, entry }]) => listed(name, entry, file));
+  const files = [...new Set(tensors.map(({ file }) => file))].sort();
+  const metadata: Record<string, Readonly<Record<string, string>>> = {};
+  for (const file of files) metadata[file] = (await readSafetensorsHeader(source, file, session.signal)).metadata;
+  const parts = totals(tensors);
+  session.result({ model: folder, config, totals: parts, total: sum("all", tensors), metadata, tensors });
+  session.print(
+    [
+      ...configLines(folder, config),
+      "",
+      ...table(["part", "tensors", "parameters", "bytes"], [...parts, sum("all", tensors)].map(totalRow)),
+      "",
+      ...tensorLines(tensors),
+      ...Object.entries(metadata).flatMap(([file, values]) => metadataLines(file, values)),
+      "",
+    ].join("\n"),
+  );
+}
+
+async function inspectFile(session: Session, path: string, source: Source): Promise<void> {
+  const file = basename(path);
+  const { metadata, tensors: entries } = await readSafetensorsHeader(source, file, session.signal);
+  const tensors = [...entries].map(([name, entry]) => listed(name, entry, file));
+  session.result({
+    model: path,
+    config: null,
+    totals: [],
+    total: sum("all", tensors),
+    metadata: { [file]: metadata },
+    tensors,
+  });
+  const total = sum("all", tensors);
+  session.print(
+    [
+      styled("bold", path),
+      `${total.tensors} tensors, ${count(total.parameters)} numbers, ${formatBytes(total.bytes)}`,
+      "",
+      ...tensorLines(tensors),
+      ...metadataLines(file, metadata),
+      "",
+    ].join("\n"),
+  );
+}
+
+function listed(name: string, entry: TensorEntry, file: string): ListedTensor {
+  return { name, dtype: entry.dtype, shape: entry.shape, bytes: entry.end - entry.start, file };
+}
+
+function totals(tensors: readonly ListedTensor[]): readonly PartTotal[] {
+  const partOf = (name: string) => PARTS.find(([, prefix]) => prefix.test(name))?.[0];
+  return PARTS.map(([part]) =>
+    sum(
+      part,
+      tensors.filter(({ name }) => partOf(name) === part),
+    ),
+  ).filter((total) => total.tensors > 0);
+}
+
+function sum(part: string, tensors: readonly ListedTensor[]): PartTotal {
+  return {
+    part,
+    tensors: tensors.length,
+    parameters: tensors.reduce((total, { shape }) => total + shape.reduce((product, size) => product * size, 1), 0),
+    bytes: tensors.reduce((total, { bytes }) => total + bytes, 0),
+  };
+}
+
+function totalRow(total: PartTotal): readonly string[] {
+  return [total.part, String(total.tensors), count(total.parameters), formatBytes(total.bytes)];
+}
+
+function configLines(folder: string, config: ModelConfig): readonly string[] {
+  const { text, multimodal } = config;
+  const lines = [`${styled("bold", folder)}  ${config.modelType}`];
+  if (multimodal !== undefined) {
+    const { vision } = multimodal;
+    const { imageSize, patchSize } = vision;
+    lines.push(
+      `vision   ${multimodal.numVisionLayers} of ${vision.numHiddenLayers} layers run, width ${vision.hiddenSize}, ${vision.numAttentionHeads} heads, mlp ${vision.intermediateSize} ${vision.hiddenAct}, ${imageSize} × ${imageSize} pixels in patches of ${patchSize}`,
+      `image    ${multimodal.imageGridPinpoints === undefined ? `${vision.numPatches} patches` : `${vision.numPatches} patches a tile, ${multimodal.imageGridPinpoints.length} grids`}, features ${multimodal.visionFeatureSelectStrategy}, token ${multimodal.imageTokenId}, projector ${multimodal.projectorHiddenAct}`,
+    );
+  }
+  lines.push(
+    `decoder  ${text.modelType}, ${text.numHiddenLayers} layers, width ${text.hiddenSize}, ${text.numAttentionHeads} heads of ${text.headDim} (${text.numKeyValueHeads} for keys and values), mlp ${text.intermediateSize} ${text.hiddenAct}`,
+    `text     vocabulary ${text.vocabSize}, context ${text.maxPositionEmbeddings}, embeddings ${text.tieWordEmbeddings ? "tied" : "untied"}`,
+  );
+  return lines;
+}
+
+function tensorLines(tensors: readonly ListedTensor[]): readonly string[] {
+  const rows = tensors.map(({ name, dtype, shape, bytes, file }) => {
+    return [name, dtype, `[${shape.join(", ")}]`, formatBytes(bytes), file];
+  });
+  return table(["tensor", "dtype", "shape", "bytes", "file"], rows);
+}
+
+function metadataLines(file: string, metadata: Readonly<Record<string, string>>): readonly string[] {
+  const entries = Object.entries(metadata);
+  if (entries.length === 0) return [];
+  return ["", `metadata of ${file}`, ...entries.map(([key, value]) => `  ${key}: ${value.replaceAll("\n", " ")}`)];
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): readonly string[] {
+  const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)));
+  const line = (row: readonly string[]) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join("  ")
+      .trimEnd();
+  return [styled("dim", line(head)), ...rows.map(line)];
+}
+
+function count(value: number): string {
+  return value.toLocaleString("en-US");
+}

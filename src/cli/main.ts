@@ -1,0 +1,115 @@
+// The command line: parses, runs one command, and turns whatever happens into text, one JSON object and an exit code.
+//   0  the work is done      1  the work failed: a file, a picture, a checkpoint, the GPU
+//   2  the command line cannot be used: unknown or contradicting options, a value out of range, an unusable question
+//   130 and 143  stopped by Ctrl-C or SIGTERM
+import { Command, CommanderError, Option } from "commander";
+import { AbortError, CheckpointError, GpuError, InputError } from "../errors.ts";
+import { adapterChoices } from "../gpu/adapter.node.ts";
+import { type AskFlags, ask, describeAsk } from "./ask.ts";
+import { type DemoFlags, demo, describeDemo } from "./demo.ts";
+import { DoctorError, describeDoctor, doctor } from "./doctor.ts";
+import { examples } from "./examples.ts";
+import { describeInspect, inspect } from "./inspect.ts";
+import { packageVersion } from "./package-folder.ts";
+import { type GlobalFlags, Session, UsageError } from "./session.ts";
+import { describeTrace, type TraceFlags, trace } from "./trace.ts";
+
+const SIGNAL_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
+
+await main(process.argv.slice(2));
+
+async function main(args: readonly string[]): Promise<void> {
+  const stop = new AbortController();
+  let signalCode: number | undefined;
+  for (const [signal, code] of Object.entries(SIGNAL_CODES)) {
+    process.on(signal, () => {
+      if (signalCode !== undefined) process.exit(code); // the second time: at once
+      signalCode = code;
+      stop.abort();
+    });
+  }
+  process.stdout.on("error", leaveOnBrokenPipe);
+  try {
+    await buildProgram(stop.signal).parseAsync([...args], { from: "user" });
+    // Everything is written: a device or a driver thread that still lives must not keep the process.
+    process.exitCode = signalCode ?? 0;
+  } catch (error) {
+    const isDebug = args.includes("--debug");
+    process.exitCode = report(error, { isJson: args.includes("--json"), isDebug, signalCode });
+  }
+}
+
+function buildProgram(signal: AbortSignal): Command {
+  const program = new Command("adaptvis")
+    .description("Vision-language models on WebGPU, with attention that can be read and steered (AdaptVis).")
+    .version(packageVersion(), "--version", "print the version")
+    .helpOption("--help", "print this help")
+    .addOption(new Option("--adapter <name>", "what to compute on").choices([...adapterChoices]).default("auto"))
+    .option("--json", "print one JSON object on stdout, and nothing else there")
+    .option("--debug", "print the stack of an error")
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({ outputError: () => undefined, writeErr: (text) => process.stderr.write(text) })
+    .exitOverride()
+    .addHelpText(
+      "after",
+      `
+Exit code: 0 done; 1 the work failed (a file, a picture, a checkpoint, the GPU); 2 the command line cannot be used.
+With --json an error is {"error": {"name", "message", …}} on stdout, and one sentence on stderr.`,
+    )
+    .addHelpText(
+      "after",
+      examples(({ picture }) => ["demo", `ask --image ${picture} "What is in the picture?"`, "ask --help"]),
+    );
+  const add = (name: string, describe: (command: Command) => Command) => {
+    return describe(program.command(name).copyInheritedSettings(program).helpOption("--help", "print this help"));
+  };
+  const session = () => new Session(program.opts<GlobalFlags>(), signal);
+  add("ask", describeAsk).action((question: string | undefined, flags: AskFlags) => ask(session(), question, flags));
+  add("trace", describeTrace).action((flags: TraceFlags) => trace(session(), flags));
+  add("doctor", describeDoctor).action(() => doctor(session()));
+  add("inspect", describeInspect).action((model: string) => inspect(session(), model));
+  add("demo", describeDemo).action((flags: DemoFlags) => demo(session(), flags));
+  return program;
+}
+
+/** Tells what went wrong. @returns the exit code. */
+function report(
+  error: unknown,
+  run: { readonly isJson: boolean; readonly isDebug: boolean; readonly signalCode: number | undefined },
+): number {
+  if (error instanceof CommanderError && error.exitCode === 0) return 0; // --help and --version
+  const isUsage = error instanceof CommanderError || error instanceof UsageError;
+  const message = messageOf(error);
+  if (run.isJson) process.stdout.write(`${JSON.stringify({ error: { ...fieldsOf(error), message } })}\n`);
+  process.stderr.write(`adaptvis: ${message}\n`);
+  if (run.isDebug && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+  if (error instanceof AbortError) return run.signalCode ?? 1;
+  return isUsage ? 2 : 1;
+}
+
+function messageOf(error: unknown): string {
+  if (error instanceof CommanderError) {
+    if (error.code === "commander.help") return "There is no command: run adaptvis --help for the list.";
+    const text = error.message.replace(/^error: /, "").replaceAll("\n", " ");
+    return /[.?)]$/.test(text) ? text : `${text}; see --help.`;
+  }
+  if (error instanceof AbortError) return "stopped.";
+  const message = (error instanceof Error ? error.message : String(error)).replaceAll(/\s*\n\s*/g, " ");
+  const isOurs = [CheckpointError, InputError, GpuError, UsageError].some((kind) => error instanceof kind);
+  return isOurs ? message : `internal error: ${message}; run it again with --debug and report what it prints.`;
+}
+
+/** What an error carries besides its message. */
+function fieldsOf(error: unknown): object {
+  if (error instanceof CommanderError) return { name: "UsageError" };
+  if (error instanceof CheckpointError) return { name: error.name, file: error.file, tensor: error.tensor };
+  if (error instanceof DoctorError) return { name: error.name, reason: error.reason, ...error.report };
+  if (error instanceof GpuError) return { name: error.name, reason: error.reason };
+  return { name: error instanceof Error ? error.name : "Error" };
+}
+
+/** `adaptvis inspect … | head`: the reader has gone, which is no failure to tell of. */
+function leaveOnBrokenPipe(error: NodeJS.ErrnoException): void {
+  if (error.code !== "EPIPE") process.stderr.write(`adaptvis: stdout cannot be written (${error.code}).\n`);
+  process.exit(1);
+}

@@ -1,0 +1,128 @@
+// From --model and --adapter to a loaded model, with a progress bar on a terminal.
+import { stat } from "node:fs/promises";
+import { basename } from "node:path";
+import { SingleBar } from "cli-progress";
+import { CheckpointError, throwIfAborted } from "../errors.ts";
+import { openNodeAdapter } from "../gpu/adapter.node.ts";
+import { formatBytes, requestGpuDevice } from "../gpu/device.ts";
+import { Llava } from "../llava.ts";
+import { fileSource } from "../load/file-source.node.ts";
+import type { ModelSettings } from "./answer-flags.ts";
+import { embeddedModel } from "./embedded-model.ts";
+import type { Session } from "./session.ts";
+
+/** A loaded model and what belongs to it. */
+export interface OpenModel {
+  readonly model: Llava;
+  readonly settings: ModelSettings;
+  readonly loadMs: number;
+  /** Adapter and model as --json names them. */
+  facts(): object;
+  close(): void;
+}
+
+/**
+ * Loads a model folder; without one the embedded checkpoint.
+ * @throws CheckpointError when there is no such folder or it cannot be used; GpuError; AbortError.
+ */
+export async function openModel(session: Session, modelFolder: string | undefined): Promise<OpenModel> {
+  const started = performance.now();
+  const folder = modelFolder ?? embeddedModel();
+  await checkFolder(folder);
+  const settings = await readModelSettings(folder);
+  const adapter = await openNodeAdapter(session.adapter);
+  session.note(`adaptvis: running on ${adapter.description}`);
+  throwIfAborted(session.signal, "Loading the model");
+  const device = await requestGpuDevice(adapter.adapter);
+  const bar = progressBar(basename(folder));
+  try {
+    const model = await Llava.load(fileSource(folder), {
+      device,
+      signal: session.signal,
+      onProgress: ({ loadedBytes, totalBytes }) => bar.show(loadedBytes, totalBytes),
+    });
+    const close = () => {
+      model.dispose();
+      device.destroy();
+    };
+    const { kind, isSoftware, description } = adapter;
+    const facts = () => ({ adapter: { kind, isSoftware, description }, model: folder });
+    return { model, settings, loadMs: elapsed(started), facts, close };
+  } catch (error) {
+    device.destroy();
+    throw error;
+  } finally {
+    bar.stop();
+  }
+}
+
+/**
+ * The defaults that a model's folder brings in adaptvis.json; none without that file.
+ * @throws CheckpointError when the file is not JSON or a value is out of range.
+ */
+export async function readModelSettings(folder: string): Promise<ModelSettings> {
+  const file = "adaptvis.json";
+  const source = fileSource(folder);
+  try {
+    const size = await source.size(file);
+    if (size === undefined) return {};
+    let json: unknown;
+    try {
+      json = JSON.parse(new TextDecoder().decode(await source.read(file, 0, size)));
+    } catch (cause) {
+      throw new CheckpointError(`${file} of ${folder} is not JSON; write it again or remove it.`, { file, cause });
+    }
+    const values = typeof json === "object" && json !== null ? json : {};
+    const settings: Record<string, number> = {};
+    for (const key of ["alpha1", "alpha2", "beta", "scalingFactor"] as const) {
+      const value: unknown = Reflect.get(values, key);
+      if (value === undefined) continue;
+      const most = key === "beta" ? 1 : Number.MAX_VALUE;
+      if (typeof value !== "number" || !(value >= 0 && value <= most)) {
+        const expected = key === "beta" ? "a number from 0 to 1" : "a number of at least 0";
+        throw new CheckpointError(`${file} of ${folder}: ${key} must be ${expected}, got ${JSON.stringify(value)}.`, {
+          file,
+        });
+      }
+      settings[key] = value;
+    }
+    return settings;
+  } finally {
+    await source.close?.();
+  }
+}
+
+/** Milliseconds since `started`, to a tenth. */
+export function elapsed(started: number): number {
+  return Math.round((performance.now() - started) * 10) / 10;
+}
+
+async function checkFolder(folder: string): Promise<void> {
+  const stats = await stat(folder).catch(() => undefined);
+  if (stats?.isDirectory()) return;
+  const isHubId = /^[\w.-]+\/[\w.-]+$/.test(folder) && stats === undefined;
+  const problem = isHubId
+    ? `no folder ${folder} is here, and models are not downloaded from the hub: download ${folder} and give its folder`
+    : `${folder} is ${stats === undefined ? "not there" : "no folder"}: expected a folder with config.json and model.safetensors`;
+  throw new CheckpointError(`--model: ${problem}.`, { file: folder });
+}
+
+/** A bar on stderr where that is a terminal; elsewhere nothing. */
+function progressBar(name: string): { show(loadedBytes: number, totalBytes: number): void; stop(): void } {
+  if (!process.stderr.isTTY) return { show: () => undefined, stop: () => undefined };
+  const bar = new SingleBar({
+    format: `loading ${name} {bar} {percentage} % of {size}`,
+    stream: process.stderr,
+    clearOnComplete: true,
+    hideCursor: true,
+    barCompleteChar: "█",
+    barIncompleteChar: "░",
+  });
+  return {
+    show(loadedBytes, totalBytes) {
+      if (!bar.isActive) bar.start(totalBytes, 0, { size: formatBytes(totalBytes) });
+      bar.update(loadedBytes);
+    },
+    stop: () => bar.stop(),
+  };
+}

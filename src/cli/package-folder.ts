@@ -1,0 +1,21 @@
+// The folder of this package: of the checkout, or of the installed package.
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** The nearest folder above this file that holds a package.json. */
+export function packageFolder(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, "package.json"))) {
+    const above = dirname(folder);
+    if (above === folder) throw new Error("adaptvis' own package.json is missing: install the package again.");
+    folder = above;
+  }
+  return folder;
+}
+
+/** The version in package.json. */
+export function packageVersion(): string {
+  const manifest: unknown = JSON.parse(readFileSync(join(packageFolder(), "package.json"), "utf8"));
+  return manifest instanceof Object && "version" in manifest ? String(manifest.version) : "unknown";
+}

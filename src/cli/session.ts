@@ -1,0 +1,52 @@
+// What every command gets: where to write, whether to write JSON, which adapter, and the signal that stops it.
+import { styleText } from "node:util";
+import type { AdapterChoice } from "../gpu/adapter.node.ts";
+
+/** Something on the command line that cannot be used; the exit code is 2. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+/** Options that every command has. */
+export interface GlobalFlags {
+  readonly adapter: AdapterChoice;
+  readonly json?: boolean;
+  readonly debug?: boolean;
+}
+
+/** Styles of text on a terminal. */
+export type Style = "bold" | "dim" | "green" | "yellow";
+
+/** One run of a command. */
+export class Session {
+  readonly adapter: AdapterChoice;
+  readonly isJson: boolean;
+  readonly signal: AbortSignal;
+
+  constructor(flags: GlobalFlags, signal: AbortSignal) {
+    this.adapter = flags.adapter;
+    this.isJson = flags.json === true;
+    this.signal = signal;
+  }
+
+  /** Text for people on stdout, as it is; with --json it goes nowhere. */
+  print(text: string): void {
+    if (!this.isJson) process.stdout.write(text);
+  }
+
+  /** A line on stderr. */
+  note(text: string): void {
+    process.stderr.write(`${text}\n`);
+  }
+
+  /** The one JSON object of --json; without it nothing. */
+  result(value: object): void {
+    if (this.isJson) process.stdout.write(`${JSON.stringify(value, undefined, process.stdout.isTTY ? 2 : 0)}\n`);
+  }
+}
+
+/** `text` in a style where the stream is a terminal with colours; NO_COLOR and FORCE_COLOR are heard. */
+export function styled(style: Style, text: string, stream: NodeJS.WriteStream = process.stdout): string {
+  const hasColors = stream.isTTY === true && stream.hasColors();
+  return hasColors ? styleText(style, text, { validateStream: false }) : text;
+}

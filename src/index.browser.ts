@@ -1,0 +1,3 @@
+// The public API in the browser: the core and the browser's own picture decoders.
+export * from "./index.ts";
+export { decodeImage } from "./preprocess/decode-image.browser.ts";

@@ -1,0 +1,16 @@
+// The public API in Node: the core, files, picture decoding, adapters on any machine, heat maps as PNG.
+
+export {
+  type AdapterChoice,
+  type AdapterKind,
+  adapterChoices,
+  type DriverEnvironment,
+  driverEnvironment,
+  type NodeAdapter,
+  openNodeAdapter,
+} from "./gpu/adapter.node.ts";
+export * from "./index.ts";
+export { fileSource } from "./load/file-source.node.ts";
+export { writeFileWhole } from "./load/write-file.node.ts";
+export { decodeImage, readImageFile } from "./preprocess/decode-image.node.ts";
+export { type HeatMapPanel, type HeatMapSheet, heatMapPng } from "./trace/heat-map-png.node.ts";

@@ -1,0 +1,41 @@
+// The public API for every host. Node's, the browser's and Deno's own files add what only they can do.
+export {
+  type AdaptVisSettings,
+  chooseFactor,
+  DEFAULT_ADAPTVIS,
+  DEFAULT_FACTOR,
+  type Method,
+  optionConfidence,
+  roundConfidence,
+  type ScaledRows,
+} from "./adaptvis.ts";
+export type { Answer, AnswerAttention, AnswerOptions, LoadOptions, Question, Trace } from "./answer.ts";
+export { AbortError, CheckpointError, GpuError, type GpuErrorReason, InputError } from "./errors.ts";
+export type { TokenLogProb } from "./generate/decoder-run.ts";
+export type { FinishReason, GeneratedToken } from "./generate/generate.ts";
+export type { SamplingOptions } from "./generate/sampler.ts";
+export { type Gpu, isSoftwareAdapter, requestGpuDevice } from "./gpu/device.ts";
+export { type AdapterGap, type AdapterReport, describeAdapter } from "./gpu/doctor.ts";
+export { Llava } from "./llava.ts";
+export { blobSource } from "./load/blob-source.ts";
+export { type Checkpoint, openCheckpoint } from "./load/checkpoint.ts";
+export type { Dtype } from "./load/dtypes.ts";
+export { httpSource } from "./load/http-source.ts";
+export { readSafetensorsHeader, type SafetensorsHeader, type TensorEntry } from "./load/safetensors.ts";
+export { encodeSafetensors, type TensorToWrite } from "./load/safetensors-writer.ts";
+export type { Source } from "./load/source.ts";
+export {
+  type ModelConfig,
+  type MultimodalConfig,
+  readModelConfig,
+  type TextConfig,
+  type VisionConfig,
+} from "./model/config.ts";
+export type { LoadProgress } from "./model/weights.ts";
+export { type ClipProcessorConfig, fitToSquare } from "./preprocess/clip-processor.ts";
+export type { RgbImage } from "./preprocess/image.ts";
+export type { DecodeOptions } from "./preprocess/image-header.ts";
+export type { ModelInputs, ProcessedTensors, Processor } from "./preprocess/processor.ts";
+export { type AttentionMap, entropyBits, type MapSelection } from "./trace/attention-map.ts";
+export { drawHeatMap, HEAT_MAP_GAP, HEAT_MAP_SIDE, heatColor, overlayAttention } from "./trace/heat-map.ts";
+export type { TraceTensor } from "./trace/trace.ts";

@@ -1,0 +1,142 @@
+// `adaptvis ask` on the embedded checkpoint, from the command line to the answer.
+
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import sharp from "sharp";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { adapterOfEnvironment } from "../setup/device.ts";
+import {
+  adaptvis,
+  jsonOf,
+  type KnownPicture,
+  knownPictures,
+  modelCopy,
+  newFolder,
+  ownLines,
+  removeFolders,
+  root,
+} from "./command.ts";
+
+let picture: KnownPicture;
+
+beforeAll(async () => {
+  const [first] = await knownPictures();
+  if (first === undefined) throw new Error("the benchmark of weights/tiny-spatial has no pictures");
+  picture = first;
+});
+
+afterAll(removeFolders);
+
+test("prints the answer alone on stdout, and the facts on stderr", async () => {
+  const { stdout, stderr, ending } = await adaptvis("ask", "--image", picture.path, picture.question);
+  expect({ stdout, ending }).toEqual({ stdout: `${picture.answer}\n`, ending: 0 });
+  expect(stderr).toMatch(/^adaptvis: running on /m);
+  expect(stderr).toMatch(/^Greedy: confidence [\d.]+$/m);
+  expect(stderr).toMatch(
+    /^Attention of the last prompt token, layer 2, mean of heads: on the image [\d.]+ %, entropy there [\d.]+ bits$/m,
+  );
+});
+
+test("--json tells how the answer came about, and --heatmap draws it", async () => {
+  const heatmap = join(await newFolder(), "looked.png");
+  const settings = ["--alpha1", "0.5", "--alpha2", "1.25", "--beta", "0.3"];
+  const extras = ["--log-probs", "2", "--layer", "1", "--head", "3", "--heatmap", heatmap, "--json"];
+  const result = await adaptvis("ask", "--image", picture.path, ...settings, ...extras, picture.question);
+  expect(result.ending).toBe(0);
+  const report = jsonOf(result);
+  expect(report).toMatchObject({
+    question: picture.question,
+    answer: picture.answer,
+    method: "adaptvis",
+    factor: 1.25,
+    adaptvis: { alpha1: 0.5, alpha2: 1.25, beta: 0.3 },
+    finishReason: "eos",
+    attention: { layer: 1, head: 3, share: expect.any(Number), unmodified: { share: expect.any(Number) } },
+    heatmap,
+    adapter: { isSoftware: expect.any(Boolean), description: expect.any(String) },
+    timings: { loadMs: expect.any(Number), answerMs: expect.any(Number) },
+  });
+  expect(report.tokens).toContainEqual({
+    id: expect.any(Number),
+    text: expect.stringContaining(picture.answer),
+    logProb: expect.any(Number),
+    top: [expect.anything(), expect.anything()],
+  });
+  // Three panels of 336, two gaps of 16 and two margins of 24.
+  expect(await sharp(heatmap).metadata()).toMatchObject({ format: "png", width: 3 * 336 + 2 * 16 + 2 * 24 });
+});
+
+test("a model's adaptvis.json gives its defaults, and the command line goes before it", async () => {
+  const model = await modelCopy({
+    "adaptvis.json": '{"alpha1": 0.75, "alpha2": 1.5, "beta": 1, "scalingFactor": 0.9}',
+  });
+  const ask = async (...args: readonly string[]) =>
+    jsonOf(await adaptvis("ask", "--model", model, "--image", picture.path, "--json", ...args, picture.question));
+  // A confidence of 1 after rounding is not below a beta of 1.
+  const adapted = await ask("--method", "adaptvis", "--alpha2", "1.125");
+  expect(adapted).toMatchObject({ adaptvis: { alpha1: 0.75, alpha2: 1.125, beta: 1 } });
+  expect(adapted.factor).toBe(adapted.confidence === 1 ? 1.125 : 0.75);
+  expect(await ask("--method", "scaling")).toMatchObject({ method: "scaling", factor: 0.9, adaptvis: null });
+});
+
+test("the same question gives the same bytes", async () => {
+  const folder = await newFolder();
+  const files = [join(folder, "1.png"), join(folder, "2.png")];
+  for (const file of files)
+    await adaptvis("ask", "--image", picture.path, "--factor", "0.5", "--heatmap", file, picture.question);
+  const [first, second] = await Promise.all(files.map((file) => readFile(file)));
+  expect(first?.equals(second ?? new Uint8Array())).toBe(true);
+});
+
+test("Ctrl-C stops it with exit code 130, and leaves nothing behind", async () => {
+  const folder = await newFolder();
+  const command = [join(root, "dist", "cli.js"), "--adapter", adapterOfEnvironment(), "ask", "--image", picture.path];
+  const long = ["--ignore-eos", "--max-new-tokens", "900", "--heatmap", join(folder, "looked.png"), picture.question];
+  const child = spawn(process.execPath, [...command, ...long], { stdio: ["ignore", "pipe", "pipe"] });
+  let stderr = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    stderr += text;
+    if (text.includes("running on")) setTimeout(() => child.kill("SIGINT"), 500);
+  });
+  const code = await new Promise((resolve) => child.on("close", resolve));
+  expect(ownLines(stderr)).toEqual(["adaptvis: stopped."]);
+  expect(code).toBe(130);
+  expect(await readdir(folder)).toEqual([]);
+});
+
+describe("refuses with exit code 2 what the model cannot be asked", () => {
+  test.each([
+    ["a question that holds <image>", ["what <image> is"], /<image>/],
+    ["a prompt without <image>", ["--prompt", "where?"], /no image token/],
+    ["a prompt with two <image>", ["--prompt", "<image> and <image>"], /2 image tokens/],
+    ["a prompt longer than the context", ["--prompt", `<image>${" mug".repeat(1200)}`], /context has 1024/],
+    ["a layer that the model lacks", ["--layers", "4", "--factor", "0.5", "where?"], /layers .* 0 to 3, got 4/],
+    ["a head that the model lacks", ["--heads", "7", "--factor", "0.5", "where?"], /heads .* 0 to 3, got 7/],
+    ["more rows than the prompt has", ["--rows", "999", "--factor", "0.5", "where?"], /rows: last/],
+    ["a map of a layer that the model lacks", ["--layer", "9", "where?"], /--layer .* 0 to 3 .*got 9/],
+  ])("%s", async (_, args, message) => {
+    const { stdout, stderr, ending } = await adaptvis("ask", "--image", picture.path, ...args);
+    expect({ stdout, ending }).toEqual({ stdout: "", ending: 2 });
+    expect(ownLines(stderr)).toEqual([expect.stringMatching(message)]);
+  });
+});
+
+test("a heat map that cannot be written in the end leaves nothing behind", async () => {
+  const folder = await newFolder();
+  const heatmap = join(folder, "no-such-folder", "looked.png");
+  const { stdout, stderr, ending } = await adaptvis(
+    "ask",
+    "--image",
+    picture.path,
+    "--heatmap",
+    heatmap,
+    picture.question,
+  );
+  expect({ stdout, ending }).toEqual({ stdout: "", ending: 1 });
+  expect(ownLines(stderr)).toEqual([
+    `adaptvis: ${heatmap} cannot be written: its folder does not exist; choose another place.`,
+  ]);
+  expect(existsSync(join(folder, "no-such-folder"))).toBe(false);
+});

@@ -1,0 +1,167 @@
+// `adaptvis trace`: a file that another program reads, and tensors that another program wrote.
+
+import { readdir, writeFile } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { fileSource } from "../../src/load/file-source.node.ts";
+import { readSafetensorsHeader } from "../../src/load/safetensors.ts";
+import { encodeSafetensors, type TensorToWrite } from "../../src/load/safetensors-writer.ts";
+import { adaptvis, jsonOf, knownPictures, newFolder, ownLines, removeFolders, tinyLlava } from "./command.ts";
+
+afterAll(removeFolders);
+
+test("--inputs gives transformers' greedy ids and logits", async () => {
+  const out = join(await newFolder(), "trace.safetensors");
+  const inputs = join(tinyLlava, "expected.safetensors");
+  const length = ["--max-new-tokens", "8", "--ignore-eos"];
+  const result = await adaptvis("trace", "--model", tinyLlava, "--inputs", inputs, ...length, "--out", out, "--json");
+  expect(result.ending).toBe(0);
+  const generated = await readNumbers(inputs, "generated", Int32Array);
+  const expectedIds = Array.from(generated.slice(-8));
+  expect(jsonOf(result)).toMatchObject({
+    out,
+    method: "greedy",
+    factor: 1,
+    generatedIds: expectedIds,
+    imageSpan: [3, 19],
+  });
+  expect(Array.from(await readNumbers(out, "generated_ids", Int32Array))).toEqual(expectedIds);
+  const logits = await readNumbers(out, "logits", Float32Array);
+  const expected = (await readNumbers(inputs, "logits", Float32Array)).slice(-logits.length);
+  const worst = expected.reduce(
+    (most, value, index) => Math.max(most, Math.abs(value - (logits[index] ?? Number.NaN))),
+    0,
+  );
+  expect(worst).toBeLessThan(2e-4); // the project's parity bound
+  const { metadata, tensors } = await headerOf(out);
+  expect(metadata).toMatchObject({ image_start: "3", image_end: "19", factor: "1", dtype: "f32" });
+  expect([...tensors.keys()]).toEqual(
+    expect.arrayContaining([
+      "pixel_values",
+      "vision.hidden_states.0",
+      "image_features",
+      "inputs_embeds",
+      "layers.1.attention_probs",
+    ]),
+  );
+});
+
+test("a picture's trace can be traced again, with a factor", async () => {
+  const [picture] = await knownPictures();
+  const folder = await newFolder();
+  const [first, second] = [join(folder, "first.safetensors"), join(folder, "second.safetensors")];
+  const prompt = "USER: <image> What is in the picture? ASSISTANT:";
+  const written = await adaptvis("trace", "--image", picture?.path ?? "", "--prompt", prompt, "--out", first);
+  expect(written).toMatchObject({ stdout: `${first}\n`, ending: 0 });
+  const again = await adaptvis(
+    "trace",
+    "--inputs",
+    first,
+    "--factor",
+    "0.5",
+    "--out",
+    second,
+    "--max-new-tokens",
+    "1",
+    "--json",
+  );
+  expect(jsonOf(again)).toMatchObject({ method: "scaling", factor: 0.5, generatedIds: [expect.any(Number)] });
+  const [before, after] = await Promise.all(
+    [first, second].map((file) => readNumbers(file, "layers.0.attention_probs", Float32Array)),
+  );
+  expect(after).not.toEqual(before);
+});
+
+describe("refuses with exit code 1 inputs that do not fit, and writes nothing", () => {
+  const ids: TensorToWrite = { name: "input_ids", dtype: "I32", shape: [1, 4], data: Int32Array.of(0, 120, 5, 6) };
+  const pixels: TensorToWrite = {
+    name: "pixel_values",
+    dtype: "F32",
+    shape: [1, 3, 56, 56],
+    data: new Float32Array(3 * 56 ** 2),
+  };
+  test.each<[string, readonly TensorToWrite[], RegExp]>([
+    ["no input_ids", [pixels], /no tensor input_ids/],
+    [
+      "ids as floats",
+      [{ ...ids, dtype: "F32", data: new Float32Array(4) }, pixels],
+      /input_ids must be I64 or I32 .*got F32/,
+    ],
+    ["two prompts", [{ ...ids, shape: [2, 2] }, pixels], /input_ids must be .*got I32 of shape \[2, 2\]/],
+    [
+      "pixels as integers",
+      [ids, { ...pixels, dtype: "I32", data: new Int32Array(3 * 56 ** 2) }],
+      /pixel_values must be F32/,
+    ],
+    [
+      "pixels of another size",
+      [ids, { ...pixels, shape: [1, 3, 28, 112] }],
+      /pixel_values must be F32 of shape .*got F32 of shape \[1, 3, 28, 112\]/,
+    ],
+    ["two pictures", [ids, { ...pixels, shape: [2, 3, 56, 56], data: new Float32Array(6 * 56 ** 2) }], /pixel_values/],
+    ["ids without the image token", [{ ...ids, data: Int32Array.of(0, 4, 5, 6) }, pixels], /no image token/],
+    ["an image token twice", [{ ...ids, data: Int32Array.of(120, 4, 120, 6) }, pixels], /2 image tokens/],
+    ["an id outside of the vocabulary", [{ ...ids, data: Int32Array.of(0, 120, 5, 128) }, pixels], /token 3 is 128/],
+  ])("%s", async (_, tensors, message) => {
+    const folder = await newFolder();
+    const inputs = join(folder, "inputs.safetensors");
+    await writeFile(inputs, encodeSafetensors(tensors));
+    const out = join(folder, "trace.safetensors");
+    const { stdout, stderr, ending } = await adaptvis("trace", "--model", tinyLlava, "--inputs", inputs, "--out", out);
+    expect({ stdout, ending }).toEqual({ stdout: "", ending: 1 });
+    expect(ownLines(stderr)).toEqual([expect.stringMatching(message)]);
+    expect(await readdir(folder)).toEqual(["inputs.safetensors"]);
+  });
+
+  test("a file that is no safetensors", async () => {
+    const inputs = join(await newFolder(), "inputs.safetensors");
+    await writeFile(inputs, "not a tensor in sight");
+    const result = await adaptvis(
+      "trace",
+      "--model",
+      tinyLlava,
+      "--inputs",
+      inputs,
+      "--out",
+      `${inputs}.out`,
+      "--json",
+    );
+    expect(result.ending).toBe(1);
+    expect(jsonOf(result)).toMatchObject({ error: { name: "CheckpointError", file: basename(inputs) } });
+  });
+});
+
+test.each([
+  ["nothing to run", [], /nothing to run/],
+  [
+    "tensors and a prompt",
+    ["--inputs", "in.safetensors", "--prompt", "<image>"],
+    /--inputs beside --image or --prompt/,
+  ],
+  ["an output that is the input", ["--inputs", "out.safetensors"], /write over a file that is read/],
+])("refuses with exit code 2: %s", async (_, args, message) => {
+  const { stderr, ending } = await adaptvis("trace", "--out", "out.safetensors", ...args);
+  expect(ending).toBe(2);
+  expect(ownLines(stderr)).toEqual([expect.stringMatching(message)]);
+});
+
+async function headerOf(path: string) {
+  const source = fileSource(dirname(path));
+  const header = await readSafetensorsHeader(source, basename(path));
+  await source.close?.();
+  return header;
+}
+
+/** A tensor's numbers; 64-bit integers are narrowed. */
+async function readNumbers<T extends Int32Array | Float32Array>(
+  path: string,
+  name: string,
+  array: { new (buffer: ArrayBuffer): T; from(values: Iterable<number>): T },
+): Promise<T> {
+  const source = fileSource(dirname(path));
+  const entry = (await readSafetensorsHeader(source, basename(path))).tensors.get(name);
+  if (entry === undefined) throw new Error(`${path} has no ${name}`);
+  const { buffer } = await source.read(basename(path), entry.start, entry.end);
+  await source.close?.();
+  return entry.dtype === "I64" ? array.from(Array.from(new BigInt64Array(buffer), Number)) : new array(buffer);
+}

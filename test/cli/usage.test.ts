@@ -1,0 +1,125 @@
+// What the command line refuses before any model is loaded, how it says so, and what --help promises.
+
+import { existsSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { adaptvis, jsonOf, knownPictures, modelCopy, newFolder, ownLines, removeFolders, root } from "./command.ts";
+
+let picture: string;
+
+beforeAll(async () => {
+  picture = (await knownPictures())[0]?.path ?? "";
+});
+
+afterAll(removeFolders);
+
+describe("exit code 2 and one sentence", () => {
+  test.each([
+    ["no command", [], /There is no command/],
+    ["an unknown command", ["frob"], /unknown command 'frob'/],
+    ["an unknown option", ["ask", "--colour", "blue"], /unknown option '--colour'/],
+    ["an unknown adapter", ["doctor", "--adapter", "cuda"], /'cuda' is invalid/],
+    ["no question", ["ask", "--image", "x.png"], /There is no question/],
+    ["an empty question", ["ask", "--image", "x.png", " "], /question is empty/],
+    ["two questions", ["ask", "--image", "x.png", "where?", "who?"], /too many arguments/],
+    [
+      "a question and a prompt",
+      ["ask", "--image", "x.png", "--prompt", "<image>", "where?"],
+      /a question and a --prompt/,
+    ],
+    ["no picture", ["ask", "where?"], /There is no picture/],
+    [
+      "an unknown method",
+      ["ask", "--image", "x.png", "--method", "magic", "where?"],
+      /'magic' is invalid.*greedy, scaling, adaptvis/,
+    ],
+    [
+      "a factor that is no number",
+      ["ask", "--image", "x.png", "--factor", "NaN", "where?"],
+      /'NaN' is invalid.*at least 0/,
+    ],
+    ["a negative factor", ["ask", "--image", "x.png", "--factor", "-0.5", "where?"], /'-0.5' is invalid.*at least 0/],
+    ["a beta above 1", ["ask", "--image", "x.png", "--beta", "1.5", "where?"], /'1.5' is invalid.*at most 1/],
+    [
+      "a factor for AdaptVis",
+      ["ask", "--image", "x.png", "--method", "adaptvis", "--factor", "1", "where?"],
+      /cannot go with adaptvis/,
+    ],
+    ["layers without a factor", ["ask", "--image", "x.png", "--layers", "0", "where?"], /say where a factor acts/],
+    ["layers that are no list", ["ask", "--image", "x.png", "--layers", "0;1", "where?"], /'0;1' is invalid/],
+    ["no new tokens", ["ask", "--image", "x.png", "--max-new-tokens", "0", "where?"], /at least 1/],
+    ["inspect without a model", ["inspect"], /missing required argument 'model'/],
+    ["trace without --out", ["trace", "--prompt", "x"], /required option '--out/],
+  ])("%s", async (_, args, message) => {
+    const { stdout, stderr, ending } = await adaptvis(...args);
+    expect({ stdout, ending }).toEqual({ stdout: "", ending: 2 });
+    expect(ownLines(stderr)).toEqual([expect.stringMatching(message)]);
+  });
+});
+
+describe("exit code 1 and one sentence", () => {
+  test("files that cannot be used", async () => {
+    const folder = await newFolder();
+    const text = join(folder, "text.jpg");
+    await writeFile(text, "hello");
+    const ask = ["--image", picture, "where?"];
+    for (const [args, message] of [
+      [["ask", "--image", join(folder, "none.png"), "where?"], /none\.png cannot be read: there is no such file/],
+      [["ask", "--image", text, "where?"], /text\.jpg is not a picture/],
+      [["ask", "--heatmap", folder, ...ask], /it is a folder/],
+      [["ask", "--model", join(folder, "none"), ...ask], /none is not there/],
+      [["ask", "--model", text, ...ask], /text\.jpg is no folder/],
+      [["ask", "--model", "org/name", ...ask], /not downloaded from the hub/],
+      [["ask", "--model", folder, ...ask], /config\.json is not in/],
+      [["inspect", join(folder, "none")], /is not there/],
+      [["inspect", folder], /config\.json|model\.safetensors/],
+      [["inspect", text], /text\.jpg: /],
+    ] as const) {
+      const { stdout, stderr, ending } = await adaptvis(...args);
+      expect({ args, stdout, ending }).toEqual({ args, stdout: "", ending: 1 });
+      expect(ownLines(stderr)).toEqual([expect.stringMatching(message)]);
+    }
+  });
+
+  test("a checkpoint that is damaged, with --json", async () => {
+    const ask = async (model: string) => {
+      const result = await adaptvis("ask", "--json", "--model", model, "--image", picture, "where?");
+      expect(result.ending).toBe(1);
+      return jsonOf(result);
+    };
+    const cut = await modelCopy({ "model.safetensors": new Uint8Array(100) });
+    expect(await ask(cut)).toMatchObject({ error: { name: "CheckpointError", file: "model.safetensors" } });
+    const wrong = await modelCopy({ "adaptvis.json": '{"beta": 2}' });
+    expect(await ask(wrong)).toMatchObject({ error: { name: "CheckpointError", file: "adaptvis.json" } });
+  });
+});
+
+test("an error with --json is one object on stdout, and the sentence on stderr", async () => {
+  const result = await adaptvis("ask", "--json", "--image", picture, "--factor", "x", "where?");
+  expect(result.ending).toBe(2);
+  const { error } = jsonOf(result);
+  expect(error).toEqual({ name: "UsageError", message: expect.stringContaining("'x' is invalid") });
+});
+
+test("a stack is printed with --debug only", async () => {
+  const args = ["ask", "--image", "none.png", "where?"];
+  expect((await adaptvis(...args)).stderr).not.toMatch(/\n\s+at /);
+  expect((await adaptvis("--debug", ...args)).stderr).toMatch(/\n\s+at /);
+});
+
+test.each(["ask", "trace", "doctor", "inspect", "demo"])(
+  "%s --help has examples, and their pictures exist",
+  async (name) => {
+    const { stdout, ending } = await adaptvis(name, "--help");
+    expect(ending).toBe(0);
+    expect(stdout).toMatch(/^Examples:\n {2}\$ adaptvis \w/m);
+    expect(stdout).toMatch(/--adapter <name>/);
+    for (const [, path] of stdout.matchAll(/--image (\S+\.\w+)/g))
+      expect(existsSync(join(root, path ?? ""))).toBe(true);
+  },
+);
+
+test("--version is package.json's", async () => {
+  expect(await adaptvis("--version")).toMatchObject({ stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/), ending: 0 });
+});

@@ -1,0 +1,75 @@
+import { InvalidArgumentError } from "commander";
+import { expect, test } from "vitest";
+import { methodOf, methodOptions } from "../../src/cli/answer-flags.ts";
+import { UsageError } from "../../src/cli/session.ts";
+import { indexList, numberFrom, repeated, scaledRows, someText, wholeFrom } from "../../src/cli/values.ts";
+
+test.each([
+  ["0", [0]],
+  ["0,1", [0, 1]],
+  ["2-5, 8,2", [2, 3, 4, 5, 8]],
+])("the list %s is %j", (text, indices) => {
+  expect(indexList(text)).toEqual(indices);
+});
+
+test.each(["", "a", "1-", "5-2", "1,,2", "-1", "0.5", "99999"])("%j is no list of indices", (text) => {
+  expect(() => indexList(text)).toThrow(InvalidArgumentError);
+});
+
+test("numbers keep to their bounds", () => {
+  const share = numberFrom({ above: 0, most: 1 });
+  expect(share("0.5")).toBe(0.5);
+  expect(share("1e-3")).toBe(0.001);
+  for (const text of ["0", "1.5", "", " ", "NaN", "Infinity", "1,5"])
+    expect(() => share(text)).toThrow(/above 0 and at most 1/);
+  const count = wholeFrom(1, 100);
+  expect(count("100")).toBe(100);
+  for (const text of ["0", "101", "1.5", "-1", "", "1e1"]) expect(() => count(text)).toThrow(/from 1 to 100/);
+});
+
+test("rows are last, generated or a count", () => {
+  expect(scaledRows("last")).toBe("last");
+  expect(scaledRows("generated")).toBe("generated");
+  expect(scaledRows("3")).toEqual({ last: 3 });
+  for (const text of ["0", "-1", "all", "1.5", ""]) expect(() => scaledRows(text)).toThrow(InvalidArgumentError);
+});
+
+test("texts are not empty, and may come several times", () => {
+  expect(repeated("b", ["a"])).toEqual(["a", "b"]);
+  expect(() => someText("")).toThrow(InvalidArgumentError);
+});
+
+test.each([
+  [{}, "greedy"],
+  [{ factor: 0.5 }, "scaling"],
+  [{ beta: 0.5 }, "adaptvis"],
+  [{ method: "adaptvis", layers: [0] }, "adaptvis"],
+] as const)("%j is the method %s", (flags, method) => {
+  expect(methodOf(flags)).toBe(method);
+});
+
+test.each([
+  { method: "greedy", factor: 1 },
+  { method: "adaptvis", factor: 1 },
+  { method: "scaling", alpha1: 1 },
+  { factor: 1, beta: 0.5 },
+  { layers: [0] },
+  { rows: "generated" },
+] as const)("%j contradicts itself", (flags) => {
+  expect(() => methodOf(flags)).toThrow(UsageError);
+});
+
+test("the command line goes before the model's settings, and what neither says is left to the engine", () => {
+  const own = { alpha1: 0.7, beta: 0.6, scalingFactor: 0.9 };
+  expect(methodOptions({ method: "adaptvis", beta: 0.3 }, own)).toEqual({
+    method: "adaptvis",
+    factor: 0.9,
+    adaptvis: { alpha1: 0.7, beta: 0.3 },
+  });
+  expect(methodOptions({ factor: 0.5, rows: "generated" }, {})).toEqual({
+    method: "scaling",
+    factor: 0.5,
+    adaptvis: {},
+    rows: "generated",
+  });
+});
