@@ -18,6 +18,7 @@ import { type ModelConfig, readModelConfig } from "./model/config.ts";
 import { PictureEncoder } from "./model/picture-encoder.ts";
 import type { Intervention } from "./model/step.ts";
 import { loadWeights, type ModelWeights } from "./model/weights.ts";
+import { precompile } from "./precompile.ts";
 import { loadProcessor, type ModelInputs, type Processor } from "./preprocess/processor.ts";
 import { type Settings, settingsOf } from "./settings.ts";
 import { attentionMap } from "./trace/attention-map.ts";
@@ -73,7 +74,8 @@ export class Llava {
       try {
         const config = readModelConfig(checkpoint.config);
         const processor = await loadProcessor(checkpoint, config);
-        const weights = await loadWeights(checkpoint, config, { gpu, signal, onProgress });
+        const onPlan = (planned: ModelWeights) => precompile(gpu, config, planned);
+        const weights = await loadWeights(checkpoint, config, { gpu, signal, onProgress, onPlan });
         return new Llava(gpu, config, { weights, processor, name: source.name, options });
       } finally {
         await checkpoint.close();

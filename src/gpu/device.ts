@@ -45,6 +45,8 @@ export class Gpu {
   /** True on a CPU adapter, where barriers cost more than they save and kernels are chosen accordingly. */
   readonly isSoftware: boolean;
   readonly pipelines: PipelineCache;
+  /** True for what {@link forRecording} returns. */
+  readonly isRecordingOnly: boolean = false;
   /** A small buffer for bindings that a kernel variant declares but does not touch. */
   readonly unused: GPUBuffer;
   /** The same for writable bindings: one buffer must not be bound twice where one binding writes. */
@@ -91,6 +93,19 @@ export class Gpu {
     this.sizes.set(buffer, size);
     this.bytes += size;
     return buffer;
+  }
+
+  /**
+   * This device for recording only: every buffer it makes is one small shared buffer. Programs recorded against it start
+   * compiling their pipelines, which needs no weights, and are then thrown away.
+   */
+  forRecording(): Gpu {
+    return Object.create(this, {
+      createBuffer: { value: () => this.unused },
+      createBufferWith: { value: () => this.unused },
+      write: { value: () => undefined },
+      isRecordingOnly: { value: true },
+    }) as Gpu; // the same object but for these members
   }
 
   /** Destroys a buffer that was made here; a second call does nothing. */

@@ -64,10 +64,10 @@ export interface Pipeline {
   readonly handle: GPUComputePipeline | undefined;
 }
 
-/** Compiled pipelines of one device, keyed by kernel text and override values. */
+/** Compiled pipelines of one device, by kernel and override values. */
 export class PipelineCache {
   private readonly device: GPUDevice;
-  private readonly pipelines = new Map<string, Pipeline>();
+  private readonly pipelines = new Map<Kernel, Map<string, Pipeline>>();
   private readonly layouts = new Map<string, GPUBindGroupLayout>();
   private readonly modules = new Map<string, GPUShaderModule>();
 
@@ -75,17 +75,28 @@ export class PipelineCache {
     this.device = device;
   }
 
+  /** Pipelines asked for so far. */
+  get size(): number {
+    return [...this.pipelines.values()].reduce((sum, variants) => sum + variants.size, 0);
+  }
+
   /**
    * The pipeline of `kernel` with these override values; compilation starts at the first call and runs aside.
    * @throws GpuError `shader` when a constant is missing, unknown or of the wrong type.
    */
   get(kernel: Kernel, constants: Readonly<Record<string, Constant>>): Pipeline {
-    checkConstants(kernel, constants);
-    const key = `${kernel.code}\n${JSON.stringify(Object.entries(constants).sort(([a], [b]) => (a < b ? -1 : 1)))}`;
-    const known = this.pipelines.get(key);
-    if (known !== undefined) return known;
-    const pipeline = this.compile(kernel, constants);
-    this.pipelines.set(key, pipeline);
+    let variants = this.pipelines.get(kernel);
+    if (variants === undefined) {
+      variants = new Map();
+      this.pipelines.set(kernel, variants);
+    }
+    const key = JSON.stringify(constants);
+    let pipeline = variants.get(key);
+    if (pipeline === undefined) {
+      checkConstants(kernel, constants);
+      pipeline = this.compile(kernel, constants);
+      variants.set(key, pipeline);
+    }
     return pipeline;
   }
 

@@ -55,7 +55,7 @@ export async function uploadMatrix(
     const buffer = gpu.createBuffer(`${name}[${rowStart}:${rowStart + numRows}]`, numRows * rowBytes, GPU_STORAGE);
     pieces.push({ buffer, rowStart, numRows });
   }
-  await fillRows(context, name, { dtype, rows, columns, pieces });
+  if (!gpu.isRecordingOnly) await fillRows(context, name, { dtype, rows, columns, pieces });
   return { name, dtype, rows: paddedRows, columns: paddedColumns, pieces };
 }
 
@@ -84,6 +84,7 @@ export function rowsPerPiece(
 
 /** Uploads a vector as f32, its groups padded with zeros. @throws as {@link uploadMatrix}. */
 export async function uploadVector(context: UploadContext, name: string, group: Grouping): Promise<GPUBuffer> {
+  if (context.gpu.isRecordingOnly) return context.gpu.unused;
   const dtype = weightDtypeOf(context.checkpoint, name);
   const length = group.count * group.size;
   const bytes = await context.checkpoint.read(name, {

@@ -96,6 +96,8 @@ export async function loadWeights(
     readonly gpu: Gpu;
     readonly signal?: AbortSignal | undefined;
     readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
+    /** Gets the weights without their values before any is read: enough to record programs and compile pipelines. */
+    readonly onPlan?: (weights: ModelWeights) => void;
   },
 ): Promise<ModelWeights> {
   const plan = new LoadPlan(checkpoint, config);
@@ -112,13 +114,16 @@ export async function loadWeights(
       options.onProgress?.({ loadedBytes, totalBytes, tensor });
     },
   };
-  return options.gpu.guard("loading the weights", async () => {
-    const { text, multimodal } = config;
-    const vision = multimodal && (await loadVision(context, multimodal));
-    const projector = multimodal && (await loadProjector(context, config, multimodal));
-    const llama = await loadLlama(context, text, plan.embedTokensName);
-    return { vision, projector, llama };
-  });
+  options.onPlan?.(await uploadAll({ ...context, gpu: options.gpu.forRecording() }, config, plan));
+  return options.gpu.guard("loading the weights", () => uploadAll(context, config, plan));
+}
+
+async function uploadAll(context: UploadContext, config: ModelConfig, plan: LoadPlan): Promise<ModelWeights> {
+  const { text, multimodal } = config;
+  const vision = multimodal && (await loadVision(context, multimodal));
+  const projector = multimodal && (await loadProjector(context, config, multimodal));
+  const llama = await loadLlama(context, text, plan.embedTokensName);
+  return { vision, projector, llama };
 }
 
 /** Which tensors a config asks for, with their shapes. */

@@ -95,3 +95,17 @@ test("a penalty near infinity never repeats a token", async () => {
   const ids = [...new Set(inputs.inputIds), ...idsOf(tokens)];
   expect(new Set(ids).size).toBe(ids.length);
 });
+
+test.each(["llava-qwen2-f16-sharded", "llama-text-tied", "llava-next"])(
+  "%s: loading compiles every pipeline that a question needs",
+  async (name) => {
+    const loaded = await loadGoldenModel(name);
+    const { size } = loaded.gpu.pipelines;
+    expect(size).toBeGreaterThan(10);
+    const file = name === "llava-next" ? "expected-0" : "expected";
+    const asked = goldenInputs(loaded, await readTensorFile(`${name}/${file}.safetensors`));
+    await loaded.answer(asked, { method: "adaptvis", maxNewTokens: 3, ignoreEos: true });
+    expect(loaded.gpu.pipelines.size).toBe(size);
+    loaded.dispose();
+  },
+);
