@@ -2,7 +2,7 @@
 //   s_j = f · scale · queries[b, h] · keys[h/g, j]; f is batch row b's image factor in the image span, else 1
 // Shapes: queries [rows, .., headDim] f32 · keys, values [Hkv, capacity, headDim] f32 · partials
 //   [rows, H, splits, headDim] f32 · stats [rows, H, splits] of (m, l) · scores [H, S] f32 for row 0 when CAPTURE
-// Work division: one thread a split (a contiguous run of keys) of one head of one batch row; keys in blocks of 8;
+// Work division: one thread a split (a contiguous run of keys) of one head of one batch row; keys in blocks of 4;
 //   each thread accumulates in its own part of partials (why: see attention-prefill)
 // Grid: (splits / THREADS, H, rows) workgroups of THREADS threads
 // Error bound: as attention-prefill
@@ -11,7 +11,7 @@ override NUM_HEADS: u32;
 override GROUP: u32;     // query heads a key/value head
 override CAPTURE: bool;
 override THREADS: u32 = 32u;
-const BLOCK: u32 = 8u;
+const BLOCK: u32 = 4u; // on lavapipe, 8 compiles three times as long and runs no faster
 
 struct Params {
   headDim4: u32,      // padded headDim / 4

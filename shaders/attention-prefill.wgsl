@@ -2,9 +2,9 @@
 //   f is the image factor for the columns of the image span in the scaled rows, else 1; j <= position when CAUSAL
 // Shapes: queries, output [rows, H, headDim] f32 · keys, values [Hkv, slots, headDim] f32 (by strides) ·
 //   scores, probs [H, S] f32, written only for captureRow when CAPTURE
-// Work division: one thread a query row; keys in blocks of 8 with a running maximum and sum (no row × key matrix);
+// Work division: one thread a query row; keys in blocks of 4 with a running maximum and sum (no row × key matrix);
 //   each thread accumulates in its own part of output. The loops' bound is no override, and no workgroup array holds the
-//   accumulator, because software drivers unroll both: lavapipe compiled that for 10 to 80 s, SwiftShader for 2 to 8 s
+//   accumulator, because software drivers unroll both: so written, lavapipe compiled for 10 to 80 s, SwiftShader for 2 to 8
 // Grid: (ceil(rows / ROWS), H) workgroups of ROWS threads
 // Error bound: scores as matmul over headDim, exp and the weighted sum: 1e-6 · max|value| · (1 + |s|max)
 // Source: arXiv 2205.14135 algorithm 1 (online softmax); the factor: arXiv 2503.01773 eq. 4. Appended: shared/step
@@ -12,7 +12,7 @@ override GROUP: u32;     // query heads a key/value head
 override CAUSAL: bool;
 override CAPTURE: bool;
 override ROWS: u32 = 32u;
-const BLOCK: u32 = 8u;
+const BLOCK: u32 = 4u; // on lavapipe, 8 compiles three times as long and runs no faster
 
 struct Params {
   headDim4: u32,          // padded headDim / 4

@@ -7,6 +7,7 @@ import {
   DEFAULT_FACTOR,
   type Method,
 } from "./adaptvis.ts";
+import type { AnswerOptions } from "./answer.ts";
 import { InputError } from "./errors.ts";
 import { checkSampling, GREEDY, type SamplingOptions } from "./generate/sampler.ts";
 import type { TextConfig } from "./model/config.ts";
@@ -14,19 +15,6 @@ import { MAX_TOP_K } from "./model/kv-cache.ts";
 
 /** New tokens of an answer unless the caller says otherwise. */
 export const DEFAULT_MAX_NEW_TOKENS = 64;
-
-/** The options that {@link settingsOf} reads; see AnswerOptions for their meaning. */
-export interface RawSettings {
-  readonly method?: Method;
-  readonly factor?: number;
-  readonly adaptvis?: Partial<AdaptVisSettings>;
-  readonly layers?: readonly number[];
-  readonly heads?: readonly number[];
-  readonly maxNewTokens?: number;
-  readonly stop?: readonly string[];
-  readonly sampling?: Partial<SamplingOptions>;
-  readonly topLogProbs?: number;
-}
 
 /** Checked options. */
 export interface Settings {
@@ -43,7 +31,7 @@ export interface Settings {
  * Checks options against a model and a prompt; new tokens are cut to what the context leaves.
  * @throws InputError naming the option, what is possible and what was given.
  */
-export function settingsOf(options: RawSettings, text: TextConfig, promptLength: number): Settings {
+export function settingsOf(options: AnswerOptions, text: TextConfig, promptLength: number): Settings {
   const method = options.method ?? "greedy";
   if (method !== "greedy" && method !== "scaling" && method !== "adaptvis") {
     throw new InputError(`method must be greedy, scaling or adaptvis, got ${String(method)}.`);

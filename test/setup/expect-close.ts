@@ -1,7 +1,7 @@
 // Comparison of f32 results with their f64 twin; a failure tells where the largest error is and how large.
 import { appendFileSync } from "node:fs";
 import { expect } from "vitest";
-import { type Bound, BOUNDS } from "./bounds.ts";
+import { BOUNDS, type Bound } from "./bounds.ts";
 
 /** How the compared arrays are to be read. */
 export interface Comparison {

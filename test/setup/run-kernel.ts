@@ -1,8 +1,8 @@
 // Runs ops on the GPU for a test: buffers from plain arrays, one Program inside error scopes, results read back.
-import { Gpu, GPU_STORAGE, GPU_UNIFORM } from "../../src/gpu/device.ts";
+import { GPU_STORAGE, GPU_UNIFORM, Gpu } from "../../src/gpu/device.ts";
 import { Program } from "../../src/gpu/program.ts";
 import type { Matrix, WeightDtype } from "../../src/gpu/tensor.ts";
-import { storeWeights, storedRows } from "../reference/weight-formats.ts";
+import { storedRows, storeWeights } from "../reference/weight-formats.ts";
 import { openTestDevice, withErrorScopes } from "./device.ts";
 
 /** What a recording needs. */
