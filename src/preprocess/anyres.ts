@@ -1,0 +1,167 @@
+// LLaVA-NeXT's anyres: the whole picture in one tile, then the picture cut into a grid of tiles at a higher resolution.
+//
+// Source: transformers 5.23, models/llava_next/image_processing_pil_llava_next.py, image_processing_utils.py
+// (select_best_resolution, get_patch_output_size) and modeling_llava_next.py (unpad_image, pack_image_features).
+// Two places changed since 4.44, and the newer way is done here: padding by an odd number of pixels puts the odd one at the
+// end (4.44 left it out), and unpadding rounds to 7 decimals before it truncates.
+
+import { CheckpointError } from "../errors.ts";
+import { type ClipProcessorConfig, clipPixelValues, filled, paste } from "./clip-processor.ts";
+import type { RgbImage } from "./image.ts";
+import { resizeImage, type Size } from "./resize-bicubic.ts";
+
+/** The grids a picture may be fitted into, as [height, width] in pixels (config.json's image_grid_pinpoints). */
+export type GridPinpoints = readonly (readonly [number, number])[];
+
+/** What the vision tower gets for one picture. */
+export interface AnyresPixels {
+  /** f32 [numTiles, 3, S, S]: the whole picture first, then the grid's tiles row by row. */
+  readonly pixelValues: Float32Array<ArrayBuffer>;
+  readonly numTiles: number;
+  /** [height, width] of the original, for {@link anyresLayout}. */
+  readonly imageSize: readonly [number, number];
+}
+
+/** What decides which features of the tiles become image tokens. */
+export interface AnyresLayoutOptions {
+  /** [height, width] of the original picture in pixels. */
+  readonly imageSize: readonly [number, number];
+  readonly gridPinpoints: GridPinpoints;
+  /** The vision tower's image_size, in pixels. */
+  readonly tileSize: number;
+  /** Patches along one side of a tile: tileSize / patchSize. */
+  readonly patchGrid: number;
+}
+
+/**
+ * Cuts a picture into LLaVA-NeXT's tiles, bit-equal to transformers' PIL backend.
+ * @throws CheckpointError when a grid is not made of whole tiles.
+ */
+export function anyresPixelValues(
+  image: RgbImage,
+  config: ClipProcessorConfig,
+  gridPinpoints: GridPinpoints,
+): AnyresPixels {
+  const { imageSize: tileSize, filter, resize = { shortestEdge: tileSize } } = config;
+  const grid = selectGrid([image.height, image.width], gridPinpoints, tileSize);
+  const fitted = resizeImage(image, fitInside(image, grid), { filter });
+  const padded = filled(grid, [0, 0, 0]);
+  paste(fitted, padded, { left: (grid.width - fitted.width) >> 1, top: (grid.height - fitted.height) >> 1 });
+
+  const base = "width" in resize ? resize : { width: resize.shortestEdge, height: resize.shortestEdge };
+  const tiles = [resizeImage(image, base, { filter })];
+  for (let top = 0; top < grid.height; top += tileSize) {
+    for (let left = 0; left < grid.width; left += tileSize) {
+      tiles.push(resizeImage(padded, padded, { window: { left, top, width: tileSize, height: tileSize } }));
+    }
+  }
+
+  const tileLength = 3 * tileSize * tileSize;
+  const pixelValues = new Float32Array(tiles.length * tileLength);
+  tiles.forEach((tile, index) => {
+    pixelValues.set(clipPixelValues(tile, { ...config, padToSquare: false }), index * tileLength);
+  });
+  return { pixelValues, numTiles: tiles.length, imageSize: [image.height, image.width] };
+}
+
+/** Image tokens of a picture: the base tile's patches, and per row of the unpadded grid its patches and one newline. */
+export function anyresTokenCount(options: AnyresLayoutOptions): number {
+  const { rowStart, rowEnd, columnStart, columnEnd } = unpad(options);
+  return options.patchGrid ** 2 + (rowEnd - rowStart) * (columnEnd - columnStart + 1);
+}
+
+/**
+ * Where each image token comes from: a row of the tiles' features [numTiles · patchGrid², D], or −1 for image_newline.
+ * @returns [anyresTokenCount]: the base tile, then the grid row by row, a newline after each.
+ * @throws CheckpointError when a grid is not made of whole tiles.
+ */
+export function anyresLayout(options: AnyresLayoutOptions): Int32Array<ArrayBuffer> {
+  const { patchGrid } = options;
+  const { rowStart, rowEnd, columnStart, columnEnd, tilesPerRow } = unpad(options);
+  const numPatches = patchGrid * patchGrid;
+  const sources = new Int32Array(anyresTokenCount(options));
+  let next = 0;
+  while (next < numPatches) sources[next] = next++;
+  for (let row = rowStart; row < rowEnd; row++) {
+    for (let column = columnStart; column < columnEnd; column++) {
+      const tile = 1 + Math.floor(row / patchGrid) * tilesPerRow + Math.floor(column / patchGrid);
+      sources[next++] = tile * numPatches + (row % patchGrid) * patchGrid + (column % patchGrid);
+    }
+    sources[next++] = -1;
+  }
+  return sources;
+}
+
+/** Tiles the vision tower runs on for a picture: the base and the grid's. */
+export function anyresTileCount({
+  imageSize,
+  gridPinpoints,
+  tileSize,
+}: Omit<AnyresLayoutOptions, "patchGrid">): number {
+  const grid = selectGrid(imageSize, gridPinpoints, tileSize);
+  return 1 + (grid.width / tileSize) * (grid.height / tileSize);
+}
+
+/** The grid's patches that show the picture, not its padding: rows [rowStart, rowEnd), columns [columnStart, columnEnd). */
+function unpad({ imageSize, gridPinpoints, tileSize, patchGrid }: AnyresLayoutOptions) {
+  const grid = selectGrid(imageSize, gridPinpoints, tileSize);
+  const tilesPerRow = grid.width / tileSize;
+  const numRows = (grid.height / tileSize) * patchGrid;
+  const numColumns = tilesPerRow * patchGrid;
+  const [height, width] = imageSize;
+  let rowPadding = 0;
+  let columnPadding = 0;
+  if (width / height > numColumns / numRows) {
+    rowPadding = Math.floor((numRows - truncateRounded(height * (numColumns / width))) / 2);
+  } else {
+    columnPadding = Math.floor((numColumns - truncateRounded(width * (numRows / height))) / 2);
+  }
+  return {
+    rowStart: rowPadding,
+    rowEnd: numRows - rowPadding,
+    columnStart: columnPadding,
+    columnEnd: numColumns - columnPadding,
+    tilesPerRow,
+  };
+}
+
+/** Python's int(round(x, 7)). */
+function truncateRounded(x: number): number {
+  return Math.trunc(Number(x.toFixed(7)));
+}
+
+/** select_best_resolution: the grid with the largest effective area, ties by the least waste. */
+function selectGrid([height, width]: readonly [number, number], pinpoints: GridPinpoints, tileSize: number): Size {
+  let best: Size | undefined;
+  let bestEffective = 0;
+  let bestWasted = Number.POSITIVE_INFINITY;
+  for (const [gridHeight, gridWidth] of pinpoints) {
+    const scale = Math.min(gridWidth / width, gridHeight / height);
+    const effective = Math.min(Math.trunc(width * scale) * Math.trunc(height * scale), width * height);
+    const wasted = gridWidth * gridHeight - effective;
+    if (effective > bestEffective || (effective === bestEffective && wasted < bestWasted)) {
+      best = { width: gridWidth, height: gridHeight };
+      bestEffective = effective;
+      bestWasted = wasted;
+    }
+  }
+  if (best === undefined || best.width % tileSize !== 0 || best.height % tileSize !== 0) {
+    const got = best === undefined ? "an empty list" : `${best.height}×${best.width}`;
+    throw new CheckpointError(
+      `config.json: image_grid_pinpoints must hold multiples of ${tileSize} pixels, got ${got}.`,
+      {
+        file: "config.json",
+      },
+    );
+  }
+  return best;
+}
+
+/** get_patch_output_size: the side that limits fills the grid, the other is rounded up. */
+function fitInside({ width, height }: Size, grid: Size): Size {
+  const scaleWidth = grid.width / width;
+  const scaleHeight = grid.height / height;
+  if (scaleWidth < scaleHeight)
+    return { width: grid.width, height: Math.min(Math.ceil(height * scaleWidth), grid.height) };
+  return { width: Math.min(Math.ceil(width * scaleHeight), grid.width), height: grid.height };
+}

@@ -1,0 +1,100 @@
+import { describe, expect, test } from "vitest";
+import { CheckpointError } from "../../src/errors.ts";
+import {
+  anyresLayout,
+  anyresPixelValues,
+  anyresTileCount,
+  anyresTokenCount,
+  type GridPinpoints,
+} from "../../src/preprocess/anyres.ts";
+import { readClipProcessorConfig } from "../../src/preprocess/clip-processor.ts";
+import { cropped, readGolden, readPicture, sha256, type Versioned, versionsOf } from "./golden.ts";
+
+interface AnyresGolden extends Versioned {
+  readonly smallPinpoints: GridPinpoints;
+  readonly pinpoints: GridPinpoints;
+  readonly tiles: readonly {
+    readonly label: string;
+    readonly picture: string;
+    readonly crop: readonly number[];
+    readonly imageSize: readonly [number, number];
+    readonly tiles: readonly string[];
+  }[];
+  readonly layouts: readonly {
+    readonly imageSize: readonly [number, number];
+    readonly tileSize: number;
+    readonly patchGrid: number;
+    readonly sources: readonly number[];
+  }[];
+  /** height, width, tokens, beginning of the SHA-256 of the layout */
+  readonly counts: readonly (readonly [number, number, number, string])[];
+}
+
+const golden = readGolden<AnyresGolden>("anyres.json");
+const real = { gridPinpoints: golden.pinpoints, tileSize: 336, patchGrid: 24 };
+
+describe(`anyresPixelValues is bit-equal to ${versionsOf(golden, "transformers", "pillow")}`, () => {
+  const config = readClipProcessorConfig({ image_processor_type: "LlavaNextImageProcessor", size: 56, crop_size: 56 });
+
+  test.each(golden.tiles)("$label, $imageSize", async ({ picture, crop, imageSize, tiles }) => {
+    const result = anyresPixelValues(cropped(await readPicture(picture), crop), config, golden.smallPinpoints);
+    expect(result.imageSize).toEqual(imageSize);
+    expect(result.numTiles).toBe(anyresTileCount({ imageSize, gridPinpoints: golden.smallPinpoints, tileSize: 56 }));
+    const length = 3 * 56 * 56;
+    const hashes = tiles.map((_, index) => sha256(result.pixelValues.subarray(index * length, (index + 1) * length)));
+    expect(hashes).toEqual(tiles);
+    expect(result.pixelValues).toHaveLength(tiles.length * length);
+  });
+});
+
+describe(`anyresLayout equals pack_image_features of ${versionsOf(golden, "transformers")}`, () => {
+  test.each(golden.layouts)("$imageSize on the small grid", ({ imageSize, tileSize, patchGrid, sources }) => {
+    const options = { imageSize, tileSize, patchGrid, gridPinpoints: golden.smallPinpoints };
+    expect([...anyresLayout(options)]).toEqual(sources);
+    expect(anyresTokenCount(options)).toBe(sources.length);
+  });
+
+  test(`${golden.counts.length} random sizes on LLaVA-1.6's grid`, () => {
+    for (const [height, width, count, hash] of golden.counts) {
+      const layout = anyresLayout({ ...real, imageSize: [height, width] });
+      expect([height, width, layout.length, sha256(layout).slice(0, 16)]).toEqual([height, width, count, hash]);
+    }
+  });
+});
+
+describe("token counts of transformers 4.44.2", () => {
+  test("the real grid", () => {
+    const { rows } = readGolden<{ readonly rows: readonly (readonly number[])[] }>("llava-next-real-grid.json");
+    for (const [height = 0, width = 0, tilesHigh = 0, tilesWide = 0, , , count] of rows) {
+      const options = { ...real, imageSize: [height, width] } as const;
+      expect([height, width, anyresTokenCount(options)]).toEqual([height, width, count]);
+      expect(anyresTileCount(options)).toBe(tilesHigh * tilesWide + 1);
+    }
+  });
+
+  test("the tiny checkpoint's grid", () => {
+    interface Tiny {
+      readonly image_sizes_hw: readonly [readonly [number, number]];
+      readonly tiles: readonly number[];
+      readonly image_tokens: number;
+    }
+    const pictures = Object.values(readGolden<Readonly<Record<string, Tiny>>>("llava-next-tiny-grid.json"));
+    for (const { image_sizes_hw: sizes, tiles, image_tokens: count } of pictures) {
+      const options = { imageSize: sizes[0], gridPinpoints: golden.smallPinpoints, tileSize: 56, patchGrid: 4 };
+      expect(anyresTokenCount(options)).toBe(count);
+      expect(anyresTileCount(options)).toBe(tiles[1]);
+    }
+  });
+});
+
+test("2×1 tiles of 2×2 patches, a square picture centred, its rows ended by a newline", () => {
+  const options = { imageSize: [10, 10], gridPinpoints: [[4, 8]], tileSize: 4, patchGrid: 2 } as const;
+  expect([...anyresLayout(options)]).toEqual([0, 1, 2, 3, 5, 8, -1, 7, 10, -1]);
+});
+
+test.each([
+  ["no grid", []],
+  ["a grid that is not made of whole tiles", [[336, 500]]],
+] as const)("refuses %s", (_, gridPinpoints) => {
+  expect(() => anyresLayout({ ...real, imageSize: [10, 10], gridPinpoints })).toThrow(CheckpointError);
+});
