@@ -4,23 +4,8 @@
 // Work division: one thread computes 4 rows × 4 columns in registers; no shared memory, no barrier
 // Grid: (ceil(N / 32), ceil(rows / 32)) workgroups of 8 × 8 threads
 // Error bound: K sequential f32 additions in four lanes, |error| <= (K/4 + 4) · 2^-24 · Σ|input · weight|
-// Source: torch.nn.functional.linear; register tiling as in any GEMM text. Appended: shared/weight-*, shared/activation
-override HAS_BIAS: bool;
-override ADD_TO_OUTPUT: bool;
-
-struct Params {
-  numRows: u32,
-  inputRowStart: u32, // first row of input that is used
-  inner4: u32,        // K / 4
-  columns4: u32,      // N / 4 of this piece of the weight
-  outputColumn4: u32, // where this piece's columns begin in an output row
-  outputStride4: u32, // output row length / 4
-  biasColumn4: u32,   // where this piece's columns begin in bias
-}
-@group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> output: array<vec4<f32>>;
-@group(0) @binding(4) var<uniform> params: Params;
+// Source: torch.nn.functional.linear; register tiling as in any GEMM text. Appended: shared/weight-*,
+//   shared/linear, shared/activation
 
 @compute @workgroup_size(8, 8)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -30,10 +15,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     return;
   }
   let last = params.numRows - 1u;
-  let x0 = (params.inputRowStart + row) * params.inner4;
-  let x1 = (params.inputRowStart + min(row + 1u, last)) * params.inner4;
-  let x2 = (params.inputRowStart + min(row + 2u, last)) * params.inner4;
-  let x3 = (params.inputRowStart + min(row + 3u, last)) * params.inner4;
+  let x0 = inputRow(row);
+  let x1 = inputRow(min(row + 1u, last));
+  let x2 = inputRow(min(row + 2u, last));
+  let x3 = inputRow(min(row + 3u, last));
   let w0 = column4 * 4u * params.inner4;
   let w1 = w0 + params.inner4;
   let w2 = w1 + params.inner4;
@@ -55,16 +40,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     sum[3] += vec4<f32>(dot(s, a), dot(s, b), dot(s, c), dot(s, d));
   }
 
-  var offset = vec4<f32>(0.0);
-  if (HAS_BIAS) {
-    offset = bias[params.biasColumn4 + column4];
-  }
   for (var i = 0u; i < min(4u, params.numRows - row); i++) {
-    let at = (row + i) * params.outputStride4 + params.outputColumn4 + column4;
-    var value = activate(sum[i] + offset);
-    if (ADD_TO_OUTPUT) {
-      value += output[at];
-    }
-    output[at] = value;
+    storeColumns(row + i, column4, sum[i]);
   }
 }

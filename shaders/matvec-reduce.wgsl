@@ -4,23 +4,8 @@
 //   add up in shared memory (the choice on GPUs, where memory bandwidth is the limit)
 // Grid: (N / 4 folded to at most 65,535, ceil of the rest, rows) workgroups of 64 threads
 // Error bound: (K/256 + 10) · 2^-24 · Σ|input · weight|
-// Source: torch.nn.functional.linear. Appended: shared/weight-*, shared/activation
-override HAS_BIAS: bool;
-override ADD_TO_OUTPUT: bool;
-
-struct Params {
-  numRows: u32,
-  inputRowStart: u32, // first row of input that is used
-  inner4: u32,        // K / 4
-  columns4: u32,      // N / 4 of this piece of the weight
-  outputColumn4: u32, // where this piece's columns begin in an output row
-  outputStride4: u32, // output row length / 4
-  biasColumn4: u32,   // where this piece's columns begin in bias
-}
-@group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> output: array<vec4<f32>>;
-@group(0) @binding(4) var<uniform> params: Params;
+// Source: torch.nn.functional.linear. Appended: shared/weight-*,
+//   shared/linear, shared/activation
 
 var<workgroup> partial: array<vec4<f32>, 64>;
 
@@ -35,7 +20,7 @@ fn main(
   if (column4 >= params.columns4) {
     return; // the whole workgroup leaves: workgroup_id is uniform
   }
-  let x = (params.inputRowStart + row) * params.inner4;
+  let x = inputRow(row);
   let w0 = column4 * 4u * params.inner4;
   let w1 = w0 + params.inner4;
   let w2 = w1 + params.inner4;
@@ -59,15 +44,6 @@ fn main(
     }
   }
   if (lane == 0u) {
-    var value = partial[0];
-    if (HAS_BIAS) {
-      value += bias[params.biasColumn4 + column4];
-    }
-    value = activate(value);
-    let at = row * params.outputStride4 + params.outputColumn4 + column4;
-    if (ADD_TO_OUTPUT) {
-      value += output[at];
-    }
-    output[at] = value;
+    storeColumns(row, column4, partial[0]);
   }
 }

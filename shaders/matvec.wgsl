@@ -4,23 +4,8 @@
 //   where a barrier costs more than the sum it saves)
 // Grid: (ceil(N / 4 / 32), rows) workgroups of 32 threads
 // Error bound: as matmul
-// Source: torch.nn.functional.linear. Appended: shared/weight-*, shared/activation
-override HAS_BIAS: bool;
-override ADD_TO_OUTPUT: bool;
-
-struct Params {
-  numRows: u32,
-  inputRowStart: u32, // first row of input that is used
-  inner4: u32,        // K / 4
-  columns4: u32,      // N / 4 of this piece of the weight
-  outputColumn4: u32, // where this piece's columns begin in an output row
-  outputStride4: u32, // output row length / 4
-  biasColumn4: u32,   // where this piece's columns begin in bias
-}
-@group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> output: array<vec4<f32>>;
-@group(0) @binding(4) var<uniform> params: Params;
+// Source: torch.nn.functional.linear. Appended: shared/weight-*,
+//   shared/linear, shared/activation
 
 @compute @workgroup_size(32)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -29,7 +14,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   if (column4 >= params.columns4) {
     return;
   }
-  let x = (params.inputRowStart + row) * params.inner4;
+  let x = inputRow(row);
   let w0 = column4 * 4u * params.inner4;
   let w1 = w0 + params.inner4;
   let w2 = w1 + params.inner4;
@@ -45,13 +30,5 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
       dot(value, loadWeight(w3 + k)),
     );
   }
-  if (HAS_BIAS) {
-    sum += bias[params.biasColumn4 + column4];
-  }
-  sum = activate(sum);
-  let at = row * params.outputStride4 + params.outputColumn4 + column4;
-  if (ADD_TO_OUTPUT) {
-    sum += output[at];
-  }
-  output[at] = sum;
+  storeColumns(row, column4, sum);
 }

@@ -42,7 +42,7 @@ export function defineKernel(name: string, source: string, helpers: readonly str
       hasDefault: initial !== undefined,
     });
   }
-  const body = /struct Params \{([^}]*)\}/.exec(source)?.[1] ?? "";
+  const body = /struct Params \{([^}]*)\}/.exec(code)?.[1] ?? "";
   const params: ParamField[] = [];
   for (const line of body.replace(/\/\/.*$/gm, "").split(",")) {
     const field = /^\s*(\w+)\s*:\s*(u32|i32|f32)\s*$/.exec(line);

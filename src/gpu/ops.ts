@@ -16,6 +16,7 @@ import repetitionPenaltyWgsl from "../../shaders/repetition-penalty.wgsl";
 import rmsNormWgsl from "../../shaders/rms-norm.wgsl";
 import ropeAppendWgsl from "../../shaders/rope-append.wgsl";
 import activationWgsl from "../../shaders/shared/activation.wgsl";
+import linearWgsl from "../../shaders/shared/linear.wgsl";
 import stepWgsl from "../../shaders/shared/step.wgsl";
 import weightBf16Wgsl from "../../shaders/shared/weight-bf16.wgsl";
 import weightF16Wgsl from "../../shaders/shared/weight-f16.wgsl";
@@ -48,9 +49,9 @@ const perDtype = (name: string, source: string, helpers: readonly string[] = [])
 
 /** Every kernel by file name; those that read checkpoint weights have one variant a dtype. */
 export const KERNELS = {
-  matmul: perDtype("matmul", matmulWgsl, [activationWgsl]),
-  matvec: perDtype("matvec", matvecWgsl, [activationWgsl]),
-  matvecReduce: perDtype("matvec-reduce", matvecReduceWgsl, [activationWgsl]),
+  matmul: perDtype("matmul", matmulWgsl, [linearWgsl, activationWgsl]),
+  matvec: perDtype("matvec", matvecWgsl, [linearWgsl, activationWgsl]),
+  matvecReduce: perDtype("matvec-reduce", matvecReduceWgsl, [linearWgsl, activationWgsl]),
   embedTokens: perDtype("embed-tokens", embedTokensWgsl),
   visionEmbed: perDtype("vision-embed", visionEmbedWgsl),
   gatedActivation: defineKernel("gated-activation", gatedActivationWgsl, [activationWgsl]),
@@ -386,10 +387,8 @@ export function attentionPrefill(
   });
 }
 
-/** Splits of the keys in a decode step: threads that each take a contiguous run of them. The same on every adapter so far. */
-export function numDecodeSplits(_gpu: Gpu, _heads: HeadLayout): number {
-  return 32;
-}
+/** Splits of the keys in a decode step: threads that each take a contiguous run of them. */
+export const NUM_DECODE_SPLITS = 32;
 
 /** Attention of R batch rows at one position over the cache, split over the keys, then merged. */
 export function attentionDecode(
@@ -413,7 +412,7 @@ export function attentionDecode(
   },
 ): void {
   const { numHeads, numKeyValueHeads, headDim, paddedHeadDim } = call.heads;
-  const numSplits = numDecodeSplits(gpu, call.heads);
+  const numSplits = NUM_DECODE_SPLITS;
   const captureStride = call.capture?.stride ?? 0;
   const headDim4 = paddedHeadDim / 4;
   const common = { NUM_HEADS: numHeads, CAPTURE: call.capture !== undefined };

@@ -1,6 +1,6 @@
 // The decoder's State: the key/value cache and the scratch buffers of a run.
 import { GPU_READBACK, GPU_STORAGE, GPU_UNIFORM, type Gpu } from "../gpu/device.ts";
-import { type HeadLayout, numDecodeSplits } from "../gpu/ops.ts";
+import { type HeadLayout, NUM_DECODE_SPLITS } from "../gpu/ops.ts";
 import { padTo4 } from "../gpu/tensor.ts";
 import type { TextConfig } from "./config.ts";
 import { ropeTable } from "./rope.ts";
@@ -103,7 +103,7 @@ export function createLlamaState(gpu: Gpu, text: TextConfig, size: StateSize): L
   const d = padTo4(text.hiddenSize);
   const inner = padTo4(text.intermediateSize);
   const vocabulary = padTo4(text.vocabSize);
-  const splits = numDecodeSplits(gpu, heads);
+  const splits = NUM_DECODE_SPLITS;
   const words = (label: string, count: number) => gpu.createBuffer(`llama ${label}`, count * 4, GPU_STORAGE);
   const cacheWords = numKeyValueHeads * size.capacity * paddedHeadDim;
   const layers = Array.from({ length: text.numHiddenLayers }, (_, layer) => ({

@@ -1,5 +1,5 @@
 // What the tests of the three attention kernels share: head layouts, operands, the twin for a decoder step, comparisons.
-import { attentionDecode, type HeadLayout, numDecodeSplits } from "../../src/gpu/ops.ts";
+import { attentionDecode, type HeadLayout, NUM_DECODE_SPLITS } from "../../src/gpu/ops.ts";
 import { padTo4 } from "../../src/gpu/tensor.ts";
 import { type AttentionRow, attentionPrefill } from "../reference/attention-prefill.ts";
 import type { Random } from "../reference/random.ts";
@@ -85,7 +85,7 @@ export async function runDecode(
   const pad = (values: Float32Array) => padRows(values, headDim, paddedHeadDim);
   let numSplits = 0;
   const results = await runKernel(({ gpu, program, upload, uniform, output }) => {
-    numSplits = numDecodeSplits(gpu, heads);
+    numSplits = NUM_DECODE_SPLITS;
     const buffers = {
       partials: output(numRows * numHeads * numSplits * paddedHeadDim),
       stats: output(numRows * numHeads * numSplits * 2),
