@@ -24,7 +24,8 @@ const bundles = [
   {
     out: "cli.js",
     entry: "src/cli/main.ts",
-    options: { platform: "node", target: "node20", packages: "external" },
+    // npm links it as the command, and a shell starts it by its first line.
+    options: { platform: "node", target: "node20", packages: "external", banner: { js: "#!/usr/bin/env node" } },
   },
   {
     out: "browser.js",

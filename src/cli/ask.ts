@@ -24,6 +24,7 @@ import { answerJson, answerLines, attentionMaps, describeMethod } from "./answer
 import { examples } from "./examples.ts";
 import { elapsed, type OpenModel, openModel } from "./open-model.ts";
 import { checkOutput } from "./output-path.ts";
+import { commandName } from "./package-folder.ts";
 import { type Session, styled, UsageError } from "./session.ts";
 import { asUsage, checkSelection } from "./usage-of.ts";
 import { someText, wholeFrom } from "./values.ts";
@@ -177,7 +178,7 @@ function checkFlags(question: string | undefined, flags: AskFlags): void {
   }
   if (question === undefined && flags.prompt === undefined) {
     throw new UsageError(
-      'There is no question: write it in quotes, such as adaptvis ask --image photo.jpg "What is in the picture?".',
+      `There is no question: write it in quotes, such as ${commandName()} ask --image photo.jpg "What is in the picture?".`,
     );
   }
   if ((question ?? flags.prompt ?? "").trim() === "") {

@@ -14,6 +14,7 @@ import { attentionMaps, describeChoice, describeMethod } from "./answer-report.t
 import { embeddedModel } from "./embedded-model.ts";
 import { examples } from "./examples.ts";
 import { elapsed, type OpenModel, openModel } from "./open-model.ts";
+import { commandName } from "./package-folder.ts";
 import { type Session, styled } from "./session.ts";
 import { someText } from "./values.ts";
 
@@ -74,7 +75,7 @@ export async function demo(session: Session, flags: DemoFlags): Promise<void> {
     const picture = first === undefined ? "FILE" : relative(".", join(folder, first.image));
     session.print(
       `Heat maps are in ${flags.out}. It took ${(timings.totalMs / 1000).toFixed(1)} s.\n` +
-        `Try your own: adaptvis ask --image ${picture} --method adaptvis --heatmap looked.png "${first?.question ?? "QUESTION"}"\n`,
+        `Try your own: ${commandName()} ask --image ${picture} --method adaptvis --heatmap looked.png "${first?.question ?? "QUESTION"}"\n`,
     );
   } finally {
     open.close();

@@ -2,6 +2,7 @@
 import { existsSync, readdirSync } from "node:fs";
 import { join, relative } from "node:path";
 import { embeddedModel } from "./embedded-model.ts";
+import { commandName } from "./package-folder.ts";
 
 /** Files of the package as seen from the current folder. */
 export interface ExamplePaths {
@@ -15,7 +16,7 @@ export function examples(list: (paths: ExamplePaths) => readonly string[]): () =
     const model = embeddedModel();
     const paths = { picture: fromHere(examplePicture(model)), model: fromHere(model) };
     return `\nExamples:\n${list(paths)
-      .map((line) => `  $ adaptvis ${line}`)
+      .map((line) => `  $ ${commandName()} ${line}`)
       .join("\n")}\n`;
   };
 }

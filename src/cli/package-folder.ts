@@ -1,6 +1,6 @@
-// The folder of this package: of the checkout, or of the installed package.
+// This package: the checkout or the installed package, its version, and how its command is called.
 import { existsSync, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 /** The nearest folder above this file that holds a package.json. */
@@ -12,6 +12,11 @@ export function packageFolder(): string {
     folder = above;
   }
   return folder;
+}
+
+/** How the command was started, for lines to copy: from a checkout it is an npm script. */
+export function commandName(): string {
+  return basename(process.argv[1] ?? "") === "adaptvis.mjs" ? "npm run -s adaptvis --" : "adaptvis";
 }
 
 /** The version in package.json. */

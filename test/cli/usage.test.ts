@@ -1,9 +1,10 @@
 // What the command line refuses before any model is loaded, how it says so, and what --help promises.
 
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { runProgram } from "../setup/run-program.ts";
 import { adaptvis, jsonOf, knownPictures, modelCopy, newFolder, ownLines, removeFolders, root } from "./command.ts";
 
 let picture: string;
@@ -113,12 +114,19 @@ test.each(["ask", "trace", "doctor", "inspect", "demo"])(
   async (name) => {
     const { stdout, ending } = await adaptvis(name, "--help");
     expect(ending).toBe(0);
-    expect(stdout).toMatch(/^Examples:\n {2}\$ adaptvis \w/m);
+    expect(stdout).toMatch(/^Examples:\n {2}\$ npm run -s adaptvis -- \w/m);
     expect(stdout).toMatch(/--adapter <name>/);
     for (const [, path] of stdout.matchAll(/--image (\S+\.\w+)/g))
       expect(existsSync(join(root, path ?? ""))).toBe(true);
   },
 );
+
+test("the built command can be linked: its first line names node, and it calls itself adaptvis there", async () => {
+  const file = join(root, "dist", "cli.js");
+  expect(readFileSync(file, "utf8")).toMatch(/^#!\/usr\/bin\/env node\n/);
+  const { stdout } = await runProgram(process.execPath, [file, "ask", "--help"]);
+  expect(stdout).toMatch(/^Examples:\n {2}\$ adaptvis ask /m);
+});
 
 test("--version is package.json's", async () => {
   expect(await adaptvis("--version")).toMatchObject({ stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/), ending: 0 });
