@@ -15,6 +15,8 @@ export interface LoadOptions {
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
   /** Prompt rows of one submit; 256 unless given. */
   readonly chunkRows?: number | undefined;
+  /** Which class of kernels runs, for CPU adapters or for GPUs; found out from the adapter unless given. */
+  readonly adapterClass?: "cpu" | "gpu" | undefined;
 }
 
 /** How an answer is made. Everything has the paper's or the field's usual default. */

@@ -68,7 +68,8 @@ export class Llava {
    */
   static async load(source: Source, options: LoadOptions): Promise<Llava> {
     const { signal, onProgress } = options;
-    const gpu = new Gpu(options.device);
+    const { adapterClass } = options;
+    const gpu = new Gpu(options.device, adapterClass && { isSoftware: adapterClass === "cpu" });
     try {
       const checkpoint = await openCheckpoint(source, signal);
       try {

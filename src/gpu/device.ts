@@ -136,7 +136,8 @@ export class Gpu {
   }
 
   /**
-   * Runs `work` inside error scopes.
+   * Runs `work` inside error scopes. Scopes belong to the device: work of two models on one device at the same time may
+   * be blamed on each other.
    * @throws GpuError `out-of-memory`, `device-lost`, or `shader` for a validation or internal error.
    */
   async guard<T>(what: string, work: () => T | Promise<T>): Promise<T> {
@@ -228,7 +229,8 @@ export const GPU_UNIFORM = UNIFORM | COPY_DST;
 export const GPU_READBACK = MAP_READ | COPY_DST;
 
 /** Whether an adapter runs on the CPU: SwiftShader, lavapipe (llvmpipe), Microsoft's WARP. */
-export function isSoftwareAdapter(info: GPUAdapterInfo): boolean {
+export function isSoftwareAdapter(info: GPUAdapterInfo | undefined): boolean {
+  if (info === undefined) return false; // hosts that do not tell are browsers with a GPU
   const text = `${info.vendor} ${info.architecture} ${info.device} ${info.description}`.toLowerCase();
   return info.isFallbackAdapter || /swiftshader|llvmpipe|lavapipe|software|basic render/.test(text);
 }

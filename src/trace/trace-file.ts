@@ -39,10 +39,10 @@ export function traceMetadata(run: {
   readonly factor: number;
   readonly confidence: number;
   readonly model: string;
-  readonly adapter: GPUAdapterInfo;
+  readonly adapter: GPUAdapterInfo | undefined;
   readonly dtype: string;
 }): Record<string, string> {
-  const { vendor, architecture, device, description } = run.adapter;
+  const { vendor = "", architecture = "", device = "", description = "" } = run.adapter ?? {};
   return {
     image_start: String(run.imageSpan[0]),
     image_end: String(run.imageSpan[1]),

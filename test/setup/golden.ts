@@ -1,5 +1,6 @@
 // Reading goldens and loading the checkpoints beside them.
 import { fileURLToPath } from "node:url";
+import type { LoadOptions } from "../../src/answer.ts";
 import { Llava } from "../../src/llava.ts";
 import { fileSource } from "../../src/load/file-source.node.ts";
 import { toF32 } from "../../src/load/numeric.ts";
@@ -57,7 +58,10 @@ export async function readTensorFile(path: string, folder = GOLDEN): Promise<Ten
 }
 
 /** Loads the checkpoint in a folder of the goldens on this process's adapter. */
-export async function loadGoldenModel(name: string, options: { readonly chunkRows?: number } = {}): Promise<Llava> {
+export async function loadGoldenModel(
+  name: string,
+  options: Pick<LoadOptions, "chunkRows" | "adapterClass"> = {},
+): Promise<Llava> {
   const { device } = await openTestDevice();
   return Llava.load(fileSource(`${GOLDEN}/${name}`), { device, ...options });
 }

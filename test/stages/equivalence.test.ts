@@ -106,4 +106,19 @@ describe.each(["tiny-llava-gqa", "llava-mqa-full", "llava-odd-widths-bf16"])("%s
       chunked.dispose();
     }
   });
+
+  test("the kernels for CPU adapters and those for GPUs give the same answer", async () => {
+    const options = { method: "adaptvis", maxNewTokens: 5, ignoreEos: true } as const;
+    const traces: Trace[] = [];
+    for (const adapterClass of ["cpu", "gpu"] as const) {
+      const loaded = await loadGoldenModel(name, { adapterClass });
+      traces.push(await loaded.trace(inputs, options));
+      loaded.dispose();
+    }
+    const [cpu, gpu] = traces;
+    if (cpu === undefined || gpu === undefined) throw new Error("two traces were made");
+    expect(largestError(named(gpu, "logits"), named(cpu, "logits"))).toBeLessThan(PARITY.oracle);
+    expect(named(gpu, "logits")).not.toEqual(named(cpu, "logits")); // summed in another order: other kernels did run
+    expect(named(gpu, "generated_ids")).toEqual(named(cpu, "generated_ids"));
+  });
 });
