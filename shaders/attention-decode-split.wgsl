@@ -6,7 +6,7 @@
 //   each thread accumulates in its own part of partials (why: see attention-prefill)
 // Grid: (splits / THREADS, H, rows) workgroups of THREADS threads
 // Error bound: as attention-prefill
-// Source: arXiv 2205.14135; flash decoding's split over keys; the factor: arXiv 2503.01773 eq. 4. Appended: shared/step
+// Source: arXiv 2205.14135; flash decoding's split over keys; the factor: arXiv 2503.01773. Appended: shared/step
 override NUM_HEADS: u32;
 override GROUP: u32;     // query heads a key/value head
 override CAPTURE: bool;

@@ -7,7 +7,7 @@
 //   accumulator, because software drivers unroll both: so written, lavapipe compiled for 10 to 80 s, SwiftShader for 2 to 8
 // Grid: (ceil(rows / ROWS), H) workgroups of ROWS threads
 // Error bound: scores as matmul over headDim, exp and the weighted sum: 1e-6 · max|value| · (1 + |s|max)
-// Source: arXiv 2205.14135 algorithm 1 (online softmax); the factor: arXiv 2503.01773 eq. 4. Appended: shared/step
+// Source: arXiv 2205.14135 algorithm 1 (online softmax); the factor: arXiv 2503.01773. Appended: shared/step
 override GROUP: u32;     // query heads a key/value head
 override CAUSAL: bool;
 override CAPTURE: bool;

@@ -33,7 +33,7 @@ export function roundConfidence(confidence: number): number {
   return (isUp ? floor + 1 : floor) / 100;
 }
 
-/** The factor for this confidence (§4.2 of the paper): alpha1 if confidence < beta, else alpha2. */
+/** The factor for this confidence: alpha1 if confidence < beta, else alpha2. */
 export function chooseFactor(confidence: number, settings: AdaptVisSettings): number {
   return confidence < settings.beta ? settings.alpha1 : settings.alpha2;
 }

@@ -213,7 +213,7 @@ export class Gpu {
   }
 }
 
-// Numeric values of GPUBufferUsage and GPUMapMode (WebGPU §5.1): Node has no global of that name.
+// Numeric values of GPUBufferUsage and GPUMapMode: Node has no global of that name.
 const MAP_READ = 0x0001;
 const COPY_SRC = 0x0004;
 const COPY_DST = 0x0008;

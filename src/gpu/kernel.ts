@@ -157,7 +157,7 @@ export class PipelineCache {
   }
 }
 
-// GPUShaderStage.COMPUTE (WebGPU §8.1.1): Node has no global of that name.
+// GPUShaderStage.COMPUTE: Node has no global of that name.
 const SHADER_STAGE_COMPUTE = 0x4;
 
 /** Whether WGSL's u32, i32 or f32 can hold `value`; a fraction or an overflow would otherwise be changed in silence. */
