@@ -83,6 +83,22 @@ export interface Answer {
   readonly attention: AnswerAttention | undefined;
 }
 
+/** How a sweep is made; greedy, on the last prompt row. */
+export type SweepOptions = Pick<
+  AnswerOptions,
+  "layers" | "heads" | "maxNewTokens" | "ignoreEos" | "roundConfidence" | "signal"
+>;
+
+/** The answer under one factor of a sweep. */
+export interface SweepAnswer {
+  readonly factor: number;
+  readonly text: string;
+  readonly tokenIds: readonly number[];
+  readonly finishReason: FinishReason;
+  /** Of the first token under this factor. */
+  readonly confidence: number;
+}
+
 /** Draws maps from captured attention. */
 export interface AnswerAttention {
   /** The pass that gave the answer. */

@@ -9,7 +9,16 @@ export {
   roundConfidence,
   type ScaledRows,
 } from "./adaptvis.ts";
-export type { Answer, AnswerAttention, AnswerOptions, LoadOptions, Question, Trace } from "./answer.ts";
+export type {
+  Answer,
+  AnswerAttention,
+  AnswerOptions,
+  LoadOptions,
+  Question,
+  SweepAnswer,
+  SweepOptions,
+  Trace,
+} from "./answer.ts";
 export { AbortError, CheckpointError, GpuError, type GpuErrorReason, InputError } from "./errors.ts";
 export type { TokenLogProb } from "./generate/decoder-run.ts";
 export type { FinishReason, GeneratedToken } from "./generate/generate.ts";

@@ -7,10 +7,20 @@
 //             confidence → factor → one extra step                   (adaptvis.ts, AdaptVis only)
 //             logits → token → logits → …                            (generate/)
 import { chooseFactor, optionConfidence, roundConfidence, scaledRowRange } from "./adaptvis.ts";
-import type { Answer, AnswerAttention, AnswerOptions, LoadOptions, Question, Trace } from "./answer.ts";
+import type {
+  Answer,
+  AnswerAttention,
+  AnswerOptions,
+  LoadOptions,
+  Question,
+  SweepAnswer,
+  SweepOptions,
+  Trace,
+} from "./answer.ts";
 import { AbortError, InputError } from "./errors.ts";
 import { DecoderRun, type ImageRows } from "./generate/decoder-run.ts";
 import { generate } from "./generate/generate.ts";
+import { sweep } from "./generate/sweep.ts";
 import { Gpu } from "./gpu/device.ts";
 import { openCheckpoint } from "./load/checkpoint.ts";
 import type { Source } from "./load/source.ts";
@@ -20,7 +30,7 @@ import type { Intervention } from "./model/step.ts";
 import { loadWeights, type ModelWeights } from "./model/weights.ts";
 import { precompile } from "./precompile.ts";
 import { loadProcessor, type ModelInputs, type Processor } from "./preprocess/processor.ts";
-import { type Settings, settingsOf } from "./settings.ts";
+import { checkFactors, type Settings, settingsOf } from "./settings.ts";
 import { attentionMap } from "./trace/attention-map.ts";
 import { type AttentionRow, TraceRecorder, type TraceTensor } from "./trace/trace.ts";
 import { inputTensors, traceMetadata } from "./trace/trace-file.ts";
@@ -120,6 +130,14 @@ export class Llava {
     return { tensors, metadata, answer };
   }
 
+  /**
+   * Answers under each of up to 32 factors (1: unmodified) at the cost of one prefill and one batch of decode steps.
+   * @throws as {@link ask}.
+   */
+  async sweep(inputs: ModelInputs, factors: readonly number[], options: SweepOptions = {}): Promise<SweepAnswer[]> {
+    return this.inTurn(() => this.sweepInputs(inputs, factors, options));
+  }
+
   /** Frees all GPU buffers of the model; the device stays with its owner. A second call does nothing. */
   dispose(): void {
     this.isDisposed = true;
@@ -214,13 +232,51 @@ export class Llava {
     }
   }
 
+  private async sweepInputs(
+    inputs: ModelInputs,
+    factors: readonly number[],
+    options: SweepOptions,
+  ): Promise<SweepAnswer[]> {
+    const { run } = this;
+    const { signal } = options;
+    const promptLength = inputs.inputIds.length;
+    const settings = settingsOf(options, this.config.text, promptLength);
+    checkFactors(factors);
+    await this.embed(inputs, { settings, signal, batchRows: factors.length });
+    if (promptLength > 1) await run.prefill([0, promptLength - 1], { intervention: undefined, signal });
+    const intervention: Intervention = {
+      span: inputs.imageSpan,
+      rows: scaledRowRange("last", promptLength),
+      factors,
+      layers: options.layers,
+      heads: options.heads,
+    };
+    const swept = await sweep(
+      run,
+      { promptLength, intervention },
+      {
+        maxNewTokens: settings.maxNewTokens,
+        eosTokenIds: options.ignoreEos === true ? [] : this.processor.eosTokenIds,
+        signal,
+      },
+    );
+    return swept.map(({ tokenIds, isEnded, confidence }, index) => ({
+      factor: factors[index] ?? 1,
+      text: this.processor.textOf(tokenIds),
+      tokenIds,
+      finishReason: isEnded ? "eos" : "length",
+      confidence: this.rounded(confidence, options),
+    }));
+  }
+
   private async embed(
     inputs: ModelInputs,
     options: {
       readonly settings: Settings;
       readonly signal: AbortSignal | undefined;
-      readonly recorder: TraceRecorder | undefined;
-      readonly traced: TraceTensor[] | undefined;
+      readonly batchRows?: number;
+      readonly recorder?: TraceRecorder | undefined;
+      readonly traced?: TraceTensor[] | undefined;
     },
   ): Promise<void> {
     const { signal, traced } = options;
@@ -234,7 +290,8 @@ export class Llava {
         features = await this.encoder.encode(pixelValues, { signal, capture: options.recorder?.visionCapture });
         image = { features, span, rowIndex, newline: this.weights.projector?.imageNewline };
       }
-      await this.run.embed(inputs.inputIds, { maxNewTokens: options.settings.maxNewTokens, image });
+      const { maxNewTokens } = options.settings;
+      await this.run.embed(inputs.inputIds, { maxNewTokens, image, batchRows: options.batchRows });
       if (traced !== undefined) {
         const { inputsEmbeds } = this.run.state;
         traced.push(...(await inputTensors(this.gpu, this.config, { inputs, inputsEmbeds })));
@@ -255,7 +312,7 @@ export class Llava {
     return this.rounded(optionConfidence(await this.run.readLogits(), ids), options);
   }
 
-  private rounded(confidence: number, options: AnswerOptions): number {
+  private rounded(confidence: number, options: Pick<AnswerOptions, "roundConfidence">): number {
     return options.roundConfidence === false ? confidence : roundConfidence(confidence);
   }
 

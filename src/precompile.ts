@@ -7,7 +7,7 @@ import { padTo4 } from "./gpu/tensor.ts";
 import { createVisionState, encodeImage } from "./model/clip-vision.ts";
 import type { ModelConfig } from "./model/config.ts";
 import { createLlamaState } from "./model/kv-cache.ts";
-import { decoderLayers, lastRowLogits } from "./model/llama.ts";
+import { decoderLayers, rowLogits } from "./model/llama.ts";
 import { projectFeatures } from "./model/projector.ts";
 import type { ModelWeights } from "./model/weights.ts";
 
@@ -59,14 +59,15 @@ function recordDecoder(
 ): void {
   const { text } = model.config;
   const weights = model.weights.llama;
-  const size = { capacity: DEFAULT_CHUNK_ROWS, numRows: DEFAULT_CHUNK_ROWS, promptRows: DEFAULT_CHUNK_ROWS };
+  const rows = DEFAULT_CHUNK_ROWS;
+  const size = { capacity: rows, numRows: rows, promptRows: rows, batchRows: 1 };
   const decoder = { text, weights, state: createLlamaState(gpu, text, size) };
   ops.embedTokens(program, { table: weights.embedTokens, ids: gpu.unused, output: gpu.unused, numRows: 1 });
   for (const isDecode of [false, true]) {
-    const numRows = isDecode ? 1 : DEFAULT_CHUNK_ROWS;
+    const numRows = isDecode ? 1 : rows;
     decoderLayers(program, gpu, { decoder, numRows, isDecode, scaledLayers: undefined, capture: undefined });
   }
-  lastRowLogits(program, gpu, { decoder, row: 0 });
+  rowLogits(program, gpu, { decoder, row: 0, numRows: 1 });
   const view = { logits: gpu.unused, numRows: 1, vocabSize: text.vocabSize, stride: padTo4(text.vocabSize) };
   ops.chooseToken(program, view, { choice: gpu.unused });
 }

@@ -12,6 +12,7 @@ import { InputError } from "./errors.ts";
 import { checkSampling, GREEDY, type SamplingOptions } from "./generate/sampler.ts";
 import type { TextConfig } from "./model/config.ts";
 import { MAX_TOP_K } from "./model/kv-cache.ts";
+import { MAX_BATCH_ROWS } from "./model/step.ts";
 
 /** New tokens of an answer unless the caller says otherwise. */
 export const DEFAULT_MAX_NEW_TOKENS = 64;
@@ -56,6 +57,14 @@ export function settingsOf(options: AnswerOptions, text: TextConfig, promptLengt
   // The last new token is never run through the decoder, so it needs no position.
   const maxNewTokens = Math.min(wanted, text.maxPositionEmbeddings - promptLength + 1);
   return { method, factor, adaptvis, maxNewTokens, stop: options.stop ?? [], sampling, topLogProbs };
+}
+
+/** @throws InputError unless there are 1 to 32 factors, each a number of at least 0. */
+export function checkFactors(factors: readonly number[]): void {
+  if (factors.length < 1 || factors.length > MAX_BATCH_ROWS) {
+    throw new InputError(`factors must be 1 to ${MAX_BATCH_ROWS} numbers, got ${factors.length}.`);
+  }
+  for (const factor of factors) checkFactor("factors", factor);
 }
 
 function checkIndices(name: string, indices: readonly number[] | undefined, count: number): void {

@@ -13,8 +13,9 @@ import {
   type LlamaState,
   roundStateSize,
   type StateSize,
+  TOP_K_OFFSET,
 } from "../model/kv-cache.ts";
-import { decoderLayers, type LayerCapture, lastRowLogits } from "../model/llama.ts";
+import { decoderLayers, type LayerCapture, rowLogits } from "../model/llama.ts";
 import { type Intervention, packStep } from "../model/step.ts";
 import type { LlamaWeights } from "../model/weights.ts";
 
@@ -67,6 +68,15 @@ export interface ForwardOptions {
   readonly capture?: LayerCapture | undefined;
 }
 
+/** Rows of a batch: sequences that share a prompt and then each go their own way. */
+export interface Batch {
+  readonly numRows: number;
+  /** Cache slots [0, prefixLength) are shared. */
+  readonly prefixLength: number;
+  /** Cache slots of each row's own tail. */
+  readonly tailLength: number;
+}
+
 /** A decoder with its state and its recorded programs; one question at a time. */
 export class DecoderRun {
   private readonly gpu: Gpu;
@@ -75,6 +85,7 @@ export class DecoderRun {
   private readonly chunkRows: number;
   private readonly programs = new Map<string, Program>();
   private current: LlamaState | undefined;
+  private chooseKey = "";
 
   constructor(
     gpu: Gpu,
@@ -100,13 +111,18 @@ export class DecoderRun {
    */
   async embed(
     ids: Int32Array,
-    options: { readonly maxNewTokens: number; readonly image: ImageRows | undefined },
+    options: {
+      readonly maxNewTokens: number;
+      readonly image: ImageRows | undefined;
+      readonly batchRows?: number | undefined;
+    },
   ): Promise<void> {
-    const { image } = options;
+    const { image, batchRows = 1 } = options;
     await this.reserve({
-      capacity: ids.length + options.maxNewTokens,
-      numRows: this.chunkRows,
+      capacity: ids.length + batchRows * options.maxNewTokens,
+      numRows: Math.max(this.chunkRows, batchRows),
       promptRows: ids.length,
+      batchRows,
     });
     const { state, gpu } = this;
     const lookup = Uint32Array.from(ids);
@@ -169,30 +185,37 @@ export class DecoderRun {
         scaledLayers: options.intervention?.layers,
         capture: isLast && options.capture ? { ...options.capture, row: numRows - 1 } : undefined,
       });
-      if (isLast) lastRowLogits(program, this.gpu, { decoder: this, row: numRows - 1 });
+      if (isLast) rowLogits(program, this.gpu, { decoder: this, row: numRows - 1, numRows: 1 });
       await program.submitOnce();
     }
   }
 
   /** Runs one prompt position again over the cached prefix, overwriting its own cache slot: AdaptVis' extra step. */
-  async repeatPromptRow(position: number, options: ForwardOptions): Promise<void> {
+  async repeatPromptRow(position: number, options: ForwardOptions & { readonly batch?: Batch }): Promise<void> {
     const rowBytes = padTo4(this.text.hiddenSize) * 4;
     const { inputsEmbeds, hiddenStates } = this.state;
     await this.forward(position, options, (encoder) => {
-      encoder.copyBufferToBuffer(inputsEmbeds, position * rowBytes, hiddenStates, 0, rowBytes);
+      for (let row = 0; row < (options.batch?.numRows ?? 1); row++) {
+        encoder.copyBufferToBuffer(inputsEmbeds, position * rowBytes, hiddenStates, row * rowBytes, rowBytes);
+      }
     });
   }
 
-  /** Runs one generated token at `position`. */
-  async step(tokenId: number, position: number, options: ForwardOptions): Promise<void> {
+  /** Runs one generated token a batch row at `position`. */
+  async step(
+    tokenIds: readonly number[],
+    position: number,
+    options: ForwardOptions & { readonly batch?: Batch },
+  ): Promise<void> {
     const { state } = this;
-    this.gpu.write(state.tokenIds, Uint32Array.of(tokenId));
-    const embed = await this.program("embed token", (program) =>
+    const numRows = tokenIds.length;
+    this.gpu.write(state.tokenIds, Uint32Array.from(tokenIds));
+    const embed = await this.program(`embed ${numRows} tokens`, (program) =>
       ops.embedTokens(program, {
         table: this.weights.embedTokens,
         ids: state.tokenIds,
         output: state.hiddenStates,
-        numRows: 1,
+        numRows,
       }),
     );
     await this.forward(position, options, (encoder) => embed.encode(encoder));
@@ -203,33 +226,41 @@ export class DecoderRun {
    * @throws GpuError when the logits are not finite.
    */
   async choose(options: ChooseOptions): Promise<Choice> {
-    const { gpu, state } = this;
     const { repetitionPenalty, topK } = options;
     const isPenalised = repetitionPenalty !== 1;
-    const view = {
-      logits: state.logits,
-      numRows: 1,
-      vocabSize: this.text.vocabSize,
-      stride: padTo4(this.text.vocabSize),
-    };
-    const program = await this.program(`choose ${repetitionPenalty} ${topK}`, (recorded) => {
+    const record = (program: Program) => this.recordChoice(program, options);
+    let program: Program;
+    if (!isPenalised && topK === 0) {
+      program = await this.program("choose", record);
+    } else {
+      // Any number of penalties and k may be asked for: only the last one's program is kept.
+      const key = `choose ${repetitionPenalty} ${topK}`;
+      if (this.chooseKey !== key) this.forget(this.chooseKey);
+      this.chooseKey = key;
+      program = await this.program(key, record);
+    }
+    program.submit();
+    const data = await this.readBack();
+    return readChoice(data, { isPenalised, topK, vocabSize: this.text.vocabSize });
+  }
+
+  /**
+   * Chooses the argmax of each batch row of the last forward call.
+   * @throws GpuError when logits are not finite.
+   */
+  async chooseRows(numRows: number): Promise<Choice[]> {
+    const { state } = this;
+    const { vocabSize } = this.text;
+    const view = { logits: state.logits, numRows, vocabSize, stride: padTo4(vocabSize) };
+    const program = await this.program(`choose ${numRows} rows`, (recorded) => {
       ops.chooseToken(recorded, view, { choice: state.choice });
-      if (isPenalised) {
-        recorded.copy(state.choice, state.readback, { size: 16 });
-        ops.repetitionPenalty(recorded, view, { seen: state.seen, penalty: repetitionPenalty });
-        ops.chooseToken(recorded, view, { choice: state.choice });
-      }
-      recorded.copy(state.choice, state.readback, { size: 16, targetOffset: isPenalised ? 16 : 0 });
-      if (topK > 0) {
-        ops.topK(recorded, view, { entries: state.topK, k: topK });
-        recorded.copy(state.topK, state.readback, { size: topK * 8, targetOffset: CHOICE_BYTES });
-      }
+      recorded.copy(state.choice, state.readback, { size: numRows * CHOICE_BYTES });
     });
     program.submit();
-    await gpu.map(state.readback);
-    const data = new DataView(state.readback.getMappedRange().slice(0));
-    state.readback.unmap();
-    return readChoice(data, { isPenalised, topK, vocabSize: this.text.vocabSize });
+    const data = await this.readBack();
+    return Array.from({ length: numRows }, (_, row) =>
+      readChoice(new DataView(data.buffer, row * CHOICE_BYTES), { isPenalised: false, topK: 0, vocabSize }),
+    );
   }
 
   /** The whole row of logits [V]; sampling and option confidence read it, greedy decoding does not. */
@@ -255,24 +286,50 @@ export class DecoderRun {
     this.current = undefined;
   }
 
+  private recordChoice(program: Program, { repetitionPenalty, topK }: ChooseOptions): void {
+    const { state } = this;
+    const { vocabSize } = this.text;
+    const view = { logits: state.logits, numRows: 1, vocabSize, stride: padTo4(vocabSize) };
+    ops.chooseToken(program, view, { choice: state.choice });
+    program.copy(state.choice, state.readback, { size: CHOICE_BYTES });
+    if (repetitionPenalty !== 1) {
+      ops.repetitionPenalty(program, view, { seen: state.seen, penalty: repetitionPenalty });
+      ops.chooseToken(program, view, { choice: state.choice });
+      program.copy(state.choice, state.readback, { size: CHOICE_BYTES, targetOffset: CHOICE_BYTES });
+    }
+    if (topK > 0) {
+      ops.topK(program, view, { entries: state.topK, k: topK });
+      program.copy(state.topK, state.readback, { size: topK * 8, targetOffset: TOP_K_OFFSET });
+    }
+  }
+
+  private async readBack(): Promise<DataView<ArrayBuffer>> {
+    const { readback } = this.state;
+    await this.gpu.map(readback);
+    const data = new DataView(readback.getMappedRange().slice(0));
+    readback.unmap();
+    return data;
+  }
+
   private async forward(
     position: number,
-    options: ForwardOptions,
+    options: ForwardOptions & { readonly batch?: Batch },
     fillHiddenStates: (encoder: GPUCommandEncoder) => void,
   ): Promise<void> {
-    this.writeSteps(position, options.intervention);
+    this.writeSteps(position, options.intervention, options.batch);
+    const numRows = options.batch?.numRows ?? 1;
     const record = (program: Program) => {
       decoderLayers(program, this.gpu, {
         decoder: this,
-        numRows: 1,
+        numRows,
         isDecode: true,
         scaledLayers: options.intervention?.layers,
         capture: options.capture,
       });
-      lastRowLogits(program, this.gpu, { decoder: this, row: 0 });
+      rowLogits(program, this.gpu, { decoder: this, row: 0, numRows });
     };
     const isPlain = options.capture === undefined && options.intervention?.layers === undefined;
-    const program = isPlain ? await this.program("step", record) : new Program(this.gpu, "traced step");
+    const program = isPlain ? await this.program(`step ${numRows} rows`, record) : new Program(this.gpu, "traced step");
     try {
       if (!isPlain) {
         record(program);
@@ -295,15 +352,26 @@ export class DecoderRun {
     return program;
   }
 
-  private writeSteps(positionStart: number, intervention: Intervention | undefined): void {
-    const positions = { positionStart, isBatch: false, prefixLength: 0, tailStride: 0 };
+  private forget(key: string): void {
+    this.programs.get(key)?.dispose();
+    this.programs.delete(key);
+  }
+
+  private writeSteps(positionStart: number, intervention: Intervention | undefined, batch?: Batch): void {
+    const positions = {
+      positionStart,
+      isBatch: batch !== undefined,
+      prefixLength: batch?.prefixLength ?? 0,
+      tailStride: batch?.tailLength ?? 0,
+    };
     this.gpu.write(this.state.step, packStep(positions, intervention));
     this.gpu.write(this.state.plainStep, packStep(positions, undefined));
   }
 
   private async reserve(size: StateSize): Promise<void> {
     const held = this.current?.size;
-    if (held !== undefined && held.capacity >= size.capacity && held.promptRows >= size.promptRows) return;
+    const keys = ["capacity", "numRows", "promptRows", "batchRows"] as const;
+    if (held !== undefined && keys.every((key) => held[key] >= size[key])) return;
     this.dispose();
     this.current = await this.gpu.guard("allocating the key/value cache", () =>
       createLlamaState(this.gpu, this.text, roundStateSize(size)),
@@ -317,7 +385,7 @@ function readChoice(
 ): Choice {
   const plainLogSumExp = data.getFloat32(8, true);
   const confidence = Math.exp(data.getFloat32(4, true) - plainLogSumExp);
-  const at = options.isPenalised ? 16 : 0;
+  const at = options.isPenalised ? CHOICE_BYTES : 0;
   const tokenId = data.getUint32(at, true);
   const logSumExp = data.getFloat32(at + 8, true);
   const logProb = data.getFloat32(at + 4, true) - logSumExp;
@@ -328,8 +396,8 @@ function readChoice(
     );
   }
   const top = Array.from({ length: options.topK }, (_, i) => ({
-    tokenId: data.getUint32(CHOICE_BYTES + i * 8, true),
-    logProb: data.getFloat32(CHOICE_BYTES + i * 8 + 4, true) - logSumExp,
+    tokenId: data.getUint32(TOP_K_OFFSET + i * 8, true),
+    logProb: data.getFloat32(TOP_K_OFFSET + i * 8 + 4, true) - logSumExp,
   }));
   return { tokenId, logProb, confidence, logSumExp, top };
 }

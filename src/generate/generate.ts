@@ -81,7 +81,7 @@ export async function generate(
     else if (pushed.isStopped || rest.isStopped) finishReason = "stop";
     if (isOver) break;
     seen.add(tokenId);
-    await run.step(tokenId, prompt.ids.length + tokens.length - 1, { intervention: prompt.intervention });
+    await run.step([tokenId], prompt.ids.length + tokens.length - 1, { intervention: prompt.intervention });
   }
   return { tokens, text, finishReason, firstConfidence };
 }

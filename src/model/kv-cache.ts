@@ -23,6 +23,8 @@ export interface StateSize {
   readonly numRows: number;
   /** Rows of the whole prompt. */
   readonly promptRows: number;
+  /** Batch rows of a decode step. */
+  readonly batchRows: number;
 }
 
 /** Buffers of a decoder run; f32 unless said. */
@@ -50,35 +52,38 @@ export interface LlamaState {
   readonly up: GPUBuffer;
   /** [R, I] */
   readonly inner: GPUBuffer;
-  /** [1, H, splits, headDim] */
+  /** [B, H, splits, headDim] */
   readonly partials: GPUBuffer;
-  /** [1, H, splits, 2] */
+  /** [B, H, splits, 2] */
   readonly stats: GPUBuffer;
   /** `struct Step` with the intervention, for the layers it acts on. */
   readonly step: GPUBuffer;
   /** `struct Step` without it, for the other layers. */
   readonly plainStep: GPUBuffer;
-  /** [1] u32: the token that the next decode step reads */
+  /** [B] u32: the tokens that the next decode step reads */
   readonly tokenIds: GPUBuffer;
-  /** [1, D]: the row that logits are computed for */
+  /** [B, D]: the rows that logits are computed for */
   readonly lastHidden: GPUBuffer;
-  /** [1, V] */
+  /** [B, V] */
   readonly logits: GPUBuffer;
   /** [ceil(V / 32)] u32 */
   readonly seen: GPUBuffer;
-  /** [2, 4] u32: the choice from the plain logits, then from the penalised ones */
+  /** [B, 4] u32: what was chosen from each row of logits */
   readonly choice: GPUBuffer;
   /** [topK, 2] u32 */
   readonly topK: GPUBuffer;
-  /** Mapped for reading: the choices, then the top k. */
+  /** Mapped for reading: the choices (of all rows, or of the plain and the penalised logits), then the top k. */
   readonly readback: GPUBuffer;
 }
 
 /** The largest k that log-probabilities can be asked for. */
 export const MAX_TOP_K = 100;
 
-/** Bytes of the two choices at the start of the readback buffer. */
-export const CHOICE_BYTES = 32;
+/** Bytes of one choice. */
+export const CHOICE_BYTES = 16;
+
+/** Where the top k begin in the readback buffer: after the choices from the plain and from the penalised logits. */
+export const TOP_K_OFFSET = 2 * CHOICE_BYTES;
 
 /** Head counts of the decoder as attention kernels take them. */
 export function llamaHeads(text: TextConfig): HeadLayout {
@@ -93,7 +98,7 @@ export function llamaHeads(text: TextConfig): HeadLayout {
 /** Rounds a wanted size up so that later, slightly longer prompts fit without a new allocation. */
 export function roundStateSize(size: StateSize): StateSize {
   const roundUp = (count: number) => Math.ceil(count / CAPACITY_STEP) * CAPACITY_STEP;
-  return { capacity: roundUp(size.capacity), numRows: size.numRows, promptRows: roundUp(size.promptRows) };
+  return { ...size, capacity: roundUp(size.capacity), promptRows: roundUp(size.promptRows) };
 }
 
 /** Allocates the decoder's buffers. @throws GpuError `limit`. */
@@ -124,17 +129,21 @@ export function createLlamaState(gpu: Gpu, text: TextConfig, size: StateSize): L
     gate: words("gate", size.numRows * inner),
     up: words("up", size.numRows * inner),
     inner: words("inner", size.numRows * inner),
-    partials: words("partials", numHeads * splits * paddedHeadDim),
-    stats: words("stats", numHeads * splits * 2),
+    partials: words("partials", size.batchRows * numHeads * splits * paddedHeadDim),
+    stats: words("stats", size.batchRows * numHeads * splits * 2),
     step: gpu.createBuffer("step", STEP_BYTES, GPU_UNIFORM),
     plainStep: gpu.createBuffer("plain step", STEP_BYTES, GPU_UNIFORM),
-    tokenIds: words("tokenIds", 1),
-    lastHidden: words("lastHidden", d),
-    logits: words("logits", vocabulary),
+    tokenIds: words("tokenIds", size.batchRows),
+    lastHidden: words("lastHidden", size.batchRows * d),
+    logits: words("logits", size.batchRows * vocabulary),
     seen: words("seen", Math.ceil(text.vocabSize / 32)),
-    choice: words("choice", CHOICE_BYTES / 4),
+    choice: words("choice", size.batchRows * (CHOICE_BYTES / 4)),
     topK: words("topK", MAX_TOP_K * 2),
-    readback: gpu.createBuffer("readback", CHOICE_BYTES + MAX_TOP_K * 8, GPU_READBACK),
+    readback: gpu.createBuffer(
+      "readback",
+      Math.max(TOP_K_OFFSET + MAX_TOP_K * 8, size.batchRows * CHOICE_BYTES),
+      GPU_READBACK,
+    ),
   };
 }
 

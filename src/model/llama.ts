@@ -36,7 +36,7 @@ export function decoderLayers(
   run: {
     readonly decoder: Decoder;
     readonly numRows: number;
-    /** True for one new token over a cached prefix: attention is then split over the keys. */
+    /** True for one new token a batch row over a cached prefix: attention is then split over the keys. */
     readonly isDecode: boolean;
     /** Layers whose attention takes the intervention; all when undefined. */
     readonly scaledLayers: readonly number[] | undefined;
@@ -172,22 +172,23 @@ function attention(
   });
 }
 
-/** Records logits [1, V] of one row of `state.hiddenStates`: final norm and lm_head. */
-export function lastRowLogits(
+/** Records logits [R, V] of rows [row, row + R) of `state.hiddenStates`: final norm and lm_head. */
+export function rowLogits(
   program: Program,
   gpu: Gpu,
-  run: { readonly decoder: Decoder; readonly row: number },
+  run: { readonly decoder: Decoder; readonly row: number; readonly numRows: number },
 ): void {
   const { text, weights, state } = run.decoder;
+  const { row, numRows } = run;
   const rowBytes = padTo4(text.hiddenSize) * 4;
-  program.copy(state.hiddenStates, state.lastHidden, { size: rowBytes, sourceOffset: run.row * rowBytes });
+  program.copy(state.hiddenStates, state.lastHidden, { size: numRows * rowBytes, sourceOffset: row * rowBytes });
   ops.rmsNorm(program, {
     input: state.lastHidden,
     weight: weights.norm,
     output: state.normed,
-    numRows: 1,
+    numRows,
     columns: text.hiddenSize,
     eps: text.rmsNormEps,
   });
-  ops.linear(program, gpu, { layer: weights.lmHead, input: state.normed, output: state.logits, numRows: 1 });
+  ops.linear(program, gpu, { layer: weights.lmHead, input: state.normed, output: state.logits, numRows });
 }

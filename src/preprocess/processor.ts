@@ -124,6 +124,11 @@ export class Processor {
     return this.tokenizerOrUndefined?.stream() ?? { push: () => "", flush: () => "" };
   }
 
+  /** Text of generated ids without special tokens; empty without a tokenizer. */
+  textOf(tokenIds: readonly number[]): string {
+    return this.tokenizerOrUndefined?.decode(tokenIds) ?? "";
+  }
+
   private numTiles(tensors: ProcessedTensors, multimodal: MultimodalConfig): number {
     const { imageGridPinpoints: gridPinpoints, vision } = multimodal;
     if (gridPinpoints === undefined) return 1;
