@@ -20,9 +20,10 @@ export type {
   Trace,
 } from "./answer.ts";
 export { AbortError, CheckpointError, GpuError, type GpuErrorReason, InputError } from "./errors.ts";
-export type { TokenLogProb } from "./generate/decoder-run.ts";
+
 export type { FinishReason, GeneratedToken } from "./generate/generate.ts";
 export type { SamplingOptions } from "./generate/sampler.ts";
+export type { TokenLogProb } from "./generate/token-chooser.ts";
 export { type Gpu, isSoftwareAdapter, requestGpuDevice } from "./gpu/device.ts";
 export { type AdapterGap, type AdapterReport, describeAdapter } from "./gpu/doctor.ts";
 export { Llava } from "./llava.ts";

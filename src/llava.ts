@@ -197,7 +197,7 @@ export class Llava {
         else await run.prefill([rows[0], promptLength], forward);
       }
       if (traced !== undefined && recorder !== undefined) {
-        const logits = await run.readLogits();
+        const logits = await run.chooser.readLogits();
         traced.push(...(await recorder.layerTensors()));
         traced.push({ name: "logits", dtype: "F32", shape: [logits.length], data: logits });
       }
@@ -305,11 +305,11 @@ export class Llava {
   private async confidence(options: AnswerOptions): Promise<number> {
     const { confidence: kind = "vocabulary" } = options;
     if (kind === "vocabulary") {
-      const choice = await this.run.choose({ repetitionPenalty: 1, topK: 0 });
+      const choice = await this.run.chooser.choose({ repetitionPenalty: 1, topK: 0 });
       return this.rounded(choice.confidence, options);
     }
     const ids = kind.map((option) => this.processor.firstTokenOf(option));
-    return this.rounded(optionConfidence(await this.run.readLogits(), ids), options);
+    return this.rounded(optionConfidence(await this.run.chooser.readLogits(), ids), options);
   }
 
   private rounded(confidence: number, options: Pick<AnswerOptions, "roundConfidence">): number {

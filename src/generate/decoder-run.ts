@@ -4,51 +4,23 @@ import { GpuError, throwIfAborted } from "../errors.ts";
 import { GPU_STORAGE, type Gpu } from "../gpu/device.ts";
 import * as ops from "../gpu/ops.ts";
 import { Program } from "../gpu/program.ts";
+import { ProgramCache } from "../gpu/program-cache.ts";
 import { padTo4 } from "../gpu/tensor.ts";
 import type { TextConfig } from "../model/config.ts";
 import {
-  CHOICE_BYTES,
   createLlamaState,
   destroyLlamaState,
   type LlamaState,
   roundStateSize,
   type StateSize,
-  TOP_K_OFFSET,
 } from "../model/kv-cache.ts";
 import { decoderLayers, type LayerCapture, rowLogits } from "../model/llama.ts";
 import { type Intervention, packStep } from "../model/step.ts";
 import type { LlamaWeights } from "../model/weights.ts";
+import { TokenChooser } from "./token-chooser.ts";
 
 /** Prompt rows of one submit: short enough for a driver's watchdog, long enough to fill a GPU. */
 export const DEFAULT_CHUNK_ROWS = 256;
-
-/** A token with its log-probability in the distribution it was taken from. */
-export interface TokenLogProb {
-  readonly tokenId: number;
-  /** Natural logarithm of the probability. */
-  readonly logProb: number;
-}
-
-/** What the GPU chose from one row of logits. */
-export interface Choice {
-  /** Argmax of the logits after the repetition penalty. */
-  readonly tokenId: number;
-  readonly logProb: number;
-  /** Largest probability of the unmodified distribution. */
-  readonly confidence: number;
-  /** log Σ exp of the logits that `tokenId` was chosen from. */
-  readonly logSumExp: number;
-  /** The k most probable tokens, most probable first. */
-  readonly top: readonly TokenLogProb[];
-}
-
-/** How {@link DecoderRun} turns logits into a choice. */
-export interface ChooseOptions {
-  /** 1 leaves the logits alone. */
-  readonly repetitionPenalty: number;
-  /** Top entries to report, 0 to 100. */
-  readonly topK: number;
-}
 
 /** Image features and where they go among the prompt's positions. */
 export interface ImageRows {
@@ -83,9 +55,10 @@ export class DecoderRun {
   readonly text: TextConfig;
   readonly weights: LlamaWeights;
   private readonly chunkRows: number;
-  private readonly programs = new Map<string, Program>();
+  private readonly programs: ProgramCache;
   private current: LlamaState | undefined;
-  private chooseKey = "";
+  /** Chooses tokens from the logits of the last forward call. */
+  readonly chooser: TokenChooser;
 
   constructor(
     gpu: Gpu,
@@ -96,6 +69,8 @@ export class DecoderRun {
     this.text = text;
     this.weights = options.weights;
     this.chunkRows = options.chunkRows ?? DEFAULT_CHUNK_ROWS;
+    this.programs = new ProgramCache(gpu);
+    this.chooser = new TokenChooser(gpu, this, this.programs);
   }
 
   /** The buffers of the run. @throws GpuError when nothing was embedded yet. */
@@ -210,7 +185,7 @@ export class DecoderRun {
     const { state } = this;
     const numRows = tokenIds.length;
     this.gpu.write(state.tokenIds, Uint32Array.from(tokenIds));
-    const embed = await this.program(`embed ${numRows} tokens`, (program) =>
+    const embed = await this.programs.get(`embed ${numRows} tokens`, (program) =>
       ops.embedTokens(program, {
         table: this.weights.embedTokens,
         ids: state.tokenIds,
@@ -221,94 +196,11 @@ export class DecoderRun {
     await this.forward(position, options, (encoder) => embed.encode(encoder));
   }
 
-  /**
-   * Chooses a token from the logits of the last forward call; nothing but the choice is read back.
-   * @throws GpuError when the logits are not finite.
-   */
-  async choose(options: ChooseOptions): Promise<Choice> {
-    const { repetitionPenalty, topK } = options;
-    const isPenalised = repetitionPenalty !== 1;
-    const record = (program: Program) => this.recordChoice(program, options);
-    let program: Program;
-    if (!isPenalised && topK === 0) {
-      program = await this.program("choose", record);
-    } else {
-      // Any number of penalties and k may be asked for: only the last one's program is kept.
-      const key = `choose ${repetitionPenalty} ${topK}`;
-      if (this.chooseKey !== key) this.forget(this.chooseKey);
-      this.chooseKey = key;
-      program = await this.program(key, record);
-    }
-    program.submit();
-    const data = await this.readBack();
-    return readChoice(data, { isPenalised, topK, vocabSize: this.text.vocabSize });
-  }
-
-  /**
-   * Chooses the argmax of each batch row of the last forward call.
-   * @throws GpuError when logits are not finite.
-   */
-  async chooseRows(numRows: number): Promise<Choice[]> {
-    const { state } = this;
-    const { vocabSize } = this.text;
-    const view = { logits: state.logits, numRows, vocabSize, stride: padTo4(vocabSize) };
-    const program = await this.program(`choose ${numRows} rows`, (recorded) => {
-      ops.chooseToken(recorded, view, { choice: state.choice });
-      recorded.copy(state.choice, state.readback, { size: numRows * CHOICE_BYTES });
-    });
-    program.submit();
-    const data = await this.readBack();
-    return Array.from({ length: numRows }, (_, row) =>
-      readChoice(new DataView(data.buffer, row * CHOICE_BYTES), { isPenalised: false, topK: 0, vocabSize }),
-    );
-  }
-
-  /** The whole row of logits [V]; sampling and option confidence read it, greedy decoding does not. */
-  async readLogits(): Promise<Float32Array<ArrayBuffer>> {
-    return new Float32Array(await this.gpu.readBuffer(this.state.logits, this.text.vocabSize * 4));
-  }
-
-  /** Marks the tokens that the repetition penalty acts on: a set of ids, the prompt's and the generated. */
-  writeSeen(ids: ReadonlySet<number>): void {
-    const words = new Uint32Array(Math.ceil(this.text.vocabSize / 32));
-    for (const id of ids) {
-      const word = Math.floor(id / 32);
-      words[word] = (words[word] ?? 0) | (1 << (id % 32));
-    }
-    this.gpu.write(this.state.seen, words);
-  }
-
   /** Frees state and programs; the weights stay. */
   dispose(): void {
-    for (const program of this.programs.values()) program.dispose();
-    this.programs.clear();
+    this.programs.dispose();
     if (this.current !== undefined) destroyLlamaState(this.gpu, this.current);
     this.current = undefined;
-  }
-
-  private recordChoice(program: Program, { repetitionPenalty, topK }: ChooseOptions): void {
-    const { state } = this;
-    const { vocabSize } = this.text;
-    const view = { logits: state.logits, numRows: 1, vocabSize, stride: padTo4(vocabSize) };
-    ops.chooseToken(program, view, { choice: state.choice });
-    program.copy(state.choice, state.readback, { size: CHOICE_BYTES });
-    if (repetitionPenalty !== 1) {
-      ops.repetitionPenalty(program, view, { seen: state.seen, penalty: repetitionPenalty });
-      ops.chooseToken(program, view, { choice: state.choice });
-      program.copy(state.choice, state.readback, { size: CHOICE_BYTES, targetOffset: CHOICE_BYTES });
-    }
-    if (topK > 0) {
-      ops.topK(program, view, { entries: state.topK, k: topK });
-      program.copy(state.topK, state.readback, { size: topK * 8, targetOffset: TOP_K_OFFSET });
-    }
-  }
-
-  private async readBack(): Promise<DataView<ArrayBuffer>> {
-    const { readback } = this.state;
-    await this.gpu.map(readback);
-    const data = new DataView(readback.getMappedRange().slice(0));
-    readback.unmap();
-    return data;
   }
 
   private async forward(
@@ -329,7 +221,9 @@ export class DecoderRun {
       rowLogits(program, this.gpu, { decoder: this, row: 0, numRows });
     };
     const isPlain = options.capture === undefined && options.intervention?.layers === undefined;
-    const program = isPlain ? await this.program(`step ${numRows} rows`, record) : new Program(this.gpu, "traced step");
+    const program = isPlain
+      ? await this.programs.get(`step ${numRows} rows`, record)
+      : new Program(this.gpu, "traced step");
     try {
       if (!isPlain) {
         record(program);
@@ -339,22 +233,6 @@ export class DecoderRun {
     } finally {
       if (!isPlain) program.dispose();
     }
-  }
-
-  /** A program recorded at the first use and replayed afterwards. */
-  private async program(key: string, record: (program: Program) => void): Promise<Program> {
-    const known = this.programs.get(key);
-    if (known !== undefined) return known;
-    const program = new Program(this.gpu, key);
-    record(program);
-    await program.finish();
-    this.programs.set(key, program);
-    return program;
-  }
-
-  private forget(key: string): void {
-    this.programs.get(key)?.dispose();
-    this.programs.delete(key);
   }
 
   private writeSteps(positionStart: number, intervention: Intervention | undefined, batch?: Batch): void {
@@ -377,27 +255,4 @@ export class DecoderRun {
       createLlamaState(this.gpu, this.text, roundStateSize(size)),
     );
   }
-}
-
-function readChoice(
-  data: DataView,
-  options: { readonly isPenalised: boolean; readonly topK: number; readonly vocabSize: number },
-): Choice {
-  const plainLogSumExp = data.getFloat32(8, true);
-  const confidence = Math.exp(data.getFloat32(4, true) - plainLogSumExp);
-  const at = options.isPenalised ? CHOICE_BYTES : 0;
-  const tokenId = data.getUint32(at, true);
-  const logSumExp = data.getFloat32(at + 8, true);
-  const logProb = data.getFloat32(at + 4, true) - logSumExp;
-  if (!Number.isFinite(logProb) || !Number.isFinite(plainLogSumExp) || tokenId >= options.vocabSize) {
-    throw new GpuError(
-      "shader",
-      "The logits are not finite numbers, so no token can be chosen; check the checkpoint's weights, or try another adapter with --adapter.",
-    );
-  }
-  const top = Array.from({ length: options.topK }, (_, i) => ({
-    tokenId: data.getUint32(TOP_K_OFFSET + i * 8, true),
-    logProb: data.getFloat32(TOP_K_OFFSET + i * 8 + 4, true) - logSumExp,
-  }));
-  return { tokenId, logProb, confidence, logSumExp, top };
 }

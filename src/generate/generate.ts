@@ -1,9 +1,10 @@
 // The decode loop: choose → emit → stop? → step, until an end token, a stop string or the length.
 import { throwIfAborted } from "../errors.ts";
 import type { Intervention } from "../model/step.ts";
-import type { Choice, DecoderRun, TokenLogProb } from "./decoder-run.ts";
+import type { DecoderRun } from "./decoder-run.ts";
 import { Sampler, type SamplingOptions } from "./sampler.ts";
 import { StopMatcher } from "./stop.ts";
+import type { Choice, TokenLogProb } from "./token-chooser.ts";
 
 /** Why generation ended. */
 export type FinishReason = "eos" | "stop" | "length";
@@ -65,8 +66,11 @@ export async function generate(
   let finishReason: FinishReason = "length";
   while (tokens.length < options.maxNewTokens) {
     throwIfAborted(options.signal, "Generation");
-    if (sampling.repetitionPenalty !== 1) run.writeSeen(seen);
-    const choice = await run.choose({ repetitionPenalty: sampling.repetitionPenalty, topK: options.topLogProbs });
+    if (sampling.repetitionPenalty !== 1) run.chooser.writeSeen(seen);
+    const choice = await run.chooser.choose({
+      repetitionPenalty: sampling.repetitionPenalty,
+      topK: options.topLogProbs,
+    });
     if (tokens.length === 0) firstConfidence = choice.confidence;
     const { tokenId, logProb } = sampling.temperature === 0 ? choice : await sample(run, sampler, choice);
     const isEnd = options.eosTokenIds.includes(tokenId);
@@ -92,7 +96,7 @@ function finish(stops: StopMatcher, textStream: TextStream): { readonly text: st
 }
 
 async function sample(run: DecoderRun, sampler: Sampler, choice: Choice): Promise<TokenLogProb> {
-  const logits = await run.readLogits();
+  const logits = await run.chooser.readLogits();
   const tokenId = sampler.draw(logits);
   return { tokenId, logProb: (logits[tokenId] ?? 0) - choice.logSumExp };
 }

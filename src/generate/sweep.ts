@@ -2,7 +2,8 @@
 // rows share the prompt's keys and values and go on generating as one batch, each with its own tail of the cache.
 import { throwIfAborted } from "../errors.ts";
 import type { Intervention } from "../model/step.ts";
-import type { Batch, Choice, DecoderRun } from "./decoder-run.ts";
+import type { Batch, DecoderRun } from "./decoder-run.ts";
+import type { Choice } from "./token-chooser.ts";
 
 /** What came out of one row. */
 export interface SweptRow {
@@ -31,7 +32,7 @@ export async function sweep(
   const numRows = intervention.factors.length;
   const batch: Batch = { numRows, prefixLength: promptLength - 1, tailLength: options.maxNewTokens };
   await run.repeatPromptRow(promptLength - 1, { intervention, batch });
-  let choices = await run.chooseRows(numRows);
+  let choices = await run.chooser.chooseRows(numRows);
   const rows = choices.map(({ confidence }) => ({ tokenIds: [] as number[], isEnded: false, confidence }));
   for (let numTokens = 1; ; numTokens++) {
     for (const [index, row] of rows.entries()) if (!row.isEnded) take(row, choices[index], options.eosTokenIds);
@@ -40,7 +41,7 @@ export async function sweep(
     // A row that has ended runs on with its end token until the others have, and nobody looks.
     const lastIds = rows.map(({ tokenIds }) => tokenIds.at(-1) ?? 0);
     await run.step(lastIds, promptLength + numTokens - 1, { intervention: undefined, batch });
-    choices = await run.chooseRows(numRows);
+    choices = await run.chooser.chooseRows(numRows);
   }
 }
 

@@ -1,0 +1,162 @@
+// From logits to tokens on the GPU: argmax, softmax statistics and top-k; what is read back is a few bytes a row.
+import { GpuError } from "../errors.ts";
+import type { Gpu } from "../gpu/device.ts";
+import * as ops from "../gpu/ops.ts";
+import type { Program } from "../gpu/program.ts";
+import type { ProgramCache } from "../gpu/program-cache.ts";
+import { padTo4 } from "../gpu/tensor.ts";
+import type { TextConfig } from "../model/config.ts";
+import { CHOICE_BYTES, type LlamaState, TOP_K_OFFSET } from "../model/kv-cache.ts";
+
+/** A token with its log-probability in the distribution it was taken from. */
+export interface TokenLogProb {
+  readonly tokenId: number;
+  /** Natural logarithm of the probability. */
+  readonly logProb: number;
+}
+
+/** What the GPU chose from one row of logits. */
+export interface Choice {
+  /** Argmax of the logits after the repetition penalty. */
+  readonly tokenId: number;
+  readonly logProb: number;
+  /** Largest probability of the unmodified distribution. */
+  readonly confidence: number;
+  /** log Σ exp of the logits that `tokenId` was chosen from. */
+  readonly logSumExp: number;
+  /** The k most probable tokens, most probable first. */
+  readonly top: readonly TokenLogProb[];
+}
+
+/** How {@link TokenChooser} turns logits into a choice. */
+export interface ChooseOptions {
+  /** 1 leaves the logits alone. */
+  readonly repetitionPenalty: number;
+  /** Top entries to report, 0 to 100. */
+  readonly topK: number;
+}
+
+/** Where the logits are. */
+export interface LogitsOwner {
+  readonly text: TextConfig;
+  readonly state: LlamaState;
+}
+
+/** Chooses tokens from the logits that stand in a decoder's state. */
+export class TokenChooser {
+  private readonly gpu: Gpu;
+  private readonly run: LogitsOwner;
+  private readonly programs: ProgramCache;
+  private rareKey = "";
+
+  constructor(gpu: Gpu, run: LogitsOwner, programs: ProgramCache) {
+    this.gpu = gpu;
+    this.run = run;
+    this.programs = programs;
+  }
+
+  /**
+   * Chooses a token from the logits of the last forward call; nothing but the choice is read back.
+   * @throws GpuError when the logits are not finite.
+   */
+  async choose(options: ChooseOptions): Promise<Choice> {
+    const { repetitionPenalty, topK } = options;
+    const isPenalised = repetitionPenalty !== 1;
+    const record = (program: Program) => this.recordChoice(program, options);
+    let program: Program;
+    if (!isPenalised && topK === 0) {
+      program = await this.programs.get("choose", record);
+    } else {
+      // Any number of penalties and k may be asked for: only the last one's program is kept.
+      const key = `choose ${repetitionPenalty} ${topK}`;
+      if (this.rareKey !== key) this.programs.forget(this.rareKey);
+      this.rareKey = key;
+      program = await this.programs.get(key, record);
+    }
+    program.submit();
+    const data = await this.readBack();
+    return readChoice(data, { isPenalised, topK, vocabSize: this.run.text.vocabSize });
+  }
+
+  /**
+   * Chooses the argmax of each batch row of the last forward call.
+   * @throws GpuError when logits are not finite.
+   */
+  async chooseRows(numRows: number): Promise<Choice[]> {
+    const { state } = this.run;
+    const { vocabSize } = this.run.text;
+    const view = { logits: state.logits, numRows, vocabSize, stride: padTo4(vocabSize) };
+    const program = await this.programs.get(`choose ${numRows} rows`, (recorded) => {
+      ops.chooseToken(recorded, view, { choice: state.choice });
+      recorded.copy(state.choice, state.readback, { size: numRows * CHOICE_BYTES });
+    });
+    program.submit();
+    const data = await this.readBack();
+    return Array.from({ length: numRows }, (_, row) =>
+      readChoice(new DataView(data.buffer, row * CHOICE_BYTES), { isPenalised: false, topK: 0, vocabSize }),
+    );
+  }
+
+  /** The whole row of logits [V]; sampling and option confidence read it, greedy decoding does not. */
+  async readLogits(): Promise<Float32Array<ArrayBuffer>> {
+    return new Float32Array(await this.gpu.readBuffer(this.run.state.logits, this.run.text.vocabSize * 4));
+  }
+
+  /** Marks the tokens that the repetition penalty acts on: a set of ids, the prompt's and the generated. */
+  writeSeen(ids: ReadonlySet<number>): void {
+    const words = new Uint32Array(Math.ceil(this.run.text.vocabSize / 32));
+    for (const id of ids) {
+      const word = Math.floor(id / 32);
+      words[word] = (words[word] ?? 0) | (1 << (id % 32));
+    }
+    this.gpu.write(this.run.state.seen, words);
+  }
+
+  private recordChoice(program: Program, { repetitionPenalty, topK }: ChooseOptions): void {
+    const { state } = this.run;
+    const { vocabSize } = this.run.text;
+    const view = { logits: state.logits, numRows: 1, vocabSize, stride: padTo4(vocabSize) };
+    ops.chooseToken(program, view, { choice: state.choice });
+    program.copy(state.choice, state.readback, { size: CHOICE_BYTES });
+    if (repetitionPenalty !== 1) {
+      ops.repetitionPenalty(program, view, { seen: state.seen, penalty: repetitionPenalty });
+      ops.chooseToken(program, view, { choice: state.choice });
+      program.copy(state.choice, state.readback, { size: CHOICE_BYTES, targetOffset: CHOICE_BYTES });
+    }
+    if (topK > 0) {
+      ops.topK(program, view, { entries: state.topK, k: topK });
+      program.copy(state.topK, state.readback, { size: topK * 8, targetOffset: TOP_K_OFFSET });
+    }
+  }
+
+  private async readBack(): Promise<DataView<ArrayBuffer>> {
+    const { readback } = this.run.state;
+    await this.gpu.map(readback);
+    const data = new DataView(readback.getMappedRange().slice(0));
+    readback.unmap();
+    return data;
+  }
+}
+
+function readChoice(
+  data: DataView,
+  options: { readonly isPenalised: boolean; readonly topK: number; readonly vocabSize: number },
+): Choice {
+  const plainLogSumExp = data.getFloat32(8, true);
+  const confidence = Math.exp(data.getFloat32(4, true) - plainLogSumExp);
+  const at = options.isPenalised ? CHOICE_BYTES : 0;
+  const tokenId = data.getUint32(at, true);
+  const logSumExp = data.getFloat32(at + 8, true);
+  const logProb = data.getFloat32(at + 4, true) - logSumExp;
+  if (!Number.isFinite(logProb) || !Number.isFinite(plainLogSumExp) || tokenId >= options.vocabSize) {
+    throw new GpuError(
+      "shader",
+      "The logits are not finite numbers, so no token can be chosen; check the checkpoint's weights, or try another adapter with --adapter.",
+    );
+  }
+  const top = Array.from({ length: options.topK }, (_, i) => ({
+    tokenId: data.getUint32(TOP_K_OFFSET + i * 8, true),
+    logProb: data.getFloat32(TOP_K_OFFSET + i * 8 + 4, true) - logSumExp,
+  }));
+  return { tokenId, logProb, confidence, logSumExp, top };
+}
