@@ -4,7 +4,7 @@ import type { FinishReason, GeneratedToken } from "./generate/generate.ts";
 import type { SamplingOptions } from "./generate/sampler.ts";
 import type { LoadProgress } from "./model/weights.ts";
 import type { RgbImage } from "./preprocess/image.ts";
-import type { AttentionMap, MapSelection } from "./trace/attention-map.ts";
+import type { AnswerAttention } from "./trace/attention-map.ts";
 import type { TraceTensor } from "./trace/trace.ts";
 
 /** How a model is loaded. */
@@ -49,6 +49,8 @@ export interface AnswerOptions {
   readonly topLogProbs?: number;
   /** Called for every token as it comes. */
   readonly onToken?: (token: GeneratedToken) => void;
+  /** Uses keys and values of the last question's prompt again as far as the prompts agree; true unless given. */
+  readonly reusePrefix?: boolean;
   /** Captures the last prompt row's attention; false unless given. */
   readonly attention?: boolean;
   readonly signal?: AbortSignal;
@@ -86,7 +88,7 @@ export interface Answer {
 /** How a sweep is made; greedy, on the last prompt row. */
 export type SweepOptions = Pick<
   AnswerOptions,
-  "layers" | "heads" | "maxNewTokens" | "ignoreEos" | "roundConfidence" | "signal"
+  "layers" | "heads" | "maxNewTokens" | "ignoreEos" | "reusePrefix" | "roundConfidence" | "signal"
 >;
 
 /** The answer under one factor of a sweep. */
@@ -97,16 +99,6 @@ export interface SweepAnswer {
   readonly finishReason: FinishReason;
   /** Of the first token under this factor. */
   readonly confidence: number;
-}
-
-/** Draws maps from captured attention. */
-export interface AnswerAttention {
-  /** The pass that gave the answer. */
-  used(selection?: MapSelection): AttentionMap;
-  /** The unmodified pass; undefined when there was none (ScalingVis). */
-  unmodified(selection?: MapSelection): AttentionMap | undefined;
-  readonly numLayers: number;
-  readonly numHeads: number;
 }
 
 /** All trace points of one run and what they belong to. */

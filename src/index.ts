@@ -11,7 +11,6 @@ export {
 } from "./adaptvis.ts";
 export type {
   Answer,
-  AnswerAttention,
   AnswerOptions,
   LoadOptions,
   Question,
@@ -46,6 +45,6 @@ export { type ClipProcessorConfig, fitToSquare } from "./preprocess/clip-process
 export type { RgbImage } from "./preprocess/image.ts";
 export type { DecodeOptions } from "./preprocess/image-header.ts";
 export type { ModelInputs, ProcessedTensors, Processor } from "./preprocess/processor.ts";
-export { type AttentionMap, entropyBits, type MapSelection } from "./trace/attention-map.ts";
+export { type AnswerAttention, type AttentionMap, entropyBits, type MapSelection } from "./trace/attention-map.ts";
 export { drawHeatMap, HEAT_MAP_GAP, HEAT_MAP_SIDE, heatColor, overlayAttention } from "./trace/heat-map.ts";
 export type { TraceTensor } from "./trace/trace.ts";

@@ -7,16 +7,7 @@
 //             confidence → factor → one extra step                   (adaptvis.ts, AdaptVis only)
 //             logits → token → logits → …                            (generate/)
 import { chooseFactor, optionConfidence, roundConfidence, scaledRowRange } from "./adaptvis.ts";
-import type {
-  Answer,
-  AnswerAttention,
-  AnswerOptions,
-  LoadOptions,
-  Question,
-  SweepAnswer,
-  SweepOptions,
-  Trace,
-} from "./answer.ts";
+import type { Answer, AnswerOptions, LoadOptions, Question, SweepAnswer, SweepOptions, Trace } from "./answer.ts";
 import { AbortError, InputError } from "./errors.ts";
 import { DecoderRun, type ImageRows } from "./generate/decoder-run.ts";
 import { generate } from "./generate/generate.ts";
@@ -31,8 +22,8 @@ import { loadWeights, type ModelWeights } from "./model/weights.ts";
 import { precompile } from "./precompile.ts";
 import { loadProcessor, type ModelInputs, type Processor } from "./preprocess/processor.ts";
 import { checkFactors, type Settings, settingsOf } from "./settings.ts";
-import { attentionMap } from "./trace/attention-map.ts";
-import { type AttentionRow, TraceRecorder, type TraceTensor } from "./trace/trace.ts";
+import { answerAttention } from "./trace/attention-map.ts";
+import { TraceRecorder, type TraceTensor } from "./trace/trace.ts";
 import { inputTensors, traceMetadata } from "./trace/trace-file.ts";
 
 /** A loaded model. Questions asked while one runs wait for their turn. */
@@ -169,7 +160,8 @@ export class Llava {
     try {
       // Picture → imageFeatures → inputsEmbeds
       const plainRecorder = record();
-      await this.embed(inputs, { settings, signal, recorder: plainRecorder, traced });
+      const reuse = options.reusePrefix !== false && traced === undefined;
+      const numReused = await this.embed(inputs, { settings, signal, reuse, recorder: plainRecorder, traced });
 
       // Prefill: unmodified, or with ScalingVis' factor
       const rows = scaledRowRange(options.rows ?? "last", promptLength);
@@ -182,7 +174,8 @@ export class Llava {
       });
       let factor = settings.method === "scaling" ? settings.factor : 1;
       let intervention = settings.method === "scaling" ? intervene(factor) : undefined;
-      await run.prefill([0, promptLength], { intervention, capture: plainRecorder?.layers, signal });
+      const start = intervention === undefined ? numReused : Math.min(numReused, rows[0]);
+      await run.prefill([start, promptLength], { intervention, capture: plainRecorder?.layers, signal });
 
       // AdaptVis: the first token's confidence chooses the factor, and only the scaled rows run again
       let confidence: number | undefined;
@@ -196,6 +189,7 @@ export class Llava {
         if (rows[0] === promptLength - 1) await run.repeatPromptRow(rows[0], forward);
         else await run.prefill([rows[0], promptLength], forward);
       }
+      run.prefix.hold(inputs, intervention === undefined ? promptLength : rows[0]);
       if (traced !== undefined && recorder !== undefined) {
         const logits = await run.chooser.readLogits();
         traced.push(...(await recorder.layerTensors()));
@@ -214,6 +208,7 @@ export class Llava {
           signal,
         },
       );
+      const numHeads = this.config.text.numAttentionHeads;
       const plainRows = settings.method === "scaling" ? undefined : await plainRecorder?.attention();
       const usedRows = recorder === plainRecorder && plainRows ? plainRows : await recorder?.attention();
       return {
@@ -225,7 +220,7 @@ export class Llava {
         factor,
         promptTokens: promptLength,
         imageSpan: inputs.imageSpan,
-        attention: usedRows && this.answerAttention(inputs, { used: usedRows, unmodified: plainRows }),
+        attention: usedRows && answerAttention({ used: usedRows, unmodified: plainRows }, imageOf(inputs), numHeads),
       };
     } finally {
       for (const recorder of recorders) recorder.dispose();
@@ -242,8 +237,10 @@ export class Llava {
     const promptLength = inputs.inputIds.length;
     const settings = settingsOf(options, this.config.text, promptLength);
     checkFactors(factors);
-    await this.embed(inputs, { settings, signal, batchRows: factors.length });
-    if (promptLength > 1) await run.prefill([0, promptLength - 1], { intervention: undefined, signal });
+    const reuse = options.reusePrefix !== false;
+    const numReused = await this.embed(inputs, { settings, signal, reuse, batchRows: factors.length });
+    await run.prefill([numReused, promptLength - 1], { intervention: undefined, signal });
+    run.prefix.hold(inputs, promptLength - 1);
     const intervention: Intervention = {
       span: inputs.imageSpan,
       rows: scaledRowRange("last", promptLength),
@@ -274,29 +271,32 @@ export class Llava {
     options: {
       readonly settings: Settings;
       readonly signal: AbortSignal | undefined;
+      readonly reuse: boolean;
       readonly batchRows?: number;
       readonly recorder?: TraceRecorder | undefined;
       readonly traced?: TraceTensor[] | undefined;
     },
-  ): Promise<void> {
-    const { signal, traced } = options;
+  ): Promise<number> {
+    const { signal, traced, batchRows } = options;
     const { pixelValues, imageSpan: span, imageRowIndex: rowIndex } = inputs;
+    if (!options.reuse) this.run.prefix.clear();
+    const numReused = await this.run.begin(inputs, { maxNewTokens: options.settings.maxNewTokens, batchRows });
     let features: GPUBuffer | undefined;
     try {
       let image: ImageRows | undefined;
-      if (pixelValues !== undefined) {
+      if (pixelValues !== undefined && numReused < span[1]) {
         if (this.encoder === undefined)
           throw new InputError(`Model ${this.name} has no vision tower: ask without a picture.`);
         features = await this.encoder.encode(pixelValues, { signal, capture: options.recorder?.visionCapture });
         image = { features, span, rowIndex, newline: this.weights.projector?.imageNewline };
       }
-      const { maxNewTokens } = options.settings;
-      await this.run.embed(inputs.inputIds, { maxNewTokens, image, batchRows: options.batchRows });
+      await this.run.embed(inputs, image);
       if (traced !== undefined) {
         const { inputsEmbeds } = this.run.state;
         traced.push(...(await inputTensors(this.gpu, this.config, { inputs, inputsEmbeds })));
         traced.push(...((await options.recorder?.visionTensors()) ?? []));
       }
+      return numReused;
     } finally {
       if (features !== undefined) this.gpu.destroyBuffer(features);
     }
@@ -316,22 +316,6 @@ export class Llava {
     return options.roundConfidence === false ? confidence : roundConfidence(confidence);
   }
 
-  private answerAttention(
-    inputs: ModelInputs,
-    rows: { readonly used: readonly AttentionRow[]; readonly unmodified: readonly AttentionRow[] | undefined },
-  ): AnswerAttention {
-    const numHeads = this.config.text.numAttentionHeads;
-    const { gridWidth, gridHeight } = inputs;
-    const image = { span: inputs.imageSpan, gridWidth, gridHeight };
-    const { used, unmodified } = rows;
-    return {
-      numLayers: used.length,
-      numHeads,
-      used: (selection = {}) => attentionMap(used, image, { numHeads, selection }),
-      unmodified: (selection = {}) => unmodified && attentionMap(unmodified, image, { numHeads, selection }),
-    };
-  }
-
   /** Runs `work` after everything asked before it, inside error scopes. */
   private inTurn<T>(work: () => Promise<T>): Promise<T> {
     const result = this.turn.then(() => {
@@ -341,4 +325,8 @@ export class Llava {
     this.turn = result.catch(() => undefined);
     return result;
   }
+}
+
+function imageOf({ imageSpan, gridWidth, gridHeight }: ModelInputs) {
+  return { span: imageSpan, gridWidth, gridHeight };
 }

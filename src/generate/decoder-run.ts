@@ -17,7 +17,11 @@ import {
 import { decoderLayers, type LayerCapture, rowLogits } from "../model/llama.ts";
 import { type Intervention, packStep } from "../model/step.ts";
 import type { LlamaWeights } from "../model/weights.ts";
+import { PrefixCache, type PrefixKey } from "./prefix-cache.ts";
 import { TokenChooser } from "./token-chooser.ts";
+
+/** An id in no piece of the embedding table, whose row the kernel leaves alone. */
+const NO_TOKEN = 0xffffffff;
 
 /** Prompt rows of one submit: short enough for a driver's watchdog, long enough to fill a GPU. */
 export const DEFAULT_CHUNK_ROWS = 256;
@@ -59,6 +63,8 @@ export class DecoderRun {
   private current: LlamaState | undefined;
   /** Chooses tokens from the logits of the last forward call. */
   readonly chooser: TokenChooser;
+  /** What may be used again of the last prompt. */
+  readonly prefix = new PrefixCache();
 
   constructor(
     gpu: Gpu,
@@ -80,28 +86,36 @@ export class DecoderRun {
   }
 
   /**
-   * Writes inputsEmbeds [T, D] for a prompt and makes room for `maxNewTokens` more.
-   * @param ids token id a position; those of the image span are not looked up
+   * Makes room for a prompt and its answer.
+   * @returns positions at its start whose keys, values and embeddings still stand from the prompt before
    * @throws GpuError `limit` or `out-of-memory`.
    */
-  async embed(
-    ids: Int32Array,
-    options: {
-      readonly maxNewTokens: number;
-      readonly image: ImageRows | undefined;
-      readonly batchRows?: number | undefined;
-    },
-  ): Promise<void> {
-    const { image, batchRows = 1 } = options;
+  async begin(
+    key: PrefixKey,
+    options: { readonly maxNewTokens: number; readonly batchRows?: number | undefined },
+  ): Promise<number> {
+    const { batchRows = 1 } = options;
+    const numPositions = key.inputIds.length;
     await this.reserve({
-      capacity: ids.length + batchRows * options.maxNewTokens,
+      capacity: numPositions + batchRows * options.maxNewTokens,
       numRows: Math.max(this.chunkRows, batchRows),
-      promptRows: ids.length,
+      promptRows: numPositions,
       batchRows,
     });
+    const numReused = this.prefix.reusable(key);
+    this.prefix.clear();
+    return numReused;
+  }
+
+  /**
+   * Writes inputsEmbeds [T, D] for a prompt; without `image`, rows of the image span keep what they hold.
+   * @throws GpuError when {@link begin} was not called.
+   */
+  async embed(key: PrefixKey, image: ImageRows | undefined): Promise<void> {
+    const ids = key.inputIds;
     const { state, gpu } = this;
     const lookup = Uint32Array.from(ids);
-    if (image !== undefined) lookup.fill(0, image.span[0], image.span[1]);
+    lookup.fill(NO_TOKEN, ...key.imageSpan);
     gpu.write(state.promptIds, lookup);
     const program = new Program(gpu, "embed prompt");
     const temporary: GPUBuffer[] = [];
@@ -199,6 +213,7 @@ export class DecoderRun {
   /** Frees state and programs; the weights stay. */
   dispose(): void {
     this.programs.dispose();
+    this.prefix.clear();
     if (this.current !== undefined) destroyLlamaState(this.gpu, this.current);
     this.current = undefined;
   }

@@ -78,6 +78,8 @@ function decoderLayer(
   const { text, state } = run.decoder;
   const { hiddenStates, normed, heads } = state;
   const norm = { numRows, columns: text.hiddenSize, eps: text.rmsNormEps };
+  // A prompt row comes out the same, to the bit, in a chunk of any length: after a reused prefix few rows may be left.
+  const kernel = run.isDecode ? "auto" : "matmul";
 
   // x + o_proj(attention(rmsNorm(x)))
   ops.rmsNorm(program, { input: hiddenStates, weight: layer.inputLayernorm, output: normed, ...norm });
@@ -85,7 +87,15 @@ function decoderLayer(
   const keyWidth = heads.numKeyValueHeads * heads.paddedHeadDim;
   const outputStride = queryWidth + 2 * keyWidth;
   const project = (linear: LlamaLayerWeights["selfAttn"]["qProj"], outputColumn: number) =>
-    ops.linear(program, gpu, { layer: linear, input: normed, output: state.qkv, numRows, outputColumn, outputStride });
+    ops.linear(program, gpu, {
+      layer: linear,
+      input: normed,
+      output: state.qkv,
+      numRows,
+      kernel,
+      outputColumn,
+      outputStride,
+    });
   project(layer.selfAttn.qProj, 0);
   project(layer.selfAttn.kProj, queryWidth);
   project(layer.selfAttn.vProj, queryWidth + keyWidth);
@@ -99,13 +109,14 @@ function decoderLayer(
     input: state.attention,
     output: hiddenStates,
     numRows,
+    kernel,
     addToOutput: true,
   });
 
   // x + down_proj(activation(gate_proj(rmsNorm(x))) · up_proj(rmsNorm(x)))
   ops.rmsNorm(program, { input: hiddenStates, weight: layer.postAttentionLayernorm, output: normed, ...norm });
-  ops.linear(program, gpu, { layer: layer.mlp.gateProj, input: normed, output: state.gate, numRows });
-  ops.linear(program, gpu, { layer: layer.mlp.upProj, input: normed, output: state.up, numRows });
+  ops.linear(program, gpu, { layer: layer.mlp.gateProj, input: normed, output: state.gate, numRows, kernel });
+  ops.linear(program, gpu, { layer: layer.mlp.upProj, input: normed, output: state.up, numRows, kernel });
   ops.gatedActivation(program, {
     gate: state.gate,
     up: state.up,
@@ -119,6 +130,7 @@ function decoderLayer(
     input: state.inner,
     output: hiddenStates,
     numRows,
+    kernel,
     addToOutput: true,
   });
 }

@@ -74,6 +74,31 @@ export function attentionMap(
   };
 }
 
+/** Draws maps from an answer's captured attention. */
+export interface AnswerAttention {
+  /** The pass that gave the answer. */
+  used(selection?: MapSelection): AttentionMap;
+  /** The unmodified pass; undefined when there was none (ScalingVis). */
+  unmodified(selection?: MapSelection): AttentionMap | undefined;
+  readonly numLayers: number;
+  readonly numHeads: number;
+}
+
+/** Maps of the pass that gave an answer and of the unmodified one, over the same image. */
+export function answerAttention(
+  rows: { readonly used: readonly AttentionRow[]; readonly unmodified: readonly AttentionRow[] | undefined },
+  image: Parameters<typeof attentionMap>[1],
+  numHeads: number,
+): AnswerAttention {
+  const { used, unmodified } = rows;
+  return {
+    numLayers: used.length,
+    numHeads,
+    used: (selection = {}) => attentionMap(used, image, { numHeads, selection }),
+    unmodified: (selection = {}) => unmodified && attentionMap(unmodified, image, { numHeads, selection }),
+  };
+}
+
 /** Shannon entropy of non-negative values normalised to 1, in bits; 0 when they are all 0. */
 export function entropyBits(values: ArrayLike<number>): number {
   const list = Array.from(values);

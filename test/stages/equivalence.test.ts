@@ -1,7 +1,8 @@
 // What must not depend on how a prompt is run: chunks, steps, the factor 1, AdaptVis' one step against two prefills.
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Trace } from "../../src/answer.ts";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import type { AnswerOptions, Trace } from "../../src/answer.ts";
 import type { Llava } from "../../src/llava.ts";
+import { PictureEncoder } from "../../src/model/picture-encoder.ts";
 import type { ModelInputs } from "../../src/preprocess/processor.ts";
 import { goldenInputs, largestError, loadGoldenModel, readTensorFile } from "../setup/golden.ts";
 import { PARITY } from "../setup/parity-bounds.ts";
@@ -120,5 +121,51 @@ describe.each(["tiny-llava-gqa", "llava-mqa-full", "llava-odd-widths-bf16"])("%s
     expect(largestError(named(gpu, "logits"), named(cpu, "logits"))).toBeLessThan(PARITY.oracle);
     expect(named(gpu, "logits")).not.toEqual(named(cpu, "logits")); // summed in another order: other kernels did run
     expect(named(gpu, "generated_ids")).toEqual(named(cpu, "generated_ids"));
+  });
+
+  test("a question after others on the same or another picture is answered to the bit as on its own", async () => {
+    const pixelValues = inputs.pixelValues?.map((value) => -value);
+    const text = (ids: readonly number[]) =>
+      Int32Array.from([...inputs.inputIds.slice(0, inputs.imageSpan[1]), ...ids]);
+    const questions: ModelInputs[] = [
+      inputs,
+      { ...inputs, inputIds: text([5, 9]) },
+      { ...inputs, inputIds: text([5, 9, 11, 12, 3, 17, 20]) },
+      { ...inputs, pixelValues },
+      inputs,
+    ];
+    const methods: AnswerOptions[] = [
+      {},
+      { method: "adaptvis" },
+      { method: "scaling", factor: 0.5 },
+      { method: "scaling", factor: 2, rows: { last: 4 } },
+      { method: "adaptvis", rows: "generated" },
+    ];
+    const options = { maxNewTokens: 4, ignoreEos: true, topLogProbs: 20, roundConfidence: false } as const;
+    for (const [index, method] of [...methods, ...methods.toReversed()].entries()) {
+      for (const question of questions) {
+        const reused = await model.answer(question, { ...options, ...method });
+        const alone = await model.answer(question, { ...options, ...method, reusePrefix: false });
+        expect(reused, `method ${index}`).toEqual(alone);
+        await model.answer(question, { ...options, ...method }); // and what the next question finds is this one's
+      }
+      await model.sweep(inputs, [0.5, 2], { maxNewTokens: 3, ignoreEos: true });
+    }
+  });
+
+  test("a second question about the same picture does not encode it again", async () => {
+    const encode = vi.spyOn(PictureEncoder.prototype, "encode");
+    try {
+      const options = { maxNewTokens: 2, ignoreEos: true };
+      await model.answer(inputs, { ...options, reusePrefix: false });
+      expect(encode).toHaveBeenCalledTimes(1);
+      await model.answer({ ...inputs, inputIds: inputs.inputIds.slice(0, -1) }, options);
+      await model.answer(inputs, { ...options, method: "adaptvis" });
+      expect(encode).toHaveBeenCalledTimes(1);
+      await model.answer({ ...inputs, pixelValues: inputs.pixelValues?.map((value) => value + 1) }, options);
+      expect(encode).toHaveBeenCalledTimes(2);
+    } finally {
+      encode.mockRestore();
+    }
   });
 });
