@@ -1,22 +1,31 @@
-// The options of `ask` and `trace` that say how an answer is made.
+// The options of `ask`, `trace` and `sweep` that say how an answer is made.
 import { type Command, Option } from "commander";
-import type { AdaptVisSettings, Method, ScaledRows } from "../adaptvis.ts";
-import type { AnswerOptions } from "../answer.ts";
+import { type AdaptVisSettings, MAX_FACTOR, type Method, type ScaledRows } from "../adaptvis.ts";
+import type { AnswerOptions, SweepOptions } from "../answer.ts";
+import { DEFAULT_MAX_NEW_TOKENS } from "../settings.ts";
 import { UsageError } from "./session.ts";
 import { indexList, numberFrom, repeated, scaledRows, wholeFrom } from "./values.ts";
 
+/** Options of where a factor acts, as parsed. */
+export interface PlaceFlags {
+  readonly layers?: readonly number[];
+  readonly heads?: readonly number[];
+}
+
+/** Options of an answer's length, as parsed. */
+export interface LengthFlags {
+  readonly maxNewTokens?: number;
+  readonly ignoreEos?: boolean;
+}
+
 /** Options of the method, as parsed. */
-export interface MethodFlags {
+export interface MethodFlags extends PlaceFlags, LengthFlags {
   readonly method?: Method;
   readonly factor?: number;
   readonly alpha1?: number;
   readonly alpha2?: number;
   readonly beta?: number;
-  readonly layers?: readonly number[];
-  readonly heads?: readonly number[];
   readonly rows?: ScaledRows;
-  readonly maxNewTokens?: number;
-  readonly ignoreEos?: boolean;
 }
 
 /** Options of sampling, as parsed. */
@@ -37,8 +46,8 @@ export interface ModelSettings extends Partial<AdaptVisSettings> {
 
 /** Adds the options of the method. */
 export function addMethodOptions(command: Command): Command {
-  const factor = numberFrom({ least: 0 });
-  return command
+  const factor = numberFrom({ least: 0, most: MAX_FACTOR });
+  command
     .addOption(
       new Option(
         "--method <name>",
@@ -48,11 +57,26 @@ export function addMethodOptions(command: Command): Command {
     .option("--factor <number>", "ScalingVis' factor; implies --method scaling", factor)
     .option("--alpha1 <number>", "AdaptVis' factor below beta; implies --method adaptvis", factor)
     .option("--alpha2 <number>", "AdaptVis' factor from beta on; implies --method adaptvis", factor)
-    .option("--beta <number>", "AdaptVis' threshold; implies --method adaptvis", numberFrom({ least: 0, most: 1 }))
+    .option("--beta <number>", "AdaptVis' threshold; implies --method adaptvis", numberFrom({ least: 0, most: 1 }));
+  addPlaceOptions(command).option(
+    "--rows <rows>",
+    "rows that the factor acts on: last, generated, or the last N of the prompt",
+    scaledRows,
+  );
+  return addLengthOptions(command, DEFAULT_MAX_NEW_TOKENS);
+}
+
+/** Adds the options of where a factor acts. */
+export function addPlaceOptions(command: Command): Command {
+  return command
     .option("--layers <list>", 'layers that the factor acts on, such as "0,1" or "8-15" (default: all)', indexList)
-    .option("--heads <list>", "heads that the factor acts on (default: all)", indexList)
-    .option("--rows <rows>", "rows that the factor acts on: last, generated, or the last N of the prompt", scaledRows)
-    .option("--max-new-tokens <number>", "longest answer (default: 64)", wholeFrom(1))
+    .option("--heads <list>", "heads that the factor acts on (default: all)", indexList);
+}
+
+/** Adds the options of an answer's length. */
+export function addLengthOptions(command: Command, maxNewTokens: number): Command {
+  return command
+    .option("--max-new-tokens <number>", "longest answer", wholeFrom(1), maxNewTokens)
     .option("--ignore-eos", "go on past the end token, up to --max-new-tokens");
 }
 
@@ -73,21 +97,22 @@ export function addSamplingOptions(command: Command): Command {
  * @throws UsageError for options that contradict each other.
  */
 export function methodOptions(flags: MethodFlags, own: ModelSettings): AnswerOptions & { readonly method: Method } {
-  const { alpha1, alpha2, beta } = flags;
+  const { alpha1, alpha2, beta, rows } = flags;
   const method = methodOf(flags);
   const adaptvis = { alpha1: alpha1 ?? own.alpha1, alpha2: alpha2 ?? own.alpha2, beta: beta ?? own.beta };
   return {
     method,
     ...given({ factor: flags.factor ?? own.scalingFactor }),
     adaptvis: given(adaptvis),
-    ...given({
-      layers: flags.layers,
-      heads: flags.heads,
-      rows: flags.rows,
-      maxNewTokens: flags.maxNewTokens,
-      ignoreEos: flags.ignoreEos,
-    }),
+    ...given({ rows }),
+    ...sweepOptions(flags),
   };
+}
+
+/** The engine's options of a sweep. */
+export function sweepOptions(flags: PlaceFlags & LengthFlags): SweepOptions {
+  const { layers, heads, maxNewTokens, ignoreEos } = flags;
+  return given({ layers, heads, maxNewTokens, ignoreEos });
 }
 
 /** The engine's options of sampling. */

@@ -2,7 +2,7 @@
 import { basename } from "node:path";
 import type { Command } from "commander";
 import { type AdaptVisSettings, DEFAULT_ADAPTVIS } from "../adaptvis.ts";
-import type { AnswerOptions, Question } from "../answer.ts";
+import type { AnswerOptions } from "../answer.ts";
 import { InputError } from "../errors.ts";
 import type { GeneratedToken } from "../generate/generate.ts";
 import { writeFileWhole } from "../load/write-file.node.ts";
@@ -24,19 +24,14 @@ import { answerJson, answerLines, attentionMaps, describeMethod } from "./answer
 import { examples } from "./examples.ts";
 import { elapsed, type OpenModel, openModel } from "./open-model.ts";
 import { checkOutput } from "./output-path.ts";
-import { commandName } from "./package-folder.ts";
+import { addQuestionOptions, checkWords, type QuestionFlags, wordsOf } from "./question-flags.ts";
 import { type Session, styled, UsageError } from "./session.ts";
 import { asUsage, checkSelection } from "./usage-of.ts";
 import { someText, wholeFrom } from "./values.ts";
 
 /** The options of `ask`, as parsed. */
-export interface AskFlags extends MethodFlags, SamplingFlags {
-  readonly image?: string;
+export interface AskFlags extends QuestionFlags, MethodFlags, SamplingFlags {
   readonly textOnly?: boolean;
-  readonly model?: string;
-  readonly prompt?: string;
-  readonly system?: string;
-  readonly exif: boolean;
   readonly heatmap?: string;
   readonly layer?: number;
   readonly head?: number;
@@ -44,21 +39,12 @@ export interface AskFlags extends MethodFlags, SamplingFlags {
 
 /** Describes `ask` to commander. */
 export function describeAsk(command: Command): Command {
-  command
-    .description("Ask a question about a picture.")
-    .argument("[question]", "put into the model's chat template")
-    .option("--image <file>", "the picture: JPEG, PNG or WebP", someText)
-    .option("--text-only", "ask without a picture")
-    .option(
-      "--model <folder>",
-      "a LLaVA checkpoint in Hugging Face's layout (default: the embedded tiny-spatial)",
-      someText,
-    );
+  addQuestionOptions(command.description("Ask a question about a picture.")).option(
+    "--text-only",
+    "ask without a picture",
+  );
   addMethodOptions(command);
   addSamplingOptions(command)
-    .option("--prompt <text>", "the whole prompt, <image> where the picture goes, instead of a question", someText)
-    .option("--system <text>", "text before the question, where the chat template takes one")
-    .option("--no-exif", "leave the picture as it is stored, without the camera's orientation")
     .option("--heatmap <file.png>", "draw where the last prompt token looked", someText)
     .option(
       "--layer <number>",
@@ -144,14 +130,6 @@ function answerOptions(flags: AskFlags, open: OpenModel): AnswerOptions {
   };
 }
 
-function wordsOf(question: string | undefined, flags: AskFlags): Pick<Question, "question" | "prompt" | "system"> {
-  return {
-    ...(question !== undefined && { question }),
-    ...(flags.prompt !== undefined && { prompt: flags.prompt }),
-    ...(flags.system !== undefined && { system: flags.system }),
-  };
-}
-
 /** Writes tokens as they come, without the space that the first word begins with. */
 function streamTo(session: Session): (token: GeneratedToken) => void {
   let isBegun = false;
@@ -173,17 +151,7 @@ function pictureAsSeen(open: OpenModel, image: RgbImage | undefined): RgbImage |
 
 function checkFlags(question: string | undefined, flags: AskFlags): void {
   methodOf(flags);
-  if (question !== undefined && flags.prompt !== undefined) {
-    throw new UsageError("There is a question and a --prompt: give one of them.");
-  }
-  if (question === undefined && flags.prompt === undefined) {
-    throw new UsageError(
-      `There is no question: write it in quotes, such as ${commandName()} ask --image photo.jpg "What is in the picture?".`,
-    );
-  }
-  if ((question ?? flags.prompt ?? "").trim() === "") {
-    throw new UsageError("The question is empty: give at least one word.");
-  }
+  checkWords(question, flags, "ask");
   if (flags.image === undefined && flags.textOnly !== true) {
     throw new UsageError("There is no picture: give one with --image FILE, or --text-only.");
   }

@@ -11,6 +11,7 @@ import type { Source } from "../load/source.ts";
 import { type ModelConfig, readModelConfig } from "../model/config.ts";
 import { examples } from "./examples.ts";
 import { type Session, styled } from "./session.ts";
+import { table } from "./table.ts";
 
 /** One tensor, as listed. */
 interface ListedTensor {
@@ -169,16 +170,6 @@ function metadataLines(file: string, metadata: Readonly<Record<string, string>>)
   const entries = Object.entries(metadata);
   if (entries.length === 0) return [];
   return ["", `metadata of ${file}`, ...entries.map(([key, value]) => `  ${key}: ${value.replaceAll("\n", " ")}`)];
-}
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): readonly string[] {
-  const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)));
-  const line = (row: readonly string[]) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join("  ")
-      .trimEnd();
-  return [styled("dim", line(head)), ...rows.map(line)];
 }
 
 function count(value: number): string {

@@ -12,6 +12,7 @@ import { examples } from "./examples.ts";
 import { describeInspect, inspect } from "./inspect.ts";
 import { packageVersion } from "./package-folder.ts";
 import { type GlobalFlags, Session, UsageError } from "./session.ts";
+import { describeSweep, type SweepFlags, sweep } from "./sweep.ts";
 import { describeTrace, type TraceFlags, trace } from "./trace.ts";
 
 const SIGNAL_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
@@ -65,6 +66,9 @@ With --json an error is {"error": {"name", "message", …}} on stdout, and one s
   };
   const session = () => new Session(program.opts<GlobalFlags>(), signal);
   add("ask", describeAsk).action((question: string | undefined, flags: AskFlags) => ask(session(), question, flags));
+  add("sweep", describeSweep).action((question: string | undefined, flags: SweepFlags) =>
+    sweep(session(), question, flags),
+  );
   add("trace", describeTrace).action((flags: TraceFlags) => trace(session(), flags));
   add("doctor", describeDoctor).action(() => doctor(session()));
   add("inspect", describeInspect).action((model: string) => inspect(session(), model));

@@ -1,7 +1,9 @@
 // From --model and --adapter to a loaded model, with a progress bar on a terminal.
+
 import { stat } from "node:fs/promises";
 import { basename } from "node:path";
 import { SingleBar } from "cli-progress";
+import { MAX_FACTOR } from "../adaptvis.ts";
 import { CheckpointError, throwIfAborted } from "../errors.ts";
 import { openNodeAdapter } from "../gpu/adapter.node.ts";
 import { formatBytes, requestGpuDevice } from "../gpu/device.ts";
@@ -77,12 +79,14 @@ export async function readModelSettings(folder: string): Promise<ModelSettings> 
     for (const key of ["alpha1", "alpha2", "beta", "scalingFactor"] as const) {
       const value: unknown = Reflect.get(values, key);
       if (value === undefined) continue;
-      const most = key === "beta" ? 1 : Number.MAX_VALUE;
+      const most = key === "beta" ? 1 : MAX_FACTOR;
       if (typeof value !== "number" || !(value >= 0 && value <= most)) {
-        const expected = key === "beta" ? "a number from 0 to 1" : "a number of at least 0";
-        throw new CheckpointError(`${file} of ${folder}: ${key} must be ${expected}, got ${JSON.stringify(value)}.`, {
-          file,
-        });
+        throw new CheckpointError(
+          `${file} of ${folder}: ${key} must be a number from 0 to ${most}, got ${JSON.stringify(value)}.`,
+          {
+            file,
+          },
+        );
       }
       settings[key] = value;
     }

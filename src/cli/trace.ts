@@ -9,17 +9,15 @@ import { examples } from "./examples.ts";
 import { elapsed, type OpenModel, openModel } from "./open-model.ts";
 import { checkOutput } from "./output-path.ts";
 import { readProcessedTensors } from "./processed-tensors.ts";
+import { addPictureOptions, type PictureFlags } from "./question-flags.ts";
 import { type Session, styled, UsageError } from "./session.ts";
 import { asUsage } from "./usage-of.ts";
 import { someText } from "./values.ts";
 
 /** The options of `trace`, as parsed. */
-export interface TraceFlags extends MethodFlags {
-  readonly model?: string;
-  readonly image?: string;
+export interface TraceFlags extends PictureFlags, MethodFlags {
   readonly prompt?: string;
   readonly inputs?: string;
-  readonly exif: boolean;
   readonly out: string;
 }
 
@@ -27,16 +25,10 @@ export interface TraceFlags extends MethodFlags {
 export function describeTrace(command: Command): Command {
   command
     .description("Write every trace point of one run to a safetensors file.")
-    .requiredOption("--out <file.safetensors>", "the file to write", someText)
-    .option(
-      "--model <folder>",
-      "a LLaVA checkpoint in Hugging Face's layout (default: the embedded tiny-spatial)",
-      someText,
-    )
-    .option("--image <file>", "the picture: JPEG, PNG or WebP", someText)
+    .requiredOption("--out <file.safetensors>", "the file to write", someText);
+  addPictureOptions(command)
     .option("--prompt <text>", "the whole prompt, <image> where the picture goes", someText)
-    .option("--inputs <file.safetensors>", "input_ids and pixel_values of a Hugging Face processor instead", someText)
-    .option("--no-exif", "leave the picture as it is stored, without the camera's orientation");
+    .option("--inputs <file.safetensors>", "input_ids and pixel_values of a Hugging Face processor instead", someText);
   return addMethodOptions(command)
     .addHelpText(
       "after",

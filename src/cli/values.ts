@@ -1,6 +1,7 @@
 // The values of options: text → checked value, or one sentence that commander puts behind the option's name.
 import { InvalidArgumentError } from "commander";
-import type { ScaledRows } from "../adaptvis.ts";
+import { MAX_FACTOR, type ScaledRows } from "../adaptvis.ts";
+import { MAX_BATCH_ROWS } from "../model/step.ts";
 
 /** A finite number within bounds. */
 export function numberFrom(bounds: { readonly least?: number; readonly most?: number; readonly above?: number }) {
@@ -43,6 +44,17 @@ export function indexList(text: string): readonly number[] {
     return Array.from({ length: last - first + 1 }, (_, offset) => first + offset);
   });
   return [...new Set(indices)];
+}
+
+/** `0.5,1,2` → 0.5, 1, 2. */
+export function factorList(text: string): readonly number[] {
+  const factors = text.split(",").map((part) => (part.trim() === "" ? Number.NaN : Number(part)));
+  if (factors.length <= MAX_BATCH_ROWS && factors.every((factor) => factor >= 0 && factor <= MAX_FACTOR)) {
+    return factors;
+  }
+  throw new InvalidArgumentError(
+    `Expected 1 to ${MAX_BATCH_ROWS} numbers from 0 to ${MAX_FACTOR} with commas between them, such as "0.5,1,2".`,
+  );
 }
 
 /** `last`, `generated`, or a count of prompt rows from the end. */

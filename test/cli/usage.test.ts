@@ -109,7 +109,7 @@ test("a stack is printed with --debug only", async () => {
   expect((await adaptvis("--debug", ...args)).stderr).toMatch(/\n\s+at /);
 });
 
-test.each(["ask", "trace", "doctor", "inspect", "demo"])(
+test.each(["ask", "sweep", "trace", "doctor", "inspect", "demo"])(
   "%s --help has examples, and their pictures exist",
   async (name) => {
     const { stdout, ending } = await adaptvis(name, "--help");

@@ -1,0 +1,85 @@
+// adaptvis sweep: one question about one picture under several factors, side by side.
+import { type Command, Option } from "commander";
+import type { SweepAnswer } from "../answer.ts";
+import { MAX_BATCH_ROWS } from "../model/step.ts";
+import { readImageFile } from "../preprocess/decode-image.node.ts";
+import { addLengthOptions, addPlaceOptions, type LengthFlags, type PlaceFlags, sweepOptions } from "./answer-flags.ts";
+import { examples } from "./examples.ts";
+import { elapsed, openModel } from "./open-model.ts";
+import { addQuestionOptions, checkWords, type QuestionFlags, wordsOf } from "./question-flags.ts";
+import { type Session, styled, UsageError } from "./session.ts";
+import { table } from "./table.ts";
+import { asUsage } from "./usage-of.ts";
+import { factorList } from "./values.ts";
+
+const DEFAULT_FACTORS: readonly number[] = [0.5, 0.8, 1, 1.2, 1.5, 2];
+const DEFAULT_MAX_NEW_TOKENS = 16;
+
+/** The options of `sweep`, as parsed. */
+export interface SweepFlags extends QuestionFlags, PlaceFlags, LengthFlags {
+  readonly factors: readonly number[];
+}
+
+/** Describes `sweep` to commander. */
+export function describeSweep(command: Command): Command {
+  addQuestionOptions(command.description("Ask a question about a picture under several factors at once.")).addOption(
+    new Option("--factors <list>", `up to ${MAX_BATCH_ROWS} numbers that image scores are multiplied by; 1: unmodified`)
+      .argParser(factorList)
+      .default(DEFAULT_FACTORS, DEFAULT_FACTORS.join(",")),
+  );
+  return addLengthOptions(addPlaceOptions(command), DEFAULT_MAX_NEW_TOKENS).addHelpText(
+    "after",
+    examples(({ picture, model }) => [
+      `sweep --image ${picture} "What is in the picture?"`,
+      `sweep --image ${picture} --factors 0,0.5,1,2 --layers 0,1 "What is in the picture?"`,
+      `sweep --image ${picture} --model ${model} --json "What is in the picture?"`,
+    ]),
+  );
+}
+
+/** Runs `sweep`. */
+export async function sweep(session: Session, question: string | undefined, flags: SweepFlags): Promise<void> {
+  checkWords(question, flags, "sweep");
+  if (flags.image === undefined) throw new UsageError("There is no picture: give one with --image FILE.");
+  const image = await readImageFile(flags.image, { applyExif: flags.exif });
+  const open = await openModel(session, flags.model);
+  try {
+    const { model } = open;
+    const started = performance.now();
+    const inputs = await asUsage(() => model.prepare({ image, ...wordsOf(question, flags) }));
+    const rows = await asUsage(() =>
+      model.sweep(inputs, flags.factors, { ...sweepOptions(flags), signal: session.signal }),
+    );
+    const answerMs = elapsed(started);
+    session.print(`${table(["factor", "confidence", "answer"], rows.map(cellsOf)).join("\n")}\n`);
+    session.result({
+      question: question ?? null,
+      prompt: flags.prompt ?? null,
+      promptTokens: inputs.inputIds.length,
+      imageSpan: inputs.imageSpan,
+      rows: rows.map(rowJson),
+      ...open.facts(),
+      timings: { loadMs: open.loadMs, answerMs },
+    });
+    if (session.isJson) return;
+    const answered = `${rows.length} ${rows.length === 1 ? "factor" : "factors"} in ${seconds(answerMs)}`;
+    session.note(styled("dim", `Loaded in ${seconds(open.loadMs)}, answered under ${answered}`, process.stderr));
+  } finally {
+    open.close();
+  }
+}
+
+/** One line a row: line breaks of an answer become spaces. */
+function cellsOf({ factor, confidence, text }: SweepAnswer): readonly string[] {
+  const answer = text.trim().replaceAll(/\s*[\r\n]\s*/g, " ");
+  return [factor === 1 ? "1 (unmodified)" : String(factor), String(confidence), answer];
+}
+
+/** As in `ask`, `answer` is without the spaces around it. */
+function rowJson({ factor, confidence, text, finishReason, tokenIds }: SweepAnswer): object {
+  return { factor, confidence, answer: text.trim(), finishReason, tokenIds };
+}
+
+function seconds(milliseconds: number): string {
+  return `${(milliseconds / 1000).toFixed(2)} s`;
+}
