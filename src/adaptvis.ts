@@ -70,9 +70,12 @@ export function checkSettings(settings: AdaptVisSettings): void {
   }
 }
 
-/** @throws InputError when `factor` is not a finite number of at least 0. */
+/** Largest factor: scores reach some hundreds, and far beyond this their products overflow f32. */
+export const MAX_FACTOR = 10_000;
+
+/** @throws InputError when `factor` is not a number from 0 to {@link MAX_FACTOR}. */
 export function checkFactor(name: string, factor: number): void {
-  if (!Number.isFinite(factor) || factor < 0) {
-    throw new InputError(`${name} must be a number of at least 0, got ${factor}.`);
+  if (!(factor >= 0 && factor <= MAX_FACTOR)) {
+    throw new InputError(`${name} must be a number from 0 to ${MAX_FACTOR}, got ${factor}.`);
   }
 }

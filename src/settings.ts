@@ -59,7 +59,7 @@ export function settingsOf(options: AnswerOptions, text: TextConfig, promptLengt
   return { method, factor, adaptvis, maxNewTokens, stop: options.stop ?? [], sampling, topLogProbs };
 }
 
-/** @throws InputError unless there are 1 to 32 factors, each a number of at least 0. */
+/** @throws InputError unless there are 1 to 32 factors, each a number from 0 to 10,000. */
 export function checkFactors(factors: readonly number[]): void {
   if (factors.length < 1 || factors.length > MAX_BATCH_ROWS) {
     throw new InputError(`factors must be 1 to ${MAX_BATCH_ROWS} numbers, got ${factors.length}.`);

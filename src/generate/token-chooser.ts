@@ -148,10 +148,11 @@ function readChoice(
   const tokenId = data.getUint32(at, true);
   const logSumExp = data.getFloat32(at + 8, true);
   const logProb = data.getFloat32(at + 4, true) - logSumExp;
-  if (!Number.isFinite(logProb) || !Number.isFinite(plainLogSumExp) || tokenId >= options.vocabSize) {
+  const numBad = data.getUint32(12, true) + (options.isPenalised ? data.getUint32(at + 12, true) : 0);
+  if (numBad > 0 || !Number.isFinite(logProb) || !Number.isFinite(plainLogSumExp)) {
     throw new GpuError(
       "shader",
-      "The logits are not finite numbers, so no token can be chosen; check the checkpoint's weights, or try another adapter with --adapter.",
+      "The logits are not finite numbers, so no token can be chosen; check the checkpoint's weights and the factor, or try another adapter.",
     );
   }
   const top = Array.from({ length: options.topK }, (_, i) => ({

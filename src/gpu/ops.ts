@@ -473,7 +473,7 @@ export function repetitionPenalty(
   });
 }
 
-/** Argmax and log-sum-exp of each row: choice [R, 4] u32 of (token, logit bits, logSumExp bits, 0). */
+/** Argmax and log-sum-exp of each row: choice [R, 4] u32 of (token, logit bits, logSumExp bits, bad logits). */
 export function chooseToken(program: Program, view: LogitsView, options: { readonly choice: GPUBuffer }): void {
   program.dispatch(KERNELS.chooseToken, {
     bindings: { logits: view.logits, choice: options.choice },

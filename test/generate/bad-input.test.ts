@@ -172,6 +172,22 @@ test("a 3 GiB tensor against an adapter's 128 MiB bindings is refused before any
   }
 });
 
+test("weights that are not numbers give an error, not words", async () => {
+  const broken = (await tensors()).map((tensor): TensorToWrite => {
+    if (!tensor.name.endsWith("language_model.model.norm.weight")) return tensor;
+    return { ...tensor, data: new Float32Array(tensor.data.length).fill(Number.NaN) };
+  });
+  const { device } = await openTestDevice();
+  const model = await Llava.load(await changed({ "model.safetensors": encodeSafetensors(broken) }), { device });
+  const inputs = goldenInputs(model, await readTensorFile("tiny-llava/expected.safetensors"));
+  for (const method of ["greedy", "adaptvis"] as const) {
+    await expect(model.answer(inputs, { method })).rejects.toThrow("The logits are not finite numbers");
+  }
+  await expect(model.sweep(inputs, [1, 2])).rejects.toThrow(GpuError);
+  await expect(model.answer(inputs, { sampling: { temperature: 1 } })).rejects.toThrow(GpuError);
+  model.dispose();
+});
+
 describe("a loaded model", () => {
   let model: Llava;
   let inputs: ModelInputs;

@@ -21,15 +21,15 @@ async function choose(rows: readonly ArrayLike<number>[]) {
     token: tokens[row * 4],
     logit: Number(choice[row * 4 + 1]),
     logSumExp: Number(choice[row * 4 + 2]),
-    reserved: tokens[row * 4 + 3],
+    numBad: tokens[row * 4 + 3],
   }));
 }
 
 async function check(rows: readonly ArrayLike<number>[]): Promise<void> {
   const expected = rows.map(twin);
   const actual = await choose(rows);
-  expect(actual.map(({ token, logit, reserved }) => ({ token, logit, reserved }))).toEqual(
-    expected.map(({ token, logit }) => ({ token, logit, reserved: 0 })),
+  expect(actual.map(({ token, logit, numBad }) => ({ token, logit, numBad }))).toEqual(
+    expected.map(({ token, logit }) => ({ token, logit, numBad: 0 })),
   );
   expectClose(
     actual.map(({ logSumExp }) => logSumExp),
@@ -53,6 +53,23 @@ describe("chooseToken", () => {
       return logits;
     };
     await check([row(5, 133, 261), row(600, 127), row(130, 129, 2), row(699, 0), row(256, 128)]);
+  });
+
+  test("NaN and +infinity are counted, -infinity and the largest f32 are not", async () => {
+    const row = (...values: number[]) => {
+      const logits = createRandom(3).normals(400);
+      for (const [i, value] of values.entries()) logits[i * 131] = value;
+      return logits;
+    };
+    const { NaN: nan, POSITIVE_INFINITY: infinity } = Number;
+    const rows = [
+      row(nan),
+      row(nan, infinity, nan),
+      row(1, 2, infinity),
+      row(-infinity, 3.4e38),
+      new Float32Array(400).fill(nan),
+    ];
+    expect((await choose(rows)).map(({ numBad }) => numBad)).toEqual([1, 3, 1, 0, 400]);
   });
 
   test("all logits equal", () => check([new Float32Array(300).fill(-2.5)]));

@@ -52,10 +52,12 @@ test("scaled rows", () => {
 });
 
 test("settings that cannot be used are refused by name", () => {
-  expect(() => checkFactor("factor", Number.NaN)).toThrow("factor must be a number of at least 0, got NaN");
+  expect(() => checkFactor("factor", Number.NaN)).toThrow("factor must be a number from 0 to 10000, got NaN");
   expect(() => checkFactor("factor", -1)).toThrow("got -1");
   expect(() => checkFactor("factor", Number.POSITIVE_INFINITY)).toThrow("Infinity");
+  expect(() => checkFactor("factor", 1e38)).toThrow("1e+38");
   checkFactor("factor", 0);
+  checkFactor("factor", 10_000);
   expect(() => checkSettings({ alpha1: -1, alpha2: 1, beta: 0.5 })).toThrow("alpha1");
   expect(() => checkSettings({ alpha1: 1, alpha2: -1, beta: 0.5 })).toThrow("alpha2");
   expect(() => checkSettings({ alpha1: 1, alpha2: 1, beta: 1.1 })).toThrow("beta must be a probability");
