@@ -30,6 +30,7 @@ export { blobSource } from "./load/blob-source.ts";
 export { type Checkpoint, openCheckpoint } from "./load/checkpoint.ts";
 export type { Dtype } from "./load/dtypes.ts";
 export { httpSource } from "./load/http-source.ts";
+export { f32ToBf16, f32ToF16, toF32 } from "./load/numeric.ts";
 export { readSafetensorsHeader, type SafetensorsHeader, type TensorEntry } from "./load/safetensors.ts";
 export { encodeSafetensors, type TensorToWrite } from "./load/safetensors-writer.ts";
 export type { Source } from "./load/source.ts";
