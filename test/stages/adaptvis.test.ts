@@ -99,6 +99,30 @@ describe("the authors' code on tiny-llava", () => {
       }
     },
   );
+
+  test.each(["1.0", "0.5", "1.5"])(
+    "factor %s on a prompt that the authors pad on the left: padding changes nothing",
+    async (factor) => {
+      const mask = golden.ids("pad.attention_mask");
+      const padded = golden.ids("pad.input_ids");
+      const inputIds = padded.filter((_, i) => mask[i] === 1);
+      expect(inputIds.length).toBeLessThan(padded.length);
+      const generated = golden.ids(`pad_w${factor}.generated`).slice(padded.length);
+      const inputs = model.processor.fromTensors({ inputIds, pixelValues: plain.get("pixel_values").data });
+      const trace = await model.trace(inputs, {
+        method: "scaling",
+        factor: Number(factor),
+        maxNewTokens: generated.length,
+        ignoreEos: true,
+      });
+      const named = new Map(trace.tensors.map((tensor) => [tensor.name, tensor.data]));
+      expect(Array.from(named.get("generated_ids") ?? [])).toEqual(generated);
+      const scores = golden.get(`pad_w${factor}.scores`);
+      expect(largestError(named.get("logits") ?? [], scores.data.slice(0, scores.shape[2]))).toBeLessThan(
+        PARITY.logits,
+      );
+    },
+  );
 });
 
 describe("AdaptVis' choice on ten prompts whose first token depends on the factor", async () => {
