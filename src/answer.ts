@@ -33,7 +33,7 @@ export interface AnswerOptions {
   readonly heads?: readonly number[];
   /** Query rows that the factor acts on; the last prompt row unless given. */
   readonly rows?: ScaledRows;
-  /** Where confidence is taken: over the vocabulary, or over the first tokens of these options. */
+  /** Where confidence is taken: over the vocabulary, or over the first tokens of these options as an answer writes them. */
   readonly confidence?: "vocabulary" | readonly string[];
   /** Rounds the confidence to two decimals before it meets beta, as the reference does; true unless given. */
   readonly roundConfidence?: boolean;

@@ -68,8 +68,7 @@ export class Llava {
    * @throws CheckpointError, GpuError or AbortError; nothing of a failed load stays allocated.
    */
   static async load(source: Source, options: LoadOptions): Promise<Llava> {
-    const { signal, onProgress } = options;
-    const { adapterClass } = options;
+    const { signal, onProgress, adapterClass } = options;
     const gpu = new Gpu(options.device, adapterClass && { isSoftware: adapterClass === "cpu" });
     try {
       const checkpoint = await openCheckpoint(source, signal);
@@ -180,8 +179,10 @@ export class Llava {
       // AdaptVis: the first token's confidence chooses the factor, and only the scaled rows run again
       let confidence: number | undefined;
       let recorder = plainRecorder;
-      if (settings.method === "adaptvis") {
+      if (settings.method === "adaptvis" || (options.confidence ?? "vocabulary") !== "vocabulary") {
         confidence = await this.confidence(options);
+      }
+      if (settings.method === "adaptvis" && confidence !== undefined) {
         factor = chooseFactor(confidence, settings.adaptvis);
         intervention = intervene(factor);
         recorder = record();

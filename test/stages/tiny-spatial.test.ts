@@ -86,6 +86,8 @@ describe(`tiny-spatial against transformers ${golden.versions.transformers}, Pil
     const largest = Math.max(...values);
     const expected = 1 / values.reduce((sum, value) => sum + Math.exp(value - largest), 0);
     expect(Math.abs(answer.confidence - expected)).toBeLessThan(PARITY.attentionProbs);
+    const greedy = await model.ask({ prompt: row.prompt, image: picture, confidence, roundConfidence: false });
+    expect(greedy.confidence).toBe(answer.confidence);
   });
 
   test("a stop string ends the answer and is not shown", async () => {
