@@ -266,8 +266,16 @@ export class DecoderRun {
     const keys = ["capacity", "numRows", "promptRows", "batchRows"] as const;
     if (held !== undefined && keys.every((key) => held[key] >= size[key])) return;
     this.dispose();
+    // It only grows: long questions and wide sweeps in turn do not allocate each time.
+    const larger = (key: keyof StateSize) => Math.max(size[key], held?.[key] ?? 0);
+    const wanted = roundStateSize({
+      capacity: larger("capacity"),
+      numRows: larger("numRows"),
+      promptRows: larger("promptRows"),
+      batchRows: larger("batchRows"),
+    });
     this.current = await this.gpu.guard("allocating the key/value cache", () =>
-      createLlamaState(this.gpu, this.text, roundStateSize(size)),
+      createLlamaState(this.gpu, this.text, wanted),
     );
   }
 }
