@@ -12,7 +12,7 @@ import { InputError } from "./errors.ts";
 import { checkSampling, GREEDY, type SamplingOptions } from "./generate/sampler.ts";
 import type { TextConfig } from "./model/config.ts";
 import { MAX_TOP_K } from "./model/kv-cache.ts";
-import { MAX_BATCH_ROWS } from "./model/step.ts";
+import { MAX_BATCH_ROWS, MAX_MASKED_HEADS } from "./model/step.ts";
 
 /** New tokens of an answer unless the caller says otherwise. */
 export const DEFAULT_MAX_NEW_TOKENS = 64;
@@ -43,6 +43,9 @@ export function settingsOf(options: AnswerOptions, text: TextConfig, promptLengt
   checkSettings(adaptvis);
   checkIndices("layers", options.layers, text.numHiddenLayers);
   checkIndices("heads", options.heads, text.numAttentionHeads);
+  if (options.heads !== undefined && text.numAttentionHeads > MAX_MASKED_HEADS) {
+    throw new InputError(`heads can be chosen among ${MAX_MASKED_HEADS}, this model has ${text.numAttentionHeads}.`);
+  }
   const sampling = { ...GREEDY, ...options.sampling };
   checkSampling(sampling);
   const topLogProbs = options.topLogProbs ?? 0;

@@ -100,6 +100,9 @@ test("settings: defaults, the context's end, and what is refused", () => {
   expect(() => settingsOf({ maxNewTokens: 0 }, text, 4)).toThrow("maxNewTokens must be");
   expect(() => settingsOf({ layers: [2] }, text, 4)).toThrow("layers must be whole numbers from 0 to 1, got 2");
   expect(() => settingsOf({ heads: [-1] }, text, 4)).toThrow("heads must be");
+  expect(() => settingsOf({ heads: [3] }, { ...text, numAttentionHeads: 129 }, 4)).toThrow(
+    "heads can be chosen among 128",
+  );
   expect(() => settingsOf({ topLogProbs: 101 }, text, 4)).toThrow("topLogProbs must be");
   expect(() => settingsOf({ factor: -2 }, text, 4)).toThrow("factor must be");
 });
