@@ -330,27 +330,36 @@ export interface AttentionCapture {
   readonly stride: number;
 }
 
-/** Flash attention of R query rows; see attention-prefill.wgsl for the strides (in f32 values here). */
+/** What both attention ops take; strides and offsets are in f32 values. */
+interface AttentionCall {
+  readonly heads: HeadLayout;
+  readonly queries: GPUBuffer;
+  readonly queryRowStride: number;
+  readonly keys: GPUBuffer;
+  readonly values: GPUBuffer;
+  /** [R, H, paddedHeadDim] f32 */
+  readonly output: GPUBuffer;
+  /** `struct Step` of shaders/shared/step.wgsl */
+  readonly step: GPUBuffer;
+  readonly numRows: number;
+  readonly capture?: AttentionCapture | undefined;
+}
+
+/** Query rows of a prefill workgroup. */
+const PREFILL_ROWS = 32;
+
+/** Flash attention of R query rows; see attention-prefill.wgsl for the strides. */
 export function attentionPrefill(
   program: Program,
   gpu: Gpu,
-  call: {
-    readonly heads: HeadLayout;
-    readonly queries: GPUBuffer;
-    readonly keys: GPUBuffer;
-    readonly values: GPUBuffer;
-    readonly output: GPUBuffer;
-    readonly step: GPUBuffer;
-    readonly numRows: number;
+  call: AttentionCall & {
     readonly causal: boolean;
     /** Keys of every row when not causal. */
     readonly numKeys: number;
-    readonly queryRowStride: number;
     readonly keyOffset: number;
     readonly valueOffset: number;
     readonly positionStride: number;
     readonly headStride: number;
-    readonly capture?: AttentionCapture | undefined;
   },
 ): void {
   const { numHeads, numKeyValueHeads, headDim, paddedHeadDim } = call.heads;
@@ -359,6 +368,7 @@ export function attentionPrefill(
       GROUP: numHeads / numKeyValueHeads,
       CAUSAL: call.causal,
       CAPTURE: call.capture !== undefined,
+      ROWS: PREFILL_ROWS,
     },
     bindings: {
       queries: call.queries,
@@ -383,7 +393,7 @@ export function attentionPrefill(
       captureStride: call.capture?.stride ?? 0,
       scale: 1 / Math.sqrt(headDim),
     },
-    grid: [Math.ceil(call.numRows / 32), numHeads],
+    grid: [Math.ceil(call.numRows / PREFILL_ROWS), numHeads],
   });
 }
 
@@ -394,21 +404,13 @@ export const NUM_DECODE_SPLITS = 32;
 export function attentionDecode(
   program: Program,
   gpu: Gpu,
-  call: {
-    readonly heads: HeadLayout;
-    readonly queries: GPUBuffer;
-    readonly keys: GPUBuffer;
-    readonly values: GPUBuffer;
+  call: AttentionCall & {
     /** [R, H, splits, paddedHeadDim] f32 */
     readonly partials: GPUBuffer;
     /** [R, H, splits, 2] f32 */
     readonly stats: GPUBuffer;
-    readonly output: GPUBuffer;
-    readonly step: GPUBuffer;
-    readonly numRows: number;
+    /** Cache slots a key/value head */
     readonly capacity: number;
-    readonly queryRowStride: number;
-    readonly capture?: AttentionCapture | undefined;
   },
 ): void {
   const { numHeads, numKeyValueHeads, headDim, paddedHeadDim } = call.heads;

@@ -5,7 +5,7 @@ import * as ops from "../gpu/ops.ts";
 import type { Program } from "../gpu/program.ts";
 import { padTo4 } from "../gpu/tensor.ts";
 import type { TextConfig } from "./config.ts";
-import type { LlamaState } from "./kv-cache.ts";
+import type { LayerCache, LlamaState } from "./kv-cache.ts";
 import type { LlamaLayerWeights, LlamaWeights } from "./weights.ts";
 
 /** One decoder: its sizes, weights and buffers. */
@@ -29,18 +29,30 @@ export interface LayerCapture {
   readonly hiddenStates: readonly GPUBuffer[];
 }
 
+/** What every layer of one forward call shares. */
+interface LayersRun {
+  readonly decoder: Decoder;
+  readonly numRows: number;
+  /** True for one new token a batch row over a cached prefix: attention is then split over the keys. */
+  readonly isDecode: boolean;
+  readonly capture: LayerCapture | undefined;
+}
+
+/** One layer's part of it. */
+interface LayerRun extends LayersRun {
+  readonly layer: LlamaLayerWeights;
+  readonly index: number;
+  /** `struct Step`, with the intervention where this layer takes it */
+  readonly step: GPUBuffer;
+}
+
 /** Records all layers over R rows of `state.hiddenStates`, in place. */
 export function decoderLayers(
   program: Program,
   gpu: Gpu,
-  run: {
-    readonly decoder: Decoder;
-    readonly numRows: number;
-    /** True for one new token a batch row over a cached prefix: attention is then split over the keys. */
-    readonly isDecode: boolean;
+  run: LayersRun & {
     /** Layers whose attention takes the intervention; all when undefined. */
     readonly scaledLayers: readonly number[] | undefined;
-    readonly capture: LayerCapture | undefined;
   },
 ): void {
   const { decoder, capture } = run;
@@ -61,19 +73,7 @@ export function decoderLayers(
   });
 }
 
-function decoderLayer(
-  program: Program,
-  gpu: Gpu,
-  run: {
-    readonly decoder: Decoder;
-    readonly numRows: number;
-    readonly isDecode: boolean;
-    readonly capture: LayerCapture | undefined;
-    readonly layer: LlamaLayerWeights;
-    readonly index: number;
-    readonly step: GPUBuffer;
-  },
-): void {
+function decoderLayer(program: Program, gpu: Gpu, run: LayerRun): void {
   const { layer, numRows, step } = run;
   const { text, state } = run.decoder;
   const { hiddenStates, normed, heads } = state;
@@ -138,16 +138,7 @@ function decoderLayer(
 function attention(
   program: Program,
   gpu: Gpu,
-  run: {
-    readonly decoder: Decoder;
-    readonly numRows: number;
-    readonly isDecode: boolean;
-    readonly capture: LayerCapture | undefined;
-    readonly index: number;
-    readonly step: GPUBuffer;
-    readonly cache: { readonly keys: GPUBuffer; readonly values: GPUBuffer };
-    readonly queryRowStride: number;
-  },
+  run: LayerRun & { readonly cache: LayerCache; readonly queryRowStride: number },
 ): void {
   const { numRows, step, cache, queryRowStride } = run;
   const { state } = run.decoder;
