@@ -19,10 +19,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let x1 = inputRow(min(row + 1u, last));
   let x2 = inputRow(min(row + 2u, last));
   let x3 = inputRow(min(row + 3u, last));
-  let w0 = column4 * 4u * params.inner4;
-  let w1 = w0 + params.inner4;
-  let w2 = w1 + params.inner4;
-  let w3 = w2 + params.inner4;
+  let w0 = column4 * 4u * params.weightStride4;
+  let w1 = w0 + params.weightStride4;
+  let w2 = w1 + params.weightStride4;
+  let w3 = w2 + params.weightStride4;
 
   var sum = array<vec4<f32>, 4>();
   for (var k = 0u; k < params.inner4; k++) {

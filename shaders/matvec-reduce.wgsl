@@ -21,10 +21,10 @@ fn main(
     return; // the whole workgroup leaves: workgroup_id is uniform
   }
   let x = inputRow(row);
-  let w0 = column4 * 4u * params.inner4;
-  let w1 = w0 + params.inner4;
-  let w2 = w1 + params.inner4;
-  let w3 = w2 + params.inner4;
+  let w0 = column4 * 4u * params.weightStride4;
+  let w1 = w0 + params.weightStride4;
+  let w2 = w1 + params.weightStride4;
+  let w3 = w2 + params.weightStride4;
 
   var sum = vec4<f32>(0.0);
   for (var k = lane; k < params.inner4; k += 64u) {

@@ -15,10 +15,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     return;
   }
   let x = inputRow(row);
-  let w0 = column4 * 4u * params.inner4;
-  let w1 = w0 + params.inner4;
-  let w2 = w1 + params.inner4;
-  let w3 = w2 + params.inner4;
+  let w0 = column4 * 4u * params.weightStride4;
+  let w1 = w0 + params.weightStride4;
+  let w2 = w1 + params.weightStride4;
+  let w3 = w2 + params.weightStride4;
 
   var sum = vec4<f32>(0.0);
   for (var k = 0u; k < params.inner4; k++) {

@@ -7,6 +7,7 @@ struct Params {
   numRows: u32,
   inputRowStart: u32, // first row of input that is used
   inner4: u32,        // K / 4
+  weightStride4: u32, // vec4s from a weight row to the next: inner4, or more where groups of 32 pad the row
   columns4: u32,      // N / 4 of this piece of the weight
   outputColumn4: u32, // where this piece's columns begin in an output row
   outputStride4: u32, // output row length / 4

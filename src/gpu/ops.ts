@@ -21,6 +21,8 @@ import stepWgsl from "../../shaders/shared/step.wgsl";
 import weightBf16Wgsl from "../../shaders/shared/weight-bf16.wgsl";
 import weightF16Wgsl from "../../shaders/shared/weight-f16.wgsl";
 import weightF32Wgsl from "../../shaders/shared/weight-f32.wgsl";
+import weightQ4Wgsl from "../../shaders/shared/weight-q4.wgsl";
+import weightQ8Wgsl from "../../shaders/shared/weight-q8.wgsl";
 import topKWgsl from "../../shaders/top-k.wgsl";
 import unfoldPatchesWgsl from "../../shaders/unfold-patches.wgsl";
 import visionEmbedWgsl from "../../shaders/vision-embed.wgsl";
@@ -28,7 +30,7 @@ import { GpuError } from "../errors.ts";
 import type { Gpu } from "./device.ts";
 import { defineKernel, type Kernel } from "./kernel.ts";
 import type { Program } from "./program.ts";
-import type { Linear, Matrix, WeightDtype } from "./tensor.ts";
+import { isQuantized, type Linear, type Matrix, type MatrixPiece, type WeightDtype, weightStride4 } from "./tensor.ts";
 
 /** Activations by their name in config.json, with the number the kernels know them by. */
 export const ACTIVATIONS = { none: 0, quick_gelu: 1, gelu: 2, silu: 3, gelu_pytorch_tanh: 4, relu: 5 } as const;
@@ -39,13 +41,24 @@ export type Activation = keyof typeof ACTIVATIONS;
 /** Rows up to which a linear layer runs as matrix × vector. */
 const MAX_VECTOR_ROWS = 4;
 
-const WEIGHT_HELPERS: Record<WeightDtype, string> = { f32: weightF32Wgsl, f16: weightF16Wgsl, bf16: weightBf16Wgsl };
+const WEIGHT_HELPERS: Record<WeightDtype, string> = {
+  f32: weightF32Wgsl,
+  f16: weightF16Wgsl,
+  bf16: weightBf16Wgsl,
+  q8: weightQ8Wgsl,
+  q4: weightQ4Wgsl,
+};
 
-const perDtype = (name: string, source: string, helpers: readonly string[] = []): Record<WeightDtype, Kernel> => ({
-  f32: defineKernel(name, source, [WEIGHT_HELPERS.f32, ...helpers]),
-  f16: defineKernel(name, source, [WEIGHT_HELPERS.f16, ...helpers]),
-  bf16: defineKernel(name, source, [WEIGHT_HELPERS.bf16, ...helpers]),
-});
+const perDtype = (name: string, source: string, helpers: readonly string[] = []): Record<WeightDtype, Kernel> => {
+  const variant = (dtype: WeightDtype) => defineKernel(name, source, [WEIGHT_HELPERS[dtype], ...helpers]);
+  return {
+    f32: variant("f32"),
+    f16: variant("f16"),
+    bf16: variant("bf16"),
+    q8: variant("q8"),
+    q4: variant("q4"),
+  };
+};
 
 /** Every kernel by file name; those that read checkpoint weights have one variant a dtype. */
 export const KERNELS = {
@@ -99,11 +112,12 @@ export function linear(
         ADD_TO_OUTPUT: call.addToOutput ?? false,
         ACTIVATION: ACTIVATIONS[call.activation ?? "none"],
       },
-      bindings: { weight: piece.buffer, input: call.input, bias: bias ?? gpu.unused, output: call.output },
+      bindings: { ...weightBindings(piece), input: call.input, bias: bias ?? gpu.unused, output: call.output },
       params: {
         numRows: call.numRows,
         inputRowStart: call.inputRowStart ?? 0,
         inner4: weight.columns / 4,
+        weightStride4: weightStride4(weight),
         columns4,
         outputColumn4: ((call.outputColumn ?? 0) + piece.rowStart) / 4,
         outputStride4: (call.outputStride ?? weight.rows) / 4,
@@ -112,6 +126,11 @@ export function linear(
       grid: linearGrid(kind, columns4, call.numRows),
     });
   }
+}
+
+/** The bindings of shared/weight-*: quantised weights have their scales beside them. */
+function weightBindings(piece: MatrixPiece): { readonly weight: GPUBuffer; readonly scales?: GPUBuffer } {
+  return { weight: piece.buffer, ...(piece.scales !== undefined && { scales: piece.scales }) };
 }
 
 function chooseLinear(kernel: LinearKernel, numRows: number, isSoftware: boolean): Exclude<LinearKernel, "auto"> {
@@ -195,8 +214,13 @@ export function embedTokens(
   const columns4 = call.table.columns / 4;
   for (const piece of call.table.pieces) {
     program.dispatch(KERNELS.embedTokens[call.table.dtype], {
-      bindings: { weight: piece.buffer, ids: call.ids, output: call.output },
-      params: { columns4, firstToken: piece.rowStart, numTokens: piece.numRows },
+      bindings: { ...weightBindings(piece), ids: call.ids, output: call.output },
+      params: {
+        columns4,
+        weightStride4: weightStride4(call.table),
+        firstToken: piece.rowStart,
+        numTokens: piece.numRows,
+      },
       grid: [Math.ceil(columns4 / 64), call.numRows],
     });
   }
@@ -255,7 +279,7 @@ export function unfoldPatches(
 
 /**
  * output [P + 1, D] = [classEmbedding | patches [P, D]] + position [P + 1, D].
- * @throws GpuError `limit` when the position table is split.
+ * @throws GpuError `limit` when the position table is split, `shader` when it is quantised.
  */
 export function visionEmbed(
   program: Program,
@@ -272,6 +296,9 @@ export function visionEmbed(
   const piece = pieces[0];
   if (piece === undefined || pieces.length > 1) {
     throw new GpuError("limit", `vision-embed: position table ${name} must be one piece, got ${pieces.length}.`);
+  }
+  if (isQuantized(call.position.dtype)) {
+    throw new GpuError("shader", `vision-embed: position table ${name} must not be quantised.`);
   }
   program.dispatch(KERNELS.visionEmbed[call.position.dtype], {
     bindings: {

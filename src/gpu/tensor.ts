@@ -1,5 +1,17 @@
+/** Floating-point storage, as in a checkpoint's file. */
+export type FloatDtype = "f32" | "f16" | "bf16";
+
+/** Whole numbers of 8 or 4 bits in groups of 32 along a row, each group with an f16 scale. */
+export type QuantizedDtype = "q8" | "q4";
+
 /** How a matrix of the checkpoint is stored on the GPU; sums are f32 always. */
-export type WeightDtype = "f32" | "f16" | "bf16";
+export type WeightDtype = FloatDtype | QuantizedDtype;
+
+/** Every {@link WeightDtype}, the most exact first. */
+export const WEIGHT_DTYPES: readonly WeightDtype[] = ["f32", "f16", "bf16", "q8", "q4"];
+
+/** Weights that share one scale in a quantised matrix. */
+export const GROUP_SIZE = 32;
 
 /** Some whole rows of a matrix in one buffer: a matrix larger than one binding is split between rows. */
 export interface MatrixPiece {
@@ -7,9 +19,14 @@ export interface MatrixPiece {
   /** First row of the matrix in this piece; a multiple of 4. */
   readonly rowStart: number;
   readonly numRows: number;
+  /** Of a quantised matrix: f16 [numRows, groups of a row], two to a u32. */
+  readonly scales?: GPUBuffer;
 }
 
-/** A weight matrix [rows, columns] as the checkpoint stores it; both are padded with zeros to multiples of 4. */
+/**
+ * A weight matrix [rows, columns]; both are padded with zeros to multiples of 4. Rows of a quantised matrix are stored
+ * padded further, to whole groups of 32.
+ */
 export interface Matrix {
   readonly name: string;
   readonly dtype: WeightDtype;
@@ -29,7 +46,33 @@ export function padTo4(count: number): number {
   return Math.ceil(count / 4) * 4;
 }
 
-/** Bytes of one stored weight. */
-export function weightBytes(dtype: WeightDtype): number {
+/** Bytes of one weight in floating-point storage. */
+export function floatBytes(dtype: FloatDtype): number {
   return dtype === "f32" ? 4 : 2;
+}
+
+/** Whether weights of `dtype` are whole numbers with scales. */
+export function isQuantized(dtype: WeightDtype): dtype is QuantizedDtype {
+  return dtype === "q8" || dtype === "q4";
+}
+
+/** Groups of 32 weights in a row of `columns`, the last one padded with zeros. */
+export function groupsPerRow(columns: number): number {
+  return Math.ceil(columns / GROUP_SIZE);
+}
+
+/** Vec4s from the start of a stored row to the next one's, for `columns` padded to a multiple of 4. */
+export function weightStride4(matrix: Pick<Matrix, "dtype" | "columns">): number {
+  return isQuantized(matrix.dtype) ? (groupsPerRow(matrix.columns) * GROUP_SIZE) / 4 : matrix.columns / 4;
+}
+
+/** Bytes of a stored row of a piece's `buffer` and of its `scales`. */
+export function storedRowBytes(matrix: Pick<Matrix, "dtype" | "columns">): {
+  readonly weights: number;
+  readonly scales: number;
+} {
+  const { dtype, columns } = matrix;
+  if (!isQuantized(dtype)) return { weights: columns * floatBytes(dtype), scales: 0 };
+  const groups = groupsPerRow(columns);
+  return { weights: groups * (dtype === "q8" ? GROUP_SIZE : GROUP_SIZE / 2), scales: groups * 2 };
 }

@@ -2,7 +2,7 @@
 // with zeros where kernels want multiples of 4. No more than one chunk of a tensor is in memory at a time.
 import { CheckpointError, GpuError, throwIfAborted } from "../errors.ts";
 import { formatBytes, GPU_STORAGE, type Gpu } from "../gpu/device.ts";
-import { type Matrix, type MatrixPiece, padTo4, type WeightDtype, weightBytes } from "../gpu/tensor.ts";
+import { type FloatDtype, floatBytes, type Matrix, type MatrixPiece, padTo4 } from "../gpu/tensor.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { toF32 } from "./numeric.ts";
 
@@ -44,10 +44,10 @@ export async function uploadMatrix(
 ): Promise<Matrix> {
   const { gpu, checkpoint } = context;
   const { rows, columns } = options;
-  const dtype = weightDtypeOf(checkpoint, name);
+  const dtype = fileDtypeOf(checkpoint, name);
   const paddedRows = paddedLength(rows);
   const paddedColumns = paddedLength(columns);
-  const rowBytes = paddedColumns * weightBytes(dtype);
+  const rowBytes = paddedColumns * floatBytes(dtype);
   const maxRows = rowsPerPiece(gpu, name, { numRows: paddedRows, rowBytes, splittable: options.splittable ?? true });
   const pieces: MatrixPiece[] = [];
   for (let rowStart = 0; rowStart < paddedRows; rowStart += maxRows) {
@@ -85,11 +85,11 @@ export function rowsPerPiece(
 /** Uploads a vector as f32, its groups padded with zeros. @throws as {@link uploadMatrix}. */
 export async function uploadVector(context: UploadContext, name: string, group: Grouping): Promise<GPUBuffer> {
   if (context.gpu.isRecordingOnly) return context.gpu.unused;
-  const dtype = weightDtypeOf(context.checkpoint, name);
+  const dtype = fileDtypeOf(context.checkpoint, name);
   const length = group.count * group.size;
   const bytes = await context.checkpoint.read(name, {
     start: 0,
-    end: length * weightBytes(dtype),
+    end: length * floatBytes(dtype),
     signal: context.signal,
   });
   const values = toF32(bytes, dtype);
@@ -101,7 +101,7 @@ export async function uploadVector(context: UploadContext, name: string, group: 
   return context.gpu.createBufferWith(name, padded, GPU_STORAGE);
 }
 
-function weightDtypeOf(checkpoint: Checkpoint, name: string): WeightDtype {
+function fileDtypeOf(checkpoint: Checkpoint, name: string): FloatDtype {
   const tensor = checkpoint.tensors.get(name);
   const dtype = tensor?.entry.dtype;
   if (dtype === "F32") return "f32";
@@ -116,10 +116,10 @@ function weightDtypeOf(checkpoint: Checkpoint, name: string): WeightDtype {
 async function fillRows(
   context: UploadContext,
   name: string,
-  matrix: { dtype: WeightDtype; rows: Grouping; columns: Grouping; pieces: readonly MatrixPiece[] },
+  matrix: { dtype: FloatDtype; rows: Grouping; columns: Grouping; pieces: readonly MatrixPiece[] },
 ): Promise<void> {
   const { dtype, rows, columns, pieces } = matrix;
-  const elementBytes = weightBytes(dtype);
+  const elementBytes = floatBytes(dtype);
   const sourceRowBytes = columns.count * columns.size * elementBytes;
   const paddedRowBytes = paddedLength(columns) * elementBytes;
   const numSourceRows = rows.count * rows.size;

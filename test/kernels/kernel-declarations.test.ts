@@ -13,7 +13,7 @@ const HELPERS = readdirSync(new URL("shaders/shared", ROOT)).map((name) => `shar
 const HEADER = ["Formula", "Shapes", "Work division", "Grid", "Error bound", "Source"];
 
 const ALL_KERNELS: readonly Kernel[] = Object.values(KERNELS).flatMap((kernel) =>
-  "name" in kernel ? [kernel] : [kernel.f32, kernel.f16, kernel.bf16],
+  "name" in kernel ? [kernel] : Object.values(kernel),
 );
 
 function sourceOf(file: string): string {

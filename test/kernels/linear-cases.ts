@@ -1,7 +1,7 @@
 // The cases of the three kernels that compute a linear layer: same formula, same shapes, same bounds.
 import { describe, test } from "vitest";
 import { type Activation, type LinearKernel, linear } from "../../src/gpu/ops.ts";
-import type { WeightDtype } from "../../src/gpu/tensor.ts";
+import { WEIGHT_DTYPES, type WeightDtype } from "../../src/gpu/tensor.ts";
 import type { LinearCall, Sums } from "../reference/matmul.ts";
 import { createRandom } from "../reference/random.ts";
 import { storeWeights } from "../reference/weight-formats.ts";
@@ -45,7 +45,7 @@ export function linearCases(
     { title: "tiny-spatial's q/k/v", numRows, inner: 128, columns: 384 },
     { title: "a patch embedding of 588 pixels", numRows: fewRows, inner: 588, columns: 256 },
     { title: "LLaVA-1.5's gate/up at 1/16", numRows: fewRows, inner: 256, columns: 688 },
-    ...(["f32", "f16", "bf16"] as const).flatMap((dtype): LinearCase[] => [
+    ...WEIGHT_DTYPES.flatMap((dtype): LinearCase[] => [
       { title: `${dtype}, with bias`, ...tiny, dtype, hasBias: true },
       {
         title: `${dtype}, with bias, LLaVA-1.5's down_proj at 1/4 in three pieces`,
@@ -57,6 +57,20 @@ export function linearCases(
         splits: [20, 24],
       },
     ]),
+    // Rows of whole groups, of a part of one, of one and a part, and an odd number of groups a row.
+    ...(["q8", "q4"] as const).flatMap((dtype) =>
+      [32, 4, 36, 96].map(
+        (inner): LinearCase => ({
+          title: `${dtype}, inner dimension ${inner}, in pieces`,
+          numRows: fewRows,
+          inner,
+          columns: 20,
+          dtype,
+          hasBias: true,
+          splits: [4, 12],
+        }),
+      ),
+    ),
     ...rows.map((count): LinearCase => ({ title: `${count} rows`, numRows: count, inner: 36, columns: 20 })),
     ...[4, workgroupColumns - 4, workgroupColumns, workgroupColumns + 4].map(
       (columns): LinearCase => ({ title: `${columns} columns`, numRows, inner: 20, columns }),
@@ -150,7 +164,7 @@ async function check(
     );
   const expected = twin({
     input: input.subarray(inputRowStart * inner),
-    weight: storeWeights(weight, dtype).values,
+    weight: storeWeights(weight, dtype, inner).values,
     numRows,
     inner,
     columns,

@@ -27,6 +27,7 @@ test("matvecReduce over a folded grid", async () => {
         numRows,
         inputRowStart: 0,
         inner4: inner / 4,
+        weightStride4: inner / 4,
         columns4: columns / 4,
         outputColumn4: 0,
         outputStride4: columns / 4,

@@ -1,15 +1,25 @@
-// f16 and bf16 as a checkpoint stores them: rounding to the nearest (ties to even) and widening, both exact in f64.
+// Weights as they are stored, and what they mean: f16 and bf16 as in a checkpoint, rounded to the nearest (ties to even)
+// and widened, both exact in f64; q8 and q4 by ./quantize.ts.
 // Source: IEEE 754-2019 §3.6 binary16; bf16 is the upper half of a binary32.
-import type { WeightDtype } from "../../src/gpu/tensor.ts";
+import { isQuantized, type WeightDtype } from "../../src/gpu/tensor.ts";
+import { quantize } from "./quantize.ts";
 
 /** Stored weights: the bytes for the GPU, and the numbers those bytes mean. */
 export interface StoredWeights {
-  readonly stored: Float32Array<ArrayBuffer> | Uint16Array<ArrayBuffer>;
+  readonly stored: Float32Array<ArrayBuffer> | Uint16Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
+  /** f16, of q8 and q4 only */
+  readonly scales?: Uint16Array<ArrayBuffer>;
+  /** [rows, columns], without what pads stored rows */
   readonly values: Float64Array;
 }
 
-/** Rounds `values` to `dtype`. */
-export function storeWeights(values: ArrayLike<number>, dtype: WeightDtype): StoredWeights {
+/** Rounds `values` to `dtype`; `columns` is what q8 and q4 need to know: groups do not cross rows. */
+export function storeWeights(
+  values: ArrayLike<number>,
+  dtype: WeightDtype,
+  columns: number = values.length,
+): StoredWeights {
+  if (isQuantized(dtype)) return quantize(values, columns, dtype);
   if (dtype === "f32") {
     const stored = Float32Array.from(values);
     return { stored, values: Float64Array.from(stored) };
@@ -17,6 +27,11 @@ export function storeWeights(values: ArrayLike<number>, dtype: WeightDtype): Sto
   const format = FORMATS[dtype];
   const stored = Uint16Array.from(values, (value) => encode(value, format));
   return { stored, values: Float64Array.from(stored, (bits) => decode(bits, format)) };
+}
+
+/** The 16 bits of f16 or bf16 nearest to a number. */
+export function narrow(value: number, dtype: "f16" | "bf16"): number {
+  return encode(value, FORMATS[dtype]);
 }
 
 /** The number that 16 bits of f16 or bf16 mean. */
@@ -56,18 +71,22 @@ function decode(bits: number, { mantissaBits, bias }: Format): number {
   return sign * (fraction + 2 ** mantissaBits) * 2 ** (field - bias - mantissaBits);
 }
 
-function roundToEven(value: number): number {
+/** The nearest whole number, ties to the even one. */
+export function roundToEven(value: number): number {
   const floor = Math.floor(value);
   const rest = value - floor;
   if (rest !== 0.5) return Math.round(value);
   return floor % 2 === 0 ? floor : floor + 1;
 }
 
-/** Rows [start, end) of stored weights with `columns` a row. */
+/** Rows [start, end) of stored weights with `columns` a row; `start` is a multiple of 4. */
 export function storedRows(
-  { stored }: StoredWeights,
+  { stored, scales, values }: StoredWeights,
   columns: number,
   [start, end]: readonly [number, number],
-): Float32Array<ArrayBuffer> | Uint16Array<ArrayBuffer> {
-  return stored.slice(start * columns, end * columns);
+): Pick<StoredWeights, "stored" | "scales"> {
+  const numRows = values.length / columns;
+  const slice = <T extends StoredWeights["stored"]>(all: T): T =>
+    all.slice((start * all.length) / numRows, (end * all.length) / numRows) as T; // slice keeps the kind of array
+  return { stored: slice(stored), ...(scales !== undefined && { scales: slice(scales) }) };
 }

@@ -69,11 +69,13 @@ export async function runKernel<Name extends string>(
     [rows, columns]: readonly [number, number],
     { dtype = "f32", splits = [] }: MatrixOptions = {},
   ): Matrix => {
-    const weights = storeWeights(values, dtype);
+    const weights = storeWeights(values, dtype, columns);
     const ends = [...splits, rows];
     const pieces = ends.map((end, index) => {
       const rowStart = ends[index - 1] ?? 0;
-      return { buffer: upload(storedRows(weights, columns, [rowStart, end])), rowStart, numRows: end - rowStart };
+      const { stored, scales } = storedRows(weights, columns, [rowStart, end]);
+      const piece = { buffer: upload(stored), rowStart, numRows: end - rowStart };
+      return scales === undefined ? piece : { ...piece, scales: upload(scales) };
     });
     return { name: "test", dtype, rows, columns, pieces };
   };
