@@ -12,6 +12,7 @@ import layerNormWgsl from "../../shaders/layer-norm.wgsl";
 import matmulWgsl from "../../shaders/matmul.wgsl";
 import matvecWgsl from "../../shaders/matvec.wgsl";
 import matvecReduceWgsl from "../../shaders/matvec-reduce.wgsl";
+import quantizeWgsl from "../../shaders/quantize.wgsl";
 import repetitionPenaltyWgsl from "../../shaders/repetition-penalty.wgsl";
 import rmsNormWgsl from "../../shaders/rms-norm.wgsl";
 import ropeAppendWgsl from "../../shaders/rope-append.wgsl";
@@ -30,7 +31,17 @@ import { GpuError } from "../errors.ts";
 import type { Gpu } from "./device.ts";
 import { defineKernel, type Kernel } from "./kernel.ts";
 import type { Program } from "./program.ts";
-import { isQuantized, type Linear, type Matrix, type MatrixPiece, type WeightDtype, weightStride4 } from "./tensor.ts";
+import {
+  type FloatDtype,
+  groupsPerRow,
+  isQuantized,
+  type Linear,
+  type Matrix,
+  type MatrixPiece,
+  type QuantizedDtype,
+  type WeightDtype,
+  weightStride4,
+} from "./tensor.ts";
 
 /** Activations by their name in config.json, with the number the kernels know them by. */
 export const ACTIVATIONS = { none: 0, quick_gelu: 1, gelu: 2, silu: 3, gelu_pytorch_tanh: 4, relu: 5 } as const;
@@ -60,13 +71,20 @@ const perDtype = (name: string, source: string, helpers: readonly string[] = [])
   };
 };
 
+/** What reads a checkpoint's own weights, before they are quantised. */
+const perFloat = (name: string, source: string): Record<FloatDtype, Kernel> => {
+  const { f32, f16, bf16 } = perDtype(name, source);
+  return { f32, f16, bf16 };
+};
+
 /** Every kernel by file name; those that read checkpoint weights have one variant a dtype. */
 export const KERNELS = {
   matmul: perDtype("matmul", matmulWgsl, [linearWgsl, activationWgsl]),
   matvec: perDtype("matvec", matvecWgsl, [linearWgsl, activationWgsl]),
   matvecReduce: perDtype("matvec-reduce", matvecReduceWgsl, [linearWgsl, activationWgsl]),
   embedTokens: perDtype("embed-tokens", embedTokensWgsl),
-  visionEmbed: perDtype("vision-embed", visionEmbedWgsl),
+  visionEmbed: perFloat("vision-embed", visionEmbedWgsl),
+  quantize: perFloat("quantize", quantizeWgsl),
   gatedActivation: defineKernel("gated-activation", gatedActivationWgsl, [activationWgsl]),
   rmsNorm: defineKernel("rms-norm", rmsNormWgsl),
   layerNorm: defineKernel("layer-norm", layerNormWgsl),
@@ -224,6 +242,38 @@ export function embedTokens(
       grid: [Math.ceil(columns4 / 64), call.numRows],
     });
   }
+}
+
+/**
+ * Packs R rows of `source` [R, columns], columns a multiple of 4, into a quantised piece from `rowStart` of it on, a
+ * multiple of 4. `problem` (u32) becomes 1 where a weight is not finite or needs a scale beyond f16.
+ */
+export function quantize(
+  program: Program,
+  call: {
+    readonly source: GPUBuffer;
+    readonly sourceDtype: FloatDtype;
+    readonly numRows: number;
+    readonly columns: number;
+    readonly dtype: QuantizedDtype;
+    readonly target: { readonly steps: GPUBuffer; readonly scales: GPUBuffer };
+    readonly rowStart: number;
+    readonly problem: GPUBuffer;
+  },
+): void {
+  const groups = groupsPerRow(call.columns);
+  const numGroups = call.numRows * groups;
+  program.dispatch(KERNELS.quantize[call.sourceDtype], {
+    constants: { BITS: call.dtype === "q8" ? 8 : 4 },
+    bindings: { weight: call.source, ...call.target, problem: call.problem },
+    params: {
+      numGroups,
+      groupsPerRow: groups,
+      inner4: call.columns / 4,
+      groupStart: call.rowStart * groups,
+    },
+    grid: [Math.ceil(numGroups / 128)],
+  });
 }
 
 /** output rows [outputRowStart, +R) = source rows by index (i32), or `filler` where the index is negative. */

@@ -40,7 +40,8 @@ export function quantizeGroup(
 ): { readonly scaleBits: number; readonly steps: readonly number[] } {
   // The first of the largest magnitude, which q4 puts at its longer, negative end.
   const largest = weights.reduce((best, weight) => (Math.abs(weight) > Math.abs(best) ? weight : best), 0);
-  const scaleBits = narrow(dtype === "q8" ? Math.abs(largest) / 127 : largest / -8, "f16");
+  const wanted = dtype === "q8" ? Math.abs(largest) / 127 : largest / -8;
+  const scaleBits = narrow(largest === 0 ? 0 : wanted, "f16"); // not −0
   const scale = widen(scaleBits, "f16");
   const [least, most] = dtype === "q8" ? [-127, 127] : [-8, 7];
   const steps = weights.map((weight) =>
