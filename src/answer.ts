@@ -2,6 +2,7 @@
 import type { AdaptVisSettings, Method, ScaledRows } from "./adaptvis.ts";
 import type { FinishReason, GeneratedToken } from "./generate/generate.ts";
 import type { SamplingOptions } from "./generate/sampler.ts";
+import type { WeightDtype } from "./gpu/tensor.ts";
 import type { LoadProgress } from "./model/weights.ts";
 import type { RgbImage } from "./preprocess/image.ts";
 import type { AnswerAttention } from "./trace/attention-map.ts";
@@ -11,6 +12,8 @@ import type { TraceTensor } from "./trace/trace.ts";
 export interface LoadOptions {
   /** A device made by anyone; it is used, never destroyed. */
   readonly device: GPUDevice;
+  /** How matrices are stored on the GPU; as in the checkpoint unless given. Sums are f32 always. */
+  readonly dtype?: WeightDtype | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
   /** Prompt rows of one submit; 256 unless given. */

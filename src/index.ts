@@ -25,6 +25,7 @@ export type { SamplingOptions } from "./generate/sampler.ts";
 export type { TokenLogProb } from "./generate/token-chooser.ts";
 export { type Gpu, isSoftwareAdapter, requestGpuDevice } from "./gpu/device.ts";
 export { type AdapterGap, type AdapterReport, describeAdapter } from "./gpu/doctor.ts";
+export type { WeightDtype } from "./gpu/tensor.ts";
 export { Llava } from "./llava.ts";
 export { blobSource } from "./load/blob-source.ts";
 export { type Checkpoint, openCheckpoint } from "./load/checkpoint.ts";

@@ -68,7 +68,7 @@ export class Llava {
    * @throws CheckpointError, GpuError or AbortError; nothing of a failed load stays allocated.
    */
   static async load(source: Source, options: LoadOptions): Promise<Llava> {
-    const { signal, onProgress, adapterClass } = options;
+    const { signal, onProgress, adapterClass, dtype } = options;
     const gpu = new Gpu(options.device, adapterClass && { isSoftware: adapterClass === "cpu" });
     try {
       const checkpoint = await openCheckpoint(source, signal);
@@ -76,7 +76,7 @@ export class Llava {
         const config = readModelConfig(checkpoint.config);
         const processor = await loadProcessor(checkpoint, config);
         const onPlan = (planned: ModelWeights) => precompile(gpu, config, planned);
-        const weights = await loadWeights(checkpoint, config, { gpu, signal, onProgress, onPlan });
+        const weights = await loadWeights(checkpoint, config, { gpu, dtype, signal, onProgress, onPlan });
         return new Llava(gpu, config, { weights, processor, name: source.name, options });
       } finally {
         await checkpoint.close();
@@ -115,7 +115,7 @@ export class Llava {
     const answer = await this.inTurn(() => this.answerInputs(inputs, options, tensors));
     const generatedIds = Int32Array.from(answer.tokens, ({ tokenId }) => tokenId);
     tensors.push({ name: "generated_ids", dtype: "I32", shape: [generatedIds.length], data: generatedIds });
-    const dtype = this.weights.llama.embedTokens.dtype;
+    const dtype = this.weights.llama.lmHead.weight.dtype; // the table of a quantised model may not be
     const metadata = traceMetadata({ ...answer, model: this.name, adapter: this.gpu.device.adapterInfo, dtype });
     return { tensors, metadata, answer };
   }

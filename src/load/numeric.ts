@@ -45,7 +45,9 @@ function widenF16(half: number): number {
 /** The F16 bits nearest to each of `values`, ties to even; from 65520 on ±Infinity; a NaN stays a (quiet) NaN. */
 export function f32ToF16(values: Float32Array): Uint16Array<ArrayBuffer> {
   const words = new Uint32Array(values.slice().buffer);
-  return Uint16Array.from(words, narrowToF16);
+  const halves = new Uint16Array(words.length);
+  for (let i = 0; i < words.length; i++) halves[i] = narrowToF16(words[i] ?? 0);
+  return halves;
 }
 
 function narrowToF16(word: number): number {
@@ -63,7 +65,9 @@ function narrowToF16(word: number): number {
 /** The BF16 bits nearest to each of `values`, ties to even; a NaN stays a (quiet) NaN. */
 export function f32ToBf16(values: Float32Array): Uint16Array<ArrayBuffer> {
   const words = new Uint32Array(values.slice().buffer);
-  return Uint16Array.from(words, narrowToBf16);
+  const halves = new Uint16Array(words.length);
+  for (let i = 0; i < words.length; i++) halves[i] = narrowToBf16(words[i] ?? 0);
+  return halves;
 }
 
 function narrowToBf16(word: number): number {

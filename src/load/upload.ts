@@ -2,9 +2,21 @@
 // with zeros where kernels want multiples of 4. No more than one chunk of a tensor is in memory at a time.
 import { CheckpointError, GpuError, throwIfAborted } from "../errors.ts";
 import { formatBytes, GPU_STORAGE, type Gpu } from "../gpu/device.ts";
-import { type FloatDtype, floatBytes, type Matrix, type MatrixPiece, padTo4 } from "../gpu/tensor.ts";
+import {
+  type FloatDtype,
+  floatBytes,
+  isQuantized,
+  type Matrix,
+  type MatrixPiece,
+  padTo4,
+  storedRowBytes,
+  type WeightDtype,
+} from "../gpu/tensor.ts";
 import type { Checkpoint } from "./checkpoint.ts";
+import { convertWeights } from "./convert-weights.ts";
+import type { Dtype } from "./dtypes.ts";
 import { toF32 } from "./numeric.ts";
+import type { Quantizer } from "./quantizer.ts";
 
 /** Bytes read from the source and written to the GPU at once. */
 const CHUNK_BYTES = 8 * 1024 * 1024;
@@ -23,6 +35,10 @@ export interface UploadContext {
   readonly checkpoint: Checkpoint;
   readonly gpu: Gpu;
   readonly signal: AbortSignal | undefined;
+  /** Packs the rows of quantised matrices. */
+  readonly quantizer: Quantizer;
+  /** The dtype that a matrix of this name and dtype in the file gets on the GPU. */
+  readonly dtypeOf: (name: string, fileDtype: FloatDtype) => WeightDtype;
   /** Called after each chunk with the bytes just uploaded. */
   readonly onBytes: (byteLength: number, tensor: string) => void;
 }
@@ -33,9 +49,10 @@ export function paddedLength(group: Grouping): number {
 }
 
 /**
- * Uploads a matrix, keeping its dtype; a tensor of more dimensions is read as [first, product of the others].
+ * Uploads a matrix in the dtype that the context gives it; a tensor of more dimensions is read as [first, product of the others].
  * @param rows grouping of the first dimension; @param columns grouping of the second.
- * @throws CheckpointError when the bytes cannot be read; GpuError `limit` when 8 pieces would not hold it.
+ * @throws CheckpointError when the bytes cannot be read or a weight does not fit the dtype; GpuError `limit` when 8
+ * pieces would not hold it.
  */
 export async function uploadMatrix(
   context: UploadContext,
@@ -44,18 +61,25 @@ export async function uploadMatrix(
 ): Promise<Matrix> {
   const { gpu, checkpoint } = context;
   const { rows, columns } = options;
-  const dtype = fileDtypeOf(checkpoint, name);
+  const fileDtype = fileDtypeOf(checkpoint, name);
+  const dtype = context.dtypeOf(name, fileDtype);
   const paddedRows = paddedLength(rows);
   const paddedColumns = paddedLength(columns);
-  const rowBytes = paddedColumns * floatBytes(dtype);
-  const maxRows = rowsPerPiece(gpu, name, { numRows: paddedRows, rowBytes, splittable: options.splittable ?? true });
+  const row = storedRowBytes({ dtype, columns: paddedColumns });
+  const maxRows = rowsPerPiece(gpu, name, {
+    numRows: paddedRows,
+    rowBytes: row.weights,
+    splittable: options.splittable ?? true,
+  });
   const pieces: MatrixPiece[] = [];
   for (let rowStart = 0; rowStart < paddedRows; rowStart += maxRows) {
     const numRows = Math.min(maxRows, paddedRows - rowStart);
-    const buffer = gpu.createBuffer(`${name}[${rowStart}:${rowStart + numRows}]`, numRows * rowBytes, GPU_STORAGE);
-    pieces.push({ buffer, rowStart, numRows });
+    const label = `${name}[${rowStart}:${rowStart + numRows}]`;
+    const piece = { buffer: gpu.createBuffer(label, numRows * row.weights, GPU_STORAGE), rowStart, numRows };
+    const scales = row.scales > 0 ? gpu.createBuffer(`${label} scales`, numRows * row.scales, GPU_STORAGE) : undefined;
+    pieces.push(scales === undefined ? piece : { ...piece, scales });
   }
-  if (!gpu.isRecordingOnly) await fillRows(context, name, { dtype, rows, columns, pieces });
+  if (!gpu.isRecordingOnly) await fillRows(context, name, { dtype, fileDtype, rows, columns, pieces });
   return { name, dtype, rows: paddedRows, columns: paddedColumns, pieces };
 }
 
@@ -101,29 +125,39 @@ export async function uploadVector(context: UploadContext, name: string, group: 
   return context.gpu.createBufferWith(name, padded, GPU_STORAGE);
 }
 
-function fileDtypeOf(checkpoint: Checkpoint, name: string): FloatDtype {
-  const tensor = checkpoint.tensors.get(name);
-  const dtype = tensor?.entry.dtype;
+/** How a file's dtype is called on the GPU, undefined when weights cannot have it. */
+export function floatDtypeOf(dtype: Dtype | undefined): FloatDtype | undefined {
   if (dtype === "F32") return "f32";
   if (dtype === "F16") return "f16";
-  if (dtype === "BF16") return "bf16";
-  throw new CheckpointError(`Tensor ${name}: expected F32, F16 or BF16, got ${dtype ?? "no such tensor"}.`, {
+  return dtype === "BF16" ? "bf16" : undefined;
+}
+
+function fileDtypeOf(checkpoint: Checkpoint, name: string): FloatDtype {
+  const tensor = checkpoint.tensors.get(name);
+  const dtype = floatDtypeOf(tensor?.entry.dtype);
+  if (dtype !== undefined) return dtype;
+  const got = tensor?.entry.dtype ?? "no such tensor";
+  throw new CheckpointError(`Tensor ${name}: expected F32, F16 or BF16, got ${got}.`, {
     file: tensor?.file ?? checkpoint.source.name,
     tensor: name,
   });
 }
 
-async function fillRows(
-  context: UploadContext,
-  name: string,
-  matrix: { dtype: FloatDtype; rows: Grouping; columns: Grouping; pieces: readonly MatrixPiece[] },
-): Promise<void> {
-  const { dtype, rows, columns, pieces } = matrix;
-  const elementBytes = floatBytes(dtype);
+interface Rows {
+  readonly dtype: WeightDtype;
+  readonly fileDtype: FloatDtype;
+  readonly rows: Grouping;
+  readonly columns: Grouping;
+  readonly pieces: readonly MatrixPiece[];
+}
+
+async function fillRows(context: UploadContext, name: string, matrix: Rows): Promise<void> {
+  const { dtype, fileDtype, rows, columns, pieces } = matrix;
+  const elementBytes = floatBytes(fileDtype);
   const sourceRowBytes = columns.count * columns.size * elementBytes;
-  const paddedRowBytes = paddedLength(columns) * elementBytes;
   const numSourceRows = rows.count * rows.size;
-  const chunkRows = Math.max(1, Math.floor(CHUNK_BYTES / Math.max(sourceRowBytes, paddedRowBytes)));
+  // A multiple of 4, so that a chunk of quantised rows begins with a whole word of scales.
+  const chunkRows = Math.max(4, Math.floor(CHUNK_BYTES / (paddedLength(columns) * elementBytes) / 4) * 4);
   for (let first = 0; first < numSourceRows; ) {
     throwIfAborted(context.signal, "Loading the model");
     // Padded rows of one group and one piece are contiguous: a chunk never crosses either border.
@@ -139,10 +173,43 @@ async function fillRows(
       signal: context.signal,
     });
     const padded = isAligned(columns) ? bytes : padRows(bytes, columns, { numRows, elementBytes });
-    context.gpu.write(piece.buffer, padded, (target - piece.rowStart) * paddedRowBytes);
+    await storeRows(context, name, { matrix, bytes: padded, numRows, piece, rowStart: target - piece.rowStart });
     context.onBytes(bytes.byteLength, name);
     first += numRows;
   }
+  if (isQuantized(dtype) && (await context.quantizer.hasProblem())) throw doesNotFit(context, name, matrix);
+}
+
+/** Writes padded rows in the file's dtype into a piece that holds them in the matrix's. */
+async function storeRows(
+  context: UploadContext,
+  name: string,
+  chunk: {
+    readonly matrix: Rows;
+    readonly bytes: Uint8Array<ArrayBuffer>;
+    readonly numRows: number;
+    readonly piece: MatrixPiece;
+    readonly rowStart: number;
+  },
+): Promise<void> {
+  const { matrix, bytes, numRows, piece, rowStart } = chunk;
+  const { dtype, fileDtype } = matrix;
+  const columns = paddedLength(matrix.columns);
+  if (isQuantized(dtype)) {
+    const rows = { sourceDtype: fileDtype, dtype, numRows, columns, piece, rowStart };
+    await context.quantizer.pack(bytes, rows);
+    return;
+  }
+  const converted = convertWeights(bytes, fileDtype, dtype);
+  if (converted === undefined) throw doesNotFit(context, name, matrix);
+  context.gpu.write(piece.buffer, converted, rowStart * columns * floatBytes(dtype));
+}
+
+function doesNotFit({ checkpoint }: UploadContext, name: string, { dtype, fileDtype }: Rows): CheckpointError {
+  return new CheckpointError(
+    `Tensor ${name}: expected weights that ${dtype} can hold, got one that is too large or not finite; load it as ${fileDtype}.`,
+    { file: checkpoint.tensors.get(name)?.file ?? checkpoint.source.name, tensor: name },
+  );
 }
 
 function isAligned(group: Grouping): boolean {

@@ -1,9 +1,19 @@
 // The checkpoint's tensors as GPU buffers, under the checkpoint's own names in camelCase.
 import type { Gpu } from "../gpu/device.ts";
-import type { Linear, Matrix } from "../gpu/tensor.ts";
+import { type FloatDtype, type Linear, type Matrix, storedRowBytes, type WeightDtype } from "../gpu/tensor.ts";
 import { type Checkpoint, type ExpectedTensor, requireTensors } from "../load/checkpoint.ts";
-import { type Grouping, rowsPerPiece, type UploadContext, uploadMatrix, uploadVector } from "../load/upload.ts";
+import { Quantizer } from "../load/quantizer.ts";
+import {
+  floatDtypeOf,
+  type Grouping,
+  paddedLength,
+  rowsPerPiece,
+  type UploadContext,
+  uploadMatrix,
+  uploadVector,
+} from "../load/upload.ts";
 import type { ModelConfig, MultimodalConfig, TextConfig, VisionConfig } from "./config.ts";
+import { groupingsOf, storedBytes, storedDtype } from "./weight-storage.ts";
 
 /** A layer norm's scale and shift, [D] f32 each. */
 export interface NormWeights {
@@ -94,28 +104,46 @@ export async function loadWeights(
   config: ModelConfig,
   options: {
     readonly gpu: Gpu;
+    /** How matrices are stored; as in the file unless given. */
+    readonly dtype?: WeightDtype | undefined;
     readonly signal?: AbortSignal | undefined;
     readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
     /** Gets the weights without their values before any is read: enough to record programs and compile pipelines. */
     readonly onPlan?: (weights: ModelWeights) => void;
   },
 ): Promise<ModelWeights> {
-  const plan = new LoadPlan(checkpoint, config);
+  const plan = new LoadPlan(checkpoint, config, options.dtype);
   requireTensors(checkpoint, plan.expected, { ignore: (name) => plan.isUnused(name) });
   plan.checkLimits(options.gpu);
   const totalBytes = plan.totalBytes();
   let loadedBytes = 0;
+  const quantizer = new Quantizer(options.gpu);
   const context: UploadContext = {
     checkpoint,
     gpu: options.gpu,
     signal: options.signal,
+    quantizer,
+    dtypeOf: (name, fileDtype) => plan.dtypeOf(name, fileDtype),
     onBytes: (byteLength, tensor) => {
       loadedBytes += byteLength;
       options.onProgress?.({ loadedBytes, totalBytes, tensor });
     },
   };
   options.onPlan?.(await uploadAll({ ...context, gpu: options.gpu.forRecording() }, config, plan));
-  return options.gpu.guard("loading the weights", () => uploadAll(context, config, plan));
+  try {
+    return await options.gpu.guard("loading the weights", () => uploadAll(context, config, plan));
+  } finally {
+    quantizer.dispose();
+  }
+}
+
+/** Bytes that the weights of a checkpoint take on the GPU when its matrices are stored in `dtype`, or as in the file. */
+export function weightMemory(checkpoint: Checkpoint, config: ModelConfig, dtype?: WeightDtype): number {
+  const plan = new LoadPlan(checkpoint, config, dtype);
+  return plan.expected.reduce((sum, tensor) => {
+    const fileDtype = floatDtypeOf(checkpoint.tensors.get(tensor.name)?.entry.dtype) ?? "f32";
+    return sum + storedBytes(tensor, config, plan.dtypeOf(tensor.name, fileDtype));
+  }, 0);
 }
 
 async function uploadAll(context: UploadContext, config: ModelConfig, plan: LoadPlan): Promise<ModelWeights> {
@@ -133,10 +161,12 @@ class LoadPlan {
   readonly embedTokensName: string;
   private readonly checkpoint: Checkpoint;
   private readonly config: ModelConfig;
+  private readonly wantedDtype: WeightDtype | undefined;
 
-  constructor(checkpoint: Checkpoint, config: ModelConfig) {
+  constructor(checkpoint: Checkpoint, config: ModelConfig, wantedDtype: WeightDtype | undefined) {
     this.checkpoint = checkpoint;
     this.config = config;
+    this.wantedDtype = wantedDtype;
     const { text, multimodal } = config;
     const onlyHead = text.tieWordEmbeddings && !checkpoint.tensors.has(EMBED_TOKENS) && checkpoint.tensors.has(LM_HEAD);
     this.embedTokensName = onlyHead ? LM_HEAD : EMBED_TOKENS;
@@ -155,13 +185,20 @@ class LoadPlan {
     return Number(layer[1]) >= numVisionLayers && Number(layer[1]) < vision.numHiddenLayers;
   }
 
+  /** The dtype of a matrix on the GPU. */
+  dtypeOf(name: string, file: FloatDtype): WeightDtype {
+    return storedDtype(name, { wanted: this.wantedDtype, file, isTied: this.config.text.tieWordEmbeddings });
+  }
+
   /** Finds a matrix that the adapter cannot hold before anything is uploaded. @throws GpuError `limit`. */
   checkLimits(gpu: Gpu): void {
-    for (const { name, shape } of this.expected) {
-      const numRows = shape[0] ?? 0;
-      const entry = this.checkpoint.tensors.get(name)?.entry;
-      if (shape.length < 2 || numRows === 0 || entry === undefined) continue;
-      rowsPerPiece(gpu, name, { numRows, rowBytes: (entry.end - entry.start) / numRows, splittable: true });
+    for (const tensor of this.expected) {
+      const fileDtype = floatDtypeOf(this.checkpoint.tensors.get(tensor.name)?.entry.dtype);
+      if (tensor.shape.length < 2 || fileDtype === undefined) continue;
+      const { rows, columns } = groupingsOf(tensor, this.config);
+      const row = storedRowBytes({ dtype: this.dtypeOf(tensor.name, fileDtype), columns: paddedLength(columns) });
+      const matrix = { numRows: paddedLength(rows), rowBytes: row.weights, splittable: true };
+      rowsPerPiece(gpu, tensor.name, matrix);
     }
   }
 

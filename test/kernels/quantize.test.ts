@@ -90,18 +90,12 @@ describe.each(["q8", "q4"] as const)("quantize to %s", (dtype) => {
     });
   });
 
-  test("every tie goes to the even step", async () => {
-    // The first weight fixes the scale: 1, or −1 for q4.
-    const halves = Array.from({ length: 31 }, (_, index) => (index - 15) / 2);
-    const values = [dtype === "q8" ? 127 : 8, ...halves];
-    const actual = await pack(values, 32, { dtype });
-    const expected = twin(values, 32, dtype);
-    expect(actual.stored).toEqual(
-      expected.stored.length === actual.stored.length ? expected.stored : actual.stored.fill(0),
-    );
-    expect(quantizeGroup([dtype === "q8" ? 127 : -8, 0.5, 1.5, 2.5, -2.5], dtype).steps.slice(1)).toEqual([
-      0, 2, 2, -2,
-    ]);
+  test("ties go to the even step", async () => {
+    // The first weight makes the scale 1.
+    const values = [dtype === "q8" ? 127 : -8, ...Array.from({ length: 31 }, (_, index) => (index - 15) / 2)];
+    expect(quantizeGroup([Number(values[0]), 0.5, 1.5, 2.5, -2.5], dtype).steps.slice(1)).toEqual([0, 2, 2, -2]);
+    const rows = [...values, ...values, ...values, ...values];
+    expect((await pack(rows, 32, { dtype })).stored).toEqual(twin(rows, 32, dtype).stored);
   });
 
   test("q's ends: clipped where the f16 scale came out too small, −8 only on the side of the largest", async () => {
@@ -115,9 +109,8 @@ describe.each(["q8", "q4"] as const)("quantize to %s", (dtype) => {
     const values = new Float32Array(64).fill(1e-9, 32);
     const actual = await pack(values, 64, { dtype });
     expect([...actual.scales.subarray(0, 2)].map((bits) => Math.abs(widen(bits, "f16")))).toEqual([0, 0]);
-    expect(
-      actual.stored.every((word, index) => index >= 16 || word === (dtype === "q8" ? 0 : index < 8 ? 0x88888888 : 0)),
-    ).toBe(true);
+    const words = dtype === "q8" ? 16 : 8;
+    expect([...new Set(actual.stored.subarray(0, words))]).toEqual([dtype === "q8" ? 0 : 0x88888888]);
     expect(actual.hasProblem).toBe(false);
   });
 
