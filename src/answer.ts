@@ -2,6 +2,7 @@
 import type { AdaptVisSettings, Method, ScaledRows } from "./adaptvis.ts";
 import type { FinishReason, GeneratedToken } from "./generate/generate.ts";
 import type { SamplingOptions } from "./generate/sampler.ts";
+import type { Profiler } from "./gpu/profiler.ts";
 import type { WeightDtype } from "./gpu/tensor.ts";
 import type { LoadProgress } from "./model/weights.ts";
 import type { RgbImage } from "./preprocess/image.ts";
@@ -20,6 +21,8 @@ export interface LoadOptions {
   readonly chunkRows?: number | undefined;
   /** Which class of kernels runs, for CPU adapters or for GPUs; found out from the adapter unless given. */
   readonly adapterClass?: "cpu" | "gpu" | undefined;
+  /** Measures the load and every question from then on; one profiler a model. */
+  readonly profiler?: Profiler | undefined;
 }
 
 /** How an answer is made. Everything has the paper's or the field's usual default. */

@@ -23,8 +23,11 @@ export { AbortError, CheckpointError, GpuError, type GpuErrorReason, InputError 
 export type { FinishReason, GeneratedToken } from "./generate/generate.ts";
 export type { SamplingOptions } from "./generate/sampler.ts";
 export type { TokenLogProb } from "./generate/token-chooser.ts";
+export type { ChromeTrace, ChromeTraceEvent } from "./gpu/chrome-trace.ts";
 export { type Gpu, isSoftwareAdapter, requestGpuDevice } from "./gpu/device.ts";
 export { type AdapterGap, type AdapterReport, describeAdapter } from "./gpu/doctor.ts";
+export type { KernelTimes, PhaseTimes, ProfileReport, StageTimes } from "./gpu/profile-report.ts";
+export { Profiler, type ProfilerOptions } from "./gpu/profiler.ts";
 export type { WeightDtype } from "./gpu/tensor.ts";
 export { Llava } from "./llava.ts";
 export { blobSource } from "./load/blob-source.ts";

@@ -68,8 +68,13 @@ export class Llava {
    * @throws CheckpointError, GpuError or AbortError; nothing of a failed load stays allocated.
    */
   static async load(source: Source, options: LoadOptions): Promise<Llava> {
-    const { signal, onProgress, adapterClass, dtype } = options;
-    const gpu = new Gpu(options.device, adapterClass && { isSoftware: adapterClass === "cpu" });
+    const work = () => Llava.loadFrom(source, options);
+    return options.profiler === undefined ? work() : options.profiler.phase("load", work);
+  }
+
+  private static async loadFrom(source: Source, options: LoadOptions): Promise<Llava> {
+    const { signal, onProgress, adapterClass, dtype, profiler } = options;
+    const gpu = new Gpu(options.device, { isSoftware: adapterClass && adapterClass === "cpu", profiler });
     try {
       const checkpoint = await openCheckpoint(source, signal);
       try {
@@ -106,13 +111,13 @@ export class Llava {
 
   /** Answers prepared inputs, for instance those of a Hugging Face processor. @throws as {@link ask}. */
   async answer(inputs: ModelInputs, options: AnswerOptions = {}): Promise<Answer> {
-    return this.inTurn(() => this.answerInputs(inputs, options, undefined));
+    return this.inTurn("answer", () => this.answerInputs(inputs, options, undefined));
   }
 
   /** Answers and returns every trace point of the run with it. @throws as {@link ask}. */
   async trace(inputs: ModelInputs, options: AnswerOptions = {}): Promise<Trace> {
     const tensors: TraceTensor[] = [];
-    const answer = await this.inTurn(() => this.answerInputs(inputs, options, tensors));
+    const answer = await this.inTurn("trace", () => this.answerInputs(inputs, options, tensors));
     const generatedIds = Int32Array.from(answer.tokens, ({ tokenId }) => tokenId);
     tensors.push({ name: "generated_ids", dtype: "I32", shape: [generatedIds.length], data: generatedIds });
     const dtype = this.weights.llama.lmHead.weight.dtype; // the table of a quantised model may not be
@@ -125,7 +130,7 @@ export class Llava {
    * @throws as {@link ask}.
    */
   async sweep(inputs: ModelInputs, factors: readonly number[], options: SweepOptions = {}): Promise<SweepAnswer[]> {
-    return this.inTurn(() => this.sweepInputs(inputs, factors, options));
+    return this.inTurn("sweep", () => this.sweepInputs(inputs, factors, options));
   }
 
   /** Frees all GPU buffers of the model; the device stays with its owner. A second call does nothing. */
@@ -318,10 +323,12 @@ export class Llava {
   }
 
   /** Runs `work` after everything asked before it, inside error scopes. */
-  private inTurn<T>(work: () => Promise<T>): Promise<T> {
+  private inTurn<T>(phase: string, work: () => Promise<T>): Promise<T> {
+    const { profiler } = this.gpu;
     const result = this.turn.then(() => {
       if (this.isDisposed) throw new AbortError("The question (its model was disposed)");
-      return this.gpu.guard("answering", work);
+      const guarded = () => this.gpu.guard("answering", work);
+      return profiler === undefined ? guarded() : profiler.phase(phase, guarded);
     });
     this.turn = result.catch(() => undefined);
     return result;

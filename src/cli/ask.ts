@@ -24,13 +24,14 @@ import { answerJson, answerLines, attentionMaps, describeMethod } from "./answer
 import { examples } from "./examples.ts";
 import { elapsed, type OpenModel, openModel } from "./open-model.ts";
 import { checkOutput } from "./output-path.ts";
+import { addProfileOption, openProfile, type ProfileFlags } from "./profile.ts";
 import { addQuestionOptions, checkWords, type QuestionFlags, wordsOf } from "./question-flags.ts";
 import { type Session, styled, UsageError } from "./session.ts";
 import { asUsage, checkSelection } from "./usage-of.ts";
 import { someText, wholeFrom } from "./values.ts";
 
 /** The options of `ask`, as parsed. */
-export interface AskFlags extends QuestionFlags, MethodFlags, SamplingFlags {
+export interface AskFlags extends QuestionFlags, MethodFlags, SamplingFlags, ProfileFlags {
   readonly textOnly?: boolean;
   readonly heatmap?: string;
   readonly layer?: number;
@@ -52,13 +53,14 @@ export function describeAsk(command: Command): Command {
       wholeFrom(0),
     )
     .option("--head <number>", "head of them (default: the mean of all)", wholeFrom(0));
-  return command.addHelpText(
+  return addProfileOption(command).addHelpText(
     "after",
     examples(({ picture, model }) => [
       `ask --image ${picture} "What is in the picture?"`,
       `ask --image ${picture} --method adaptvis --heatmap looked.png "What is in the picture?"`,
       `ask --image ${picture} --factor 0.5 --layers 0,1 --model ${model} "What is in the picture?"`,
       `ask --image ${picture} --json --log-probs 5 "What is in the picture?"`,
+      `ask --image ${picture} "What is in the picture?" --profile profile.json`,
     ]),
   );
 }
@@ -67,8 +69,9 @@ export function describeAsk(command: Command): Command {
 export async function ask(session: Session, question: string | undefined, flags: AskFlags): Promise<void> {
   checkFlags(question, flags);
   await checkOutput("--heatmap", flags.heatmap, [flags.image]);
+  const profile = await openProfile(session, flags, [flags.image, flags.heatmap]);
   const image = flags.image === undefined ? undefined : await readImageFile(flags.image, { applyExif: flags.exif });
-  const open = await openModel(session, flags.model);
+  const open = await openModel(session, flags.model, profile);
   try {
     const selection: MapSelection = { layer: flags.layer, head: flags.head };
     checkSelection(open.model.config, selection);
@@ -110,6 +113,7 @@ export async function ask(session: Session, question: string | undefined, flags:
       heatmap: flags.heatmap ?? null,
       ...open.facts(),
       timings: { loadMs: open.loadMs, answerMs },
+      ...(await profile.finish()),
     });
     if (session.isJson) return;
     const times = `Loaded in ${(open.loadMs / 1000).toFixed(2)} s, answered in ${(answerMs / 1000).toFixed(2)} s`;

@@ -15,11 +15,12 @@ import { embeddedModel } from "./embedded-model.ts";
 import { examples } from "./examples.ts";
 import { elapsed, type OpenModel, openModel } from "./open-model.ts";
 import { commandName } from "./package-folder.ts";
+import { addProfileOption, openProfile, type ProfileFlags } from "./profile.ts";
 import { type Session, styled } from "./session.ts";
 import { someText } from "./values.ts";
 
 /** The options of `demo`, as parsed. */
-export interface DemoFlags {
+export interface DemoFlags extends ProfileFlags {
   readonly out: string;
   readonly model?: string;
 }
@@ -45,14 +46,14 @@ interface DemoResult extends DemoQuestion {
 
 /** Describes `demo` to commander. */
 export function describeDemo(command: Command): Command {
-  return command
+  command
     .description("Ask the embedded checkpoint about its demo pictures and draw where it looked.")
     .option("--out <folder>", "where to write the heat maps", someText, "demo-output")
-    .option("--model <folder>", "another checkpoint that has a demo/demo.json", someText)
-    .addHelpText(
-      "after",
-      examples(() => ["demo", "demo --adapter swiftshader --out heat-maps"]),
-    );
+    .option("--model <folder>", "another checkpoint that has a demo/demo.json", someText);
+  return addProfileOption(command).addHelpText(
+    "after",
+    examples(() => ["demo", "demo --adapter swiftshader --out heat-maps"]),
+  );
 }
 
 /** Runs `demo`. */
@@ -60,7 +61,8 @@ export async function demo(session: Session, flags: DemoFlags): Promise<void> {
   const started = performance.now();
   const folder = join(flags.model ?? embeddedModel(), "demo");
   const questions = await readQuestions(join(folder, "demo.json"));
-  const open = await openModel(session, flags.model);
+  const profile = await openProfile(session, flags, []);
+  const open = await openModel(session, flags.model, profile);
   try {
     await makeFolder(flags.out);
     const results: DemoResult[] = [];
@@ -70,7 +72,7 @@ export async function demo(session: Session, flags: DemoFlags): Promise<void> {
       session.print(lines(result, { ...DEFAULT_ADAPTVIS, ...open.settings }));
     }
     const timings = { loadMs: open.loadMs, totalMs: elapsed(started) };
-    session.result({ questions: results, out: flags.out, ...open.facts(), timings });
+    session.result({ questions: results, out: flags.out, ...open.facts(), timings, ...(await profile.finish()) });
     const first = questions[0];
     const picture = first === undefined ? "FILE" : relative(".", join(folder, first.image));
     session.print(

@@ -7,6 +7,7 @@ import { MAX_FACTOR } from "../adaptvis.ts";
 import { CheckpointError, throwIfAborted } from "../errors.ts";
 import { openNodeAdapter } from "../gpu/adapter.node.ts";
 import { formatBytes, requestGpuDevice } from "../gpu/device.ts";
+import type { Profiler } from "../gpu/profiler.ts";
 import { Llava } from "../llava.ts";
 import { fileSource } from "../load/file-source.node.ts";
 import type { ModelSettings } from "./answer-flags.ts";
@@ -27,7 +28,11 @@ export interface OpenModel {
  * Loads a model folder; without one the embedded checkpoint.
  * @throws CheckpointError when there is no such folder or it cannot be used; GpuError; AbortError.
  */
-export async function openModel(session: Session, modelFolder: string | undefined): Promise<OpenModel> {
+export async function openModel(
+  session: Session,
+  modelFolder: string | undefined,
+  options: { readonly profiler?: Profiler | undefined } = {},
+): Promise<OpenModel> {
   const started = performance.now();
   const folder = modelFolder ?? embeddedModel();
   await checkFolder(folder);
@@ -41,6 +46,7 @@ export async function openModel(session: Session, modelFolder: string | undefine
     const model = await Llava.load(fileSource(folder), {
       device,
       signal: session.signal,
+      profiler: options.profiler,
       onProgress: ({ loadedBytes, totalBytes }) => bar.show(loadedBytes, totalBytes),
     });
     const close = () => {

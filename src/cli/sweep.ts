@@ -6,6 +6,7 @@ import { readImageFile } from "../preprocess/decode-image.node.ts";
 import { addLengthOptions, addPlaceOptions, type LengthFlags, type PlaceFlags, sweepOptions } from "./answer-flags.ts";
 import { examples } from "./examples.ts";
 import { elapsed, openModel } from "./open-model.ts";
+import { addProfileOption, openProfile, type ProfileFlags } from "./profile.ts";
 import { addQuestionOptions, checkWords, type QuestionFlags, wordsOf } from "./question-flags.ts";
 import { type Session, styled, UsageError } from "./session.ts";
 import { table } from "./table.ts";
@@ -16,7 +17,7 @@ const DEFAULT_FACTORS: readonly number[] = [0.5, 0.8, 1, 1.2, 1.5, 2];
 const DEFAULT_MAX_NEW_TOKENS = 16;
 
 /** The options of `sweep`, as parsed. */
-export interface SweepFlags extends QuestionFlags, PlaceFlags, LengthFlags {
+export interface SweepFlags extends QuestionFlags, PlaceFlags, LengthFlags, ProfileFlags {
   readonly factors: readonly number[];
 }
 
@@ -27,7 +28,8 @@ export function describeSweep(command: Command): Command {
       .argParser(factorList)
       .default(DEFAULT_FACTORS, DEFAULT_FACTORS.join(",")),
   );
-  return addLengthOptions(addPlaceOptions(command), DEFAULT_MAX_NEW_TOKENS).addHelpText(
+  addLengthOptions(addPlaceOptions(command), DEFAULT_MAX_NEW_TOKENS);
+  return addProfileOption(command).addHelpText(
     "after",
     examples(({ picture, model }) => [
       `sweep --image ${picture} "What is in the picture?"`,
@@ -41,8 +43,9 @@ export function describeSweep(command: Command): Command {
 export async function sweep(session: Session, question: string | undefined, flags: SweepFlags): Promise<void> {
   checkWords(question, flags, "sweep");
   if (flags.image === undefined) throw new UsageError("There is no picture: give one with --image FILE.");
+  const profile = await openProfile(session, flags, [flags.image]);
   const image = await readImageFile(flags.image, { applyExif: flags.exif });
-  const open = await openModel(session, flags.model);
+  const open = await openModel(session, flags.model, profile);
   try {
     const { model } = open;
     const started = performance.now();
@@ -60,6 +63,7 @@ export async function sweep(session: Session, question: string | undefined, flag
       rows: rows.map(rowJson),
       ...open.facts(),
       timings: { loadMs: open.loadMs, answerMs },
+      ...(await profile.finish()),
     });
     if (session.isJson) return;
     const answered = `${rows.length} ${rows.length === 1 ? "factor" : "factors"} in ${seconds(answerMs)}`;

@@ -9,13 +9,14 @@ import { examples } from "./examples.ts";
 import { elapsed, type OpenModel, openModel } from "./open-model.ts";
 import { checkOutput } from "./output-path.ts";
 import { readProcessedTensors } from "./processed-tensors.ts";
+import { addProfileOption, openProfile, type ProfileFlags } from "./profile.ts";
 import { addPictureOptions, type PictureFlags } from "./question-flags.ts";
 import { type Session, styled, UsageError } from "./session.ts";
 import { asUsage } from "./usage-of.ts";
 import { someText } from "./values.ts";
 
 /** The options of `trace`, as parsed. */
-export interface TraceFlags extends PictureFlags, MethodFlags {
+export interface TraceFlags extends PictureFlags, MethodFlags, ProfileFlags {
   readonly prompt?: string;
   readonly inputs?: string;
   readonly out: string;
@@ -29,7 +30,7 @@ export function describeTrace(command: Command): Command {
   addPictureOptions(command)
     .option("--prompt <text>", "the whole prompt, <image> where the picture goes", someText)
     .option("--inputs <file.safetensors>", "input_ids and pixel_values of a Hugging Face processor instead", someText);
-  return addMethodOptions(command)
+  return addProfileOption(addMethodOptions(command))
     .addHelpText(
       "after",
       `
@@ -53,8 +54,9 @@ logits and generated_ids; its metadata the image's span, factor, confidence, mod
 export async function trace(session: Session, flags: TraceFlags): Promise<void> {
   checkFlags(flags);
   await checkOutput("--out", flags.out, [flags.image, flags.inputs]);
+  const profile = await openProfile(session, flags, [flags.image, flags.inputs, flags.out]);
   const image = flags.image === undefined ? undefined : await readImageFile(flags.image, { applyExif: flags.exif });
-  const open = await openModel(session, flags.model);
+  const open = await openModel(session, flags.model, profile);
   try {
     const { model } = open;
     const started = performance.now();
@@ -78,6 +80,7 @@ export async function trace(session: Session, flags: TraceFlags): Promise<void> 
       tensors: tensors.map(({ name, dtype, shape }) => ({ name, dtype, shape })),
       ...open.facts(),
       timings: { loadMs: open.loadMs, answerMs },
+      ...(await profile.finish()),
     });
     session.print(`${flags.out}\n`);
     if (!session.isJson) {

@@ -1,6 +1,7 @@
 // The one owner of GPU memory: limits are asked for, every buffer is counted, every failure becomes a typed error.
 import { GpuError } from "../errors.ts";
 import { PipelineCache } from "./kernel.ts";
+import type { Profiler } from "./profiler.ts";
 
 /** Limits that the engine asks for as high as the adapter has them; nothing is raised unless it is asked for. */
 const RAISED_LIMITS = [
@@ -45,6 +46,8 @@ export class Gpu {
   /** True on a CPU adapter, where barriers cost more than they save and kernels are chosen accordingly. */
   readonly isSoftware: boolean;
   readonly pipelines: PipelineCache;
+  /** Measures what happens here, if anybody wants that. */
+  readonly profiler: Profiler | undefined;
   /** True for what {@link forRecording} returns. */
   readonly isRecordingOnly: boolean = false;
   /** A small buffer for bindings that a kernel variant declares but does not touch. */
@@ -55,10 +58,16 @@ export class Gpu {
   private bytes = 0;
   private lost: GpuError | undefined;
 
-  constructor(device: GPUDevice, options: { readonly isSoftware?: boolean } = {}) {
+  /** @throws InputError when `profiler` measures another Gpu already. */
+  constructor(
+    device: GPUDevice,
+    options: { readonly isSoftware?: boolean | undefined; readonly profiler?: Profiler | undefined } = {},
+  ) {
     this.device = device;
     this.isSoftware = options.isSoftware ?? isSoftwareAdapter(device.adapterInfo);
-    this.pipelines = new PipelineCache(device);
+    this.profiler = options.profiler;
+    this.profiler?.attach(this);
+    this.pipelines = new PipelineCache(device, this.profiler);
     this.unused = this.createBuffer("unused", 256, GPU_STORAGE);
     const output = (index: number) => this.createBuffer(`unused output ${index}`, 256, GPU_STORAGE);
     this.unusedOutputs = [output(0), output(1)];
@@ -126,6 +135,7 @@ export class Gpu {
 
   /** Writes `data` at `byteOffset`; a tail of fewer than 4 bytes is padded with zeros. */
   write(buffer: GPUBuffer, data: ArrayBufferView<ArrayBuffer>, byteOffset = 0): void {
+    const startMs = this.profiler === undefined ? 0 : performance.now();
     const whole = data.byteLength - (data.byteLength % 4);
     if (whole > 0) this.device.queue.writeBuffer(buffer, byteOffset, data.buffer, data.byteOffset, whole);
     if (whole < data.byteLength) {
@@ -133,6 +143,7 @@ export class Gpu {
       tail.set(new Uint8Array(data.buffer, data.byteOffset + whole, data.byteLength - whole));
       this.device.queue.writeBuffer(buffer, byteOffset + whole, tail);
     }
+    this.profiler?.uploaded(startMs, data.byteLength);
   }
 
   /**
@@ -188,8 +199,10 @@ export class Gpu {
   /** Maps a readback buffer; a device lost meanwhile is a typed error. */
   async map(buffer: GPUBuffer): Promise<void> {
     this.throwIfLost();
+    const endWait = this.profiler?.waiting();
     try {
       await buffer.mapAsync(MAP_MODE_READ);
+      endWait?.();
     } catch (cause) {
       this.throwIfLost();
       throw new GpuError(
@@ -209,6 +222,7 @@ export class Gpu {
 
   /** Frees every buffer made here; the device itself stays with whoever made it. */
   dispose(): void {
+    this.profiler?.detach();
     for (const buffer of [...this.sizes.keys()]) this.destroyBuffer(buffer);
   }
 }

@@ -1,6 +1,7 @@
 // From a WGSL file to a pipeline: the file itself says which bindings, overrides and parameters it has, and every call
 // is checked against it, because WebGPU lets some mistakes pass in silence (a fractional u32 override, for one).
 import { GpuError } from "../errors.ts";
+import type { Profiler } from "./profiler.ts";
 
 /** A value for a WGSL `override`. */
 export type Constant = number | boolean;
@@ -67,12 +68,14 @@ export interface Pipeline {
 /** Compiled pipelines of one device, by kernel and override values. */
 export class PipelineCache {
   private readonly device: GPUDevice;
+  private readonly profiler: Profiler | undefined;
   private readonly pipelines = new Map<Kernel, Map<string, Pipeline>>();
   private readonly layouts = new Map<string, GPUBindGroupLayout>();
   private readonly modules = new Map<string, GPUShaderModule>();
 
-  constructor(device: GPUDevice) {
+  constructor(device: GPUDevice, profiler?: Profiler) {
     this.device = device;
+    this.profiler = profiler;
   }
 
   /** Pipelines asked for so far. */
@@ -109,6 +112,7 @@ export class PipelineCache {
       });
       this.modules.set(kernel.code, module);
     }
+    const startMs = performance.now();
     const layout = this.layoutOf(kernel);
     const values = Object.fromEntries(Object.entries(constants).map(([name, value]) => [name, Number(value)]));
     const pipeline: {
@@ -130,6 +134,7 @@ export class PipelineCache {
       })
       .then((handle) => {
         pipeline.handle = handle;
+        this.profiler?.add("compile", kernel.name, startMs);
       })
       .catch(async (cause: unknown) => {
         throw new GpuError("shader", await compileMessage(kernel, module, cause), { cause });

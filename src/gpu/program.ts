@@ -3,6 +3,7 @@
 import { GpuError } from "../errors.ts";
 import { GPU_UNIFORM, type Gpu } from "./device.ts";
 import { type Constant, fitsType, type Kernel, type Pipeline } from "./kernel.ts";
+import type { DispatchInfo, Profiler } from "./profiler.ts";
 
 /** A buffer, or a part of one that starts at a multiple of 256 bytes. */
 export type Binding =
@@ -32,6 +33,8 @@ interface DispatchCommand {
   readonly paramsBinding: number | undefined;
   readonly params: ArrayBuffer | undefined;
   bindGroup: GPUBindGroup | undefined;
+  /** For the profiler; undefined without one. */
+  readonly info: DispatchInfo | undefined;
 }
 
 interface CopyCommand {
@@ -51,10 +54,12 @@ export class Program {
   private readonly commands: (DispatchCommand | CopyCommand)[] = [];
   private arena: GPUBuffer | undefined;
   private numParams = 0;
+  private readonly startMs: number;
 
   constructor(gpu: Gpu, label: string) {
     this.gpu = gpu;
     this.label = label;
+    this.startMs = gpu.profiler === undefined ? 0 : performance.now();
   }
 
   /** Dispatches recorded so far. */
@@ -90,14 +95,16 @@ export class Program {
     }
     const paramsBinding = kernel.bindings.get("params")?.binding;
     if (paramsBinding !== undefined) this.numParams++;
+    const { constants = {}, params = {} } = call;
     this.commands.push({
-      pipeline: this.gpu.pipelines.get(kernel, call.constants ?? {}),
+      pipeline: this.gpu.pipelines.get(kernel, constants),
       name: kernel.name,
       grid,
       entries,
       paramsBinding,
-      params: paramsBinding === undefined ? undefined : packParams(kernel, call.params ?? {}),
+      params: paramsBinding === undefined ? undefined : packParams(kernel, params),
       bindGroup: undefined,
+      info: this.gpu.profiler && { stage: this.label, kernel: kernel.name, constants, params, grid },
     });
   }
 
@@ -116,8 +123,13 @@ export class Program {
    * @throws GpuError `shader` when a kernel does not compile.
    */
   async finish(): Promise<this> {
+    const { profiler } = this.gpu;
     const dispatches = this.commands.filter((command) => "pipeline" in command);
+    profiler?.add("record", this.label, this.startMs);
+    const waitMs = profiler === undefined ? 0 : performance.now();
     await Promise.all(dispatches.map(({ pipeline }) => pipeline.ready));
+    profiler?.add("pipelines", this.label, waitMs);
+    const bindMs = profiler === undefined ? 0 : performance.now();
     if (this.numParams > 0 && this.arena === undefined) {
       this.arena = this.gpu.createBuffer(`${this.label} params`, this.numParams * UNIFORM_STRIDE, GPU_UNIFORM);
     }
@@ -142,11 +154,13 @@ export class Program {
       });
     }
     if (this.arena !== undefined) this.gpu.write(this.arena, data);
+    profiler?.add("record", this.label, bindMs);
     return this;
   }
 
   /** Appends the recorded commands to `encoder`; {@link finish} must have resolved. */
   encode(encoder: GPUCommandEncoder): void {
+    const { profiler } = this.gpu;
     let pass: GPUComputePassEncoder | undefined;
     for (const command of this.commands) {
       if (!("pipeline" in command)) {
@@ -159,12 +173,30 @@ export class Program {
       if (command.pipeline.handle === undefined || command.bindGroup === undefined) {
         throw new GpuError("shader", `${this.label}: encoded before finish().`);
       }
+      if (profiler !== undefined && command.info !== undefined) {
+        pass = this.beginProfiledPass(encoder, { pass, profiler, info: command.info });
+      }
       pass ??= encoder.beginComputePass({ label: this.label });
       pass.setPipeline(command.pipeline.handle);
       pass.setBindGroup(0, command.bindGroup);
       pass.dispatchWorkgroups(...command.grid);
     }
     pass?.end();
+  }
+
+  /** A pass of the dispatch's own where the device can time it; else the one there is. */
+  private beginProfiledPass(
+    encoder: GPUCommandEncoder,
+    at: {
+      readonly pass: GPUComputePassEncoder | undefined;
+      readonly profiler: Profiler;
+      readonly info: DispatchInfo;
+    },
+  ): GPUComputePassEncoder | undefined {
+    const timestampWrites = at.profiler.dispatching(at.info);
+    if (timestampWrites === undefined) return at.pass;
+    at.pass?.end();
+    return encoder.beginComputePass({ label: `${this.label}: ${at.info.kernel}`, timestampWrites });
   }
 
   /** Runs the program once, from {@link finish} to {@link dispose}. */
@@ -179,10 +211,15 @@ export class Program {
 
   /** Encodes and submits the program, after `before` has encoded what must come first. */
   submit(before?: (encoder: GPUCommandEncoder) => void): void {
-    const encoder = this.gpu.device.createCommandEncoder({ label: this.label });
+    const { profiler, device } = this.gpu;
+    const startMs = profiler === undefined ? 0 : performance.now();
+    const encoder = device.createCommandEncoder({ label: this.label });
     before?.(encoder);
     this.encode(encoder);
-    this.gpu.device.queue.submit([encoder.finish()]);
+    const commands = encoder.finish();
+    const submitMs = profiler === undefined ? 0 : performance.now();
+    device.queue.submit([commands]);
+    profiler?.submitted(this.label, startMs, submitMs);
   }
 
   /** Frees the parameter buffer. */

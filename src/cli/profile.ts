@@ -1,0 +1,124 @@
+// --profile: where the time went, as tables on stderr, as fields of --json, and as a trace file for Perfetto.
+import { type Command, InvalidArgumentError } from "commander";
+import { formatBytes } from "../gpu/device.ts";
+import type { KernelTimes, ProfileReport } from "../gpu/profile-report.ts";
+import { Profiler } from "../gpu/profiler.ts";
+import { writeFileWhole } from "../load/write-file.node.ts";
+import { checkOutput } from "./output-path.ts";
+import { type Session, styled } from "./session.ts";
+import { table } from "./table.ts";
+
+/** Kernels in the table; --json and the trace have them all. */
+const NUM_KERNELS_SHOWN = 12;
+
+/** The option, as parsed: true without a file. */
+export interface ProfileFlags {
+  readonly profile?: string | true;
+}
+
+/** A profile of one command's run; without --profile all of it does nothing. */
+export interface OpenProfile {
+  /** For the model's load. */
+  readonly profiler: Profiler | undefined;
+  /**
+   * Writes the trace and the tables.
+   * @returns the fields for --json
+   * @throws InputError when the file cannot be written.
+   */
+  finish(): Promise<{ readonly profile?: ProfileReport & { readonly file: string | null } }>;
+}
+
+/** Adds --profile. */
+export function addProfileOption(command: Command): Command {
+  return command.option(
+    "--profile [file.json]",
+    "print where the time went; with a file, write a trace for ui.perfetto.dev too",
+    traceFile,
+  );
+}
+
+/**
+ * Starts a profile if --profile is there.
+ * @param others files that the command reads or writes, which the trace must not replace
+ * @throws InputError when the trace could not be written; UsageError when it is one of `others`.
+ */
+export async function openProfile(
+  session: Session,
+  flags: ProfileFlags,
+  others: readonly (string | undefined)[],
+): Promise<OpenProfile> {
+  if (flags.profile === undefined) return { profiler: undefined, finish: () => Promise.resolve({}) };
+  const file = flags.profile === true ? undefined : flags.profile;
+  await checkOutput("--profile", file, others);
+  const profiler = new Profiler();
+  const finish = async () => {
+    const report = await profiler.report();
+    if (file !== undefined) await writeFileWhole(file, JSON.stringify(await profiler.chromeTrace()));
+    if (!session.isJson) {
+      for (const line of profileLines(report)) session.note(line);
+      if (file !== undefined) session.note(`Trace: ${file}, to be opened in ui.perfetto.dev or chrome://tracing`);
+    }
+    return { profile: { ...report, file: file ?? null } };
+  };
+  return { profiler, finish };
+}
+
+/** The tables for people; times are milliseconds. */
+export function profileLines(report: ProfileReport): readonly string[] {
+  const { phases, stages, kernels, pipelines } = report;
+  const gpuMs = (value: number | undefined) => (value === undefined ? "–" : value.toFixed(2));
+  const phaseRows = phases.map((times) => [
+    times.phase,
+    String(times.count),
+    times.wallMs.toFixed(1),
+    times.uploadMs.toFixed(2),
+    formatBytes(times.uploadBytes),
+  ]);
+  const stageRows = stages.map((times) => [
+    times.stage,
+    String(times.numSubmits),
+    String(times.numDispatches),
+    times.recordMs.toFixed(2),
+    times.pipelinesMs.toFixed(2),
+    times.encodeMs.toFixed(2),
+    gpuMs(times.gpuMs),
+    times.readbackMs.toFixed(2),
+  ]);
+  const shown = kernels.slice(0, NUM_KERNELS_SHOWN);
+  const kernelRows = shown.map((times) => [
+    `${times.stage}: ${times.kernel}`,
+    String(times.count),
+    gpuMs(times.gpuMs),
+    times.meanUs === undefined ? "–" : times.meanUs.toFixed(1),
+    times.share === undefined ? "–" : `${(times.share * 100).toFixed(1)} %`,
+    constantsText(times),
+  ]);
+  const rest = kernels.length - shown.length;
+  return [
+    "",
+    ...table(["phase", "times", "wall ms", "upload ms", "uploaded"], phaseRows),
+    `${pipelines.count} pipelines compiled aside, ${pipelines.totalMs.toFixed(0)} ms if one after the other`,
+    "",
+    ...table(["stage", "submits", "kernels", "record", "pipelines", "encode", "GPU", "readback"], stageRows),
+    "",
+    ...table(["kernel", "calls", "GPU ms", "mean µs", "share", "constants"], kernelRows),
+    ...(rest > 0 ? [`and ${rest} more, which --json has`] : []),
+    "",
+    ...report.notes.map((note) => styled("dim", note, process.stderr)),
+    "",
+  ];
+}
+
+function constantsText({ constants }: KernelTimes): string {
+  return Object.entries(constants)
+    .map(([name, value]) => `${name} ${value}`)
+    .join(", ");
+}
+
+/** A file's name ends in .json, so that a question behind `--profile` is not taken for one. */
+function traceFile(text: string): string {
+  if (/\.json$/i.test(text)) return text;
+  throw new InvalidArgumentError(
+    "Expected a file that ends in .json; for the tables alone, put --profile behind the question.",
+  );
+}
