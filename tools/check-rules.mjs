@@ -24,6 +24,7 @@ const layers = [
   { name: "gpu/ops", pattern: /^src\/gpu\/ops/ },
   { name: "load, preprocess, model, generate, trace", pattern: /^src\/(load|preprocess|model|generate|trace)\// },
   { name: "llava, adaptvis", pattern: /^src\/(?!index)[^/]+$/ },
+  { name: "bench", pattern: /^src\/bench\// },
   { name: "index, evaluate, cli, app", pattern: /^src\/(index|evaluate\/|cli\/|app\/)/ },
 ];
 

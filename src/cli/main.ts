@@ -6,6 +6,7 @@ import { Command, CommanderError, Option } from "commander";
 import { AbortError, CheckpointError, GpuError, InputError } from "../errors.ts";
 import { adapterChoices } from "../gpu/adapter.node.ts";
 import { type AskFlags, ask, describeAsk } from "./ask.ts";
+import { type BenchFlags, bench, describeBench, withReportFile } from "./bench.ts";
 import { type DemoFlags, demo, describeDemo } from "./demo.ts";
 import { DoctorError, describeDoctor, doctor } from "./doctor.ts";
 import { examples } from "./examples.ts";
@@ -17,7 +18,7 @@ import { describeTrace, type TraceFlags, trace } from "./trace.ts";
 
 const SIGNAL_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
-await main(process.argv.slice(2));
+await main(withReportFile(process.argv.slice(2)));
 
 async function main(args: readonly string[]): Promise<void> {
   const stop = new AbortController();
@@ -72,6 +73,7 @@ With --json an error is {"error": {"name", "message", …}} on stdout, and one s
   add("trace", describeTrace).action((flags: TraceFlags) => trace(session(), flags));
   add("doctor", describeDoctor).action(() => doctor(session()));
   add("inspect", describeInspect).action((model: string) => inspect(session(), model));
+  add("bench", describeBench).action((flags: BenchFlags) => bench(session(), flags));
   add("demo", describeDemo).action((flags: DemoFlags) => demo(session(), flags));
   return program;
 }

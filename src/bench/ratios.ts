@@ -1,0 +1,72 @@
+// The bench's verdicts: each bar is one ratio, and higher is better throughout, so that a cost is inverted.
+import { spreadOf } from "./spread.ts";
+
+/** One bar and where we stand. */
+export interface Ratio {
+  readonly name: string;
+  /** Median of our figure; null when it could not be measured. */
+  readonly ours: number | null;
+  /** Median of what it is compared with; null when it could not be measured. */
+  readonly theirs: number | null;
+  readonly unit: string;
+  /** Ours over theirs for rates, theirs over ours for costs. */
+  readonly ratio: number | null;
+  readonly wanted: number;
+  /** Smallest and largest ratio of the rounds. */
+  readonly spread: { readonly min: number; readonly max: number } | null;
+  /** Whether the ratio reaches what is wanted; null without a ratio. */
+  readonly isMet: boolean | null;
+  /** What was compared, or why nothing was. */
+  readonly reason: string;
+}
+
+/** A bar: its name and what is wanted. */
+export interface Bar {
+  readonly name: string;
+  readonly wanted: number;
+}
+
+/** Figures of the same rounds, in the order in which they were taken. */
+export interface Comparison {
+  readonly ours: readonly number[];
+  readonly theirs: readonly number[];
+  readonly unit: string;
+  /** What was compared, one sentence. */
+  readonly reason: string;
+}
+
+/** A bar on rates: ours over theirs. @throws RangeError without figures. */
+export function rateRatio(bar: Bar, compared: Comparison): Ratio {
+  return ratioOf(bar, compared, (ours, theirs) => ours / theirs);
+}
+
+/** A bar on costs, inverted: theirs over ours. @throws RangeError without figures. */
+export function costRatio(bar: Bar, compared: Comparison): Ratio {
+  return ratioOf(bar, compared, (ours, theirs) => theirs / ours);
+}
+
+/** A bar whose case could not run; `reason` is one sentence. */
+export function missingRatio(bar: Bar, reason: string): Ratio {
+  return { ...bar, ours: null, theirs: null, unit: "", ratio: null, spread: null, isMet: null, reason };
+}
+
+function ratioOf(bar: Bar, compared: Comparison, divide: (ours: number, theirs: number) => number): Ratio {
+  const ours = spreadOf(compared.ours).median;
+  const theirs = spreadOf(compared.theirs).median;
+  const rounds = compared.ours.flatMap((value, round) => {
+    const other = compared.theirs[round];
+    return other === undefined ? [] : [divide(value, other)];
+  });
+  const { min, max } = spreadOf(rounds);
+  const ratio = divide(ours, theirs);
+  return {
+    ...bar,
+    ours,
+    theirs,
+    unit: compared.unit,
+    ratio,
+    spread: { min, max },
+    isMet: ratio >= bar.wanted,
+    reason: compared.reason,
+  };
+}

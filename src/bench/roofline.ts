@@ -1,0 +1,219 @@
+// What an adapter can do at best, measured in the same run as everything that is compared with it: multiply-adds,
+// streaming reads, copies, and what a dispatch, a submit and a readback cost.
+import { throwIfAborted } from "../errors.ts";
+import { GPU_READBACK, GPU_STORAGE, type Gpu } from "../gpu/device.ts";
+import { Program } from "../gpu/program.ts";
+import {
+  type FmaVariant,
+  fmaPerThread,
+  READ_PATTERNS,
+  type ReadVariant,
+  recordCopy,
+  recordCountUp,
+  recordFma,
+  recordRead,
+} from "./roofline-kernels.ts";
+import { mapSpread, type Spread } from "./spread.ts";
+import { flush, type TimingOptions, timeProgram, timeWork } from "./timing.ts";
+
+/** One measured ceiling and the variant that reached it. */
+export interface Ceiling {
+  readonly rate: Spread;
+  /** The best variant, in words. */
+  readonly variant: string;
+  /** Rates of all variants at the first look. */
+  readonly tried: Readonly<Record<string, number>>;
+}
+
+/** The adapter's ceilings. */
+export interface Roofline {
+  /** Multiply-adds in f32, two operations each, GFLOP/s. */
+  readonly fma: Ceiling;
+  /** GB/s of 10^9 bytes. */
+  readonly read: Ceiling;
+  /** GB/s, read and written bytes together. */
+  readonly copy: Ceiling;
+  /** Microseconds a dispatch that waits for the one before it, within one pass. */
+  readonly dispatchUs: Spread;
+  /** Microseconds a submit of one dispatch. */
+  readonly submitUs: Spread;
+  /** Milliseconds from a submit to the mapped bytes of its result. */
+  readonly readbackMs: Spread;
+  /** Bytes that the read and copy figures were taken over. */
+  readonly streamBytes: number;
+}
+
+/** Measures everything. @throws AbortError between variants; GpuError. */
+export async function measureRoofline(gpu: Gpu, options: TimingOptions): Promise<Roofline> {
+  const streamBytes = streamSize(gpu);
+  const fma = await bestFma(gpu, options);
+  const source = filledBuffer(gpu, streamBytes);
+  const target = gpu.createBuffer("stream copy", streamBytes, GPU_STORAGE);
+  try {
+    const read = await bestRead(gpu, options, { source, target, streamBytes });
+    const copy = await bestCopy(gpu, options, { source, target, streamBytes });
+    return { fma, read, copy, ...(await measureCosts(gpu, options)), streamBytes };
+  } finally {
+    gpu.destroyBuffer(source);
+    gpu.destroyBuffer(target);
+  }
+}
+
+/** Bytes to stream over: a whole binding, but a CPU adapter's memory bandwidth shows with 64 MiB. */
+function streamSize(gpu: Gpu): number {
+  const { maxStorageBufferBindingSize, maxBufferSize } = gpu.device.limits;
+  const wanted = gpu.isSoftware ? 2 ** 26 : 2 ** 30;
+  // A power of two, so that every number of threads divides it.
+  return 2 ** Math.floor(Math.log2(Math.min(wanted, maxStorageBufferBindingSize, maxBufferSize)));
+}
+
+/** A buffer of small whole numbers, written in blocks. */
+export function filledBuffer(gpu: Gpu, byteLength: number): GPUBuffer {
+  const buffer = gpu.createBuffer("stream", byteLength, GPU_STORAGE);
+  const block = Float32Array.from({ length: Math.min(2 ** 18, byteLength / 4) }, (_, i) => i % 4);
+  for (let at = 0; at < byteLength; at += block.byteLength) gpu.write(buffer, block, at);
+  return buffer;
+}
+
+/** Variants that are measured properly after the first look at all of them. */
+const NUM_FINALISTS = 3;
+
+/** Looks at each variant once, then measures the best few properly: a disturbance at the first look decides nothing. */
+async function best<Variant>(
+  variants: readonly Variant[],
+  how: {
+    readonly gpu: Gpu;
+    readonly options: TimingOptions;
+    readonly nameOf: (variant: Variant) => string;
+    readonly record: (program: Program, variant: Variant) => void;
+    /** Milliseconds of one run → rate. */
+    readonly rate: (ms: number, variant: Variant) => number;
+  },
+): Promise<Ceiling> {
+  const time = async (variant: Variant, options: TimingOptions): Promise<Spread> => {
+    throwIfAborted(options.signal, "The bench");
+    const program = new Program(how.gpu, "roofline");
+    try {
+      how.record(program, variant);
+      await program.finish();
+      return mapSpread(await timeProgram(how.gpu, program, options), (ms) => how.rate(ms, variant));
+    } finally {
+      program.dispose();
+    }
+  };
+  const looks: { readonly variant: Variant; readonly median: number }[] = [];
+  for (const variant of variants) {
+    const { median } = await time(variant, { ...how.options, targetMs: 0, minSamples: 1 });
+    looks.push({ variant, median });
+  }
+  looks.sort((a, b) => b.median - a.median);
+  const finals: { readonly variant: Variant; readonly rate: Spread }[] = [];
+  for (const { variant } of looks.slice(0, NUM_FINALISTS)) {
+    finals.push({ variant, rate: await time(variant, how.options) });
+  }
+  const [winner] = finals.sort((a, b) => b.rate.median - a.rate.median);
+  if (winner === undefined) throw new RangeError("variants: a ceiling needs at least one.");
+  const tried = Object.fromEntries(looks.map(({ variant, median }) => [how.nameOf(variant), median]));
+  return { rate: winner.rate, variant: how.nameOf(winner.variant), tried };
+}
+
+async function bestFma(gpu: Gpu, options: TimingOptions): Promise<Ceiling> {
+  const numThreads = gpu.isSoftware ? 2 ** 12 : 2 ** 20;
+  const steps = gpu.isSoftware ? 256 : 1024;
+  const workgroups = [32, 64, 256].filter((size) => size <= gpu.device.limits.maxComputeInvocationsPerWorkgroup);
+  const variants = (["scalar", "vec4"] as const).flatMap((shape) =>
+    [true, false].flatMap((isFused) => workgroups.map((workgroup): FmaVariant => ({ shape, isFused, workgroup }))),
+  );
+  const output = gpu.createBuffer("fma", numThreads * 4, GPU_STORAGE);
+  try {
+    return await best(variants, {
+      gpu,
+      options,
+      nameOf: ({ shape, isFused, workgroup }) => `${shape}, ${isFused ? "fma()" : "x · a + b"}, ${workgroup} threads`,
+      record: (program, variant) => recordFma(program, variant, { output, numThreads, steps }),
+      rate: (ms, variant) => (2 * fmaPerThread(variant, steps) * numThreads) / (ms * 1e6),
+    });
+  } finally {
+    gpu.destroyBuffer(output);
+  }
+}
+
+interface Streams {
+  readonly source: GPUBuffer;
+  readonly target: GPUBuffer;
+  readonly streamBytes: number;
+}
+
+async function bestRead(gpu: Gpu, options: TimingOptions, streams: Streams): Promise<Ceiling> {
+  const numVectors = streams.streamBytes / 16;
+  const workgroups = gpu.isSoftware ? [8, 32, 64] : [64, 128, 256];
+  const threadCounts = gpu.isSoftware ? [2 ** 10, 2 ** 14] : [2 ** 16, 2 ** 18, 2 ** 20];
+  const variants = READ_PATTERNS.flatMap((pattern) =>
+    workgroups.flatMap((workgroup) =>
+      threadCounts.map((numThreads): ReadVariant => ({ pattern, workgroup, numThreads })),
+    ),
+  ).filter(({ pattern, workgroup }) => pattern !== "run-per-workgroup" || workgroup === workgroups[0]);
+  return best(variants, {
+    gpu,
+    options,
+    nameOf: ({ pattern, workgroup, numThreads }) => `${pattern}, ${workgroup} of ${numThreads} threads`,
+    record: (program, variant) =>
+      recordRead(program, variant, { data: streams.source, output: streams.target, numVectors }),
+    rate: (ms) => streams.streamBytes / (ms * 1e6),
+  });
+}
+
+async function bestCopy(gpu: Gpu, options: TimingOptions, streams: Streams): Promise<Ceiling> {
+  const { source, target, streamBytes } = streams;
+  const numThreads = gpu.isSoftware ? 2 ** 14 : 2 ** 20;
+  return best(["driver", "kernel"] as const, {
+    gpu,
+    options,
+    nameOf: (variant) => (variant === "driver" ? "copyBufferToBuffer" : `kernel, 64 of ${numThreads} threads`),
+    record: (program, variant) => {
+      if (variant === "driver") program.copy(source, target, { size: streamBytes });
+      else recordCopy(program, { source, target, numVectors: streamBytes / 16, numThreads, workgroup: 64 });
+    },
+    rate: (ms) => (2 * streamBytes) / (ms * 1e6),
+  });
+}
+
+const NUM_DISPATCHES = 512;
+const NUM_SUBMITS = 64;
+
+async function measureCosts(
+  gpu: Gpu,
+  options: TimingOptions,
+): Promise<Pick<Roofline, "dispatchUs" | "submitUs" | "readbackMs">> {
+  const counter = gpu.createBuffer("counter", 16, GPU_STORAGE);
+  const readback = gpu.createBuffer("readback", 16, GPU_READBACK);
+  const many = new Program(gpu, "many dispatches");
+  const one = new Program(gpu, "one dispatch");
+  const mapped = new Program(gpu, "dispatch and copy");
+  try {
+    recordCountUp(many, counter, NUM_DISPATCHES);
+    recordCountUp(one, counter, 1);
+    recordCountUp(mapped, counter, 1);
+    mapped.copy(counter, readback, { size: 16 });
+    for (const program of [many, one, mapped]) await program.finish();
+    const dispatches = await timeProgram(gpu, many, options);
+    const submits = await timeWork(async () => {
+      for (let i = 0; i < NUM_SUBMITS; i++) one.submit();
+      await flush(gpu);
+    }, options);
+    const readbackMs = await timeWork(async () => {
+      mapped.submit();
+      await gpu.map(readback);
+      readback.unmap();
+    }, options);
+    return {
+      dispatchUs: mapSpread(dispatches, (ms) => (ms * 1000) / NUM_DISPATCHES),
+      submitUs: mapSpread(submits, (ms) => (ms * 1000) / NUM_SUBMITS),
+      readbackMs,
+    };
+  } finally {
+    for (const program of [many, one, mapped]) program.dispose();
+    gpu.destroyBuffer(counter);
+    gpu.destroyBuffer(readback);
+  }
+}

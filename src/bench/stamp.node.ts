@@ -1,0 +1,65 @@
+// Where and with what a run of the bench was made, as Node can tell.
+import { spawnSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { arch, cpus, platform, release, totalmem } from "node:os";
+import { dirname, join } from "node:path";
+import type { NodeAdapter } from "../gpu/adapter.node.ts";
+import type { Stamp } from "./report.ts";
+
+/** Stamps a run on `adapter`; `folder` is this package's. */
+export function stampRun(
+  opened: NodeAdapter,
+  run: { readonly folder: string; readonly version: string; readonly options: Stamp["options"] },
+): Stamp {
+  const { info, features, limits } = opened.adapter;
+  return {
+    date: new Date().toISOString(),
+    revision: revisionOf(run.folder),
+    versions: { adaptvis: run.version, node: process.version, "webgpu (Dawn)": versionOf("webgpu") ?? "unknown" },
+    cpu: cpus()[0]?.model.trim() ?? "unknown",
+    numCpus: cpus().length,
+    memoryBytes: totalmem(),
+    platform: `${platform()} ${release()} ${arch()}`,
+    adapter: {
+      kind: opened.kind,
+      isSoftware: opened.isSoftware,
+      description: opened.description,
+      info: {
+        vendor: info.vendor,
+        architecture: info.architecture,
+        device: info.device,
+        description: info.description,
+      },
+      features: [...features].sort(),
+      limits: {
+        maxBufferSize: limits.maxBufferSize,
+        maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
+        maxComputeWorkgroupStorageSize: limits.maxComputeWorkgroupStorageSize,
+        maxComputeInvocationsPerWorkgroup: limits.maxComputeInvocationsPerWorkgroup,
+      },
+    },
+    options: run.options,
+  };
+}
+
+function revisionOf(folder: string): string | null {
+  if (!existsSync(join(folder, ".git"))) return null;
+  const git = (...args: string[]) => spawnSync("git", args, { cwd: folder, encoding: "utf8" });
+  const head = git("rev-parse", "--short", "HEAD");
+  if (head.status !== 0) return null;
+  const isChanged = git("status", "--porcelain", "--untracked-files=no").stdout !== "";
+  return `${head.stdout.trim()}${isChanged ? "+" : ""}`;
+}
+
+/** The version of an installed package, from the package.json above its entry. */
+function versionOf(name: string): string | undefined {
+  const entry = createRequire(import.meta.url).resolve(name);
+  for (let folder = dirname(entry); folder !== dirname(folder); folder = dirname(folder)) {
+    const file = join(folder, "package.json");
+    if (!existsSync(file)) continue;
+    const manifest: unknown = JSON.parse(readFileSync(file, "utf8"));
+    if (manifest instanceof Object && "version" in manifest) return String(manifest.version);
+  }
+  return undefined;
+}

@@ -1,0 +1,76 @@
+// How long GPU work takes, by the clock of the host: submitted in batches long enough that submitting does not count.
+import { throwIfAborted } from "../errors.ts";
+import type { Gpu } from "../gpu/device.ts";
+import type { Program } from "../gpu/program.ts";
+import { type Spread, spreadOf } from "./spread.ts";
+
+/** How long to measure. */
+export interface TimingOptions {
+  /** Measuring goes on until this much time has been measured, ms. */
+  readonly targetMs: number;
+  /** And until there are this many samples. */
+  readonly minSamples: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A sample is a batch of runs of at least this long, ms: far above the cost of a submit and of waiting for it. */
+const SAMPLE_MS = 20;
+/** Runs of one submit; a GPU's watchdog allows some hundred ms, which SAMPLE_MS keeps far below. */
+const MAX_REPEAT = 4096;
+
+/** Waits until everything submitted so far has run. */
+export async function flush(gpu: Gpu): Promise<void> {
+  await gpu.device.queue.onSubmittedWorkDone();
+  gpu.throwIfLost();
+}
+
+/** Milliseconds of `work`. */
+export async function clocked(work: () => Promise<unknown>): Promise<number> {
+  const started = performance.now();
+  await work();
+  return performance.now() - started;
+}
+
+/** Milliseconds that `work`, and the GPU work it submits, takes each time it is called, after one call that does not count. */
+export async function timeWork(work: () => Promise<unknown>, options: TimingOptions): Promise<Spread> {
+  await work();
+  const samples: number[] = [];
+  let total = 0;
+  while (samples.length < options.minSamples || total < options.targetMs) {
+    throwIfAborted(options.signal, "The bench");
+    const ms = await clocked(work);
+    samples.push(ms);
+    total += ms;
+  }
+  return spreadOf(samples);
+}
+
+/**
+ * Milliseconds of one run of a finished program.
+ * @throws AbortError between samples.
+ */
+export async function timeProgram(gpu: Gpu, program: Program, options: TimingOptions): Promise<Spread> {
+  const run = async (repeat: number): Promise<number> =>
+    clocked(async () => {
+      const encoder = gpu.device.createCommandEncoder({ label: "bench" });
+      for (let i = 0; i < repeat; i++) program.encode(encoder);
+      gpu.device.queue.submit([encoder.finish()]);
+      await flush(gpu);
+    });
+  await run(1); // the first run pays for what drivers put off until then
+  let repeat = 1;
+  let ms = await run(repeat);
+  while (ms < SAMPLE_MS && repeat < MAX_REPEAT) {
+    repeat = Math.min(MAX_REPEAT, Math.ceil(repeat * Math.min(16, Math.max(2, (1.2 * SAMPLE_MS) / ms))));
+    ms = await run(repeat);
+  }
+  const samples = [ms / repeat];
+  let total = ms;
+  while (samples.length < options.minSamples || total < options.targetMs) {
+    throwIfAborted(options.signal, "The bench");
+    ms = await run(repeat);
+    samples.push(ms / repeat);
+    total += ms;
+  }
+  return spreadOf(samples);
+}

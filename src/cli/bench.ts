@@ -1,0 +1,97 @@
+// adaptvis bench: how fast this machine runs the engine, kernel by kernel and as a whole, and against what.
+import type { Command } from "commander";
+import { type BenchOptions, isAsked, partNames, runBench } from "../bench/bench.ts";
+import { reportTables } from "../bench/report-table.ts";
+import { stampRun } from "../bench/stamp.node.ts";
+import { openNodeAdapter } from "../gpu/adapter.node.ts";
+import { Gpu, requestGpuDevice } from "../gpu/device.ts";
+import { writeFileWhole } from "../load/write-file.node.ts";
+import { examples } from "./examples.ts";
+import { checkOutput } from "./output-path.ts";
+import { packageFolder, packageVersion } from "./package-folder.ts";
+import { type Session, styled, UsageError } from "./session.ts";
+import { table } from "./table.ts";
+import { someText, wholeFrom } from "./values.ts";
+
+/** The options of `bench`, as parsed. */
+export interface BenchFlags {
+  readonly only?: readonly string[];
+  readonly filter?: string;
+  readonly quick?: boolean;
+  readonly list?: boolean;
+  readonly rounds: number;
+  readonly report?: string;
+}
+
+const DEFAULT_ROUNDS = 5;
+
+/** Describes `bench` to commander. */
+export function describeBench(command: Command): Command {
+  return command
+    .description("Measure this machine: roofline, kernels, whole models; figures, spreads and bars.")
+    .option("--only <names...>", "parts to run, by name or its beginning (see --list); commas or spaces between them")
+    .option("--filter <text>", "kernel cases whose name holds this text", someText)
+    .option("--quick", "a shorter run: fewer cases, fewer rounds")
+    .option("--rounds <n>", "rounds of each comparison", wholeFrom(1, 100), DEFAULT_ROUNDS)
+    .option("--list", "print the names of all parts and stop")
+    .option("--report <file>", "write the report as JSON into a file; --json <file> is the same", someText)
+    .addHelpText(
+      "after",
+      examples(() => ["bench --list", "bench --quick --json bench.json", "bench --only roofline,kernels"]),
+    );
+}
+
+/**
+ * `bench --json FILE` as `bench --report FILE`: for every command --json alone means stdout, and bench takes no operands, so
+ * that what stands behind it can only be a file.
+ */
+export function withReportFile(args: readonly string[]): readonly string[] {
+  if (!args.includes("bench")) return args;
+  return args.flatMap((arg, index) => {
+    const next = args[index + 1];
+    if (arg === "--json" && next !== undefined && !next.startsWith("-") && index > args.indexOf("bench")) {
+      return ["--report"];
+    }
+    return arg.startsWith("--json=") ? ["--report", arg.slice("--json=".length)] : [arg];
+  });
+}
+
+/** Runs `bench`. */
+export async function bench(session: Session, flags: BenchFlags): Promise<void> {
+  const only = (flags.only ?? []).flatMap((names) => names.split(",")).map((name) => name.trim());
+  if (flags.list === true) {
+    session.print(`${partNames(false).join("\n")}\n`);
+    session.result({ parts: partNames(false) });
+    return;
+  }
+  const unknown = only.find((name) => !partNames(false).some((part) => isAsked(part, [name])));
+  if (unknown !== undefined) {
+    throw new UsageError(`--only ${unknown}: there is no such part; adaptvis bench --list prints their names.`);
+  }
+  await checkOutput("--report", flags.report, []);
+  const opened = await openNodeAdapter(session.adapter);
+  session.note(`adaptvis: running on ${opened.description}`);
+  const device = await requestGpuDevice(opened.adapter);
+  const gpu = new Gpu(device, { isSoftware: opened.isSoftware });
+  try {
+    const options: BenchOptions = {
+      only,
+      filter: flags.filter,
+      isQuick: flags.quick === true,
+      rounds: flags.rounds,
+      signal: session.signal,
+      onProgress: (what) => session.note(styled("dim", `adaptvis bench: ${what}`, process.stderr)),
+    };
+    const { signal: _signal, onProgress: _onProgress, ...named } = options;
+    const stamp = stampRun(opened, { folder: packageFolder(), version: packageVersion(), options: { ...named } });
+    const report = await runBench(gpu, stamp, options);
+    for (const { title, head, rows } of reportTables(report)) {
+      session.print(`${styled("bold", title)}\n${table(head, rows).join("\n")}\n\n`);
+    }
+    session.result(report);
+    if (flags.report !== undefined) await writeFileWhole(flags.report, `${JSON.stringify(report, undefined, 1)}\n`);
+  } finally {
+    gpu.dispose();
+    device.destroy();
+  }
+}
