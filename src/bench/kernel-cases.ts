@@ -18,7 +18,7 @@ import {
 } from "./shapes.ts";
 
 /** Weight formats of the kernel cases. */
-export const BENCH_DTYPES: readonly WeightDtype[] = ["f32", "f16"];
+export const BENCH_DTYPES: readonly WeightDtype[] = ["f32", "f16", "q8", "q4"];
 
 /** One kernel at one shape. */
 export interface KernelCase {

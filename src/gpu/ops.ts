@@ -10,6 +10,7 @@ import gatedActivationWgsl from "../../shaders/gated-activation.wgsl";
 import gatherRowsWgsl from "../../shaders/gather-rows.wgsl";
 import layerNormWgsl from "../../shaders/layer-norm.wgsl";
 import matmulWgsl from "../../shaders/matmul.wgsl";
+import matmulQuadWgsl from "../../shaders/matmul-quad.wgsl";
 import matvecWgsl from "../../shaders/matvec.wgsl";
 import matvecReduceWgsl from "../../shaders/matvec-reduce.wgsl";
 import quantizeWgsl from "../../shaders/quantize.wgsl";
@@ -80,6 +81,7 @@ const perFloat = (name: string, source: string): Record<FloatDtype, Kernel> => {
 /** Every kernel by file name; those that read checkpoint weights have one variant a dtype. */
 export const KERNELS = {
   matmul: perDtype("matmul", matmulWgsl, [linearWgsl, activationWgsl]),
+  matmulQuad: perDtype("matmul-quad", matmulQuadWgsl, [linearWgsl, activationWgsl]),
   matvec: perDtype("matvec", matvecWgsl, [linearWgsl, activationWgsl]),
   matvecReduce: perDtype("matvec-reduce", matvecReduceWgsl, [linearWgsl, activationWgsl]),
   embedTokens: perDtype("embed-tokens", embedTokensWgsl),
@@ -99,8 +101,14 @@ export const KERNELS = {
   topK: defineKernel("top-k", topKWgsl),
 } as const;
 
-/** Which of the linear kernels runs; `auto` chooses by the number of rows and the class of adapter. */
-export type LinearKernel = "auto" | "matmul" | "matvec" | "matvecReduce";
+/**
+ * Which of the linear kernels runs: `auto` chooses by the number of rows and the class of adapter, `rows` by the class
+ * alone, so that a row comes out the same, to the bit, however many others there are.
+ */
+export type LinearKernel = "auto" | "rows" | LinearKernelName;
+
+/** The linear kernels by their key in {@link KERNELS}. */
+export type LinearKernelName = "matmul" | "matmulQuad" | "matvec" | "matvecReduce";
 
 /** A linear layer over R rows: output [R, outputStride] at `outputColumn` = activation(input [R, K] · weightᵀ + bias). */
 export function linear(
@@ -121,7 +129,7 @@ export function linear(
   },
 ): void {
   const { weight, bias } = call.layer;
-  const kind = chooseLinear(call.kernel ?? "auto", call.numRows, gpu.isSoftware);
+  const kind = chooseLinear(call.kernel ?? "auto", call.numRows, gpu);
   for (const piece of weight.pieces) {
     const columns4 = piece.numRows / 4;
     program.dispatch(KERNELS[kind][weight.dtype], {
@@ -129,6 +137,7 @@ export function linear(
         HAS_BIAS: bias !== undefined,
         ADD_TO_OUTPUT: call.addToOutput ?? false,
         ACTIVATION: ACTIVATIONS[call.activation ?? "none"],
+        ...(kind === "matmulQuad" && { ROWS: quadRows(call.numRows) }),
       },
       bindings: { ...weightBindings(piece), input: call.input, bias: bias ?? gpu.unused, output: call.output },
       params: {
@@ -151,15 +160,25 @@ function weightBindings(piece: MatrixPiece): { readonly weight: GPUBuffer; reado
   return { weight: piece.buffer, ...(piece.scales !== undefined && { scales: piece.scales }) };
 }
 
-function chooseLinear(kernel: LinearKernel, numRows: number, isSoftware: boolean): Exclude<LinearKernel, "auto"> {
-  if (kernel !== "auto") return kernel;
+function chooseLinear(kernel: LinearKernel, numRows: number, gpu: Gpu): LinearKernelName {
+  if (kernel !== "auto" && kernel !== "rows") return kernel;
+  const hasQuads = gpu.isSoftware && gpu.device.features.has("subgroups");
+  if (kernel === "rows") return hasQuads ? "matmulQuad" : "matmul";
+  if (hasQuads && numRows > 1) return "matmulQuad";
   if (numRows > MAX_VECTOR_ROWS) return "matmul";
-  return isSoftware ? "matvec" : "matvecReduce";
+  return gpu.isSoftware ? "matvec" : "matvecReduce";
 }
 
-function linearGrid(kind: Exclude<LinearKernel, "auto">, columns4: number, numRows: number): [number, number, number] {
+/** Rows that a thread of matmul-quad computes: more would only repeat the last row. */
+function quadRows(numRows: number): number {
+  if (numRows <= 8) return 1;
+  return numRows <= 16 ? 2 : 4;
+}
+
+function linearGrid(kind: LinearKernelName, columns4: number, numRows: number): [number, number, number] {
   if (kind === "matmul") return [Math.ceil(columns4 / 8), Math.ceil(numRows / 32), 1];
-  if (kind === "matvec") return [Math.ceil(columns4 / 32), numRows, 1];
+  if (kind === "matmulQuad") return [Math.ceil(numRows / (8 * quadRows(numRows))), Math.ceil(columns4 / 4), 1];
+  if (kind === "matvec") return [Math.ceil(columns4 / 8), numRows, 1];
   const width = Math.min(columns4, 65_535);
   return [width, Math.ceil(columns4 / width), numRows];
 }

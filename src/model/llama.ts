@@ -79,7 +79,7 @@ function decoderLayer(program: Program, gpu: Gpu, run: LayerRun): void {
   const { hiddenStates, normed, heads } = state;
   const norm = { numRows, columns: text.hiddenSize, eps: text.rmsNormEps };
   // A prompt row comes out the same, to the bit, in a chunk of any length: after a reused prefix few rows may be left.
-  const kernel = run.isDecode ? "auto" : "matmul";
+  const kernel = run.isDecode ? "auto" : "rows";
 
   // x + o_proj(attention(rmsNorm(x)))
   ops.rmsNorm(program, { input: hiddenStates, weight: layer.inputLayernorm, output: normed, ...norm });
