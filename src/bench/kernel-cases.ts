@@ -328,8 +328,7 @@ function smallDecoderCases(shape: DecoderShape, numRows: number, isQuick: boolea
       bytes: 3 * numRows * inner * 4,
       prepare: (operands) => {
         const call = {
-          gate: operands.numbers(numRows * inner),
-          up: operands.numbers(numRows * inner),
+          gateUp: operands.numbers(numRows * 2 * inner),
           output: operands.empty(numRows * inner),
           numRows,
           columns: inner,

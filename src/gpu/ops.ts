@@ -183,14 +183,14 @@ function linearGrid(kind: LinearKernelName, columns4: number, numRows: number): 
   return [width, Math.ceil(columns4 / width), numRows];
 }
 
-/** output [R, I] = activation(gate [R, I]) · up [R, I]; output may be neither gate nor up. */
+/** output [R, I] = activation(gate) · up of gateUp [R, 2·I], the gate's columns first. */
 export function gatedActivation(
   program: Program,
   call: {
-    readonly gate: GPUBuffer;
-    readonly up: GPUBuffer;
+    readonly gateUp: GPUBuffer;
     readonly output: GPUBuffer;
     readonly numRows: number;
+    /** I */
     readonly columns: number;
     readonly activation: Activation;
   },
@@ -198,7 +198,7 @@ export function gatedActivation(
   const columns4 = call.columns / 4;
   program.dispatch(KERNELS.gatedActivation, {
     constants: { ACTIVATION: ACTIVATIONS[call.activation] },
-    bindings: { gate: call.gate, up: call.up, output: call.output },
+    bindings: { gateUp: call.gateUp, output: call.output },
     params: { columns4 },
     grid: [Math.ceil(columns4 / 64), call.numRows],
   });

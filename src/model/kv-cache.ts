@@ -46,10 +46,8 @@ export interface LlamaState {
   readonly qkv: GPUBuffer;
   /** [R, H·headDim] */
   readonly attention: GPUBuffer;
-  /** [R, I] */
-  readonly gate: GPUBuffer;
-  /** [R, I] */
-  readonly up: GPUBuffer;
+  /** [R, 2·I] */
+  readonly gateUp: GPUBuffer;
   /** [R, I] */
   readonly inner: GPUBuffer;
   /** [B, H, splits, headDim] */
@@ -126,8 +124,7 @@ export function createLlamaState(gpu: Gpu, text: TextConfig, size: StateSize): L
     normed: words("normed", size.numRows * d),
     qkv: words("qkv", size.numRows * (numHeads + 2 * numKeyValueHeads) * paddedHeadDim),
     attention: words("attention", size.numRows * numHeads * paddedHeadDim),
-    gate: words("gate", size.numRows * inner),
-    up: words("up", size.numRows * inner),
+    gateUp: words("gateUp", size.numRows * 2 * inner),
     inner: words("inner", size.numRows * inner),
     partials: words("partials", size.batchRows * numHeads * splits * paddedHeadDim),
     stats: words("stats", size.batchRows * numHeads * splits * 2),

@@ -83,27 +83,16 @@ function decoderLayer(program: Program, gpu: Gpu, run: LayerRun): void {
 
   // x + o_proj(attention(rmsNorm(x)))
   ops.rmsNorm(program, { input: hiddenStates, weight: layer.inputLayernorm, output: normed, ...norm });
-  const queryWidth = heads.numHeads * heads.paddedHeadDim;
-  const keyWidth = heads.numKeyValueHeads * heads.paddedHeadDim;
-  const outputStride = queryWidth + 2 * keyWidth;
-  const project = (linear: LlamaLayerWeights["selfAttn"]["qProj"], outputColumn: number) =>
-    ops.linear(program, gpu, {
-      layer: linear,
-      input: normed,
-      output: state.qkv,
-      numRows,
-      kernel,
-      outputColumn,
-      outputStride,
-    });
-  project(layer.selfAttn.qProj, 0);
-  project(layer.selfAttn.kProj, queryWidth);
-  project(layer.selfAttn.vProj, queryWidth + keyWidth);
+  ops.linear(program, gpu, { layer: layer.selfAttn.qkvProj, input: normed, output: state.qkv, numRows, kernel });
   const cache = state.layers[run.index];
   if (cache === undefined) return;
   const { capacity } = state.size;
   ops.ropeAppend(program, { heads, qkv: state.qkv, table: state.ropeTable, ...cache, step, numRows, capacity });
-  attention(program, gpu, { ...run, cache, queryRowStride: outputStride });
+  attention(program, gpu, {
+    ...run,
+    cache,
+    queryRowStride: (heads.numHeads + 2 * heads.numKeyValueHeads) * heads.paddedHeadDim,
+  });
   ops.linear(program, gpu, {
     layer: layer.selfAttn.oProj,
     input: state.attention,
@@ -115,11 +104,9 @@ function decoderLayer(program: Program, gpu: Gpu, run: LayerRun): void {
 
   // x + down_proj(activation(gate_proj(rmsNorm(x))) · up_proj(rmsNorm(x)))
   ops.rmsNorm(program, { input: hiddenStates, weight: layer.postAttentionLayernorm, output: normed, ...norm });
-  ops.linear(program, gpu, { layer: layer.mlp.gateProj, input: normed, output: state.gate, numRows, kernel });
-  ops.linear(program, gpu, { layer: layer.mlp.upProj, input: normed, output: state.up, numRows, kernel });
+  ops.linear(program, gpu, { layer: layer.mlp.gateUpProj, input: normed, output: state.gateUp, numRows, kernel });
   ops.gatedActivation(program, {
-    gate: state.gate,
-    up: state.up,
+    gateUp: state.gateUp,
     output: state.inner,
     numRows,
     columns: padTo4(text.intermediateSize),
