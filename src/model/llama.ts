@@ -83,11 +83,17 @@ function decoderLayer(program: Program, gpu: Gpu, run: LayerRun): void {
 
   // x + o_proj(attention(rmsNorm(x)))
   ops.rmsNorm(program, { input: hiddenStates, weight: layer.inputLayernorm, output: normed, ...norm });
-  ops.linear(program, gpu, { layer: layer.selfAttn.qkvProj, input: normed, output: state.qkv, numRows, kernel });
   const cache = state.layers[run.index];
   if (cache === undefined) return;
   const { capacity } = state.size;
-  ops.ropeAppend(program, { heads, qkv: state.qkv, table: state.ropeTable, ...cache, step, numRows, capacity });
+  const rotation = { heads, qkv: state.qkv, table: state.ropeTable, ...cache, step, numRows, capacity };
+  const isSingle = run.isDecode && numRows === 1;
+  if (isSingle && ops.canFuseRope(heads, layer.selfAttn.qkvProj.weight)) {
+    ops.qkvRope(program, gpu, { ...rotation, layer: layer.selfAttn.qkvProj, input: normed });
+  } else {
+    ops.linear(program, gpu, { layer: layer.selfAttn.qkvProj, input: normed, output: state.qkv, numRows, kernel });
+    ops.ropeAppend(program, rotation);
+  }
   attention(program, gpu, {
     ...run,
     cache,
@@ -104,14 +110,13 @@ function decoderLayer(program: Program, gpu: Gpu, run: LayerRun): void {
 
   // x + down_proj(activation(gate_proj(rmsNorm(x))) · up_proj(rmsNorm(x)))
   ops.rmsNorm(program, { input: hiddenStates, weight: layer.postAttentionLayernorm, output: normed, ...norm });
-  ops.linear(program, gpu, { layer: layer.mlp.gateUpProj, input: normed, output: state.gateUp, numRows, kernel });
-  ops.gatedActivation(program, {
-    gateUp: state.gateUp,
-    output: state.inner,
-    numRows,
-    columns: padTo4(text.intermediateSize),
-    activation: text.hiddenAct,
-  });
+  const gated = { output: state.inner, numRows, activation: text.hiddenAct };
+  if (isSingle && ops.isWhole(layer.mlp.gateUpProj.weight)) {
+    ops.gatedMatvec(program, gpu, { ...gated, layer: layer.mlp.gateUpProj, input: normed });
+  } else {
+    ops.linear(program, gpu, { layer: layer.mlp.gateUpProj, input: normed, output: state.gateUp, numRows, kernel });
+    ops.gatedActivation(program, { ...gated, gateUp: state.gateUp, columns: padTo4(text.intermediateSize) });
+  }
   ops.linear(program, gpu, {
     layer: layer.mlp.downProj,
     input: state.inner,
