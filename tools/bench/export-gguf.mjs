@@ -47,7 +47,13 @@ function metadataOf(text) {
   const number = (key, value) => ({ key: `llama.${key}`, type: "u32", value });
   const array = (key, type, items) => ({ key: `tokenizer.ggml.${key}`, type: "array", value: { type, items } });
   const { vocabSize } = text;
-  const pieces = Array.from({ length: vocabSize }, (_, id) => (id < 3 ? ["<unk>", "<s>", "</s>"][id] : `<${id}>`));
+  // node-llama-cpp tokenises a text while it loads; where a byte has no piece, llama.cpp ends the process.
+  const bytes = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`);
+  const first = ["<unk>", "<s>", "</s>", ...bytes];
+  if (vocabSize < first.length)
+    throw new Error(`llama.cpp is not given vocabularies of less than ${first.length} pieces.`);
+  const pieces = Array.from({ length: vocabSize }, (_, id) => first[id] ?? `<${id}>`);
+  const pieceType = (id) => (id === 0 ? 2 : id < 3 ? 3 : id < first.length ? 6 : 1); // unknown, control, byte, normal
   return [
     { key: "general.architecture", type: "string", value: "llama" },
     number("context_length", text.maxPositionEmbeddings),
@@ -72,7 +78,7 @@ function metadataOf(text) {
     array(
       "token_type",
       "i32",
-      pieces.map(() => 1),
+      pieces.map((_, id) => pieceType(id)),
     ),
   ];
 }
