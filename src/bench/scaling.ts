@@ -131,11 +131,11 @@ async function imageCount(run: ScalingRun): Promise<ScalingSeries> {
   return withEncoder({ ...run, open: () => source }, async (gpu, { encoder, numPixels }) => {
     const d = SMALL_TOWER.hiddenSize;
     const rows = (SMALL_TOWER.imageSize / SMALL_TOWER.patchSize) ** 2 + 1;
-    const layers = SMALL_TOWER.numHiddenLayers - 1; // the feature layer is the last but one
-    const weights = layers * (4 * d * d + 2 * d * SMALL_TOWER.intermediateSize) + d * 3 * SMALL_TOWER.patchSize ** 2;
+    const numLayers = SMALL_TOWER.numHiddenLayers - 1; // the feature layer is the last but one
+    const weights = numLayers * (4 * d * d + 2 * d * SMALL_TOWER.intermediateSize) + d * 3 * SMALL_TOWER.patchSize ** 2;
     const works = counts.map((count) => ({
       x: count,
-      flops: count * (2 * weights * rows + layers * 4 * d * rows * rows),
+      flops: count * (2 * weights * rows + numLayers * 4 * d * rows * rows),
       bytes: count * weights * bytesPerWeight(run),
       work: async () => {
         const features = await encoder.encode(seededPixels(numPixels * count), {});
@@ -145,7 +145,7 @@ async function imageCount(run: ScalingRun): Promise<ScalingSeries> {
     }));
     return series(run, works, {
       name: "scaling/images",
-      title: `Encoding time against pictures or tiles (${layers} layers, ${d} wide, ${rows} positions each)`,
+      title: `Encoding time against pictures or tiles (${layers(numLayers)}, ${d} wide, ${rows} positions each)`,
       xLabel: "pictures or tiles",
       maxDegree: 1,
       explain: (fit) =>
@@ -204,7 +204,7 @@ async function modelWidth(run: ScalingRun): Promise<ScalingSeries> {
   }
   return fitted(points, {
     name: "scaling/width",
-    title: `Decoding ${numTokens} tokens against the model's width (${numLayers} layers)`,
+    title: `Decoding ${numTokens} tokens against the model's width (${layers(numLayers)})`,
     xLabel: "width",
     maxDegree: 2,
     explain: (fit) => {
@@ -270,7 +270,11 @@ function fixedPart(fit: CostFit, unit: string): string {
 }
 
 function describe({ hiddenSize, numHiddenLayers }: DecoderShape): string {
-  return `${numHiddenLayers} layers, ${hiddenSize} wide`;
+  return `${layers(numHiddenLayers)}, ${hiddenSize} wide`;
+}
+
+function layers(count: number): string {
+  return count === 1 ? "1 layer" : `${count} layers`;
 }
 
 function whole(value: number): string {

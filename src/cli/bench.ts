@@ -5,6 +5,7 @@ import type { Command } from "commander";
 import { type BenchHost, type BenchOptions, isAsked, partNames, runBench } from "../bench/bench.ts";
 import { benchCacheFolder, cachedCheckpoint } from "../bench/checkpoint-cache.node.ts";
 import { startPeers } from "../bench/peer-process.node.ts";
+import { reportHtml } from "../bench/report-html.node.ts";
 import { reportTables } from "../bench/report-table.ts";
 import { stampRun } from "../bench/stamp.node.ts";
 import { InputError } from "../errors.ts";
@@ -29,6 +30,7 @@ export interface BenchFlags {
   readonly rounds?: number;
   readonly peers?: string;
   readonly report?: string;
+  readonly html?: string;
 }
 
 const DEFAULT_ROUNDS = { quick: 2, full: 5 } as const;
@@ -44,6 +46,7 @@ export function describeBench(command: Command): Command {
     .option("--peers <dir>", "folder of programs that run other engines, to be compared with", someText)
     .option("--list", "print the names of all parts and stop")
     .option("--report <file>", "write the report as JSON into a file; --json <file> is the same", someText)
+    .option("--html <file>", "write the report as one HTML file with plots", someText)
     .addHelpText(
       "after",
       examples(() => ["bench --list", "bench --quick --json bench.json", "bench --only roofline,kernels"]),
@@ -55,10 +58,11 @@ export function describeBench(command: Command): Command {
  * that what stands behind it can only be a file.
  */
 export function withReportFile(args: readonly string[]): readonly string[] {
-  if (!args.includes("bench")) return args;
+  const command = args.findIndex((arg, index) => !arg.startsWith("-") && args[index - 1] !== "--adapter");
+  if (args[command] !== "bench") return args;
   return args.flatMap((arg, index) => {
     const next = args[index + 1];
-    if (arg === "--json" && next !== undefined && !next.startsWith("-") && index > args.indexOf("bench")) {
+    if (arg === "--json" && next !== undefined && !next.startsWith("-") && index > command) {
       return ["--report"];
     }
     return arg.startsWith("--json=") ? ["--report", arg.slice("--json=".length)] : [arg];
@@ -78,6 +82,7 @@ export async function bench(session: Session, flags: BenchFlags): Promise<void> 
     throw new UsageError(`--only ${unknown}: there is no such part; adaptvis bench --list prints their names.`);
   }
   await checkOutput("--report", flags.report, []);
+  await checkOutput("--html", flags.html, [flags.report]);
   if (flags.peers !== undefined && !existsSync(flags.peers)) {
     throw new InputError(`${flags.peers} is not there: --peers expects a folder of programs.`);
   }
@@ -121,6 +126,7 @@ export async function bench(session: Session, flags: BenchFlags): Promise<void> 
     }
     session.result(report);
     if (flags.report !== undefined) await writeFileWhole(flags.report, `${JSON.stringify(report, undefined, 1)}\n`);
+    if (flags.html !== undefined) await writeFileWhole(flags.html, await reportHtml(report));
   } finally {
     for (const peer of peers) await peer.close();
     gpu.dispose();
