@@ -19,6 +19,8 @@ export interface ModelCase {
   readonly questionTokens: number;
   /** Whether peers run it, too. */
   readonly hasPeers: boolean;
+  /** Whether `--quick` runs it without being asked for it by name. */
+  readonly isQuick: boolean;
 }
 
 /** The cases; CPU adapters get a thinner slice of the 7B model. */
@@ -37,6 +39,7 @@ export function modelCases(options: { readonly isSoftware: boolean; readonly isQ
     asksQuestions: true,
     questionTokens: 24,
     hasPeers: false,
+    isQuick: true,
   };
   const llava110m: ModelCase = {
     name: "models/llava-110m",
@@ -55,6 +58,7 @@ export function modelCases(options: { readonly isSoftware: boolean; readonly isQ
     asksQuestions: true,
     questionTokens: 40,
     hasPeers: true,
+    isQuick: true,
   };
   const slice7b: ModelCase = {
     name: "models/llava-7b-slice",
@@ -73,6 +77,7 @@ export function modelCases(options: { readonly isSoftware: boolean; readonly isQ
     asksQuestions: !isSoftware,
     questionTokens: 64,
     hasPeers: false,
+    isQuick: !isSoftware,
   };
-  return isQuick && isSoftware ? [tiny, llava110m] : [tiny, llava110m, slice7b];
+  return [tiny, llava110m, slice7b];
 }
