@@ -12,7 +12,7 @@ const folder = join(dirname(fileURLToPath(import.meta.url)), "bench");
 const given = process.argv.slice(2);
 const args = given.filter((arg) => arg !== "--no-peers");
 const isOther = args.some((arg) => ["--list", "--help", "--peers"].includes(arg));
-const wantsPeers = !given.includes("--no-peers") && !isOther && existsSync(join(folder, "peers"));
+const wantsPeers = !given.includes("--no-peers") && !isOther && existsSync(join(folder, "package.json"));
 
 try {
   if (!isBuilt()) await build();

@@ -1,6 +1,6 @@
 // A peer in a child process: one JSON object a line, requests on its stdin, answers on its stdout.
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
-import { readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
 import type { PeerAnswer, PeerClient, PeerIdentity } from "./peer.ts";
@@ -15,6 +15,8 @@ export interface PeerProcessOptions {
   /** Variables added to this process's, such as the Vulkan driver's. */
   readonly env?: Readonly<Record<string, string>>;
   readonly timeoutMs?: number;
+  /** Arguments of the program. */
+  readonly args?: readonly string[];
 }
 
 /** A peer that could not be started. */
@@ -23,20 +25,36 @@ export interface MissingPeer {
   readonly reason: string;
 }
 
-/** Starts every `*.mjs` of a folder as a peer. */
+/**
+ * Starts the peers of a folder: those that its peers.json lists, as [{"file": …, "args": […]}], or else every `*.mjs`.
+ * @throws SyntaxError when peers.json is not JSON.
+ */
 export async function startPeers(
   folder: string,
   options: PeerProcessOptions,
 ): Promise<{ readonly peers: readonly PeerClient[]; readonly missing: readonly MissingPeer[] }> {
   const peers: PeerClient[] = [];
   const missing: MissingPeer[] = [];
-  const files = readdirSync(folder).filter((name) => name.endsWith(".mjs"));
-  for (const name of files.sort()) {
-    const peer = await startPeer(join(folder, name), options);
+  for (const { file, args } of listPeers(folder)) {
+    const peer = await startPeer(join(folder, file), { ...options, args });
     if ("reason" in peer) missing.push(peer);
     else peers.push(peer);
   }
   return { peers, missing };
+}
+
+interface ListedPeer {
+  readonly file: string;
+  readonly args: readonly string[];
+}
+
+function listPeers(folder: string): readonly ListedPeer[] {
+  const list = join(folder, "peers.json");
+  if (existsSync(list)) return JSON.parse(readFileSync(list, "utf8")) as ListedPeer[]; // the project's own file
+  return readdirSync(folder)
+    .filter((name) => name.endsWith(".mjs"))
+    .sort()
+    .map((file) => ({ file, args: [] }));
 }
 
 /** Starts one peer program and asks who it is. */
@@ -78,7 +96,7 @@ class PeerProcess {
   constructor(file: string, options: PeerProcessOptions) {
     this.name = basename(file, ".mjs");
     this.timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-    this.child = spawn(process.execPath, [file], { env: { ...process.env, ...options.env } });
+    this.child = spawn(process.execPath, [file, ...(options.args ?? [])], { env: { ...process.env, ...options.env } });
     createInterface({ input: this.child.stdout }).on("line", (line) => this.read(line));
     this.child.stderr.setEncoding("utf8").on("data", (text: string) => {
       this.stderr = (this.stderr + text).slice(-STDERR_TAIL);
