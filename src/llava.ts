@@ -13,6 +13,7 @@ import { DecoderRun, type ImageRows } from "./generate/decoder-run.ts";
 import { generate } from "./generate/generate.ts";
 import { sweep } from "./generate/sweep.ts";
 import { Gpu } from "./gpu/device.ts";
+import type { WeightDtype } from "./gpu/tensor.ts";
 import { openCheckpoint } from "./load/checkpoint.ts";
 import type { Source } from "./load/source.ts";
 import { type ModelConfig, readModelConfig } from "./model/config.ts";
@@ -87,6 +88,11 @@ export class Llava {
     }
   }
 
+  /** How the matrices are stored on the GPU; of a checkpoint of several dtypes, its lm_head's. */
+  get dtype(): WeightDtype {
+    return this.weights.llama.lmHead.weight.dtype; // the embedding table of a quantised model may not be quantised
+  }
+
   /**
    * Answers a question about a picture (or a text-only one).
    * @throws InputError for a bad picture, prompt or option; AbortError; GpuError. The model stays usable.
@@ -115,8 +121,12 @@ export class Llava {
     const answer = await this.inTurn(() => this.answerInputs(inputs, options, tensors));
     const generatedIds = Int32Array.from(answer.tokens, ({ tokenId }) => tokenId);
     tensors.push({ name: "generated_ids", dtype: "I32", shape: [generatedIds.length], data: generatedIds });
-    const dtype = this.weights.llama.lmHead.weight.dtype; // the table of a quantised model may not be
-    const metadata = traceMetadata({ ...answer, model: this.name, adapter: this.gpu.device.adapterInfo, dtype });
+    const metadata = traceMetadata({
+      ...answer,
+      model: this.name,
+      adapter: this.gpu.device.adapterInfo,
+      dtype: this.dtype,
+    });
     return { tensors, metadata, answer };
   }
 

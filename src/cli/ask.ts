@@ -68,7 +68,7 @@ export async function ask(session: Session, question: string | undefined, flags:
   checkFlags(question, flags);
   await checkOutput("--heatmap", flags.heatmap, [flags.image]);
   const image = flags.image === undefined ? undefined : await readImageFile(flags.image, { applyExif: flags.exif });
-  const open = await openModel(session, flags.model);
+  const open = await openModel(session, flags);
   try {
     const selection: MapSelection = { layer: flags.layer, head: flags.head };
     checkSelection(open.model.config, selection);

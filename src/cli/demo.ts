@@ -13,15 +13,15 @@ import { methodOptions } from "./answer-flags.ts";
 import { attentionMaps, describeChoice, describeMethod } from "./answer-report.ts";
 import { embeddedModel } from "./embedded-model.ts";
 import { examples } from "./examples.ts";
+import { addModelOptions, type ModelFlags } from "./model-flags.ts";
 import { elapsed, type OpenModel, openModel } from "./open-model.ts";
 import { commandName } from "./package-folder.ts";
 import { type Session, styled } from "./session.ts";
 import { someText } from "./values.ts";
 
 /** The options of `demo`, as parsed. */
-export interface DemoFlags {
+export interface DemoFlags extends ModelFlags {
   readonly out: string;
-  readonly model?: string;
 }
 
 /** One entry of a model's demo/demo.json. */
@@ -45,14 +45,13 @@ interface DemoResult extends DemoQuestion {
 
 /** Describes `demo` to commander. */
 export function describeDemo(command: Command): Command {
-  return command
+  command
     .description("Ask the embedded checkpoint about its demo pictures and draw where it looked.")
-    .option("--out <folder>", "where to write the heat maps", someText, "demo-output")
-    .option("--model <folder>", "another checkpoint that has a demo/demo.json", someText)
-    .addHelpText(
-      "after",
-      examples(() => ["demo", "demo --adapter swiftshader --out heat-maps"]),
-    );
+    .option("--out <folder>", "where to write the heat maps", someText, "demo-output");
+  return addModelOptions(command, "another checkpoint that has a demo/demo.json").addHelpText(
+    "after",
+    examples(() => ["demo", "demo --adapter swiftshader --out heat-maps"]),
+  );
 }
 
 /** Runs `demo`. */
@@ -60,7 +59,7 @@ export async function demo(session: Session, flags: DemoFlags): Promise<void> {
   const started = performance.now();
   const folder = join(flags.model ?? embeddedModel(), "demo");
   const questions = await readQuestions(join(folder, "demo.json"));
-  const open = await openModel(session, flags.model);
+  const open = await openModel(session, flags);
   try {
     await makeFolder(flags.out);
     const results: DemoResult[] = [];

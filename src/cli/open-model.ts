@@ -11,6 +11,7 @@ import { Llava } from "../llava.ts";
 import { fileSource } from "../load/file-source.node.ts";
 import type { ModelSettings } from "./answer-flags.ts";
 import { embeddedModel } from "./embedded-model.ts";
+import type { ModelFlags } from "./model-flags.ts";
 import type { Session } from "./session.ts";
 
 /** A loaded model and what belongs to it. */
@@ -27,9 +28,9 @@ export interface OpenModel {
  * Loads a model folder; without one the embedded checkpoint.
  * @throws CheckpointError when there is no such folder or it cannot be used; GpuError; AbortError.
  */
-export async function openModel(session: Session, modelFolder: string | undefined): Promise<OpenModel> {
+export async function openModel(session: Session, flags: ModelFlags): Promise<OpenModel> {
   const started = performance.now();
-  const folder = modelFolder ?? embeddedModel();
+  const folder = flags.model ?? embeddedModel();
   await checkFolder(folder);
   const settings = await readModelSettings(folder);
   const adapter = await openNodeAdapter(session.adapter);
@@ -40,6 +41,7 @@ export async function openModel(session: Session, modelFolder: string | undefine
   try {
     const model = await Llava.load(fileSource(folder), {
       device,
+      dtype: flags.dtype,
       signal: session.signal,
       onProgress: ({ loadedBytes, totalBytes }) => bar.show(loadedBytes, totalBytes),
     });
@@ -48,7 +50,7 @@ export async function openModel(session: Session, modelFolder: string | undefine
       device.destroy();
     };
     const { kind, isSoftware, description } = adapter;
-    const facts = () => ({ adapter: { kind, isSoftware, description }, model: folder });
+    const facts = () => ({ adapter: { kind, isSoftware, description }, model: folder, dtype: model.dtype });
     return { model, settings, loadMs: elapsed(started), facts, close };
   } catch (error) {
     device.destroy();

@@ -42,7 +42,7 @@ export async function sweep(session: Session, question: string | undefined, flag
   checkWords(question, flags, "sweep");
   if (flags.image === undefined) throw new UsageError("There is no picture: give one with --image FILE.");
   const image = await readImageFile(flags.image, { applyExif: flags.exif });
-  const open = await openModel(session, flags.model);
+  const open = await openModel(session, flags);
   try {
     const { model } = open;
     const started = performance.now();

@@ -54,7 +54,7 @@ export async function trace(session: Session, flags: TraceFlags): Promise<void> 
   checkFlags(flags);
   await checkOutput("--out", flags.out, [flags.image, flags.inputs]);
   const image = flags.image === undefined ? undefined : await readImageFile(flags.image, { applyExif: flags.exif });
-  const open = await openModel(session, flags.model);
+  const open = await openModel(session, flags);
   try {
     const { model } = open;
     const started = performance.now();

@@ -21,6 +21,8 @@ describe("exit code 2 and one sentence", () => {
     ["an unknown command", ["frob"], /unknown command 'frob'/],
     ["an unknown option", ["ask", "--colour", "blue"], /unknown option '--colour'/],
     ["an unknown adapter", ["doctor", "--adapter", "cuda"], /'cuda' is invalid/],
+    ["an unknown dtype", ["ask", "--dtype", "int8", "--image", "x.png", "where?"], /'int8' is invalid.*f32.*q4/],
+    ["an unknown dtype of demo", ["demo", "--dtype", "Q4"], /'Q4' is invalid/],
     ["no question", ["ask", "--image", "x.png"], /There is no question/],
     ["an empty question", ["ask", "--image", "x.png", " "], /question is empty/],
     ["two questions", ["ask", "--image", "x.png", "where?", "who?"], /too many arguments/],
