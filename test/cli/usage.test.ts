@@ -52,6 +52,7 @@ describe("exit code 2 and one sentence", () => {
     ["layers without a factor", ["ask", "--image", "x.png", "--layers", "0", "where?"], /say where a factor acts/],
     ["layers that are no list", ["ask", "--image", "x.png", "--layers", "0;1", "where?"], /'0;1' is invalid/],
     ["no new tokens", ["ask", "--image", "x.png", "--max-new-tokens", "0", "where?"], /at least 1/],
+    ["compare with nothing to compare on", ["compare", "weights/tiny-spatial", "--dtype", "q4"], /--benchmark.*--text/],
     ["inspect without a model", ["inspect"], /missing required argument 'model'/],
     ["trace without --out", ["trace", "--prompt", "x"], /required option '--out/],
   ])("%s", async (_, args, message) => {
@@ -111,7 +112,7 @@ test("a stack is printed with --debug only", async () => {
   expect((await adaptvis("--debug", ...args)).stderr).toMatch(/\n\s+at /);
 });
 
-test.each(["ask", "sweep", "trace", "doctor", "inspect", "demo"])(
+test.each(["ask", "sweep", "trace", "doctor", "inspect", "compare", "demo"])(
   "%s --help has examples, and their pictures exist",
   async (name) => {
     const { stdout, ending } = await adaptvis(name, "--help");
