@@ -56,7 +56,11 @@ export class Llava {
     this.weights = weights;
     this.processor = parts.processor;
     this.name = parts.name;
-    this.run = new DecoderRun(gpu, config.text, { weights: weights.llama, chunkRows: parts.options.chunkRows });
+    this.run = new DecoderRun(gpu, config.text, {
+      weights: weights.llama,
+      chunkRows: parts.options.chunkRows,
+      lookahead: parts.options.lookahead,
+    });
     const { vision, projector } = weights;
     this.encoder =
       config.multimodal && vision && projector
@@ -148,7 +152,7 @@ export class Llava {
    * @throws InputError when the ids do not fit the context; GpuError when logits are not finite.
    */
   async score(inputs: ModelInputs): Promise<Float64Array<ArrayBuffer>> {
-    return this.inTurn(async () => {
+    return this.inTurn("score", async () => {
       const { inputIds } = inputs;
       const settings = settingsOf({ maxNewTokens: 1 }, this.config.text, inputIds.length);
       await this.embed(inputs, { settings, signal: undefined, reuse: false });
