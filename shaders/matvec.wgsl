@@ -2,12 +2,12 @@
 // Shapes: as matmul, for the few rows of a decode step
 // Work division: one thread computes 4 columns of one row; no shared memory, no barrier (the choice on CPU adapters,
 //   where a barrier costs more than the sum it saves)
-// Grid: (ceil(N / 4 / 32), rows) workgroups of 32 threads
+// Grid: (ceil(N / 4 / 8), rows) workgroups of 8 threads
 // Error bound: as matmul
 // Source: torch.nn.functional.linear. Appended: shared/weight-*,
 //   shared/linear, shared/activation
 
-@compute @workgroup_size(32)
+@compute @workgroup_size(8)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let column4 = id.x;
   let row = id.y;

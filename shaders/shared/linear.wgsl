@@ -36,3 +36,14 @@ fn storeColumns(row: u32, column4: u32, sum: vec4<f32>) {
   }
   output[at] = value;
 }
+
+// Of a gate and an up projection below one another in the weight: stores activate(gate) · up.
+fn storeGated(row: u32, column4: u32, gate: vec4<f32>, up: vec4<f32>) {
+  var left = gate;
+  var right = up;
+  if (HAS_BIAS) {
+    left += bias[column4];
+    right += bias[params.columns4 + column4];
+  }
+  output[row * params.outputStride4 + column4] = activate(left) * right;
+}

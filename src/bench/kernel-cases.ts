@@ -18,7 +18,7 @@ import {
 } from "./shapes.ts";
 
 /** Weight formats of the kernel cases. */
-export const BENCH_DTYPES: readonly WeightDtype[] = ["f32", "f16"];
+export const BENCH_DTYPES: readonly WeightDtype[] = ["f32", "f16", "q8", "q4"];
 
 /** One kernel at one shape. */
 export interface KernelCase {
@@ -328,8 +328,7 @@ function smallDecoderCases(shape: DecoderShape, numRows: number, isQuick: boolea
       bytes: 3 * numRows * inner * 4,
       prepare: (operands) => {
         const call = {
-          gate: operands.numbers(numRows * inner),
-          up: operands.numbers(numRows * inner),
+          gateUp: operands.numbers(numRows * 2 * inner),
           output: operands.empty(numRows * inner),
           numRows,
           columns: inner,

@@ -1,6 +1,6 @@
 // Buffers and weight matrices for kernel cases: seeded numbers of sane size, freed together.
 import { GPU_STORAGE, GPU_UNIFORM, type Gpu } from "../gpu/device.ts";
-import type { Linear, Matrix, MatrixPiece, WeightDtype } from "../gpu/tensor.ts";
+import { type Linear, type Matrix, type MatrixPiece, storedRowBytes, type WeightDtype } from "../gpu/tensor.ts";
 import { rowsPerPiece } from "../load/upload.ts";
 
 /** How bench matrices of one dtype are made. */
@@ -19,7 +19,15 @@ const MATRIX_FORMATS: Readonly<Record<WeightDtype, MatrixFormat>> = {
   f32: { rowBytes: (columns) => columns * 4, block: () => seededNumbers(BLOCK_LENGTH, 1 / 64) },
   f16: { rowBytes: (columns) => columns * 2, block: () => seededHalves(10, 5) },
   bf16: { rowBytes: (columns) => columns * 2, block: () => seededHalves(7, 117) },
+  q8: { rowBytes: (columns) => quantizedBytes("q8", columns), block: () => seededNumbers(BLOCK_LENGTH, 1) },
+  q4: { rowBytes: (columns) => quantizedBytes("q4", columns), block: () => seededNumbers(BLOCK_LENGTH, 1) },
 };
+
+/** Any bits are whole numbers of a quantised matrix; its scales are kept apart and are read too. */
+function quantizedBytes(dtype: "q8" | "q4", columns: number): number {
+  const { weights, scales } = storedRowBytes({ dtype, columns });
+  return weights + scales;
+}
 
 /** Bytes that a kernel reads of a [rows, columns] matrix. */
 export function matrixBytes(dtype: WeightDtype, rows: number, columns: number): number {
@@ -60,7 +68,7 @@ export class Operands {
   /** A weight matrix [rows, columns], both multiples of 4, split as a loaded one would be. */
   matrix(dtype: WeightDtype, rows: number, columns: number): Matrix {
     const format = MATRIX_FORMATS[dtype];
-    const rowBytes = format.rowBytes(columns);
+    const { weights: rowBytes, scales: scaleBytes } = storedRowBytes({ dtype, columns });
     const maxRows = rowsPerPiece(this.gpu, "bench", { numRows: rows, rowBytes, splittable: true });
     const block = format.block();
     const pieces: MatrixPiece[] = [];
@@ -68,7 +76,13 @@ export class Operands {
       const numRows = Math.min(maxRows, rows - rowStart);
       const buffer = this.keep(this.gpu.createBuffer("bench weight", numRows * rowBytes, GPU_STORAGE));
       fill(this.gpu, buffer, block, numRows * rowBytes);
-      pieces.push({ buffer, rowStart, numRows });
+      if (scaleBytes === 0) {
+        pieces.push({ buffer, rowStart, numRows });
+        continue;
+      }
+      const scales = this.keep(this.gpu.createBuffer("bench scales", numRows * scaleBytes, GPU_STORAGE));
+      fill(this.gpu, scales, seededHalves(10, 5), numRows * scaleBytes);
+      pieces.push({ buffer, rowStart, numRows, scales });
     }
     return { name: "bench", dtype, rows, columns, pieces };
   }

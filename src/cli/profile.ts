@@ -89,7 +89,8 @@ export function profileLines(report: ProfileReport): readonly string[] {
     `${times.stage}: ${times.kernel}`,
     String(times.count),
     gpuMs(times.gpuMs),
-    times.meanUs === undefined ? "–" : times.meanUs.toFixed(1),
+    microseconds(times.meanUs),
+    microseconds(times.leastUs),
     times.share === undefined ? "–" : `${(times.share * 100).toFixed(1)} %`,
     constantsText(times),
   ]);
@@ -101,12 +102,16 @@ export function profileLines(report: ProfileReport): readonly string[] {
     "",
     ...table(["stage", "submits", "kernels", "record", "pipelines", "encode", "GPU", "readback"], stageRows),
     "",
-    ...table(["kernel", "calls", "GPU ms", "mean µs", "share", "constants"], kernelRows),
+    ...table(["kernel", "calls", "GPU ms", "mean µs", "least µs", "share", "constants"], kernelRows),
     ...(rest > 0 ? [`and ${rest} more, which --json has`] : []),
     "",
     ...report.notes.map((note) => styled("dim", note, process.stderr)),
     "",
   ];
+}
+
+function microseconds(value: number | undefined): string {
+  return value === undefined ? "–" : value.toFixed(1);
 }
 
 function constantsText({ constants }: KernelTimes): string {

@@ -4,17 +4,23 @@
 import chooseTokenWgsl from "../../shaders/choose-token.wgsl";
 import embedTokensWgsl from "../../shaders/embed-tokens.wgsl";
 import gatedActivationWgsl from "../../shaders/gated-activation.wgsl";
+import gatedMatvecWgsl from "../../shaders/gated-matvec.wgsl";
+import gatedMatvecReduceWgsl from "../../shaders/gated-matvec-reduce.wgsl";
 import gatherRowsWgsl from "../../shaders/gather-rows.wgsl";
 import layerNormWgsl from "../../shaders/layer-norm.wgsl";
 import matmulWgsl from "../../shaders/matmul.wgsl";
+import matmulQuadWgsl from "../../shaders/matmul-quad.wgsl";
 import matvecWgsl from "../../shaders/matvec.wgsl";
 import matvecReduceWgsl from "../../shaders/matvec-reduce.wgsl";
+import qkvRopeWgsl from "../../shaders/qkv-rope.wgsl";
+import qkvRopeReduceWgsl from "../../shaders/qkv-rope-reduce.wgsl";
 import quantizeWgsl from "../../shaders/quantize.wgsl";
 import repetitionPenaltyWgsl from "../../shaders/repetition-penalty.wgsl";
 import rmsNormWgsl from "../../shaders/rms-norm.wgsl";
 import ropeAppendWgsl from "../../shaders/rope-append.wgsl";
 import activationWgsl from "../../shaders/shared/activation.wgsl";
 import linearWgsl from "../../shaders/shared/linear.wgsl";
+import sharedQkvRopeWgsl from "../../shaders/shared/qkv-rope.wgsl";
 import stepWgsl from "../../shaders/shared/step.wgsl";
 import weightBf16Wgsl from "../../shaders/shared/weight-bf16.wgsl";
 import weightF16Wgsl from "../../shaders/shared/weight-f16.wgsl";
@@ -87,8 +93,13 @@ const perFloat = (name: string, source: string): Record<FloatDtype, Kernel> => {
 /** Every kernel by file name; those that read checkpoint weights have one variant a dtype. */
 export const KERNELS = {
   matmul: perDtype("matmul", matmulWgsl, [linearWgsl, activationWgsl]),
+  matmulQuad: perDtype("matmul-quad", matmulQuadWgsl, [linearWgsl, activationWgsl]),
   matvec: perDtype("matvec", matvecWgsl, [linearWgsl, activationWgsl]),
   matvecReduce: perDtype("matvec-reduce", matvecReduceWgsl, [linearWgsl, activationWgsl]),
+  qkvRope: perDtype("qkv-rope", qkvRopeWgsl, [sharedQkvRopeWgsl, stepWgsl]),
+  qkvRopeReduce: perDtype("qkv-rope-reduce", qkvRopeReduceWgsl, [sharedQkvRopeWgsl, stepWgsl]),
+  gatedMatvec: perDtype("gated-matvec", gatedMatvecWgsl, [linearWgsl, activationWgsl]),
+  gatedMatvecReduce: perDtype("gated-matvec-reduce", gatedMatvecReduceWgsl, [linearWgsl, activationWgsl]),
   embedTokens: perDtype("embed-tokens", embedTokensWgsl),
   visionEmbed: perFloat("vision-embed", visionEmbedWgsl),
   quantize: perFloat("quantize", quantizeWgsl),
@@ -104,8 +115,14 @@ export const KERNELS = {
   topK: defineKernel("top-k", topKWgsl),
 } as const;
 
-/** Which of the linear kernels runs; `auto` chooses by the number of rows and the class of adapter. */
-export type LinearKernel = "auto" | "matmul" | "matvec" | "matvecReduce";
+/**
+ * Which of the linear kernels runs: `auto` chooses by the number of rows and the class of adapter, `rows` by the class
+ * alone, so that a row comes out the same, to the bit, however many others there are.
+ */
+export type LinearKernel = "auto" | "rows" | LinearKernelName;
+
+/** The linear kernels by their key in {@link KERNELS}. */
+export type LinearKernelName = "matmul" | "matmulQuad" | "matvec" | "matvecReduce";
 
 /** A linear layer over R rows: output [R, outputStride] at `outputColumn` = activation(input [R, K] · weightᵀ + bias). */
 export function linear(
@@ -126,7 +143,7 @@ export function linear(
   },
 ): void {
   const { weight, bias } = call.layer;
-  const kind = chooseLinear(call.kernel ?? "auto", call.numRows, gpu.isSoftware);
+  const kind = chooseLinear(call.kernel ?? "auto", call.numRows, gpu);
   for (const piece of weight.pieces) {
     const columns4 = piece.numRows / 4;
     program.dispatch(KERNELS[kind][weight.dtype], {
@@ -134,6 +151,7 @@ export function linear(
         HAS_BIAS: bias !== undefined,
         ADD_TO_OUTPUT: call.addToOutput ?? false,
         ACTIVATION: ACTIVATIONS[call.activation ?? "none"],
+        ...(kind === "matmulQuad" && { ROWS: quadRows(call.numRows) }),
       },
       bindings: { ...weightBindings(piece), input: call.input, bias: bias ?? gpu.unused, output: call.output },
       params: {
@@ -156,27 +174,94 @@ function weightBindings(piece: MatrixPiece): { readonly weight: GPUBuffer; reado
   return { weight: piece.buffer, ...(piece.scales !== undefined && { scales: piece.scales }) };
 }
 
-function chooseLinear(kernel: LinearKernel, numRows: number, isSoftware: boolean): Exclude<LinearKernel, "auto"> {
-  if (kernel !== "auto") return kernel;
+function chooseLinear(kernel: LinearKernel, numRows: number, gpu: Gpu): LinearKernelName {
+  if (kernel !== "auto" && kernel !== "rows") return kernel;
+  const hasQuads = gpu.isSoftware && gpu.device.features.has("subgroups");
+  if (kernel === "rows") return hasQuads ? "matmulQuad" : "matmul";
+  if (hasQuads && numRows > 1) return "matmulQuad";
   if (numRows > MAX_VECTOR_ROWS) return "matmul";
-  return isSoftware ? "matvec" : "matvecReduce";
+  return gpu.isSoftware ? "matvec" : "matvecReduce";
 }
 
-function linearGrid(kind: Exclude<LinearKernel, "auto">, columns4: number, numRows: number): [number, number, number] {
+/** Rows that a thread of matmul-quad computes: more would only repeat the last row. */
+function quadRows(numRows: number): number {
+  if (numRows <= 8) return 1;
+  return numRows <= 16 ? 2 : 4;
+}
+
+function linearGrid(kind: LinearKernelName, columns4: number, numRows: number): [number, number, number] {
   if (kind === "matmul") return [Math.ceil(columns4 / 8), Math.ceil(numRows / 32), 1];
-  if (kind === "matvec") return [Math.ceil(columns4 / 32), numRows, 1];
+  if (kind === "matmulQuad") return [Math.ceil(numRows / (8 * quadRows(numRows))), Math.ceil(columns4 / 4), 1];
+  if (kind === "matvec") return [Math.ceil(columns4 / 8), numRows, 1];
   const width = Math.min(columns4, 65_535);
   return [width, Math.ceil(columns4 / width), numRows];
 }
 
-/** output [R, I] = activation(gate [R, I]) · up [R, I]; output may be neither gate nor up. */
+/** Which form of a fused decode kernel runs; `auto` chooses by the class of adapter. */
+export type DecodeKernelForm = "auto" | "thread" | "reduce";
+
+/**
+ * The gated half of an MLP for the few rows of a decode step: output [R, I] = activation(gate) · up, where gate_proj and
+ * up_proj [2·I, K] are one matrix in one piece.
+ * @throws GpuError `limit` when the matrix is split; {@link isWhole} tells before.
+ */
+export function gatedMatvec(
+  program: Program,
+  gpu: Gpu,
+  call: {
+    readonly layer: Linear;
+    readonly input: GPUBuffer;
+    readonly output: GPUBuffer;
+    readonly numRows: number;
+    readonly activation: Activation;
+    readonly form?: DecodeKernelForm;
+  },
+): void {
+  const { weight, bias } = call.layer;
+  const piece = wholePiece(weight);
+  const columns4 = weight.rows / 8;
+  const isReduce = usesReduce(call.form, gpu);
+  const width = Math.min(columns4, 65_535);
+  program.dispatch(KERNELS[isReduce ? "gatedMatvecReduce" : "gatedMatvec"][weight.dtype], {
+    constants: { HAS_BIAS: bias !== undefined, ADD_TO_OUTPUT: false, ACTIVATION: ACTIVATIONS[call.activation] },
+    bindings: { ...weightBindings(piece), input: call.input, bias: bias ?? gpu.unused, output: call.output },
+    params: {
+      numRows: call.numRows,
+      inputRowStart: 0,
+      inner4: weight.columns / 4,
+      weightStride4: weightStride4(weight),
+      columns4,
+      outputColumn4: 0,
+      outputStride4: columns4,
+      biasColumn4: 0,
+    },
+    grid: isReduce ? [width, Math.ceil(columns4 / width), call.numRows] : [Math.ceil(columns4 / 8), call.numRows],
+  });
+}
+
+/** Whether a matrix is in one piece, as the fused decode kernels need it. */
+export function isWhole(matrix: Matrix): boolean {
+  return matrix.pieces.length === 1;
+}
+
+function wholePiece(matrix: Matrix): MatrixPiece {
+  const [piece] = matrix.pieces;
+  if (piece !== undefined && isWhole(matrix)) return piece;
+  throw new GpuError("limit", `Matrix ${matrix.name} must be one piece, got ${matrix.pieces.length}.`);
+}
+
+function usesReduce(form: DecodeKernelForm | undefined, gpu: Gpu): boolean {
+  return form === undefined || form === "auto" ? !gpu.isSoftware : form === "reduce";
+}
+
+/** output [R, I] = activation(gate) · up of gateUp [R, 2·I], the gate's columns first. */
 export function gatedActivation(
   program: Program,
   call: {
-    readonly gate: GPUBuffer;
-    readonly up: GPUBuffer;
+    readonly gateUp: GPUBuffer;
     readonly output: GPUBuffer;
     readonly numRows: number;
+    /** I */
     readonly columns: number;
     readonly activation: Activation;
   },
@@ -184,7 +269,7 @@ export function gatedActivation(
   const columns4 = call.columns / 4;
   program.dispatch(KERNELS.gatedActivation, {
     constants: { ACTIVATION: ACTIVATIONS[call.activation] },
-    bindings: { gate: call.gate, up: call.up, output: call.output },
+    bindings: { gateUp: call.gateUp, output: call.output },
     params: { columns4 },
     grid: [Math.ceil(columns4 / 64), call.numRows],
   });
@@ -392,6 +477,63 @@ export function ropeAppend(
     bindings: { qkv: call.qkv, table: call.table, keys: call.keys, values: call.values, step: call.step },
     params: { capacity: call.capacity },
     grid: [Math.ceil(headDim / 2 / 32), numHeads + 2 * numKeyValueHeads, call.numRows],
+  });
+}
+
+/** Whether {@link qkvRope} can compute these heads from this matrix; else a linear layer and {@link ropeAppend} do. */
+export function canFuseRope(heads: HeadLayout, weight: Matrix): boolean {
+  return heads.headDim % 8 === 0 && isWhole(weight);
+}
+
+/**
+ * Queries, keys and values of the few rows of a decode step, rotated and appended: {@link linear} over the stacked
+ * projections and {@link ropeAppend} in one dispatch.
+ * @throws GpuError `limit` or `shader` where {@link canFuseRope} is false.
+ */
+export function qkvRope(
+  program: Program,
+  gpu: Gpu,
+  call: {
+    readonly heads: HeadLayout;
+    readonly layer: Linear;
+    /** [R, K] */
+    readonly input: GPUBuffer;
+    /** [R, (H + 2·Hkv)·headDim]; the columns of keys and values are left alone */
+    readonly qkv: GPUBuffer;
+    readonly table: GPUBuffer;
+    readonly keys: GPUBuffer;
+    readonly values: GPUBuffer;
+    readonly step: GPUBuffer;
+    readonly numRows: number;
+    readonly capacity: number;
+    readonly form?: DecodeKernelForm;
+  },
+): void {
+  const { numHeads, numKeyValueHeads, headDim } = call.heads;
+  const { weight, bias } = call.layer;
+  const piece = wholePiece(weight);
+  if (headDim % 8 !== 0) throw new GpuError("shader", `qkv-rope: headDim must be a multiple of 8, got ${headDim}.`);
+  const isReduce = usesReduce(call.form, gpu);
+  const allHeads = numHeads + 2 * numKeyValueHeads;
+  program.dispatch(KERNELS[isReduce ? "qkvRopeReduce" : "qkvRope"][weight.dtype], {
+    constants: {
+      HAS_BIAS: bias !== undefined,
+      NUM_HEADS: numHeads,
+      NUM_KEY_VALUE_HEADS: numKeyValueHeads,
+      HEAD_DIM: headDim,
+    },
+    bindings: {
+      ...weightBindings(piece),
+      input: call.input,
+      bias: bias ?? gpu.unused,
+      queries: call.qkv,
+      table: call.table,
+      keys: call.keys,
+      values: call.values,
+      step: call.step,
+    },
+    params: { inner4: weight.columns / 4, weightStride4: weightStride4(weight), capacity: call.capacity },
+    grid: isReduce ? [headDim / 8, allHeads, call.numRows] : [Math.ceil((allHeads * headDim) / 8 / 8), call.numRows],
   });
 }
 

@@ -43,6 +43,8 @@ export interface KernelTimes {
   /** Undefined without timestamp queries, as all of the following. */
   readonly gpuMs: number | undefined;
   readonly meanUs: number | undefined;
+  /** Of the shortest call; the first calls of a pipeline may hold a driver's compilation (lavapipe's do). */
+  readonly leastUs: number | undefined;
   /** Part of all kernels' time, 0 to 1. */
   readonly share: number | undefined;
 }
@@ -77,6 +79,7 @@ interface KernelSums {
   count: number;
   numTimed: number;
   gpuMs: number;
+  leastMs: number;
 }
 
 /** Sums up spans as they come. */
@@ -132,6 +135,7 @@ export class ProfileTotals {
     const sums = this.kernel(label);
     sums.numTimed++;
     sums.gpuMs += durationMs;
+    sums.leastMs = Math.min(sums.leastMs, durationMs);
   }
 
   report(clock: {
@@ -166,13 +170,14 @@ export class ProfileTotals {
   private kernelTimes(hasGpuTimes: boolean): KernelTimes[] {
     const sums = [...this.kernels.values()].sort((a, b) => b.gpuMs - a.gpuMs || b.count - a.count);
     const total = sums.reduce((sum, { gpuMs }) => sum + gpuMs, 0);
-    return sums.map(({ info: { stage, kernel, constants }, count, numTimed, gpuMs }) => ({
+    return sums.map(({ info: { stage, kernel, constants }, count, numTimed, gpuMs, leastMs }) => ({
       stage,
       kernel,
       constants,
       count,
       gpuMs: hasGpuTimes ? gpuMs : undefined,
       meanUs: hasGpuTimes && numTimed > 0 ? (gpuMs / numTimed) * 1000 : undefined,
+      leastUs: hasGpuTimes && numTimed > 0 ? leastMs * 1000 : undefined,
       share: hasGpuTimes && total > 0 ? gpuMs / total : undefined,
     }));
   }
@@ -204,7 +209,7 @@ export class ProfileTotals {
     }
     let sums = this.kernels.get(key);
     if (sums === undefined) {
-      sums = { info, count: 0, numTimed: 0, gpuMs: 0 };
+      sums = { info, count: 0, numTimed: 0, gpuMs: 0, leastMs: Number.POSITIVE_INFINITY };
       this.kernels.set(key, sums);
     }
     return sums;
@@ -222,7 +227,7 @@ function notesOf(facts: Facts): string[] {
     return [reason, ...leftOutNote(facts)];
   }
   const { resolutionNs, alignmentErrorMs, numClamped, numMissing } = facts;
-  const notes = ["Every kernel ran in a pass of its own, which costs a little; copies are in no GPU time."];
+  const notes = ["Every kernel ran in a pass of its own, which costs time; copies are in no GPU time."];
   if (resolutionNs !== undefined && resolutionNs > FINE_RESOLUTION_NS) {
     notes.push(
       `The GPU's clock is coarse: its times are multiples of ${resolutionNs / 1000} µs, so times of short kernels hold in sums only.`,

@@ -51,7 +51,7 @@ const DEFAULT_MAX_SPANS = 200_000;
 
 /**
  * Measures one model: give it to `Llava.load` as `profiler`. Every kernel then runs in a pass of its own, so that a
- * profiled answer is a little slower than another and the same to the bit.
+ * profiled answer is slower than another and the same to the bit.
  */
 export class Profiler {
   private readonly totals = new ProfileTotals();

@@ -48,6 +48,13 @@ export function paddedLength(group: Grouping): number {
   return group.count * padTo4(group.size);
 }
 
+/** A tensor whose rows stand below one another's in one matrix. */
+export interface StackedTensor {
+  readonly name: string;
+  /** Grouping of its first dimension. */
+  readonly rows: Grouping;
+}
+
 /**
  * Uploads a matrix in the dtype that the context gives it; a tensor of more dimensions is read as [first, product of the others].
  * @param rows grouping of the first dimension; @param columns grouping of the second.
@@ -59,11 +66,26 @@ export async function uploadMatrix(
   name: string,
   options: { readonly rows: Grouping; readonly columns: Grouping; readonly splittable?: boolean },
 ): Promise<Matrix> {
+  return uploadStacked(context, [{ name, rows: options.rows }], options);
+}
+
+/**
+ * Uploads tensors of equal columns as one matrix, the first one's rows first, so that one dispatch computes all of them.
+ * Tensors of different dtypes in the file become f32 where the context would keep each as it is.
+ * @throws as {@link uploadMatrix}.
+ */
+export async function uploadStacked(
+  context: UploadContext,
+  tensors: readonly StackedTensor[],
+  options: { readonly columns: Grouping; readonly splittable?: boolean },
+): Promise<Matrix> {
   const { gpu, checkpoint } = context;
-  const { rows, columns } = options;
-  const fileDtype = fileDtypeOf(checkpoint, name);
-  const dtype = context.dtypeOf(name, fileDtype);
-  const paddedRows = paddedLength(rows);
+  const { columns } = options;
+  const name = tensors.map((tensor) => tensor.name).join(" + ");
+  const dtypes = new Set(tensors.map((tensor) => context.dtypeOf(tensor.name, fileDtypeOf(checkpoint, tensor.name))));
+  const [only] = dtypes;
+  const dtype = dtypes.size === 1 && only !== undefined ? only : "f32";
+  const paddedRows = tensors.reduce((sum, { rows }) => sum + paddedLength(rows), 0);
   const paddedColumns = paddedLength(columns);
   const row = storedRowBytes({ dtype, columns: paddedColumns });
   const maxRows = rowsPerPiece(gpu, name, {
@@ -79,7 +101,12 @@ export async function uploadMatrix(
     const scales = row.scales > 0 ? gpu.createBuffer(`${label} scales`, numRows * row.scales, GPU_STORAGE) : undefined;
     pieces.push(scales === undefined ? piece : { ...piece, scales });
   }
-  if (!gpu.isRecordingOnly) await fillRows(context, name, { dtype, fileDtype, rows, columns, pieces });
+  let firstRow = 0;
+  for (const { name: tensor, rows } of tensors) {
+    const fileDtype = fileDtypeOf(checkpoint, tensor);
+    if (!gpu.isRecordingOnly) await fillRows(context, tensor, { dtype, fileDtype, rows, columns, pieces, firstRow });
+    firstRow += paddedLength(rows);
+  }
   return { name, dtype, rows: paddedRows, columns: paddedColumns, pieces };
 }
 
@@ -108,7 +135,22 @@ export function rowsPerPiece(
 
 /** Uploads a vector as f32, its groups padded with zeros. @throws as {@link uploadMatrix}. */
 export async function uploadVector(context: UploadContext, name: string, group: Grouping): Promise<GPUBuffer> {
+  return uploadJoined(context, [{ name, rows: group }]);
+}
+
+/** Uploads vectors as one, each in f32 with its groups padded with zeros. @throws as {@link uploadMatrix}. */
+export async function uploadJoined(context: UploadContext, tensors: readonly StackedTensor[]): Promise<GPUBuffer> {
   if (context.gpu.isRecordingOnly) return context.gpu.unused;
+  const joined = new Float32Array(tensors.reduce((sum, { rows }) => sum + paddedLength(rows), 0));
+  let first = 0;
+  for (const { name, rows } of tensors) {
+    joined.set(await readVector(context, name, rows), first);
+    first += paddedLength(rows);
+  }
+  return context.gpu.createBufferWith(tensors.map(({ name }) => name).join(" + "), joined, GPU_STORAGE);
+}
+
+async function readVector(context: UploadContext, name: string, group: Grouping): Promise<Float32Array<ArrayBuffer>> {
   const dtype = fileDtypeOf(context.checkpoint, name);
   const length = group.count * group.size;
   const bytes = await context.checkpoint.read(name, {
@@ -122,7 +164,7 @@ export async function uploadVector(context: UploadContext, name: string, group: 
     padded.set(values.subarray(g * group.size, (g + 1) * group.size), g * padTo4(group.size));
   }
   context.onBytes(bytes.byteLength, name);
-  return context.gpu.createBufferWith(name, padded, GPU_STORAGE);
+  return padded;
 }
 
 /** How a file's dtype is called on the GPU, undefined when weights cannot have it. */
@@ -149,10 +191,12 @@ interface Rows {
   readonly rows: Grouping;
   readonly columns: Grouping;
   readonly pieces: readonly MatrixPiece[];
+  /** Row of the matrix that the tensor begins at. */
+  readonly firstRow: number;
 }
 
 async function fillRows(context: UploadContext, name: string, matrix: Rows): Promise<void> {
-  const { dtype, fileDtype, rows, columns, pieces } = matrix;
+  const { dtype, fileDtype, rows, columns, pieces, firstRow } = matrix;
   const elementBytes = floatBytes(fileDtype);
   const sourceRowBytes = columns.count * columns.size * elementBytes;
   const numSourceRows = rows.count * rows.size;
@@ -161,7 +205,7 @@ async function fillRows(context: UploadContext, name: string, matrix: Rows): Pro
   for (let first = 0; first < numSourceRows; ) {
     throwIfAborted(context.signal, "Loading the model");
     // Padded rows of one group and one piece are contiguous: a chunk never crosses either border.
-    const target = paddedIndex(rows, first);
+    const target = firstRow + paddedIndex(rows, first);
     const piece = pieces.find(({ rowStart, numRows }) => target >= rowStart && target < rowStart + numRows);
     if (piece === undefined) return;
     const groupRest = isAligned(rows) ? numSourceRows - first : rows.size - (first % rows.size);

@@ -116,16 +116,7 @@ function encoderLayer(
 
   // x + attention(layerNorm1(x))
   ops.layerNorm(program, { input: hiddenStates, ...layer.layerNorm1, output: normed, ...norm });
-  [layer.selfAttn.qProj, layer.selfAttn.kProj, layer.selfAttn.vProj].forEach((projection, index) => {
-    ops.linear(program, gpu, {
-      layer: projection,
-      input: normed,
-      output: qkv,
-      numRows,
-      outputColumn: index * width,
-      outputStride: 3 * width,
-    });
-  });
+  ops.linear(program, gpu, { layer: layer.selfAttn.qkvProj, input: normed, output: qkv, numRows });
   ops.attentionPrefill(program, gpu, {
     heads,
     queries: qkv,

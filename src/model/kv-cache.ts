@@ -46,10 +46,8 @@ export interface LlamaState {
   readonly qkv: GPUBuffer;
   /** [R, H·headDim] */
   readonly attention: GPUBuffer;
-  /** [R, I] */
-  readonly gate: GPUBuffer;
-  /** [R, I] */
-  readonly up: GPUBuffer;
+  /** [R, 2·I] */
+  readonly gateUp: GPUBuffer;
   /** [R, I] */
   readonly inner: GPUBuffer;
   /** [B, H, splits, headDim] */
@@ -74,6 +72,8 @@ export interface LlamaState {
   readonly topK: GPUBuffer;
   /** Mapped for reading: the choices (of all rows, or of the plain and the penalised logits), then the top k. */
   readonly readback: GPUBuffer;
+  /** Mapped for reading, one choice each: those of the tokens on their way. */
+  readonly choiceRing: readonly GPUBuffer[];
 }
 
 /** The largest k that log-probabilities can be asked for. */
@@ -81,6 +81,9 @@ export const MAX_TOP_K = 100;
 
 /** Bytes of one choice. */
 export const CHOICE_BYTES = 16;
+
+/** Tokens that can be on their way at once. */
+export const MAX_LOOKAHEAD = 4;
 
 /** Where the top k begin in the readback buffer: after the choices from the plain and from the penalised logits. */
 export const TOP_K_OFFSET = 2 * CHOICE_BYTES;
@@ -126,8 +129,7 @@ export function createLlamaState(gpu: Gpu, text: TextConfig, size: StateSize): L
     normed: words("normed", size.numRows * d),
     qkv: words("qkv", size.numRows * (numHeads + 2 * numKeyValueHeads) * paddedHeadDim),
     attention: words("attention", size.numRows * numHeads * paddedHeadDim),
-    gate: words("gate", size.numRows * inner),
-    up: words("up", size.numRows * inner),
+    gateUp: words("gateUp", size.numRows * 2 * inner),
     inner: words("inner", size.numRows * inner),
     partials: words("partials", size.batchRows * numHeads * splits * paddedHeadDim),
     stats: words("stats", size.batchRows * numHeads * splits * 2),
@@ -144,15 +146,18 @@ export function createLlamaState(gpu: Gpu, text: TextConfig, size: StateSize): L
       Math.max(TOP_K_OFFSET + MAX_TOP_K * 8, size.batchRows * CHOICE_BYTES),
       GPU_READBACK,
     ),
+    choiceRing: Array.from({ length: MAX_LOOKAHEAD }, (_, slot) =>
+      gpu.createBuffer(`choice ${slot}`, CHOICE_BYTES, GPU_READBACK),
+    ),
   };
 }
 
 /** Frees the buffers of a state. */
 export function destroyLlamaState(gpu: Gpu, state: LlamaState): void {
-  const { layers, size: _size, heads: _heads, ...buffers } = state;
+  const { layers, choiceRing, size: _size, heads: _heads, ...buffers } = state;
   for (const { keys, values } of layers) {
     gpu.destroyBuffer(keys);
     gpu.destroyBuffer(values);
   }
-  for (const buffer of Object.values(buffers)) gpu.destroyBuffer(buffer);
+  for (const buffer of [...Object.values(buffers), ...choiceRing]) gpu.destroyBuffer(buffer);
 }

@@ -79,31 +79,26 @@ function decoderLayer(program: Program, gpu: Gpu, run: LayerRun): void {
   const { hiddenStates, normed, heads } = state;
   const norm = { numRows, columns: text.hiddenSize, eps: text.rmsNormEps };
   // A prompt row comes out the same, to the bit, in a chunk of any length: after a reused prefix few rows may be left.
-  const kernel = run.isDecode ? "auto" : "matmul";
+  const kernel = run.isDecode ? "auto" : "rows";
 
   // x + o_proj(attention(rmsNorm(x)))
   ops.rmsNorm(program, { input: hiddenStates, weight: layer.inputLayernorm, output: normed, ...norm });
-  const queryWidth = heads.numHeads * heads.paddedHeadDim;
-  const keyWidth = heads.numKeyValueHeads * heads.paddedHeadDim;
-  const outputStride = queryWidth + 2 * keyWidth;
-  const project = (linear: LlamaLayerWeights["selfAttn"]["qProj"], outputColumn: number) =>
-    ops.linear(program, gpu, {
-      layer: linear,
-      input: normed,
-      output: state.qkv,
-      numRows,
-      kernel,
-      outputColumn,
-      outputStride,
-    });
-  project(layer.selfAttn.qProj, 0);
-  project(layer.selfAttn.kProj, queryWidth);
-  project(layer.selfAttn.vProj, queryWidth + keyWidth);
   const cache = state.layers[run.index];
   if (cache === undefined) return;
   const { capacity } = state.size;
-  ops.ropeAppend(program, { heads, qkv: state.qkv, table: state.ropeTable, ...cache, step, numRows, capacity });
-  attention(program, gpu, { ...run, cache, queryRowStride: outputStride });
+  const rotation = { heads, qkv: state.qkv, table: state.ropeTable, ...cache, step, numRows, capacity };
+  const isSingle = run.isDecode && numRows === 1;
+  if (isSingle && ops.canFuseRope(heads, layer.selfAttn.qkvProj.weight)) {
+    ops.qkvRope(program, gpu, { ...rotation, layer: layer.selfAttn.qkvProj, input: normed });
+  } else {
+    ops.linear(program, gpu, { layer: layer.selfAttn.qkvProj, input: normed, output: state.qkv, numRows, kernel });
+    ops.ropeAppend(program, rotation);
+  }
+  attention(program, gpu, {
+    ...run,
+    cache,
+    queryRowStride: (heads.numHeads + 2 * heads.numKeyValueHeads) * heads.paddedHeadDim,
+  });
   ops.linear(program, gpu, {
     layer: layer.selfAttn.oProj,
     input: state.attention,
@@ -115,16 +110,13 @@ function decoderLayer(program: Program, gpu: Gpu, run: LayerRun): void {
 
   // x + down_proj(activation(gate_proj(rmsNorm(x))) · up_proj(rmsNorm(x)))
   ops.rmsNorm(program, { input: hiddenStates, weight: layer.postAttentionLayernorm, output: normed, ...norm });
-  ops.linear(program, gpu, { layer: layer.mlp.gateProj, input: normed, output: state.gate, numRows, kernel });
-  ops.linear(program, gpu, { layer: layer.mlp.upProj, input: normed, output: state.up, numRows, kernel });
-  ops.gatedActivation(program, {
-    gate: state.gate,
-    up: state.up,
-    output: state.inner,
-    numRows,
-    columns: padTo4(text.intermediateSize),
-    activation: text.hiddenAct,
-  });
+  const gated = { output: state.inner, numRows, activation: text.hiddenAct };
+  if (isSingle && ops.isWhole(layer.mlp.gateUpProj.weight)) {
+    ops.gatedMatvec(program, gpu, { ...gated, layer: layer.mlp.gateUpProj, input: normed });
+  } else {
+    ops.linear(program, gpu, { layer: layer.mlp.gateUpProj, input: normed, output: state.gateUp, numRows, kernel });
+    ops.gatedActivation(program, { ...gated, gateUp: state.gateUp, columns: padTo4(text.intermediateSize) });
+  }
   ops.linear(program, gpu, {
     layer: layer.mlp.downProj,
     input: state.inner,
@@ -184,9 +176,11 @@ export function rowLogits(
   const { text, weights, state } = run.decoder;
   const { row, numRows } = run;
   const rowBytes = padTo4(text.hiddenSize) * 4;
-  program.copy(state.hiddenStates, state.lastHidden, { size: numRows * rowBytes, sourceOffset: row * rowBytes });
+  if (row > 0) {
+    program.copy(state.hiddenStates, state.lastHidden, { size: numRows * rowBytes, sourceOffset: row * rowBytes });
+  }
   ops.rmsNorm(program, {
-    input: state.lastHidden,
+    input: row > 0 ? state.lastHidden : state.hiddenStates,
     weight: weights.norm,
     output: state.normed,
     numRows,

@@ -8,8 +8,11 @@ import {
   type Grouping,
   paddedLength,
   rowsPerPiece,
+  type StackedTensor,
   type UploadContext,
+  uploadJoined,
   uploadMatrix,
+  uploadStacked,
   uploadVector,
 } from "../load/upload.ts";
 import type { ModelConfig, MultimodalConfig, TextConfig, VisionConfig } from "./config.ts";
@@ -25,9 +28,8 @@ export interface NormWeights {
 export interface VisionLayerWeights {
   readonly layerNorm1: NormWeights;
   readonly selfAttn: {
-    readonly qProj: Linear;
-    readonly kProj: Linear;
-    readonly vProj: Linear;
+    /** q_proj, k_proj and v_proj below one another: [3·H·headDim, Dv] */
+    readonly qkvProj: Linear;
     readonly outProj: Linear;
   };
   readonly layerNorm2: NormWeights;
@@ -59,9 +61,11 @@ export interface ProjectorWeights {
 /** One decoder layer. */
 export interface LlamaLayerWeights {
   readonly inputLayernorm: GPUBuffer;
-  readonly selfAttn: { readonly qProj: Linear; readonly kProj: Linear; readonly vProj: Linear; readonly oProj: Linear };
+  /** qkvProj: q_proj, k_proj and v_proj below one another, [(H + 2·Hkv)·headDim, D] */
+  readonly selfAttn: { readonly qkvProj: Linear; readonly oProj: Linear };
   readonly postAttentionLayernorm: GPUBuffer;
-  readonly mlp: { readonly gateProj: Linear; readonly upProj: Linear; readonly downProj: Linear };
+  /** gateUpProj: gate_proj and up_proj below one another, [2·I, D] */
+  readonly mlp: { readonly gateUpProj: Linear; readonly downProj: Linear };
 }
 
 /** The decoder. */
@@ -135,6 +139,22 @@ export async function loadWeights(
   } finally {
     quantizer.dispose();
   }
+}
+
+/** A matrix of a checkpoint with its dtype in the file and on the GPU. */
+export interface StoredMatrix extends ExpectedTensor {
+  readonly fileDtype: FloatDtype;
+  readonly dtype: WeightDtype;
+}
+
+/** The matrices that a model is made of when it is loaded in `dtype`, or as in the file. */
+export function storedMatrices(checkpoint: Checkpoint, config: ModelConfig, dtype?: WeightDtype): StoredMatrix[] {
+  const plan = new LoadPlan(checkpoint, config, dtype);
+  return plan.expected.flatMap((tensor) => {
+    const fileDtype = floatDtypeOf(checkpoint.tensors.get(tensor.name)?.entry.dtype);
+    if (tensor.shape.length < 2 || fileDtype === undefined) return [];
+    return [{ ...tensor, fileDtype, dtype: plan.dtypeOf(tensor.name, fileDtype) }];
+  });
 }
 
 /** Bytes that the weights of a checkpoint take on the GPU when its matrices are stored in `dtype`, or as in the file. */
@@ -279,8 +299,18 @@ async function loadLinear(
   name: string,
   options: { readonly rows: Grouping; readonly columns: Grouping; readonly bias: boolean },
 ): Promise<Linear> {
-  const weight = await uploadMatrix(context, `${name}.weight`, options);
-  const bias = options.bias ? await uploadVector(context, `${name}.bias`, options.rows) : undefined;
+  return loadStacked(context, [{ name, rows: options.rows }], options);
+}
+
+/** Linear layers of one input as one. */
+async function loadStacked(
+  context: UploadContext,
+  layers: readonly StackedTensor[],
+  options: { readonly columns: Grouping; readonly bias: boolean },
+): Promise<Linear> {
+  const tensors = (kind: string) => layers.map(({ name, rows }) => ({ name: `${name}.${kind}`, rows }));
+  const weight = await uploadStacked(context, tensors("weight"), options);
+  const bias = options.bias ? await uploadJoined(context, tensors("bias")) : undefined;
   return { weight, bias };
 }
 
@@ -324,15 +354,12 @@ async function loadVisionLayer(
 ): Promise<VisionLayerWeights> {
   const dv = whole(vision.hiddenSize);
   const heads: Grouping = { count: vision.numAttentionHeads, size: vision.headDim };
-  const projection = (name: string) =>
-    loadLinear(context, `${prefix}.self_attn.${name}`, { rows: heads, columns: dv, bias: true });
+  const projection = (name: string) => ({ name: `${prefix}.self_attn.${name}`, rows: heads });
   const inner = whole(vision.intermediateSize);
   return {
     layerNorm1: await loadNorm(context, `${prefix}.layer_norm1`, vision.hiddenSize),
     selfAttn: {
-      qProj: await projection("q_proj"),
-      kProj: await projection("k_proj"),
-      vProj: await projection("v_proj"),
+      qkvProj: await loadStacked(context, ["q_proj", "k_proj", "v_proj"].map(projection), { columns: dv, bias: true }),
       outProj: await loadLinear(context, `${prefix}.self_attn.out_proj`, { rows: dv, columns: heads, bias: true }),
     },
     layerNorm2: await loadNorm(context, `${prefix}.layer_norm2`, vision.hiddenSize),
@@ -386,22 +413,32 @@ async function loadLlamaLayer(context: UploadContext, prefix: string, text: Text
   const inner = whole(text.intermediateSize);
   const queryHeads: Grouping = { count: text.numAttentionHeads, size: text.headDim };
   const keyValueHeads: Grouping = { count: text.numKeyValueHeads, size: text.headDim };
-  const linear = (name: string, rows: Grouping, options: { readonly columns: Grouping; readonly bias: boolean }) =>
-    loadLinear(context, `${prefix}.${name}`, { rows, ...options });
-  const qkv = { columns: d, bias: text.qkvBias };
+  const tensor = (name: string, rows: Grouping): StackedTensor => ({ name: `${prefix}.${name}`, rows });
+  const { mlpBias } = text;
   return {
     inputLayernorm: await uploadVector(context, `${prefix}.input_layernorm.weight`, d),
     selfAttn: {
-      qProj: await linear("self_attn.q_proj", queryHeads, qkv),
-      kProj: await linear("self_attn.k_proj", keyValueHeads, qkv),
-      vProj: await linear("self_attn.v_proj", keyValueHeads, qkv),
-      oProj: await linear("self_attn.o_proj", d, { columns: queryHeads, bias: text.outputBias }),
+      qkvProj: await loadStacked(
+        context,
+        [
+          tensor("self_attn.q_proj", queryHeads),
+          tensor("self_attn.k_proj", keyValueHeads),
+          tensor("self_attn.v_proj", keyValueHeads),
+        ],
+        { columns: d, bias: text.qkvBias },
+      ),
+      oProj: await loadStacked(context, [tensor("self_attn.o_proj", d)], {
+        columns: queryHeads,
+        bias: text.outputBias,
+      }),
     },
     postAttentionLayernorm: await uploadVector(context, `${prefix}.post_attention_layernorm.weight`, d),
     mlp: {
-      gateProj: await linear("mlp.gate_proj", inner, { columns: d, bias: text.mlpBias }),
-      upProj: await linear("mlp.up_proj", inner, { columns: d, bias: text.mlpBias }),
-      downProj: await linear("mlp.down_proj", d, { columns: inner, bias: text.mlpBias }),
+      gateUpProj: await loadStacked(context, [tensor("mlp.gate_proj", inner), tensor("mlp.up_proj", inner)], {
+        columns: d,
+        bias: mlpBias,
+      }),
+      downProj: await loadStacked(context, [tensor("mlp.down_proj", d)], { columns: inner, bias: mlpBias }),
     },
   };
 }

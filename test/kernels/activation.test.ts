@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { type Activation, gatedActivation } from "../../src/gpu/ops.ts";
 import { activate, erfc } from "../reference/activation.ts";
+import { besides } from "../reference/rows.ts";
 import { BOUNDS } from "../setup/bounds.ts";
 import { expectClose } from "../setup/expect-close.ts";
 import { runKernel } from "../setup/run-kernel.ts";
@@ -20,7 +21,7 @@ describe("activations", () => {
       const target = output(INPUTS.length);
       const up = new Float32Array(INPUTS.length).fill(1);
       const call = { numRows: 1, columns: INPUTS.length, activation };
-      gatedActivation(program, { gate: upload(INPUTS), up: upload(up), output: target, ...call });
+      gatedActivation(program, { gateUp: upload(besides(INPUTS, up, INPUTS.length)), output: target, ...call });
       return { output: target };
     });
     const expected = Array.from(INPUTS, (x) => activate(x, activation));

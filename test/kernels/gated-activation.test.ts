@@ -2,6 +2,7 @@ import { describe, test } from "vitest";
 import { type Activation, gatedActivation } from "../../src/gpu/ops.ts";
 import { gatedActivation as twin } from "../reference/gated-activation.ts";
 import { createRandom } from "../reference/random.ts";
+import { besides } from "../reference/rows.ts";
 import { BOUNDS } from "../setup/bounds.ts";
 import { expectClose } from "../setup/expect-close.ts";
 import { runKernel } from "../setup/run-kernel.ts";
@@ -23,7 +24,13 @@ describe("gatedActivation", () => {
     const up = random.normals(numRows * columns);
     const { output } = await runKernel(({ program, upload, output }) => {
       const target = output(numRows * columns);
-      gatedActivation(program, { gate: upload(gate), up: upload(up), output: target, numRows, columns, activation });
+      gatedActivation(program, {
+        gateUp: upload(besides(gate, up, columns)),
+        output: target,
+        numRows,
+        columns,
+        activation,
+      });
       return { output: target };
     });
     const expected = twin(gate, up, { activation });

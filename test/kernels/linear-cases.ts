@@ -1,6 +1,6 @@
 // The cases of the three kernels that compute a linear layer: same formula, same shapes, same bounds.
 import { describe, test } from "vitest";
-import { type Activation, type LinearKernel, linear } from "../../src/gpu/ops.ts";
+import { type Activation, type LinearKernel, type LinearKernelName, linear } from "../../src/gpu/ops.ts";
 import { WEIGHT_DTYPES, type WeightDtype } from "../../src/gpu/tensor.ts";
 import type { LinearCall, Sums } from "../reference/matmul.ts";
 import { createRandom } from "../reference/random.ts";
@@ -111,7 +111,7 @@ export function linearCases(
 
 /** Runs the cases on one kernel. */
 export function testLinear(
-  kernel: Exclude<LinearKernel, "auto">,
+  kernel: LinearKernelName,
   twin: (call: LinearCall) => Sums,
   cases: readonly LinearCase[],
 ): void {

@@ -35,3 +35,13 @@ export function at(values: ArrayLike<number>, index: number): number {
   if (value === undefined) throw new RangeError(`at: expected an index in [0, ${values.length}), got ${index}`);
   return value;
 }
+
+/** Rows of `left` with the same rows of `right` behind them: [R, 2·columns]. */
+export function besides(left: Float32Array, right: Float32Array, columns: number): Float32Array<ArrayBuffer> {
+  const joined = new Float32Array(left.length + right.length);
+  for (let row = 0; row * columns < left.length; row++) {
+    joined.set(left.subarray(row * columns, (row + 1) * columns), row * 2 * columns);
+    joined.set(right.subarray(row * columns, (row + 1) * columns), (row * 2 + 1) * columns);
+  }
+  return joined;
+}

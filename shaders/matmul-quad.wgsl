@@ -1,0 +1,145 @@
+// Formula: output[r, c] = activate(Σ_k input[r, k] · weight[c, k] + bias[c]) (+ output[r, c] when ADD_TO_OUTPUT)
+// Shapes: as matmul
+// Work division: one thread computes ROWS rows (8 apart) × 16 columns in registers. Of every four columns each thread of a
+//   quad loads one and all four spread theirs with quadBroadcast, so that a load serves 4 · ROWS sums. The choice on CPU
+//   adapters with subgroups, where a load inside a loop costs as much as ten sums, wherever it goes; hence no loops over
+//   rows and columns either: SwiftShader keeps arrays in memory, and ran them six times slower
+// Grid: (ceil(rows / (8 · ROWS)), ceil(N / 16)) workgroups of 8 threads
+// Error bound: as matmul
+// Source: torch.nn.functional.linear. Appended: shared/weight-*, shared/linear, shared/activation
+enable subgroups;
+
+override ROWS: u32 = 4u; // 1, 2 or 4 rows a thread
+
+fn dots(x: vec4<f32>, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>) -> vec4<f32> {
+  return vec4<f32>(dot(x, a), dot(x, b), dot(x, c), dot(x, d));
+}
+
+@compute @workgroup_size(8)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let row = group.x * 8u * ROWS + lane;
+  let column4 = group.y * 4u;
+  let lastRow = params.numRows - 1u;
+  let x0 = inputRow(min(row, lastRow));
+  let x1 = inputRow(min(row + 8u, lastRow));
+  let x2 = inputRow(min(row + 16u, lastRow));
+  let x3 = inputRow(min(row + 24u, lastRow));
+  // Past the last column a quad loads that one again and stores nothing.
+  let column = column4 * 4u + (lane & 3u);
+  let lastColumn = params.columns4 * 4u - 1u;
+  let wA = min(column, lastColumn) * params.weightStride4;
+  let wB = min(column + 4u, lastColumn) * params.weightStride4;
+  let wC = min(column + 8u, lastColumn) * params.weightStride4;
+  let wD = min(column + 12u, lastColumn) * params.weightStride4;
+
+  var sum0A = vec4<f32>(0.0);
+  var sum0B = vec4<f32>(0.0);
+  var sum0C = vec4<f32>(0.0);
+  var sum0D = vec4<f32>(0.0);
+  var sum1A = vec4<f32>(0.0);
+  var sum1B = vec4<f32>(0.0);
+  var sum1C = vec4<f32>(0.0);
+  var sum1D = vec4<f32>(0.0);
+  var sum2A = vec4<f32>(0.0);
+  var sum2B = vec4<f32>(0.0);
+  var sum2C = vec4<f32>(0.0);
+  var sum2D = vec4<f32>(0.0);
+  var sum3A = vec4<f32>(0.0);
+  var sum3B = vec4<f32>(0.0);
+  var sum3C = vec4<f32>(0.0);
+  var sum3D = vec4<f32>(0.0);
+  for (var k = 0u; k < params.inner4; k++) {
+    let p = input[x0 + k];
+    var q = vec4<f32>(0.0);
+    var r = vec4<f32>(0.0);
+    var s = vec4<f32>(0.0);
+    if (ROWS > 1u) {
+      q = input[x1 + k];
+    }
+    if (ROWS > 2u) {
+      r = input[x2 + k];
+      s = input[x3 + k];
+    }
+
+    var w = loadWeight(wA + k);
+    var a = quadBroadcast(w, 0u);
+    var b = quadBroadcast(w, 1u);
+    var c = quadBroadcast(w, 2u);
+    var d = quadBroadcast(w, 3u);
+    sum0A += dots(p, a, b, c, d);
+    if (ROWS > 1u) {
+      sum1A += dots(q, a, b, c, d);
+    }
+    if (ROWS > 2u) {
+      sum2A += dots(r, a, b, c, d);
+      sum3A += dots(s, a, b, c, d);
+    }
+
+    w = loadWeight(wB + k);
+    a = quadBroadcast(w, 0u);
+    b = quadBroadcast(w, 1u);
+    c = quadBroadcast(w, 2u);
+    d = quadBroadcast(w, 3u);
+    sum0B += dots(p, a, b, c, d);
+    if (ROWS > 1u) {
+      sum1B += dots(q, a, b, c, d);
+    }
+    if (ROWS > 2u) {
+      sum2B += dots(r, a, b, c, d);
+      sum3B += dots(s, a, b, c, d);
+    }
+
+    w = loadWeight(wC + k);
+    a = quadBroadcast(w, 0u);
+    b = quadBroadcast(w, 1u);
+    c = quadBroadcast(w, 2u);
+    d = quadBroadcast(w, 3u);
+    sum0C += dots(p, a, b, c, d);
+    if (ROWS > 1u) {
+      sum1C += dots(q, a, b, c, d);
+    }
+    if (ROWS > 2u) {
+      sum2C += dots(r, a, b, c, d);
+      sum3C += dots(s, a, b, c, d);
+    }
+
+    w = loadWeight(wD + k);
+    a = quadBroadcast(w, 0u);
+    b = quadBroadcast(w, 1u);
+    c = quadBroadcast(w, 2u);
+    d = quadBroadcast(w, 3u);
+    sum0D += dots(p, a, b, c, d);
+    if (ROWS > 1u) {
+      sum1D += dots(q, a, b, c, d);
+    }
+    if (ROWS > 2u) {
+      sum2D += dots(r, a, b, c, d);
+      sum3D += dots(s, a, b, c, d);
+    }
+  }
+
+  storeRow(row, column4, sum0A, sum0B, sum0C, sum0D);
+  if (ROWS > 1u) {
+    storeRow(row + 8u, column4, sum1A, sum1B, sum1C, sum1D);
+  }
+  if (ROWS > 2u) {
+    storeRow(row + 16u, column4, sum2A, sum2B, sum2C, sum2D);
+    storeRow(row + 24u, column4, sum3A, sum3B, sum3C, sum3D);
+  }
+}
+
+fn storeRow(row: u32, column4: u32, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>) {
+  if (row >= params.numRows) {
+    return;
+  }
+  storeColumns(row, column4, a);
+  if (column4 + 1u < params.columns4) {
+    storeColumns(row, column4 + 1u, b);
+  }
+  if (column4 + 2u < params.columns4) {
+    storeColumns(row, column4 + 2u, c);
+  }
+  if (column4 + 3u < params.columns4) {
+    storeColumns(row, column4 + 3u, d);
+  }
+}

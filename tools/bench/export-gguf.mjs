@@ -1,0 +1,183 @@
+// Exports a checkpoint's decoder for llama.cpp, with a vocabulary of placeholders: only ids are fed.
+//   node tools/bench/export-gguf.mjs CHECKPOINT [--dtype f32|f16|q4] [--cache FOLDER]      prints the file's path
+// Source of names and keys: https://github.com/ggml-org/llama.cpp/blob/master/gguf-py/gguf/constants.py
+
+import { join, resolve } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { cachedExport, openWeights } from "./checkpoint.mjs";
+import { writeGguf } from "./gguf-file.mjs";
+import { groupSize, quantize } from "./q4-blocks.mjs";
+import { frequencyFactors } from "./rope-frequencies.mjs";
+
+const MODEL = "language_model.model";
+const LM_HEAD = "language_model.lm_head.weight";
+const layerNames = {
+  "input_layernorm.weight": "attn_norm.weight",
+  "self_attn.q_proj.weight": "attn_q.weight",
+  "self_attn.q_proj.bias": "attn_q.bias",
+  "self_attn.k_proj.weight": "attn_k.weight",
+  "self_attn.k_proj.bias": "attn_k.bias",
+  "self_attn.v_proj.weight": "attn_v.weight",
+  "self_attn.v_proj.bias": "attn_v.bias",
+  "self_attn.o_proj.weight": "attn_output.weight",
+  "self_attn.o_proj.bias": "attn_output.bias",
+  "post_attention_layernorm.weight": "ffn_norm.weight",
+  "mlp.gate_proj.weight": "ffn_gate.weight",
+  "mlp.up_proj.weight": "ffn_up.weight",
+  "mlp.down_proj.weight": "ffn_down.weight",
+};
+
+/** Exports once, then answers from the cache. Returns the file. */
+export async function exportGguf(folder, { dtype = "f32", cacheFolder } = {}) {
+  if (!["f32", "f16", "q4"].includes(dtype)) throw new Error(`dtype: expected f32, f16 or q4, got ${dtype}.`);
+  const write = async (staging) => {
+    const weights = await openWeights(folder);
+    try {
+      await writeGguf(join(staging, "model.gguf"), metadataOf(weights.config.text), await tensorsOf(weights, dtype));
+    } finally {
+      await weights.close();
+    }
+  };
+  return join(await cachedExport(folder, `gguf-${dtype}`, { cacheFolder, write }), "model.gguf");
+}
+
+function metadataOf(text) {
+  const number = (key, value) => ({ key: `llama.${key}`, type: "u32", value });
+  const array = (key, type, items) => ({ key: `tokenizer.ggml.${key}`, type: "array", value: { type, items } });
+  const { vocabSize } = text;
+  // node-llama-cpp tokenises a text while it loads; where a byte has no piece, llama.cpp ends the process.
+  const bytes = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`);
+  const first = ["<unk>", "<s>", "</s>", ...bytes];
+  if (vocabSize < first.length)
+    throw new Error(`llama.cpp is not given vocabularies of less than ${first.length} pieces.`);
+  const pieces = Array.from({ length: vocabSize }, (_, id) => first[id] ?? `<${id}>`);
+  const pieceType = (id) => (id === 0 ? 2 : id < 3 ? 3 : id < first.length ? 6 : 1); // unknown, control, byte, normal
+  return [
+    { key: "general.architecture", type: "string", value: "llama" },
+    number("context_length", text.maxPositionEmbeddings),
+    number("embedding_length", text.hiddenSize),
+    number("block_count", text.numHiddenLayers),
+    number("feed_forward_length", text.intermediateSize),
+    number("attention.head_count", text.numAttentionHeads),
+    number("attention.head_count_kv", text.numKeyValueHeads),
+    number("attention.key_length", text.headDim),
+    number("attention.value_length", text.headDim),
+    number("rope.dimension_count", text.headDim),
+    number("vocab_size", vocabSize),
+    { key: "llama.attention.layer_norm_rms_epsilon", type: "f32", value: text.rmsNormEps },
+    { key: "llama.rope.freq_base", type: "f32", value: text.rope.theta },
+    { key: "tokenizer.ggml.model", type: "string", value: "llama" },
+    array("tokens", "string", pieces),
+    array(
+      "scores",
+      "f32",
+      pieces.map(() => 0),
+    ),
+    array(
+      "token_type",
+      "i32",
+      pieces.map((_, id) => pieceType(id)),
+    ),
+  ];
+}
+
+async function tensorsOf(weights, dtype) {
+  const { text } = weights.config;
+  const embedTokens = weights.has(`${MODEL}.embed_tokens.weight`) ? `${MODEL}.embed_tokens.weight` : LM_HEAD;
+  const names = [
+    [embedTokens, "token_embd.weight"],
+    [`${MODEL}.norm.weight`, "output_norm.weight"],
+    ...(text.tieWordEmbeddings ? [] : [[LM_HEAD, "output.weight"]]),
+  ];
+  for (let index = 0; index < text.numHiddenLayers; index++) {
+    for (const [from, to] of Object.entries(layerNames)) {
+      const name = `${MODEL}.layers.${index}.${from}`;
+      if (weights.has(name)) names.push([name, `blk.${index}.${to}`]);
+    }
+  }
+  const tensors = [];
+  for (const [from, name] of names) tensors.push(await tensorOf(weights, { from, name, dtype }));
+  const factors = frequencyFactors(text.rope, text.headDim);
+  if (factors.some((factor) => factor !== 1)) {
+    const bytes = bytesOf(Float32Array.from(factors));
+    tensors.push({
+      name: "rope_freqs.weight",
+      type: "f32",
+      shape: [factors.length],
+      byteLength: bytes.length,
+      make: async () => bytes,
+    });
+  }
+  return tensors;
+}
+
+async function tensorOf(weights, { from, name, dtype }) {
+  const { shape } = await weights.read(from);
+  const numElements = shape.reduce((product, size) => product * size, 1);
+  // llama.cpp wants vectors in f32; rows that do not divide into groups cannot be q4_0.
+  const isQuantizable = shape.length === 2 && shape[1] % groupSize === 0 && name !== "token_embd.weight";
+  const type =
+    shape.length < 2 || dtype === "f32"
+      ? "f32"
+      : dtype === "q4" && isQuantizable
+        ? "q4_0"
+        : dtype === "q4"
+          ? "f32"
+          : "f16";
+  const bytesPer = { f32: 4, f16: 2, q4_0: 18 / groupSize };
+  const make = async () => {
+    const data = rotaryOrder(weights.config.text, name, (await weights.read(from)).data);
+    if (type === "f32") return bytesOf(data);
+    return type === "f16" ? bytesOf(weights.toF16(data)) : packQ40(data, weights.toF16);
+  };
+  return { name, type, shape, byteLength: numElements * bytesPer[type], make };
+}
+
+/** llama.cpp's rotary embedding pairs neighbours, Hugging Face's the two halves of a head: q and k rows change places. */
+export function rotaryOrder({ numAttentionHeads, numKeyValueHeads, headDim }, name, data) {
+  const match = /attn_([qk])\./.exec(name);
+  if (match === null) return data;
+  const heads = match[1] === "q" ? numAttentionHeads : numKeyValueHeads;
+  const columns = data.length / (heads * headDim);
+  const result = new Float32Array(data.length);
+  for (let row = 0; row < heads * headDim; row++) {
+    const inHead = row % headDim;
+    const source = row - inHead + (inHead % 2) * (headDim / 2) + Math.floor(inHead / 2);
+    result.set(data.subarray(source * columns, (source + 1) * columns), row * columns);
+  }
+  return result;
+}
+
+/** Blocks of q4_0: an f16 scale, then 16 bytes with element i in the low half and i + 16 in the high half. */
+export function packQ40(data, toF16) {
+  const numBlocks = data.length / groupSize;
+  const bytes = new Uint8Array(numBlocks * 18);
+  const view = new DataView(bytes.buffer);
+  const codes = new Uint8Array(groupSize);
+  for (let block = 0; block < numBlocks; block++) {
+    const scale = quantize(data.subarray(block * groupSize, (block + 1) * groupSize), codes);
+    view.setUint16(block * 18, toF16(Float32Array.of(scale))[0], true);
+    for (let i = 0; i < 16; i++) bytes[block * 18 + 2 + i] = codes[i] | (codes[i + 16] << 4);
+  }
+  return bytes;
+}
+
+function bytesOf(data) {
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { values, positionals } = parseArgs({
+    options: { dtype: { type: "string" }, cache: { type: "string" } },
+    allowPositionals: true,
+  });
+  const [folder] = positionals;
+  if (folder === undefined || positionals.length > 1) {
+    process.stderr.write("usage: node tools/bench/export-gguf.mjs CHECKPOINT [--dtype f32|f16|q4] [--cache FOLDER]\n");
+    process.exitCode = 2;
+  } else {
+    process.stdout.write(`${await exportGguf(resolve(folder), { dtype: values.dtype, cacheFolder: values.cache })}\n`);
+  }
+}

@@ -1,0 +1,103 @@
+// The CLIP vision tower and LLaVA's projector as an ONNX graph: MultiHeadAttention with its biases, residual sums inside
+// SkipLayerNormalization, only the layers that run.
+// Source: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md; transformers modeling_clip.py
+
+const VISION = "vision_tower.vision_model";
+
+/** Builds the tower: `pixel_values` [1, C, S, S] → `image_features` [1, P, D] (P + 1 rows under the `full` strategy). */
+export async function clipGraph(writer, { config }) {
+  const { graph, type } = writer;
+  const { vision, numVisionLayers } = config.multimodal;
+  const { imageSize, numChannels } = vision;
+  const epsilon = { float: vision.layerNormEps };
+  const pixels = graph.input("pixel_values", type, [1, numChannels, imageSize, imageSize]);
+
+  let hidden = await embeddings(writer, pixels, vision);
+  hidden = await layerNorm(writer, hidden, { norm: `${VISION}.pre_layrnorm`, epsilon });
+  const normOf = (index) => `${VISION}.encoder.layers.${index}.layer_norm1`;
+  let normed = numVisionLayers === 0 ? hidden : await layerNorm(writer, hidden, { norm: normOf(0), epsilon });
+  for (let index = 0; index < numVisionLayers; index++) {
+    const layer = `${VISION}.encoder.layers.${index}`;
+    const attended = await attention(writer, normed, { layer, vision });
+    [normed, hidden] = await skipNorm(writer, [hidden, attended], { norm: `${layer}.layer_norm2`, epsilon });
+    const inner = await writer.linear(normed, [`${layer}.mlp.fc1.weight`]);
+    const activated = writer.activation(vision.hiddenAct, inner, `${layer}.mlp`);
+    const projected = await writer.linear(activated, [`${layer}.mlp.fc2.weight`]);
+    if (index + 1 < numVisionLayers) {
+      [normed, hidden] = await skipNorm(writer, [hidden, projected], { norm: normOf(index + 1), epsilon });
+    } else {
+      hidden = writer.node("Add", [hidden, projected], { name: "vision_out" });
+    }
+  }
+  await projector(writer, hidden, config);
+}
+
+async function embeddings(writer, pixels, vision) {
+  const { hiddenSize, patchSize, numPatches } = vision;
+  const sides = { ints: [patchSize, patchSize] };
+  const kernel = await writer.tensor(`${VISION}.embeddings.patch_embedding.weight`);
+  const convolved = writer.node("Conv", [pixels, kernel], {
+    name: "patch_embedding",
+    attributes: { kernel_shape: sides, strides: sides },
+  });
+  const rows = writer.node("Reshape", [convolved, writer.integers("patch_shape", [1, hiddenSize, numPatches])], {
+    name: "patch_rows",
+  });
+  const patches = writer.node("Transpose", [rows], { name: "patches", attributes: { perm: { ints: [0, 2, 1] } } });
+  const classRow = await writer.tensor(`${VISION}.embeddings.class_embedding`, [1, 1, hiddenSize]);
+  const all = writer.node("Concat", [classRow, patches], { name: "with_class", attributes: { axis: { int: 1 } } });
+  return writer.node("Add", [all, await writer.tensor(`${VISION}.embeddings.position_embedding.weight`)], {
+    name: "positioned",
+  });
+}
+
+async function attention(writer, normed, { layer, vision }) {
+  const names = ["q_proj", "k_proj", "v_proj"].map((name) => `${layer}.self_attn.${name}`);
+  const inputs = [];
+  for (const name of names) inputs.push(await writer.linear(normed, [`${name}.weight`], { bias: false }));
+  const bias = await writer.vectors(names.map((name) => `${name}.bias`));
+  const attended = writer.node("MultiHeadAttention", [...inputs, bias], {
+    name: `${layer}.attention`,
+    attributes: { num_heads: { int: vision.numAttentionHeads }, scale: { float: 1 / Math.sqrt(vision.headDim) } },
+  });
+  return writer.linear(attended, [`${layer}.self_attn.out_proj.weight`]);
+}
+
+async function projector(writer, hidden, config) {
+  const { multimodal, text } = config;
+  const keepsClass = multimodal.visionFeatureSelectStrategy === "full";
+  const selected = keepsClass
+    ? hidden
+    : writer.node(
+        "Slice",
+        [
+          hidden,
+          writer.integers("first_patch", [1]),
+          writer.integers("all_rows", [2n ** 62n]),
+          writer.integers("row_axis", [1]),
+        ],
+        { name: "without_class" },
+      );
+  const inner = await writer.linear(selected, ["multi_modal_projector.linear_1.weight"]);
+  const activated = writer.activation(multimodal.projectorHiddenAct, inner, "projector");
+  const features = await writer.linear(activated, ["multi_modal_projector.linear_2.weight"]);
+  writer.node("Identity", [features], { name: "features_out", outputs: ["image_features"] });
+  const numRows = multimodal.vision.numPatches + (keepsClass ? 1 : 0);
+  writer.graph.output("image_features", writer.type, [1, numRows, text.hiddenSize]);
+}
+
+async function layerNorm(writer, input, { norm, epsilon }) {
+  const inputs = [input, await writer.tensor(`${norm}.weight`), await writer.tensor(`${norm}.bias`)];
+  return writer.node("LayerNormalization", inputs, { name: norm, attributes: { epsilon, axis: { int: -1 } } });
+}
+
+/** [norm(a + b), a + b] */
+async function skipNorm(writer, inputs, { norm, epsilon }) {
+  const scaleAndShift = [await writer.tensor(`${norm}.weight`), await writer.tensor(`${norm}.bias`)];
+  const [normed, , , sum] = writer.node("SkipLayerNormalization", [...inputs, ...scaleAndShift], {
+    name: norm,
+    attributes: { epsilon },
+    outputs: [`${norm}.normed`, "", "", `${norm}.sum`],
+  });
+  return [normed, sum];
+}

@@ -1,0 +1,122 @@
+// The LLaMA-type decoder as an ONNX graph, laid out as onnxruntime-genai's model builder lays it out: GroupQueryAttention with
+// rotary embeddings and a shared key/value buffer, residual sums inside SkipSimplifiedLayerNormalization, logits of the last row.
+// Source: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
+
+import { rotaryCaches } from "./rope-frequencies.mjs";
+
+const MODEL = "language_model.model";
+const LM_HEAD = "language_model.lm_head.weight";
+
+/**
+ * Builds the decoder.
+ *
+ * Inputs: `input_ids` i32 [1, S] or, with `fromEmbeds`, `inputs_embeds` [1, S, D]; `past.{i}.key|value` [1, Hkv, C, headDim];
+ * `seqlens_k` i32 [1] (positions after this call − 1); `total_sequence_length` i32 [] (the same + 1).
+ * Outputs: `next_token` i32 [1] (argmax of the last row's logits), `logits` [1, 1, V], `present.{i}.key|value` as the past's.
+ */
+export async function llamaGraph(writer, { text, weights, numPositions, fromEmbeds, packedQkv = true }) {
+  const { graph, type } = writer;
+  const { numKeyValueHeads, headDim } = text;
+  const embedTokens = weights.has(`${MODEL}.embed_tokens.weight`) ? `${MODEL}.embed_tokens.weight` : LM_HEAD;
+  const lmHead = text.tieWordEmbeddings ? embedTokens : LM_HEAD;
+
+  let hidden = fromEmbeds
+    ? graph.input("inputs_embeds", type, [1, "S", text.hiddenSize])
+    : writer.node("Gather", [await writer.tensor(embedTokens), graph.input("input_ids", "i32", [1, "S"])], {
+        name: "embed",
+      });
+  const step = {
+    seqlens: graph.input("seqlens_k", "i32", [1]),
+    total: graph.input("total_sequence_length", "i32", []),
+    ...rotaryInputs(writer, text, numPositions),
+  };
+  const epsilon = { float: text.rmsNormEps };
+
+  const firstNorm = await writer.tensor(`${MODEL}.layers.0.input_layernorm.weight`);
+  let normed = writer.node("SimplifiedLayerNormalization", [hidden, firstNorm], {
+    name: "norm_0",
+    attributes: { epsilon, axis: { int: -1 }, stash_type: { int: 1 } },
+  });
+  for (let index = 0; index < text.numHiddenLayers; index++) {
+    const layer = `${MODEL}.layers.${index}`;
+    const attended = await attention(writer, normed, { layer, index, text, step, packedQkv });
+    [normed, hidden] = await skipNorm(writer, [hidden, attended], {
+      norm: `${layer}.post_attention_layernorm.weight`,
+      epsilon,
+    });
+    const inner = await feedForward(writer, normed, { layer, text });
+    const next =
+      index + 1 < text.numHiddenLayers ? `${MODEL}.layers.${index + 1}.input_layernorm.weight` : `${MODEL}.norm.weight`;
+    [normed, hidden] = await skipNorm(writer, [hidden, inner], { norm: next, epsilon });
+  }
+
+  // Only the last row goes through lm_head, or a prefill would pay for logits that nobody asked for.
+  const lastRow = writer.node(
+    "Slice",
+    [normed, writer.integers("last", [-1]), writer.integers("end", [2n ** 62n]), writer.integers("rows", [1])],
+    {
+      name: "last_row",
+    },
+  );
+  const logits = await writer.linear(lastRow, [lmHead], { bias: false });
+  const named = writer.node("Identity", [logits], { name: "logits_out", outputs: ["logits"] });
+  graph.output(named[0], type, [1, 1, text.vocabSize]);
+  for (let index = 0; index < text.numHiddenLayers; index++) {
+    for (const part of ["key", "value"])
+      graph.output(`present.${index}.${part}`, type, [1, numKeyValueHeads, "C", headDim]);
+  }
+}
+
+function rotaryInputs(writer, text, numPositions) {
+  const { cos, sin } = rotaryCaches(text.rope, text.headDim, numPositions);
+  const shape = [numPositions, text.headDim / 2];
+  return {
+    cos: writer.constant("cos_cache", { shape, data: cos }),
+    sin: writer.constant("sin_cache", { shape, data: sin }),
+  };
+}
+
+async function attention(writer, normed, { layer, index, text, step, packedQkv }) {
+  const { graph, type } = writer;
+  const { numAttentionHeads, numKeyValueHeads, headDim } = text;
+  const projections = ["q_proj", "k_proj", "v_proj"].map((name) => `${layer}.self_attn.${name}.weight`);
+  const qkv = packedQkv
+    ? [await writer.linear(normed, projections), "", ""]
+    : [
+        await writer.linear(normed, [projections[0]]),
+        await writer.linear(normed, [projections[1]]),
+        await writer.linear(normed, [projections[2]]),
+      ];
+  const shape = [1, numKeyValueHeads, "C", headDim];
+  const past = ["key", "value"].map((part) => graph.input(`past.${index}.${part}`, type, shape));
+  const [result] = writer.node("GroupQueryAttention", [...qkv, ...past, step.seqlens, step.total, step.cos, step.sin], {
+    name: `${layer}.attention`,
+    attributes: {
+      num_heads: { int: numAttentionHeads },
+      kv_num_heads: { int: numKeyValueHeads },
+      scale: { float: 1 / Math.sqrt(headDim) },
+      do_rotary: { int: 1 },
+      rotary_interleaved: { int: 0 },
+    },
+    outputs: [`${layer}.attention.out`, `present.${index}.key`, `present.${index}.value`],
+  });
+  return writer.linear(result, [`${layer}.self_attn.o_proj.weight`]);
+}
+
+async function feedForward(writer, normed, { layer, text }) {
+  const gate = await writer.linear(normed, [`${layer}.mlp.gate_proj.weight`]);
+  const up = await writer.linear(normed, [`${layer}.mlp.up_proj.weight`]);
+  const activated = writer.activation(text.hiddenAct, gate, `${layer}.mlp`);
+  const inner = writer.node("Mul", [activated, up], { name: `${layer}.mlp.gated` });
+  return writer.linear(inner, [`${layer}.mlp.down_proj.weight`]);
+}
+
+/** [norm(a + b), a + b] */
+async function skipNorm(writer, inputs, { norm, epsilon }) {
+  const [normed, , , sum] = writer.node("SkipSimplifiedLayerNormalization", [...inputs, await writer.tensor(norm)], {
+    name: norm,
+    attributes: { epsilon },
+    outputs: [`${norm}.normed`, "", "", `${norm}.sum`],
+  });
+  return [normed, sum];
+}

@@ -1,0 +1,258 @@
+// ONNX Runtime as a peer of the bench: its WebGPU provider on the adapter that the environment's Vulkan driver gives, or its CPU one.
+//   node tools/bench/peers/onnxruntime.mjs [--provider webgpu|cpu]      requests on stdin, see json-lines.mjs
+//
+// Keys and values stay on the GPU in buffers of the full length that are past and present at once; then GroupQueryAttention
+// appends in place and takes its fused path. onnxruntime-node 1.30 allows that only without `preferredOutputLocation`: with it,
+// outputs given by the caller are ignored and every step copies the whole cache.
+//
+// Known wrong: for 32 query rows or more, the fused attention of 1.30's WebGPU provider differs from its CPU provider's on lavapipe
+// and SwiftShader: one MultiHeadAttention node over numbers in [−1, 1) by 0.02 at 32 rows, by 1e-7 at 16. So `hello` says it, and
+// times of longer prefills and of the vision tower are times of a result that is not the others'.
+
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { parseArgs } from "node:util";
+import ort from "onnxruntime-node";
+import { openWeights } from "../checkpoint.mjs";
+import { exportOnnx } from "../export-onnx.mjs";
+import { OnnxGraph } from "../onnx-file.mjs";
+import { forms } from "../onnx-layers.mjs";
+import { fromF16Bits, toF16Bits } from "./float16-bits.mjs";
+import { argmax, CannotRun, pseudoRandom, serve, timed } from "./json-lines.mjs";
+
+const { provider } = parseArgs({ options: { provider: { type: "string", default: "webgpu" } } }).values;
+if (provider !== "webgpu" && provider !== "cpu") {
+  process.stderr.write(`--provider: expected webgpu or cpu, got ${provider}\n`);
+  process.exit(2);
+}
+const sessionOptions = {
+  executionProviders: [provider],
+  graphOptimizationLevel: "all",
+  logSeverityLevel: 3,
+  // An idle peer must not spin on the cores of the one that is being measured.
+  extra: { session: { intra_op: { allow_spinning: "0" }, inter_op: { allow_spinning: "0" } } },
+};
+const typeNames = { f32: "float32", f16: "float16" };
+
+/** The loaded model, undefined before `load`. */
+let model;
+
+await serve({
+  hello: async () => ({
+    name: `onnxruntime-${provider}`,
+    version: packageVersion(),
+    adapter: adapterName(),
+    caveats: caveats(),
+  }),
+  load: async (request) => {
+    await unload();
+    const { ms, value } = await timed(() => load(request));
+    model = value;
+    return { ms };
+  },
+  prefill: async (request) => prefill(loaded(), request),
+  decode: async ({ numTokens, firstToken }) => decode(loaded(), numTokens, firstToken),
+  vision: async (request) => vision(loaded(), request),
+  gemv: async (request) => matmul(request),
+  matmul: async (request) => matmul(request),
+  unload: async () => {
+    await unload();
+    return {};
+  },
+});
+
+function packageVersion() {
+  const file = new URL("../node_modules/onnxruntime-node/package.json", import.meta.url);
+  return JSON.parse(readFileSync(file, "utf8")).version;
+}
+
+/** The provider does not tell its adapter; the driver that it was started with decides. */
+function adapterName() {
+  if (provider === "cpu") return "CPU";
+  const driver = process.env.VK_DRIVER_FILES ?? process.env.VK_ICD_FILENAMES ?? "";
+  if (/lvp/.test(driver)) return "lavapipe";
+  return /swiftshader/i.test(driver) ? "SwiftShader" : driver || "the system's default";
+}
+
+/** What a report has to say beside this peer's numbers. */
+function caveats() {
+  if (provider === "cpu" || !/lvp|swiftshader/i.test(process.env.VK_DRIVER_FILES ?? process.env.VK_ICD_FILENAMES ?? ""))
+    return [];
+  return [
+    "Its fused attention is inexact for 32 rows or more on this adapter, so prefill and vision results differ from ours.",
+  ];
+}
+
+function loaded() {
+  if (model === undefined) throw new CannotRun("No model is loaded.");
+  return model;
+}
+
+async function load({ dir, dtype = "f32", parts = ["llama"], maxPositions = 1024, cacheDir }) {
+  if (forms[dtype] === undefined) throw new CannotRun(`ONNX Runtime is not given models of dtype ${dtype}.`);
+  const folder = await exportOnnx(dir, { dtype, numPositions: maxPositions, cacheFolder: cacheDir });
+  const weights = await openWeights(dir);
+  const { config } = weights;
+  await weights.close();
+  const type = forms[dtype].activations;
+  const opened = { folder, config, type, sessions: new Map(), cache: undefined, numCached: 0, maxPositions };
+  if (parts.includes("llama")) {
+    await session(opened, "llama-ids");
+    opened.cache = await createCache(opened);
+  }
+  if (parts.includes("vision")) {
+    if (config.multimodal === undefined) throw new CannotRun("The checkpoint has no vision tower.");
+    await session(opened, "vision");
+  }
+  return opened;
+}
+
+/** The session of one of the export's graphs, opened when first asked for. */
+async function session({ folder, sessions }, name) {
+  const known = sessions.get(name);
+  if (known !== undefined) return known;
+  const opened = await ort.InferenceSession.create(join(folder, `${name}.onnx`), sessionOptions);
+  sessions.set(name, opened);
+  return opened;
+}
+
+async function unload() {
+  if (model === undefined) return;
+  const { sessions, cache } = model;
+  model = undefined;
+  for (const tensor of cache?.tensors ?? []) tensor.dispose?.();
+  for (const opened of sessions.values()) await opened.release();
+  await cache?.maker?.release();
+}
+
+/** Zeroed keys and values of all layers [1, Hkv, C, headDim], on the GPU for the WebGPU provider. */
+async function createCache({ config, type, maxPositions }) {
+  const { numHiddenLayers, numKeyValueHeads, headDim } = config.text;
+  const shape = [1, numKeyValueHeads, maxPositions, headDim];
+  const maker = provider === "webgpu" ? await copySession(type, shape) : undefined;
+  const feeds = {};
+  const fetches = {};
+  const tensors = [];
+  for (let layer = 0; layer < numHiddenLayers; layer++) {
+    for (const part of ["key", "value"]) {
+      const zeros = tensorOf(type, new Float32Array(numKeyValueHeads * maxPositions * headDim), shape);
+      const tensor = maker === undefined ? zeros : (await maker.run({ x: zeros })).y;
+      feeds[`past.${layer}.${part}`] = tensor;
+      fetches[`present.${layer}.${part}`] = tensor;
+      tensors.push(tensor);
+    }
+  }
+  return { maker, feeds, fetches, tensors };
+}
+
+/** A session that copies `x` to a GPU buffer `y`: onnxruntime-node has no other way to allocate one. */
+function copySession(type, shape) {
+  const graph = new OnnxGraph("copy");
+  graph.input("x", type, shape);
+  graph.node("Identity", ["x"], { outputs: ["y"] });
+  graph.output("y", type, shape);
+  return ort.InferenceSession.create(graph.encode(), { ...sessionOptions, preferredOutputLocation: "gpu-buffer" });
+}
+
+function tensorOf(type, values, shape) {
+  const data = type === "f16" ? toF16Bits(values) : values;
+  return new ort.Tensor(typeNames[type], data, shape);
+}
+
+function valuesOf(tensor) {
+  return tensor.type === "float16" ? fromF16Bits(tensor.data) : tensor.data;
+}
+
+function int32(values, shape) {
+  return new ort.Tensor("int32", Int32Array.from(values), shape);
+}
+
+/** One forward call over `numRows` new positions; returns the last row's logits, read back, and their argmax. */
+async function forward(opened, name, { input, numRows }) {
+  const { cache, numCached, maxPositions } = opened;
+  if (cache === undefined) throw new CannotRun("The model was loaded without its decoder.");
+  const end = numCached + numRows;
+  if (end > maxPositions) throw new CannotRun(`${end} positions do not fit the ${maxPositions} that were asked for.`);
+  const runnable = await session(opened, name);
+  const feeds = { ...input, ...cache.feeds, seqlens_k: int32([end - 1], [1]), total_sequence_length: int32([end], []) };
+  const { logits } = await runnable.run(feeds, { logits: null, ...cache.fetches });
+  opened.numCached = end;
+  const values = valuesOf(logits);
+  return { values, argmax: argmax(values) };
+}
+
+/** With `logits` the reply holds the last row's. */
+function prefill(opened, { ids, embeds, reset = true, logits = false }) {
+  if (reset) opened.numCached = 0;
+  if (embeds === undefined) {
+    const input = { input_ids: int32(ids, [1, ids.length]) };
+    return measured(() => forward(opened, "llama-ids", { input, numRows: ids.length }), logits);
+  }
+  const { numRows } = embeds;
+  const { hiddenSize } = opened.config.text;
+  const rows = pseudoRandom(numRows * hiddenSize);
+  const input = { inputs_embeds: tensorOf(opened.type, rows, [1, numRows, hiddenSize]) };
+  return measured(() => forward(opened, "llama-embeds", { input, numRows }), logits);
+}
+
+async function measured(work, withLogits) {
+  const { ms, value } = await timed(work);
+  return { ms, argmax: value.argmax, ...(withLogits && { logits: Array.from(value.values) }) };
+}
+
+async function decode(opened, numTokens, firstToken) {
+  const { ms, value } = await timed(async () => {
+    const ids = [];
+    for (let token = firstToken; ids.length < numTokens; ids.push(token)) {
+      const input = { input_ids: int32([token], [1, 1]) };
+      token = (await forward(opened, "llama-ids", { input, numRows: 1 })).argmax;
+    }
+    return ids;
+  });
+  return { ms, ids: value };
+}
+
+/** `pixels`, where given, is the picture [C · S · S]; a pseudo-random one otherwise. With `features` the reply holds them. */
+async function vision(opened, { repeat = 1, pixels, features = false }) {
+  if (opened.config.multimodal === undefined) throw new CannotRun("The checkpoint has no vision tower.");
+  const { numChannels, imageSize } = opened.config.multimodal.vision;
+  const picture = pixels === undefined ? pseudoRandom(numChannels * imageSize ** 2) : Float32Array.from(pixels);
+  const feeds = { pixel_values: tensorOf(opened.type, picture, [1, numChannels, imageSize, imageSize]) };
+  const runnable = await session(opened, "vision");
+  const { ms, value } = await timed(async () => {
+    let result;
+    for (let run = 0; run < repeat; run++) result = (await runnable.run(feeds)).image_features;
+    return result;
+  });
+  const values = valuesOf(value);
+  const checksum = values.reduce((sum, number) => sum + number, 0);
+  return { ms: ms / repeat, checksum, ...(features && { features: Array.from(values) }) };
+}
+
+/**
+ * One MatMul [rows, k] × [k, n]. Its result is summed on the GPU, or reading it back would be part of the time: the sum adds
+ * rows · n additions to rows · k · n multiplications.
+ */
+async function matmul({ rows = 1, k, n, dtype = "f32", repeat = 1 }) {
+  if (typeNames[dtype] === undefined)
+    throw new CannotRun(`The MatMul of one operation is not given in dtype ${dtype}.`);
+  const graph = new OnnxGraph("matmul");
+  graph.input("x", dtype, [rows, k]);
+  const matrix = pseudoRandom(k * n, 2);
+  graph.constant("w", dtype, { shape: [k, n], data: dtype === "f16" ? toF16Bits(matrix) : matrix });
+  const product = graph.node("MatMul", ["x", "w"]);
+  graph.node("ReduceSum", [product], { attributes: { keepdims: { int: 0 } }, outputs: ["y"] });
+  graph.output("y", dtype, []);
+  const opened = await ort.InferenceSession.create(graph.encode(), sessionOptions);
+  try {
+    const feeds = { x: tensorOf(dtype, pseudoRandom(rows * k), [rows, k]) };
+    await opened.run(feeds); // compiles the pipelines
+    const { ms } = await timed(async () => {
+      for (let run = 0; run < repeat; run++) await opened.run(feeds);
+    });
+    return { ms: ms / repeat };
+  } finally {
+    await opened.release();
+  }
+}
