@@ -53,12 +53,21 @@ fn factorOf(row: u32, head: u32) -> f32 {
   return 1.0;
 }
 
-// Keeps the scores of a row's 16 keys, of which the first is `first`.
-fn capture(row: u32, head: u32, first: u32, numKeys: u32, products: array<vec4<f32>, 4>) {
-  if (row == params.captureRow) {
-    for (var i = 0u; i < min(BLOCK, numKeys - min(numKeys, first)); i++) {
-      scores[head * params.captureStride + first + i] = products[i / 4u][i % 4u] * params.scale;
-    }
+// Keeps the scores of a row's four keys from `key` on.
+fn capture(products: vec4<f32>, key: u32, head: u32, numKeys: u32) {
+  let at = head * params.captureStride + key;
+  let score = products * params.scale;
+  if (key < numKeys) {
+    scores[at] = score.x;
+  }
+  if (key + 1u < numKeys) {
+    scores[at + 1u] = score.y;
+  }
+  if (key + 2u < numKeys) {
+    scores[at + 2u] = score.z;
+  }
+  if (key + 3u < numKeys) {
+    scores[at + 3u] = score.w;
   }
 }
 
@@ -81,6 +90,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   let last = params.numRows - 1u;
   let row = group.x * 8u * ROWS + lane + vec4<u32>(0u, 8u, 16u, 24u);
   let isReal = row <= vec4<u32>(last);
+  let isCaptured = row == vec4<u32>(params.captureRow);
   let rows = min(row, vec4<u32>(last));
   let query = rows * params.queryRowStride4 + head * params.headDim4;
   let result = rows * params.outputRowStride4 + head * params.headDim4;
@@ -141,15 +151,28 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
         s33 += q3 * k3;
       }
     }
-    if (CAPTURE) {
-      capture(row.x, head, first, numKeys.x, array<vec4<f32>, 4>(s00, s01, s02, s03));
-      if (ROWS > 1u) {
-        capture(row.y, head, first, numKeys.y, array<vec4<f32>, 4>(s10, s11, s12, s13));
+    if (CAPTURE && any(isCaptured)) {
+      var c0 = select(s00, s10, isCaptured.y);
+      var c1 = select(s01, s11, isCaptured.y);
+      var c2 = select(s02, s12, isCaptured.y);
+      var c3 = select(s03, s13, isCaptured.y);
+      if (isCaptured.z) {
+        c0 = s20;
+        c1 = s21;
+        c2 = s22;
+        c3 = s23;
       }
-      if (ROWS > 2u) {
-        capture(row.z, head, first, numKeys.z, array<vec4<f32>, 4>(s20, s21, s22, s23));
-        capture(row.w, head, first, numKeys.w, array<vec4<f32>, 4>(s30, s31, s32, s33));
+      if (isCaptured.w) {
+        c0 = s30;
+        c1 = s31;
+        c2 = s32;
+        c3 = s33;
       }
+      let end = numKeysOf(params.captureRow);
+      capture(c0, first, head, end);
+      capture(c1, first + 4u, head, end);
+      capture(c2, first + 8u, head, end);
+      capture(c3, first + 12u, head, end);
     }
     let before = largest;
     var sums = vec4<f32>(0.0);
@@ -243,7 +266,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
       for (var d = 0u; d < params.headDim4; d++) {
         output[result[i] + d] /= total[i];
       }
-      if (CAPTURE && row[i] == params.captureRow) {
+      if (CAPTURE && isCaptured[i]) {
         for (var j = 0u; j < numKeys[i]; j++) {
           let at = head * params.captureStride + j;
           let score = scores[at] * select(1.0, factor[i], CAUSAL && inSpan(j));
