@@ -1,9 +1,6 @@
 // One typed function per kernel: each records its dispatches into a Program. Buffers hold f32 rows padded to a multiple
 // of 4; shapes are in each kernel's header. Letter legend: R rows, D hidden size, N and K columns out and in, H query
 // heads, Hkv key/value heads, S keys, V vocabulary.
-import attentionDecodeReduceWgsl from "../../shaders/attention-decode-reduce.wgsl";
-import attentionDecodeSplitWgsl from "../../shaders/attention-decode-split.wgsl";
-import attentionPrefillWgsl from "../../shaders/attention-prefill.wgsl";
 import chooseTokenWgsl from "../../shaders/choose-token.wgsl";
 import embedTokensWgsl from "../../shaders/embed-tokens.wgsl";
 import gatedActivationWgsl from "../../shaders/gated-activation.wgsl";
@@ -40,6 +37,7 @@ import visionEmbedWgsl from "../../shaders/vision-embed.wgsl";
 import { GpuError } from "../errors.ts";
 import type { Gpu } from "./device.ts";
 import { defineKernel, type Kernel } from "./kernel.ts";
+import { ATTENTION_KERNELS, type HeadLayout } from "./ops-attention.ts";
 import type { Program } from "./program.ts";
 import {
   type FloatDtype,
@@ -52,6 +50,15 @@ import {
   type WeightDtype,
   weightStride4,
 } from "./tensor.ts";
+
+export {
+  type AttentionCapture,
+  type AttentionKernel,
+  attentionDecode,
+  attentionPrefill,
+  type HeadLayout,
+  NUM_DECODE_SPLITS,
+} from "./ops-attention.ts";
 
 /** Activations by their name in config.json, with the number the kernels know them by. */
 export const ACTIVATIONS = { none: 0, quick_gelu: 1, gelu: 2, silu: 3, gelu_pytorch_tanh: 4, relu: 5 } as const;
@@ -115,9 +122,7 @@ export const KERNELS = {
   gatherRows: defineKernel("gather-rows", gatherRowsWgsl),
   unfoldPatches: defineKernel("unfold-patches", unfoldPatchesWgsl),
   ropeAppend: defineKernel("rope-append", ropeAppendWgsl, [stepWgsl]),
-  attentionPrefill: defineKernel("attention-prefill", attentionPrefillWgsl, [stepWgsl]),
-  attentionDecodeSplit: defineKernel("attention-decode-split", attentionDecodeSplitWgsl, [stepWgsl]),
-  attentionDecodeReduce: defineKernel("attention-decode-reduce", attentionDecodeReduceWgsl, [stepWgsl]),
+  ...ATTENTION_KERNELS,
   repetitionPenalty: defineKernel("repetition-penalty", repetitionPenaltyWgsl),
   chooseToken: defineKernel("choose-token", chooseTokenWgsl),
   topK: defineKernel("top-k", topKWgsl),
@@ -482,15 +487,6 @@ export function visionEmbed(
   });
 }
 
-/** Head counts and sizes that attention kernels are compiled for. */
-export interface HeadLayout {
-  readonly numHeads: number;
-  readonly numKeyValueHeads: number;
-  readonly headDim: number;
-  /** headDim rounded up to a multiple of 4, as rows store it. */
-  readonly paddedHeadDim: number;
-}
-
 /** Rotates queries and keys of qkv [R, (H + 2·Hkv)·paddedHeadDim] and appends keys and values to the cache. */
 export function ropeAppend(
   program: Program,
@@ -573,138 +569,6 @@ export function qkvRope(
     },
     params: { inner4: weight.columns / 4, weightStride4: weightStride4(weight), capacity: call.capacity },
     grid: isReduce ? [headDim / 8, allHeads, call.numRows] : [Math.ceil((allHeads * headDim) / 8 / 8), call.numRows],
-  });
-}
-
-/** Buffers that receive one row's attention scores (before the factor) and probabilities (after it), [H, stride] f32. */
-export interface AttentionCapture {
-  readonly scores: GPUBuffer;
-  readonly probs: GPUBuffer;
-  readonly row: number;
-  readonly stride: number;
-}
-
-/** What both attention ops take; strides and offsets are in f32 values. */
-interface AttentionCall {
-  readonly heads: HeadLayout;
-  readonly queries: GPUBuffer;
-  readonly queryRowStride: number;
-  readonly keys: GPUBuffer;
-  readonly values: GPUBuffer;
-  /** [R, H, paddedHeadDim] f32 */
-  readonly output: GPUBuffer;
-  /** `struct Step` of shaders/shared/step.wgsl */
-  readonly step: GPUBuffer;
-  readonly numRows: number;
-  readonly capture?: AttentionCapture | undefined;
-}
-
-/** Query rows of a prefill workgroup. */
-const PREFILL_ROWS = 32;
-
-/** Flash attention of R query rows; see attention-prefill.wgsl for the strides. */
-export function attentionPrefill(
-  program: Program,
-  gpu: Gpu,
-  call: AttentionCall & {
-    readonly causal: boolean;
-    /** Keys of every row when not causal. */
-    readonly numKeys: number;
-    readonly keyOffset: number;
-    readonly valueOffset: number;
-    readonly positionStride: number;
-    readonly headStride: number;
-  },
-): void {
-  const { numHeads, numKeyValueHeads, headDim, paddedHeadDim } = call.heads;
-  program.dispatch(KERNELS.attentionPrefill, {
-    constants: {
-      GROUP: numHeads / numKeyValueHeads,
-      CAUSAL: call.causal,
-      CAPTURE: call.capture !== undefined,
-      ROWS: PREFILL_ROWS,
-    },
-    bindings: {
-      queries: call.queries,
-      keys: call.keys,
-      values: call.values,
-      output: call.output,
-      scores: call.capture?.scores ?? gpu.unusedOutputs[0],
-      probs: call.capture?.probs ?? gpu.unusedOutputs[1],
-      step: call.step,
-    },
-    params: {
-      headDim4: paddedHeadDim / 4,
-      numRows: call.numRows,
-      numKeys: call.numKeys,
-      queryRowStride4: call.queryRowStride / 4,
-      keyOffset4: call.keyOffset / 4,
-      valueOffset4: call.valueOffset / 4,
-      positionStride4: call.positionStride / 4,
-      headStride4: call.headStride / 4,
-      outputRowStride4: (numHeads * paddedHeadDim) / 4,
-      captureRow: call.capture?.row ?? 0,
-      captureStride: call.capture?.stride ?? 0,
-      scale: 1 / Math.sqrt(headDim),
-    },
-    grid: [Math.ceil(call.numRows / PREFILL_ROWS), numHeads],
-  });
-}
-
-/** Splits of the keys in a decode step: threads that each take a contiguous run of them. */
-export const NUM_DECODE_SPLITS = 32;
-
-/** Attention of R batch rows at one position over the cache, split over the keys, then merged. */
-export function attentionDecode(
-  program: Program,
-  gpu: Gpu,
-  call: AttentionCall & {
-    /** [R, H, splits, paddedHeadDim] f32 */
-    readonly partials: GPUBuffer;
-    /** [R, H, splits, 2] f32 */
-    readonly stats: GPUBuffer;
-    /** Cache slots a key/value head */
-    readonly capacity: number;
-  },
-): void {
-  const { numHeads, numKeyValueHeads, headDim, paddedHeadDim } = call.heads;
-  const numSplits = NUM_DECODE_SPLITS;
-  const captureStride = call.capture?.stride ?? 0;
-  const headDim4 = paddedHeadDim / 4;
-  const common = { NUM_HEADS: numHeads, CAPTURE: call.capture !== undefined };
-  program.dispatch(KERNELS.attentionDecodeSplit, {
-    constants: { ...common, GROUP: numHeads / numKeyValueHeads, THREADS: numSplits },
-    bindings: {
-      queries: call.queries,
-      keys: call.keys,
-      values: call.values,
-      partials: call.partials,
-      stats: call.stats,
-      scores: call.capture?.scores ?? gpu.unusedOutputs[0],
-      step: call.step,
-    },
-    params: {
-      headDim4,
-      queryRowStride4: call.queryRowStride / 4,
-      headStride4: (call.capacity * paddedHeadDim) / 4,
-      numSplits,
-      captureStride,
-      scale: 1 / Math.sqrt(headDim),
-    },
-    grid: [1, numHeads, call.numRows],
-  });
-  program.dispatch(KERNELS.attentionDecodeReduce, {
-    constants: common,
-    bindings: {
-      partials: call.partials,
-      stats: call.stats,
-      output: call.output,
-      scores: call.capture?.scores ?? gpu.unused,
-      probs: call.capture?.probs ?? gpu.unusedOutputs[1],
-      step: call.step,
-    },
-    params: { headDim4, numSplits, captureStride },
-    grid: [numHeads, call.numRows],
   });
 }
 
