@@ -47,6 +47,15 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
   let length = min((((numKeys + params.numSplits - 1u) / params.numSplits + 15u) / 16u) * 16u, MOST_KEYS);
   let start = min(split * length, numKeys);
   let count = min(length, numKeys - start);
+  if (count == 0u) {
+    for (var d = thread; d < params.headDim4; d += THREADS) {
+      partials[slot * params.headDim4 + d] = vec4<f32>(0.0);
+    }
+    if (thread == 0u) {
+      stats[slot] = vec2<f32>(MASKED, 0.0);
+    }
+    return;
+  }
 
   for (var first = 0u; first < count; first += THREADS / 8u) {
     let j = first + thread / 8u;

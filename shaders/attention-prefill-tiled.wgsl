@@ -11,6 +11,7 @@ override CAUSAL: bool;
 override CAPTURE: bool;
 const TILE: u32 = 16u;   // keys
 const WIDTH4: u32 = 32u; // vec4s of headDim in a tile
+const SLICES: u32 = 8u; // vec4s of headDim a thread sums: WIDTH4 / 4
 const PITCH: u32 = 33u;  // from one key to the next in a tile: four threads then read from different banks
 const MASKED = -3.0e38;
 
@@ -61,7 +62,7 @@ fn fourOfTile(at: u32) -> mat4x4<f32> {
 // Scores of four keys from products q·k: scaled, captured, times the factor in the span, masked from numKeys on.
 fn finish(products: vec4<f32>, key: vec4<u32>, numKeys: u32, factor: f32, capture: bool, head: u32) -> vec4<f32> {
   let score = products * params.scale;
-  if (capture) {
+  if (CAPTURE && capture) {
     for (var i = 0u; i < 4u; i++) {
       if (key[i] < numKeys) {
         scores[head * params.captureStride + key[i]] = score[i];
@@ -100,28 +101,15 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
   let numKeys = vec2<u32>(numKeysOf(rows.x), numKeysOf(rows.y));
   let factor = vec2<f32>(factorOf(rows.x, head), factorOf(rows.y, head));
   let groupKeys = numKeysOf(min(group.x * 32u + 31u, last));
-  let capture = (row == vec2<u32>(params.captureRow)) & vec2<bool>(CAPTURE && group.z == 0u);
+  let capture = (row == vec2<u32>(params.captureRow)) & vec2<bool>(group.z == 0u);
   let scoresAt = thread + vec2<u32>(0u, 64u);
   let rowAt = scoresAt - column;
 
   var largest = vec2<f32>(MASKED);
   var total = vec2<f32>(0.0);
-  var x0 = vec4<f32>(0.0);
-  var x1 = vec4<f32>(0.0);
-  var x2 = vec4<f32>(0.0);
-  var x3 = vec4<f32>(0.0);
-  var x4 = vec4<f32>(0.0);
-  var x5 = vec4<f32>(0.0);
-  var x6 = vec4<f32>(0.0);
-  var x7 = vec4<f32>(0.0);
-  var y0 = vec4<f32>(0.0);
-  var y1 = vec4<f32>(0.0);
-  var y2 = vec4<f32>(0.0);
-  var y3 = vec4<f32>(0.0);
-  var y4 = vec4<f32>(0.0);
-  var y5 = vec4<f32>(0.0);
-  var y6 = vec4<f32>(0.0);
-  var y7 = vec4<f32>(0.0);
+  // Loops over these have constant bounds: GPU compilers unroll them and keep the sums in registers.
+  var x = array<vec4<f32>, SLICES>();
+  var y = array<vec4<f32>, SLICES>();
   for (var first = 0u; first < groupKeys; first += TILE) {
     // The key of the tile that this thread fetches, with the three beside it.
     let fetched = min(first + thread / 4u, groupKeys - 1u) * params.positionStride4;
@@ -160,64 +148,26 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     workgroupBarrier();
 
     total *= correction;
-    x0 *= correction.x;
-    x1 *= correction.x;
-    x2 *= correction.x;
-    x3 *= correction.x;
-    x4 *= correction.x;
-    x5 *= correction.x;
-    x6 *= correction.x;
-    x7 *= correction.x;
-    y0 *= correction.y;
-    y1 *= correction.y;
-    y2 *= correction.y;
-    y3 *= correction.y;
-    y4 *= correction.y;
-    y5 *= correction.y;
-    y6 *= correction.y;
-    y7 *= correction.y;
+    for (var i = 0u; i < SLICES; i++) {
+      x[i] *= correction.x;
+      y[i] *= correction.y;
+    }
     for (var c = 0u; c < 4u; c++) {
       let wx = tileWeights[rowAt.x + c];
       let wy = tileWeights[rowAt.y + c];
       total += vec2<f32>(dot(wx, vec4<f32>(1.0)), dot(wy, vec4<f32>(1.0)));
-      let at = c * PITCH + column;
-      let v0 = fourOfTile(at);
-      x0 += v0 * wx;
-      y0 += v0 * wy;
-      if (width > 4u) {
-        let v1 = fourOfTile(at + 4u);
-        x1 += v1 * wx;
-        y1 += v1 * wy;
-      }
-      if (width > 8u) {
-        let v2 = fourOfTile(at + 8u);
-        x2 += v2 * wx;
-        y2 += v2 * wy;
-        let v3 = fourOfTile(at + 12u);
-        x3 += v3 * wx;
-        y3 += v3 * wy;
-      }
-      if (width > 16u) {
-        let v4 = fourOfTile(at + 16u);
-        x4 += v4 * wx;
-        y4 += v4 * wy;
-        let v5 = fourOfTile(at + 20u);
-        x5 += v5 * wx;
-        y5 += v5 * wy;
-        let v6 = fourOfTile(at + 24u);
-        x6 += v6 * wx;
-        y6 += v6 * wy;
-        let v7 = fourOfTile(at + 28u);
-        x7 += v7 * wx;
-        y7 += v7 * wy;
+      for (var i = 0u; i < SLICES; i++) {
+        if (4u * i < width) {
+          let v = fourOfTile(c * PITCH + column + 4u * i);
+          x[i] += v * wx;
+          y[i] += v * wy;
+        }
       }
     }
     workgroupBarrier();
   }
 
-  let x = array<vec4<f32>, 8>(x0, x1, x2, x3, x4, x5, x6, x7);
-  let y = array<vec4<f32>, 8>(y0, y1, y2, y3, y4, y5, y6, y7);
-  for (var i = 0u; i < 8u; i++) {
+  for (var i = 0u; i < SLICES; i++) {
     let d = column + 4u * i;
     if (d < width) {
       if (row.x <= last) {
@@ -228,10 +178,10 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
       }
     }
   }
-  if (capture.x) {
+  if (CAPTURE && capture.x) {
     writeProbs(head, column, numKeys.x, factor.x, vec2<f32>(largest.x, total.x));
   }
-  if (capture.y) {
+  if (CAPTURE && capture.y) {
     writeProbs(head, column, numKeys.y, factor.y, vec2<f32>(largest.y, total.y));
   }
 }

@@ -60,7 +60,7 @@ interface AttentionCall {
   readonly kernel?: AttentionKernel;
 }
 
-/** Query rows of a prefill workgroup, whichever the kernel. */
+/** Query rows of a prefill workgroup; `quad` has fewer where there are no more. */
 const PREFILL_ROWS = 32;
 
 /** Values of headDim that a workgroup of the tiled prefill takes. */
@@ -88,11 +88,13 @@ export function attentionPrefill(
 ): void {
   const { numHeads, numKeyValueHeads, headDim, paddedHeadDim } = call.heads;
   const kind = chooseKernel(gpu, call.kernel);
+  const quadRows = call.numRows <= 8 ? 1 : call.numRows <= 16 ? 2 : 4;
   program.dispatch(PREFILL_KERNELS[kind], {
     constants: {
       CAUSAL: call.causal,
       CAPTURE: call.capture !== undefined,
       ...(kind === "plain" && { ROWS: PREFILL_ROWS }),
+      ...(kind === "quad" && { ROWS: quadRows }),
     },
     bindings: {
       queries: call.queries,
@@ -119,7 +121,7 @@ export function attentionPrefill(
       scale: 1 / Math.sqrt(headDim),
     },
     grid: [
-      Math.ceil(call.numRows / PREFILL_ROWS),
+      Math.ceil(call.numRows / (kind === "quad" ? 8 * quadRows : PREFILL_ROWS)),
       numHeads,
       kind === "tiled" ? Math.ceil(paddedHeadDim / TILE_WIDTH) : 1,
     ],
