@@ -18,7 +18,7 @@ import ort from "onnxruntime-node";
 import { openWeights } from "../checkpoint.mjs";
 import { exportOnnx } from "../export-onnx.mjs";
 import { OnnxGraph } from "../onnx-file.mjs";
-import { forms } from "../onnx-layers.mjs";
+import { attentionForms, forms } from "../onnx-layers.mjs";
 import { fromF16Bits, toF16Bits } from "./float16-bits.mjs";
 import { argmax, CannotRun, pseudoRandom, serve, timed } from "./json-lines.mjs";
 
@@ -91,7 +91,8 @@ function loaded() {
 
 async function load({ dir, dtype = "f32", attention = "fused", parts = ["llama"], maxPositions = 1024, cacheDir }) {
   if (forms[dtype] === undefined) throw new CannotRun(`ONNX Runtime is not given models of dtype ${dtype}.`);
-  const folder = await exportOnnx(dir, { dtype, attention, numPositions: maxPositions, cacheFolder: cacheDir });
+  if (!attentionForms.includes(attention)) throw new CannotRun(`There is no form of attention ${attention}.`);
+  const folder = await exportOnnx(dir, { dtype, numPositions: maxPositions, cacheFolder: cacheDir });
   const weights = await openWeights(dir);
   const { config } = weights;
   await weights.close();
@@ -109,10 +110,10 @@ async function load({ dir, dtype = "f32", attention = "fused", parts = ["llama"]
 }
 
 /** The session of one of the export's graphs, opened when first asked for. */
-async function session({ folder, sessions }, name) {
+async function session({ folder, attention, sessions }, name) {
   const known = sessions.get(name);
   if (known !== undefined) return known;
-  const opened = await ort.InferenceSession.create(join(folder, `${name}.onnx`), sessionOptions);
+  const opened = await ort.InferenceSession.create(join(folder, `${name}.${attention}.onnx`), sessionOptions);
   sessions.set(name, opened);
   return opened;
 }
