@@ -8,7 +8,6 @@
 // Grid: (ceil(rows / ROWS), H) workgroups of ROWS threads
 // Error bound: scores as matmul over headDim, exp and the weighted sum: 1e-6 · max|value| · (1 + |s|max)
 // Source: arXiv 2205.14135 algorithm 1 (online softmax); the factor: arXiv 2503.01773. Appended: shared/step
-override GROUP: u32;     // query heads a key/value head
 override CAUSAL: bool;
 override CAPTURE: bool;
 override ROWS: u32 = 32u;
@@ -24,6 +23,7 @@ struct Params {
   positionStride4: u32,   // from one key to the next
   headStride4: u32,       // from one key/value head to the next
   outputRowStride4: u32,
+  group: u32,             // query heads a key/value head
   captureRow: u32,
   captureStride: u32,     // S
   scale: f32,             // 1 / √headDim
@@ -45,8 +45,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let head = id.y;
   let query = row * params.queryRowStride4 + head * params.headDim4;
   let result = row * params.outputRowStride4 + head * params.headDim4;
-  let keyBase = params.keyOffset4 + (head / GROUP) * params.headStride4;
-  let valueBase = params.valueOffset4 + (head / GROUP) * params.headStride4;
+  let keyBase = params.keyOffset4 + (head / params.group) * params.headStride4;
+  let valueBase = params.valueOffset4 + (head / params.group) * params.headStride4;
   var numKeys = params.numKeys;
   var factor = 1.0;
   if (CAUSAL) {

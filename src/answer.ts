@@ -19,6 +19,11 @@ export interface LoadOptions {
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
   /** Prompt rows of one submit; 256 unless given. */
   readonly chunkRows?: number | undefined;
+  /**
+   * Tokens that may be on their way on the GPU before the oldest of them is read, 1 to 4: a GPU then never waits for the
+   * CPU, at the price of that many steps past the end of an answer. 4 on GPUs and 1 on CPU adapters unless given.
+   */
+  readonly lookahead?: number | undefined;
   /** Which class of kernels runs, for CPU adapters or for GPUs; found out from the adapter unless given. */
   readonly adapterClass?: "cpu" | "gpu" | undefined;
   /** Measures the load and every question from then on; one profiler a model. */

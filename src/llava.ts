@@ -8,11 +8,12 @@
 //             logits → token → logits → …                            (generate/)
 import { chooseFactor, optionConfidence, roundConfidence, scaledRowRange } from "./adaptvis.ts";
 import type { Answer, AnswerOptions, LoadOptions, Question, SweepAnswer, SweepOptions, Trace } from "./answer.ts";
-import { AbortError, InputError } from "./errors.ts";
+import { AbortError, GpuError, InputError } from "./errors.ts";
 import { DecoderRun, type ImageRows } from "./generate/decoder-run.ts";
 import { generate } from "./generate/generate.ts";
 import { sweep } from "./generate/sweep.ts";
 import { Gpu } from "./gpu/device.ts";
+import type { WeightDtype } from "./gpu/tensor.ts";
 import { openCheckpoint } from "./load/checkpoint.ts";
 import type { Source } from "./load/source.ts";
 import { type ModelConfig, readModelConfig } from "./model/config.ts";
@@ -55,7 +56,11 @@ export class Llava {
     this.weights = weights;
     this.processor = parts.processor;
     this.name = parts.name;
-    this.run = new DecoderRun(gpu, config.text, { weights: weights.llama, chunkRows: parts.options.chunkRows });
+    this.run = new DecoderRun(gpu, config.text, {
+      weights: weights.llama,
+      chunkRows: parts.options.chunkRows,
+      lookahead: parts.options.lookahead,
+    });
     const { vision, projector } = weights;
     this.encoder =
       config.multimodal && vision && projector
@@ -92,6 +97,11 @@ export class Llava {
     }
   }
 
+  /** How the matrices are stored on the GPU; of a checkpoint of several dtypes, its lm_head's. */
+  get dtype(): WeightDtype {
+    return this.weights.llama.lmHead.weight.dtype; // the embedding table of a quantised model may not be quantised
+  }
+
   /**
    * Answers a question about a picture (or a text-only one).
    * @throws InputError for a bad picture, prompt or option; AbortError; GpuError. The model stays usable.
@@ -120,8 +130,12 @@ export class Llava {
     const answer = await this.inTurn("trace", () => this.answerInputs(inputs, options, tensors));
     const generatedIds = Int32Array.from(answer.tokens, ({ tokenId }) => tokenId);
     tensors.push({ name: "generated_ids", dtype: "I32", shape: [generatedIds.length], data: generatedIds });
-    const dtype = this.weights.llama.lmHead.weight.dtype; // the table of a quantised model may not be
-    const metadata = traceMetadata({ ...answer, model: this.name, adapter: this.gpu.device.adapterInfo, dtype });
+    const metadata = traceMetadata({
+      ...answer,
+      model: this.name,
+      adapter: this.gpu.device.adapterInfo,
+      dtype: this.dtype,
+    });
     return { tensors, metadata, answer };
   }
 
@@ -131,6 +145,24 @@ export class Llava {
    */
   async sweep(inputs: ModelInputs, factors: readonly number[], options: SweepOptions = {}): Promise<SweepAnswer[]> {
     return this.inTurn("sweep", () => this.sweepInputs(inputs, factors, options));
+  }
+
+  /**
+   * The natural logarithm of each text token's probability after those before it, [T − 1]: the first has none before it.
+   * @throws InputError when the ids do not fit the context; GpuError when logits are not finite.
+   */
+  async score(inputs: ModelInputs): Promise<Float64Array<ArrayBuffer>> {
+    return this.inTurn("score", async () => {
+      const { inputIds } = inputs;
+      const settings = settingsOf({ maxNewTokens: 1 }, this.config.text, inputIds.length);
+      await this.embed(inputs, { settings, signal: undefined, reuse: false });
+      const scores = new Float64Array(inputIds.length - 1);
+      for (let position = 0; position < scores.length; position++) {
+        await this.run.prefill([position, position + 1], { intervention: undefined });
+        scores[position] = logProbability(await this.run.chooser.readLogits(), inputIds[position + 1] ?? 0);
+      }
+      return scores;
+    });
   }
 
   /** Frees all GPU buffers of the model; the device stays with its owner. A second call does nothing. */
@@ -333,6 +365,17 @@ export class Llava {
     this.turn = result.catch(() => undefined);
     return result;
   }
+}
+
+function logProbability(logits: Float32Array, id: number): number {
+  const largest = logits.reduce((most, value) => Math.max(most, value), Number.NEGATIVE_INFINITY);
+  const sum = logits.reduce((total, value) => total + Math.exp(value - largest), 0);
+  const value = (logits[id] ?? Number.NaN) - largest - Math.log(sum);
+  if (Number.isFinite(value)) return value;
+  throw new GpuError(
+    "shader",
+    "The logits are not finite numbers; check the checkpoint's weights, or try another adapter.",
+  );
 }
 
 function imageOf({ imageSpan, gridWidth, gridHeight }: ModelInputs) {

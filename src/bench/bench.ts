@@ -1,13 +1,21 @@
 // The bench: its parts in order, each on the same device in the same run.
 import { AbortError, throwIfAborted } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
+import type { Source } from "../load/source.ts";
 import { barsFor } from "./bars.ts";
 import { BENCH_DTYPES, GEMM_CASE, GEMV_CASE, type KernelCase, kernelCases } from "./kernel-cases.ts";
 import { ceilingsOf, type KernelFigure, measureKernel } from "./kernels.ts";
-import { missingRatio, type Ratio, rateRatio } from "./ratios.ts";
+import { modelCases } from "./model-cases.ts";
+import { type ModelFigures, measureModel } from "./models.ts";
+import type { PeerClient } from "./peer.ts";
+import type { CheckpointSpec } from "./random-checkpoint.ts";
+import type { Ratio } from "./ratios.ts";
 import type { BenchReport, Stamp } from "./report.ts";
 import { measureRoofline, type Roofline } from "./roofline.ts";
+import { measureScaling, SCALING_NAMES, type ScalingSeries } from "./scaling.ts";
+import { measureShare } from "./shares.ts";
 import { clocked, type TimingOptions } from "./timing.ts";
+import { verdicts } from "./verdicts.ts";
 
 /** What to run and how. */
 export interface BenchOptions {
@@ -22,10 +30,22 @@ export interface BenchOptions {
   readonly onProgress?: ((what: string) => void) | undefined;
 }
 
+/** What the bench needs of the machine beside its GPU. */
+export interface BenchHost {
+  readonly stamp: Stamp;
+  /** A random checkpoint, or the embedded one for undefined: its folder, made if need be, and how to read it. */
+  checkpoint(spec: CheckpointSpec | undefined): Promise<{ readonly folder: string; readonly open: () => Source }>;
+  readonly peers: readonly PeerClient[];
+  readonly missingPeers: BenchReport["missingPeers"];
+  /** Largest resident set of this process so far; null where nobody knows. */
+  peakRssBytes(): number | null;
+}
+
 /** Names of all parts. */
 export function partNames(isSoftware: boolean): readonly string[] {
   const groups = kernelCases({ isSoftware, dtypes: BENCH_DTYPES }).map(kernelGroup);
-  return ["roofline", ...new Set(groups)];
+  const models = modelCases({ isSoftware, isQuick: false }).map(({ name }) => name);
+  return ["roofline", ...new Set(groups), "shares", ...models, ...SCALING_NAMES];
 }
 
 /** Whether a part, or a part of it, is asked for. */
@@ -34,17 +54,56 @@ export function isAsked(name: string, only: readonly string[]): boolean {
   return only.some((asked) => name === asked || name.startsWith(`${asked}/`) || asked.startsWith(`${name}/`));
 }
 
-/** Runs the bench. @throws AbortError; GpuError when the adapter cannot even do the roofline. */
-export async function runBench(gpu: Gpu, stamp: Stamp, options: BenchOptions): Promise<BenchReport> {
-  const timing: TimingOptions = {
-    targetMs: options.isQuick ? 100 : 300,
-    minSamples: options.isQuick ? 3 : 5,
-    signal: options.signal,
-  };
-  const seconds: Record<string, number> = {};
-  const failures: { part: string; message: string }[] = [];
-  const part = async <T>(name: string, work: () => Promise<T>): Promise<T | null> => {
+/** Most time that the rounds of one comparison take, ms: a slow adapter gets fewer rounds, never none. */
+const ROUNDS_BUDGET = { quick: 45_000, full: 300_000 } as const;
+
+/** Runs the bench. @throws AbortError. A part that fails is told in the report, and the others go on. */
+export async function runBench(gpu: Gpu, host: BenchHost, options: BenchOptions): Promise<BenchReport> {
+  return new BenchRun(gpu, host, options).run();
+}
+
+class BenchRun {
+  private readonly gpu: Gpu;
+  private readonly host: BenchHost;
+  private readonly options: BenchOptions;
+  private readonly timing: TimingOptions;
+  private readonly failures: { part: string; message: string }[] = [];
+  private readonly seconds: Record<string, number> = {};
+
+  constructor(gpu: Gpu, host: BenchHost, options: BenchOptions) {
+    this.gpu = gpu;
+    this.host = host;
+    this.options = options;
+    this.timing = {
+      targetMs: options.isQuick ? 100 : 300,
+      minSamples: options.isQuick ? 3 : 5,
+      signal: options.signal,
+    };
+  }
+
+  async run(): Promise<BenchReport> {
+    const { host, failures, seconds } = this;
+    const roofline = await this.roofline();
+    const kernels = roofline && this.asks("kernels") ? await this.kernels(roofline) : null;
+    const shares = roofline && this.asks("shares") ? await this.shares(roofline) : [];
+    const models = this.asks("models") ? await this.models() : null;
+    const scaling = this.asks("scaling") ? await this.scaling(roofline) : null;
+    const peers = host.peers.map(({ identity }) => identity);
+    const found = { shares, models, roofline, missingPeers: host.missingPeers, hasPeers: peers.length > 0 };
+    const ratios = verdicts(this.gpu.isSoftware, found);
+    const { stamp, missingPeers } = host;
+    return { stamp, roofline, kernels, models, scaling, peers, missingPeers, ratios, failures, seconds };
+  }
+
+  private asks(name: string): boolean {
+    return isAsked(name, this.options.only);
+  }
+
+  /** Runs one part; its failure is one line of the report. */
+  private async part<T>(name: string, work: () => Promise<T>): Promise<T | null> {
+    const { options, failures } = this;
     throwIfAborted(options.signal, "The bench");
+    options.onProgress?.(name);
     let result: T | null = null;
     const ms = await clocked(async () => {
       try {
@@ -54,61 +113,111 @@ export async function runBench(gpu: Gpu, stamp: Stamp, options: BenchOptions): P
         failures.push({ part: name, message: error instanceof Error ? error.message : String(error) });
       }
     });
-    seconds[name] = ms / 1000;
+    this.seconds[name] = ms / 1000;
     return result;
-  };
-
-  const wantsKernels = isAsked("kernels", options.only);
-  let roofline: Roofline | null = null;
-  if (wantsKernels || isAsked("roofline", options.only)) {
-    options.onProgress?.("roofline");
-    roofline = await part("roofline", () => gpu.guard("measuring the roofline", () => measureRoofline(gpu, timing)));
   }
-  let kernels: readonly KernelFigure[] | null = null;
-  if (wantsKernels && roofline !== null) {
+
+  private async roofline(): Promise<Roofline | null> {
+    if (!["roofline", "kernels", "shares", "scaling"].some((name) => this.asks(name))) return null;
+    const { gpu, timing } = this;
+    return this.part("roofline", () => gpu.guard("measuring the roofline", () => measureRoofline(gpu, timing)));
+  }
+
+  private async kernels(roofline: Roofline): Promise<readonly KernelFigure[]> {
+    const { gpu, timing } = this;
     const ceilings = ceilingsOf(roofline);
     const figures: KernelFigure[] = [];
-    for (const kernel of askedKernels(gpu.isSoftware, options)) {
-      options.onProgress?.(kernel.name);
-      const figure = await part(`kernels: ${kernel.name}`, () => measureKernel(gpu, kernel, { ceilings, timing }));
+    for (const kernel of this.askedKernels()) {
+      const figure = await this.part(kernel.name, () => measureKernel(gpu, kernel, { ceilings, timing }));
       if (figure !== null) figures.push(figure);
     }
-    kernels = figures;
+    return figures;
   }
-  const ratios = kernelRatios(gpu.isSoftware, { roofline, kernels });
-  return { stamp, roofline, kernels, ratios, failures, seconds };
+
+  private async shares(roofline: Roofline): Promise<readonly Ratio[]> {
+    const { gpu, timing } = this;
+    const { isSoftware } = gpu;
+    const bars = barsFor(isSoftware);
+    const cases = kernelCases({ isSoftware, dtypes: BENCH_DTYPES });
+    const named = (start: string) => cases.find(({ name }) => name.startsWith(start));
+    const dtype = isSoftware ? "f32" : "f16";
+    const wanted = [
+      { bar: bars.gemm, kernel: named(`${GEMM_CASE} ${dtype}`), of: "fma" as const },
+      { bar: bars.gemv, kernel: named(`${GEMV_CASE} ${dtype}`), of: "read" as const },
+      ...bars.decodeShares.map((share) => ({
+        bar: share.bar,
+        kernel: named(`llava-7b decode gate_proj 1 row 4096→11008 ${share.dtype}`),
+        of: "read" as const,
+      })),
+    ];
+    const ratios: Ratio[] = [];
+    for (const { bar, kernel, of } of wanted) {
+      if (kernel === undefined) continue; // told as a bar without a figure
+      const how = { roofline, timing, rounds: this.rounds() };
+      const ratio = await this.part(bar.name, () => measureShare(gpu, { bar, kernel, of }, how));
+      if (ratio !== null) ratios.push(ratio);
+    }
+    return ratios;
+  }
+
+  private async models(): Promise<readonly ModelFigures[]> {
+    const { gpu, host, options } = this;
+    const figures: ModelFigures[] = [];
+    for (const model of modelCases({ isSoftware: gpu.isSoftware, isQuick: options.isQuick })) {
+      const isLeftOut = options.isQuick && !model.isQuick && !options.only.includes(model.name);
+      if (isLeftOut || !this.asks(model.name)) continue;
+      const figure = await this.part(model.name, async () => {
+        const checkpoint = await host.checkpoint(model.spec);
+        return measureModel(model, {
+          device: gpu.device,
+          isSoftware: gpu.isSoftware,
+          ...checkpoint,
+          peers: host.peers,
+          rounds: this.rounds(),
+          peakRssBytes: () => host.peakRssBytes(),
+        });
+      });
+      if (figure !== null) figures.push(figure);
+    }
+    return figures;
+  }
+
+  private async scaling(roofline: Roofline | null): Promise<readonly ScalingSeries[]> {
+    const { gpu, options, timing } = this;
+    const curves: ScalingSeries[] = [];
+    for (const name of SCALING_NAMES) {
+      if (!this.asks(name)) continue;
+      const curve = await this.part(name, () =>
+        measureScaling(name, {
+          device: gpu.device,
+          isSoftware: gpu.isSoftware,
+          isQuick: options.isQuick,
+          ceilings: roofline && ceilingsOf(roofline),
+          timing,
+        }),
+      );
+      if (curve !== null) curves.push(curve);
+    }
+    return curves;
+  }
+
+  private rounds() {
+    const { options } = this;
+    const budgetMs = options.isQuick ? ROUNDS_BUDGET.quick : ROUNDS_BUDGET.full;
+    return { rounds: options.rounds, budgetMs, signal: options.signal };
+  }
+
+  private askedKernels(): readonly KernelCase[] {
+    const { filter, isQuick, only } = this.options;
+    return kernelCases({ isSoftware: this.gpu.isSoftware, dtypes: BENCH_DTYPES }).filter(
+      (kernel) =>
+        isAsked(kernelGroup(kernel), only) &&
+        (kernel.isQuick || !isQuick || filter !== undefined) &&
+        (filter === undefined || kernel.name.includes(filter)),
+    );
+  }
 }
 
 function kernelGroup({ name }: KernelCase): string {
   return `kernels/${name.split(" ")[0]}`;
-}
-
-function askedKernels(isSoftware: boolean, options: BenchOptions): readonly KernelCase[] {
-  return kernelCases({ isSoftware, dtypes: BENCH_DTYPES }).filter(
-    (kernel) =>
-      isAsked(kernelGroup(kernel), options.only) &&
-      (kernel.isQuick || !options.isQuick || options.filter !== undefined) &&
-      (options.filter === undefined || kernel.name.includes(options.filter)),
-  );
-}
-
-function kernelRatios(
-  isSoftware: boolean,
-  found: { readonly roofline: Roofline | null; readonly kernels: readonly KernelFigure[] | null },
-): readonly Ratio[] {
-  const bars = barsFor(isSoftware);
-  const dtype = isSoftware ? "f32" : "f16";
-  const share = (bar: typeof bars.gemm, name: string, of: "gflops" | "gbps"): Ratio => {
-    const figure = found.kernels?.find((candidate) => candidate.name.startsWith(`${name} ${dtype}`));
-    if (figure === undefined || found.roofline === null) return missingRatio(bar, `${name} was not measured.`);
-    const ceiling = of === "gflops" ? found.roofline.fma.rate : found.roofline.read.rate;
-    const rate = figure[of];
-    return rateRatio(bar, {
-      ours: [rate.lowerQuartile, rate.median, rate.upperQuartile],
-      theirs: [ceiling.median, ceiling.median, ceiling.median],
-      unit: of === "gflops" ? "GFLOP/s" : "GB/s",
-      reason: `${figure.name} against ${of === "gflops" ? "the adapter's multiply-adds" : "its streaming read"}.`,
-    });
-  };
-  return [share(bars.gemm, GEMM_CASE, "gflops"), share(bars.gemv, GEMV_CASE, "gbps")];
 }

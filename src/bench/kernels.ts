@@ -44,20 +44,33 @@ export async function measureKernel(
   const operands = new Operands(gpu);
   const program = new Program(gpu, "bench");
   try {
-    const numCopies = kernel.coldBytes > 0 ? Math.ceil(coldBytes(gpu) / kernel.coldBytes) : 1;
-    for (let copy = 0; copy < Math.min(numCopies, MAX_COPIES); copy++) kernel.prepare(operands)(program);
+    const numRuns = recordCase(gpu, kernel, { operands, program });
     await program.finish();
     const ms = await gpu.guard(`measuring ${kernel.name}`, () => timeProgram(gpu, program, how.timing));
-    const runs = Math.min(numCopies, MAX_COPIES);
     return kernelFigure(
       kernel,
-      mapSpread(ms, (value) => value / runs),
+      mapSpread(ms, (value) => value / numRuns),
       how.ceilings,
     );
   } finally {
     program.dispose();
     operands.dispose();
   }
+}
+
+/**
+ * Records a case as often as it takes, each run on operands of its own, that no cache still holds the first when the last is done.
+ * @returns the number of runs
+ */
+export function recordCase(
+  gpu: Gpu,
+  kernel: KernelCase,
+  into: { readonly operands: Operands; readonly program: Program },
+): number {
+  const numCopies = kernel.coldBytes > 0 ? Math.ceil(coldBytes(gpu) / kernel.coldBytes) : 1;
+  const numRuns = Math.min(numCopies, MAX_COPIES);
+  for (let run = 0; run < numRuns; run++) kernel.prepare(into.operands)(into.program);
+  return numRuns;
 }
 
 /** Copies of a case's weights at most: small models fit every cache in real runs, too. */

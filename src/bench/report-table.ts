@@ -1,9 +1,11 @@
 // The report as text tables for a terminal.
 import type { KernelFigure } from "./kernels.ts";
+import type { ModelFigures, PeerFigures } from "./models.ts";
 import type { Ratio } from "./ratios.ts";
 import type { BenchReport } from "./report.ts";
 import type { Roofline } from "./roofline.ts";
-import type { Spread } from "./spread.ts";
+import type { ScalingSeries } from "./scaling.ts";
+import { type Spread, spreadOf } from "./spread.ts";
 
 /** A titled table of cells. */
 export interface ReportTable {
@@ -17,11 +19,17 @@ export function reportTables(report: BenchReport): readonly ReportTable[] {
   const tables: ReportTable[] = [];
   if (report.roofline !== null) tables.push(rooflineTable(report.roofline));
   if (report.kernels !== null && report.kernels.length > 0) tables.push(kernelTable(report.kernels));
-  if (report.failures.length > 0) {
+  for (const model of report.models ?? []) tables.push(modelTable(model));
+  for (const curve of report.scaling ?? []) tables.push(scalingTable(curve));
+  const failures = [
+    ...report.failures,
+    ...report.missingPeers.map(({ file, reason }) => ({ part: `peer ${file}`, message: reason })),
+  ];
+  if (failures.length > 0) {
     tables.push({
       title: "Could not run",
       head: ["part", "why"],
-      rows: report.failures.map(({ part, message }) => [part, message]),
+      rows: failures.map(({ part, message }) => [part, message]),
     });
   }
   tables.push(ratioTable(report.ratios));
@@ -68,6 +76,90 @@ function kernelTable(kernels: readonly KernelFigure[]): ReportTable {
       digits(figure.gbps.median),
       `${(100 * figure.share.median).toFixed(0)} %`,
       figure.limit,
+    ]),
+  };
+}
+
+/** "median (min … max)" of some rounds, "–" without any. */
+export function roundsText(rounds: readonly number[]): string {
+  return rounds.length === 0 ? "–" : spreadText(spreadOf(rounds));
+}
+
+function modelTable(model: ModelFigures): ReportTable {
+  const { questions, peers, peakRssBytes } = model;
+  const of = (name: string, unit: string, ours: string, theirs: (peer: PeerFigures) => string = () => "") => [
+    name,
+    unit,
+    ours,
+    ...peers.map(theirs),
+  ];
+  const refusal = (peer: PeerFigures, what: string, rounds: readonly number[]) =>
+    rounds.length > 0 ? roundsText(rounds) : (peer.refusals.load ?? peer.refusals[what] ?? "–");
+  const rows = [
+    of("load", "MB/s", digits(model.loadMbps)),
+    of("load", "ms", digits(model.loadMs), ({ loadMs }) => (loadMs === null ? "–" : digits(loadMs))),
+    of("vision, one picture", "ms", roundsText(model.visionMs), (peer) => refusal(peer, "vision", peer.visionMs)),
+    of(`prefill of ${model.prefillRows}`, "tokens/s", roundsText(model.prefill), (peer) =>
+      refusal(peer, "prefill", peer.prefill),
+    ),
+    of(`decode of ${model.decodeTokens}`, "tokens/s", roundsText(model.decode), (peer) =>
+      refusal(peer, "decode", peer.decode),
+    ),
+  ];
+  if (peers.length > 0) {
+    rows.push(
+      of("greedy ids as ours", "", "", ({ agreement }) =>
+        agreement === null ? "–" : `first ${agreement.numEqual} of ${agreement.numCompared}`,
+      ),
+    );
+  }
+  if (questions !== null) {
+    const { greedy, adaptvis, sweep6Ms, secondMs } = questions;
+    const ms = (name: string, rounds: readonly number[]) => of(name, "ms", roundsText(rounds));
+    rows.push(
+      ms(
+        `question of ${questions.promptTokens} (${questions.imageTokens} of the picture): token 1`,
+        greedy.map((t) => t.token1),
+      ),
+      ms(
+        "greedy, 16 tokens",
+        greedy.map((t) => t.token16),
+      ),
+      ms(
+        "AdaptVis, 16 tokens",
+        adaptvis.map((t) => t.token16),
+      ),
+      ms(
+        "greedy, 64 tokens",
+        greedy.map((t) => t.token64),
+      ),
+      ms(
+        "AdaptVis, 64 tokens",
+        adaptvis.map((t) => t.token64),
+      ),
+      ms("six factors, token 1", sweep6Ms),
+      ms("second question, token 1", secondMs),
+    );
+  }
+  rows.push(of("weights", "MB", digits(model.weightBytes / 1e6)));
+  rows.push(of("GPU memory", "MB", digits(model.gpuBytes / 1e6)));
+  if (peakRssBytes !== null) rows.push(of("largest resident set so far", "MB", digits(peakRssBytes / 1e6)));
+  return {
+    title: `${model.name}: ${model.description}`,
+    head: ["what", "unit", "adaptvis", ...peers.map(({ name }) => name)],
+    rows,
+  };
+}
+
+function scalingTable({ title, xLabel, points, explanation }: ScalingSeries): ReportTable {
+  return {
+    title: `${title}. ${explanation}`,
+    head: [xLabel, "ms, median (min … max)", "cost model, ms", "roofline, ms"],
+    rows: points.map(({ x, ms, modelMs, rooflineMs }) => [
+      String(x),
+      spreadText(ms),
+      digits(modelMs),
+      rooflineMs === null ? "–" : digits(rooflineMs),
     ]),
   };
 }

@@ -1,7 +1,10 @@
 // What a run of the bench found, as plain data: the content of --json, and all that the table and the plots show.
 import type { KernelFigure } from "./kernels.ts";
+import type { ModelFigures } from "./models.ts";
+import type { PeerIdentity } from "./peer.ts";
 import type { Ratio } from "./ratios.ts";
 import type { Roofline } from "./roofline.ts";
+import type { ScalingSeries } from "./scaling.ts";
 
 /** Where and with what a run was made. */
 export interface Stamp {
@@ -30,6 +33,12 @@ export interface BenchReport {
   readonly stamp: Stamp;
   readonly roofline: Roofline | null;
   readonly kernels: readonly KernelFigure[] | null;
+  readonly models: readonly ModelFigures[] | null;
+  readonly scaling: readonly ScalingSeries[] | null;
+  /** Who ran beside us. */
+  readonly peers: readonly PeerIdentity[];
+  /** Peers that could not be started, and why. */
+  readonly missingPeers: readonly { readonly file: string; readonly reason: string }[];
   readonly ratios: readonly Ratio[];
   /** Parts that failed, each with one sentence. */
   readonly failures: readonly { readonly part: string; readonly message: string }[];

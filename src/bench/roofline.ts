@@ -6,7 +6,7 @@ import { Program } from "../gpu/program.ts";
 import {
   type FmaVariant,
   fmaPerThread,
-  READ_PATTERNS,
+  type ReadPattern,
   type ReadVariant,
   recordCopy,
   recordCountUp,
@@ -41,6 +41,8 @@ export interface Roofline {
   readonly readbackMs: Spread;
   /** Bytes that the read and copy figures were taken over. */
   readonly streamBytes: number;
+  /** The winners among the variants, to be run again beside what is compared with them. */
+  readonly winners: { readonly fma: FmaVariant; readonly read: ReadVariant };
 }
 
 /** Measures everything. @throws AbortError between variants; GpuError. */
@@ -52,7 +54,9 @@ export async function measureRoofline(gpu: Gpu, options: TimingOptions): Promise
   try {
     const read = await bestRead(gpu, options, { source, target, streamBytes });
     const copy = await bestCopy(gpu, options, { source, target, streamBytes });
-    return { fma, read, copy, ...(await measureCosts(gpu, options)), streamBytes };
+    const winners = { fma: fma.winner, read: read.winner };
+    const costs = await measureCosts(gpu, options);
+    return { fma: fma.ceiling, read: read.ceiling, copy: copy.ceiling, ...costs, streamBytes, winners };
   } finally {
     gpu.destroyBuffer(source);
     gpu.destroyBuffer(target);
@@ -89,7 +93,7 @@ async function best<Variant>(
     /** Milliseconds of one run → rate. */
     readonly rate: (ms: number, variant: Variant) => number;
   },
-): Promise<Ceiling> {
+): Promise<{ readonly ceiling: Ceiling; readonly winner: Variant }> {
   const time = async (variant: Variant, options: TimingOptions): Promise<Spread> => {
     throwIfAborted(options.signal, "The bench");
     const program = new Program(how.gpu, "roofline");
@@ -114,12 +118,17 @@ async function best<Variant>(
   const [winner] = finals.sort((a, b) => b.rate.median - a.rate.median);
   if (winner === undefined) throw new RangeError("variants: a ceiling needs at least one.");
   const tried = Object.fromEntries(looks.map(({ variant, median }) => [how.nameOf(variant), median]));
-  return { rate: winner.rate, variant: how.nameOf(winner.variant), tried };
+  const ceiling = { rate: winner.rate, variant: how.nameOf(winner.variant), tried };
+  return { ceiling, winner: winner.variant };
 }
 
-async function bestFma(gpu: Gpu, options: TimingOptions): Promise<Ceiling> {
-  const numThreads = gpu.isSoftware ? 2 ** 12 : 2 ** 20;
-  const steps = gpu.isSoftware ? 256 : 1024;
+/** Threads and steps of the multiply-add kernels: some milliseconds on either class of adapter. */
+export function fmaSize(gpu: Gpu): { readonly numThreads: number; readonly steps: number } {
+  return gpu.isSoftware ? { numThreads: 2 ** 12, steps: 256 } : { numThreads: 2 ** 20, steps: 1024 };
+}
+
+async function bestFma(gpu: Gpu, options: TimingOptions) {
+  const { numThreads, steps } = fmaSize(gpu);
   const workgroups = [32, 64, 256].filter((size) => size <= gpu.device.limits.maxComputeInvocationsPerWorkgroup);
   const variants = (["scalar", "vec4"] as const).flatMap((shape) =>
     [true, false].flatMap((isFused) => workgroups.map((workgroup): FmaVariant => ({ shape, isFused, workgroup }))),
@@ -144,15 +153,31 @@ interface Streams {
   readonly streamBytes: number;
 }
 
-async function bestRead(gpu: Gpu, options: TimingOptions, streams: Streams): Promise<Ceiling> {
+const readVariants = (
+  pattern: ReadPattern,
+  workgroups: readonly number[],
+  threadCounts: readonly number[],
+): readonly ReadVariant[] =>
+  workgroups.flatMap((workgroup) => threadCounts.map((numThreads) => ({ pattern, workgroup, numThreads })));
+
+// A CPU's cores like few long runs; neighbours side by side are gathers there, and only tried to be sure.
+const SOFTWARE_READS: readonly ReadVariant[] = [
+  ...readVariants("run-per-thread", [16, 32, 64], [2 ** 8, 2 ** 10, 2 ** 12]),
+  ...readVariants("block-per-workgroup", [16, 64], [2 ** 10, 2 ** 14]),
+  ...readVariants("strided", [64], [2 ** 14]),
+  ...readVariants("run-per-workgroup", [8], [2 ** 10]),
+];
+
+const GPU_READS: readonly ReadVariant[] = [
+  ...readVariants("strided", [64, 128, 256], [2 ** 16, 2 ** 18, 2 ** 20]),
+  ...readVariants("block-per-workgroup", [64, 128, 256], [2 ** 16, 2 ** 18, 2 ** 20]),
+  ...readVariants("run-per-thread", [64], [2 ** 18]),
+  ...readVariants("run-per-workgroup", [64], [2 ** 18]),
+];
+
+async function bestRead(gpu: Gpu, options: TimingOptions, streams: Streams) {
   const numVectors = streams.streamBytes / 16;
-  const workgroups = gpu.isSoftware ? [8, 32, 64] : [64, 128, 256];
-  const threadCounts = gpu.isSoftware ? [2 ** 10, 2 ** 14] : [2 ** 16, 2 ** 18, 2 ** 20];
-  const variants = READ_PATTERNS.flatMap((pattern) =>
-    workgroups.flatMap((workgroup) =>
-      threadCounts.map((numThreads): ReadVariant => ({ pattern, workgroup, numThreads })),
-    ),
-  ).filter(({ pattern, workgroup }) => pattern !== "run-per-workgroup" || workgroup === workgroups[0]);
+  const variants = gpu.isSoftware ? SOFTWARE_READS : GPU_READS;
   return best(variants, {
     gpu,
     options,
@@ -163,7 +188,7 @@ async function bestRead(gpu: Gpu, options: TimingOptions, streams: Streams): Pro
   });
 }
 
-async function bestCopy(gpu: Gpu, options: TimingOptions, streams: Streams): Promise<Ceiling> {
+async function bestCopy(gpu: Gpu, options: TimingOptions, streams: Streams) {
   const { source, target, streamBytes } = streams;
   const numThreads = gpu.isSoftware ? 2 ** 14 : 2 ** 20;
   return best(["driver", "kernel"] as const, {

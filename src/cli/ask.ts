@@ -71,7 +71,7 @@ export async function ask(session: Session, question: string | undefined, flags:
   await checkOutput("--heatmap", flags.heatmap, [flags.image]);
   const profile = await openProfile(session, flags, [flags.image, flags.heatmap]);
   const image = flags.image === undefined ? undefined : await readImageFile(flags.image, { applyExif: flags.exif });
-  const open = await openModel(session, flags.model, profile);
+  const open = await openModel(session, flags, profile);
   try {
     const selection: MapSelection = { layer: flags.layer, head: flags.head };
     checkSelection(open.model.config, selection);

@@ -1,11 +1,19 @@
 // adaptvis bench: how fast this machine runs the engine, kernel by kernel and as a whole, and against what.
+
+import { existsSync } from "node:fs";
 import type { Command } from "commander";
-import { type BenchOptions, isAsked, partNames, runBench } from "../bench/bench.ts";
+import { type BenchHost, type BenchOptions, isAsked, partNames, runBench } from "../bench/bench.ts";
+import { benchCacheFolder, cachedCheckpoint } from "../bench/checkpoint-cache.node.ts";
+import { startPeers } from "../bench/peer-process.node.ts";
+import { reportHtml } from "../bench/report-html.node.ts";
 import { reportTables } from "../bench/report-table.ts";
 import { stampRun } from "../bench/stamp.node.ts";
-import { openNodeAdapter } from "../gpu/adapter.node.ts";
+import { InputError } from "../errors.ts";
+import { driverEnvironment, type NodeAdapter, openNodeAdapter } from "../gpu/adapter.node.ts";
 import { Gpu, requestGpuDevice } from "../gpu/device.ts";
+import { fileSource } from "../load/file-source.node.ts";
 import { writeFileWhole } from "../load/write-file.node.ts";
+import { embeddedModel } from "./embedded-model.ts";
 import { examples } from "./examples.ts";
 import { checkOutput } from "./output-path.ts";
 import { packageFolder, packageVersion } from "./package-folder.ts";
@@ -19,11 +27,13 @@ export interface BenchFlags {
   readonly filter?: string;
   readonly quick?: boolean;
   readonly list?: boolean;
-  readonly rounds: number;
+  readonly rounds?: number;
+  readonly peers?: string;
   readonly report?: string;
+  readonly html?: string;
 }
 
-const DEFAULT_ROUNDS = 5;
+const DEFAULT_ROUNDS = { quick: 2, full: 5 } as const;
 
 /** Describes `bench` to commander. */
 export function describeBench(command: Command): Command {
@@ -32,9 +42,11 @@ export function describeBench(command: Command): Command {
     .option("--only <names...>", "parts to run, by name or its beginning (see --list); commas or spaces between them")
     .option("--filter <text>", "kernel cases whose name holds this text", someText)
     .option("--quick", "a shorter run: fewer cases, fewer rounds")
-    .option("--rounds <n>", "rounds of each comparison", wholeFrom(1, 100), DEFAULT_ROUNDS)
+    .option("--rounds <n>", "rounds of each comparison, unless time runs out (default: 5, quick: 2)", wholeFrom(1, 100))
+    .option("--peers <dir>", "folder of programs that run other engines, to be compared with", someText)
     .option("--list", "print the names of all parts and stop")
     .option("--report <file>", "write the report as JSON into a file; --json <file> is the same", someText)
+    .option("--html <file>", "write the report as one HTML file with plots", someText)
     .addHelpText(
       "after",
       examples(() => ["bench --list", "bench --quick --json bench.json", "bench --only roofline,kernels"]),
@@ -46,10 +58,11 @@ export function describeBench(command: Command): Command {
  * that what stands behind it can only be a file.
  */
 export function withReportFile(args: readonly string[]): readonly string[] {
-  if (!args.includes("bench")) return args;
+  const command = args.findIndex((arg, index) => !arg.startsWith("-") && args[index - 1] !== "--adapter");
+  if (args[command] !== "bench") return args;
   return args.flatMap((arg, index) => {
     const next = args[index + 1];
-    if (arg === "--json" && next !== undefined && !next.startsWith("-") && index > args.indexOf("bench")) {
+    if (arg === "--json" && next !== undefined && !next.startsWith("-") && index > command) {
       return ["--report"];
     }
     return arg.startsWith("--json=") ? ["--report", arg.slice("--json=".length)] : [arg];
@@ -69,29 +82,59 @@ export async function bench(session: Session, flags: BenchFlags): Promise<void> 
     throw new UsageError(`--only ${unknown}: there is no such part; adaptvis bench --list prints their names.`);
   }
   await checkOutput("--report", flags.report, []);
+  await checkOutput("--html", flags.html, [flags.report]);
+  if (flags.peers !== undefined && !existsSync(flags.peers)) {
+    throw new InputError(`${flags.peers} is not there: --peers expects a folder of programs.`);
+  }
   const opened = await openNodeAdapter(session.adapter);
   session.note(`adaptvis: running on ${opened.description}`);
   const device = await requestGpuDevice(opened.adapter);
   const gpu = new Gpu(device, { isSoftware: opened.isSoftware });
+  const isQuick = flags.quick === true;
+  const named = {
+    only,
+    filter: flags.filter,
+    isQuick,
+    rounds: flags.rounds ?? DEFAULT_ROUNDS[isQuick ? "quick" : "full"],
+  };
+  const options: BenchOptions = {
+    ...named,
+    signal: session.signal,
+    onProgress: (what) => session.note(styled("dim", `adaptvis bench: ${what}`, process.stderr)),
+  };
+  const { peers, missing } =
+    flags.peers === undefined
+      ? { peers: [], missing: [] }
+      : await startPeers(flags.peers, { env: await peerEnvironment(opened) });
   try {
-    const options: BenchOptions = {
-      only,
-      filter: flags.filter,
-      isQuick: flags.quick === true,
-      rounds: flags.rounds,
-      signal: session.signal,
-      onProgress: (what) => session.note(styled("dim", `adaptvis bench: ${what}`, process.stderr)),
+    const stamp = stampRun(opened, { folder: packageFolder(), version: packageVersion(), options: named });
+    const versions = Object.fromEntries(peers.map(({ identity }) => [identity.name, identity.version]));
+    const host: BenchHost = {
+      stamp: { ...stamp, versions: { ...stamp.versions, ...versions } },
+      checkpoint: async (spec) => {
+        const places = { cacheFolder: benchCacheFolder(), tokenizerFolder: embeddedModel() };
+        const folder = spec === undefined ? embeddedModel() : await cachedCheckpoint(spec, places);
+        return { folder, open: () => fileSource(folder) };
+      },
+      peers,
+      missingPeers: missing,
+      peakRssBytes: () => process.resourceUsage().maxRSS * 1024,
     };
-    const { signal: _signal, onProgress: _onProgress, ...named } = options;
-    const stamp = stampRun(opened, { folder: packageFolder(), version: packageVersion(), options: { ...named } });
-    const report = await runBench(gpu, stamp, options);
+    const report = await runBench(gpu, host, options);
     for (const { title, head, rows } of reportTables(report)) {
       session.print(`${styled("bold", title)}\n${table(head, rows).join("\n")}\n\n`);
     }
     session.result(report);
     if (flags.report !== undefined) await writeFileWhole(flags.report, `${JSON.stringify(report, undefined, 1)}\n`);
+    if (flags.html !== undefined) await writeFileWhole(flags.html, await reportHtml(report));
   } finally {
+    for (const peer of peers) await peer.close();
     gpu.dispose();
     device.destroy();
   }
+}
+
+/** What makes a peer's Vulkan use the adapter that we use. */
+async function peerEnvironment({ kind }: NodeAdapter): Promise<Record<string, string>> {
+  return kind === "lavapipe" || kind === "swiftshader" ? { ...(await driverEnvironment(kind)) } : {};
 }

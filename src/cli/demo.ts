@@ -13,6 +13,7 @@ import { methodOptions } from "./answer-flags.ts";
 import { attentionMaps, describeChoice, describeMethod } from "./answer-report.ts";
 import { embeddedModel } from "./embedded-model.ts";
 import { examples } from "./examples.ts";
+import { addModelOptions, type ModelFlags } from "./model-flags.ts";
 import { elapsed, type OpenModel, openModel } from "./open-model.ts";
 import { commandName } from "./package-folder.ts";
 import { addProfileOption, openProfile, type ProfileFlags } from "./profile.ts";
@@ -20,9 +21,8 @@ import { type Session, styled } from "./session.ts";
 import { someText } from "./values.ts";
 
 /** The options of `demo`, as parsed. */
-export interface DemoFlags extends ProfileFlags {
+export interface DemoFlags extends ModelFlags, ProfileFlags {
   readonly out: string;
-  readonly model?: string;
 }
 
 /** One entry of a model's demo/demo.json. */
@@ -48,9 +48,8 @@ interface DemoResult extends DemoQuestion {
 export function describeDemo(command: Command): Command {
   command
     .description("Ask the embedded checkpoint about its demo pictures and draw where it looked.")
-    .option("--out <folder>", "where to write the heat maps", someText, "demo-output")
-    .option("--model <folder>", "another checkpoint that has a demo/demo.json", someText);
-  return addProfileOption(command).addHelpText(
+    .option("--out <folder>", "where to write the heat maps", someText, "demo-output");
+  return addProfileOption(addModelOptions(command, "another checkpoint that has a demo/demo.json")).addHelpText(
     "after",
     examples(() => ["demo", "demo --adapter swiftshader --out heat-maps"]),
   );
@@ -62,7 +61,7 @@ export async function demo(session: Session, flags: DemoFlags): Promise<void> {
   const folder = join(flags.model ?? embeddedModel(), "demo");
   const questions = await readQuestions(join(folder, "demo.json"));
   const profile = await openProfile(session, flags, []);
-  const open = await openModel(session, flags.model, profile);
+  const open = await openModel(session, flags, profile);
   try {
     await makeFolder(flags.out);
     const results: DemoResult[] = [];

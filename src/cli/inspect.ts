@@ -4,13 +4,17 @@ import { basename, dirname } from "node:path";
 import type { Command } from "commander";
 import { CheckpointError } from "../errors.ts";
 import { formatBytes } from "../gpu/device.ts";
-import { openCheckpoint } from "../load/checkpoint.ts";
+import { WEIGHT_DTYPES, type WeightDtype } from "../gpu/tensor.ts";
+import { type Checkpoint, openCheckpoint } from "../load/checkpoint.ts";
 import { fileSource } from "../load/file-source.node.ts";
 import { readSafetensorsHeader, type TensorEntry } from "../load/safetensors.ts";
 import type { Source } from "../load/source.ts";
 import { type ModelConfig, readModelConfig } from "../model/config.ts";
+import { type MatrixError, weightErrors } from "../model/weight-errors.ts";
+import { weightMemory } from "../model/weights.ts";
 import { examples } from "./examples.ts";
-import { type Session, styled } from "./session.ts";
+import { dtypeOption } from "./model-flags.ts";
+import { type Session, styled, UsageError } from "./session.ts";
 import { table } from "./table.ts";
 
 /** One tensor, as listed. */
@@ -39,35 +43,52 @@ const PARTS: readonly (readonly [part: string, prefix: RegExp])[] = [
   ["other", /^/],
 ];
 
+/** The options of `inspect`, as parsed. */
+export interface InspectFlags {
+  readonly dtype?: WeightDtype;
+}
+
 /** Describes `inspect` to commander. */
 export function describeInspect(command: Command): Command {
   return command
     .description("List a checkpoint's configuration and tensors, or the tensors of one safetensors file. Needs no GPU.")
     .argument("<model>", "a folder with config.json and model.safetensors, or one safetensors file")
+    .addOption(dtypeOption("also measure how far the weights of each matrix are off when it is stored so"))
     .addHelpText(
       "after",
-      examples(({ model }) => [`inspect ${model}`, `inspect ${model}/model.safetensors --json`]),
+      examples(({ model }) => [
+        `inspect ${model}`,
+        `inspect ${model} --dtype q4`,
+        `inspect ${model}/model.safetensors --json`,
+      ]),
     );
 }
 
 /** Runs `inspect`. */
-export async function inspect(session: Session, model: string): Promise<void> {
+export async function inspect(session: Session, model: string, flags: InspectFlags): Promise<void> {
   const stats = await stat(model).catch(() => undefined);
   if (stats === undefined) {
     throw new CheckpointError(`${model} is not there: expected a model's folder or a safetensors file.`, {
       file: model,
     });
   }
+  if (flags.dtype !== undefined && !stats.isDirectory()) {
+    throw new UsageError("--dtype needs a model's folder, whose config.json says what its tensors are.");
+  }
   const source = fileSource(stats.isDirectory() ? model : dirname(model));
   try {
-    if (stats.isDirectory()) await inspectFolder(session, model, source);
+    if (stats.isDirectory()) await inspectFolder(session, model, { source, dtype: flags.dtype });
     else await inspectFile(session, model, source);
   } finally {
     await source.close?.();
   }
 }
 
-async function inspectFolder(session: Session, folder: string, source: Source): Promise<void> {
+async function inspectFolder(
+  session: Session,
+  folder: string,
+  { source, dtype }: { readonly source: Source; readonly dtype: WeightDtype | undefined },
+): Promise<void> {
   const checkpoint = await openCheckpoint(source, session.signal);
   const config = readModelConfig(checkpoint.config);
   const tensors = [...checkpoint.tensors].map(([name, { file, entry }]) => listed(name, entry, file));
@@ -75,14 +96,28 @@ async function inspectFolder(session: Session, folder: string, source: Source): 
   const metadata: Record<string, Readonly<Record<string, string>>> = {};
   for (const file of files) metadata[file] = (await readSafetensorsHeader(source, file, session.signal)).metadata;
   const parts = totals(tensors);
-  session.result({ model: folder, config, totals: parts, total: sum("all", tensors), metadata, tensors });
+  const memory = Object.fromEntries(WEIGHT_DTYPES.map((each) => [each, weightMemory(checkpoint, config, each)]));
+  const errors = dtype && (await measure(checkpoint, config, { dtype, signal: session.signal }));
+  session.result({
+    model: folder,
+    config,
+    totals: parts,
+    total: sum("all", tensors),
+    memory,
+    metadata,
+    tensors,
+    ...(errors && { errors }),
+  });
   session.print(
     [
       ...configLines(folder, config),
       "",
       ...table(["part", "tensors", "parameters", "bytes"], [...parts, sum("all", tensors)].map(totalRow)),
       "",
+      ...memoryLines(memory),
+      "",
       ...tensorLines(tensors),
+      ...(errors === undefined ? [] : ["", ...errorLines(errors)]),
       ...Object.entries(metadata).flatMap(([file, values]) => metadataLines(file, values)),
       "",
     ].join("\n"),
@@ -112,6 +147,43 @@ async function inspectFile(session: Session, path: string, source: Source): Prom
       "",
     ].join("\n"),
   );
+}
+
+/** Errors of the matrices that a dtype changes, and of all of them. */
+interface MeasuredErrors {
+  readonly dtype: WeightDtype;
+  readonly matrices: readonly MatrixError[];
+  readonly worst: MatrixError | null;
+  readonly meanRelativeRms: number;
+}
+
+async function measure(
+  checkpoint: Checkpoint,
+  config: ModelConfig,
+  options: { readonly dtype: WeightDtype; readonly signal: AbortSignal },
+): Promise<MeasuredErrors> {
+  const matrices = await weightErrors(checkpoint, config, options);
+  const sum = matrices.reduce((total, { relativeRms }) => total + relativeRms, 0);
+  const [worst = null] = [...matrices].sort((a, b) => b.relativeRms - a.relativeRms);
+  return { dtype: options.dtype, matrices, worst, meanRelativeRms: sum / Math.max(1, matrices.length) };
+}
+
+function memoryLines(memory: Readonly<Record<string, number>>): readonly string[] {
+  const rows = Object.entries(memory).map(([dtype, bytes]) => [dtype, formatBytes(bytes)]);
+  return table(["--dtype", "weights on the GPU"], rows);
+}
+
+function errorLines({ dtype, matrices, worst, meanRelativeRms }: MeasuredErrors): readonly string[] {
+  if (worst === null) return [`No matrix changes in ${dtype}.`];
+  const rows = matrices.map(({ name, relativeRms, maxError }) => [name, percent(relativeRms), maxError.toPrecision(3)]);
+  return [
+    ...table([`matrix in ${dtype}`, "relative RMS error", "largest error"], rows),
+    `mean ${percent(meanRelativeRms)}, worst ${percent(worst.relativeRms)} in ${worst.name}`,
+  ];
+}
+
+function percent(share: number): string {
+  return `${(share * 100).toPrecision(3)} %`;
 }
 
 function listed(name: string, entry: TensorEntry, file: string): ListedTensor {

@@ -7,10 +7,11 @@ import { AbortError, CheckpointError, GpuError, InputError } from "../errors.ts"
 import { adapterChoices } from "../gpu/adapter.node.ts";
 import { type AskFlags, ask, describeAsk } from "./ask.ts";
 import { type BenchFlags, bench, describeBench, withReportFile } from "./bench.ts";
+import { type CompareFlags, compare, describeCompare } from "./compare.ts";
 import { type DemoFlags, demo, describeDemo } from "./demo.ts";
 import { DoctorError, describeDoctor, doctor } from "./doctor.ts";
 import { examples } from "./examples.ts";
-import { describeInspect, inspect } from "./inspect.ts";
+import { describeInspect, type InspectFlags, inspect } from "./inspect.ts";
 import { packageVersion } from "./package-folder.ts";
 import { type GlobalFlags, Session, UsageError } from "./session.ts";
 import { describeSweep, type SweepFlags, sweep } from "./sweep.ts";
@@ -72,7 +73,8 @@ With --json an error is {"error": {"name", "message", …}} on stdout, and one s
   );
   add("trace", describeTrace).action((flags: TraceFlags) => trace(session(), flags));
   add("doctor", describeDoctor).action(() => doctor(session()));
-  add("inspect", describeInspect).action((model: string) => inspect(session(), model));
+  add("inspect", describeInspect).action((model: string, flags: InspectFlags) => inspect(session(), model, flags));
+  add("compare", describeCompare).action((model: string, flags: CompareFlags) => compare(session(), model, flags));
   add("bench", describeBench).action((flags: BenchFlags) => bench(session(), flags));
   add("demo", describeDemo).action((flags: DemoFlags) => demo(session(), flags));
   return program;

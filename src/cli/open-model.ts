@@ -12,6 +12,7 @@ import { Llava } from "../llava.ts";
 import { fileSource } from "../load/file-source.node.ts";
 import type { ModelSettings } from "./answer-flags.ts";
 import { embeddedModel } from "./embedded-model.ts";
+import type { ModelFlags } from "./model-flags.ts";
 import type { Session } from "./session.ts";
 
 /** A loaded model and what belongs to it. */
@@ -30,11 +31,11 @@ export interface OpenModel {
  */
 export async function openModel(
   session: Session,
-  modelFolder: string | undefined,
+  flags: ModelFlags,
   options: { readonly profiler?: Profiler | undefined } = {},
 ): Promise<OpenModel> {
   const started = performance.now();
-  const folder = modelFolder ?? embeddedModel();
+  const folder = flags.model ?? embeddedModel();
   await checkFolder(folder);
   const settings = await readModelSettings(folder);
   const adapter = await openNodeAdapter(session.adapter);
@@ -45,6 +46,7 @@ export async function openModel(
   try {
     const model = await Llava.load(fileSource(folder), {
       device,
+      dtype: flags.dtype,
       signal: session.signal,
       profiler: options.profiler,
       onProgress: ({ loadedBytes, totalBytes }) => bar.show(loadedBytes, totalBytes),
@@ -54,7 +56,7 @@ export async function openModel(
       device.destroy();
     };
     const { kind, isSoftware, description } = adapter;
-    const facts = () => ({ adapter: { kind, isSoftware, description }, model: folder });
+    const facts = () => ({ adapter: { kind, isSoftware, description }, model: folder, dtype: model.dtype });
     return { model, settings, loadMs: elapsed(started), facts, close };
   } catch (error) {
     device.destroy();

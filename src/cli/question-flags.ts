@@ -1,6 +1,7 @@
 // The options that say which model is asked what: the picture, the question and the text around it.
 import type { Command } from "commander";
 import type { Question } from "../answer.ts";
+import { addModelOptions, type ModelFlags } from "./model-flags.ts";
 import { commandName } from "./package-folder.ts";
 import { UsageError } from "./session.ts";
 import { someText } from "./values.ts";
@@ -12,8 +13,7 @@ export interface QuestionFlags extends PictureFlags {
 }
 
 /** Options of the model and the picture, as parsed. */
-export interface PictureFlags {
-  readonly model?: string;
+export interface PictureFlags extends ModelFlags {
   readonly image?: string;
   readonly exif: boolean;
 }
@@ -27,12 +27,7 @@ export function addQuestionOptions(command: Command): Command {
 
 /** Adds the options of the model and the picture. */
 export function addPictureOptions(command: Command): Command {
-  return command
-    .option(
-      "--model <folder>",
-      "a LLaVA checkpoint in Hugging Face's layout (default: the embedded tiny-spatial)",
-      someText,
-    )
+  return addModelOptions(command, "a LLaVA checkpoint in Hugging Face's layout (default: the embedded tiny-spatial)")
     .option("--image <file>", "the picture: JPEG, PNG or WebP", someText)
     .option("--no-exif", "leave the picture as it is stored, without the camera's orientation");
 }

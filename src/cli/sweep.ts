@@ -45,7 +45,7 @@ export async function sweep(session: Session, question: string | undefined, flag
   if (flags.image === undefined) throw new UsageError("There is no picture: give one with --image FILE.");
   const profile = await openProfile(session, flags, [flags.image]);
   const image = await readImageFile(flags.image, { applyExif: flags.exif });
-  const open = await openModel(session, flags.model, profile);
+  const open = await openModel(session, flags, profile);
   try {
     const { model } = open;
     const started = performance.now();

@@ -56,7 +56,7 @@ export async function trace(session: Session, flags: TraceFlags): Promise<void> 
   await checkOutput("--out", flags.out, [flags.image, flags.inputs]);
   const profile = await openProfile(session, flags, [flags.image, flags.inputs, flags.out]);
   const image = flags.image === undefined ? undefined : await readImageFile(flags.image, { applyExif: flags.exif });
-  const open = await openModel(session, flags.model, profile);
+  const open = await openModel(session, flags, profile);
   try {
     const { model } = open;
     const started = performance.now();

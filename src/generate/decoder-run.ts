@@ -1,6 +1,6 @@
 // Runs the decoder: embeds a prompt, prefills in chunks, steps token by token, chooses tokens on the GPU. Programs for
 // the decode step are recorded once and replayed; a token costs one submit and one readback of a few bytes.
-import { GpuError, throwIfAborted } from "../errors.ts";
+import { GpuError, InputError, throwIfAborted } from "../errors.ts";
 import { GPU_STORAGE, type Gpu } from "../gpu/device.ts";
 import * as ops from "../gpu/ops.ts";
 import { Program } from "../gpu/program.ts";
@@ -11,14 +11,15 @@ import {
   createLlamaState,
   destroyLlamaState,
   type LlamaState,
+  MAX_LOOKAHEAD,
   roundStateSize,
   type StateSize,
 } from "../model/kv-cache.ts";
 import { decoderLayers, type LayerCapture, rowLogits } from "../model/llama.ts";
-import { type Intervention, packStep } from "../model/step.ts";
+import { type Intervention, packStep, STEP_BYTES } from "../model/step.ts";
 import type { LlamaWeights } from "../model/weights.ts";
 import { PrefixCache, type PrefixKey } from "./prefix-cache.ts";
-import { TokenChooser } from "./token-chooser.ts";
+import { type Choice, TokenChooser } from "./token-chooser.ts";
 
 /** An id in no piece of the embedding table, whose row the kernel leaves alone. */
 const NO_TOKEN = 0xffffffff;
@@ -59,6 +60,8 @@ export class DecoderRun {
   readonly text: TextConfig;
   readonly weights: LlamaWeights;
   private readonly chunkRows: number;
+  private readonly stepWords = new Uint32Array(STEP_BYTES / 4);
+  private readonly lookahead: number;
   private readonly programs: ProgramCache;
   private current: LlamaState | undefined;
   /** Chooses tokens from the logits of the last forward call. */
@@ -69,12 +72,18 @@ export class DecoderRun {
   constructor(
     gpu: Gpu,
     text: TextConfig,
-    options: { readonly weights: LlamaWeights; readonly chunkRows?: number | undefined },
+    options: {
+      readonly weights: LlamaWeights;
+      readonly chunkRows?: number | undefined;
+      /** Tokens on their way at once; see LoadOptions. */
+      readonly lookahead?: number | undefined;
+    },
   ) {
     this.gpu = gpu;
     this.text = text;
     this.weights = options.weights;
     this.chunkRows = options.chunkRows ?? DEFAULT_CHUNK_ROWS;
+    this.lookahead = lookaheadOf(options.lookahead, gpu);
     this.programs = new ProgramCache(gpu);
     this.chooser = new TokenChooser(gpu, this, this.programs);
   }
@@ -190,6 +199,44 @@ export class DecoderRun {
     });
   }
 
+  /**
+   * Greedy choices, one after the other, from the logits that stand: `firstPosition` is the first new token's. Steps are
+   * submitted up to the lookahead before their choices are read, each reading the token that the GPU chose before it.
+   * @throws GpuError when logits are not finite.
+   */
+  async *greedyChoices(
+    firstPosition: number,
+    options: ForwardOptions & { readonly maxNewTokens: number },
+  ): AsyncGenerator<Choice, void, void> {
+    const { chooser, lookahead } = this;
+    const reads: Promise<Choice>[] = [];
+    let numRead = 0;
+    try {
+      while (numRead < options.maxNewTokens) {
+        while (reads.length < Math.min(options.maxNewTokens, numRead + lookahead)) {
+          const slot = reads.length % lookahead;
+          const choose = await chooser.greedyProgram(slot);
+          if (reads.length === 0) choose.submit();
+          else await this.stepChosen(firstPosition + reads.length - 1, options, choose);
+          const read = chooser.readSlot(slot);
+          read.catch(() => undefined); // whoever awaits it is told; one that is cancelled nobody awaits
+          reads.push(read);
+        }
+        const choice = await reads[numRead];
+        numRead++;
+        if (choice !== undefined) yield choice;
+      }
+    } finally {
+      for (; numRead < reads.length; numRead++) chooser.cancel(numRead % lookahead);
+    }
+  }
+
+  /** One step from the token that the GPU chose, and the next choice, in one submit. */
+  private async stepChosen(position: number, options: ForwardOptions, choose: Program): Promise<void> {
+    const embed = await this.embedProgram(1);
+    await this.forward(position, options, (encoder) => embed.encode(encoder), choose);
+  }
+
   /** Runs one generated token a batch row at `position`. */
   async step(
     tokenIds: readonly number[],
@@ -199,7 +246,13 @@ export class DecoderRun {
     const { state } = this;
     const numRows = tokenIds.length;
     this.gpu.write(state.tokenIds, Uint32Array.from(tokenIds));
-    const embed = await this.programs.get(`embed ${numRows} tokens`, (program) =>
+    const embed = await this.embedProgram(numRows);
+    await this.forward(position, options, (encoder) => embed.encode(encoder));
+  }
+
+  private embedProgram(numRows: number): Promise<Program> {
+    const { state } = this;
+    return this.programs.get(`embed ${numRows} tokens`, (program) =>
       ops.embedTokens(program, {
         table: this.weights.embedTokens,
         ids: state.tokenIds,
@@ -207,7 +260,6 @@ export class DecoderRun {
         numRows,
       }),
     );
-    await this.forward(position, options, (encoder) => embed.encode(encoder));
   }
 
   /** Frees state and programs; the weights stay. */
@@ -222,6 +274,7 @@ export class DecoderRun {
     position: number,
     options: ForwardOptions & { readonly batch?: Batch },
     fillHiddenStates: (encoder: GPUCommandEncoder) => void,
+    choose?: Program,
   ): Promise<void> {
     this.writeSteps(position, options.intervention, options.batch);
     const numRows = options.batch?.numRows ?? 1;
@@ -244,7 +297,14 @@ export class DecoderRun {
         record(program);
         await program.finish();
       }
-      program.submit(fillHiddenStates);
+      if (choose === undefined) {
+        program.submit(fillHiddenStates);
+      } else {
+        choose.submit((encoder) => {
+          fillHiddenStates(encoder);
+          program.encode(encoder);
+        });
+      }
     } finally {
       if (!isPlain) program.dispose();
     }
@@ -257,8 +317,10 @@ export class DecoderRun {
       prefixLength: batch?.prefixLength ?? 0,
       tailStride: batch?.tailLength ?? 0,
     };
-    this.gpu.write(this.state.step, packStep(positions, intervention));
-    this.gpu.write(this.state.plainStep, packStep(positions, undefined));
+    const { step, plainStep } = this.state;
+    this.gpu.write(step, packStep(positions, intervention, this.stepWords));
+    // Only layers that the intervention leaves out read the other one.
+    if (intervention?.layers !== undefined) this.gpu.write(plainStep, packStep(positions, undefined, this.stepWords));
   }
 
   private async reserve(size: StateSize): Promise<void> {
@@ -278,4 +340,11 @@ export class DecoderRun {
       createLlamaState(this.gpu, this.text, wanted),
     );
   }
+}
+
+/** @throws InputError when it is no whole number from 1 to 4. */
+function lookaheadOf(wanted: number | undefined, gpu: Gpu): number {
+  if (wanted === undefined) return gpu.isSoftware ? 1 : MAX_LOOKAHEAD;
+  if (Number.isInteger(wanted) && wanted >= 1 && wanted <= MAX_LOOKAHEAD) return wanted;
+  throw new InputError(`lookahead: expected a whole number from 1 to ${MAX_LOOKAHEAD}, got ${wanted}.`);
 }

@@ -56,23 +56,14 @@ export async function generate(
   prompt: { readonly ids: Int32Array; readonly intervention: Intervention | undefined },
   options: GenerateOptions,
 ): Promise<Generated> {
-  const { sampling } = options;
-  const sampler = new Sampler(sampling);
   const stops = new StopMatcher(options.stop);
-  const seen = new Set(prompt.ids);
   const tokens: GeneratedToken[] = [];
   let text = "";
   let firstConfidence = 0;
   let finishReason: FinishReason = "length";
-  while (tokens.length < options.maxNewTokens) {
-    throwIfAborted(options.signal, "Generation");
-    if (sampling.repetitionPenalty !== 1) run.chooser.writeSeen(seen);
-    const choice = await run.chooser.choose({
-      repetitionPenalty: sampling.repetitionPenalty,
-      topK: options.topLogProbs,
-    });
+  throwIfAborted(options.signal, "Generation");
+  for await (const { choice, tokenId, logProb } of chosenTokens(run, prompt, options)) {
     if (tokens.length === 0) firstConfidence = choice.confidence;
-    const { tokenId, logProb } = sampling.temperature === 0 ? choice : await sample(run, sampler, choice);
     const isEnd = options.eosTokenIds.includes(tokenId);
     const pushed = isEnd ? { text: "", isStopped: false } : stops.push(options.textStream.push(tokenId));
     const isOver = isEnd || pushed.isStopped || tokens.length + 1 === options.maxNewTokens;
@@ -84,10 +75,39 @@ export async function generate(
     if (isEnd) finishReason = "eos";
     else if (pushed.isStopped || rest.isStopped) finishReason = "stop";
     if (isOver) break;
-    seen.add(tokenId);
-    await run.step([tokenId], prompt.ids.length + tokens.length - 1, { intervention: prompt.intervention });
+    throwIfAborted(options.signal, "Generation");
   }
   return { tokens, text, finishReason, firstConfidence };
+}
+
+/** A choice and the token that was taken. */
+interface ChosenToken extends TokenLogProb {
+  readonly choice: Choice;
+}
+
+/** One token after the other; whoever has enough stops asking, and no step is run for nothing. */
+async function* chosenTokens(
+  run: DecoderRun,
+  prompt: { readonly ids: Int32Array; readonly intervention: Intervention | undefined },
+  options: GenerateOptions,
+): AsyncGenerator<ChosenToken, void, void> {
+  const { sampling, maxNewTokens, topLogProbs } = options;
+  const { intervention } = prompt;
+  if (sampling.temperature === 0 && sampling.repetitionPenalty === 1 && topLogProbs === 0) {
+    const choices = run.greedyChoices(prompt.ids.length, { intervention, maxNewTokens });
+    for await (const choice of choices) yield { choice, tokenId: choice.tokenId, logProb: choice.logProb };
+    return;
+  }
+  const sampler = new Sampler(sampling);
+  const seen = new Set(prompt.ids);
+  for (let numTokens = 1; ; numTokens++) {
+    if (sampling.repetitionPenalty !== 1) run.chooser.writeSeen(seen);
+    const choice = await run.chooser.choose({ repetitionPenalty: sampling.repetitionPenalty, topK: topLogProbs });
+    const { tokenId, logProb } = sampling.temperature === 0 ? choice : await sample(run, sampler, choice);
+    yield { choice, tokenId, logProb };
+    seen.add(tokenId);
+    await run.step([tokenId], prompt.ids.length + numTokens - 1, { intervention });
+  }
 }
 
 function finish(stops: StopMatcher, textStream: TextStream): { readonly text: string; readonly isStopped: boolean } {

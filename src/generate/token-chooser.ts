@@ -6,7 +6,7 @@ import type { Program } from "../gpu/program.ts";
 import type { ProgramCache } from "../gpu/program-cache.ts";
 import { padTo4 } from "../gpu/tensor.ts";
 import type { TextConfig } from "../model/config.ts";
-import { CHOICE_BYTES, type LlamaState, TOP_K_OFFSET } from "../model/kv-cache.ts";
+import { CHOICE_BYTES, type LlamaState, MAX_LOOKAHEAD, TOP_K_OFFSET } from "../model/kv-cache.ts";
 
 /** A token with its log-probability in the distribution it was taken from. */
 export interface TokenLogProb {
@@ -76,6 +76,42 @@ export class TokenChooser {
     program.submit();
     const data = await this.readBack();
     return readChoice(data, { isPenalised, topK, vocabSize: this.run.text.vocabSize });
+  }
+
+  /**
+   * The program that leaves the argmax of the logits in slot `slot` of the ring, and as the next step's token: the id
+   * need not come to the CPU between two steps.
+   */
+  async greedyProgram(slot: number): Promise<Program> {
+    const { state } = this.run;
+    const record = (program: Program) => {
+      const { vocabSize } = this.run.text;
+      const view = { logits: state.logits, numRows: 1, vocabSize, stride: padTo4(vocabSize) };
+      ops.chooseToken(program, view, { choice: state.choice });
+      program.copy(state.choice, this.slotBuffer(slot), { size: CHOICE_BYTES });
+      program.copy(state.choice, state.tokenIds, { size: 4 });
+    };
+    return this.programs.get(`choose into slot ${slot}`, record, "choose");
+  }
+
+  /** Starts reading a slot after its program was submitted; {@link TokenChooser.cancel} ends it early. */
+  async readSlot(slot: number): Promise<Choice> {
+    const buffer = this.slotBuffer(slot);
+    await this.gpu.map(buffer);
+    const data = new DataView(buffer.getMappedRange().slice(0));
+    buffer.unmap();
+    return readChoice(data, { isPenalised: false, topK: 0, vocabSize: this.run.text.vocabSize });
+  }
+
+  /** Gives up reading a slot, so that it can be used again. */
+  cancel(slot: number): void {
+    this.slotBuffer(slot).unmap();
+  }
+
+  private slotBuffer(slot: number): GPUBuffer {
+    const buffer = this.run.state.choiceRing[slot];
+    if (buffer === undefined) throw new RangeError(`slot must be below ${MAX_LOOKAHEAD}, got ${slot}`);
+    return buffer;
   }
 
   /**

@@ -1,9 +1,6 @@
 // One typed function per kernel: each records its dispatches into a Program. Buffers hold f32 rows padded to a multiple
 // of 4; shapes are in each kernel's header. Letter legend: R rows, D hidden size, N and K columns out and in, H query
 // heads, Hkv key/value heads, S keys, V vocabulary.
-import attentionDecodeReduceWgsl from "../../shaders/attention-decode-reduce.wgsl";
-import attentionDecodeSplitWgsl from "../../shaders/attention-decode-split.wgsl";
-import attentionPrefillWgsl from "../../shaders/attention-prefill.wgsl";
 import chooseTokenWgsl from "../../shaders/choose-token.wgsl";
 import embedTokensWgsl from "../../shaders/embed-tokens.wgsl";
 import gatedActivationWgsl from "../../shaders/gated-activation.wgsl";
@@ -22,6 +19,10 @@ import repetitionPenaltyWgsl from "../../shaders/repetition-penalty.wgsl";
 import rmsNormWgsl from "../../shaders/rms-norm.wgsl";
 import ropeAppendWgsl from "../../shaders/rope-append.wgsl";
 import activationWgsl from "../../shaders/shared/activation.wgsl";
+import columnsWgsl from "../../shaders/shared/columns.wgsl";
+import columnsQuadWgsl from "../../shaders/shared/columns-quad.wgsl";
+import groupQ4Wgsl from "../../shaders/shared/group-q4.wgsl";
+import groupQ8Wgsl from "../../shaders/shared/group-q8.wgsl";
 import linearWgsl from "../../shaders/shared/linear.wgsl";
 import sharedQkvRopeWgsl from "../../shaders/shared/qkv-rope.wgsl";
 import stepWgsl from "../../shaders/shared/step.wgsl";
@@ -36,6 +37,7 @@ import visionEmbedWgsl from "../../shaders/vision-embed.wgsl";
 import { GpuError } from "../errors.ts";
 import type { Gpu } from "./device.ts";
 import { defineKernel, type Kernel } from "./kernel.ts";
+import { ATTENTION_KERNELS, type HeadLayout } from "./ops-attention.ts";
 import type { Program } from "./program.ts";
 import {
   type FloatDtype,
@@ -48,6 +50,15 @@ import {
   type WeightDtype,
   weightStride4,
 } from "./tensor.ts";
+
+export {
+  type AttentionCapture,
+  type AttentionKernel,
+  attentionDecode,
+  attentionPrefill,
+  type HeadLayout,
+  NUM_DECODE_SPLITS,
+} from "./ops-attention.ts";
 
 /** Activations by their name in config.json, with the number the kernels know them by. */
 export const ACTIVATIONS = { none: 0, quick_gelu: 1, gelu: 2, silu: 3, gelu_pytorch_tanh: 4, relu: 5 } as const;
@@ -83,15 +94,24 @@ const perFloat = (name: string, source: string): Record<FloatDtype, Kernel> => {
   return { f32, f16, bf16 };
 };
 
+/** A kernel of one thread a sum: quantised weights are read a group at a time where quads of threads can share the input. */
+const perQuantized = (name: string, source: string, helpers: readonly string[]): Record<QuantizedDtype, Kernel> => ({
+  q8: defineKernel(name, source, [groupQ8Wgsl, columnsQuadWgsl, ...helpers]),
+  q4: defineKernel(name, source, [groupQ4Wgsl, columnsQuadWgsl, ...helpers]),
+});
+
 /** Every kernel by file name; those that read checkpoint weights have one variant a dtype. */
 export const KERNELS = {
   matmul: perDtype("matmul", matmulWgsl, [linearWgsl, activationWgsl]),
   matmulQuad: perDtype("matmul-quad", matmulQuadWgsl, [linearWgsl, activationWgsl]),
-  matvec: perDtype("matvec", matvecWgsl, [linearWgsl, activationWgsl]),
+  matvec: perDtype("matvec", matvecWgsl, [columnsWgsl, linearWgsl, activationWgsl]),
+  matvecQuad: perQuantized("matvec", matvecWgsl, [linearWgsl, activationWgsl]),
   matvecReduce: perDtype("matvec-reduce", matvecReduceWgsl, [linearWgsl, activationWgsl]),
-  qkvRope: perDtype("qkv-rope", qkvRopeWgsl, [sharedQkvRopeWgsl, stepWgsl]),
+  qkvRope: perDtype("qkv-rope", qkvRopeWgsl, [columnsWgsl, sharedQkvRopeWgsl, stepWgsl]),
+  qkvRopeQuad: perQuantized("qkv-rope", qkvRopeWgsl, [sharedQkvRopeWgsl, stepWgsl]),
   qkvRopeReduce: perDtype("qkv-rope-reduce", qkvRopeReduceWgsl, [sharedQkvRopeWgsl, stepWgsl]),
-  gatedMatvec: perDtype("gated-matvec", gatedMatvecWgsl, [linearWgsl, activationWgsl]),
+  gatedMatvec: perDtype("gated-matvec", gatedMatvecWgsl, [columnsWgsl, linearWgsl, activationWgsl]),
+  gatedMatvecQuad: perQuantized("gated-matvec", gatedMatvecWgsl, [linearWgsl, activationWgsl]),
   gatedMatvecReduce: perDtype("gated-matvec-reduce", gatedMatvecReduceWgsl, [linearWgsl, activationWgsl]),
   embedTokens: perDtype("embed-tokens", embedTokensWgsl),
   visionEmbed: perFloat("vision-embed", visionEmbedWgsl),
@@ -102,9 +122,7 @@ export const KERNELS = {
   gatherRows: defineKernel("gather-rows", gatherRowsWgsl),
   unfoldPatches: defineKernel("unfold-patches", unfoldPatchesWgsl),
   ropeAppend: defineKernel("rope-append", ropeAppendWgsl, [stepWgsl]),
-  attentionPrefill: defineKernel("attention-prefill", attentionPrefillWgsl, [stepWgsl]),
-  attentionDecodeSplit: defineKernel("attention-decode-split", attentionDecodeSplitWgsl, [stepWgsl]),
-  attentionDecodeReduce: defineKernel("attention-decode-reduce", attentionDecodeReduceWgsl, [stepWgsl]),
+  ...ATTENTION_KERNELS,
   repetitionPenalty: defineKernel("repetition-penalty", repetitionPenaltyWgsl),
   chooseToken: defineKernel("choose-token", chooseTokenWgsl),
   topK: defineKernel("top-k", topKWgsl),
@@ -117,7 +135,7 @@ export const KERNELS = {
 export type LinearKernel = "auto" | "rows" | LinearKernelName;
 
 /** The linear kernels by their key in {@link KERNELS}. */
-export type LinearKernelName = "matmul" | "matmulQuad" | "matvec" | "matvecReduce";
+export type LinearKernelName = "matmul" | "matmulQuad" | "matvec" | "matvecQuad" | "matvecReduce";
 
 /** A linear layer over R rows: output [R, outputStride] at `outputColumn` = activation(input [R, K] · weightᵀ + bias). */
 export function linear(
@@ -139,9 +157,10 @@ export function linear(
 ): void {
   const { weight, bias } = call.layer;
   const kind = chooseLinear(call.kernel ?? "auto", call.numRows, gpu);
+
   for (const piece of weight.pieces) {
     const columns4 = piece.numRows / 4;
-    program.dispatch(KERNELS[kind][weight.dtype], {
+    program.dispatch(linearKernel(kind, weight.dtype), {
       constants: {
         HAS_BIAS: bias !== undefined,
         ADD_TO_OUTPUT: call.addToOutput ?? false,
@@ -171,11 +190,16 @@ function weightBindings(piece: MatrixPiece): { readonly weight: GPUBuffer; reado
 
 function chooseLinear(kernel: LinearKernel, numRows: number, gpu: Gpu): LinearKernelName {
   if (kernel !== "auto" && kernel !== "rows") return kernel;
-  const hasQuads = gpu.isSoftware && gpu.device.features.has("subgroups");
-  if (kernel === "rows") return hasQuads ? "matmulQuad" : "matmul";
-  if (hasQuads && numRows > 1) return "matmulQuad";
+  if (kernel === "rows") return hasQuads(gpu) ? "matmulQuad" : "matmul";
+  if (hasQuads(gpu)) return numRows > 1 ? "matmulQuad" : "matvecQuad";
   if (numRows > MAX_VECTOR_ROWS) return "matmul";
   return gpu.isSoftware ? "matvec" : "matvecReduce";
+}
+
+/** Only quantised weights are read by quads; others are loaded thread by thread. */
+function linearKernel(kind: LinearKernelName, dtype: WeightDtype): Kernel {
+  if (kind !== "matvecQuad") return KERNELS[kind][dtype];
+  return isQuantized(dtype) ? KERNELS.matvecQuad[dtype] : KERNELS.matvec[dtype];
 }
 
 /** Rows that a thread of matmul-quad computes: more would only repeat the last row. */
@@ -187,13 +211,13 @@ function quadRows(numRows: number): number {
 function linearGrid(kind: LinearKernelName, columns4: number, numRows: number): [number, number, number] {
   if (kind === "matmul") return [Math.ceil(columns4 / 8), Math.ceil(numRows / 32), 1];
   if (kind === "matmulQuad") return [Math.ceil(numRows / (8 * quadRows(numRows))), Math.ceil(columns4 / 4), 1];
-  if (kind === "matvec") return [Math.ceil(columns4 / 8), numRows, 1];
+  if (kind === "matvec" || kind === "matvecQuad") return [Math.ceil(columns4 / 8), numRows, 1];
   const width = Math.min(columns4, 65_535);
   return [width, Math.ceil(columns4 / width), numRows];
 }
 
 /** Which form of a fused decode kernel runs; `auto` chooses by the class of adapter. */
-export type DecodeKernelForm = "auto" | "thread" | "reduce";
+export type DecodeKernelForm = "auto" | "thread" | "quad" | "reduce";
 
 /**
  * The gated half of an MLP for the few rows of a decode step: output [R, I] = activation(gate) · up, where gate_proj and
@@ -217,7 +241,7 @@ export function gatedMatvec(
   const columns4 = weight.rows / 8;
   const isReduce = usesReduce(call.form, gpu);
   const width = Math.min(columns4, 65_535);
-  program.dispatch(KERNELS[isReduce ? "gatedMatvecReduce" : "gatedMatvec"][weight.dtype], {
+  program.dispatch(decodeKernel("gatedMatvec", call.form, weight.dtype, gpu), {
     constants: { HAS_BIAS: bias !== undefined, ADD_TO_OUTPUT: false, ACTIVATION: ACTIVATIONS[call.activation] },
     bindings: { ...weightBindings(piece), input: call.input, bias: bias ?? gpu.unused, output: call.output },
     params: {
@@ -247,6 +271,22 @@ function wholePiece(matrix: Matrix): MatrixPiece {
 
 function usesReduce(form: DecodeKernelForm | undefined, gpu: Gpu): boolean {
   return form === undefined || form === "auto" ? !gpu.isSoftware : form === "reduce";
+}
+
+function decodeKernel(
+  name: "gatedMatvec" | "qkvRope",
+  form: DecodeKernelForm | undefined,
+  dtype: WeightDtype,
+  gpu: Gpu,
+): Kernel {
+  if (usesReduce(form, gpu)) return KERNELS[`${name}Reduce`][dtype];
+  const isQuad = form === "quad" || (form !== "thread" && hasQuads(gpu));
+  return isQuad && isQuantized(dtype) ? KERNELS[`${name}Quad`][dtype] : KERNELS[name][dtype];
+}
+
+/** Whether kernels for CPU adapters can share loads over quads of threads. */
+function hasQuads(gpu: Gpu): boolean {
+  return gpu.isSoftware && gpu.device.features.has("subgroups");
 }
 
 /** output [R, I] = activation(gate) · up of gateUp [R, 2·I], the gate's columns first. */
@@ -447,15 +487,6 @@ export function visionEmbed(
   });
 }
 
-/** Head counts and sizes that attention kernels are compiled for. */
-export interface HeadLayout {
-  readonly numHeads: number;
-  readonly numKeyValueHeads: number;
-  readonly headDim: number;
-  /** headDim rounded up to a multiple of 4, as rows store it. */
-  readonly paddedHeadDim: number;
-}
-
 /** Rotates queries and keys of qkv [R, (H + 2·Hkv)·paddedHeadDim] and appends keys and values to the cache. */
 export function ropeAppend(
   program: Program,
@@ -519,7 +550,7 @@ export function qkvRope(
   if (headDim % 8 !== 0) throw new GpuError("shader", `qkv-rope: headDim must be a multiple of 8, got ${headDim}.`);
   const isReduce = usesReduce(call.form, gpu);
   const allHeads = numHeads + 2 * numKeyValueHeads;
-  program.dispatch(KERNELS[isReduce ? "qkvRopeReduce" : "qkvRope"][weight.dtype], {
+  program.dispatch(decodeKernel("qkvRope", call.form, weight.dtype, gpu), {
     constants: {
       HAS_BIAS: bias !== undefined,
       NUM_HEADS: numHeads,
@@ -538,138 +569,6 @@ export function qkvRope(
     },
     params: { inner4: weight.columns / 4, weightStride4: weightStride4(weight), capacity: call.capacity },
     grid: isReduce ? [headDim / 8, allHeads, call.numRows] : [Math.ceil((allHeads * headDim) / 8 / 8), call.numRows],
-  });
-}
-
-/** Buffers that receive one row's attention scores (before the factor) and probabilities (after it), [H, stride] f32. */
-export interface AttentionCapture {
-  readonly scores: GPUBuffer;
-  readonly probs: GPUBuffer;
-  readonly row: number;
-  readonly stride: number;
-}
-
-/** What both attention ops take; strides and offsets are in f32 values. */
-interface AttentionCall {
-  readonly heads: HeadLayout;
-  readonly queries: GPUBuffer;
-  readonly queryRowStride: number;
-  readonly keys: GPUBuffer;
-  readonly values: GPUBuffer;
-  /** [R, H, paddedHeadDim] f32 */
-  readonly output: GPUBuffer;
-  /** `struct Step` of shaders/shared/step.wgsl */
-  readonly step: GPUBuffer;
-  readonly numRows: number;
-  readonly capture?: AttentionCapture | undefined;
-}
-
-/** Query rows of a prefill workgroup. */
-const PREFILL_ROWS = 32;
-
-/** Flash attention of R query rows; see attention-prefill.wgsl for the strides. */
-export function attentionPrefill(
-  program: Program,
-  gpu: Gpu,
-  call: AttentionCall & {
-    readonly causal: boolean;
-    /** Keys of every row when not causal. */
-    readonly numKeys: number;
-    readonly keyOffset: number;
-    readonly valueOffset: number;
-    readonly positionStride: number;
-    readonly headStride: number;
-  },
-): void {
-  const { numHeads, numKeyValueHeads, headDim, paddedHeadDim } = call.heads;
-  program.dispatch(KERNELS.attentionPrefill, {
-    constants: {
-      GROUP: numHeads / numKeyValueHeads,
-      CAUSAL: call.causal,
-      CAPTURE: call.capture !== undefined,
-      ROWS: PREFILL_ROWS,
-    },
-    bindings: {
-      queries: call.queries,
-      keys: call.keys,
-      values: call.values,
-      output: call.output,
-      scores: call.capture?.scores ?? gpu.unusedOutputs[0],
-      probs: call.capture?.probs ?? gpu.unusedOutputs[1],
-      step: call.step,
-    },
-    params: {
-      headDim4: paddedHeadDim / 4,
-      numRows: call.numRows,
-      numKeys: call.numKeys,
-      queryRowStride4: call.queryRowStride / 4,
-      keyOffset4: call.keyOffset / 4,
-      valueOffset4: call.valueOffset / 4,
-      positionStride4: call.positionStride / 4,
-      headStride4: call.headStride / 4,
-      outputRowStride4: (numHeads * paddedHeadDim) / 4,
-      captureRow: call.capture?.row ?? 0,
-      captureStride: call.capture?.stride ?? 0,
-      scale: 1 / Math.sqrt(headDim),
-    },
-    grid: [Math.ceil(call.numRows / PREFILL_ROWS), numHeads],
-  });
-}
-
-/** Splits of the keys in a decode step: threads that each take a contiguous run of them. */
-export const NUM_DECODE_SPLITS = 32;
-
-/** Attention of R batch rows at one position over the cache, split over the keys, then merged. */
-export function attentionDecode(
-  program: Program,
-  gpu: Gpu,
-  call: AttentionCall & {
-    /** [R, H, splits, paddedHeadDim] f32 */
-    readonly partials: GPUBuffer;
-    /** [R, H, splits, 2] f32 */
-    readonly stats: GPUBuffer;
-    /** Cache slots a key/value head */
-    readonly capacity: number;
-  },
-): void {
-  const { numHeads, numKeyValueHeads, headDim, paddedHeadDim } = call.heads;
-  const numSplits = NUM_DECODE_SPLITS;
-  const captureStride = call.capture?.stride ?? 0;
-  const headDim4 = paddedHeadDim / 4;
-  const common = { NUM_HEADS: numHeads, CAPTURE: call.capture !== undefined };
-  program.dispatch(KERNELS.attentionDecodeSplit, {
-    constants: { ...common, GROUP: numHeads / numKeyValueHeads, THREADS: numSplits },
-    bindings: {
-      queries: call.queries,
-      keys: call.keys,
-      values: call.values,
-      partials: call.partials,
-      stats: call.stats,
-      scores: call.capture?.scores ?? gpu.unusedOutputs[0],
-      step: call.step,
-    },
-    params: {
-      headDim4,
-      queryRowStride4: call.queryRowStride / 4,
-      headStride4: (call.capacity * paddedHeadDim) / 4,
-      numSplits,
-      captureStride,
-      scale: 1 / Math.sqrt(headDim),
-    },
-    grid: [1, numHeads, call.numRows],
-  });
-  program.dispatch(KERNELS.attentionDecodeReduce, {
-    constants: common,
-    bindings: {
-      partials: call.partials,
-      stats: call.stats,
-      output: call.output,
-      scores: call.capture?.scores ?? gpu.unused,
-      probs: call.capture?.probs ?? gpu.unusedOutputs[1],
-      step: call.step,
-    },
-    params: { headDim4, numSplits, captureStride },
-    grid: [numHeads, call.numRows],
   });
 }
 

@@ -72,6 +72,8 @@ export interface LlamaState {
   readonly topK: GPUBuffer;
   /** Mapped for reading: the choices (of all rows, or of the plain and the penalised logits), then the top k. */
   readonly readback: GPUBuffer;
+  /** Mapped for reading, one choice each: those of the tokens on their way. */
+  readonly choiceRing: readonly GPUBuffer[];
 }
 
 /** The largest k that log-probabilities can be asked for. */
@@ -79,6 +81,9 @@ export const MAX_TOP_K = 100;
 
 /** Bytes of one choice. */
 export const CHOICE_BYTES = 16;
+
+/** Tokens that can be on their way at once. */
+export const MAX_LOOKAHEAD = 4;
 
 /** Where the top k begin in the readback buffer: after the choices from the plain and from the penalised logits. */
 export const TOP_K_OFFSET = 2 * CHOICE_BYTES;
@@ -141,15 +146,18 @@ export function createLlamaState(gpu: Gpu, text: TextConfig, size: StateSize): L
       Math.max(TOP_K_OFFSET + MAX_TOP_K * 8, size.batchRows * CHOICE_BYTES),
       GPU_READBACK,
     ),
+    choiceRing: Array.from({ length: MAX_LOOKAHEAD }, (_, slot) =>
+      gpu.createBuffer(`choice ${slot}`, CHOICE_BYTES, GPU_READBACK),
+    ),
   };
 }
 
 /** Frees the buffers of a state. */
 export function destroyLlamaState(gpu: Gpu, state: LlamaState): void {
-  const { layers, size: _size, heads: _heads, ...buffers } = state;
+  const { layers, choiceRing, size: _size, heads: _heads, ...buffers } = state;
   for (const { keys, values } of layers) {
     gpu.destroyBuffer(keys);
     gpu.destroyBuffer(values);
   }
-  for (const buffer of Object.values(buffers)) gpu.destroyBuffer(buffer);
+  for (const buffer of [...Object.values(buffers), ...choiceRing]) gpu.destroyBuffer(buffer);
 }

@@ -176,9 +176,11 @@ export function rowLogits(
   const { text, weights, state } = run.decoder;
   const { row, numRows } = run;
   const rowBytes = padTo4(text.hiddenSize) * 4;
-  program.copy(state.hiddenStates, state.lastHidden, { size: numRows * rowBytes, sourceOffset: row * rowBytes });
+  if (row > 0) {
+    program.copy(state.hiddenStates, state.lastHidden, { size: numRows * rowBytes, sourceOffset: row * rowBytes });
+  }
   ops.rmsNorm(program, {
-    input: state.lastHidden,
+    input: row > 0 ? state.lastHidden : state.hiddenStates,
     weight: weights.norm,
     output: state.normed,
     numRows,

@@ -36,11 +36,14 @@ export interface StepPositions {
 }
 
 /**
- * The bytes of `struct Step`.
+ * The bytes of `struct Step`, written into `words` where it is given: a decode step then allocates nothing.
  * @throws InputError when the intervention names more batch rows or heads than a step holds.
  */
-export function packStep(positions: StepPositions, intervention: Intervention | undefined): Uint32Array<ArrayBuffer> {
-  const words = new Uint32Array(STEP_BYTES / 4);
+export function packStep(
+  positions: StepPositions,
+  intervention: Intervention | undefined,
+  words = new Uint32Array(STEP_BYTES / 4),
+): Uint32Array<ArrayBuffer> {
   const floats = new Float32Array(words.buffer);
   const [spanStart, spanEnd] = intervention?.span ?? [0, 0];
   const [scaledStart, scaledEnd] = intervention?.rows ?? [0, 0];
@@ -54,7 +57,7 @@ export function packStep(positions: StepPositions, intervention: Intervention | 
     scaledStart,
     scaledEnd,
   ]);
-  if (intervention?.heads === undefined) words.fill(0xffffffff, 8, 12);
+  words.fill(intervention?.heads === undefined ? 0xffffffff : 0, 8, 12);
   for (const head of intervention?.heads ?? []) {
     if (head >= MAX_MASKED_HEADS) {
       throw new InputError(`heads: head ${head} cannot be chosen, only heads 0 to ${MAX_MASKED_HEADS - 1} can.`);

@@ -141,6 +141,22 @@ export async function loadWeights(
   }
 }
 
+/** A matrix of a checkpoint with its dtype in the file and on the GPU. */
+export interface StoredMatrix extends ExpectedTensor {
+  readonly fileDtype: FloatDtype;
+  readonly dtype: WeightDtype;
+}
+
+/** The matrices that a model is made of when it is loaded in `dtype`, or as in the file. */
+export function storedMatrices(checkpoint: Checkpoint, config: ModelConfig, dtype?: WeightDtype): StoredMatrix[] {
+  const plan = new LoadPlan(checkpoint, config, dtype);
+  return plan.expected.flatMap((tensor) => {
+    const fileDtype = floatDtypeOf(checkpoint.tensors.get(tensor.name)?.entry.dtype);
+    if (tensor.shape.length < 2 || fileDtype === undefined) return [];
+    return [{ ...tensor, fileDtype, dtype: plan.dtypeOf(tensor.name, fileDtype) }];
+  });
+}
+
 /** Bytes that the weights of a checkpoint take on the GPU when its matrices are stored in `dtype`, or as in the file. */
 export function weightMemory(checkpoint: Checkpoint, config: ModelConfig, dtype?: WeightDtype): number {
   const plan = new LoadPlan(checkpoint, config, dtype);

@@ -65,6 +65,18 @@ test("inspect sums the parts of a checkpoint", async () => {
   expect(stdout).toMatch(/^language_model\.lm_head\.weight +F16 +\[448, 128\] +112\.0 KiB +model\.safetensors$/m);
 });
 
+test("inspect tells the memory and the error of every dtype", async () => {
+  const report = jsonOf(await adaptvis("inspect", tinySpatial, "--dtype", "q8", "--json"));
+  expect(report.memory).toEqual(
+    Object.fromEntries(["f32", "f16", "bf16", "q8", "q4"].map((dtype) => [dtype, expect.any(Number)])),
+  );
+  expect(report.errors).toMatchObject({ dtype: "q8", worst: { relativeRms: expect.any(Number) } });
+  const { stdout, ending } = await adaptvis("inspect", tinySpatial, "--dtype", "q8");
+  expect(ending).toBe(0);
+  expect(stdout).toMatch(/^mean 0\.\d+ %, worst 0\.\d+ % in \S+\.weight$/m);
+  expect((await adaptvis("inspect", join(tinyLlava, "expected.safetensors"), "--dtype", "q8")).ending).toBe(2);
+});
+
 test("inspect lists one safetensors file", async () => {
   const file = join(tinyLlava, "expected.safetensors");
   const report = jsonOf(await adaptvis("inspect", file, "--json"));

@@ -21,6 +21,8 @@ describe("exit code 2 and one sentence", () => {
     ["an unknown command", ["frob"], /unknown command 'frob'/],
     ["an unknown option", ["ask", "--colour", "blue"], /unknown option '--colour'/],
     ["an unknown adapter", ["doctor", "--adapter", "cuda"], /'cuda' is invalid/],
+    ["an unknown dtype", ["ask", "--dtype", "int8", "--image", "x.png", "where?"], /'int8' is invalid.*f32.*q4/],
+    ["an unknown dtype of demo", ["demo", "--dtype", "Q4"], /'Q4' is invalid/],
     ["no question", ["ask", "--image", "x.png"], /There is no question/],
     ["an empty question", ["ask", "--image", "x.png", " "], /question is empty/],
     ["two questions", ["ask", "--image", "x.png", "where?", "who?"], /too many arguments/],
@@ -50,6 +52,7 @@ describe("exit code 2 and one sentence", () => {
     ["layers without a factor", ["ask", "--image", "x.png", "--layers", "0", "where?"], /say where a factor acts/],
     ["layers that are no list", ["ask", "--image", "x.png", "--layers", "0;1", "where?"], /'0;1' is invalid/],
     ["no new tokens", ["ask", "--image", "x.png", "--max-new-tokens", "0", "where?"], /at least 1/],
+    ["compare with nothing to compare on", ["compare", "weights/tiny-spatial", "--dtype", "q4"], /--benchmark.*--text/],
     ["inspect without a model", ["inspect"], /missing required argument 'model'/],
     ["trace without --out", ["trace", "--prompt", "x"], /required option '--out/],
   ])("%s", async (_, args, message) => {
@@ -109,7 +112,7 @@ test("a stack is printed with --debug only", async () => {
   expect((await adaptvis("--debug", ...args)).stderr).toMatch(/\n\s+at /);
 });
 
-test.each(["ask", "sweep", "trace", "doctor", "inspect", "demo"])(
+test.each(["ask", "sweep", "trace", "doctor", "inspect", "compare", "demo"])(
   "%s --help has examples, and their pictures exist",
   async (name) => {
     const { stdout, ending } = await adaptvis(name, "--help");

@@ -1,5 +1,5 @@
-// What the tests of the three attention kernels share: head layouts, operands, the twin for a decoder step, comparisons.
-import { attentionDecode, type HeadLayout, NUM_DECODE_SPLITS } from "../../src/gpu/ops.ts";
+// What the tests of the attention kernels share: head layouts, operands, the twin for a decoder step, comparisons.
+import { type AttentionKernel, attentionDecode, type HeadLayout, NUM_DECODE_SPLITS } from "../../src/gpu/ops.ts";
 import { padTo4 } from "../../src/gpu/tensor.ts";
 import { type AttentionRow, attentionPrefill } from "../reference/attention-prefill.ts";
 import type { Random } from "../reference/random.ts";
@@ -77,7 +77,7 @@ export interface DecodeResult {
 export async function runDecode(
   operands: Operands,
   step: Step,
-  { captureStride }: { readonly captureStride?: number } = {},
+  { captureStride, kernel = "auto" }: { readonly captureStride?: number; readonly kernel?: AttentionKernel } = {},
 ): Promise<DecodeResult> {
   const { heads, numRows, numSlots } = operands;
   const { numHeads, numKeyValueHeads, headDim, paddedHeadDim } = heads;
@@ -106,6 +106,7 @@ export async function runDecode(
       numRows,
       capacity: numSlots,
       queryRowStride,
+      kernel,
       capture: captureStride === undefined ? undefined : { ...captured, row: 0, stride: captureStride },
     });
     return { ...buffers, ...captured };

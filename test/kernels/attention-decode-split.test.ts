@@ -1,80 +1,17 @@
 import { describe, test } from "vitest";
 import { KERNELS } from "../../src/gpu/ops.ts";
-import { attentionDecodeSplit, type SplitResult } from "../reference/attention-decode-split.ts";
 import { createRandom } from "../reference/random.ts";
-import { at, padRows, unpadRows } from "../reference/rows.ts";
-import { cacheSlot, makeStep, packStep, type Step, scoreFactor } from "../reference/step.ts";
-import { BOUNDS } from "../setup/bounds.ts";
-import { expectClose } from "../setup/expect-close.ts";
+import { padRows } from "../reference/rows.ts";
+import { makeStep, packStep } from "../reference/step.ts";
 import { runKernel } from "../setup/run-kernel.ts";
-import {
-  attendStep,
-  DECODE_CASES,
-  headLayout,
-  makeDecodeOperands,
-  makeOperands,
-  type Operands,
-  runDecode,
-} from "./attention-cases.ts";
-
-/** The twin's splits of all rows and heads, in the buffers' order. */
-function splitsOf(operands: Operands, step: Step, numSplits: number): readonly SplitResult[] {
-  const { heads, numSlots, values } = operands;
-  return attendStep(operands, step).flatMap((row, rowIndex) =>
-    row.flatMap(({ scores }, head) => {
-      const keyHead = Math.floor(head / (heads.numHeads / heads.numKeyValueHeads));
-      return attentionDecodeSplit(
-        scores.map((score, key) => score * scoreFactor(step, rowIndex, head, key)),
-        scores.map((_, key) => {
-          const start = (keyHead * numSlots + cacheSlot(step, rowIndex, key)) * heads.headDim;
-          return Array.from({ length: heads.headDim }, (_, d) => at(values, start + d));
-        }),
-        numSplits,
-      );
-    }),
-  );
-}
-
-function expectSplits(
-  actual: { readonly partials: Float32Array; readonly stats: Float32Array },
-  expected: readonly SplitResult[],
-  operands: Operands,
-): void {
-  const { headDim, paddedHeadDim } = operands.heads;
-  const largestValue = operands.values.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0);
-  const largestScore = Math.max(...expected.filter(({ total }) => total > 0).map(({ largest }) => Math.abs(largest)));
-  const column = (index: number) => actual.stats.filter((_, at) => at % 2 === index);
-  // A split without keys has a sum of 0; its largest score then is whatever is smaller than every score.
-  expectClose(
-    column(0).map((largest, index) => (expected[index]?.total === 0 ? 0 : largest)),
-    expected.map(({ largest, total }) => (total === 0 ? 0 : largest)),
-    BOUNDS.attentionScores,
-    { shape: [expected.length], magnitudes: expected.map(() => 1 + largestScore) },
-  );
-  expectClose(
-    column(1),
-    expected.map(({ total }) => total),
-    BOUNDS.attention,
-    { shape: [expected.length], magnitudes: expected.map(({ total }) => total * (1 + largestScore)) },
-  );
-  expectClose(
-    unpadRows(actual.partials, paddedHeadDim, headDim),
-    expected.flatMap(({ partial }) => partial),
-    BOUNDS.attention,
-    {
-      shape: [expected.length, headDim],
-      magnitudes: expected.flatMap(({ partial, total }) =>
-        partial.map(() => total * largestValue * (1 + largestScore)),
-      ),
-    },
-  );
-}
+import { DECODE_CASES, headLayout, makeDecodeOperands, makeOperands, runDecode } from "./attention-cases.ts";
+import { expectSplits, splitsOf } from "./attention-split-cases.ts";
 
 describe("attentionDecodeSplit", () => {
   test.each(DECODE_CASES)("$title", async (decodeCase) => {
     const operands = makeDecodeOperands(createRandom(decodeCase.title.length), decodeCase);
-    const result = await runDecode(operands, decodeCase.step);
-    expectSplits(result, splitsOf(operands, decodeCase.step, result.numSplits), operands);
+    const result = await runDecode(operands, decodeCase.step, { kernel: "plain" });
+    expectSplits(result, splitsOf(operands, decodeCase.step, result), operands);
   });
 
   test("24 splits as three workgroups of 8 threads", async () => {
@@ -110,6 +47,6 @@ describe("attentionDecodeSplit", () => {
       });
       return { partials, stats };
     });
-    expectSplits(result, splitsOf(operands, step, numSplits), operands);
+    expectSplits(result, splitsOf(operands, step, { numSplits }), operands);
   });
 });

@@ -8,13 +8,13 @@ export interface SplitResult {
   readonly partial: readonly number[];
 }
 
-/** The splits of one row and head, ceil(keys / numSplits) keys each, from its scaled scores and the keys' values. */
+/** The splits of one row and head, ceil(keys / numSplits) keys each, rounded up to `multiple`, from its scaled scores and the keys' values. */
 export function attentionDecodeSplit(
   scaledScores: readonly number[],
   values: readonly (readonly number[])[],
-  numSplits: number,
+  { numSplits, multiple = 1 }: { readonly numSplits: number; readonly multiple?: number },
 ): readonly SplitResult[] {
-  const length = Math.ceil(scaledScores.length / numSplits);
+  const length = Math.ceil(Math.ceil(scaledScores.length / numSplits) / multiple) * multiple;
   const headDim = at(
     values.map((value) => value.length),
     0,

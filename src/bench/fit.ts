@@ -1,0 +1,61 @@
+// The simplest cost model that explains a curve: ms = a + b·x + c·x², no part negative.
+
+/** A fitted cost model. */
+export interface CostFit {
+  /** What every run costs, ms. */
+  readonly constant: number;
+  /** ms a unit of x. */
+  readonly linear: number;
+  /** ms a unit of x². */
+  readonly quadratic: number;
+}
+
+/** The cost model at `x`, ms. */
+export function costAt(fit: CostFit, x: number): number {
+  return fit.constant + fit.linear * x + fit.quadratic * x * x;
+}
+
+/**
+ * Fits by least squares of the relative errors over every choice of parts, and takes the best that has no negative part.
+ * @param maxDegree 1 leaves the square out
+ */
+export function fitCost(points: readonly { readonly x: number; readonly ms: number }[], maxDegree: 1 | 2): CostFit {
+  const degrees = [0, 1, 2].slice(0, maxDegree + 1);
+  let best: { readonly parts: readonly number[]; readonly error: number } | undefined;
+  for (let mask = 1; mask < 2 ** degrees.length; mask++) {
+    const used = degrees.filter((degree) => (mask >> degree) & 1);
+    const solved = solveNormal(points, used);
+    if (solved === undefined || solved.some((value) => value < 0)) continue;
+    const parts = [0, 1, 2].map((degree) => solved[used.indexOf(degree)] ?? 0);
+    const fit = { constant: parts[0] ?? 0, linear: parts[1] ?? 0, quadratic: parts[2] ?? 0 };
+    const error = points.reduce((sum, { x, ms }) => sum + (costAt(fit, x) / ms - 1) ** 2, 0);
+    if (best === undefined || error < best.error - 1e-12) best = { parts, error };
+  }
+  const [constant = 0, linear = 0, quadratic = 0] = best?.parts ?? [];
+  return { constant, linear, quadratic };
+}
+
+/** Solves the normal equations of Σ (Σ_d p_d · x^d / ms − 1)² by elimination; undefined where they are singular. */
+function solveNormal(
+  points: readonly { readonly x: number; readonly ms: number }[],
+  degrees: readonly number[],
+): readonly number[] | undefined {
+  const rows = degrees.map((degree) => [
+    ...degrees.map((other) => points.reduce((sum, { x, ms }) => sum + x ** (degree + other) / ms ** 2, 0)),
+    points.reduce((sum, { x, ms }) => sum + x ** degree / ms, 0),
+  ]);
+  const size = degrees.length;
+  for (let pivot = 0; pivot < size; pivot++) {
+    const pivotRow = rows[pivot] ?? [];
+    const head = pivotRow[pivot] ?? 0;
+    if (Math.abs(head) < 1e-300) return undefined;
+    for (const [index, row] of rows.entries()) {
+      if (index === pivot) continue;
+      const factor = (row[pivot] ?? 0) / head;
+      for (let column = pivot; column <= size; column++) {
+        row[column] = (row[column] ?? 0) - factor * (pivotRow[column] ?? 0);
+      }
+    }
+  }
+  return rows.map((row, index) => (row[size] ?? 0) / (row[index] ?? 1));
+}

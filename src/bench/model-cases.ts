@@ -1,0 +1,83 @@
+// The whole models of the bench: the embedded checkpoint and random ones at real shapes.
+import type { CheckpointSpec } from "./random-checkpoint.ts";
+import { CLIP_B, CLIP_L, LLAMA_110M, LLAVA_7B, TINY_SPATIAL } from "./shapes.ts";
+
+/** A model to measure and how much is asked of it. */
+export interface ModelCase {
+  /** The part's name, models/… */
+  readonly name: string;
+  readonly description: string;
+  /** Undefined for the embedded checkpoint. */
+  readonly spec: CheckpointSpec | undefined;
+  /** Rows of the prefill figure. */
+  readonly prefillRows: number;
+  /** Tokens of the decode figure. */
+  readonly decodeTokens: number;
+  /** Whether questions about pictures are asked: first and second question, AdaptVis, sweep. */
+  readonly asksQuestions: boolean;
+  /** Text positions of such a question. */
+  readonly questionTokens: number;
+  /** Whether peers run it, too. */
+  readonly hasPeers: boolean;
+  /** Whether `--quick` runs it without being asked for it by name. */
+  readonly isQuick: boolean;
+}
+
+/** The cases; CPU adapters get a thinner slice of the 7B model. */
+export function modelCases(options: { readonly isSoftware: boolean; readonly isQuick: boolean }): readonly ModelCase[] {
+  const { isSoftware, isQuick } = options;
+  const dtype = isSoftware ? "F32" : "F16";
+  const slice = isSoftware
+    ? { numHiddenLayers: 1, vocabSize: 1024, rows: 16, text: "1 layer, 1,024 of 32,064 tokens" }
+    : { numHiddenLayers: 2, vocabSize: 32_064, rows: 640, text: "2 layers, whole vocabulary" };
+  const tiny: ModelCase = {
+    name: "models/tiny-spatial",
+    description: "the embedded checkpoint, trained, f16",
+    spec: undefined,
+    prefillRows: TINY_SPATIAL.prefillRows[0] ?? 96,
+    decodeTokens: 64,
+    asksQuestions: true,
+    questionTokens: 24,
+    hasPeers: false,
+    isQuick: true,
+  };
+  const llava110m: ModelCase = {
+    name: "models/llava-110m",
+    description: `random: LLaMA of 110 M (12 layers, tied embeddings) and CLIP ViT-B/16 at 224 pixels, ${dtype.toLowerCase()}`,
+    spec: {
+      name: "llava-110m",
+      seed: 110,
+      dtype,
+      decoder: LLAMA_110M,
+      vision: CLIP_B,
+      tieWordEmbeddings: true,
+      maxPositions: 1024,
+    },
+    prefillRows: 236,
+    decodeTokens: isQuick ? 16 : 32,
+    asksQuestions: true,
+    questionTokens: 40,
+    hasPeers: true,
+    isQuick: true,
+  };
+  const slice7b: ModelCase = {
+    name: "models/llava-7b-slice",
+    description: `random: full-width slice of LLaVA-1.5-7B (${slice.text}) and of CLIP-L/14-336 (1 layer runs), f16`,
+    spec: {
+      name: "llava-7b-slice",
+      seed: 7,
+      dtype: "F16",
+      decoder: { ...LLAVA_7B, numHiddenLayers: slice.numHiddenLayers, vocabSize: slice.vocabSize },
+      vision: { ...CLIP_L, numHiddenLayers: 2 },
+      tieWordEmbeddings: false,
+      maxPositions: 2048,
+    },
+    prefillRows: slice.rows,
+    decodeTokens: 16,
+    asksQuestions: !isSoftware,
+    questionTokens: 64,
+    hasPeers: false,
+    isQuick: !isSoftware,
+  };
+  return [tiny, llava110m, slice7b];
+}

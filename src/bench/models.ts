@@ -1,0 +1,365 @@
+// Whole models: load rate, vision tower, prefill, decode, and what questions about pictures cost; beside peers, in turns.
+import { GpuError } from "../errors.ts";
+import { Gpu } from "../gpu/device.ts";
+import { Llava } from "../llava.ts";
+import { openCheckpoint } from "../load/checkpoint.ts";
+import type { Source } from "../load/source.ts";
+import { readModelConfig, requireMultimodal } from "../model/config.ts";
+import { PictureEncoder } from "../model/picture-encoder.ts";
+import { loadWeights } from "../model/weights.ts";
+import type { ModelInputs } from "../preprocess/processor.ts";
+import { interleave, type RoundsOptions } from "./interleave.ts";
+import type { ModelCase } from "./model-cases.ts";
+import type { PeerAnswer, PeerClient } from "./peer.ts";
+import { IMAGE_TOKEN_ID } from "./random-checkpoint.ts";
+import { type Spread, spreadOf } from "./spread.ts";
+import { clocked, flush } from "./timing.ts";
+
+/** A peer's figures beside ours. */
+export interface PeerFigures {
+  readonly name: string;
+  /** Why some of it is missing, one sentence each, by what was asked. */
+  readonly refusals: Readonly<Record<string, string>>;
+  readonly loadMs: number | null;
+  readonly visionMs: readonly number[];
+  /** Tokens a second, by round. */
+  readonly prefill: readonly number[];
+  /** Tokens a second, by round. */
+  readonly decode: readonly number[];
+  /** Greedy ids from the same prompt: how many were compared, and how many agreed before the first that did not. */
+  readonly agreement: { readonly numCompared: number; readonly numEqual: number } | null;
+}
+
+/** What questions about a picture cost, by round, ms from the question to its token 1, 16 and 64. */
+export interface QuestionFigures {
+  readonly promptTokens: number;
+  readonly imageTokens: number;
+  readonly greedy: readonly QuestionTimes[];
+  readonly adaptvis: readonly QuestionTimes[];
+  /** First token under six factors, from nothing. */
+  readonly sweep6Ms: readonly number[];
+  /** First token of a second question about the same picture. */
+  readonly secondMs: readonly number[];
+}
+
+/** Times of one answer, ms. */
+export interface QuestionTimes {
+  readonly token1: number;
+  readonly token16: number;
+  readonly token64: number;
+}
+
+/** One model's figures. */
+export interface ModelFigures {
+  readonly name: string;
+  readonly description: string;
+  readonly weightBytes: number;
+  readonly loadMs: number;
+  /** MB of 10^6 bytes a second, files in the system's cache or not. */
+  readonly loadMbps: number;
+  readonly visionMs: readonly number[];
+  readonly prefillRows: number;
+  /** Tokens a second, by round. */
+  readonly prefill: readonly number[];
+  readonly decodeTokens: number;
+  /** Tokens a second, by round. */
+  readonly decode: readonly number[];
+  readonly questions: QuestionFigures | null;
+  readonly gpuBytes: number;
+  /** Largest resident set of this process so far; null where the host does not tell. */
+  readonly peakRssBytes: number | null;
+  readonly peers: readonly PeerFigures[];
+}
+
+/** Where a model comes from and what runs beside it. */
+export interface ModelRun {
+  readonly device: GPUDevice;
+  readonly isSoftware: boolean;
+  readonly open: () => Source;
+  /** The checkpoint's folder, for peers. */
+  readonly folder: string;
+  readonly peers: readonly PeerClient[];
+  readonly rounds: RoundsOptions;
+  readonly peakRssBytes: () => number | null;
+}
+
+/** Measures one model. @throws CheckpointError, GpuError or AbortError. */
+export async function measureModel(model: ModelCase, run: ModelRun): Promise<ModelFigures> {
+  const peers = model.hasPeers ? run.peers.map((client) => new PeerRun(client)) : [];
+  for (const peer of peers) await peer.load(run.folder, run.isSoftware ? "f32" : "f16");
+  try {
+    const visionMs = await measureVision(run, peers);
+    let weightBytes = 0;
+    let llava: Llava | undefined;
+    const loadMs = await clocked(async () => {
+      llava = await Llava.load(run.open(), {
+        device: run.device,
+        adapterClass: run.isSoftware ? "cpu" : "gpu",
+        onProgress: ({ totalBytes }) => {
+          weightBytes = totalBytes;
+        },
+      });
+      await flush(llava.gpu);
+    });
+    if (llava === undefined) throw new GpuError("shader", `${model.name} was not loaded.`);
+    try {
+      const text = await measureText(llava, model, { peers, rounds: run.rounds });
+      const questions = model.asksQuestions ? await measureQuestions(llava, model, run.rounds) : null;
+      return {
+        name: model.name,
+        description: model.description,
+        weightBytes,
+        loadMs,
+        loadMbps: weightBytes / loadMs / 1000,
+        visionMs,
+        prefillRows: model.prefillRows,
+        decodeTokens: model.decodeTokens,
+        ...text,
+        questions,
+        gpuBytes: llava.gpu.allocatedBytes,
+        peakRssBytes: run.peakRssBytes(),
+        peers: peers.map((peer) => peer.figures()),
+      };
+    } finally {
+      llava.dispose();
+    }
+  } finally {
+    for (const peer of peers) await peer.unload();
+  }
+}
+
+/** Encodes random pictures one after the other. */
+async function measureVision(run: ModelRun, peers: readonly PeerRun[]): Promise<readonly number[]> {
+  return withEncoder(run, async (gpu, { encoder, numPixels }) => {
+    const pixels = seededPixels(numPixels);
+    const encode = () =>
+      clocked(async () => {
+        const features = await encoder.encode(pixels, {});
+        await flush(gpu);
+        gpu.destroyBuffer(features);
+      });
+    await encode(); // compiles
+    const { ours } = await interleave(
+      { ours: encode, ...Object.fromEntries(peers.map((peer) => [`peer ${peer.name}`, () => peer.vision()])) },
+      run.rounds,
+    );
+    return ours ?? [];
+  });
+}
+
+/** Loads a checkpoint's weights for its picture encoder alone and runs `work` with it. */
+export async function withEncoder<T>(
+  run: Pick<ModelRun, "device" | "isSoftware" | "open">,
+  work: (gpu: Gpu, vision: { readonly encoder: PictureEncoder; readonly numPixels: number }) => Promise<T>,
+): Promise<T> {
+  const gpu = new Gpu(run.device, { isSoftware: run.isSoftware });
+  try {
+    const checkpoint = await openCheckpoint(run.open());
+    try {
+      const config = readModelConfig(checkpoint.config);
+      const multimodal = requireMultimodal(config);
+      const { vision, projector } = await loadWeights(checkpoint, config, { gpu });
+      if (vision === undefined || projector === undefined) throw new RangeError("open: the checkpoint has no vision.");
+      const encoder = new PictureEncoder(gpu, config, { multimodal, weights: { vision, projector } });
+      const { numChannels, imageSize } = multimodal.vision;
+      return await gpu.guard("measuring the vision tower", () =>
+        work(gpu, { encoder, numPixels: numChannels * imageSize ** 2 }),
+      );
+    } finally {
+      await checkpoint.close();
+    }
+  } finally {
+    gpu.dispose();
+  }
+}
+
+async function measureText(
+  llava: Llava,
+  model: ModelCase,
+  { peers, rounds }: { readonly peers: readonly PeerRun[]; readonly rounds: RoundsOptions },
+): Promise<{ readonly prefill: readonly number[]; readonly decode: readonly number[] }> {
+  const ids = textIds(model.prefillRows, 1);
+  const inputs = llava.processor.fromTensors({ inputIds: ids, pixelValues: undefined });
+  const answer = (maxNewTokens: number, reusePrefix: boolean) =>
+    llava.answer(inputs, { maxNewTokens, reusePrefix, ignoreEos: true });
+  const warm = await answer(model.decodeTokens + 1, false);
+  const ourIds = warm.tokens.map(({ tokenId }) => tokenId);
+  const runs: Record<string, () => Promise<number>> = {
+    prefill: async () => (1000 * ids.length) / (await clocked(() => answer(1, false))),
+    decode: async () => {
+      // The same first step in both: what is left is the decode loop.
+      const one = await clocked(() => answer(1, true));
+      const all = await clocked(() => answer(model.decodeTokens + 1, true));
+      return (1000 * model.decodeTokens) / Math.max(all - one, 1e-3);
+    },
+  };
+  for (const peer of peers) {
+    runs[`peer ${peer.name}`] = () => peer.text(ids, { numTokens: model.decodeTokens, ourIds });
+  }
+  const { prefill = [], decode = [] } = await interleave(runs, rounds);
+  return { prefill, decode };
+}
+
+async function measureQuestions(llava: Llava, model: ModelCase, rounds: RoundsOptions): Promise<QuestionFigures> {
+  const { vision } = requireMultimodal(llava.config);
+  const pixelValues = seededPixels(vision.numChannels * vision.imageSize ** 2);
+  const ask = (seed: number): ModelInputs => {
+    const inputIds = [...textIds(2, seed + 1), IMAGE_TOKEN_ID, ...textIds(model.questionTokens - 2, seed)];
+    return llava.processor.fromTensors({ inputIds, pixelValues });
+  };
+  const first = ask(10);
+  const second = { ...ask(20), inputIds: secondIds(first.inputIds, ask(20).inputIds, first.imageSpan[1]) };
+  const timed = async (method: "greedy" | "adaptvis"): Promise<QuestionTimes> => {
+    const started = performance.now();
+    const at: number[] = [];
+    await llava.answer(first, {
+      method,
+      maxNewTokens: 64,
+      ignoreEos: true,
+      reusePrefix: false,
+      onToken: () => at.push(performance.now() - started),
+    });
+    return { token1: at[0] ?? 0, token16: at[15] ?? 0, token64: at[63] ?? 0 };
+  };
+  const once = async (work: () => Promise<unknown>): Promise<QuestionTimes> => {
+    const ms = await clocked(work);
+    return { token1: ms, token16: ms, token64: ms };
+  };
+  const factors = [0.5, 0.8, 1, 1.2, 1.5, 2];
+  const runs = {
+    greedy: () => timed("greedy"),
+    // Right after the first question, whose picture it is about.
+    second: () => once(() => llava.answer(second, { maxNewTokens: 1, ignoreEos: true })),
+    adaptvis: () => timed("adaptvis"),
+    sweep: () => once(() => llava.sweep(first, factors, { maxNewTokens: 1, ignoreEos: true, reusePrefix: false })),
+  };
+  // Everything compiles on a few words: a whole question would take a CPU adapter many seconds.
+  const short = llava.processor.fromTensors({ inputIds: textIds(8, 30), pixelValues: undefined });
+  await llava.answer(short, { method: "adaptvis", maxNewTokens: 2, ignoreEos: true });
+  await llava.sweep(short, factors, { maxNewTokens: 1, ignoreEos: true });
+  const { greedy, second: seconds, adaptvis, sweep } = await interleave(runs, rounds);
+  return {
+    promptTokens: first.inputIds.length,
+    imageTokens: first.imageSpan[1] - first.imageSpan[0],
+    greedy,
+    adaptvis,
+    sweep6Ms: sweep.map(({ token1 }) => token1),
+    secondMs: seconds.map(({ token1 }) => token1),
+  };
+}
+
+/** The same beginning and picture with other words behind. */
+function secondIds(first: Int32Array, second: Int32Array, imageEnd: number): Int32Array<ArrayBuffer> {
+  const ids = Int32Array.from(second);
+  ids.set(first.subarray(0, imageEnd));
+  return ids;
+}
+
+/** A peer during one model. */
+class PeerRun {
+  private readonly client: PeerClient;
+  private readonly refusals: Record<string, string> = {};
+  private loadMs: number | null = null;
+  private readonly visionMs: number[] = [];
+  private readonly prefillRates: number[] = [];
+  private readonly decodeRates: number[] = [];
+  private agreement: PeerFigures["agreement"] = null;
+
+  constructor(client: PeerClient) {
+    this.client = client;
+  }
+
+  get name(): string {
+    return this.client.identity.name;
+  }
+
+  async load(dir: string, dtype: string): Promise<void> {
+    const model = { dir, dtype, parts: ["llama", "vision"], maxPositions: 1024 } as const;
+    this.loadMs = this.take("load", await this.client.load(model))?.ms ?? null;
+    // The first run compiles, as ours does.
+    if (this.loadMs !== null) this.take("vision", await this.client.vision());
+  }
+
+  /** One picture. @returns nothing of interest: peers keep their own figures. */
+  async vision(): Promise<number> {
+    if (this.isRefused("vision")) return 0;
+    const answer = this.take("vision", await this.client.vision());
+    if (answer !== undefined) this.visionMs.push(answer.ms);
+    return 0;
+  }
+
+  /** A prefill and the decoding after it; the first round does not count, for it compiles. */
+  async text(
+    ids: readonly number[],
+    run: { readonly numTokens: number; readonly ourIds: readonly number[] },
+  ): Promise<number> {
+    const numRuns = this.prefillRates.length === 0 ? 2 : 1;
+    for (let i = 0; i < numRuns && !this.isRefused("prefill"); i++) {
+      const counts = numRuns === 1 || i === 1;
+      const prefill = this.take("prefill", await this.client.prefill(ids));
+      if (prefill === undefined) return 0;
+      if (counts) this.prefillRates.push((1000 * ids.length) / prefill.ms);
+      if (this.isRefused("decode")) return 0;
+      const decode = this.take(
+        "decode",
+        await this.client.decode({ numTokens: run.numTokens, firstToken: prefill.argmax }),
+      );
+      if (decode === undefined) return 0;
+      if (counts) this.decodeRates.push((1000 * run.numTokens) / decode.ms);
+      this.agreement = compareIds(run.ourIds, [prefill.argmax, ...decode.ids]);
+    }
+    return 0;
+  }
+
+  async unload(): Promise<void> {
+    await this.client.unload();
+  }
+
+  figures(): PeerFigures {
+    return {
+      name: this.name,
+      refusals: this.refusals,
+      loadMs: this.loadMs,
+      visionMs: this.visionMs,
+      prefill: this.prefillRates,
+      decode: this.decodeRates,
+      agreement: this.agreement,
+    };
+  }
+
+  private isRefused(what: string): boolean {
+    return this.refusals.load !== undefined || this.refusals[what] !== undefined;
+  }
+
+  private take<T>(what: string, answer: PeerAnswer<T>): T | undefined {
+    if (answer.ok) return answer;
+    this.refusals[what] ??= answer.reason;
+    return undefined;
+  }
+}
+
+/** How far two greedy continuations agree. */
+export function compareIds(
+  ours: readonly number[],
+  theirs: readonly number[],
+): { readonly numCompared: number; readonly numEqual: number } {
+  const numCompared = Math.min(ours.length, theirs.length);
+  let numEqual = 0;
+  while (numEqual < numCompared && ours[numEqual] === theirs[numEqual]) numEqual++;
+  return { numCompared, numEqual };
+}
+
+/** Seeded text ids that every bench tokenizer knows, none of them special. */
+export function textIds(length: number, seed: number): number[] {
+  return Array.from({ length }, (_, index) => 8 + ((index * 7919 + seed * 104_729) % 400));
+}
+
+/** Seeded pixel values around 0. */
+export function seededPixels(length: number): Float32Array<ArrayBuffer> {
+  return Float32Array.from({ length }, (_, index) => Math.sin(index * 12.9898) * 1.5);
+}
+
+/** The spread of some rounds; undefined when there were none. */
+export function roundsSpread(rounds: readonly number[]): Spread | undefined {
+  return rounds.length === 0 ? undefined : spreadOf(rounds);
+}

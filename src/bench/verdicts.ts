@@ -1,0 +1,94 @@
+// From a run's figures to its bars: every bar appears, with its figures or with the reason why there are none.
+import { type Bars, barsFor } from "./bars.ts";
+import type { ModelFigures, PeerFigures, QuestionFigures, QuestionTimes } from "./models.ts";
+import { type Bar, costRatio, missingRatio, type Ratio, rateRatio } from "./ratios.ts";
+import type { BenchReport } from "./report.ts";
+
+/** What the bars are judged by. */
+export interface Found {
+  /** The shares of the roofline, as measured. */
+  readonly shares: readonly Ratio[];
+  readonly models: readonly ModelFigures[] | null;
+  readonly missingPeers: BenchReport["missingPeers"];
+}
+
+/** The peer that the bars are about. */
+const PEER = /^onnxruntime/;
+/** The model that they are about. */
+const MODEL = "models/llava-110m";
+
+/** One ratio a bar, in a fixed order. */
+export function verdicts(isSoftware: boolean, found: Found): readonly Ratio[] {
+  const bars = barsFor(isSoftware);
+  const share = (bar: Bar) =>
+    found.shares.find(({ name }) => name === bar.name) ??
+    missingRatio(bar, "This share of the roofline was not measured.");
+  return [
+    ...peerVerdicts(bars, found),
+    share(bars.gemm),
+    share(bars.gemv),
+    ...questionVerdicts(bars, found),
+    ...bars.decodeShares.map(({ bar }) => share(bar)),
+  ];
+}
+
+function peerVerdicts(bars: Bars, found: Found): readonly Ratio[] {
+  const model = found.models?.find(({ name }) => name === MODEL);
+  const peer = model?.peers.find(({ name }) => PEER.test(name));
+  const rate = (bar: Bar, what: "decode" | "prefill"): Ratio => {
+    if (model === undefined || peer === undefined) return missingRatio(bar, whyNoPeer(model, found));
+    if (peer[what].length === 0) return missingRatio(bar, refusalOf(peer, what));
+    const reason = `Tokens a second on ${MODEL.slice("models/".length)}, against ${peer.name}.`;
+    return rateRatio(bar, { ours: model[what], theirs: peer[what], unit: "tokens/s", reason });
+  };
+  const vision = (bar: Bar): Ratio => {
+    if (model === undefined || peer === undefined) return missingRatio(bar, whyNoPeer(model, found));
+    if (peer.visionMs.length === 0) return missingRatio(bar, refusalOf(peer, "vision"));
+    const reason = `One picture through the vision tower (ours with the projector), against ${peer.name}.`;
+    return costRatio(bar, { ours: model.visionMs, theirs: peer.visionMs, unit: "ms", reason });
+  };
+  return [rate(bars.decode, "decode"), rate(bars.prefill, "prefill"), vision(bars.vision)];
+}
+
+function whyNoPeer(model: ModelFigures | undefined, { missingPeers }: Found): string {
+  if (model === undefined) return `${MODEL} was not measured.`;
+  const missing = missingPeers.find(({ file }) => file.includes("onnx"));
+  return missing?.reason ?? "ONNX Runtime was not there to be compared with: npm run bench installs and starts it.";
+}
+
+function refusalOf(peer: PeerFigures, what: string): string {
+  return peer.refusals.load ?? peer.refusals[what] ?? peer.refusals.prefill ?? `${peer.name} gave no figure.`;
+}
+
+function questionVerdicts(bars: Bars, found: Found): readonly Ratio[] {
+  const model = found.models?.find(({ name }) => name === MODEL);
+  const questions = model?.questions;
+  const judge = (bar: Bar, reason: string, costs: (of: QuestionFigures) => Costs): Ratio =>
+    questions
+      ? costRatio(bar, { ...costs(questions), unit: "ms", reason })
+      : missingRatio(bar, `${MODEL} was not measured.`);
+  const times = (of: readonly QuestionTimes[], token: keyof QuestionTimes) => of.map((answer) => answer[token]);
+  return [
+    judge(bars.adaptvis16, "Whole time of 16 new tokens: greedy over AdaptVis.", ({ greedy, adaptvis }) => ({
+      ours: times(adaptvis, "token16"),
+      theirs: times(greedy, "token16"),
+    })),
+    judge(bars.adaptvis64, "Whole time of 64 new tokens: greedy over AdaptVis.", ({ greedy, adaptvis }) => ({
+      ours: times(adaptvis, "token64"),
+      theirs: times(greedy, "token64"),
+    })),
+    judge(bars.sweep6, "One greedy first token over six factors' first tokens.", ({ greedy, sweep6Ms }) => ({
+      ours: sweep6Ms,
+      theirs: times(greedy, "token1"),
+    })),
+    judge(bars.secondQuestion, "First question's first token over the second's.", ({ greedy, secondMs }) => ({
+      ours: secondMs,
+      theirs: times(greedy, "token1"),
+    })),
+  ];
+}
+
+interface Costs {
+  readonly ours: readonly number[];
+  readonly theirs: readonly number[];
+}

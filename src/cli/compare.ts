@@ -1,0 +1,166 @@
+// adaptvis compare: what another dtype changes in a model's answers, against the same model in f32.
+import { readFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import type { Command } from "commander";
+import { InputError } from "../errors.ts";
+import type { WeightDtype } from "../gpu/tensor.ts";
+import type { Llava } from "../llava.ts";
+import { readImageFile } from "../preprocess/decode-image.node.ts";
+import { examples } from "./examples.ts";
+import { dtypeOption } from "./model-flags.ts";
+import { openModel } from "./open-model.ts";
+import { type Session, UsageError } from "./session.ts";
+import { table } from "./table.ts";
+import { someText } from "./values.ts";
+
+/** The options of `compare`, as parsed. */
+export interface CompareFlags {
+  readonly dtype: WeightDtype;
+  readonly benchmark?: string;
+  readonly text?: string;
+}
+
+/** One question of a benchmark in What'sUp's form. */
+interface BenchmarkQuestion {
+  readonly image: string;
+  readonly question: string;
+  readonly answer: string;
+}
+
+/** What one dtype answers and how well it foretells the text. */
+interface Measured {
+  readonly tokenIds: readonly (readonly number[])[];
+  readonly numRight: number;
+  readonly perplexity: number | null;
+}
+
+const BENCHMARKS = ["Controlled_A", "Controlled_B", "COCO_one"] as const;
+
+/** Describes `compare` to commander. */
+export function describeCompare(command: Command): Command {
+  return command
+    .description("Compare a model in another dtype with the same model in f32: greedy answers, accuracy, perplexity.")
+    .argument("<model>", "a folder with config.json and model.safetensors")
+    .addOption(dtypeOption("the dtype to compare with f32").makeOptionMandatory())
+    .option("--benchmark <folder>", "pictures and questions in What'sUp's form, such as tiny-spatial's", someText)
+    .option("--text <file>", "a UTF-8 text to take the perplexity of", someText)
+    .addHelpText(
+      "after",
+      examples(({ model }) => [
+        `compare ${model} --dtype q4 --benchmark ${model}/benchmark/test`,
+        `compare ${model} --dtype q8 --text README.md`,
+      ]),
+    );
+}
+
+/** Runs `compare`. */
+export async function compare(session: Session, model: string, flags: CompareFlags): Promise<void> {
+  if (flags.benchmark === undefined && flags.text === undefined) {
+    throw new UsageError("There is nothing to compare on: give --benchmark FOLDER, --text FILE or both.");
+  }
+  const questions = flags.benchmark === undefined ? [] : await readQuestions(flags.benchmark);
+  const text = flags.text === undefined ? undefined : await readText(flags.text);
+  const reference = await measure(session, { model, dtype: "f32" }, { questions, text });
+  const compared = await measure(session, { model, dtype: flags.dtype }, { questions, text });
+  const numSame = compared.tokenIds.filter((ids, index) => ids.join() === reference.tokenIds[index]?.join()).length;
+  const rows = [
+    { dtype: "f32", ...reference },
+    { dtype: flags.dtype, ...compared },
+  ].map(({ dtype, numRight, perplexity }) => ({ dtype, numRight, perplexity }));
+  session.result({ model, numQuestions: questions.length, numSame, rows });
+  const lines = rows.map(({ dtype, numRight, perplexity }) => [
+    dtype,
+    questions.length === 0 ? "-" : `${numRight} of ${questions.length}`,
+    perplexity === null ? "-" : perplexity.toFixed(4),
+  ]);
+  session.print(`${table(["dtype", "right answers", "perplexity"], lines).join("\n")}\n`);
+  if (questions.length > 0) session.print(`greedy ids equal to f32's: ${numSame} of ${questions.length}\n`);
+}
+
+async function measure(
+  session: Session,
+  flags: { readonly model: string; readonly dtype: WeightDtype },
+  work: { readonly questions: readonly BenchmarkQuestion[]; readonly text: string | undefined },
+): Promise<Measured> {
+  const open = await openModel(session, flags);
+  try {
+    const tokenIds: number[][] = [];
+    let numRight = 0;
+    for (const { image, question, answer } of work.questions) {
+      const picture = await readImageFile(image);
+      const asked = { image: picture, question, maxNewTokens: 16, signal: session.signal };
+      const { tokens, text } = await open.model.ask(asked);
+      tokenIds.push(tokens.map(({ tokenId }) => tokenId));
+      if (text.trim().toLowerCase() === answer.toLowerCase()) numRight++;
+    }
+    const perplexity = work.text === undefined ? null : await perplexityOf(open.model, work.text);
+    return { tokenIds, numRight, perplexity };
+  } finally {
+    open.close();
+  }
+}
+
+/** exp of the mean negative log-probability of the text's tokens, in windows of at most 256 or the context. */
+async function perplexityOf(model: Llava, text: string): Promise<number> {
+  const { inputIds } = model.prepare({ prompt: text });
+  const window = Math.min(256, model.config.text.maxPositionEmbeddings - 1);
+  let sum = 0;
+  let count = 0;
+  for (let start = 0; start + 1 < inputIds.length; start += window) {
+    const ids = Array.from(inputIds.subarray(start, start + window));
+    if (ids.length < 2) break;
+    const scores = await model.score(
+      model.processor.fromTensors({ inputIds: ids, pixelValues: undefined, imageSize: undefined }),
+    );
+    sum += scores.reduce((total, score) => total + score, 0);
+    count += scores.length;
+  }
+  if (count === 0) throw new InputError("The text of --text has fewer than two tokens: give a longer one.");
+  return Math.exp(-sum / count);
+}
+
+async function readText(file: string): Promise<string> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (cause) {
+    throw new InputError(
+      `${basename(file)} of --text cannot be read (${cause instanceof Error ? cause.message : cause}).`,
+    );
+  }
+}
+
+async function readQuestions(folder: string): Promise<BenchmarkQuestion[]> {
+  const all: BenchmarkQuestion[] = [];
+  for (const name of BENCHMARKS) {
+    const [lines, annotations] = await Promise.all([
+      readFile(join(folder, `${name}_questions.jsonl`), "utf8"),
+      readFile(join(folder, `${name}_annotations.json`), "utf8"),
+    ]).catch((cause: unknown) => {
+      throw new InputError(
+        `--benchmark: ${name} in ${folder} cannot be read (${cause instanceof Error ? cause.message : cause}).`,
+      );
+    });
+    const images = imagesOf(JSON.parse(annotations));
+    for (const [index, line] of lines.trim().split("\n").entries()) {
+      const { question, answer } = JSON.parse(line) as { question?: string; answer?: string[] }; // checked below
+      const [image, right] = [images[index], answer?.[0]];
+      if (question === undefined || right === undefined || image === undefined) {
+        throw new InputError(
+          `--benchmark: entry ${index} of ${name} in ${folder} lacks its picture, question or answer.`,
+        );
+      }
+      all.push({ image: join(folder, image), question, answer: right });
+    }
+  }
+  return all;
+}
+
+/** Objects with image_path in the controlled sets, [COCO id, captions…] in the others. */
+function imagesOf(annotations: unknown): (string | undefined)[] {
+  if (!Array.isArray(annotations)) return [];
+  return annotations.map((entry: unknown) => {
+    if (Array.isArray(entry)) return `val2017/${String(entry[0]).padStart(12, "0")}.jpg`;
+    const path: unknown = typeof entry === "object" && entry !== null ? Reflect.get(entry, "image_path") : undefined;
+    return typeof path === "string" ? path : undefined;
+  });
+}

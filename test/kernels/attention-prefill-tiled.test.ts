@@ -1,0 +1,6 @@
+import { describe } from "vitest";
+import { testPrefill } from "./attention-prefill-cases.ts";
+
+describe("attentionPrefillTiled", () => {
+  testPrefill("tiled");
+});

@@ -1,0 +1,65 @@
+// What the tests of the two split kernels share: the twin's splits, and the comparison.
+import { attentionDecodeSplit, type SplitResult } from "../reference/attention-decode-split.ts";
+import { at, unpadRows } from "../reference/rows.ts";
+import { cacheSlot, type Step, scoreFactor } from "../reference/step.ts";
+import { BOUNDS } from "../setup/bounds.ts";
+import { expectClose } from "../setup/expect-close.ts";
+import { attendStep, type Operands } from "./attention-cases.ts";
+
+/** The twin's splits of all rows and heads, in the buffers' order. */
+export function splitsOf(
+  operands: Operands,
+  step: Step,
+  { numSplits, multiple = 1 }: { readonly numSplits: number; readonly multiple?: number },
+): readonly SplitResult[] {
+  const { heads, numSlots, values } = operands;
+  return attendStep(operands, step).flatMap((row, rowIndex) =>
+    row.flatMap(({ scores }, head) => {
+      const keyHead = Math.floor(head / (heads.numHeads / heads.numKeyValueHeads));
+      return attentionDecodeSplit(
+        scores.map((score, key) => score * scoreFactor(step, rowIndex, head, key)),
+        scores.map((_, key) => {
+          const start = (keyHead * numSlots + cacheSlot(step, rowIndex, key)) * heads.headDim;
+          return Array.from({ length: heads.headDim }, (_, d) => at(values, start + d));
+        }),
+        { numSplits, multiple },
+      );
+    }),
+  );
+}
+
+/** Compares the splits that a kernel left with the twin's. */
+export function expectSplits(
+  actual: { readonly partials: Float32Array; readonly stats: Float32Array },
+  expected: readonly SplitResult[],
+  operands: Operands,
+): void {
+  const { headDim, paddedHeadDim } = operands.heads;
+  const largestValue = operands.values.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0);
+  const largestScore = Math.max(...expected.filter(({ total }) => total > 0).map(({ largest }) => Math.abs(largest)));
+  const column = (index: number) => actual.stats.filter((_, at) => at % 2 === index);
+  // A split without keys has a sum of 0; its largest score then is whatever is smaller than every score.
+  expectClose(
+    column(0).map((largest, index) => (expected[index]?.total === 0 ? 0 : largest)),
+    expected.map(({ largest, total }) => (total === 0 ? 0 : largest)),
+    BOUNDS.attentionScores,
+    { shape: [expected.length], magnitudes: expected.map(() => 1 + largestScore) },
+  );
+  expectClose(
+    column(1),
+    expected.map(({ total }) => total),
+    BOUNDS.attention,
+    { shape: [expected.length], magnitudes: expected.map(({ total }) => total * (1 + largestScore)) },
+  );
+  expectClose(
+    unpadRows(actual.partials, paddedHeadDim, headDim),
+    expected.flatMap(({ partial }) => partial),
+    BOUNDS.attention,
+    {
+      shape: [expected.length, headDim],
+      magnitudes: expected.flatMap(({ partial, total }) =>
+        partial.map(() => total * largestValue * (1 + largestScore)),
+      ),
+    },
+  );
+}
