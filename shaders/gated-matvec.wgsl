@@ -5,39 +5,16 @@
 //   no barrier (the choice on CPU adapters)
 // Grid: (ceil(I / 4 / 8), rows) workgroups of 8 threads
 // Error bound: matmul's for both sums, then gated-activation's
-// Source: SwiGLU, arXiv 2002.05202 eq. 6; modeling_llama.py LlamaMLP.forward. Appended: shared/weight-*,
-//   shared/linear, shared/activation
+// Source: SwiGLU, arXiv 2002.05202 eq. 6; modeling_llama.py LlamaMLP.forward. Appended: as for matvec
 
 @compute @workgroup_size(8)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  let column4 = id.x;
-  let row = id.y;
-  if (column4 >= params.columns4) {
-    return;
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  // Past the last column a thread computes it again and stores nothing.
+  let column4 = min(id.x, params.columns4 - 1u);
+  let x = inputRow(id.y);
+  let gate = sumColumns(x, column4 * 4u, lane);
+  let up = sumColumns(x, (params.columns4 + column4) * 4u, lane);
+  if (id.x < params.columns4) {
+    storeGated(id.y, column4, gate, up);
   }
-  let x = inputRow(row);
-  let g0 = column4 * 4u * params.weightStride4;
-  let g1 = g0 + params.weightStride4;
-  let g2 = g1 + params.weightStride4;
-  let g3 = g2 + params.weightStride4;
-  let toUp = params.columns4 * 4u * params.weightStride4;
-
-  var gate = vec4<f32>(0.0);
-  var up = vec4<f32>(0.0);
-  for (var k = 0u; k < params.inner4; k++) {
-    let value = input[x + k];
-    gate += vec4<f32>(
-      dot(value, loadWeight(g0 + k)),
-      dot(value, loadWeight(g1 + k)),
-      dot(value, loadWeight(g2 + k)),
-      dot(value, loadWeight(g3 + k)),
-    );
-    up += vec4<f32>(
-      dot(value, loadWeight(g0 + toUp + k)),
-      dot(value, loadWeight(g1 + toUp + k)),
-      dot(value, loadWeight(g2 + toUp + k)),
-      dot(value, loadWeight(g3 + toUp + k)),
-    );
-  }
-  storeGated(row, column4, gate, up);
 }

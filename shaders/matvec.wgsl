@@ -4,31 +4,15 @@
 //   where a barrier costs more than the sum it saves)
 // Grid: (ceil(N / 4 / 8), rows) workgroups of 8 threads
 // Error bound: as matmul
-// Source: torch.nn.functional.linear. Appended: shared/weight-*,
-//   shared/linear, shared/activation
+// Source: torch.nn.functional.linear. Appended: shared/weight-* and shared/columns,
+//   or shared/group-* and shared/columns-quad; shared/linear, shared/activation
 
 @compute @workgroup_size(8)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  let column4 = id.x;
-  let row = id.y;
-  if (column4 >= params.columns4) {
-    return;
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  // Past the last column a thread computes it again and stores nothing.
+  let column4 = min(id.x, params.columns4 - 1u);
+  let sum = sumColumns(inputRow(id.y), column4 * 4u, lane);
+  if (id.x < params.columns4) {
+    storeColumns(id.y, column4, sum);
   }
-  let x = inputRow(row);
-  let w0 = column4 * 4u * params.weightStride4;
-  let w1 = w0 + params.weightStride4;
-  let w2 = w1 + params.weightStride4;
-  let w3 = w2 + params.weightStride4;
-
-  var sum = vec4<f32>(0.0);
-  for (var k = 0u; k < params.inner4; k++) {
-    let value = input[x + k];
-    sum += vec4<f32>(
-      dot(value, loadWeight(w0 + k)),
-      dot(value, loadWeight(w1 + k)),
-      dot(value, loadWeight(w2 + k)),
-      dot(value, loadWeight(w3 + k)),
-    );
-  }
-  storeColumns(row, column4, sum);
 }

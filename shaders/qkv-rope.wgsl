@@ -8,40 +8,21 @@
 //   shared memory, no barrier (the choice on CPU adapters)
 // Grid: (ceil((H + 2·Hkv)·headDim / 8 / 8), rows) workgroups of 8 threads
 // Error bound: matmul's for the sums, then rope-append's
-// Source: modeling_llama.py LlamaAttention.forward and rotate_half. Appended: shared/weight-*, shared/qkv-rope,
-//   shared/step
+// Source: modeling_llama.py LlamaAttention.forward and rotate_half. Appended: as for
+//   matvec the first two, shared/qkv-rope, shared/step
 
 @compute @workgroup_size(8)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  let head = id.x / half4();
-  let pair4 = id.x % half4();
-  let row = id.y;
-  if (head >= NUM_HEADS + 2u * NUM_KEY_VALUE_HEADS) {
-    return;
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let numPairs4 = (NUM_HEADS + 2u * NUM_KEY_VALUE_HEADS) * half4();
+  // Past the last pair a thread computes it again and stores nothing.
+  let at = min(id.x, numPairs4 - 1u);
+  let head = at / half4();
+  let pair4 = at % half4();
+  let x = id.y * params.inner4;
+  let firstRow = head * HEAD_DIM + pair4 * 4u;
+  let first = sumColumns(x, firstRow, lane);
+  let second = sumColumns(x, firstRow + HEAD_DIM / 2u, lane);
+  if (id.x < numPairs4) {
+    storePairs(id.y, head, pair4, first, second);
   }
-  let x = row * params.inner4;
-  let a0 = (head * HEAD_DIM + pair4 * 4u) * params.weightStride4;
-  let a1 = a0 + params.weightStride4;
-  let a2 = a1 + params.weightStride4;
-  let a3 = a2 + params.weightStride4;
-  let toSecond = HEAD_DIM / 2u * params.weightStride4;
-
-  var first = vec4<f32>(0.0);
-  var second = vec4<f32>(0.0);
-  for (var k = 0u; k < params.inner4; k++) {
-    let value = input[x + k];
-    first += vec4<f32>(
-      dot(value, loadWeight(a0 + k)),
-      dot(value, loadWeight(a1 + k)),
-      dot(value, loadWeight(a2 + k)),
-      dot(value, loadWeight(a3 + k)),
-    );
-    second += vec4<f32>(
-      dot(value, loadWeight(a0 + toSecond + k)),
-      dot(value, loadWeight(a1 + toSecond + k)),
-      dot(value, loadWeight(a2 + toSecond + k)),
-      dot(value, loadWeight(a3 + toSecond + k)),
-    );
-  }
-  storePairs(row, head, pair4, first, second);
 }

@@ -84,13 +84,14 @@ export class TokenChooser {
    */
   async greedyProgram(slot: number): Promise<Program> {
     const { state } = this.run;
-    return this.programs.get(`choose into slot ${slot}`, (program) => {
+    const record = (program: Program) => {
       const { vocabSize } = this.run.text;
       const view = { logits: state.logits, numRows: 1, vocabSize, stride: padTo4(vocabSize) };
       ops.chooseToken(program, view, { choice: state.choice });
       program.copy(state.choice, this.slotBuffer(slot), { size: CHOICE_BYTES });
       program.copy(state.choice, state.tokenIds, { size: 4 });
-    });
+    };
+    return this.programs.get(`choose into slot ${slot}`, record, "choose");
   }
 
   /** Starts reading a slot after its program was submitted; {@link TokenChooser.cancel} ends it early. */

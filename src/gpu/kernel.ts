@@ -28,7 +28,10 @@ export interface Kernel {
  * @throws GpuError `shader` when a declaration is not of the form the engine uses.
  */
 export function defineKernel(name: string, source: string, helpers: readonly string[] = []): Kernel {
-  const code = [source, ...helpers].join("\n");
+  // A module's directives stand before everything else, also those of a helper.
+  const text = [source, ...helpers].join("\n");
+  const directives = new Set(text.match(/^enable \w+;$/gm));
+  const code = [...directives, text.replace(/^enable \w+;$/gm, "")].join("\n");
   const bindings = new Map<string, { binding: number; type: GPUBufferBindingType }>();
   const bindingPattern =
     /@group\(0\)\s*@binding\((\d+)\)\s*var<(uniform|storage(?:,\s*(?:read|read_write))?)>\s*(\w+)/g;

@@ -19,6 +19,10 @@ import repetitionPenaltyWgsl from "../../shaders/repetition-penalty.wgsl";
 import rmsNormWgsl from "../../shaders/rms-norm.wgsl";
 import ropeAppendWgsl from "../../shaders/rope-append.wgsl";
 import activationWgsl from "../../shaders/shared/activation.wgsl";
+import columnsWgsl from "../../shaders/shared/columns.wgsl";
+import columnsQuadWgsl from "../../shaders/shared/columns-quad.wgsl";
+import groupQ4Wgsl from "../../shaders/shared/group-q4.wgsl";
+import groupQ8Wgsl from "../../shaders/shared/group-q8.wgsl";
 import linearWgsl from "../../shaders/shared/linear.wgsl";
 import sharedQkvRopeWgsl from "../../shaders/shared/qkv-rope.wgsl";
 import stepWgsl from "../../shaders/shared/step.wgsl";
@@ -90,15 +94,24 @@ const perFloat = (name: string, source: string): Record<FloatDtype, Kernel> => {
   return { f32, f16, bf16 };
 };
 
+/** A kernel of one thread a sum: quantised weights are read a group at a time where quads of threads can share the input. */
+const perQuantized = (name: string, source: string, helpers: readonly string[]): Record<QuantizedDtype, Kernel> => ({
+  q8: defineKernel(name, source, [groupQ8Wgsl, columnsQuadWgsl, ...helpers]),
+  q4: defineKernel(name, source, [groupQ4Wgsl, columnsQuadWgsl, ...helpers]),
+});
+
 /** Every kernel by file name; those that read checkpoint weights have one variant a dtype. */
 export const KERNELS = {
   matmul: perDtype("matmul", matmulWgsl, [linearWgsl, activationWgsl]),
   matmulQuad: perDtype("matmul-quad", matmulQuadWgsl, [linearWgsl, activationWgsl]),
-  matvec: perDtype("matvec", matvecWgsl, [linearWgsl, activationWgsl]),
+  matvec: perDtype("matvec", matvecWgsl, [columnsWgsl, linearWgsl, activationWgsl]),
+  matvecQuad: perQuantized("matvec", matvecWgsl, [linearWgsl, activationWgsl]),
   matvecReduce: perDtype("matvec-reduce", matvecReduceWgsl, [linearWgsl, activationWgsl]),
-  qkvRope: perDtype("qkv-rope", qkvRopeWgsl, [sharedQkvRopeWgsl, stepWgsl]),
+  qkvRope: perDtype("qkv-rope", qkvRopeWgsl, [columnsWgsl, sharedQkvRopeWgsl, stepWgsl]),
+  qkvRopeQuad: perQuantized("qkv-rope", qkvRopeWgsl, [sharedQkvRopeWgsl, stepWgsl]),
   qkvRopeReduce: perDtype("qkv-rope-reduce", qkvRopeReduceWgsl, [sharedQkvRopeWgsl, stepWgsl]),
-  gatedMatvec: perDtype("gated-matvec", gatedMatvecWgsl, [linearWgsl, activationWgsl]),
+  gatedMatvec: perDtype("gated-matvec", gatedMatvecWgsl, [columnsWgsl, linearWgsl, activationWgsl]),
+  gatedMatvecQuad: perQuantized("gated-matvec", gatedMatvecWgsl, [linearWgsl, activationWgsl]),
   gatedMatvecReduce: perDtype("gated-matvec-reduce", gatedMatvecReduceWgsl, [linearWgsl, activationWgsl]),
   embedTokens: perDtype("embed-tokens", embedTokensWgsl),
   visionEmbed: perFloat("vision-embed", visionEmbedWgsl),
@@ -122,7 +135,7 @@ export const KERNELS = {
 export type LinearKernel = "auto" | "rows" | LinearKernelName;
 
 /** The linear kernels by their key in {@link KERNELS}. */
-export type LinearKernelName = "matmul" | "matmulQuad" | "matvec" | "matvecReduce";
+export type LinearKernelName = "matmul" | "matmulQuad" | "matvec" | "matvecQuad" | "matvecReduce";
 
 /** A linear layer over R rows: output [R, outputStride] at `outputColumn` = activation(input [R, K] · weightᵀ + bias). */
 export function linear(
@@ -144,9 +157,10 @@ export function linear(
 ): void {
   const { weight, bias } = call.layer;
   const kind = chooseLinear(call.kernel ?? "auto", call.numRows, gpu);
+
   for (const piece of weight.pieces) {
     const columns4 = piece.numRows / 4;
-    program.dispatch(KERNELS[kind][weight.dtype], {
+    program.dispatch(linearKernel(kind, weight.dtype), {
       constants: {
         HAS_BIAS: bias !== undefined,
         ADD_TO_OUTPUT: call.addToOutput ?? false,
@@ -176,11 +190,16 @@ function weightBindings(piece: MatrixPiece): { readonly weight: GPUBuffer; reado
 
 function chooseLinear(kernel: LinearKernel, numRows: number, gpu: Gpu): LinearKernelName {
   if (kernel !== "auto" && kernel !== "rows") return kernel;
-  const hasQuads = gpu.isSoftware && gpu.device.features.has("subgroups");
-  if (kernel === "rows") return hasQuads ? "matmulQuad" : "matmul";
-  if (hasQuads && numRows > 1) return "matmulQuad";
+  if (kernel === "rows") return hasQuads(gpu) ? "matmulQuad" : "matmul";
+  if (hasQuads(gpu)) return numRows > 1 ? "matmulQuad" : "matvecQuad";
   if (numRows > MAX_VECTOR_ROWS) return "matmul";
   return gpu.isSoftware ? "matvec" : "matvecReduce";
+}
+
+/** Only quantised weights are read by quads; others are loaded thread by thread. */
+function linearKernel(kind: LinearKernelName, dtype: WeightDtype): Kernel {
+  if (kind !== "matvecQuad") return KERNELS[kind][dtype];
+  return isQuantized(dtype) ? KERNELS.matvecQuad[dtype] : KERNELS.matvec[dtype];
 }
 
 /** Rows that a thread of matmul-quad computes: more would only repeat the last row. */
@@ -192,13 +211,13 @@ function quadRows(numRows: number): number {
 function linearGrid(kind: LinearKernelName, columns4: number, numRows: number): [number, number, number] {
   if (kind === "matmul") return [Math.ceil(columns4 / 8), Math.ceil(numRows / 32), 1];
   if (kind === "matmulQuad") return [Math.ceil(numRows / (8 * quadRows(numRows))), Math.ceil(columns4 / 4), 1];
-  if (kind === "matvec") return [Math.ceil(columns4 / 8), numRows, 1];
+  if (kind === "matvec" || kind === "matvecQuad") return [Math.ceil(columns4 / 8), numRows, 1];
   const width = Math.min(columns4, 65_535);
   return [width, Math.ceil(columns4 / width), numRows];
 }
 
 /** Which form of a fused decode kernel runs; `auto` chooses by the class of adapter. */
-export type DecodeKernelForm = "auto" | "thread" | "reduce";
+export type DecodeKernelForm = "auto" | "thread" | "quad" | "reduce";
 
 /**
  * The gated half of an MLP for the few rows of a decode step: output [R, I] = activation(gate) · up, where gate_proj and
@@ -222,7 +241,7 @@ export function gatedMatvec(
   const columns4 = weight.rows / 8;
   const isReduce = usesReduce(call.form, gpu);
   const width = Math.min(columns4, 65_535);
-  program.dispatch(KERNELS[isReduce ? "gatedMatvecReduce" : "gatedMatvec"][weight.dtype], {
+  program.dispatch(decodeKernel("gatedMatvec", call.form, weight.dtype, gpu), {
     constants: { HAS_BIAS: bias !== undefined, ADD_TO_OUTPUT: false, ACTIVATION: ACTIVATIONS[call.activation] },
     bindings: { ...weightBindings(piece), input: call.input, bias: bias ?? gpu.unused, output: call.output },
     params: {
@@ -252,6 +271,22 @@ function wholePiece(matrix: Matrix): MatrixPiece {
 
 function usesReduce(form: DecodeKernelForm | undefined, gpu: Gpu): boolean {
   return form === undefined || form === "auto" ? !gpu.isSoftware : form === "reduce";
+}
+
+function decodeKernel(
+  name: "gatedMatvec" | "qkvRope",
+  form: DecodeKernelForm | undefined,
+  dtype: WeightDtype,
+  gpu: Gpu,
+): Kernel {
+  if (usesReduce(form, gpu)) return KERNELS[`${name}Reduce`][dtype];
+  const isQuad = form === "quad" || (form !== "thread" && hasQuads(gpu));
+  return isQuad && isQuantized(dtype) ? KERNELS[`${name}Quad`][dtype] : KERNELS[name][dtype];
+}
+
+/** Whether kernels for CPU adapters can share loads over quads of threads. */
+function hasQuads(gpu: Gpu): boolean {
+  return gpu.isSoftware && gpu.device.features.has("subgroups");
 }
 
 /** output [R, I] = activation(gate) · up of gateUp [R, 2·I], the gate's columns first. */
@@ -515,7 +550,7 @@ export function qkvRope(
   if (headDim % 8 !== 0) throw new GpuError("shader", `qkv-rope: headDim must be a multiple of 8, got ${headDim}.`);
   const isReduce = usesReduce(call.form, gpu);
   const allHeads = numHeads + 2 * numKeyValueHeads;
-  program.dispatch(KERNELS[isReduce ? "qkvRopeReduce" : "qkvRope"][weight.dtype], {
+  program.dispatch(decodeKernel("qkvRope", call.form, weight.dtype, gpu), {
     constants: {
       HAS_BIAS: bias !== undefined,
       NUM_HEADS: numHeads,

@@ -10,11 +10,11 @@ export class ProgramCache {
     this.gpu = gpu;
   }
 
-  /** The program under `key`, finished. @throws as {@link Program.finish}. */
-  async get(key: string, record: (program: Program) => void): Promise<Program> {
+  /** The program under `key`, finished; profiles call it `label`. @throws as {@link Program.finish}. */
+  async get(key: string, record: (program: Program) => void, label = key): Promise<Program> {
     const known = this.programs.get(key);
     if (known !== undefined) return known;
-    const program = new Program(this.gpu, key);
+    const program = new Program(this.gpu, label);
     record(program);
     await program.finish();
     this.programs.set(key, program);

@@ -33,7 +33,7 @@ const CASES: readonly GatedCase[] = [
 ];
 
 /** Runs the cases on one form of the kernel. */
-export function testGatedMatvec(form: "thread" | "reduce"): void {
+export function testGatedMatvec(form: "thread" | "quad" | "reduce"): void {
   describe(`gatedMatvec, ${form}`, () => {
     test.each(CASES)("$title", async ({ inner, columns, ...rest }) => {
       const { numRows = 1, dtype = "f32", hasBias = false, activation = "silu" } = rest;

@@ -1,3 +1,4 @@
 import { testGatedMatvec } from "./gated-matvec-cases.ts";
 
 testGatedMatvec("thread");
+testGatedMatvec("quad");

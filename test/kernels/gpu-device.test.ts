@@ -118,17 +118,23 @@ describe("limits", () => {
     );
   });
 
-  test("every kernel compiles on a device with WebGPU's default limits and no feature", async () => {
+  test.each([
+    { title: "no feature", needsSubgroups: false },
+    { title: "subgroups, where it says that it needs them", needsSubgroups: true },
+  ])("every kernel compiles on a device with WebGPU's default limits and $title", async ({ needsSubgroups }) => {
+    const requiredFeatures: GPUFeatureName[] = needsSubgroups ? ["subgroups"] : [];
     const { adapter } = await openNodeAdapter(adapterOfEnvironment());
-    const device = await adapter.requestDevice();
+    const device = await adapter.requestDevice({ requiredFeatures });
     const gpu = new Gpu(device);
     const constants: Record<string, Constant> = {
       ...{ HAS_BIAS: true, ADD_TO_OUTPUT: true, ACTIVATION: ACTIVATIONS.gelu, CAUSAL: true, CAPTURE: true },
-      ...{ NUM_HEADS: 4, NUM_KEY_VALUE_HEADS: 2, GROUP: 2, HEAD_DIM: 32, PADDED_HEAD_DIM: 32 },
+      ...{ NUM_HEADS: 4, NUM_KEY_VALUE_HEADS: 2, GROUP: 2, HEAD_DIM: 32, PADDED_HEAD_DIM: 32, BITS: 4 },
     };
-    const kernels: readonly Kernel[] = Object.values(KERNELS).flatMap((kernel) =>
-      "name" in kernel ? [kernel] : [kernel.f32, kernel.f16, kernel.bf16],
+    const all: readonly Kernel[] = Object.values(KERNELS).flatMap((kernel) =>
+      "name" in kernel ? [kernel] : Object.values(kernel),
     );
+    const kernels = all.filter(({ code }) => code.includes("enable subgroups;") === needsSubgroups);
+    expect(kernels.length).toBeGreaterThan(0);
     await gpu.guard("compiling", () =>
       Promise.all(
         kernels.map((kernel) => {

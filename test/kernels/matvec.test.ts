@@ -1,5 +1,11 @@
 import { matvec } from "../reference/matvec.ts";
 import { linearCases, testLinear } from "./linear-cases.ts";
 
-// A workgroup of 32 threads computes 128 columns.
-testLinear("matvec", matvec, linearCases([1, 2, 4], { workgroupColumns: 128, activations: ["silu", "gelu"] }));
+// A workgroup of 8 threads computes 32 columns; the second form reads quantised weights a group at a time.
+const cases = linearCases([1, 2, 4], { workgroupColumns: 32, activations: ["silu", "gelu"] });
+testLinear("matvec", matvec, cases);
+testLinear(
+  "matvecQuad",
+  matvec,
+  cases.filter(({ dtype }) => dtype === "q8" || dtype === "q4"),
+);

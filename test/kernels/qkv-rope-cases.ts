@@ -55,7 +55,7 @@ const CASES: readonly QkvCase[] = [
 ];
 
 /** Runs the cases on one form of the kernel. */
-export function testQkvRope(form: "thread" | "reduce"): void {
+export function testQkvRope(form: "thread" | "quad" | "reduce"): void {
   describe(`qkvRope, ${form}`, () => {
     test.each(CASES)("$title", async ({ title, heads, inner, ...rest }) => {
       const { numRows = 1, step = makeStep({ positionStart: 5 }), capacity = 128 } = rest;

@@ -1,3 +1,4 @@
 import { testQkvRope } from "./qkv-rope-cases.ts";
 
 testQkvRope("thread");
+testQkvRope("quad");

@@ -4,8 +4,11 @@
 
 const VISION = "vision_tower.vision_model";
 
-/** Builds the tower: `pixel_values` [1, C, S, S] → `image_features` [1, P, D] (P + 1 rows under the `full` strategy). */
-export async function clipGraph(writer, { config }) {
+/**
+ * Builds the tower: `pixel_values` [1, C, S, S] → `image_features` [1, P, D] (P + 1 rows under the `full` strategy).
+ * `attention` is one of {@link attentionForms}.
+ */
+export async function clipGraph(writer, { config, attention: form = "fused" }) {
   const { graph, type } = writer;
   const { vision, numVisionLayers } = config.multimodal;
   const { imageSize, numChannels } = vision;
@@ -18,7 +21,7 @@ export async function clipGraph(writer, { config }) {
   let normed = numVisionLayers === 0 ? hidden : await layerNorm(writer, hidden, { norm: normOf(0), epsilon });
   for (let index = 0; index < numVisionLayers; index++) {
     const layer = `${VISION}.encoder.layers.${index}`;
-    const attended = await attention(writer, normed, { layer, vision });
+    const attended = await (form === "exact" ? exactAttention : attention)(writer, normed, { layer, vision });
     [normed, hidden] = await skipNorm(writer, [hidden, attended], { norm: `${layer}.layer_norm2`, epsilon });
     const inner = await writer.linear(normed, [`${layer}.mlp.fc1.weight`]);
     const activated = writer.activation(vision.hiddenAct, inner, `${layer}.mlp`);
@@ -56,11 +59,45 @@ async function attention(writer, normed, { layer, vision }) {
   const inputs = [];
   for (const name of names) inputs.push(await writer.linear(normed, [`${name}.weight`], { bias: false }));
   const bias = await writer.vectors(names.map((name) => `${name}.bias`));
-  const attended = writer.node("MultiHeadAttention", [...inputs, bias], {
+  const attended = multiHeadAttention(writer, [...inputs, bias], { layer, vision });
+  return writer.linear(attended, [`${layer}.self_attn.out_proj.weight`]);
+}
+
+/**
+ * The same with values wider than queries and keys by four zeros, which are cut off again: the WebGPU provider's flash attention
+ * takes only heads of one width, so that here scores, softmax and sums are computed one after the other.
+ */
+async function exactAttention(writer, normed, { layer, vision }) {
+  const { numAttentionHeads, headDim, hiddenSize } = vision;
+  const label = `${layer}.attention`;
+  const numExtra = 4;
+  const numRows = vision.numPatches + 1;
+  const reshape = (input, name, lastSizes) =>
+    writer.node("Reshape", [input, writer.integers(`${label}.${name}.shape`, [1, numRows, ...lastSizes])], {
+      name: `${label}.${name}`,
+    });
+  const inputs = [];
+  for (const name of ["q_proj", "k_proj", "v_proj"]) {
+    inputs.push(await writer.linear(normed, [`${layer}.self_attn.${name}.weight`]));
+  }
+  const values = reshape(inputs.pop(), "values", [numAttentionHeads, headDim]);
+  const padding = writer.integers(`${label}.padding`, [0, 0, 0, 0, 0, 0, 0, numExtra]);
+  const padded = writer.node("Pad", [values, padding], { name: `${label}.padded` });
+  inputs.push(reshape(padded, "wide_values", [numAttentionHeads * (headDim + numExtra)]));
+  const attended = reshape(multiHeadAttention(writer, inputs, { layer, vision }), "wide", [
+    numAttentionHeads,
+    headDim + numExtra,
+  ]);
+  const bounds = [0, headDim, 3].map((value, index) => writer.integers(`${label}.cut.${index}`, [value]));
+  const cut = writer.node("Slice", [attended, ...bounds], { name: `${label}.cut` });
+  return writer.linear(reshape(cut, "rows", [hiddenSize]), [`${layer}.self_attn.out_proj.weight`]);
+}
+
+function multiHeadAttention(writer, inputs, { layer, vision }) {
+  return writer.node("MultiHeadAttention", inputs, {
     name: `${layer}.attention`,
     attributes: { num_heads: { int: vision.numAttentionHeads }, scale: { float: 1 / Math.sqrt(vision.headDim) } },
   });
-  return writer.linear(attended, [`${layer}.self_attn.out_proj.weight`]);
 }
 
 async function projector(writer, hidden, config) {

@@ -12,6 +12,12 @@ export const forms = {
   q4f16: { activations: "f16", weights: "q4" },
 };
 
+/**
+ * Forms of attention. "fused" lets the WebGPU provider take its flash attention for 32 rows or more, which is right only where a
+ * subgroup has as many invocations as its shader takes keys at a time; "exact" is built so that it takes its other path.
+ */
+export const attentionForms = ["fused", "exact"];
+
 /** Graphs that share weights: each weight is read from the checkpoint and written to `weights.bin` once. */
 export class OnnxExport {
   #places = new Map();

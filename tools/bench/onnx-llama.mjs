@@ -8,13 +8,13 @@ const MODEL = "language_model.model";
 const LM_HEAD = "language_model.lm_head.weight";
 
 /**
- * Builds the decoder.
+ * Builds the decoder. `attention` is one of {@link attentionForms}.
  *
  * Inputs: `input_ids` i32 [1, S] or, with `fromEmbeds`, `inputs_embeds` [1, S, D]; `past.{i}.key|value` [1, Hkv, C, headDim];
  * `seqlens_k` i32 [1] (positions after this call − 1); `total_sequence_length` i32 [] (the same + 1).
  * Outputs: `next_token` i32 [1] (argmax of the last row's logits), `logits` [1, 1, V], `present.{i}.key|value` as the past's.
  */
-export async function llamaGraph(writer, { text, weights, numPositions, fromEmbeds, packedQkv = true }) {
+export async function llamaGraph(writer, { text, weights, numPositions, fromEmbeds, attention: form = "fused" }) {
   const { graph, type } = writer;
   const { numKeyValueHeads, headDim } = text;
   const embedTokens = weights.has(`${MODEL}.embed_tokens.weight`) ? `${MODEL}.embed_tokens.weight` : LM_HEAD;
@@ -29,6 +29,7 @@ export async function llamaGraph(writer, { text, weights, numPositions, fromEmbe
     seqlens: graph.input("seqlens_k", "i32", [1]),
     total: graph.input("total_sequence_length", "i32", []),
     ...rotaryInputs(writer, text, numPositions),
+    noSink: form === "exact" ? noSink(writer, text) : undefined,
   };
   const epsilon = { float: text.rmsNormEps };
 
@@ -39,7 +40,7 @@ export async function llamaGraph(writer, { text, weights, numPositions, fromEmbe
   });
   for (let index = 0; index < text.numHiddenLayers; index++) {
     const layer = `${MODEL}.layers.${index}`;
-    const attended = await attention(writer, normed, { layer, index, text, step, packedQkv });
+    const attended = await attention(writer, normed, { layer, index, text, step });
     [normed, hidden] = await skipNorm(writer, [hidden, attended], {
       norm: `${layer}.post_attention_layernorm.weight`,
       epsilon,
@@ -76,20 +77,27 @@ function rotaryInputs(writer, text, numPositions) {
   };
 }
 
-async function attention(writer, normed, { layer, index, text, step, packedQkv }) {
+/**
+ * The exact form asks for a smooth softmax, exp(xᵢ) / (exp(sink) + Σ exp(xⱼ)), which the WebGPU provider computes without its flash
+ * attention, and gives it sinks whose exp() is zero: the plain softmax. Keys and values are still appended in place.
+ */
+function noSink(writer, { numAttentionHeads }) {
+  const lowest = writer.type === "f16" ? -65504 : -1e30;
+  const data = new Float32Array(numAttentionHeads).fill(lowest);
+  return writer.constant("no_sink", { shape: [numAttentionHeads], data });
+}
+
+async function attention(writer, normed, { layer, index, text, step }) {
   const { graph, type } = writer;
   const { numAttentionHeads, numKeyValueHeads, headDim } = text;
   const projections = ["q_proj", "k_proj", "v_proj"].map((name) => `${layer}.self_attn.${name}.weight`);
-  const qkv = packedQkv
-    ? [await writer.linear(normed, projections), "", ""]
-    : [
-        await writer.linear(normed, [projections[0]]),
-        await writer.linear(normed, [projections[1]]),
-        await writer.linear(normed, [projections[2]]),
-      ];
+  const qkv = [await writer.linear(normed, projections), "", ""];
   const shape = [1, numKeyValueHeads, "C", headDim];
   const past = ["key", "value"].map((part) => graph.input(`past.${index}.${part}`, type, shape));
-  const [result] = writer.node("GroupQueryAttention", [...qkv, ...past, step.seqlens, step.total, step.cos, step.sin], {
+  const inputs = [...qkv, ...past, step.seqlens, step.total, step.cos, step.sin];
+  const isExact = step.noSink !== undefined;
+  if (isExact) inputs.push("", "", step.noSink); // no position ids, no attention bias
+  const [result] = writer.node("GroupQueryAttention", inputs, {
     name: `${layer}.attention`,
     attributes: {
       num_heads: { int: numAttentionHeads },
@@ -97,6 +105,7 @@ async function attention(writer, normed, { layer, index, text, step, packedQkv }
       scale: { float: 1 / Math.sqrt(headDim) },
       do_rotary: { int: 1 },
       rotary_interleaved: { int: 0 },
+      ...(isExact && { smooth_softmax: { int: 1 } }),
     },
     outputs: [`${layer}.attention.out`, `present.${index}.key`, `present.${index}.value`],
   });
