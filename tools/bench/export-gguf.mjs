@@ -25,8 +25,11 @@ const layerNames = {
   "self_attn.o_proj.bias": "attn_output.bias",
   "post_attention_layernorm.weight": "ffn_norm.weight",
   "mlp.gate_proj.weight": "ffn_gate.weight",
+  "mlp.gate_proj.bias": "ffn_gate.bias",
   "mlp.up_proj.weight": "ffn_up.weight",
+  "mlp.up_proj.bias": "ffn_up.bias",
   "mlp.down_proj.weight": "ffn_down.weight",
+  "mlp.down_proj.bias": "ffn_down.bias",
 };
 
 /** Exports once, then answers from the cache. Returns the file. */
@@ -35,12 +38,19 @@ export async function exportGguf(folder, { dtype = "f32", cacheFolder } = {}) {
   const write = async (staging) => {
     const weights = await openWeights(folder);
     try {
+      requireSupported(weights);
       await writeGguf(join(staging, "model.gguf"), metadataOf(weights.config.text), await tensorsOf(weights, dtype));
     } finally {
       await weights.close();
     }
   };
   return join(await cachedExport(folder, `gguf-${dtype}`, { cacheFolder, write }), "model.gguf");
+}
+
+/** @throws Error where llama.cpp's LLaMA would compute something else than the checkpoint says. */
+function requireSupported({ config: { text } }) {
+  if (text.hiddenAct !== "silu")
+    throw new Error(`llama.cpp's LLaMA has SiLU only, the checkpoint asks for ${text.hiddenAct}.`);
 }
 
 function metadataOf(text) {

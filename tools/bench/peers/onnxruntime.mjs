@@ -1,5 +1,5 @@
 // ONNX Runtime as a peer of the bench: its WebGPU provider on the adapter that the environment's Vulkan driver gives, or its CPU one.
-//   node tools/bench/peers/onnxruntime.mjs [--provider webgpu|cpu]      requests on stdin, see json-lines.mjs
+//   node tools/bench/peers/onnxruntime.mjs [--provider webgpu|cpu] [--attention fused|exact]      requests on stdin, see json-lines.mjs
 //
 // Keys and values stay on the GPU in buffers of the full length that are past and present at once; then GroupQueryAttention
 // appends in place and takes its fused path. onnxruntime-node 1.30 allows that only without `preferredOutputLocation`: with it,
@@ -8,7 +8,8 @@
 // Known wrong: for 32 query rows or more, the flash attention of 1.30's WebGPU provider differs from its CPU provider's on lavapipe
 // and SwiftShader: one MultiHeadAttention node over numbers in [−1, 1) by 0.02 at 32 rows, by 1e-7 at 16. The error depends on the
 // adapter's subgroup size alone (lavapipe with vectors of 128, 256 and 512 bits: 0.09, 0.02, 0.01). `load` with `attention: "exact"`
-// takes a form that the provider computes along its other path, right to 1e-6; replies name as `caveats` what a form gets wrong.
+// (or with that argument, for all loads) takes a form that the provider computes along its other path, right to 1e-6; `hello` and
+// `load` name as `caveats` what a form gets wrong.
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -20,13 +21,13 @@ import { exportOnnx } from "../export-onnx.mjs";
 import { OnnxGraph } from "../onnx-file.mjs";
 import { attentionForms, forms } from "../onnx-layers.mjs";
 import { fromF16Bits, toF16Bits } from "./float16-bits.mjs";
-import { argmax, CannotRun, pseudoRandom, serve, timed } from "./json-lines.mjs";
+import { argmax, CannotRun, pseudoRandom, requireOneOf, serve, timed } from "./json-lines.mjs";
 
-const { provider } = parseArgs({ options: { provider: { type: "string", default: "webgpu" } } }).values;
-if (provider !== "webgpu" && provider !== "cpu") {
-  process.stderr.write(`--provider: expected webgpu or cpu, got ${provider}\n`);
-  process.exit(2);
-}
+const { provider, attention: usualAttention } = parseArgs({
+  options: { provider: { type: "string", default: "webgpu" }, attention: { type: "string", default: "fused" } },
+}).values;
+requireOneOf("--provider", provider, ["webgpu", "cpu"]);
+requireOneOf("--attention", usualAttention, attentionForms);
 const sessionOptions = {
   executionProviders: [provider],
   graphOptimizationLevel: "all",
@@ -41,10 +42,10 @@ let model;
 
 await serve({
   hello: async () => ({
-    name: `onnxruntime-${provider}`,
+    name: `onnxruntime-${provider}${usualAttention === "fused" ? "" : `-${usualAttention}`}`,
     version: packageVersion(),
     adapter: adapterName(),
-    caveats: caveats("fused"),
+    caveats: caveats(usualAttention),
   }),
   load: async (request) => {
     await unload();
@@ -89,7 +90,14 @@ function loaded() {
   return model;
 }
 
-async function load({ dir, dtype = "f32", attention = "fused", parts = ["llama"], maxPositions = 1024, cacheDir }) {
+async function load({
+  dir,
+  dtype = "f32",
+  attention = usualAttention,
+  parts = ["llama"],
+  maxPositions = 1024,
+  cacheDir,
+}) {
   if (forms[dtype] === undefined) throw new CannotRun(`ONNX Runtime is not given models of dtype ${dtype}.`);
   if (!attentionForms.includes(attention)) throw new CannotRun(`There is no form of attention ${attention}.`);
   const folder = await exportOnnx(dir, { dtype, numPositions: maxPositions, cacheFolder: cacheDir });
