@@ -13,6 +13,8 @@ import { frequencyFactors } from "./rope-frequencies.mjs";
 
 const MODEL = "language_model.model";
 const LM_HEAD = "language_model.lm_head.weight";
+/** What the matrices may be written as. */
+export const dtypes = ["f32", "f16", "q4"];
 const layerNames = {
   "input_layernorm.weight": "attn_norm.weight",
   "self_attn.q_proj.weight": "attn_q.weight",
@@ -34,7 +36,7 @@ const layerNames = {
 
 /** Exports once, then answers from the cache. Returns the file. */
 export async function exportGguf(folder, { dtype = "f32", cacheFolder } = {}) {
-  if (!["f32", "f16", "q4"].includes(dtype)) throw new Error(`dtype: expected f32, f16 or q4, got ${dtype}.`);
+  if (!dtypes.includes(dtype)) throw new Error(`dtype: expected one of ${dtypes.join(", ")}, got ${dtype}.`);
   const write = async (staging) => {
     const weights = await openWeights(folder);
     try {
@@ -184,7 +186,8 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     allowPositionals: true,
   });
   const [folder] = positionals;
-  if (folder === undefined || positionals.length > 1) {
+  const isKnown = values.dtype === undefined || dtypes.includes(values.dtype);
+  if (folder === undefined || positionals.length > 1 || !isKnown) {
     process.stderr.write("usage: node tools/bench/export-gguf.mjs CHECKPOINT [--dtype f32|f16|q4] [--cache FOLDER]\n");
     process.exitCode = 2;
   } else {

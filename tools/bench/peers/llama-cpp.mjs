@@ -11,7 +11,7 @@ import { cpus } from "node:os";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { getLlama, LlamaLogLevel } from "node-llama-cpp";
-import { exportGguf } from "../export-gguf.mjs";
+import { dtypes, exportGguf } from "../export-gguf.mjs";
 import { CannotRun, requireOneOf, serve, timed } from "./json-lines.mjs";
 
 const { backend } = parseArgs({ options: { backend: { type: "string", default: "cpu" } } }).values;
@@ -73,14 +73,20 @@ function packageVersion() {
 }
 
 async function load({ dir, dtype = "f32", maxPositions = 1024, threads, cacheDir }) {
-  if (!["f32", "f16", "q4"].includes(dtype)) throw new CannotRun(`llama.cpp is not given models of dtype ${dtype}.`);
+  if (!dtypes.includes(dtype)) throw new CannotRun(`llama.cpp is not given models of dtype ${dtype}.`);
   const modelPath = await exportGguf(dir, { dtype, cacheFolder: cacheDir });
   const engine = await start();
-  const model = await engine.loadModel({
-    modelPath,
-    gpuLayers: backend === "vulkan" ? "max" : 0,
-    ignoreMemorySafetyChecks: true,
-  });
+  const model = await engine
+    .loadModel({
+      modelPath,
+      gpuLayers: backend === "vulkan" ? "max" : 0,
+      ignoreMemorySafetyChecks: true,
+    })
+    .catch(async (error) => {
+      if (backend === "cpu") throw error;
+      const device = (await engine.getGpuDeviceNames()).join(", ");
+      throw new CannotRun(`llama.cpp's Vulkan backend does not load the model on ${device}; it needs 16-bit storage.`);
+    });
   const contextOf = (count) =>
     model.createContext({
       contextSize: maxPositions,

@@ -100,10 +100,13 @@ async function load({
 }) {
   if (forms[dtype] === undefined) throw new CannotRun(`ONNX Runtime is not given models of dtype ${dtype}.`);
   if (!attentionForms.includes(attention)) throw new CannotRun(`There is no form of attention ${attention}.`);
-  const folder = await exportOnnx(dir, { dtype, numPositions: maxPositions, cacheFolder: cacheDir });
   const weights = await openWeights(dir);
   const { config } = weights;
   await weights.close();
+  const { headDim } = config.text;
+  if (parts.includes("llama") && headDim % 16 !== 0)
+    throw new CannotRun(`GroupQueryAttention takes heads whose size is a multiple of 16, this model's is ${headDim}.`);
+  const folder = await exportOnnx(dir, { dtype, numPositions: maxPositions, cacheFolder: cacheDir });
   const type = forms[dtype].activations;
   const opened = { folder, config, type, attention, sessions: new Map(), cache: undefined, numCached: 0, maxPositions };
   if (parts.includes("llama")) {
@@ -124,6 +127,17 @@ async function session({ folder, attention, sessions }, name) {
   const opened = await ort.InferenceSession.create(join(folder, `${name}.${attention}.onnx`), sessionOptions);
   sessions.set(name, opened);
   return opened;
+}
+
+/** Runs a session; that the adapter lacks a feature is said only now, when shaders are compiled. */
+async function runSession(runnable, feeds, fetches) {
+  try {
+    return fetches === undefined ? await runnable.run(feeds) : await runnable.run(feeds, fetches);
+  } catch (error) {
+    if (/requires f16 but the device/.test(String(error)))
+      throw new CannotRun("ONNX Runtime needs f16 arithmetic for this dtype, which the adapter does not have.");
+    throw error;
+  }
 }
 
 async function unload() {
@@ -185,7 +199,7 @@ async function forward(opened, name, { input, numRows }) {
   if (end > maxPositions) throw new CannotRun(`${end} positions do not fit the ${maxPositions} that were asked for.`);
   const runnable = await session(opened, name);
   const feeds = { ...input, ...cache.feeds, seqlens_k: int32([end - 1], [1]), total_sequence_length: int32([end], []) };
-  const { logits } = await runnable.run(feeds, { logits: null, ...cache.fetches });
+  const { logits } = await runSession(runnable, feeds, { logits: null, ...cache.fetches });
   opened.numCached = end;
   const values = valuesOf(logits);
   return { values, argmax: argmax(values) };
@@ -231,7 +245,7 @@ async function vision(opened, { repeat = 1, pixels, features = false }) {
   const runnable = await session(opened, "vision");
   const { ms, value } = await timed(async () => {
     let result;
-    for (let run = 0; run < repeat; run++) result = (await runnable.run(feeds)).image_features;
+    for (let run = 0; run < repeat; run++) result = (await runSession(runnable, feeds)).image_features;
     return result;
   });
   const values = valuesOf(value);
@@ -256,9 +270,9 @@ async function matmul({ rows = 1, k, n, dtype = "f32", repeat = 1 }) {
   const opened = await ort.InferenceSession.create(graph.encode(), sessionOptions);
   try {
     const feeds = { x: tensorOf(dtype, pseudoRandom(rows * k), [rows, k]) };
-    await opened.run(feeds); // compiles the pipelines
+    await runSession(opened, feeds); // compiles the pipelines
     const { ms } = await timed(async () => {
-      for (let run = 0; run < repeat; run++) await opened.run(feeds);
+      for (let run = 0; run < repeat; run++) await runSession(opened, feeds);
     });
     return { ms: ms / repeat };
   } finally {
