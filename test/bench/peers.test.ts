@@ -1,4 +1,4 @@
-// The forms in which the bench gives other engines our weights. What needs the engines themselves (tools/bench/node_modules) is checked by hand.
+// The encodings in which the bench gives other engines our weights.
 import { expect, test } from "vitest";
 
 interface GgufFile {

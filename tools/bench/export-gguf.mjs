@@ -13,6 +13,8 @@ import { frequencyFactors } from "./rope-frequencies.mjs";
 
 const MODEL = "language_model.model";
 const LM_HEAD = "language_model.lm_head.weight";
+/** What the matrices may be written as. */
+export const dtypes = ["f32", "f16", "q4"];
 const layerNames = {
   "input_layernorm.weight": "attn_norm.weight",
   "self_attn.q_proj.weight": "attn_q.weight",
@@ -25,22 +27,32 @@ const layerNames = {
   "self_attn.o_proj.bias": "attn_output.bias",
   "post_attention_layernorm.weight": "ffn_norm.weight",
   "mlp.gate_proj.weight": "ffn_gate.weight",
+  "mlp.gate_proj.bias": "ffn_gate.bias",
   "mlp.up_proj.weight": "ffn_up.weight",
+  "mlp.up_proj.bias": "ffn_up.bias",
   "mlp.down_proj.weight": "ffn_down.weight",
+  "mlp.down_proj.bias": "ffn_down.bias",
 };
 
 /** Exports once, then answers from the cache. Returns the file. */
 export async function exportGguf(folder, { dtype = "f32", cacheFolder } = {}) {
-  if (!["f32", "f16", "q4"].includes(dtype)) throw new Error(`dtype: expected f32, f16 or q4, got ${dtype}.`);
+  if (!dtypes.includes(dtype)) throw new Error(`dtype: expected one of ${dtypes.join(", ")}, got ${dtype}.`);
   const write = async (staging) => {
     const weights = await openWeights(folder);
     try {
+      requireSupported(weights);
       await writeGguf(join(staging, "model.gguf"), metadataOf(weights.config.text), await tensorsOf(weights, dtype));
     } finally {
       await weights.close();
     }
   };
   return join(await cachedExport(folder, `gguf-${dtype}`, { cacheFolder, write }), "model.gguf");
+}
+
+/** @throws Error where llama.cpp's LLaMA would compute something else than the checkpoint says. */
+function requireSupported({ config: { text } }) {
+  if (text.hiddenAct !== "silu")
+    throw new Error(`llama.cpp's LLaMA has SiLU only, the checkpoint asks for ${text.hiddenAct}.`);
 }
 
 function metadataOf(text) {
@@ -174,7 +186,8 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     allowPositionals: true,
   });
   const [folder] = positionals;
-  if (folder === undefined || positionals.length > 1) {
+  const isKnown = values.dtype === undefined || dtypes.includes(values.dtype);
+  if (folder === undefined || positionals.length > 1 || !isKnown) {
     process.stderr.write("usage: node tools/bench/export-gguf.mjs CHECKPOINT [--dtype f32|f16|q4] [--cache FOLDER]\n");
     process.exitCode = 2;
   } else {

@@ -47,7 +47,8 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     allowPositionals: true,
   });
   const [folder] = positionals;
-  if (folder === undefined || positionals.length > 1) {
+  const isKnown = values.dtype === undefined || forms[values.dtype] !== undefined;
+  if (folder === undefined || positionals.length > 1 || !isKnown) {
     process.stderr.write(
       "usage: node tools/bench/export-onnx.mjs CHECKPOINT [--dtype f32|f16|q4|q4f16] [--positions N] [--cache FOLDER]\n",
     );

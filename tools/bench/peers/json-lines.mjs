@@ -51,6 +51,13 @@ function ownStdout() {
   return write;
 }
 
+/** Ends the process, a usage error, unless the argument `name` has one of `values`. */
+export function requireOneOf(name, value, values) {
+  if (values.includes(value)) return;
+  process.stderr.write(`${name}: expected ${values.join(" or ")}, got ${value}\n`);
+  process.exit(2);
+}
+
 /** Milliseconds that `work` took, and what it returned. */
 export async function timed(work) {
   const start = performance.now();

@@ -1,5 +1,5 @@
 // ONNX Runtime as a peer of the bench: its WebGPU provider on the adapter that the environment's Vulkan driver gives, or its CPU one.
-//   node tools/bench/peers/onnxruntime.mjs [--provider webgpu|cpu]      requests on stdin, see json-lines.mjs
+//   node tools/bench/peers/onnxruntime.mjs [--provider webgpu|cpu] [--attention fused|exact]      requests on stdin, see json-lines.mjs
 //
 // Keys and values stay on the GPU in buffers of the full length that are past and present at once; then GroupQueryAttention
 // appends in place and takes its fused path. onnxruntime-node 1.30 allows that only without `preferredOutputLocation`: with it,
@@ -8,7 +8,8 @@
 // Known wrong: for 32 query rows or more, the flash attention of 1.30's WebGPU provider differs from its CPU provider's on lavapipe
 // and SwiftShader: one MultiHeadAttention node over numbers in [−1, 1) by 0.02 at 32 rows, by 1e-7 at 16. The error depends on the
 // adapter's subgroup size alone (lavapipe with vectors of 128, 256 and 512 bits: 0.09, 0.02, 0.01). `load` with `attention: "exact"`
-// takes a form that the provider computes along its other path, right to 1e-6; replies name as `caveats` what a form gets wrong.
+// (or with that argument, for all loads) takes a form that the provider computes along its other path, right to 1e-6; `hello` and
+// `load` name as `caveats` what a form gets wrong.
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -20,13 +21,13 @@ import { exportOnnx } from "../export-onnx.mjs";
 import { OnnxGraph } from "../onnx-file.mjs";
 import { attentionForms, forms } from "../onnx-layers.mjs";
 import { fromF16Bits, toF16Bits } from "./float16-bits.mjs";
-import { argmax, CannotRun, pseudoRandom, serve, timed } from "./json-lines.mjs";
+import { argmax, CannotRun, pseudoRandom, requireOneOf, serve, timed } from "./json-lines.mjs";
 
-const { provider } = parseArgs({ options: { provider: { type: "string", default: "webgpu" } } }).values;
-if (provider !== "webgpu" && provider !== "cpu") {
-  process.stderr.write(`--provider: expected webgpu or cpu, got ${provider}\n`);
-  process.exit(2);
-}
+const { provider, attention: usualAttention } = parseArgs({
+  options: { provider: { type: "string", default: "webgpu" }, attention: { type: "string", default: "fused" } },
+}).values;
+requireOneOf("--provider", provider, ["webgpu", "cpu"]);
+requireOneOf("--attention", usualAttention, attentionForms);
 const sessionOptions = {
   executionProviders: [provider],
   graphOptimizationLevel: "all",
@@ -41,10 +42,10 @@ let model;
 
 await serve({
   hello: async () => ({
-    name: `onnxruntime-${provider}`,
+    name: `onnxruntime-${provider}${usualAttention === "fused" ? "" : `-${usualAttention}`}`,
     version: packageVersion(),
     adapter: adapterName(),
-    caveats: caveats("fused"),
+    caveats: caveats(usualAttention),
   }),
   load: async (request) => {
     await unload();
@@ -89,13 +90,23 @@ function loaded() {
   return model;
 }
 
-async function load({ dir, dtype = "f32", attention = "fused", parts = ["llama"], maxPositions = 1024, cacheDir }) {
+async function load({
+  dir,
+  dtype = "f32",
+  attention = usualAttention,
+  parts = ["llama"],
+  maxPositions = 1024,
+  cacheDir,
+}) {
   if (forms[dtype] === undefined) throw new CannotRun(`ONNX Runtime is not given models of dtype ${dtype}.`);
   if (!attentionForms.includes(attention)) throw new CannotRun(`There is no form of attention ${attention}.`);
-  const folder = await exportOnnx(dir, { dtype, numPositions: maxPositions, cacheFolder: cacheDir });
   const weights = await openWeights(dir);
   const { config } = weights;
   await weights.close();
+  const { headDim } = config.text;
+  if (parts.includes("llama") && headDim % 16 !== 0)
+    throw new CannotRun(`GroupQueryAttention takes heads whose size is a multiple of 16, this model's is ${headDim}.`);
+  const folder = await exportOnnx(dir, { dtype, numPositions: maxPositions, cacheFolder: cacheDir });
   const type = forms[dtype].activations;
   const opened = { folder, config, type, attention, sessions: new Map(), cache: undefined, numCached: 0, maxPositions };
   if (parts.includes("llama")) {
@@ -116,6 +127,17 @@ async function session({ folder, attention, sessions }, name) {
   const opened = await ort.InferenceSession.create(join(folder, `${name}.${attention}.onnx`), sessionOptions);
   sessions.set(name, opened);
   return opened;
+}
+
+/** Runs a session; that the adapter lacks a feature is said only now, when shaders are compiled. */
+async function runSession(runnable, feeds, fetches) {
+  try {
+    return fetches === undefined ? await runnable.run(feeds) : await runnable.run(feeds, fetches);
+  } catch (error) {
+    if (/requires f16 but the device/.test(String(error)))
+      throw new CannotRun("ONNX Runtime needs f16 arithmetic for this dtype, which the adapter does not have.");
+    throw error;
+  }
 }
 
 async function unload() {
@@ -177,7 +199,7 @@ async function forward(opened, name, { input, numRows }) {
   if (end > maxPositions) throw new CannotRun(`${end} positions do not fit the ${maxPositions} that were asked for.`);
   const runnable = await session(opened, name);
   const feeds = { ...input, ...cache.feeds, seqlens_k: int32([end - 1], [1]), total_sequence_length: int32([end], []) };
-  const { logits } = await runnable.run(feeds, { logits: null, ...cache.fetches });
+  const { logits } = await runSession(runnable, feeds, { logits: null, ...cache.fetches });
   opened.numCached = end;
   const values = valuesOf(logits);
   return { values, argmax: argmax(values) };
@@ -223,7 +245,7 @@ async function vision(opened, { repeat = 1, pixels, features = false }) {
   const runnable = await session(opened, "vision");
   const { ms, value } = await timed(async () => {
     let result;
-    for (let run = 0; run < repeat; run++) result = (await runnable.run(feeds)).image_features;
+    for (let run = 0; run < repeat; run++) result = (await runSession(runnable, feeds)).image_features;
     return result;
   });
   const values = valuesOf(value);
@@ -248,9 +270,9 @@ async function matmul({ rows = 1, k, n, dtype = "f32", repeat = 1 }) {
   const opened = await ort.InferenceSession.create(graph.encode(), sessionOptions);
   try {
     const feeds = { x: tensorOf(dtype, pseudoRandom(rows * k), [rows, k]) };
-    await opened.run(feeds); // compiles the pipelines
+    await runSession(opened, feeds); // compiles the pipelines
     const { ms } = await timed(async () => {
-      for (let run = 0; run < repeat; run++) await opened.run(feeds);
+      for (let run = 0; run < repeat; run++) await runSession(opened, feeds);
     });
     return { ms: ms / repeat };
   } finally {

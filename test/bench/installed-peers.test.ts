@@ -1,0 +1,161 @@
+// The engines of tools/bench on models of the tests: each gives the expected tokens, or a sentence that says why it cannot.
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { driverEnvironment } from "../../src/gpu/adapter.node.ts";
+import { Llava } from "../../src/llava.ts";
+import { fileSource } from "../../src/load/file-source.node.ts";
+import { adapterOfEnvironment, openTestDevice } from "../setup/device.ts";
+import { GOLDEN, largestError, readTensorFile } from "../setup/golden.ts";
+import { textShape, writeTextCheckpoint } from "./text-checkpoint.ts";
+
+const bench = fileURLToPath(new URL("../../tools/bench", import.meta.url));
+const isInstalled = existsSync(join(bench, "node_modules"));
+/** Two engines add in different orders; what they compute wrongly differs by more than 1e-2. */
+const CLOSE = 1e-3;
+
+interface Answer {
+  readonly ok: boolean;
+  readonly reason?: string;
+  readonly name?: string;
+  readonly caveats?: readonly string[];
+  readonly argmax?: number;
+  readonly ids?: readonly number[];
+  readonly logits?: readonly number[];
+  readonly features?: readonly number[];
+}
+type Ask = (request: object) => Promise<Answer>;
+
+/** Runs `work` with a peer's process, which exits after it. */
+async function withPeer(args: readonly string[], work: (ask: Ask) => Promise<void>): Promise<void> {
+  const adapter = adapterOfEnvironment();
+  const env = adapter === "lavapipe" || adapter === "swiftshader" ? await driverEnvironment(adapter) : {};
+  const child = spawn(process.execPath, args, { env: { ...process.env, ...env }, stdio: ["pipe", "pipe", "ignore"] });
+  const ended = new Promise((resolve) => child.on("close", resolve));
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const ask: Ask = async (request) => {
+    child.stdin.write(`${JSON.stringify({ id: 1, ...request })}\n`);
+    return JSON.parse((await lines.next()).value ?? '{"ok":false,"reason":"The peer ended."}');
+  };
+  try {
+    await work(ask);
+    expect(await ask({ op: "exit" })).toEqual({ id: 1, ok: true });
+  } finally {
+    child.kill();
+    await ended;
+  }
+}
+
+const onnxruntime = (...args: readonly string[]): readonly string[] => [join(bench, "peers/onnxruntime.mjs"), ...args];
+const llamaCpp = [join(bench, "peers/llama-cpp.mjs")];
+
+// reason: the engines are 450 MB, installed by hand with `npm ci --prefix tools/bench`
+describe.skipIf(!isInstalled)("an installed peer", () => {
+  let cacheDir: string;
+  let textFolder: string;
+  beforeAll(async () => {
+    cacheDir = await mkdtemp(join(tmpdir(), "adaptvis-peers-"));
+    textFolder = await writeTextCheckpoint({
+      biases: true,
+      ropeScaling: {
+        rope_type: "llama3",
+        factor: 8,
+        low_freq_factor: 1,
+        high_freq_factor: 4,
+        original_max_position_embeddings: 64,
+      },
+    });
+  });
+  afterAll(async () => {
+    await rm(cacheDir, { recursive: true, force: true });
+    await rm(textFolder, { recursive: true, force: true });
+  });
+
+  test("ONNX Runtime's exact form and llama.cpp give our tokens, for more rows than the flash attention's threshold", async () => {
+    const ids = promptOf(70);
+    const ours = await ourTrace(textFolder, ids);
+    const [first, ...rest] = ours.ids;
+    for (const args of [onnxruntime("--attention", "exact"), onnxruntime("--provider", "cpu"), llamaCpp]) {
+      await withPeer(args, async (ask) => {
+        const load = { op: "load", dir: textFolder, cacheDir: join(cacheDir, "text"), maxPositions: 128 };
+        expect(await ask(load)).toMatchObject({ ok: true });
+        const prefill = await ask({ op: "prefill", ids, logits: true });
+        expect(prefill.argmax).toBe(first);
+        if (args !== llamaCpp) expect(largestError(prefill.logits ?? [], ours.logits)).toBeLessThan(CLOSE);
+        const decoded = await ask({ op: "decode", firstToken: first, numTokens: rest.length });
+        expect(decoded.ids).toEqual(rest);
+      });
+    }
+  });
+
+  test("ONNX Runtime gives transformers' image features", async () => {
+    const golden = await readTensorFile("tiny-llava/expected.safetensors");
+    await withPeer(onnxruntime("--attention", "exact"), async (ask) => {
+      const load = { op: "load", dir: join(GOLDEN, "tiny-llava"), cacheDir: join(cacheDir, "llava") };
+      expect(await ask({ ...load, parts: ["vision"] })).toMatchObject({ ok: true });
+      const vision = await ask({ op: "vision", pixels: numbersOf(golden, "pixel_values"), features: true });
+      expect(largestError(vision.features ?? [], numbersOf(golden, "image_features"))).toBeLessThan(CLOSE);
+    });
+  });
+
+  test("what cannot be answered is refused in a sentence, and the peer goes on", async () => {
+    await withPeer(onnxruntime("--provider", "cpu", "--attention", "exact"), async (ask) => {
+      expect(await ask({ op: "hello" })).toMatchObject({ ok: true, name: "onnxruntime-cpu-exact" });
+      expect(await ask({ op: "dance" })).toMatchObject({ ok: false, reason: "The peer has no operation dance." });
+      expect(await ask({ op: "decode", numTokens: 1, firstToken: 1 })).toMatchObject({ reason: "No model is loaded." });
+      const load = { op: "load", dir: textFolder, cacheDir: join(cacheDir, "text"), maxPositions: 16 };
+      expect(await ask({ ...load, attention: "loose" })).toMatchObject({ ok: false });
+      expect(await ask({ ...load, dtype: "f8" })).toMatchObject({ ok: false });
+      expect(await ask({ ...load, parts: ["vision"] })).toMatchObject({
+        reason: "The checkpoint has no vision tower.",
+      });
+      expect(await ask({ ...load, dir: join(GOLDEN, "llama-text-tied") })).toMatchObject({
+        reason: "GroupQueryAttention takes heads whose size is a multiple of 16, this model's is 8.",
+      });
+      expect(await ask(load)).toMatchObject({ ok: true });
+      expect(await ask({ op: "prefill", ids: promptOf(17) })).toMatchObject({
+        reason: "17 positions do not fit the 16 that were asked for.",
+      });
+    });
+  });
+});
+
+/** Our greedy tokens after a prompt without a picture, and the first one's logits. */
+async function ourTrace(
+  folder: string,
+  ids: readonly number[],
+): Promise<{ readonly ids: readonly number[]; readonly logits: ArrayLike<number> }> {
+  const { device } = await openTestDevice();
+  const model = await Llava.load(fileSource(folder), { device });
+  const inputs = {
+    inputIds: Int32Array.from(ids),
+    imageSpan: [0, 0],
+    pixelValues: undefined,
+    imageRowIndex: new Int32Array(0),
+    gridWidth: 0,
+    gridHeight: 0,
+  } as const;
+  const { tensors } = await model.trace(inputs, { maxNewTokens: 12 });
+  const named = (name: string): ArrayLike<number> => {
+    const tensor = tensors.find((candidate) => candidate.name === name);
+    if (tensor === undefined || tensor.data instanceof BigInt64Array) throw new Error(`The trace has no ${name}.`);
+    return tensor.data;
+  };
+  return { ids: Array.from(named("generated_ids")), logits: named("logits") };
+}
+
+function promptOf(length: number): readonly number[] {
+  return Array.from({ length }, (_, i) => (i * 37 + 5) % textShape.vocabSize);
+}
+
+function numbersOf(file: Awaited<ReturnType<typeof readTensorFile>>, name: string): readonly number[] {
+  const tensor = file.tensors.get(name);
+  if (tensor === undefined) throw new Error(`The golden has no tensor ${name}.`);
+  return Array.from(tensor.data);
+}
