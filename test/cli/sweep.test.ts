@@ -51,6 +51,7 @@ test("--json is one object, whose row of factor 1 is what `ask` answers", async 
     rows: [row(0), unmodified, row(2.5)],
     adapter: asked.adapter,
     model: asked.model,
+    dtype: asked.dtype,
     timings: { loadMs: expect.any(Number), answerMs: expect.any(Number) },
   });
 });
