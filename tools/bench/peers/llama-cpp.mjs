@@ -24,8 +24,8 @@ let opened;
 
 await serve({
   hello: async () => {
-    const engine = await start();
-    const adapter = backend === "cpu" ? "CPU" : (await engine.getGpuDeviceNames()).join(", ");
+    await start();
+    const adapter = backend === "cpu" ? "CPU" : await deviceNames();
     return { name: `llama.cpp-${backend}`, version: packageVersion(), adapter };
   },
   load: async (request) => {
@@ -67,6 +67,10 @@ async function start() {
   return llama;
 }
 
+async function deviceNames() {
+  return (await (await start()).getGpuDeviceNames()).join(", ");
+}
+
 function packageVersion() {
   const file = new URL("../node_modules/node-llama-cpp/package.json", import.meta.url);
   return JSON.parse(readFileSync(file, "utf8")).version;
@@ -74,19 +78,16 @@ function packageVersion() {
 
 async function load({ dir, dtype = "f32", maxPositions = 1024, threads, cacheDir }) {
   if (!dtypes.includes(dtype)) throw new CannotRun(`llama.cpp is not given models of dtype ${dtype}.`);
+  // It would end with a segmentation fault instead of an error.
+  if (backend === "vulkan" && /SwiftShader/.test(await deviceNames()))
+    throw new CannotRun("llama.cpp's Vulkan backend needs 16-bit storage, which SwiftShader does not have.");
   const modelPath = await exportGguf(dir, { dtype, cacheFolder: cacheDir });
   const engine = await start();
-  const model = await engine
-    .loadModel({
-      modelPath,
-      gpuLayers: backend === "vulkan" ? "max" : 0,
-      ignoreMemorySafetyChecks: true,
-    })
-    .catch(async (error) => {
-      if (backend === "cpu") throw error;
-      const device = (await engine.getGpuDeviceNames()).join(", ");
-      throw new CannotRun(`llama.cpp's Vulkan backend does not load the model on ${device}; it needs 16-bit storage.`);
-    });
+  const model = await engine.loadModel({
+    modelPath,
+    gpuLayers: backend === "vulkan" ? "max" : 0,
+    ignoreMemorySafetyChecks: true,
+  });
   const contextOf = (count) =>
     model.createContext({
       contextSize: maxPositions,
