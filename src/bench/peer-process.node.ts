@@ -26,16 +26,18 @@ export interface MissingPeer {
 }
 
 /**
- * Starts the peers of a folder: those that its peers.json lists, as [{"file": …, "args": […]}], or else every `*.mjs`.
+ * Starts the peers of a folder: those that its peers.json lists, as [{"file": …, "args": […], "isSlow": …}], or else every `*.mjs`;
+ * slow ones are left out where `isQuick`.
  * @throws SyntaxError when peers.json is not JSON.
  */
 export async function startPeers(
   folder: string,
-  options: PeerProcessOptions,
+  options: PeerProcessOptions & { readonly isQuick?: boolean },
 ): Promise<{ readonly peers: readonly PeerClient[]; readonly missing: readonly MissingPeer[] }> {
   const peers: PeerClient[] = [];
   const missing: MissingPeer[] = [];
-  for (const { file, args } of listPeers(folder)) {
+  for (const { file, args, isSlow } of listPeers(folder)) {
+    if (isSlow === true && options.isQuick === true) continue;
     const peer = await startPeer(join(folder, file), { ...options, args });
     if ("reason" in peer) missing.push(peer);
     else peers.push(peer);
@@ -46,6 +48,8 @@ export async function startPeers(
 interface ListedPeer {
   readonly file: string;
   readonly args: readonly string[];
+  /** Takes minutes to get ready. */
+  readonly isSlow?: boolean;
 }
 
 function listPeers(folder: string): readonly ListedPeer[] {
@@ -65,9 +69,9 @@ export async function startPeer(file: string, options: PeerProcessOptions = {}):
     await child.close();
     return { file, reason: hello.reason };
   }
-  const { name, version, adapter } = hello;
+  const { name, version, adapter, caveats = [] } = hello;
   return {
-    identity: { name, version, adapter },
+    identity: { name, version, adapter, ...(caveats.length > 0 && { caveats }) },
     load: (model) => child.ask({ op: "load", ...model }),
     prefill: (ids) => child.ask({ op: "prefill", ids, reset: true }),
     decode: (run) => child.ask({ op: "decode", ...run }),

@@ -13,6 +13,8 @@ export interface PeerIdentity {
   readonly version: string;
   /** What it computes on, in its own words. */
   readonly adapter: string;
+  /** What is known to be wrong with its numbers here, a sentence each. */
+  readonly caveats?: readonly string[];
 }
 
 /** What a peer can be asked, one question at a time; times are the peer's own, in ms. */

@@ -24,10 +24,11 @@ export function reportTables(report: BenchReport): readonly ReportTable[] {
   const failures = [
     ...report.failures,
     ...report.missingPeers.map(({ file, reason }) => ({ part: `peer ${file}`, message: reason })),
+    ...report.peers.flatMap(({ name, caveats = [] }) => caveats.map((message) => ({ part: `peer ${name}`, message }))),
   ];
   if (failures.length > 0) {
     tables.push({
-      title: "Could not run",
+      title: "Could not run, or with a caveat",
       head: ["part", "why"],
       rows: failures.map(({ part, message }) => [part, message]),
     });

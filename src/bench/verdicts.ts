@@ -3,6 +3,7 @@ import { type Bars, barsFor } from "./bars.ts";
 import type { ModelFigures, PeerFigures, QuestionFigures, QuestionTimes } from "./models.ts";
 import { type Bar, costRatio, missingRatio, type Ratio, rateRatio } from "./ratios.ts";
 import type { BenchReport } from "./report.ts";
+import { spreadOf } from "./spread.ts";
 
 /** What the bars are judged by. */
 export interface Found {
@@ -12,7 +13,7 @@ export interface Found {
   readonly missingPeers: BenchReport["missingPeers"];
 }
 
-/** The peer that the bars are about. */
+/** The peers that the bars are about: of ONNX Runtime's forms, for each figure the one that is fastest. */
 const PEER = /^onnxruntime/;
 /** The model that they are about. */
 const MODEL = "models/llava-110m";
@@ -34,20 +35,28 @@ export function verdicts(isSoftware: boolean, found: Found): readonly Ratio[] {
 
 function peerVerdicts(bars: Bars, found: Found): readonly Ratio[] {
   const model = found.models?.find(({ name }) => name === MODEL);
-  const peer = model?.peers.find(({ name }) => PEER.test(name));
+  const peers = model?.peers.filter(({ name }) => PEER.test(name)) ?? [];
   const rate = (bar: Bar, what: "decode" | "prefill"): Ratio => {
+    const peer = best(peers, (figures) => figures[what]);
     if (model === undefined || peer === undefined) return missingRatio(bar, whyNoPeer(model, found));
     if (peer[what].length === 0) return missingRatio(bar, refusalOf(peer, what));
     const reason = `Tokens a second on ${MODEL.slice("models/".length)}, against ${peer.name}.`;
     return rateRatio(bar, { ours: model[what], theirs: peer[what], unit: "tokens/s", reason });
   };
   const vision = (bar: Bar): Ratio => {
+    const peer = best(peers, ({ visionMs }) => visionMs.map((ms) => 1 / ms));
     if (model === undefined || peer === undefined) return missingRatio(bar, whyNoPeer(model, found));
     if (peer.visionMs.length === 0) return missingRatio(bar, refusalOf(peer, "vision"));
     const reason = `One picture through the vision tower (ours with the projector), against ${peer.name}.`;
     return costRatio(bar, { ours: model.visionMs, theirs: peer.visionMs, unit: "ms", reason });
   };
   return [rate(bars.decode, "decode"), rate(bars.prefill, "prefill"), vision(bars.vision)];
+}
+
+/** The peer with the highest median; one without figures only where there is no other. */
+function best(peers: readonly PeerFigures[], rates: (peer: PeerFigures) => readonly number[]): PeerFigures | undefined {
+  const median = (peer: PeerFigures) => (rates(peer).length === 0 ? -1 : spreadOf(rates(peer)).median);
+  return [...peers].sort((a, b) => median(b) - median(a))[0];
 }
 
 function whyNoPeer(model: ModelFigures | undefined, { missingPeers }: Found): string {

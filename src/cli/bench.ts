@@ -105,7 +105,7 @@ export async function bench(session: Session, flags: BenchFlags): Promise<void> 
   const { peers, missing } =
     flags.peers === undefined
       ? { peers: [], missing: [] }
-      : await startPeers(flags.peers, { env: await peerEnvironment(opened) });
+      : await startPeers(flags.peers, { env: await peerEnvironment(opened), isQuick: flags.quick === true });
   try {
     const stamp = stampRun(opened, { folder: packageFolder(), version: packageVersion(), options: named });
     const versions = Object.fromEntries(peers.map(({ identity }) => [identity.name, identity.version]));
