@@ -63,7 +63,7 @@ export async function openNodeAdapter(
   const request = () => requestAdapter(dawnToggles);
   switch (choice) {
     case "auto":
-      return (await openSystemAdapter(request)) ?? (await openSwiftShader(request));
+      return (await openSystemAdapter(request)) ?? (await openInstead(request));
     case "gpu": {
       const found = await openSystemAdapter(request);
       if (found?.kind === "gpu") return found;
@@ -116,6 +116,17 @@ async function openLavapipe(request: AdapterRequest): Promise<NodeAdapter> {
     `Adapter "lavapipe": Dawn refused the driver of ${icdFile}; Mesa 23 or newer is needed (22, Debian 12's, lacks a feature).` +
       workerHint({ VK_ICD_FILENAMES: icdFile, VK_DRIVER_FILES: icdFile }),
   );
+}
+
+/** SwiftShader where nothing else is; without it the driver that was hoped for is what the user should hear of first. */
+async function openInstead(request: AdapterRequest): Promise<NodeAdapter> {
+  try {
+    return await openSwiftShader(request);
+  } catch (cause) {
+    if (!(cause instanceof GpuError)) throw cause;
+    const message = `Adapter "auto": found no driver of Vulkan, Metal or D3D12 that Dawn accepts, nor one in software: ${cause.message}`;
+    throw new GpuError(cause.reason, message, { cause });
+  }
 }
 
 async function openSwiftShader(request: AdapterRequest): Promise<NodeAdapter> {

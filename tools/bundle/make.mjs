@@ -86,10 +86,11 @@ function readOptions() {
   }
 }
 
-/** Packs what is in `folder`, sorted, as nobody's, at a fixed time. */
+/** Packs the one folder in `folder`, sorted, as nobody's, at a fixed time. */
 async function archive(folder, file, level) {
   const { pack } = await import("tar-fs");
   const tar = pack(folder, {
+    entries: [name], // without an entry for "." itself, which would change the folder that it is unpacked in
     sort: true,
     map: (header) => {
       const isExecutable = header.type === "directory" || (header.mode & 0o100) !== 0;

@@ -25,7 +25,7 @@ export async function stage(folder, { root, node, pictures, note }) {
   cpSync(node.file, join(folder, "bin", "node"));
 
   // The engine: one file of JavaScript, and the packages that hold native code or are read as files
-  const inlined = await bundleCommand(join(app, "dist", "cli.js"), { root, pictures });
+  const inlined = await bundleCommand(join(app, "dist", "cli.js"), { root });
   const carried = withDependencies(pictures ? ["webgpu", "sharp"] : ["webgpu"], root);
   for (const source of carried) copyPackage(source, join(app, relative(root, source)));
   const font = packageFolder("@fontsource/dejavu-sans", root);
@@ -51,7 +51,7 @@ export async function stage(folder, { root, node, pictures, note }) {
 }
 
 /** The command in one file. @returns the folders of the packages inside it. */
-async function bundleCommand(outfile, { root, pictures }) {
+async function bundleCommand(outfile, { root }) {
   const { build } = await import("esbuild");
   const { metafile } = await build({
     absWorkingDir: root,
@@ -63,8 +63,8 @@ async function bundleCommand(outfile, { root, pictures }) {
     format: "esm",
     loader: { ".wgsl": "text" },
     // canvas is vega's way to bitmaps, which the reports do not use.
-    external: ["webgpu", "canvas", ...(pictures ? ["sharp"] : [])],
-    plugins: pictures ? [] : [withoutSharp(root)],
+    external: ["webgpu", "canvas"],
+    alias: { sharp: join(here, "sharp-when-needed.mjs") },
     // Packages in CommonJS ask for Node's modules by require, which a module lacks.
     banner: {
       js: 'import { createRequire as requireFrom } from "node:module";\nconst require = requireFrom(import.meta.url);',
@@ -74,23 +74,6 @@ async function bundleCommand(outfile, { root, pictures }) {
   });
   const files = Object.keys(metafile.inputs).filter((input) => input.startsWith("node_modules/"));
   return [...new Set(files.map((file) => packageOfFile(join(root, file))))];
-}
-
-/** In sharp's place a function that says why there is none. */
-function withoutSharp(root) {
-  return {
-    name: "without-sharp",
-    setup(build) {
-      build.onResolve({ filter: /^sharp$/ }, () => ({ path: "sharp", namespace: "without-sharp" }));
-      build.onLoad({ filter: /.*/, namespace: "without-sharp" }, () => ({
-        contents: `import { InputError } from "./src/errors.ts";
-          export default function sharp() {
-            throw new InputError("this bundle was made --without-pictures: it neither decodes nor draws picture files");
-          }`,
-        resolveDir: root,
-      }));
-    },
-  };
 }
 
 /** A package without what only builders and readers of it need; of webgpu, this platform's binary alone. */
