@@ -3,6 +3,7 @@
 export {
   type AdapterChoice,
   type AdapterKind,
+  type AdapterOptions,
   adapterChoices,
   type DriverEnvironment,
   driverEnvironment,

@@ -43,8 +43,9 @@ export function stampRun(
   };
 }
 
+/** The checkout's revision, with + where files were changed; of a package the one that it was made from, where it says so. */
 function revisionOf(folder: string): string | null {
-  if (!existsSync(join(folder, ".git"))) return null;
+  if (!existsSync(join(folder, ".git"))) return manifestText(folder, "gitHead") ?? null;
   const git = (...args: string[]) => spawnSync("git", args, { cwd: folder, encoding: "utf8" });
   const head = git("rev-parse", "--short", "HEAD");
   if (head.status !== 0) return null;
@@ -56,10 +57,17 @@ function revisionOf(folder: string): string | null {
 function versionOf(name: string): string | undefined {
   const entry = createRequire(import.meta.url).resolve(name);
   for (let folder = dirname(entry); folder !== dirname(folder); folder = dirname(folder)) {
-    const file = join(folder, "package.json");
-    if (!existsSync(file)) continue;
-    const manifest: unknown = JSON.parse(readFileSync(file, "utf8"));
-    if (manifest instanceof Object && "version" in manifest) return String(manifest.version);
+    const version = manifestText(folder, "version");
+    if (version !== undefined) return version;
   }
   return undefined;
+}
+
+/** A text out of a folder's package.json. */
+function manifestText(folder: string, key: "version" | "gitHead"): string | undefined {
+  const file = join(folder, "package.json");
+  if (!existsSync(file)) return undefined;
+  const manifest: unknown = JSON.parse(readFileSync(file, "utf8"));
+  const value: unknown = manifest instanceof Object ? Reflect.get(manifest, key) : undefined;
+  return typeof value === "string" ? value : undefined;
 }

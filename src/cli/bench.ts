@@ -9,7 +9,7 @@ import { reportHtml } from "../bench/report-html.node.ts";
 import { reportTables } from "../bench/report-table.ts";
 import { stampRun } from "../bench/stamp.node.ts";
 import { InputError } from "../errors.ts";
-import { driverEnvironment, type NodeAdapter, openNodeAdapter } from "../gpu/adapter.node.ts";
+import { driverEnvironment, type NodeAdapter } from "../gpu/adapter.node.ts";
 import { Gpu, requestGpuDevice } from "../gpu/device.ts";
 import { fileSource } from "../load/file-source.node.ts";
 import { writeFileWhole } from "../load/write-file.node.ts";
@@ -58,7 +58,8 @@ export function describeBench(command: Command): Command {
  * that what stands behind it can only be a file.
  */
 export function withReportFile(args: readonly string[]): readonly string[] {
-  const command = args.findIndex((arg, index) => !arg.startsWith("-") && args[index - 1] !== "--adapter");
+  const takesValue = (arg: string | undefined) => arg === "--adapter" || arg === "--dawn-toggle";
+  const command = args.findIndex((arg, index) => !arg.startsWith("-") && !takesValue(args[index - 1]));
   if (args[command] !== "bench") return args;
   return args.flatMap((arg, index) => {
     const next = args[index + 1];
@@ -86,7 +87,7 @@ export async function bench(session: Session, flags: BenchFlags): Promise<void> 
   if (flags.peers !== undefined && !existsSync(flags.peers)) {
     throw new InputError(`${flags.peers} is not there: --peers expects a folder of programs.`);
   }
-  const opened = await openNodeAdapter(session.adapter);
+  const opened = await session.openAdapter();
   session.note(`adaptvis: running on ${opened.description}`);
   const device = await requestGpuDevice(opened.adapter);
   const gpu = new Gpu(device, { isSoftware: opened.isSoftware });
@@ -107,7 +108,9 @@ export async function bench(session: Session, flags: BenchFlags): Promise<void> 
       ? { peers: [], missing: [] }
       : await startPeers(flags.peers, { env: await peerEnvironment(opened), isQuick: flags.quick === true });
   try {
-    const stamp = stampRun(opened, { folder: packageFolder(), version: packageVersion(), options: named });
+    const { dawnToggles } = session;
+    const run = { folder: packageFolder(), version: packageVersion(), options: { ...named, dawnToggles } };
+    const stamp = stampRun(opened, run);
     const versions = Object.fromEntries(peers.map(({ identity }) => [identity.name, identity.version]));
     const host: BenchHost = {
       stamp: { ...stamp, versions: { ...stamp.versions, ...versions } },

@@ -1,7 +1,7 @@
 // adaptvis doctor: what this machine computes on, and what it lacks.
 import type { Command } from "commander";
 import { GpuError } from "../errors.ts";
-import { driverEnvironment, type NodeAdapter, openNodeAdapter } from "../gpu/adapter.node.ts";
+import { driverEnvironment, type NodeAdapter } from "../gpu/adapter.node.ts";
 import { formatBytes } from "../gpu/device.ts";
 import { type AdapterReport, describeAdapter } from "../gpu/doctor.ts";
 import { findChromiumPackage } from "../gpu/swiftshader.node.ts";
@@ -31,7 +31,7 @@ export async function doctor(session: Session): Promise<void> {
   const host = { adaptvis: packageVersion(), node: process.version, platform: process.platform, arch: process.arch };
   let opened: NodeAdapter;
   try {
-    opened = await openNodeAdapter(session.adapter);
+    opened = await session.openAdapter();
   } catch (error) {
     if (!(error instanceof GpuError)) throw error;
     session.print([...hostLines(host), ...softwareLines(software), ""].join("\n"));

@@ -16,6 +16,7 @@ import { packageVersion } from "./package-folder.ts";
 import { type GlobalFlags, Session, UsageError } from "./session.ts";
 import { describeSweep, type SweepFlags, sweep } from "./sweep.ts";
 import { describeTrace, type TraceFlags, trace } from "./trace.ts";
+import { collected } from "./values.ts";
 
 const SIGNAL_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
@@ -48,6 +49,12 @@ function buildProgram(signal: AbortSignal): Command {
     .version(packageVersion(), "--version", "print the version")
     .helpOption("--help", "print this help")
     .addOption(new Option("--adapter <name>", "what to compute on").choices([...adapterChoices]).default("auto"))
+    .addOption(
+      new Option(
+        "--dawn-toggle <name>",
+        "switch a toggle of Dawn's on, such as vulkan_enable_f16_on_nvidia; repeatable",
+      ).argParser(collected),
+    )
     .option("--json", "print one JSON object on stdout, and nothing else there")
     .option("--debug", "print the stack of an error")
     .configureHelp({ showGlobalOptions: true })

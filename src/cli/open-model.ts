@@ -5,7 +5,6 @@ import { basename } from "node:path";
 import { SingleBar } from "cli-progress";
 import { MAX_FACTOR } from "../adaptvis.ts";
 import { CheckpointError, throwIfAborted } from "../errors.ts";
-import { openNodeAdapter } from "../gpu/adapter.node.ts";
 import { formatBytes, requestGpuDevice } from "../gpu/device.ts";
 import type { Profiler } from "../gpu/profiler.ts";
 import { Llava } from "../llava.ts";
@@ -38,7 +37,7 @@ export async function openModel(
   const folder = flags.model ?? embeddedModel();
   await checkFolder(folder);
   const settings = await readModelSettings(folder);
-  const adapter = await openNodeAdapter(session.adapter);
+  const adapter = await session.openAdapter();
   session.note(`adaptvis: running on ${adapter.description}`);
   throwIfAborted(session.signal, "Loading the model");
   const device = await requestGpuDevice(adapter.adapter);

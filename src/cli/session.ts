@@ -1,6 +1,7 @@
 // What every command gets: where to write, whether to write JSON, which adapter, and the signal that stops it.
 import { styleText } from "node:util";
-import type { AdapterChoice } from "../gpu/adapter.node.ts";
+import { InputError } from "../errors.ts";
+import { type AdapterChoice, type NodeAdapter, openNodeAdapter } from "../gpu/adapter.node.ts";
 
 /** Something on the command line that cannot be used; the exit code is 2. */
 export class UsageError extends Error {
@@ -10,6 +11,7 @@ export class UsageError extends Error {
 /** Options that every command has. */
 export interface GlobalFlags {
   readonly adapter: AdapterChoice;
+  readonly dawnToggle?: readonly string[];
   readonly json?: boolean;
   readonly debug?: boolean;
 }
@@ -20,13 +22,24 @@ export type Style = "bold" | "dim" | "green" | "yellow";
 /** One run of a command. */
 export class Session {
   readonly adapter: AdapterChoice;
+  readonly dawnToggles: readonly string[];
   readonly isJson: boolean;
   readonly signal: AbortSignal;
 
   constructor(flags: GlobalFlags, signal: AbortSignal) {
     this.adapter = flags.adapter;
+    this.dawnToggles = flags.dawnToggle ?? [];
     this.isJson = flags.json === true;
     this.signal = signal;
+  }
+
+  /** Opens the adapter that the command line asks for. @throws GpuError when there is none; UsageError for an unknown toggle. */
+  async openAdapter(): Promise<NodeAdapter> {
+    try {
+      return await openNodeAdapter(this.adapter, { dawnToggles: this.dawnToggles });
+    } catch (error) {
+      throw error instanceof InputError ? new UsageError(error.message) : error;
+    }
   }
 
   /** Text for people on stdout, as it is; with --json it goes nowhere. */

@@ -32,6 +32,11 @@ export function wholeFrom(least: number, most: number = Number.MAX_SAFE_INTEGER)
   };
 }
 
+/** The values of an option that may be given several times, in order. */
+export function collected(text: string, before: readonly string[] | undefined): readonly string[] {
+  return [...(before ?? []), text];
+}
+
 /** `0,2,5-7` → 0, 2, 5, 6, 7. */
 export function indexList(text: string): readonly number[] {
   const indices = text.split(",").flatMap((part) => {

@@ -6,6 +6,7 @@ import { homedir } from "node:os";
 import { basename, join } from "node:path";
 import { isMainThread } from "node:worker_threads";
 import { GpuError } from "../errors.ts";
+import { checkDawnToggles } from "./dawn-toggles.node.ts";
 import { isSoftwareAdapter } from "./device.ts";
 import { unpackSwiftShader } from "./swiftshader.node.ts";
 
@@ -36,19 +37,35 @@ export interface DriverEnvironment {
   readonly VK_DRIVER_FILES: string;
 }
 
+/** How an adapter is opened. */
+export interface AdapterOptions {
+  /**
+   * Toggles of Dawn's to switch on, by the names in its src/dawn/native/Toggles.cpp: `vulkan_enable_f16_on_nvidia`, say, since
+   * Dawn hides shader-f16 on NVIDIA's Vulkan driver.
+   */
+  readonly dawnToggles?: readonly string[];
+}
+
 /** Dawn crashes when the object that `create()` returned is collected while its adapters live, so each is kept for good. */
 const heldGpus: GPU[] = [];
 
 /**
  * Opens the adapter of the caller's choice.
- * @throws GpuError `no-adapter` when there is none; the message says what to install or set.
+ * @throws GpuError `no-adapter` when there is none; the message says what to install or set. InputError for a toggle that
+ *   Dawn does not have.
  */
-export async function openNodeAdapter(choice: AdapterChoice = "auto"): Promise<NodeAdapter> {
+export async function openNodeAdapter(
+  choice: AdapterChoice = "auto",
+  options: AdapterOptions = {},
+): Promise<NodeAdapter> {
+  const { dawnToggles = [] } = options;
+  checkDawnToggles(dawnToggles);
+  const request = () => requestAdapter(dawnToggles);
   switch (choice) {
     case "auto":
-      return (await openSystemAdapter()) ?? (await openSwiftShader());
+      return (await openSystemAdapter(request)) ?? (await openInstead(request));
     case "gpu": {
-      const found = await openSystemAdapter();
+      const found = await openSystemAdapter(request);
       if (found?.kind === "gpu") return found;
       const instead = found === undefined ? "no adapter" : `only ${found.description}`;
       throw new GpuError(
@@ -57,9 +74,9 @@ export async function openNodeAdapter(choice: AdapterChoice = "auto"): Promise<N
       );
     }
     case "lavapipe":
-      return await openLavapipe();
+      return await openLavapipe(request);
     case "swiftshader":
-      return await openSwiftShader();
+      return await openSwiftShader(request);
   }
 }
 
@@ -80,16 +97,19 @@ export async function driverEnvironment(driver: "lavapipe" | "swiftshader"): Pro
   };
 }
 
+/** Asks Dawn, under the Vulkan environment of the moment; undefined when there is no adapter. */
+type AdapterRequest = () => Promise<NodeAdapter | undefined>;
+
 /** What the system's own drivers give, undefined when nothing that Dawn accepts. */
-async function openSystemAdapter(): Promise<NodeAdapter | undefined> {
+async function openSystemAdapter(request: AdapterRequest): Promise<NodeAdapter | undefined> {
   // Dawn prints several lines about a missing Vulkan; where there can be no driver it need not look.
   if (process.platform === "linux" && !hasVulkanDriver() && !hasGpuDevice()) return undefined;
-  return await requestAdapter();
+  return await request();
 }
 
-async function openLavapipe(): Promise<NodeAdapter> {
+async function openLavapipe(request: AdapterRequest): Promise<NodeAdapter> {
   const icdFile = lavapipeIcdFile();
-  const found = await withVulkanDriver(icdFile, requestAdapter);
+  const found = await withVulkanDriver(icdFile, request);
   if (found?.kind === "lavapipe") return found;
   throw new GpuError(
     "no-adapter",
@@ -98,10 +118,21 @@ async function openLavapipe(): Promise<NodeAdapter> {
   );
 }
 
-async function openSwiftShader(): Promise<NodeAdapter> {
+/** SwiftShader where nothing else is; without it the driver that was hoped for is what the user should hear of first. */
+async function openInstead(request: AdapterRequest): Promise<NodeAdapter> {
+  try {
+    return await openSwiftShader(request);
+  } catch (cause) {
+    if (!(cause instanceof GpuError)) throw cause;
+    const message = `Adapter "auto": found no driver of Vulkan, Metal or D3D12 that Dawn accepts, nor one in software: ${cause.message}`;
+    throw new GpuError(cause.reason, message, { cause });
+  }
+}
+
+async function openSwiftShader(request: AdapterRequest): Promise<NodeAdapter> {
   const files = await unpackSwiftShader();
   loadForGood(files.loader);
-  const found = await withVulkanDriver(files.icdFile, requestAdapter);
+  const found = await withVulkanDriver(files.icdFile, request);
   if (found?.kind === "swiftshader") return found;
   throw new GpuError(
     "no-adapter",
@@ -114,10 +145,11 @@ async function openSwiftShader(): Promise<NodeAdapter> {
   );
 }
 
-async function requestAdapter(): Promise<NodeAdapter | undefined> {
+async function requestAdapter(dawnToggles: readonly string[]): Promise<NodeAdapter | undefined> {
   const { create } = await loadDawn();
   // Dawn rounds GPU times to 65.5 µs to keep web pages from spying by them; a program of the user's own need not be kept.
-  const gpu = create(["disable-dawn-features=timestamp_quantization"]);
+  const enabled = dawnToggles.length === 0 ? [] : [`enable-dawn-features=${dawnToggles.join(",")}`];
+  const gpu = create(["disable-dawn-features=timestamp_quantization", ...enabled]);
   heldGpus.push(gpu);
   const adapter = await gpu.requestAdapter({
     powerPreference: "high-performance",
@@ -223,7 +255,7 @@ function hasVulkanDriver(): boolean {
 }
 
 function hasGpuDevice(): boolean {
-  return ["/dev/dri", "/dev/nvidia0", "/dev/dxg"].some((path) => existsSync(path));
+  return ["/dev/dri", "/dev/nvidiactl", "/dev/dxg"].some((path) => existsSync(path));
 }
 
 /** The manifests of the Vulkan drivers on this system. */

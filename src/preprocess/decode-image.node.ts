@@ -29,6 +29,7 @@ export async function decodeImage(bytes: Uint8Array, options: DecodeOptions = {}
     const rgb = header.isCmyk ? cmykToRgb(data) : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     return { width: info.width, height: info.height, data: rgb };
   } catch (cause) {
+    if (cause instanceof InputError) throw cause; // of a sharp that cannot be loaded, in the archive of tools/bundle
     throw new InputError(
       `${name} is a damaged or truncated ${header.format.toUpperCase()} picture (${firstLine(cause)}).`,
       { cause },

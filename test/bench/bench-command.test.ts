@@ -51,5 +51,12 @@ test("--json takes a file behind bench only", () => {
   expect(withReportFile(["bench", "--json=x.json"])).toEqual(["bench", "--report", "x.json"]);
   expect(withReportFile(["bench", "--json", "--quick"])).toEqual(["bench", "--json", "--quick"]);
   expect(withReportFile(["--json", "bench", "--quick"])).toEqual(["--json", "bench", "--quick"]);
+  expect(withReportFile(["--dawn-toggle", "x", "bench", "--json", "y"])).toEqual([
+    "--dawn-toggle",
+    "x",
+    "bench",
+    "--report",
+    "y",
+  ]);
   expect(withReportFile(["ask", "bench", "--json", "x"])).toEqual(["ask", "bench", "--json", "x"]);
 });

@@ -21,6 +21,7 @@ describe("exit code 2 and one sentence", () => {
     ["an unknown command", ["frob"], /unknown command 'frob'/],
     ["an unknown option", ["ask", "--colour", "blue"], /unknown option '--colour'/],
     ["an unknown adapter", ["doctor", "--adapter", "cuda"], /'cuda' is invalid/],
+    ["an unknown toggle of Dawn's", ["doctor", "--dawn-toggle", "f17"], /Dawn toggle "f17": this Dawn has none such/],
     ["an unknown dtype", ["ask", "--dtype", "int8", "--image", "x.png", "where?"], /'int8' is invalid.*f32.*q4/],
     ["an unknown dtype of demo", ["demo", "--dtype", "Q4"], /'Q4' is invalid/],
     ["no question", ["ask", "--image", "x.png"], /There is no question/],

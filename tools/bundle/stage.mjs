@@ -1,0 +1,143 @@
+// Lays out the folder that becomes the archive.
+
+import { spawnSync } from "node:child_process";
+import { chmodSync, cpSync, createReadStream, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { fileURLToPath } from "node:url";
+import { createBrotliDecompress } from "node:zlib";
+import { licenceOf, manifestOf, packageFolder, packageOfFile, withDependencies } from "./packages.mjs";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const fontFiles = ["package.json", "LICENSE", ...[400, 700].map((w) => `files/dejavu-sans-latin-${w}-normal.woff`)];
+
+/**
+ * Fills `folder` with everything but what a Linux with a GPU driver has.
+ * @param parts.node      the Node to carry, as inspectNode gives it
+ * @param parts.pictures  whether sharp goes along; without it the command refuses picture files
+ * @throws Error when a part is missing, naming it.
+ */
+export async function stage(folder, { root, node, pictures, note }) {
+  const app = join(folder, "app");
+  mkdirSync(join(folder, "bin"), { recursive: true });
+  mkdirSync(app);
+  for (const name of ["run-bench", "run-adaptvis", "README.txt"]) cpSync(join(here, name), join(folder, name));
+  cpSync(node.file, join(folder, "bin", "node"));
+
+  // The engine: one file of JavaScript, and the packages that hold native code or are read as files
+  const inlined = await bundleCommand(join(app, "dist", "cli.js"), { root });
+  const carried = withDependencies(pictures ? ["webgpu", "sharp"] : ["webgpu"], root);
+  for (const source of carried) copyPackage(source, join(app, relative(root, source)));
+  const font = packageFolder("@fontsource/dejavu-sans", root);
+  for (const name of fontFiles) copyPart(join(font, name), join(app, relative(root, font), name));
+  const dawn = join(app, "node_modules", "webgpu", "dist", "linux-x64", "dawn.node");
+  if (!existsSync(dawn)) throw new Error("the npm package webgpu holds no dist/linux-x64/dawn.node; run npm ci");
+  for (const file of [join(folder, "bin", "node"), dawn]) strip(file, note);
+
+  // What a reader and the bench open: kernels, the embedded checkpoint without its benchmark's pictures
+  copyPart(join(root, "shaders"), join(app, "shaders"));
+  const weights = join(root, "weights", "tiny-spatial");
+  copyPart(weights, join(app, "weights", "tiny-spatial"), (path) => {
+    const inside = relative(weights, path);
+    return !/^(benchmark|heat-map\.png)/.test(inside) && (pictures || !/^demo/.test(inside));
+  });
+  const { name, version, license } = manifestOf(root);
+  const manifest = { name, version, license, type: "module", gitHead: revision(root) };
+  writeFileSync(join(app, "package.json"), `${JSON.stringify(manifest, undefined, 2)}\n`);
+  copyPart(join(root, "LICENSE"), join(folder, "LICENSE"));
+
+  await unpackLoader(join(folder, "lib", "vulkan-loader"), root);
+  writeFileSync(join(folder, "LICENSES.txt"), licences({ root, node, packages: [...inlined, ...carried, font] }));
+}
+
+/** The command in one file. @returns the folders of the packages inside it. */
+async function bundleCommand(outfile, { root }) {
+  const { build } = await import("esbuild");
+  const { metafile } = await build({
+    absWorkingDir: root,
+    entryPoints: ["src/cli/main.ts"],
+    outfile,
+    bundle: true,
+    platform: "node",
+    target: "node20",
+    format: "esm",
+    loader: { ".wgsl": "text" },
+    // canvas is vega's way to bitmaps, which the reports do not use.
+    external: ["webgpu", "canvas"],
+    alias: { sharp: join(here, "sharp-when-needed.mjs") },
+    // Packages in CommonJS ask for Node's modules by require, which a module lacks.
+    banner: {
+      js: 'import { createRequire as requireFrom } from "node:module";\nconst require = requireFrom(import.meta.url);',
+    },
+    metafile: true,
+    logLevel: "error",
+  });
+  const files = Object.keys(metafile.inputs).filter((input) => input.startsWith("node_modules/"));
+  return [...new Set(files.map((file) => packageOfFile(join(root, file))))];
+}
+
+/** A package without what only builders and readers of it need; of webgpu, this platform's binary alone. */
+function copyPackage(source, target) {
+  copyPart(source, target, (path) => {
+    const inside = relative(source, path);
+    if (/^(src|install|build|node_modules)(\/|$)|\.(d\.[cm]?ts|map)$/.test(inside)) return false;
+    return !/^dist\/(darwin|win32|linux)-/.test(inside) || /^dist\/linux-x64/.test(inside);
+  });
+}
+
+function copyPart(source, target, filter = () => true) {
+  if (!existsSync(source)) throw new Error(`${source} is missing`);
+  cpSync(source, target, { recursive: true, dereference: true, filter });
+}
+
+/** Takes the debug symbols out, where binutils are installed; without them the archive is a little larger. */
+function strip(file, note) {
+  chmodSync(file, 0o755);
+  const { status, error } = spawnSync("strip", [file], { stdio: "ignore" });
+  if (error !== undefined || status !== 0) note(`strip is not installed or failed: ${file} keeps its symbols`);
+}
+
+/** The Vulkan loader that Chromium's build for servers carries. */
+async function unpackLoader(folder, root) {
+  const archive = join(packageFolder("@sparticuz/chromium", root), "bin", "swiftshader.tar.br");
+  const { extract } = await import("tar-fs");
+  mkdirSync(folder, { recursive: true });
+  const loader = join(folder, "libvulkan.so.1");
+  const options = { ignore: (path) => path !== loader, chown: false };
+  await pipeline(createReadStream(archive), createBrotliDecompress(), extract(folder, options));
+  if (!existsSync(loader)) throw new Error(`${archive} holds no libvulkan.so.1`);
+}
+
+/** The revision, with + where tracked files were changed; undefined outside of a checkout. */
+function revision(root) {
+  const git = (...args) => spawnSync("git", args, { cwd: root, encoding: "utf8" });
+  const head = git("rev-parse", "--short", "HEAD");
+  if (head.status !== 0) return undefined;
+  return `${head.stdout.trim()}${git("status", "--porcelain", "--untracked-files=no").stdout === "" ? "" : "+"}`;
+}
+
+/** Every licence, each text once. */
+function licences({ root, node, packages }) {
+  const own = readFileSync(join(root, "LICENSE"), "utf8").trim();
+  const chromium = manifestOf(packageFolder("@sparticuz/chromium", root));
+  const notices = [
+    { title: "adaptvis", details: "Apache-2.0", texts: [own] },
+    { title: `Node ${node.version} (bin/node)`, details: "MIT and others, https://nodejs.org", texts: [node.licence] },
+    {
+      title: "Vulkan-Loader (lib/vulkan-loader), Khronos Group",
+      details: `Apache-2.0, as built for Chromium and packed by @sparticuz/chromium ${chromium.version}`,
+      texts: [own], // the same licence
+    },
+    ...[...new Set(packages)].sort().map(licenceOf),
+  ];
+  const firstWith = new Map();
+  const sections = notices.map(({ title, details, texts }) => {
+    const shown = texts.map((text) => {
+      const first = firstWith.get(text);
+      if (first === undefined) firstWith.set(text, title);
+      return first === undefined ? text : `(the same text as under ${first})`;
+    });
+    return [`==== ${title}`, details, "", ...shown, ""].join("\n");
+  });
+  return `What this archive holds, and under which licences.\n\n${sections.join("\n")}`;
+}
