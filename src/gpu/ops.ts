@@ -12,7 +12,6 @@ import layerNormWgsl from "../../shaders/layer-norm.wgsl";
 import matmulWgsl from "../../shaders/matmul.wgsl";
 import matmulQuadWgsl from "../../shaders/matmul-quad.wgsl";
 import matvecWgsl from "../../shaders/matvec.wgsl";
-import matvecReduceWgsl from "../../shaders/matvec-reduce.wgsl";
 import quantizeWgsl from "../../shaders/quantize.wgsl";
 import repetitionPenaltyWgsl from "../../shaders/repetition-penalty.wgsl";
 import rmsNormWgsl from "../../shaders/rms-norm.wgsl";
@@ -31,6 +30,7 @@ import visionEmbedWgsl from "../../shaders/vision-embed.wgsl";
 import { GpuError } from "../errors.ts";
 import type { Gpu } from "./device.ts";
 import { defineKernel, type Kernel } from "./kernel.ts";
+import { GPU_LINEAR_KERNELS, type LinearKernel, planLinear } from "./linear-kernels.ts";
 import type { Program } from "./program.ts";
 import {
   type FloatDtype,
@@ -43,15 +43,13 @@ import {
   type WeightDtype,
   weightStride4,
 } from "./tensor.ts";
+import type { Choice } from "./tunables.ts";
 
 /** Activations by their name in config.json, with the number the kernels know them by. */
 export const ACTIVATIONS = { none: 0, quick_gelu: 1, gelu: 2, silu: 3, gelu_pytorch_tanh: 4, relu: 5 } as const;
 
 /** The name of an activation that the kernels compute. */
 export type Activation = keyof typeof ACTIVATIONS;
-
-/** Rows up to which a linear layer runs as matrix × vector. */
-const MAX_VECTOR_ROWS = 4;
 
 const WEIGHT_HELPERS: Record<WeightDtype, string> = {
   f32: weightF32Wgsl,
@@ -83,7 +81,7 @@ export const KERNELS = {
   matmul: perDtype("matmul", matmulWgsl, [linearWgsl, activationWgsl]),
   matmulQuad: perDtype("matmul-quad", matmulQuadWgsl, [linearWgsl, activationWgsl]),
   matvec: perDtype("matvec", matvecWgsl, [linearWgsl, activationWgsl]),
-  matvecReduce: perDtype("matvec-reduce", matvecReduceWgsl, [linearWgsl, activationWgsl]),
+  ...GPU_LINEAR_KERNELS,
   embedTokens: perDtype("embed-tokens", embedTokensWgsl),
   visionEmbed: perFloat("vision-embed", visionEmbedWgsl),
   quantize: perFloat("quantize", quantizeWgsl),
@@ -101,15 +99,6 @@ export const KERNELS = {
   topK: defineKernel("top-k", topKWgsl),
 } as const;
 
-/**
- * Which of the linear kernels runs: `auto` chooses by the number of rows and the class of adapter, `rows` by the class
- * alone, so that a row comes out the same, to the bit, however many others there are.
- */
-export type LinearKernel = "auto" | "rows" | LinearKernelName;
-
-/** The linear kernels by their key in {@link KERNELS}. */
-export type LinearKernelName = "matmul" | "matmulQuad" | "matvec" | "matvecReduce";
-
 /** A linear layer over R rows: output [R, outputStride] at `outputColumn` = activation(input [R, K] · weightᵀ + bias). */
 export function linear(
   program: Program,
@@ -126,22 +115,25 @@ export function linear(
     /** Adds to what output holds: the residual connection. */
     readonly addToOutput?: boolean;
     readonly kernel?: LinearKernel;
+    /** Values of the kernel's tunable constants instead of the tuning table's. */
+    readonly choice?: Choice | undefined;
   },
 ): void {
   const { weight, bias } = call.layer;
-  const kind = chooseLinear(call.kernel ?? "auto", call.numRows, gpu);
+  const { kernel = "auto", numRows, choice } = call;
   for (const piece of weight.pieces) {
     const columns4 = piece.numRows / 4;
-    program.dispatch(KERNELS[kind][weight.dtype], {
+    const plan = planLinear(gpu, { kernel, weight, numRows, columns4, choice });
+    program.dispatch(KERNELS[plan.kernel][weight.dtype], {
       constants: {
         HAS_BIAS: bias !== undefined,
         ADD_TO_OUTPUT: call.addToOutput ?? false,
         ACTIVATION: ACTIVATIONS[call.activation ?? "none"],
-        ...(kind === "matmulQuad" && { ROWS: quadRows(call.numRows) }),
+        ...plan.constants,
       },
       bindings: { ...weightBindings(piece), input: call.input, bias: bias ?? gpu.unused, output: call.output },
       params: {
-        numRows: call.numRows,
+        numRows,
         inputRowStart: call.inputRowStart ?? 0,
         inner4: weight.columns / 4,
         weightStride4: weightStride4(weight),
@@ -150,7 +142,7 @@ export function linear(
         outputStride4: (call.outputStride ?? weight.rows) / 4,
         biasColumn4: piece.rowStart / 4,
       },
-      grid: linearGrid(kind, columns4, call.numRows),
+      grid: plan.grid,
     });
   }
 }
@@ -158,29 +150,6 @@ export function linear(
 /** The bindings of shared/weight-*: quantised weights have their scales beside them. */
 function weightBindings(piece: MatrixPiece): { readonly weight: GPUBuffer; readonly scales?: GPUBuffer } {
   return { weight: piece.buffer, ...(piece.scales !== undefined && { scales: piece.scales }) };
-}
-
-function chooseLinear(kernel: LinearKernel, numRows: number, gpu: Gpu): LinearKernelName {
-  if (kernel !== "auto" && kernel !== "rows") return kernel;
-  const hasQuads = gpu.isSoftware && gpu.device.features.has("subgroups");
-  if (kernel === "rows") return hasQuads ? "matmulQuad" : "matmul";
-  if (hasQuads && numRows > 1) return "matmulQuad";
-  if (numRows > MAX_VECTOR_ROWS) return "matmul";
-  return gpu.isSoftware ? "matvec" : "matvecReduce";
-}
-
-/** Rows that a thread of matmul-quad computes: more would only repeat the last row. */
-function quadRows(numRows: number): number {
-  if (numRows <= 8) return 1;
-  return numRows <= 16 ? 2 : 4;
-}
-
-function linearGrid(kind: LinearKernelName, columns4: number, numRows: number): [number, number, number] {
-  if (kind === "matmul") return [Math.ceil(columns4 / 8), Math.ceil(numRows / 32), 1];
-  if (kind === "matmulQuad") return [Math.ceil(numRows / (8 * quadRows(numRows))), Math.ceil(columns4 / 4), 1];
-  if (kind === "matvec") return [Math.ceil(columns4 / 8), numRows, 1];
-  const width = Math.min(columns4, 65_535);
-  return [width, Math.ceil(columns4 / width), numRows];
 }
 
 /** output [R, I] = activation(gate) · up of gateUp [R, 2·I], the gate's columns first. */
