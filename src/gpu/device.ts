@@ -2,6 +2,7 @@
 import { GpuError } from "../errors.ts";
 import { PipelineCache } from "./kernel.ts";
 import type { Profiler } from "./profiler.ts";
+import type { TuningTable } from "./tuning.ts";
 
 /** Limits that the engine asks for as high as the adapter has them; nothing is raised unless it is asked for. */
 const RAISED_LIMITS = [
@@ -48,6 +49,8 @@ export class Gpu {
   readonly pipelines: PipelineCache;
   /** Measures what happens here, if anybody wants that. */
   readonly profiler: Profiler | undefined;
+  /** Constants of kernels that were measured on this adapter; the defaults without one. */
+  readonly tuning: TuningTable | undefined;
   /** True for what {@link forRecording} returns. */
   readonly isRecordingOnly: boolean = false;
   /** A small buffer for bindings that a kernel variant declares but does not touch. */
@@ -61,11 +64,16 @@ export class Gpu {
   /** @throws InputError when `profiler` measures another Gpu already. */
   constructor(
     device: GPUDevice,
-    options: { readonly isSoftware?: boolean | undefined; readonly profiler?: Profiler | undefined } = {},
+    options: {
+      readonly isSoftware?: boolean | undefined;
+      readonly profiler?: Profiler | undefined;
+      readonly tuning?: TuningTable | undefined;
+    } = {},
   ) {
     this.device = device;
     this.isSoftware = options.isSoftware ?? isSoftwareAdapter(device.adapterInfo);
     this.profiler = options.profiler;
+    this.tuning = options.tuning;
     this.profiler?.attach(this);
     this.pipelines = new PipelineCache(device, this.profiler);
     this.unused = this.createBuffer("unused", 256, GPU_STORAGE);

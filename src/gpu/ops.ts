@@ -11,7 +11,6 @@ import layerNormWgsl from "../../shaders/layer-norm.wgsl";
 import matmulWgsl from "../../shaders/matmul.wgsl";
 import matmulQuadWgsl from "../../shaders/matmul-quad.wgsl";
 import matvecWgsl from "../../shaders/matvec.wgsl";
-import matvecReduceWgsl from "../../shaders/matvec-reduce.wgsl";
 import qkvRopeWgsl from "../../shaders/qkv-rope.wgsl";
 import qkvRopeReduceWgsl from "../../shaders/qkv-rope-reduce.wgsl";
 import quantizeWgsl from "../../shaders/quantize.wgsl";
@@ -37,6 +36,7 @@ import visionEmbedWgsl from "../../shaders/vision-embed.wgsl";
 import { GpuError } from "../errors.ts";
 import type { Gpu } from "./device.ts";
 import { defineKernel, type Kernel } from "./kernel.ts";
+import { GPU_LINEAR_KERNELS, type LinearKernel, type LinearKernelName, planLinear } from "./linear-kernels.ts";
 import { ATTENTION_KERNELS, type HeadLayout } from "./ops-attention.ts";
 import type { Program } from "./program.ts";
 import {
@@ -50,6 +50,7 @@ import {
   type WeightDtype,
   weightStride4,
 } from "./tensor.ts";
+import type { Choice } from "./tunables.ts";
 
 export {
   type AttentionCapture,
@@ -65,9 +66,6 @@ export const ACTIVATIONS = { none: 0, quick_gelu: 1, gelu: 2, silu: 3, gelu_pyto
 
 /** The name of an activation that the kernels compute. */
 export type Activation = keyof typeof ACTIVATIONS;
-
-/** Rows up to which a linear layer runs as matrix × vector. */
-const MAX_VECTOR_ROWS = 4;
 
 const WEIGHT_HELPERS: Record<WeightDtype, string> = {
   f32: weightF32Wgsl,
@@ -106,7 +104,7 @@ export const KERNELS = {
   matmulQuad: perDtype("matmul-quad", matmulQuadWgsl, [linearWgsl, activationWgsl]),
   matvec: perDtype("matvec", matvecWgsl, [columnsWgsl, linearWgsl, activationWgsl]),
   matvecQuad: perQuantized("matvec", matvecWgsl, [linearWgsl, activationWgsl]),
-  matvecReduce: perDtype("matvec-reduce", matvecReduceWgsl, [linearWgsl, activationWgsl]),
+  ...GPU_LINEAR_KERNELS,
   qkvRope: perDtype("qkv-rope", qkvRopeWgsl, [columnsWgsl, sharedQkvRopeWgsl, stepWgsl]),
   qkvRopeQuad: perQuantized("qkv-rope", qkvRopeWgsl, [sharedQkvRopeWgsl, stepWgsl]),
   qkvRopeReduce: perDtype("qkv-rope-reduce", qkvRopeReduceWgsl, [sharedQkvRopeWgsl, stepWgsl]),
@@ -128,15 +126,6 @@ export const KERNELS = {
   topK: defineKernel("top-k", topKWgsl),
 } as const;
 
-/**
- * Which of the linear kernels runs: `auto` chooses by the number of rows and the class of adapter, `rows` by the class
- * alone, so that a row comes out the same, to the bit, however many others there are.
- */
-export type LinearKernel = "auto" | "rows" | LinearKernelName;
-
-/** The linear kernels by their key in {@link KERNELS}. */
-export type LinearKernelName = "matmul" | "matmulQuad" | "matvec" | "matvecQuad" | "matvecReduce";
-
 /** A linear layer over R rows: output [R, outputStride] at `outputColumn` = activation(input [R, K] · weightᵀ + bias). */
 export function linear(
   program: Program,
@@ -153,23 +142,25 @@ export function linear(
     /** Adds to what output holds: the residual connection. */
     readonly addToOutput?: boolean;
     readonly kernel?: LinearKernel;
+    /** Values of the kernel's tunable constants instead of the tuning table's. */
+    readonly choice?: Choice | undefined;
   },
 ): void {
   const { weight, bias } = call.layer;
-  const kind = chooseLinear(call.kernel ?? "auto", call.numRows, gpu);
-
+  const { kernel = "auto", numRows, choice } = call;
   for (const piece of weight.pieces) {
     const columns4 = piece.numRows / 4;
-    program.dispatch(linearKernel(kind, weight.dtype), {
+    const plan = planLinear(gpu, { kernel, weight, numRows, columns4, choice });
+    program.dispatch(linearKernel(plan.kernel, weight.dtype), {
       constants: {
         HAS_BIAS: bias !== undefined,
         ADD_TO_OUTPUT: call.addToOutput ?? false,
         ACTIVATION: ACTIVATIONS[call.activation ?? "none"],
-        ...(kind === "matmulQuad" && { ROWS: quadRows(call.numRows) }),
+        ...plan.constants,
       },
       bindings: { ...weightBindings(piece), input: call.input, bias: bias ?? gpu.unused, output: call.output },
       params: {
-        numRows: call.numRows,
+        numRows,
         inputRowStart: call.inputRowStart ?? 0,
         inner4: weight.columns / 4,
         weightStride4: weightStride4(weight),
@@ -178,7 +169,7 @@ export function linear(
         outputStride4: (call.outputStride ?? weight.rows) / 4,
         biasColumn4: piece.rowStart / 4,
       },
-      grid: linearGrid(kind, columns4, call.numRows),
+      grid: plan.grid,
     });
   }
 }
@@ -188,32 +179,10 @@ function weightBindings(piece: MatrixPiece): { readonly weight: GPUBuffer; reado
   return { weight: piece.buffer, ...(piece.scales !== undefined && { scales: piece.scales }) };
 }
 
-function chooseLinear(kernel: LinearKernel, numRows: number, gpu: Gpu): LinearKernelName {
-  if (kernel !== "auto" && kernel !== "rows") return kernel;
-  if (kernel === "rows") return hasQuads(gpu) ? "matmulQuad" : "matmul";
-  if (hasQuads(gpu)) return numRows > 1 ? "matmulQuad" : "matvecQuad";
-  if (numRows > MAX_VECTOR_ROWS) return "matmul";
-  return gpu.isSoftware ? "matvec" : "matvecReduce";
-}
-
 /** Only quantised weights are read by quads; others are loaded thread by thread. */
 function linearKernel(kind: LinearKernelName, dtype: WeightDtype): Kernel {
   if (kind !== "matvecQuad") return KERNELS[kind][dtype];
   return isQuantized(dtype) ? KERNELS.matvecQuad[dtype] : KERNELS.matvec[dtype];
-}
-
-/** Rows that a thread of matmul-quad computes: more would only repeat the last row. */
-function quadRows(numRows: number): number {
-  if (numRows <= 8) return 1;
-  return numRows <= 16 ? 2 : 4;
-}
-
-function linearGrid(kind: LinearKernelName, columns4: number, numRows: number): [number, number, number] {
-  if (kind === "matmul") return [Math.ceil(columns4 / 8), Math.ceil(numRows / 32), 1];
-  if (kind === "matmulQuad") return [Math.ceil(numRows / (8 * quadRows(numRows))), Math.ceil(columns4 / 4), 1];
-  if (kind === "matvec" || kind === "matvecQuad") return [Math.ceil(columns4 / 8), numRows, 1];
-  const width = Math.min(columns4, 65_535);
-  return [width, Math.ceil(columns4 / width), numRows];
 }
 
 /** Which form of a fused decode kernel runs; `auto` chooses by the class of adapter. */

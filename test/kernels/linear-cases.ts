@@ -1,7 +1,9 @@
-// The cases of the three kernels that compute a linear layer: same formula, same shapes, same bounds.
+// The cases of the kernels that compute a linear layer: same formula, same shapes, same bounds.
 import { describe, test } from "vitest";
-import { type Activation, type LinearKernel, type LinearKernelName, linear } from "../../src/gpu/ops.ts";
+import type { LinearKernelName } from "../../src/gpu/linear-kernels.ts";
+import { type Activation, linear } from "../../src/gpu/ops.ts";
 import { WEIGHT_DTYPES, type WeightDtype } from "../../src/gpu/tensor.ts";
+import { type Choice, choiceText } from "../../src/gpu/tunables.ts";
 import type { LinearCall, Sums } from "../reference/matmul.ts";
 import { createRandom } from "../reference/random.ts";
 import { storeWeights } from "../reference/weight-formats.ts";
@@ -27,6 +29,8 @@ export interface LinearCase {
   /** Rows of the weight before which it is split into pieces. */
   readonly splits?: readonly number[];
   readonly inputScale?: number;
+  /** Values of the kernel's tunable constants; the defaults unless given. */
+  readonly choice?: Choice;
 }
 
 /**
@@ -109,6 +113,21 @@ export function linearCases(
   ];
 }
 
+/** Cases that run every candidate for a kernel's constants, over edges of the largest tiles and batches. */
+export function choiceCases(
+  choices: readonly Choice[],
+  options: { readonly rows: readonly number[]; readonly dtypes: readonly WeightDtype[] },
+): readonly LinearCase[] {
+  return choices.flatMap((choice) =>
+    options.dtypes.flatMap((dtype) =>
+      options.rows.map((numRows): LinearCase => {
+        const title = `${choiceText(choice)}, ${dtype}, ${numRows} rows`;
+        return { title, numRows, inner: 292, columns: 140, dtype, splits: [136], hasBias: true, choice };
+      }),
+    ),
+  );
+}
+
 /** Runs the cases on one kernel. */
 export function testLinear(
   kernel: LinearKernelName,
@@ -123,7 +142,7 @@ export function testLinear(
 }
 
 async function check(
-  kernel: LinearKernel,
+  kernel: LinearKernelName,
   twin: (call: LinearCall) => Sums,
   linearCase: LinearCase,
   seed: number,
@@ -153,6 +172,7 @@ async function check(
       outputStride,
       addToOutput,
       kernel,
+      choice: linearCase.choice,
       ...(activation !== undefined && { activation }),
     });
     return { output: target };

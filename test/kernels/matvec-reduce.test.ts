@@ -6,10 +6,20 @@ import { createRandom } from "../reference/random.ts";
 import { linearBound } from "../setup/bounds.ts";
 import { expectClose } from "../setup/expect-close.ts";
 import { openTestGpu, runKernel } from "../setup/run-kernel.ts";
-import { linearCases, testLinear } from "./linear-cases.ts";
+import { choiceCases, linearCases, testLinear } from "./linear-cases.ts";
 
-// A workgroup of 64 threads computes 4 columns.
-testLinear("matvecReduce", matvecReduce, linearCases([1, 2, 4], { workgroupColumns: 8, activations: ["silu"] }));
+// A workgroup of 128 threads computes 4 columns of up to 8 rows; other candidates 8 columns.
+const cases = linearCases([1, 2, 3, 4, 5, 8, 9, 32], { workgroupColumns: 8, activations: ["silu"] });
+testLinear("matvecReduce", matvecReduce, [
+  ...cases,
+  ...choiceCases(
+    [
+      { THREADS: 64, COLUMNS4: 1 },
+      { THREADS: 256, COLUMNS4: 2 },
+    ],
+    { rows: [1, 9], dtypes: ["f16", "q4"] },
+  ),
+]);
 
 // A vocabulary above 262,140 needs two rows of workgroups; a software adapter takes 16 s for so many, so the fold of
 // the grid is tested here with 5 workgroups as 2 rows of 3.
@@ -21,7 +31,7 @@ test("matvecReduce over a folded grid", async () => {
   const { output } = await runKernel(({ gpu, program, upload, output }) => {
     const target = output(numRows * columns);
     program.dispatch(KERNELS.matvecReduce.f32, {
-      constants: { HAS_BIAS: false, ADD_TO_OUTPUT: false, ACTIVATION: 0 },
+      constants: { HAS_BIAS: false, ADD_TO_OUTPUT: false, ACTIVATION: 0, BATCH: 1 },
       bindings: { weight: upload(weight), input: upload(input), bias: gpu.unused, output: target },
       params: {
         numRows,

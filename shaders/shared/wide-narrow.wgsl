@@ -1,0 +1,16 @@
+// Weights of a checkpoint whose rows are no whole loads of 16 bytes: four at a time. Appended with shared/weight-*.
+const WIDTH = 1u; // vec4s of weights in a load
+
+struct Packed {
+  four: vec4<f32>,
+  scale: f32, // of all its weights; 1 where the format has none
+}
+
+fn loadPacked(index: u32) -> Packed {
+  return Packed(loadWeight(index), 1.0);
+}
+
+// Vec4 `part` of a load, before the scale.
+fn unpackPart(packed: Packed, part: u32) -> vec4<f32> {
+  return packed.four;
+}
