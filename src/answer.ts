@@ -4,6 +4,7 @@ import type { FinishReason, GeneratedToken } from "./generate/generate.ts";
 import type { SamplingOptions } from "./generate/sampler.ts";
 import type { Profiler } from "./gpu/profiler.ts";
 import type { WeightDtype } from "./gpu/tensor.ts";
+import type { TuningTable } from "./gpu/tuning.ts";
 import type { LoadProgress } from "./model/weights.ts";
 import type { RgbImage } from "./preprocess/image.ts";
 import type { AnswerAttention } from "./trace/attention-map.ts";
@@ -19,6 +20,8 @@ export interface LoadOptions {
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
   /** Prompt rows of one submit; 256 unless given. */
   readonly chunkRows?: number | undefined;
+  /** Constants of kernels as `measureTuning` measured them on this adapter; the defaults unless given. */
+  readonly tuning?: TuningTable | undefined;
   /**
    * Tokens that may be on their way on the GPU before the oldest of them is read, 1 to 4: a GPU then never waits for the
    * CPU, at the price of that many steps past the end of an answer. 4 on GPUs and 1 on CPU adapters unless given.

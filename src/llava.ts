@@ -14,6 +14,7 @@ import { generate } from "./generate/generate.ts";
 import { sweep } from "./generate/sweep.ts";
 import { Gpu } from "./gpu/device.ts";
 import type { WeightDtype } from "./gpu/tensor.ts";
+import { checkTuningTable } from "./gpu/tuning.ts";
 import { openCheckpoint } from "./load/checkpoint.ts";
 import type { Source } from "./load/source.ts";
 import { type ModelConfig, readModelConfig } from "./model/config.ts";
@@ -78,8 +79,9 @@ export class Llava {
   }
 
   private static async loadFrom(source: Source, options: LoadOptions): Promise<Llava> {
-    const { signal, onProgress, adapterClass, dtype, profiler } = options;
-    const gpu = new Gpu(options.device, { isSoftware: adapterClass && adapterClass === "cpu", profiler });
+    const { signal, onProgress, adapterClass, dtype, profiler, tuning } = options;
+    if (tuning !== undefined) checkTuningTable(tuning, options.device);
+    const gpu = new Gpu(options.device, { isSoftware: adapterClass && adapterClass === "cpu", profiler, tuning });
     try {
       const checkpoint = await openCheckpoint(source, signal);
       try {

@@ -7,13 +7,15 @@ import { someText } from "./values.ts";
 export interface ModelFlags {
   readonly model?: string;
   readonly dtype?: WeightDtype;
+  readonly tune?: boolean;
 }
 
-/** Adds `--model` and `--dtype`. @param what describes `--model` */
+/** Adds `--model`, `--dtype` and `--tune`. @param what describes `--model` */
 export function addModelOptions(command: Command, what: string): Command {
   return command
     .option("--model <folder>", what, someText)
-    .addOption(dtypeOption("how weight matrices are stored on the GPU (default: as in the checkpoint)"));
+    .addOption(dtypeOption("how weight matrices are stored on the GPU (default: as in the checkpoint)"))
+    .option("--tune", "measure the kernels' constants on this GPU the first time, and use what was measured");
 }
 
 /** `--dtype`, with the dtypes that weights may have. */

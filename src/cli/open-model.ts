@@ -13,6 +13,7 @@ import type { ModelSettings } from "./answer-flags.ts";
 import { embeddedModel } from "./embedded-model.ts";
 import type { ModelFlags } from "./model-flags.ts";
 import type { Session } from "./session.ts";
+import { cachedTuning } from "./tuning-cache.ts";
 
 /** A loaded model and what belongs to it. */
 export interface OpenModel {
@@ -43,8 +44,12 @@ export async function openModel(
   const device = await requestGpuDevice(adapter.adapter);
   const bar = progressBar(basename(folder));
   try {
+    const { isSoftware: isCpu } = adapter;
+    const note = (text: string) => session.note(text);
+    const tuning = flags.tune === true ? await cachedTuning(device, { isSoftware: isCpu, note }) : undefined;
     const model = await Llava.load(fileSource(folder), {
       device,
+      tuning,
       dtype: flags.dtype,
       signal: session.signal,
       profiler: options.profiler,

@@ -128,7 +128,16 @@ describe("limits", () => {
     const gpu = new Gpu(device);
     const constants: Record<string, Constant> = {
       ...{ HAS_BIAS: true, ADD_TO_OUTPUT: true, ACTIVATION: ACTIVATIONS.gelu, CAUSAL: true, CAPTURE: true },
-      ...{ NUM_HEADS: 4, NUM_KEY_VALUE_HEADS: 2, GROUP: 2, HEAD_DIM: 32, PADDED_HEAD_DIM: 32, BITS: 4, ROWS: 4 },
+      ...{
+        NUM_HEADS: 4,
+        NUM_KEY_VALUE_HEADS: 2,
+        GROUP: 2,
+        HEAD_DIM: 32,
+        PADDED_HEAD_DIM: 32,
+        BITS: 4,
+        ROWS: 4,
+        BATCH: 1,
+      },
     };
     const all: readonly Kernel[] = Object.values(KERNELS).flatMap((kernel) =>
       "name" in kernel ? [kernel] : Object.values(kernel),

@@ -9,16 +9,12 @@ import { openTestGpu, runKernel } from "../setup/run-kernel.ts";
 import { choiceCases, linearCases, testLinear } from "./linear-cases.ts";
 
 // A workgroup of 128 threads computes 4 columns of up to 8 rows; other candidates 8 columns.
-const cases = linearCases([1, 2, 3, 4, 5, 8, 9, 32], { workgroupColumns: 8, activations: ["silu"] });
+const cases = linearCases([1, 2, 3, 5, 9], { workgroupColumns: 8, activations: ["silu"] });
 testLinear("matvecReduce", matvecReduce, [
   ...cases,
-  ...choiceCases(
-    [
-      { THREADS: 64, COLUMNS4: 1 },
-      { THREADS: 256, COLUMNS4: 2 },
-    ],
-    { rows: [1, 9], dtypes: ["f16", "q4"] },
-  ),
+  ...choiceCases([{ THREADS: 64, COLUMNS4: 1 }], { rows: [1, 9], dtypes: ["q4"] }),
+  // With eight rows lavapipe takes a minute to compile this one.
+  ...choiceCases([{ THREADS: 256, COLUMNS4: 2 }], { rows: [1, 2], dtypes: ["f16"] }),
 ]);
 
 // A vocabulary above 262,140 needs two rows of workgroups; a software adapter takes 16 s for so many, so the fold of

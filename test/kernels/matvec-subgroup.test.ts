@@ -4,7 +4,7 @@ import { choiceCases, linearCases, testLinear } from "./linear-cases.ts";
 
 // Both software adapters have subgroups: of 4 threads SwiftShader, of 8 lavapipe.
 // A workgroup of 128 threads computes 4 columns of up to 8 rows; other candidates 8 columns.
-const cases = linearCases([1, 2, 3, 4, 5, 8, 9, 32], { workgroupColumns: 8, activations: ["silu"] });
+const cases = linearCases([1, 2, 3, 5, 9], { workgroupColumns: 8, activations: ["silu"] });
 const candidates = [...TUNABLES["matvec f16"], ...TUNABLES["matvec q4"]].filter(({ SUBGROUPS }) => SUBGROUPS);
 testLinear("matvecSubgroup", matvecSubgroup, [
   ...cases,

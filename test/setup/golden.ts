@@ -60,7 +60,7 @@ export async function readTensorFile(path: string, folder = GOLDEN): Promise<Ten
 /** Loads the checkpoint in a folder of the goldens on this process's adapter. */
 export async function loadGoldenModel(
   name: string,
-  options: Pick<LoadOptions, "chunkRows" | "adapterClass" | "dtype" | "lookahead"> = {},
+  options: Pick<LoadOptions, "chunkRows" | "adapterClass" | "dtype" | "lookahead" | "tuning"> = {},
 ): Promise<Llava> {
   const { device } = await openTestDevice();
   return Llava.load(fileSource(`${GOLDEN}/${name}`), { device, ...options });
