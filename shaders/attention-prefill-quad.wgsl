@@ -6,36 +6,12 @@
 //   The keys end where the workgroup's last row does, so that quads stay together; a row masks those beyond its own end
 // Grid: (ceil(rows / (8 · ROWS)), H) workgroups of 8 threads
 // Error bound: as attention-prefill
-// Source: arXiv 2205.14135 algorithm 1 (online softmax); the factor: arXiv 2503.01773. Appended: shared/step
+// Source: arXiv 2205.14135 algorithm 1 (online softmax); the factor: arXiv 2503.01773. Appended: shared/prefill,
+//   shared/step
 enable subgroups;
-override CAUSAL: bool;
-override CAPTURE: bool;
 override ROWS: u32; // of a thread: 1, 2 or 4
 const BLOCK: u32 = 16u;
 const MASKED = -3.0e38;
-
-struct Params {
-  headDim4: u32,          // padded headDim / 4
-  numRows: u32,
-  numKeys: u32,           // keys of every row when not CAUSAL
-  queryRowStride4: u32,
-  keyOffset4: u32,        // first vec4 of the keys in their buffer
-  valueOffset4: u32,      // first vec4 of the values in theirs
-  positionStride4: u32,   // from one key to the next
-  headStride4: u32,       // from one key/value head to the next
-  outputRowStride4: u32,
-  group: u32,             // query heads a key/value head
-  captureRow: u32,
-  captureStride: u32,     // S
-  scale: f32,             // 1 / √headDim
-}
-@group(0) @binding(0) var<storage, read> queries: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read> keys: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> values: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> output: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> scores: array<f32>;
-@group(0) @binding(5) var<storage, read_write> probs: array<f32>;
-@group(0) @binding(6) var<uniform> params: Params;
 
 // What the four threads of the quad hold, as columns.
 fn ofQuad(mine: vec4<f32>) -> mat4x4<f32> {

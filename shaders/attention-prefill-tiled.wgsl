@@ -6,37 +6,12 @@
 // Grid: (ceil(rows / 32), H, ceil(headDim / 128)) workgroups of 64 threads with 12.5 KB of workgroup memory
 // Error bound: as attention-prefill
 // Source: arXiv 2205.14135 algorithm 1; arXiv 2307.08691 (no output in memory between tiles); the factor:
-//   arXiv 2503.01773. Appended: shared/step
-override CAUSAL: bool;
-override CAPTURE: bool;
+//   arXiv 2503.01773. Appended: shared/prefill, shared/step
 const TILE: u32 = 16u;   // keys
 const WIDTH4: u32 = 32u; // vec4s of headDim in a tile
 const SLICES: u32 = 8u; // vec4s of headDim a thread sums: WIDTH4 / 4
 const PITCH: u32 = 33u;  // from one key to the next in a tile: four threads then read from different banks
 const MASKED = -3.0e38;
-
-struct Params {
-  headDim4: u32,          // padded headDim / 4
-  numRows: u32,
-  numKeys: u32,           // keys of every row when not CAUSAL
-  queryRowStride4: u32,
-  keyOffset4: u32,        // first vec4 of the keys in their buffer
-  valueOffset4: u32,      // first vec4 of the values in theirs
-  positionStride4: u32,   // from one key to the next
-  headStride4: u32,       // from one key/value head to the next
-  outputRowStride4: u32,
-  group: u32,             // query heads a key/value head
-  captureRow: u32,
-  captureStride: u32,     // S
-  scale: f32,             // 1 / √headDim
-}
-@group(0) @binding(0) var<storage, read> queries: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read> keys: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> values: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> output: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> scores: array<f32>;
-@group(0) @binding(5) var<storage, read_write> probs: array<f32>;
-@group(0) @binding(6) var<uniform> params: Params;
 
 var<workgroup> tile: array<vec4<f32>, TILE * PITCH>;
 // Of each row four vec4s; component i of the vec4 of thread c belongs to key c + 4 · i of the tile.

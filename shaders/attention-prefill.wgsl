@@ -7,34 +7,10 @@
 //   accumulator, because software drivers unroll both: so written, lavapipe compiled for 10 to 80 s, SwiftShader for 2 to 8
 // Grid: (ceil(rows / ROWS), H) workgroups of ROWS threads
 // Error bound: scores as matmul over headDim, exp and the weighted sum: 1e-6 · max|value| · (1 + |s|max)
-// Source: arXiv 2205.14135 algorithm 1 (online softmax); the factor: arXiv 2503.01773. Appended: shared/step
-override CAUSAL: bool;
-override CAPTURE: bool;
+// Source: arXiv 2205.14135 algorithm 1 (online softmax); the factor: arXiv 2503.01773. Appended: shared/prefill,
+//   shared/step
 override ROWS: u32 = 32u;
 const BLOCK: u32 = 4u; // on lavapipe, 8 compiles three times as long and runs no faster
-
-struct Params {
-  headDim4: u32,          // padded headDim / 4
-  numRows: u32,
-  numKeys: u32,           // keys of every row when not CAUSAL
-  queryRowStride4: u32,
-  keyOffset4: u32,        // first vec4 of the keys in their buffer
-  valueOffset4: u32,      // first vec4 of the values in theirs
-  positionStride4: u32,   // from one key to the next
-  headStride4: u32,       // from one key/value head to the next
-  outputRowStride4: u32,
-  group: u32,             // query heads a key/value head
-  captureRow: u32,
-  captureStride: u32,     // S
-  scale: f32,             // 1 / √headDim
-}
-@group(0) @binding(0) var<storage, read> queries: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read> keys: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> values: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> output: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> scores: array<f32>;
-@group(0) @binding(5) var<storage, read_write> probs: array<f32>;
-@group(0) @binding(6) var<uniform> params: Params;
 
 @compute @workgroup_size(ROWS)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {

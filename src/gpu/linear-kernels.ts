@@ -5,11 +5,6 @@ import matvecSubgroupWgsl from "../../shaders/matvec-subgroup.wgsl";
 import activationWgsl from "../../shaders/shared/activation.wgsl";
 import linearWgsl from "../../shaders/shared/linear.wgsl";
 import matvecSumsWgsl from "../../shaders/shared/matvec-sums.wgsl";
-import weightBf16Wgsl from "../../shaders/shared/weight-bf16.wgsl";
-import weightF16Wgsl from "../../shaders/shared/weight-f16.wgsl";
-import weightF32Wgsl from "../../shaders/shared/weight-f32.wgsl";
-import weightQ4Wgsl from "../../shaders/shared/weight-q4.wgsl";
-import weightQ8Wgsl from "../../shaders/shared/weight-q8.wgsl";
 import wideBf16Wgsl from "../../shaders/shared/wide-bf16.wgsl";
 import wideF16Wgsl from "../../shaders/shared/wide-f16.wgsl";
 import wideF32Wgsl from "../../shaders/shared/wide-f32.wgsl";
@@ -17,9 +12,11 @@ import wideNarrowWgsl from "../../shaders/shared/wide-narrow.wgsl";
 import wideQ4Wgsl from "../../shaders/shared/wide-q4.wgsl";
 import wideQ8Wgsl from "../../shaders/shared/wide-q8.wgsl";
 import type { Gpu } from "./device.ts";
-import { type Constant, defineKernel, type Kernel } from "./kernel.ts";
+import type { Constant } from "./kernel.ts";
+import { hasQuads, quadRows } from "./quads.ts";
 import { isQuantized, type Matrix, type WeightDtype, weightStride4 } from "./tensor.ts";
 import { type Choice, chosen, type TunableName } from "./tunables.ts";
+import { perDtype } from "./weight-kernels.ts";
 
 /** Which of the linear kernels a caller wants. */
 export type LinearKernel =
@@ -49,28 +46,6 @@ export interface LinearPlan {
   readonly grid: readonly [number, number, number];
 }
 
-const perDtype = (
-  name: string,
-  source: string,
-  options: { readonly weights: Record<WeightDtype, string>; readonly helpers: readonly string[] },
-): Record<WeightDtype, Kernel> => {
-  const variant = (dtype: WeightDtype) => defineKernel(name, source, [options.weights[dtype], ...options.helpers]);
-  return {
-    f32: variant("f32"),
-    f16: variant("f16"),
-    bf16: variant("bf16"),
-    q8: variant("q8"),
-    q4: variant("q4"),
-  };
-};
-
-const NARROW: Record<WeightDtype, string> = {
-  f32: weightF32Wgsl,
-  f16: weightF16Wgsl,
-  bf16: weightBf16Wgsl,
-  q8: weightQ8Wgsl,
-  q4: weightQ4Wgsl,
-};
 const WIDE: Record<WeightDtype, string> = {
   f32: wideF32Wgsl,
   f16: wideF16Wgsl,
@@ -79,16 +54,16 @@ const WIDE: Record<WeightDtype, string> = {
   q4: wideQ4Wgsl,
 };
 const LINEAR = [linearWgsl, activationWgsl];
-const wide = { weights: WIDE, helpers: [matvecSumsWgsl, ...LINEAR] };
-const narrow = { weights: NARROW, helpers: [wideNarrowWgsl, matvecSumsWgsl, ...LINEAR] };
+const SUMS = [matvecSumsWgsl, ...LINEAR];
+const NARROW_SUMS = [wideNarrowWgsl, ...SUMS];
 
 /** The linear kernels for GPUs, one variant a dtype; narrow ones for rows that are no whole loads of 16 bytes. */
 export const GPU_LINEAR_KERNELS = {
-  matmulTiled: perDtype("matmul-tiled", matmulTiledWgsl, { weights: NARROW, helpers: LINEAR }),
-  matvecReduce: perDtype("matvec-reduce", matvecReduceWgsl, wide),
-  matvecSubgroup: perDtype("matvec-subgroup", matvecSubgroupWgsl, wide),
-  matvecReduceNarrow: perDtype("matvec-reduce", matvecReduceWgsl, narrow),
-  matvecSubgroupNarrow: perDtype("matvec-subgroup", matvecSubgroupWgsl, narrow),
+  matmulTiled: perDtype("matmul-tiled", matmulTiledWgsl, LINEAR),
+  matvecReduce: perDtype("matvec-reduce", matvecReduceWgsl, SUMS, WIDE),
+  matvecSubgroup: perDtype("matvec-subgroup", matvecSubgroupWgsl, SUMS, WIDE),
+  matvecReduceNarrow: perDtype("matvec-reduce", matvecReduceWgsl, NARROW_SUMS),
+  matvecSubgroupNarrow: perDtype("matvec-subgroup", matvecSubgroupWgsl, NARROW_SUMS),
 } as const;
 
 /** Vec4s of weights in a load of shared/wide-*. */
@@ -159,9 +134,8 @@ function chooseKernel(
   const { kernel, weight, numRows } = call;
   if (kernel !== "auto" && kernel !== "rows") return isVector(kernel) ? fitting(kernel, weight) : kernel;
   if (gpu.isSoftware) {
-    const hasQuads = gpu.device.features.has("subgroups");
-    if (hasQuads && (kernel === "rows" || numRows > 1)) return "matmulQuad";
-    if (hasQuads) return isQuantized(weight.dtype) ? "matvecQuad" : "matvec";
+    if (hasQuads(gpu) && (kernel === "rows" || numRows > 1)) return "matmulQuad";
+    if (hasQuads(gpu)) return isQuantized(weight.dtype) ? "matvecQuad" : "matvec";
     return kernel === "rows" || numRows > MAX_CPU_VECTOR_ROWS ? "matmul" : "matvec";
   }
   if (kernel === "rows" || numRows > MAX_GPU_VECTOR_ROWS) return "matmulTiled";
@@ -198,10 +172,4 @@ function tiledChoice(gpu: Gpu, numRows: number, columns4: number): Choice {
 function batchRows(numRows: number): number {
   if (numRows <= 2) return numRows;
   return numRows <= 4 ? 4 : 8;
-}
-
-/** Rows that a thread of matmul-quad computes: more would only repeat the last row. */
-function quadRows(numRows: number): number {
-  if (numRows <= 8) return 1;
-  return numRows <= 16 ? 2 : 4;
 }

@@ -8,16 +8,18 @@ import attentionDecodeSplitTiledWgsl from "../../shaders/attention-decode-split-
 import attentionPrefillWgsl from "../../shaders/attention-prefill.wgsl";
 import attentionPrefillQuadWgsl from "../../shaders/attention-prefill-quad.wgsl";
 import attentionPrefillTiledWgsl from "../../shaders/attention-prefill-tiled.wgsl";
+import prefillWgsl from "../../shaders/shared/prefill.wgsl";
 import stepWgsl from "../../shaders/shared/step.wgsl";
 import type { Gpu } from "./device.ts";
 import { defineKernel } from "./kernel.ts";
 import type { Program } from "./program.ts";
+import { hasQuads, quadRows } from "./quads.ts";
 
 /** The attention kernels by file name. */
 export const ATTENTION_KERNELS = {
-  attentionPrefill: defineKernel("attention-prefill", attentionPrefillWgsl, [stepWgsl]),
-  attentionPrefillQuad: defineKernel("attention-prefill-quad", attentionPrefillQuadWgsl, [stepWgsl]),
-  attentionPrefillTiled: defineKernel("attention-prefill-tiled", attentionPrefillTiledWgsl, [stepWgsl]),
+  attentionPrefill: defineKernel("attention-prefill", attentionPrefillWgsl, [prefillWgsl, stepWgsl]),
+  attentionPrefillQuad: defineKernel("attention-prefill-quad", attentionPrefillQuadWgsl, [prefillWgsl, stepWgsl]),
+  attentionPrefillTiled: defineKernel("attention-prefill-tiled", attentionPrefillTiledWgsl, [prefillWgsl, stepWgsl]),
   attentionDecodeQuad: defineKernel("attention-decode-quad", attentionDecodeQuadWgsl, [stepWgsl]),
   attentionDecodeSplit: defineKernel("attention-decode-split", attentionDecodeSplitWgsl, [stepWgsl]),
   attentionDecodeSplitTiled: defineKernel("attention-decode-split-tiled", attentionDecodeSplitTiledWgsl, [stepWgsl]),
@@ -88,13 +90,13 @@ export function attentionPrefill(
 ): void {
   const { numHeads, numKeyValueHeads, headDim, paddedHeadDim } = call.heads;
   const kind = chooseKernel(gpu, call.kernel);
-  const quadRows = call.numRows <= 8 ? 1 : call.numRows <= 16 ? 2 : 4;
+  const rows = quadRows(call.numRows);
   program.dispatch(PREFILL_KERNELS[kind], {
     constants: {
       CAUSAL: call.causal,
       CAPTURE: call.capture !== undefined,
       ...(kind === "plain" && { ROWS: PREFILL_ROWS }),
-      ...(kind === "quad" && { ROWS: quadRows }),
+      ...(kind === "quad" && { ROWS: rows }),
     },
     bindings: {
       queries: call.queries,
@@ -121,7 +123,7 @@ export function attentionPrefill(
       scale: 1 / Math.sqrt(headDim),
     },
     grid: [
-      Math.ceil(call.numRows / (kind === "quad" ? 8 * quadRows : PREFILL_ROWS)),
+      Math.ceil(call.numRows / (kind === "quad" ? 8 * rows : PREFILL_ROWS)),
       numHeads,
       kind === "tiled" ? Math.ceil(paddedHeadDim / TILE_WIDTH) : 1,
     ],
@@ -131,7 +133,7 @@ export function attentionPrefill(
 function chooseKernel(gpu: Gpu, kernel: AttentionKernel = "auto"): Exclude<AttentionKernel, "auto"> {
   if (kernel !== "auto") return kernel;
   if (!gpu.isSoftware) return "tiled";
-  return gpu.device.features.has("subgroups") ? "quad" : "plain";
+  return hasQuads(gpu) ? "quad" : "plain";
 }
 
 /** Most splits of the keys in a decode step, and those that `partials` and `stats` have room for. */

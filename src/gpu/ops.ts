@@ -20,16 +20,12 @@ import ropeAppendWgsl from "../../shaders/rope-append.wgsl";
 import activationWgsl from "../../shaders/shared/activation.wgsl";
 import columnsWgsl from "../../shaders/shared/columns.wgsl";
 import columnsQuadWgsl from "../../shaders/shared/columns-quad.wgsl";
+import columnsReduceWgsl from "../../shaders/shared/columns-reduce.wgsl";
 import groupQ4Wgsl from "../../shaders/shared/group-q4.wgsl";
 import groupQ8Wgsl from "../../shaders/shared/group-q8.wgsl";
 import linearWgsl from "../../shaders/shared/linear.wgsl";
 import sharedQkvRopeWgsl from "../../shaders/shared/qkv-rope.wgsl";
 import stepWgsl from "../../shaders/shared/step.wgsl";
-import weightBf16Wgsl from "../../shaders/shared/weight-bf16.wgsl";
-import weightF16Wgsl from "../../shaders/shared/weight-f16.wgsl";
-import weightF32Wgsl from "../../shaders/shared/weight-f32.wgsl";
-import weightQ4Wgsl from "../../shaders/shared/weight-q4.wgsl";
-import weightQ8Wgsl from "../../shaders/shared/weight-q8.wgsl";
 import topKWgsl from "../../shaders/top-k.wgsl";
 import unfoldPatchesWgsl from "../../shaders/unfold-patches.wgsl";
 import visionEmbedWgsl from "../../shaders/vision-embed.wgsl";
@@ -39,6 +35,7 @@ import { defineKernel, type Kernel } from "./kernel.ts";
 import { GPU_LINEAR_KERNELS, type LinearKernel, type LinearKernelName, planLinear } from "./linear-kernels.ts";
 import { ATTENTION_KERNELS, type HeadLayout } from "./ops-attention.ts";
 import type { Program } from "./program.ts";
+import { hasQuads } from "./quads.ts";
 import {
   type FloatDtype,
   groupsPerRow,
@@ -51,6 +48,7 @@ import {
   weightStride4,
 } from "./tensor.ts";
 import type { Choice } from "./tunables.ts";
+import { perDtype, perFloat } from "./weight-kernels.ts";
 
 export {
   type AttentionCapture,
@@ -67,31 +65,6 @@ export const ACTIVATIONS = { none: 0, quick_gelu: 1, gelu: 2, silu: 3, gelu_pyto
 /** The name of an activation that the kernels compute. */
 export type Activation = keyof typeof ACTIVATIONS;
 
-const WEIGHT_HELPERS: Record<WeightDtype, string> = {
-  f32: weightF32Wgsl,
-  f16: weightF16Wgsl,
-  bf16: weightBf16Wgsl,
-  q8: weightQ8Wgsl,
-  q4: weightQ4Wgsl,
-};
-
-const perDtype = (name: string, source: string, helpers: readonly string[] = []): Record<WeightDtype, Kernel> => {
-  const variant = (dtype: WeightDtype) => defineKernel(name, source, [WEIGHT_HELPERS[dtype], ...helpers]);
-  return {
-    f32: variant("f32"),
-    f16: variant("f16"),
-    bf16: variant("bf16"),
-    q8: variant("q8"),
-    q4: variant("q4"),
-  };
-};
-
-/** What reads a checkpoint's own weights, before they are quantised. */
-const perFloat = (name: string, source: string): Record<FloatDtype, Kernel> => {
-  const { f32, f16, bf16 } = perDtype(name, source);
-  return { f32, f16, bf16 };
-};
-
 /** A kernel of one thread a sum: quantised weights are read a group at a time where quads of threads can share the input. */
 const perQuantized = (name: string, source: string, helpers: readonly string[]): Record<QuantizedDtype, Kernel> => ({
   q8: defineKernel(name, source, [groupQ8Wgsl, columnsQuadWgsl, ...helpers]),
@@ -107,10 +80,14 @@ export const KERNELS = {
   ...GPU_LINEAR_KERNELS,
   qkvRope: perDtype("qkv-rope", qkvRopeWgsl, [columnsWgsl, sharedQkvRopeWgsl, stepWgsl]),
   qkvRopeQuad: perQuantized("qkv-rope", qkvRopeWgsl, [sharedQkvRopeWgsl, stepWgsl]),
-  qkvRopeReduce: perDtype("qkv-rope-reduce", qkvRopeReduceWgsl, [sharedQkvRopeWgsl, stepWgsl]),
+  qkvRopeReduce: perDtype("qkv-rope-reduce", qkvRopeReduceWgsl, [columnsReduceWgsl, sharedQkvRopeWgsl, stepWgsl]),
   gatedMatvec: perDtype("gated-matvec", gatedMatvecWgsl, [columnsWgsl, linearWgsl, activationWgsl]),
   gatedMatvecQuad: perQuantized("gated-matvec", gatedMatvecWgsl, [linearWgsl, activationWgsl]),
-  gatedMatvecReduce: perDtype("gated-matvec-reduce", gatedMatvecReduceWgsl, [linearWgsl, activationWgsl]),
+  gatedMatvecReduce: perDtype("gated-matvec-reduce", gatedMatvecReduceWgsl, [
+    columnsReduceWgsl,
+    linearWgsl,
+    activationWgsl,
+  ]),
   embedTokens: perDtype("embed-tokens", embedTokensWgsl),
   visionEmbed: perFloat("vision-embed", visionEmbedWgsl),
   quantize: perFloat("quantize", quantizeWgsl),
@@ -251,11 +228,6 @@ function decodeKernel(
   if (usesReduce(form, gpu)) return KERNELS[`${name}Reduce`][dtype];
   const isQuad = form === "quad" || (form !== "thread" && hasQuads(gpu));
   return isQuad && isQuantized(dtype) ? KERNELS[`${name}Quad`][dtype] : KERNELS[name][dtype];
-}
-
-/** Whether kernels for CPU adapters can share loads over quads of threads. */
-function hasQuads(gpu: Gpu): boolean {
-  return gpu.isSoftware && gpu.device.features.has("subgroups");
 }
 
 /** output [R, I] = activation(gate) · up of gateUp [R, 2·I], the gate's columns first. */
