@@ -5,7 +5,7 @@ import weightF32Wgsl from "../../shaders/shared/weight-f32.wgsl";
 import weightQ4Wgsl from "../../shaders/shared/weight-q4.wgsl";
 import weightQ8Wgsl from "../../shaders/shared/weight-q8.wgsl";
 import { defineKernel, type Kernel } from "./kernel.ts";
-import type { FloatDtype, WeightDtype } from "./tensor.ts";
+import type { FloatDtype, MatrixPiece, WeightDtype } from "./tensor.ts";
 
 /** Texts that load one vec4 of weights at a time (`loadWeight`). */
 const WEIGHT_HELPERS: Record<WeightDtype, string> = {
@@ -37,4 +37,9 @@ export function perDtype(
 export function perFloat(name: string, source: string): Record<FloatDtype, Kernel> {
   const { f32, f16, bf16 } = perDtype(name, source);
   return { f32, f16, bf16 };
+}
+
+/** The bindings of shared/weight-*: quantised weights have their scales beside them. */
+export function weightBindings(piece: MatrixPiece): { readonly weight: GPUBuffer; readonly scales?: GPUBuffer } {
+  return { weight: piece.buffer, ...(piece.scales !== undefined && { scales: piece.scales }) };
 }
