@@ -76,7 +76,6 @@ export async function startPeer(file: string, options: PeerProcessOptions = {}):
     prefill: (ids) => child.ask({ op: "prefill", ids, reset: true }),
     decode: (run) => child.ask({ op: "decode", ...run }),
     vision: () => child.ask({ op: "vision", repeat: 1 }),
-    matmul: (size) => child.ask({ op: size.rows === 1 ? "gemv" : "matmul", ...size }),
     unload: () => child.ask({ op: "unload" }),
     close: () => child.close(),
   };

@@ -35,13 +35,6 @@ export interface PeerClient {
   }): Promise<PeerAnswer<{ readonly ms: number; readonly ids: readonly number[] }>>;
   /** One picture of random pixels through the vision tower. */
   vision(): Promise<PeerAnswer<{ readonly ms: number }>>;
-  /** A product [rows, k] · [k, n], `repeat` times; `ms` of all of them. */
-  matmul(size: {
-    readonly rows: number;
-    readonly k: number;
-    readonly n: number;
-    readonly repeat: number;
-  }): Promise<PeerAnswer<{ readonly ms: number }>>;
   unload(): Promise<PeerAnswer<object>>;
   close(): Promise<void>;
 }
