@@ -84,6 +84,7 @@ describe("loading and asking", () => {
     const without = (name: string) => files.filter(({ path }) => path !== name);
     const broken = [
       { files: without("config.json"), message: /config\.json/ },
+      { files: without("chat_template.jinja"), message: /no chat_template\.jinja/ },
       { files: without("model.safetensors"), message: /holds neither model\.safetensors nor/ },
       {
         files: [

@@ -68,6 +68,7 @@ export async function loadModel(
       onProgress: ({ loadedBytes, totalBytes }) => step({ phase: "weights", loadedBytes, totalBytes }),
     });
     try {
+      checkWords(model);
       const compiled = model.compiled((numCompiled, numKernels) => step({ phase: "kernels", numCompiled, numKernels }));
       await orAborted(compiled, signal, "Loading the model");
     } catch (error) {
@@ -89,6 +90,11 @@ export function openSource(source: CheckpointSource): Source {
     source.files.map(({ path, file }) => [path, file] as const),
     source.name,
   );
+}
+
+/** The page asks in words, so that a checkpoint without what they need is refused at once. @throws CheckpointError. */
+function checkWords({ processor, config }: Llava): void {
+  processor.tokenizer.encode(processor.chatPrompt("?", { hasImage: config.multimodal !== undefined }));
 }
 
 async function settingsOf(files: Source, signal: AbortSignal): Promise<AdaptVisSettings> {
