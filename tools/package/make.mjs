@@ -11,25 +11,27 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { build, reportSizes } from "../build.mjs";
 import { licenceOf, packageOfFile } from "../bundle/packages.mjs";
+import { writeJsr } from "./jsr.mjs";
 import { emitModules } from "./modules.mjs";
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const dist = join(root, "dist");
 
-/** What a declaration file of ours means by GPUDevice and Symbol.dispose, wherever it is read. */
-const references = `/// <reference types="@webgpu/types" />\n/// <reference lib="esnext.disposable" />\n`;
+/**
+ * Makes Symbol.dispose known. GPUDevice is not: TypeScript's DOM library has it from version 6 on, and @webgpu/types, which is
+ * for programs without the DOM library, clashes with it.
+ */
+const reference = `/// <reference lib="esnext.disposable" />\n`;
 
 const inlined = await build({ sourcemap: false });
 writeFileSync(join(dist, "licenses.txt"), licences(inlined));
 replaceFolder(join(dist, "esm"), (folder) => {
   emitModules(folder, ["index.browser.ts"]);
   emitModules(folder, ["index.node.ts", "index.deno.ts"], { declarationsOnly: true });
-  // Deno has these types itself, and differs in some.
-  for (const entry of ["index.browser.d.ts", "index.node.d.ts"]) {
-    const file = join(folder, entry);
-    writeFileSync(file, references + readFileSync(file, "utf8"));
-  }
+  const file = join(folder, "index.d.ts");
+  writeFileSync(file, reference + readFileSync(file, "utf8"));
 });
+replaceFolder(join(dist, "jsr"), writeJsr);
 reportSizes();
 
 /** Makes a folder aside and puts it in the old one's place, so that a failure leaves the old one. */
