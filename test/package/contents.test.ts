@@ -4,7 +4,6 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { repositoryRoot } from "../setup/bundle.ts";
 import { runProgram } from "../setup/run-program.ts";
 import { makeProject, type Project } from "./project.ts";
 
@@ -118,17 +117,6 @@ test("the command runs from the package", async () => {
   const command = join(project.package, String(project.manifest.bin.adaptvis));
   const { stdout, ending } = await runProgram(command, ["--version"], { cwd: project.folder });
   expect({ stdout: stdout.trim(), ending }).toEqual({ stdout: project.manifest.version, ending: 0 });
-});
-
-test("jsr.json has package.json's version, licence and ranges", async () => {
-  const own = JSON.parse(await readFile(join(repositoryRoot, "package.json"), "utf8"));
-  const jsr = JSON.parse(await readFile(join(repositoryRoot, "dist", "jsr", "jsr.json"), "utf8"));
-  expect(jsr).toMatchObject({ version: own.version, license: own.license });
-  const ranges = Object.values<string>(jsr.imports).map((target) =>
-    /^npm:\/?((?:@[^/]+\/)?[^@/]+)@([^/]+)/.exec(target),
-  );
-  expect(ranges.length).toBeGreaterThan(0);
-  for (const range of ranges) expect(own.dependencies[String(range?.[1])]).toBe(range?.[2]);
 });
 
 function pathsOf(value: unknown): string[] {

@@ -14,38 +14,32 @@ const entries = { ".": "index.js", "./browser": "index.browser.js", "./deno": "i
 export function writeJsr(folder) {
   const { version, license, dependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   emitModules(folder, ["index.browser.ts", "index.deno.ts"]);
-  const imports = new Set();
   for (const file of filesUnder(folder)) {
     const text = readFileSync(file, "utf8");
-    if (file.endsWith(".d.ts")) {
-      // From declarations to declarations: through the modules Deno would take those of inner parts for public, too.
-      writeFileSync(file, text.replaceAll(/"(\.[^"]*)\.js"/g, '"$1.d.ts"'));
-    } else {
-      for (const [, name] of text.matchAll(/\b(?:from |import\()"((?:@[\w-]+\/)?[\w-]+)[^":]*"/g)) imports.add(name);
-    }
+    writeFileSync(
+      file,
+      file.endsWith(".d.ts")
+        ? // From declarations to declarations: through the modules Deno would take those of inner parts for public, too.
+          text.replaceAll(/"(\.[^"]*)\.js"/g, '"$1.d.ts"')
+        : text.replaceAll(/\b(from |import\()"((?:@[\w-]+\/)?[\w-]+)((?:\/[^"]*)?)"/g, (_, before, name, path) => {
+            return `${before}"npm:${name}@${rangeOf(name, dependencies)}${path}"`;
+          }),
+    );
   }
   for (const entry of Object.values(entries)) {
     const file = join(folder, entry);
     const types = `/* @ts-self-types="./${entry.replace(/js$/, "d.ts")}" */\n`;
     writeFileSync(file, types + readFileSync(file, "utf8"));
   }
-  const manifest = {
-    name: "@adaptvis/adaptvis",
-    version,
-    license,
-    exports: Object.fromEntries(Object.entries(entries).map(([name, file]) => [name, `./${file}`])),
-    imports: Object.fromEntries([...imports].sort().flatMap((name) => mappings(name, dependencies[name]))),
-  };
+  const exports = Object.fromEntries(Object.entries(entries).map(([name, file]) => [name, `./${file}`]));
+  const manifest = { name: "@adaptvis/adaptvis", version, license, exports };
   writeFileSync(join(folder, "jsr.json"), `${JSON.stringify(manifest, undefined, 2)}\n`);
   for (const name of ["README.md", "LICENSE", "CHANGELOG.md"]) copyFileSync(join(root, name), join(folder, name));
 }
 
-/** A package and what lies in it. */
-function mappings(name, range) {
+function rangeOf(name, dependencies) {
+  const range = dependencies[name];
   if (range === undefined)
     throw new Error(`package: the modules import ${name}, which package.json does not depend on`);
-  return [
-    [name, `npm:${name}@${range}`],
-    [`${name}/`, `npm:/${name}@${range}/`],
-  ];
+  return range;
 }
