@@ -1,5 +1,7 @@
-// The public API in Node: the core, files, picture decoding, adapters on any machine, heat maps as PNG.
-
+/**
+ * The public API in Node: the core, files, picture decoding, adapters on any machine, heat maps as PNG.
+ * @module node
+ */
 export {
   type AdapterChoice,
   type AdapterKind,

@@ -46,6 +46,7 @@ export class Gpu {
   readonly device: GPUDevice;
   /** True on a CPU adapter, where barriers cost more than they save and kernels are chosen accordingly. */
   readonly isSoftware: boolean;
+  /** Pipelines compiled so far. @internal */
   readonly pipelines: PipelineCache;
   /** Measures what happens here, if anybody wants that. */
   readonly profiler: Profiler | undefined;
