@@ -1,0 +1,47 @@
+// Scripts that run before the page's or the worker's own and change what WebGPU says, to bring about what is rare.
+
+/** The browser has no WebGPU. For page and worker. */
+export const withoutWebGpu = `delete Object.getPrototypeOf(navigator).gpu;`;
+
+/** It has WebGPU and finds no adapter. For page and worker. */
+export const withoutAdapter = `GPU.prototype.requestAdapter = async () => null;`;
+
+/** Every buffer of a megabyte or more fails for want of memory, as Dawn reports it. For the worker. */
+export const withoutMemory = `{
+  const { pushErrorScope, popErrorScope, createBuffer } = GPUDevice.prototype;
+  const scopes = new WeakMap();
+  const scopesOf = (device) => {
+    if (!scopes.has(device)) scopes.set(device, []);
+    return scopes.get(device);
+  };
+  GPUDevice.prototype.pushErrorScope = function (filter) {
+    scopesOf(this).push({ filter, error: null });
+    return pushErrorScope.call(this, filter);
+  };
+  GPUDevice.prototype.popErrorScope = async function () {
+    const scope = scopesOf(this).pop();
+    const error = await popErrorScope.call(this);
+    return scope?.error ?? error;
+  };
+  GPUDevice.prototype.createBuffer = function (descriptor) {
+    const buffer = createBuffer.call(this, descriptor);
+    if (descriptor.size >= 2 ** 20) {
+      const scope = scopesOf(this).findLast(({ filter }) => filter === "out-of-memory");
+      const error = new GPUOutOfMemoryError("Out of memory: " + descriptor.size + " bytes");
+      if (scope) scope.error ??= error;
+      else this.dispatchEvent(new GPUUncapturedErrorEvent("uncapturederror", { error }));
+    }
+    return buffer;
+  };
+}`;
+
+/** Keeps the worker's devices in \`globalThis.devices\`, so that a test can destroy one. For the worker. */
+export const keepsDevices = `{
+  globalThis.devices = [];
+  const { requestDevice } = GPUAdapter.prototype;
+  GPUAdapter.prototype.requestDevice = async function (descriptor) {
+    const device = await requestDevice.call(this, descriptor);
+    globalThis.devices.push(device);
+    return device;
+  };
+}`;
