@@ -45,3 +45,59 @@ export const keepsDevices = `{
     return device;
   };
 }`;
+
+/**
+ * Counts compute passes by label in `globalThis.passes`: "vision", "prefill", "decode" … For the worker.
+ */
+export const countsPasses = `{
+  globalThis.passes = {};
+  const { beginComputePass } = GPUCommandEncoder.prototype;
+  GPUCommandEncoder.prototype.beginComputePass = function (descriptor) {
+    const label = descriptor?.label ?? "";
+    passes[label] = (passes[label] ?? 0) + 1;
+    return beginComputePass.call(this, descriptor);
+  };
+}`;
+
+/**
+ * `gate.hold()` keeps the engine waiting at its next readback until `gate.release()`; `gate.waiting` says whether it is there,
+ * `gate.messages` how many messages of the page have come. So a test acts in the middle of a question however fast the machine
+ * is. For the worker.
+ */
+export const gatesReadbacks = `{
+  let opened = Promise.resolve();
+  let open = () => undefined;
+  globalThis.gate = {
+    waiting: 0,
+    messages: 0,
+    hold() { opened = new Promise((resolve) => { open = resolve; }); },
+    release() { open(); },
+  };
+  addEventListener("message", () => { gate.messages++; });
+  const { mapAsync } = GPUBuffer.prototype;
+  GPUBuffer.prototype.mapAsync = async function (...options) {
+    gate.waiting++;
+    await opened;
+    gate.waiting--;
+    return mapAsync.apply(this, options);
+  };
+}`;
+
+/** Keeps the size of every Blob that is read in `globalThis.readBytes`, and how many bitmaps were made. For the worker. */
+export const watchesBlobs = `{
+  globalThis.readBytes = [];
+  globalThis.numBitmaps = 0;
+  for (const method of ["arrayBuffer", "bytes", "text", "stream"]) {
+    const read = Blob.prototype[method];
+    if (read === undefined) continue;
+    Blob.prototype[method] = function (...options) {
+      readBytes.push(this.size);
+      return read.apply(this, options);
+    };
+  }
+  const { createImageBitmap } = globalThis;
+  globalThis.createImageBitmap = (...options) => {
+    numBitmaps++;
+    return createImageBitmap(...options);
+  };
+}`;
