@@ -14,6 +14,7 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { buildApp } from "./app.mjs";
 import { build } from "./build.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -29,10 +30,12 @@ const { values: options, positionals: filters } = parseArgs({
 });
 
 // The browser's, Deno's and the command line's tests use the bundles; without them the other tests still tell something.
-const buildReport = await build().then(
-  () => ({ passed: 0, failures: [], skipped: [] }),
-  (error) => ({ passed: 0, failures: [`build: ${String(error).split("\n")[0]}`], skipped: [] }),
-);
+const buildReport = await build()
+  .then(() => (options.fast ? undefined : buildApp()))
+  .then(
+    () => ({ passed: 0, failures: [], skipped: [] }),
+    (error) => ({ passed: 0, failures: [`build: ${String(error).split("\n")[0]}`], skipped: [] }),
+  );
 const results = mkdtempSync(join(tmpdir(), "adaptvis-test-"));
 process.on("exit", () => rmSync(results, { recursive: true, force: true }));
 const children = new Set();
