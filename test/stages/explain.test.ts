@@ -189,7 +189,7 @@ describe("tiny-llava", () => {
     expect(factors).toContainEqual(["prefill", undefined]);
     const extra = passes.find(({ stage, kernel }) => stage === "adaptvis step" && kernel.startsWith("attention"));
     const [row] = [inputs.inputIds.length - 1];
-    expect(extra?.what).toContain(`in position ${row} the image's scores times ${answer.factor}`);
+    expect(extra?.what).toContain(`in position ${row} the scores of the image times ${answer.factor}`);
     expect(extra?.params["step.positionStart"]).toBe(row);
   });
 
