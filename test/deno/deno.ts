@@ -37,7 +37,7 @@ export async function runInDeno(
 }
 
 /** The executable in the platform's package, which is there without npm's install scripts. */
-function denoExecutable(): string {
+export function denoExecutable(): string {
   const { platform, arch } = process;
   const name = platform === "linux" ? `${platform}-${arch}-glibc` : `${platform}-${arch}`;
   const require = createRequire(createRequire(import.meta.url).resolve("deno/package.json"));
