@@ -227,6 +227,16 @@ describe("tiny-llava", () => {
     expect(plain(await model.answer(inputs, options))).toEqual(plain(expected));
   });
 
+  test("disposed of in the middle it ends with an AbortError, and so does one asked later", async () => {
+    const other = await loadGoldenModel("tiny-llava");
+    const onPass = ({ index }: ExplainedPass) => {
+      if (index === 30) other.dispose();
+    };
+    await expect(explain(other, inputs, { onPass })).rejects.toThrow(AbortError);
+    await expect(explain(other, inputs)).rejects.toThrow(AbortError);
+    expect(other.gpu.allocatedBytes).toBe(0);
+  });
+
   test("a question asked meanwhile waits and is not explained", async () => {
     const expected = plain(await model.answer(inputs, { maxNewTokens: 2 }));
     const [explanation, answer] = await Promise.all([
