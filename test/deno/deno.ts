@@ -5,7 +5,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { driverEnvironment } from "../../src/gpu/adapter.node.ts";
+import { driverEnvironment } from "../../src/gpu/vulkan-drivers.node.ts";
 import { type ProgramResult, runProgram } from "../setup/run-program.ts";
 
 /**
