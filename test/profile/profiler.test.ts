@@ -10,7 +10,8 @@ import { Program } from "../../src/gpu/program.ts";
 import { Llava } from "../../src/llava.ts";
 import { fileSource } from "../../src/load/file-source.node.ts";
 import { openTestDevice, withErrorScopes } from "../setup/device.ts";
-import { GOLDEN, goldenInputs, loadGoldenModel, readTensorFile, type TensorFile } from "../setup/golden.ts";
+import { GOLDEN, goldenInputs, readTensorFile, type TensorFile } from "../setup/golden.ts";
+import { loadGoldenModel } from "../setup/golden-model.ts";
 import { traceProblems } from "../setup/trace-format.ts";
 
 const KINDS: readonly AnswerOptions[] = [
