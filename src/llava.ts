@@ -8,7 +8,7 @@
 //             logits → token → logits → …                            (generate/)
 import { chooseFactor, optionConfidence, roundConfidence, scaledRowRange } from "./adaptvis.ts";
 import type { Answer, AnswerOptions, LoadOptions, Question, SweepAnswer, SweepOptions, Trace } from "./answer.ts";
-import { AbortError, GpuError, InputError } from "./errors.ts";
+import { GpuError, InputError } from "./errors.ts";
 import { DecoderRun, type ImageRows } from "./generate/decoder-run.ts";
 import { generate } from "./generate/generate.ts";
 import { sweep } from "./generate/sweep.ts";
@@ -39,7 +39,6 @@ export class Llava {
   private readonly run: DecoderRun;
   private readonly encoder: PictureEncoder | undefined;
   private turn: Promise<unknown> = Promise.resolve();
-  private isDisposed = false;
 
   private constructor(
     gpu: Gpu,
@@ -126,6 +125,18 @@ export class Llava {
     return this.inTurn("answer", () => this.answerInputs(inputs, options, undefined));
   }
 
+  /** Answers while `replay` runs every program in place of its submit: see explain.ts. @throws as {@link ask}. @internal */
+  async answerReplayed(inputs: ModelInputs, options: AnswerOptions, replay: Gpu["replay"]): Promise<Answer> {
+    return this.inTurn("explain", async () => {
+      this.gpu.replay = replay;
+      try {
+        return await this.answerInputs(inputs, options, undefined);
+      } finally {
+        this.gpu.replay = undefined;
+      }
+    });
+  }
+
   /** Answers and returns every trace point of the run with it. @throws as {@link ask}. */
   async trace(inputs: ModelInputs, options: AnswerOptions = {}): Promise<Trace> {
     const tensors: TraceTensor[] = [];
@@ -167,9 +178,20 @@ export class Llava {
     });
   }
 
-  /** Frees all GPU buffers of the model; the device stays with its owner. A second call does nothing. */
+  /**
+   * Waits for the kernels that compile since the load; a question asked before waits for those it needs by itself.
+   * @param onProgress told how many are compiled, each time one more is
+   * @throws GpuError `shader` when a kernel does not compile.
+   */
+  async compiled(onProgress?: (numCompiled: number, numKernels: number) => void): Promise<void> {
+    return this.gpu.guard("compiling the kernels", () => this.gpu.pipelines.compiled(onProgress));
+  }
+
+  /**
+   * Frees all GPU buffers of the model at once; the device stays with its owner. A second call does nothing. A question
+   * that runs or waits, and every later one, is rejected with an AbortError that says so.
+   */
   dispose(): void {
-    this.isDisposed = true;
     this.gpu.dispose();
   }
 
@@ -199,7 +221,8 @@ export class Llava {
       // Picture → imageFeatures → inputsEmbeds
       const plainRecorder = record();
       const reuse = options.reusePrefix !== false && traced === undefined;
-      const numReused = await this.embed(inputs, { settings, signal, reuse, recorder: plainRecorder, traced });
+      const { onStage } = options;
+      const numReused = await this.embed(inputs, { settings, signal, reuse, recorder: plainRecorder, traced, onStage });
 
       // Prefill: unmodified, or with ScalingVis' factor
       const rows = scaledRowRange(options.rows ?? "last", promptLength);
@@ -213,6 +236,7 @@ export class Llava {
       let factor = settings.method === "scaling" ? settings.factor : 1;
       let intervention = settings.method === "scaling" ? intervene(factor) : undefined;
       const start = intervention === undefined ? numReused : Math.min(numReused, rows[0]);
+      onStage?.("prefill");
       await run.prefill([start, promptLength], { intervention, capture: plainRecorder?.layers, signal });
 
       // AdaptVis: the first token's confidence chooses the factor, and only the scaled rows run again
@@ -223,6 +247,7 @@ export class Llava {
       }
       if (settings.method === "adaptvis" && confidence !== undefined) {
         factor = chooseFactor(confidence, settings.adaptvis);
+        onStage?.("factor");
         intervention = intervene(factor);
         recorder = record();
         const forward = { intervention, capture: recorder?.layers, signal };
@@ -237,6 +262,7 @@ export class Llava {
       }
 
       // Token by token; the factor reaches generated rows only under rows: "generated"
+      onStage?.("generate");
       const generated = await generate(
         run,
         { ids: inputs.inputIds, intervention: options.rows === "generated" ? intervention : undefined },
@@ -315,6 +341,7 @@ export class Llava {
       readonly batchRows?: number;
       readonly recorder?: TraceRecorder | undefined;
       readonly traced?: TraceTensor[] | undefined;
+      readonly onStage?: AnswerOptions["onStage"];
     },
   ): Promise<number> {
     const { signal, traced, batchRows } = options;
@@ -327,6 +354,7 @@ export class Llava {
       if (pixelValues !== undefined && numReused < span[1]) {
         if (this.encoder === undefined)
           throw new InputError(`Model ${this.name} has no vision tower: ask without a picture.`);
+        options.onStage?.("vision");
         features = await this.encoder.encode(pixelValues, { signal, capture: options.recorder?.visionCapture });
         image = { features, span, rowIndex, newline: this.weights.projector?.imageNewline };
       }
@@ -359,10 +387,15 @@ export class Llava {
   /** Runs `work` after everything asked before it, inside error scopes. */
   private inTurn<T>(phase: string, work: () => Promise<T>): Promise<T> {
     const { profiler } = this.gpu;
-    const result = this.turn.then(() => {
-      if (this.isDisposed) throw new AbortError("The question (its model was disposed)");
+    const result = this.turn.then(async () => {
+      this.gpu.throwIfDisposed();
       const guarded = () => this.gpu.guard("answering", work);
-      return profiler === undefined ? guarded() : profiler.phase(phase, guarded);
+      try {
+        return await (profiler === undefined ? guarded() : profiler.phase(phase, guarded));
+      } catch (error) {
+        this.gpu.throwIfDisposed(); // then whatever failed did so because its buffers are gone
+        throw error;
+      }
     });
     this.turn = result.catch(() => undefined);
     return result;

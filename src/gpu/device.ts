@@ -1,7 +1,8 @@
 // The one owner of GPU memory: limits are asked for, every buffer is counted, every failure becomes a typed error.
-import { GpuError } from "../errors.ts";
+import { AbortError, GpuError } from "../errors.ts";
 import { PipelineCache } from "./kernel.ts";
 import type { Profiler } from "./profiler.ts";
+import type { Program } from "./program.ts";
 import type { TuningTable } from "./tuning.ts";
 
 /** Limits that the engine asks for as high as the adapter has them; nothing is raised unless it is asked for. */
@@ -51,6 +52,8 @@ export class Gpu {
   readonly profiler: Profiler | undefined;
   /** Constants of kernels that were measured on this adapter; the defaults without one. */
   readonly tuning: TuningTable | undefined;
+  /** Runs programs in place of their one submit while an answer is explained; undefined otherwise. */
+  replay: ((programs: readonly Program[]) => Promise<void>) | undefined = undefined;
   /** True for what {@link forRecording} returns. */
   readonly isRecordingOnly: boolean = false;
   /** A small buffer for bindings that a kernel variant declares but does not touch. */
@@ -60,6 +63,7 @@ export class Gpu {
   private readonly sizes = new Map<GPUBuffer, number>();
   private bytes = 0;
   private lost: GpuError | undefined;
+  private isDisposed = false;
 
   /** @throws InputError when `profiler` measures another Gpu already. */
   constructor(
@@ -95,8 +99,10 @@ export class Gpu {
   /**
    * A zeroed buffer of at least `byteLength` bytes (rounded up to 4).
    * @throws GpuError `limit` when the adapter's limits forbid it; out-of-memory shows at the end of {@link guard}.
+   * @throws AbortError after {@link dispose}: what still runs then ends here or at its next readback.
    */
   createBuffer(label: string, byteLength: number, usage: GPUBufferUsageFlags): GPUBuffer {
+    this.throwIfDisposed();
     const size = Math.max(16, Math.ceil(byteLength / 4) * 4);
     const { maxBufferSize, maxStorageBufferBindingSize } = this.device.limits;
     const limit = (usage & STORAGE) === 0 ? maxBufferSize : Math.min(maxBufferSize, maxStorageBufferBindingSize);
@@ -204,15 +210,20 @@ export class Gpu {
     }
   }
 
-  /** Maps a readback buffer; a device lost meanwhile is a typed error. */
+  /**
+   * Maps a readback buffer.
+   * @throws GpuError `device-lost` when the device goes away meanwhile; AbortError when {@link dispose} is called.
+   */
   async map(buffer: GPUBuffer): Promise<void> {
     this.throwIfLost();
+    this.throwIfDisposed();
     const endWait = this.profiler?.waiting();
     try {
       await buffer.mapAsync(MAP_MODE_READ);
       endWait?.();
     } catch (cause) {
       this.throwIfLost();
+      this.throwIfDisposed();
       throw new GpuError(
         "device-lost",
         `Reading back from the GPU failed (${messageOf(cause)}); load the model again.`,
@@ -228,8 +239,16 @@ export class Gpu {
     if (this.lost !== undefined) throw this.lost;
   }
 
-  /** Frees every buffer made here; the device itself stays with whoever made it. */
+  /** @throws AbortError after {@link dispose}. */
+  throwIfDisposed(): void {
+    if (this.isDisposed) {
+      throw new AbortError("The question", "because its model was disposed; load the model again to ask");
+    }
+  }
+
+  /** Frees every buffer made here; the device itself stays with whoever made it. A second call does nothing. */
   dispose(): void {
+    this.isDisposed = true;
     this.profiler?.detach();
     for (const buffer of [...this.sizes.keys()]) this.destroyBuffer(buffer);
   }
@@ -245,8 +264,8 @@ const MAP_MODE_READ = 0x0001;
 
 /** Usage of buffers that kernels read and write and that may be copied either way. */
 export const GPU_STORAGE = STORAGE | COPY_SRC | COPY_DST;
-/** Usage of small uniform buffers written from the CPU. */
-export const GPU_UNIFORM = UNIFORM | COPY_DST;
+/** Usage of small uniform buffers written from the CPU; they may be copied to be looked at. */
+export const GPU_UNIFORM = UNIFORM | COPY_SRC | COPY_DST;
 /** Usage of buffers that are mapped for reading. */
 export const GPU_READBACK = MAP_READ | COPY_DST;
 
