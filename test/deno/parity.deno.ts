@@ -31,7 +31,8 @@ const { gpu } = navigator as unknown as { readonly gpu: GPU }; // Node's types, 
 const adapter = await gpu.requestAdapter();
 if (adapter === null) throw new Error("no adapter");
 const device = await host.requestGpuDevice(adapter);
-const load = (name: string) => host.Llava.load(host.fileSource(`${folder}/${name}`), { device });
+const load = (name: string, adapterClass?: "gpu") =>
+  host.Llava.load(host.fileSource(`${folder}/${name}`), { device, adapterClass });
 const tensors = (path: string) => readTensorFile(path, folder);
 
 const results: Record<string, readonly ParityCheck[] | string> = {};
@@ -63,6 +64,14 @@ for (const factor of AUTHORS_FACTORS) await run(`factor ${factor}`, () => factor
 for (const factor of PADDED_FACTORS) await run(`padded, factor ${factor}`, () => paddedChecks(model, factor, goldens));
 for (const flip of flips) await run(`flip ${flip.case}`, () => flipChecks(model, flip, pictures));
 model.dispose();
+// The kernels that a GPU would run: lavapipe compiles them for a minute, SwiftShader for seconds.
+if (!adapter.info.description.startsWith("llvmpipe")) {
+  const name = "llama-text-tied";
+  await run(`${name}, a GPU's kernels`, async () => {
+    using onGpu = await load(name, "gpu");
+    return await transformersChecks(onGpu, await tensors(`${name}/expected.safetensors`));
+  });
+}
 
 const report: ParityReport = { adapter: adapter.info.description, results };
 console.log(JSON.stringify(report));
