@@ -38,7 +38,7 @@ const bundles = [
       platform: "neutral",
       target: "es2023",
       mainFields: ["module", "main"],
-      external: ["node:*"],
+      external: ["node:*", "sharp"],
     },
   },
 ];

@@ -4,7 +4,7 @@
 //   130 and 143  stopped by Ctrl-C or SIGTERM
 import { Command, CommanderError, Option } from "commander";
 import { AbortError, CheckpointError, GpuError, InputError } from "../errors.ts";
-import { adapterChoices } from "../gpu/adapter.node.ts";
+import { adapterChoices } from "../gpu/adapter-choice.node.ts";
 import { type AskFlags, ask, describeAsk } from "./ask.ts";
 import { type BenchFlags, bench, describeBench, withReportFile } from "./bench.ts";
 import { type CompareFlags, compare, describeCompare } from "./compare.ts";
@@ -114,6 +114,8 @@ function messageOf(error: unknown): string {
   }
   if (error instanceof AbortError) return "stopped.";
   const message = (error instanceof Error ? error.message : String(error)).replaceAll(/\s*\n\s*/g, " ");
+  // Deno's own error for a permission that it was not given; it names the flag.
+  if (error instanceof Error && error.name === "NotCapable") return `${message}, or with -A.`;
   const isOurs = [CheckpointError, InputError, GpuError, UsageError].some((kind) => error instanceof kind);
   return isOurs ? message : `internal error: ${message}; run it again with --debug and report what it prints.`;
 }

@@ -12,7 +12,8 @@ import { fileSource } from "../../src/load/file-source.node.ts";
 import type { ModelInputs } from "../../src/preprocess/processor.ts";
 import { addArrays } from "../hosts/add-arrays.ts";
 import { adapterOfEnvironment, openTestDevice, withErrorScopes } from "../setup/device.ts";
-import { GOLDEN, goldenInputs, loadGoldenModel, readTensorFile } from "../setup/golden.ts";
+import { GOLDEN, goldenInputs, readTensorFile } from "../setup/golden.ts";
+import { loadGoldenModel } from "../setup/golden-model.ts";
 
 const FOLDER = `${GOLDEN}/tiny-llava`;
 

@@ -135,8 +135,19 @@ describe("the examples", () => {
     // The packages come from node_modules here, as after `deno install`, and not from the network.
     const manifest = { imports: {}, nodeModulesDir: "manual" };
     await writeFile(join(folder, "deno.json"), JSON.stringify(manifest));
-    await writeFile(join(folder, "package.json"), JSON.stringify({ dependencies: { adaptvis: "*", sharp: "*" } }));
-    const args = ["run", "-A", "--no-remote", "ask.ts", model, picture, QUESTION];
+    await writeFile(join(folder, "package.json"), JSON.stringify({ dependencies: { adaptvis: "*" } }));
+    const args = [
+      "run",
+      "--no-prompt",
+      "--allow-read",
+      "--allow-env",
+      "--allow-ffi",
+      "--no-remote",
+      "ask.ts",
+      model,
+      picture,
+      QUESTION,
+    ];
     const { stdout, stderr, ending } = await runProgram(denoExecutable(), args, {
       cwd: folder,
       env: {

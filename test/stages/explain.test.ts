@@ -11,7 +11,8 @@ import type { ModelInputs } from "../../src/preprocess/processor.ts";
 import type { ExplainedPass, PassValues } from "../../src/trace/explained-pass.ts";
 import { countDispatches } from "../setup/count-dispatches.ts";
 import { openTestDevice } from "../setup/device.ts";
-import { goldenInputs, largestError, loadGoldenModel, readTensorFile } from "../setup/golden.ts";
+import { goldenInputs, largestError, readTensorFile } from "../setup/golden.ts";
+import { loadGoldenModel } from "../setup/golden-model.ts";
 
 const METHODS: readonly AnswerOptions[] = [
   { maxNewTokens: 3 },
