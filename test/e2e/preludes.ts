@@ -46,16 +46,21 @@ export const keepsDevices = `{
   };
 }`;
 
-/**
- * Counts compute passes by label in `globalThis.passes`: "vision", "prefill", "decode" … For the worker.
- */
-export const countsPasses = `{
-  globalThis.passes = {};
+/** Counts the workgroups of compute passes by label in `globalThis.workgroups`: "vision", "prefill" … For the worker. */
+export const countsWorkgroups = `{
+  globalThis.workgroups = {};
+  const labels = new WeakMap();
   const { beginComputePass } = GPUCommandEncoder.prototype;
+  const { dispatchWorkgroups } = GPUComputePassEncoder.prototype;
   GPUCommandEncoder.prototype.beginComputePass = function (descriptor) {
-    const label = descriptor?.label ?? "";
-    passes[label] = (passes[label] ?? 0) + 1;
-    return beginComputePass.call(this, descriptor);
+    const pass = beginComputePass.call(this, descriptor);
+    labels.set(pass, descriptor?.label ?? "");
+    return pass;
+  };
+  GPUComputePassEncoder.prototype.dispatchWorkgroups = function (x, y = 1, z = 1) {
+    const label = labels.get(this);
+    workgroups[label] = (workgroups[label] ?? 0) + x * y * z;
+    return dispatchWorkgroups.call(this, x, y, z);
   };
 }`;
 
