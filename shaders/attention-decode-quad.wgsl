@@ -1,3 +1,4 @@
+// Attention of a decode step; one new query a head over all keys in the cache, at once
 // Formula: output[b, h] = Σ_j softmax_j(s_j) · values[h/g, j], s_j as attention-decode-split; probs as
 //   attention-decode-reduce when CAPTURE
 // Shapes: queries [rows, .., headDim] f32 · keys, values [Hkv, capacity, headDim] f32 · output [rows, H, headDim] f32 ·

@@ -1,3 +1,4 @@
+// Merges the parts that the splits of a decode step's attention left
 // Formula: M = max_i m_i, L = Σ_i l_i · exp(m_i − M), output = Σ_i o_i · exp(m_i − M) / L;
 //   probs[h, j] = exp(f · scores[h, j] − M) / L when CAPTURE (f as in attention-decode-split)
 // Shapes: partials [rows, H, splits, headDim] f32 · stats [rows, H, splits] of (m, l) · output [rows, H, headDim] f32 ·

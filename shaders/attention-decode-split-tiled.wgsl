@@ -1,3 +1,4 @@
+// Attention of a decode step, each split of the cached keys on its own, in workgroup memory
 // Formula: as attention-decode-split; a split is ceil(keys / splits) keys, rounded up to a multiple of 16
 // Shapes: as attention-decode-split
 // Work division: one workgroup a split of one head of one batch row. Eight threads share a key's score along headDim,

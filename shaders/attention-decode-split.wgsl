@@ -1,3 +1,4 @@
+// Attention of a decode step, each split of the cached keys on its own; attention-decode-reduce merges the splits
 // Formula: per split of the keys: m = max_j s_j, l = Σ_j exp(s_j − m), o = Σ_j exp(s_j − m) · values[h/g, j], with
 //   s_j = f · scale · queries[b, h] · keys[h/g, j]; f is batch row b's image factor in the image span, else 1
 // Shapes: queries [rows, .., headDim] f32 · keys, values [Hkv, capacity, headDim] f32 · partials

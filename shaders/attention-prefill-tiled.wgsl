@@ -1,3 +1,4 @@
+// Attention of many query rows for GPUs; keys and values go through workgroup memory in tiles
 // Formula: as attention-prefill
 // Shapes: as attention-prefill
 // Work division: one workgroup 32 query rows and up to 128 of headDim: four threads a row, each for two rows 16 apart.

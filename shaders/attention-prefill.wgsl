@@ -1,3 +1,4 @@
+// Attention of many query rows; how much each looks at every key, and the values weighted by that
 // Formula: output[r, h] = Σ_j softmax_j(s_j) · values[h/g, j], s_j = f · scale · queries[r, h] · keys[h/g, j];
 //   f is the image factor for the columns of the image span in the scaled rows, else 1; j <= position when CAUSAL
 // Shapes: queries, output [rows, H, headDim] f32 · keys, values [Hkv, slots, headDim] f32 (by strides) ·

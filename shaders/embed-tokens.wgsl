@@ -1,3 +1,4 @@
+// Looks up a row of the embedding table for every token
 // Formula: output[r] = weight[ids[r] − firstToken] where firstToken <= ids[r] < firstToken + numTokens
 // Shapes: ids [rows] u32 · weight [V, D] (or one row piece of it) · output [rows, D] f32, D a multiple of 4
 // Work division: one thread a vec4; a row whose token lies in another piece is left alone

@@ -1,3 +1,4 @@
+// The gate of an MLP; lets through as much of the up projection as the activated gate says
 // Formula: output[r, c] = activate(gateUp[r, c]) · gateUp[r, I + c]
 // Shapes: gateUp [rows, 2·I] f32, the gate's columns first · output [rows, I] f32; I is a multiple of 4
 // Work division: one thread a vec4

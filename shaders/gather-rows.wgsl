@@ -1,3 +1,4 @@
+// Copies rows by index; puts the picture's features among the prompt's positions
 // Formula: output[r] = index[r] >= 0 ? source[index[r]] : filler
 // Shapes: index [rows] i32 · source [n, D] f32 · filler [D] f32 (LLaVA-NeXT's image_newline) · output [.., D] f32
 // Work division: one thread a vec4

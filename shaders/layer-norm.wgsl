@@ -1,3 +1,4 @@
+// Normalises every row to mean 0 and variance 1, then scales and shifts its columns
 // Formula: output[r, c] = (input[r, c] − μ_r) / √(σ²_r + eps) · weight[c] + bias[c], μ and σ² over the D real columns
 // Shapes: input, output [rows, D] f32 · weight, bias [D] f32; rows are padded with zeros to a multiple of 4
 // Work division: one workgroup a row; mean first, then the variance of the differences: two barriers

@@ -1,3 +1,4 @@
+// A linear layer over many rows for CPU adapters; quads of threads share the weights that they load
 // Formula: output[r, c] = activate(Σ_k input[r, k] · weight[c, k] + bias[c]) (+ output[r, c] when ADD_TO_OUTPUT)
 // Shapes: as matmul
 // Work division: one thread computes ROWS rows (8 apart) × 16 columns in registers. Of every four columns each thread of a

@@ -1,3 +1,4 @@
+// A linear layer over many rows for GPUs; both operands go through workgroup memory in tiles
 // Formula: output[r, c] = activate(Σ_k input[r, k] · weight[c, k] + bias[c]) (+ output[r, c] when ADD_TO_OUTPUT)
 // Shapes: as matmul
 // Work division: one workgroup computes TILE × TILE outputs: for every K_STEP of K it brings both operands into shared

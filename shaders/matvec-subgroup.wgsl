@@ -1,3 +1,4 @@
+// A linear layer over the few rows of a decode step; subgroups add up each sum
 // Formula: output[r, c] = activate(Σ_k input[r, k] · weight[c, k] + bias[c]) (+ output[r, c] when ADD_TO_OUTPUT)
 // Shapes: as matmul, for the few rows of a decode step
 // Work division: as matvec-reduce, but the threads add up by subgroups of any size, then what the subgroups have in shared

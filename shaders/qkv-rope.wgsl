@@ -1,3 +1,4 @@
+// Queries, keys and values of a decode step, rotated by position; keys and values go into the cache
 // Formula: qkv[r, c] = Σ_k input[r, k] · weight[c, k] + bias[c]; then queries and keys are rotated and keys and values
 //   appended as in rope-append
 // Shapes: input [rows, K] f32 · weight [(H + 2·Hkv)·headDim, K], q, k and v below one another · bias likewise ·

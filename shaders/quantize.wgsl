@@ -1,3 +1,4 @@
+// Packs weights into whole numbers of 8 or 4 bits with a scale a group of 32
 // Formula: of each group of 32 weights along a row, with `largest` the first one of the largest magnitude:
 //   8 bits: scale = f16(|largest| / 127), step = clamp(round(weight / scale), −127, 127)
 //   4 bits: scale = f16(largest / −8), step = clamp(round(weight / scale), −8, 7), stored as step + 8

@@ -1,3 +1,4 @@
+// Makes tokens that were there already less likely
 // Formula: logits[r, v] ← logits[r, v] > 0 ? logits[r, v] / penalty : logits[r, v] · penalty for every v seen so far
 // Shapes: logits [rows, stride] f32 · seen [rows, ceil(V / 32)] u32, bit v % 32 of word v / 32
 // Work division: one thread a logit

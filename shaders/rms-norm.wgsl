@@ -1,3 +1,4 @@
+// Scales every row to a mean square of 1, then scales its columns
 // Formula: output[r, c] = input[r, c] / √(mean_c(input[r, c]²) + eps) · weight[c]
 // Shapes: input, output [rows, D] f32 · weight [D] f32; rows are padded with zeros to a multiple of 4
 // Work division: one workgroup a row; every thread sums a strided part, then all 64 sums: one barrier

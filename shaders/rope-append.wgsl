@@ -1,3 +1,4 @@
+// Rotates queries and keys by their position and puts keys and values into the cache
 // Formula: (a, b) ← (a·cos − b·sin, b·cos + a·sin) for the pairs (i, i + headDim/2) of queries and keys;
 //   then keys and values go to the cache slot of their position
 // Shapes: qkv [rows, (H + 2·Hkv)·padded headDim] f32, rotated in place for the queries · keys, values

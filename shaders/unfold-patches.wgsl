@@ -1,3 +1,4 @@
+// Cuts a picture into patches, one row a patch
 // Formula: output[y·G + x, (c·p + i)·p + j] = pixels[c, y·p + i, x·p + j], G = floor(S / p); 0 in the padded columns
 // Shapes: pixels [C, S, S] f32 · output [G², C·p² padded to a multiple of 4] f32
 // Work division: one thread a vec4 of an output row

@@ -1,3 +1,4 @@
+// Puts the class token before the patches and adds to each its position's embedding
 // Formula: output[0] = classEmbedding + position[0]; output[i + 1] = patches[i] + position[i + 1]
 // Shapes: patches [P, D] f32 · classEmbedding [D] f32 · position [P + 1, D] · output [P + 1, D] f32, D a multiple of 4
 // Work division: one thread a vec4

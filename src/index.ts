@@ -22,6 +22,7 @@ export type {
 export { type CheckpointSettings, readCheckpointSettings } from "./checkpoint-settings.ts";
 export { AbortError, CheckpointError, GpuError, type GpuErrorReason, InputError } from "./errors.ts";
 
+export { type ExplainOptions, type Explanation, explain } from "./explain.ts";
 export type { FinishReason, GeneratedToken } from "./generate/generate.ts";
 export type { SamplingOptions } from "./generate/sampler.ts";
 export type { TokenLogProb } from "./generate/token-chooser.ts";
@@ -55,5 +56,8 @@ export type { RgbImage } from "./preprocess/image.ts";
 export type { DecodeOptions } from "./preprocess/image-header.ts";
 export type { ModelInputs, ProcessedTensors, Processor } from "./preprocess/processor.ts";
 export { type AnswerAttention, type AttentionMap, entropyBits, type MapSelection } from "./trace/attention-map.ts";
+export type { ExplainedKernel, ExplainedPass, PassTensor, PassValues } from "./trace/explained-pass.ts";
 export { drawHeatMap, HEAT_MAP_GAP, HEAT_MAP_SIDE, heatColor, overlayAttention } from "./trace/heat-map.ts";
+export type { KernelHeader } from "./trace/kernel-text.ts";
+export type { ValuePicture, ValueStatistics } from "./trace/pass-values.ts";
 export type { TraceTensor } from "./trace/trace.ts";

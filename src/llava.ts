@@ -126,6 +126,18 @@ export class Llava {
     return this.inTurn("answer", () => this.answerInputs(inputs, options, undefined));
   }
 
+  /** Answers while `replay` runs every program in place of its submit: see explain.ts. @throws as {@link ask}. @internal */
+  async answerReplayed(inputs: ModelInputs, options: AnswerOptions, replay: Gpu["replay"]): Promise<Answer> {
+    return this.inTurn("explain", async () => {
+      this.gpu.replay = replay;
+      try {
+        return await this.answerInputs(inputs, options, undefined);
+      } finally {
+        this.gpu.replay = undefined;
+      }
+    });
+  }
+
   /** Answers and returns every trace point of the run with it. @throws as {@link ask}. */
   async trace(inputs: ModelInputs, options: AnswerOptions = {}): Promise<Trace> {
     const tensors: TraceTensor[] = [];

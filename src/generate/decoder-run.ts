@@ -129,7 +129,7 @@ export class DecoderRun {
     const program = new Program(gpu, "embed prompt");
     const temporary: GPUBuffer[] = [];
     try {
-      ops.embedTokens(program, {
+      ops.embedTokens(program.at("embed_tokens"), {
         table: this.weights.embedTokens,
         ids: state.promptIds,
         output: state.inputsEmbeds,
@@ -138,7 +138,7 @@ export class DecoderRun {
       if (image !== undefined) {
         const index = gpu.createBufferWith("image row index", image.rowIndex, GPU_STORAGE);
         temporary.push(index);
-        ops.gatherRows(program, {
+        ops.gatherRows(program.at("image_features"), {
           index,
           source: image.features,
           filler: image.newline ?? gpu.unused,
@@ -192,11 +192,12 @@ export class DecoderRun {
   async repeatPromptRow(position: number, options: ForwardOptions & { readonly batch?: Batch }): Promise<void> {
     const rowBytes = padTo4(this.text.hiddenSize) * 4;
     const { inputsEmbeds, hiddenStates } = this.state;
-    await this.forward(position, options, (encoder) => {
-      for (let row = 0; row < (options.batch?.numRows ?? 1); row++) {
-        encoder.copyBufferToBuffer(inputsEmbeds, position * rowBytes, hiddenStates, row * rowBytes, rowBytes);
-      }
-    });
+    const copies = new Program(this.gpu, "repeat");
+    for (let row = 0; row < (options.batch?.numRows ?? 1); row++) {
+      const place = { size: rowBytes, sourceOffset: position * rowBytes, targetOffset: row * rowBytes };
+      copies.copy(inputsEmbeds, hiddenStates, place);
+    }
+    await this.forward(position, options, copies);
   }
 
   /**
@@ -208,7 +209,8 @@ export class DecoderRun {
     firstPosition: number,
     options: ForwardOptions & { readonly maxNewTokens: number },
   ): AsyncGenerator<Choice, void, void> {
-    const { chooser, lookahead } = this;
+    const { chooser } = this;
+    const lookahead = this.gpu.replay === undefined ? this.lookahead : 1; // no pass past the answer's end is explained
     const reads: Promise<Choice>[] = [];
     let numRead = 0;
     try {
@@ -216,7 +218,7 @@ export class DecoderRun {
         while (reads.length < Math.min(options.maxNewTokens, numRead + lookahead)) {
           const slot = reads.length % lookahead;
           const choose = await chooser.greedyProgram(slot);
-          if (reads.length === 0) choose.submit();
+          if (reads.length === 0) await choose.submit();
           else await this.stepChosen(firstPosition + reads.length - 1, options, choose);
           const read = chooser.readSlot(slot);
           read.catch(() => undefined); // whoever awaits it is told; one that is cancelled nobody awaits
@@ -234,7 +236,7 @@ export class DecoderRun {
   /** One step from the token that the GPU chose, and the next choice, in one submit. */
   private async stepChosen(position: number, options: ForwardOptions, choose: Program): Promise<void> {
     const embed = await this.embedProgram(1);
-    await this.forward(position, options, (encoder) => embed.encode(encoder), choose);
+    await this.forward(position, options, embed, choose);
   }
 
   /** Runs one generated token a batch row at `position`. */
@@ -247,13 +249,13 @@ export class DecoderRun {
     const numRows = tokenIds.length;
     this.gpu.write(state.tokenIds, Uint32Array.from(tokenIds));
     const embed = await this.embedProgram(numRows);
-    await this.forward(position, options, (encoder) => embed.encode(encoder));
+    await this.forward(position, options, embed);
   }
 
   private embedProgram(numRows: number): Promise<Program> {
     const { state } = this;
     return this.programs.get(`embed ${numRows} tokens`, (program) =>
-      ops.embedTokens(program, {
+      ops.embedTokens(program.at("embed_tokens"), {
         table: this.weights.embedTokens,
         ids: state.tokenIds,
         output: state.hiddenStates,
@@ -273,7 +275,7 @@ export class DecoderRun {
   private async forward(
     position: number,
     options: ForwardOptions & { readonly batch?: Batch },
-    fillHiddenStates: (encoder: GPUCommandEncoder) => void,
+    fillHiddenStates: Program,
     choose?: Program,
   ): Promise<void> {
     this.writeSteps(position, options.intervention, options.batch);
@@ -297,14 +299,8 @@ export class DecoderRun {
         record(program);
         await program.finish();
       }
-      if (choose === undefined) {
-        program.submit(fillHiddenStates);
-      } else {
-        choose.submit((encoder) => {
-          fillHiddenStates(encoder);
-          program.encode(encoder);
-        });
-      }
+      if (choose === undefined) await program.submit([fillHiddenStates]);
+      else await choose.submit([fillHiddenStates, program]);
     } finally {
       if (!isPlain) program.dispose();
     }

@@ -73,7 +73,7 @@ export class TokenChooser {
       this.rareKey = key;
       program = await this.programs.get(key, record);
     }
-    program.submit();
+    await program.submit();
     const data = await this.readBack();
     return readChoice(data, { isPenalised, topK, vocabSize: this.run.text.vocabSize });
   }
@@ -87,7 +87,7 @@ export class TokenChooser {
     const record = (program: Program) => {
       const { vocabSize } = this.run.text;
       const view = { logits: state.logits, numRows: 1, vocabSize, stride: padTo4(vocabSize) };
-      ops.chooseToken(program, view, { choice: state.choice });
+      ops.chooseToken(program.at("argmax"), view, { choice: state.choice });
       program.copy(state.choice, this.slotBuffer(slot), { size: CHOICE_BYTES });
       program.copy(state.choice, state.tokenIds, { size: 4 });
     };
@@ -126,7 +126,7 @@ export class TokenChooser {
       ops.chooseToken(recorded, view, { choice: state.choice });
       recorded.copy(state.choice, state.readback, { size: numRows * CHOICE_BYTES });
     });
-    program.submit();
+    await program.submit();
     const data = await this.readBack();
     return Array.from({ length: numRows }, (_, row) =>
       readChoice(new DataView(data.buffer, row * CHOICE_BYTES), { isPenalised: false, topK: 0, vocabSize }),
@@ -152,15 +152,15 @@ export class TokenChooser {
     const { state } = this.run;
     const { vocabSize } = this.run.text;
     const view = { logits: state.logits, numRows: 1, vocabSize, stride: padTo4(vocabSize) };
-    ops.chooseToken(program, view, { choice: state.choice });
+    ops.chooseToken(program.at("argmax"), view, { choice: state.choice });
     program.copy(state.choice, state.readback, { size: CHOICE_BYTES });
     if (repetitionPenalty !== 1) {
-      ops.repetitionPenalty(program, view, { seen: state.seen, penalty: repetitionPenalty });
-      ops.chooseToken(program, view, { choice: state.choice });
+      ops.repetitionPenalty(program.at("repetition_penalty"), view, { seen: state.seen, penalty: repetitionPenalty });
+      ops.chooseToken(program.at("argmax"), view, { choice: state.choice });
       program.copy(state.choice, state.readback, { size: CHOICE_BYTES, targetOffset: CHOICE_BYTES });
     }
     if (topK > 0) {
-      ops.topK(program, view, { entries: state.topK, k: topK });
+      ops.topK(program.at("top_k"), view, { entries: state.topK, k: topK });
       program.copy(state.topK, state.readback, { size: topK * 8, targetOffset: TOP_K_OFFSET });
     }
   }

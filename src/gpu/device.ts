@@ -2,6 +2,7 @@
 import { GpuError } from "../errors.ts";
 import { PipelineCache } from "./kernel.ts";
 import type { Profiler } from "./profiler.ts";
+import type { Program } from "./program.ts";
 import type { TuningTable } from "./tuning.ts";
 
 /** Limits that the engine asks for as high as the adapter has them; nothing is raised unless it is asked for. */
@@ -51,6 +52,8 @@ export class Gpu {
   readonly profiler: Profiler | undefined;
   /** Constants of kernels that were measured on this adapter; the defaults without one. */
   readonly tuning: TuningTable | undefined;
+  /** Runs programs in place of their one submit while an answer is explained; undefined otherwise. */
+  replay: ((programs: readonly Program[]) => Promise<void>) | undefined = undefined;
   /** True for what {@link forRecording} returns. */
   readonly isRecordingOnly: boolean = false;
   /** A small buffer for bindings that a kernel variant declares but does not touch. */
@@ -245,8 +248,8 @@ const MAP_MODE_READ = 0x0001;
 
 /** Usage of buffers that kernels read and write and that may be copied either way. */
 export const GPU_STORAGE = STORAGE | COPY_SRC | COPY_DST;
-/** Usage of small uniform buffers written from the CPU. */
-export const GPU_UNIFORM = UNIFORM | COPY_DST;
+/** Usage of small uniform buffers written from the CPU; they may be copied to be looked at. */
+export const GPU_UNIFORM = UNIFORM | COPY_SRC | COPY_DST;
 /** Usage of buffers that are mapped for reading. */
 export const GPU_READBACK = MAP_READ | COPY_DST;
 

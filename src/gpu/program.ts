@@ -25,9 +25,13 @@ export interface Dispatch {
   readonly grid: readonly [number, number?, number?];
 }
 
-interface DispatchCommand {
+/** One recorded call of a kernel. */
+export interface DispatchCommand {
   readonly pipeline: Pipeline;
-  readonly name: string;
+  readonly kernel: Kernel;
+  readonly call: Dispatch;
+  /** Where in the model: what {@link Program.at} said last. */
+  readonly place: string;
   readonly grid: readonly [number, number, number];
   readonly entries: GPUBindGroupEntry[];
   readonly paramsBinding: number | undefined;
@@ -37,7 +41,8 @@ interface DispatchCommand {
   readonly info: DispatchInfo | undefined;
 }
 
-interface CopyCommand {
+/** One recorded copy. */
+export interface CopyCommand {
   readonly source: GPUBuffer;
   readonly sourceOffset: number;
   readonly target: GPUBuffer;
@@ -50,8 +55,10 @@ const UNIFORM_STRIDE = 256; // minUniformBufferOffsetAlignment of the WebGPU def
 /** Records kernel calls, then encodes them as often as wanted. */
 export class Program {
   private readonly gpu: Gpu;
-  private readonly label: string;
-  private readonly commands: (DispatchCommand | CopyCommand)[] = [];
+  readonly label: string;
+  /** What was recorded so far. */
+  readonly commands: (DispatchCommand | CopyCommand)[] = [];
+  private place = "";
   private arena: GPUBuffer | undefined;
   private numParams = 0;
   private readonly startMs: number;
@@ -65,6 +72,12 @@ export class Program {
   /** Dispatches recorded so far. */
   get numDispatches(): number {
     return this.commands.filter((command) => "pipeline" in command).length;
+  }
+
+  /** Says where in the model the following calls belong, such as "layers.3.mlp.down_proj": for explanations only. */
+  at(place: string): this {
+    this.place = place;
+    return this;
   }
 
   /**
@@ -98,7 +111,9 @@ export class Program {
     const { constants = {}, params = {} } = call;
     this.commands.push({
       pipeline: this.gpu.pipelines.get(kernel, constants),
-      name: kernel.name,
+      kernel,
+      call,
+      place: this.place,
       grid,
       entries,
       paramsBinding,
@@ -148,7 +163,7 @@ export class Program {
         offset += UNIFORM_STRIDE;
       }
       command.bindGroup = this.gpu.device.createBindGroup({
-        label: command.name,
+        label: command.kernel.name,
         layout: command.pipeline.layout,
         entries,
       });
@@ -203,23 +218,28 @@ export class Program {
   async submitOnce(): Promise<void> {
     try {
       await this.finish();
-      this.submit();
+      await this.submit();
     } finally {
       this.dispose();
     }
   }
 
-  /** Encodes and submits the program, after `before` has encoded what must come first. */
-  submit(before?: (encoder: GPUCommandEncoder) => void): void {
-    const { profiler, device } = this.gpu;
+  /**
+   * Encodes and submits the program behind those in `before`, all at once.
+   * @returns what has to be awaited while the Gpu has a replay; undefined without one
+   */
+  submit(before: readonly Program[] = []): Promise<void> | undefined {
+    const { profiler, device, replay } = this.gpu;
+    if (replay !== undefined) return replay([...before, this]);
     const startMs = profiler === undefined ? 0 : performance.now();
     const encoder = device.createCommandEncoder({ label: this.label });
-    before?.(encoder);
+    for (const program of before) program.encode(encoder);
     this.encode(encoder);
     const commands = encoder.finish();
     const submitMs = profiler === undefined ? 0 : performance.now();
     device.queue.submit([commands]);
     profiler?.submitted(this.label, startMs, submitMs);
+    return undefined;
   }
 
   /** Frees the parameter buffer. */

@@ -66,7 +66,7 @@ export function encodeImage(
   const numRows = vision.numPatches + 1;
 
   // Patch embedding: a convolution whose stride is its kernel is a matrix product over unfolded patches.
-  ops.unfoldPatches(program, {
+  ops.unfoldPatches(program.at("vision.patch_embedding"), {
     pixels: run.pixels,
     output: state.patches,
     imageIndex: run.imageIndex,
@@ -80,14 +80,14 @@ export function encodeImage(
     output: state.patchEmbeds,
     numRows: vision.numPatches,
   });
-  ops.visionEmbed(program, {
+  ops.visionEmbed(program.at("vision.position_embedding"), {
     position: weights.positionEmbedding,
     patches: state.patchEmbeds,
     classEmbedding: weights.classEmbedding,
     output: state.normed,
     numPatches: vision.numPatches,
   });
-  ops.layerNorm(program, {
+  ops.layerNorm(program.at("vision.pre_layrnorm"), {
     input: state.normed,
     ...weights.preLayrnorm,
     output: state.hiddenStates,
@@ -97,7 +97,7 @@ export function encodeImage(
   });
   run.onHiddenState?.(0);
   weights.layers.forEach((layer, index) => {
-    encoderLayer(program, gpu, { vision, layer, state });
+    encoderLayer(program, gpu, { vision, layer, index, state });
     run.onHiddenState?.(index + 1);
   });
 }
@@ -105,7 +105,12 @@ export function encodeImage(
 function encoderLayer(
   program: Program,
   gpu: Gpu,
-  run: { readonly vision: VisionConfig; readonly layer: VisionLayerWeights; readonly state: VisionState },
+  run: {
+    readonly vision: VisionConfig;
+    readonly layer: VisionLayerWeights;
+    readonly index: number;
+    readonly state: VisionState;
+  },
 ): void {
   const { vision, layer, state } = run;
   const { hiddenStates, normed, qkv, attention, inner } = state;
@@ -114,10 +119,12 @@ function encoderLayer(
   const width = heads.numHeads * heads.paddedHeadDim;
   const norm = { numRows, columns: vision.hiddenSize, eps: vision.layerNormEps };
 
+  const at = (name: string) => program.at(`vision.layers.${run.index}.${name}`);
+
   // x + attention(layerNorm1(x))
-  ops.layerNorm(program, { input: hiddenStates, ...layer.layerNorm1, output: normed, ...norm });
-  ops.linear(program, gpu, { layer: layer.selfAttn.qkvProj, input: normed, output: qkv, numRows });
-  ops.attentionPrefill(program, gpu, {
+  ops.layerNorm(at("layer_norm1"), { input: hiddenStates, ...layer.layerNorm1, output: normed, ...norm });
+  ops.linear(at("self_attn.qkv_proj"), gpu, { layer: layer.selfAttn.qkvProj, input: normed, output: qkv, numRows });
+  ops.attentionPrefill(at("self_attn"), gpu, {
     heads,
     queries: qkv,
     keys: qkv,
@@ -133,7 +140,7 @@ function encoderLayer(
     positionStride: 3 * width,
     headStride: heads.paddedHeadDim,
   });
-  ops.linear(program, gpu, {
+  ops.linear(at("self_attn.out_proj"), gpu, {
     layer: layer.selfAttn.outProj,
     input: attention,
     output: hiddenStates,
@@ -142,15 +149,21 @@ function encoderLayer(
   });
 
   // x + fc2(activation(fc1(layerNorm2(x))))
-  ops.layerNorm(program, { input: hiddenStates, ...layer.layerNorm2, output: normed, ...norm });
-  ops.linear(program, gpu, {
+  ops.layerNorm(at("layer_norm2"), { input: hiddenStates, ...layer.layerNorm2, output: normed, ...norm });
+  ops.linear(at("mlp.fc1"), gpu, {
     layer: layer.mlp.fc1,
     input: normed,
     output: inner,
     numRows,
     activation: vision.hiddenAct,
   });
-  ops.linear(program, gpu, { layer: layer.mlp.fc2, input: inner, output: hiddenStates, numRows, addToOutput: true });
+  ops.linear(at("mlp.fc2"), gpu, {
+    layer: layer.mlp.fc2,
+    input: inner,
+    output: hiddenStates,
+    numRows,
+    addToOutput: true,
+  });
 }
 
 function headLayout(vision: VisionConfig): ops.HeadLayout {

@@ -80,26 +80,28 @@ function decoderLayer(program: Program, gpu: Gpu, run: LayerRun): void {
   const norm = { numRows, columns: text.hiddenSize, eps: text.rmsNormEps };
   // A prompt row comes out the same, to the bit, in a chunk of any length: after a reused prefix few rows may be left.
   const kernel = run.isDecode ? "auto" : "rows";
+  const at = (name: string) => program.at(`layers.${run.index}.${name}`);
 
   // x + o_proj(attention(rmsNorm(x)))
-  ops.rmsNorm(program, { input: hiddenStates, weight: layer.inputLayernorm, output: normed, ...norm });
+  ops.rmsNorm(at("input_layernorm"), { input: hiddenStates, weight: layer.inputLayernorm, output: normed, ...norm });
   const cache = state.layers[run.index];
   if (cache === undefined) return;
   const { capacity } = state.size;
   const rotation = { heads, qkv: state.qkv, table: state.ropeTable, ...cache, step, numRows, capacity };
   const isSingle = run.isDecode && numRows === 1;
   if (isSingle && ops.canFuseRope(heads, layer.selfAttn.qkvProj.weight)) {
-    ops.qkvRope(program, gpu, { ...rotation, layer: layer.selfAttn.qkvProj, input: normed });
+    ops.qkvRope(at("self_attn.qkv_proj"), gpu, { ...rotation, layer: layer.selfAttn.qkvProj, input: normed });
   } else {
-    ops.linear(program, gpu, { layer: layer.selfAttn.qkvProj, input: normed, output: state.qkv, numRows, kernel });
-    ops.ropeAppend(program, rotation);
+    const qkvProj = { layer: layer.selfAttn.qkvProj, input: normed, output: state.qkv };
+    ops.linear(at("self_attn.qkv_proj"), gpu, { ...qkvProj, numRows, kernel });
+    ops.ropeAppend(at("self_attn.rotary_emb"), rotation);
   }
-  attention(program, gpu, {
+  attention(at("self_attn"), gpu, {
     ...run,
     cache,
     queryRowStride: (heads.numHeads + 2 * heads.numKeyValueHeads) * heads.paddedHeadDim,
   });
-  ops.linear(program, gpu, {
+  ops.linear(at("self_attn.o_proj"), gpu, {
     layer: layer.selfAttn.oProj,
     input: state.attention,
     output: hiddenStates,
@@ -109,15 +111,17 @@ function decoderLayer(program: Program, gpu: Gpu, run: LayerRun): void {
   });
 
   // x + down_proj(activation(gate_proj(rmsNorm(x))) · up_proj(rmsNorm(x)))
-  ops.rmsNorm(program, { input: hiddenStates, weight: layer.postAttentionLayernorm, output: normed, ...norm });
+  const postNorm = { input: hiddenStates, weight: layer.postAttentionLayernorm, output: normed, ...norm };
+  ops.rmsNorm(at("post_attention_layernorm"), postNorm);
   const gated = { output: state.inner, numRows, activation: text.hiddenAct };
   if (isSingle && ops.isWhole(layer.mlp.gateUpProj.weight)) {
-    ops.gatedMatvec(program, gpu, { ...gated, layer: layer.mlp.gateUpProj, input: normed });
+    ops.gatedMatvec(at("mlp.gate_up_proj"), gpu, { ...gated, layer: layer.mlp.gateUpProj, input: normed });
   } else {
-    ops.linear(program, gpu, { layer: layer.mlp.gateUpProj, input: normed, output: state.gateUp, numRows, kernel });
-    ops.gatedActivation(program, { ...gated, gateUp: state.gateUp, columns: padTo4(text.intermediateSize) });
+    const gateUpProj = { layer: layer.mlp.gateUpProj, input: normed, output: state.gateUp };
+    ops.linear(at("mlp.gate_up_proj"), gpu, { ...gateUpProj, numRows, kernel });
+    ops.gatedActivation(at("mlp.act_fn"), { ...gated, gateUp: state.gateUp, columns: padTo4(text.intermediateSize) });
   }
-  ops.linear(program, gpu, {
+  ops.linear(at("mlp.down_proj"), gpu, {
     layer: layer.mlp.downProj,
     input: state.inner,
     output: hiddenStates,
@@ -179,7 +183,7 @@ export function rowLogits(
   if (row > 0) {
     program.copy(state.hiddenStates, state.lastHidden, { size: numRows * rowBytes, sourceOffset: row * rowBytes });
   }
-  ops.rmsNorm(program, {
+  ops.rmsNorm(program.at("norm"), {
     input: row > 0 ? state.lastHidden : state.hiddenStates,
     weight: weights.norm,
     output: state.normed,
@@ -187,5 +191,5 @@ export function rowLogits(
     columns: text.hiddenSize,
     eps: text.rmsNormEps,
   });
-  ops.linear(program, gpu, { layer: weights.lmHead, input: state.normed, output: state.logits, numRows });
+  ops.linear(program.at("lm_head"), gpu, { layer: weights.lmHead, input: state.normed, output: state.logits, numRows });
 }

@@ -32,7 +32,7 @@ export function projectFeatures(
   const { multimodal, weights } = run;
   const numRows = numImageFeatures(multimodal);
   const stride = padTo4(run.config.text.hiddenSize);
-  ops.linear(program, gpu, {
+  ops.linear(program.at("multi_modal_projector.linear_1"), gpu, {
     layer: weights.linear1,
     input: run.hiddenStates,
     inputRowStart: multimodal.visionFeatureSelectStrategy === "full" ? 0 : 1, // the class token is row 0
@@ -40,7 +40,7 @@ export function projectFeatures(
     numRows,
     activation: multimodal.projectorHiddenAct,
   });
-  ops.linear(program, gpu, {
+  ops.linear(program.at("multi_modal_projector.linear_2"), gpu, {
     layer: weights.linear2,
     input: run.inner,
     output: run.imageFeatures,

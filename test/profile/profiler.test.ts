@@ -9,6 +9,7 @@ import { Profiler } from "../../src/gpu/profiler.ts";
 import { Program } from "../../src/gpu/program.ts";
 import { Llava } from "../../src/llava.ts";
 import { fileSource } from "../../src/load/file-source.node.ts";
+import { countDispatches } from "../setup/count-dispatches.ts";
 import { openTestDevice, withErrorScopes } from "../setup/device.ts";
 import { GOLDEN, goldenInputs, loadGoldenModel, readTensorFile, type TensorFile } from "../setup/golden.ts";
 import { traceProblems } from "../setup/trace-format.ts";
@@ -39,32 +40,6 @@ async function answers(model: Llava): Promise<unknown[]> {
 
 const sum = (values: readonly (number | undefined)[]) =>
   values.reduce<number>((total, value) => total + (value ?? 0), 0);
-
-/** Dispatches that the programs of `work` encode, counted at the encoder itself. */
-async function countDispatches(device: GPUDevice, work: () => Promise<void>): Promise<number> {
-  const { createCommandEncoder } = device;
-  let count = 0;
-  device.createCommandEncoder = (descriptor) => {
-    const encoder = createCommandEncoder.call(device, descriptor);
-    const { beginComputePass } = encoder;
-    encoder.beginComputePass = (passDescriptor) => {
-      const pass = beginComputePass.call(encoder, passDescriptor);
-      const { dispatchWorkgroups } = pass;
-      pass.dispatchWorkgroups = (...grid) => {
-        count++;
-        dispatchWorkgroups.apply(pass, grid);
-      };
-      return pass;
-    };
-    return encoder;
-  };
-  try {
-    await work();
-    return count;
-  } finally {
-    device.createCommandEncoder = createCommandEncoder;
-  }
-}
 
 describe("a profiled model", () => {
   let report: ProfileReport;

@@ -1,0 +1,55 @@
+// "What the kernels do": an answer together with every pass that made it. The programs of the answer are run one dispatch
+// at a time, and right behind each what it wrote is read back, so that the answer is the same to the bit as without.
+import type { Answer, AnswerOptions } from "./answer.ts";
+import type { Llava } from "./llava.ts";
+import type { ModelInputs } from "./preprocess/processor.ts";
+import type { ExplainedKernel, ExplainedPass } from "./trace/explained-pass.ts";
+import { PassRecorder } from "./trace/pass-recorder.ts";
+
+/** How an answer is explained: an answer's options, of which `maxNewTokens` is 3 unless given. All of the prompt runs. */
+export interface ExplainOptions extends Omit<AnswerOptions, "reusePrefix"> {
+  /** Called for every pass as it is done. */
+  readonly onPass?: (pass: ExplainedPass) => void;
+  /** Reads back what every pass wrote; true unless given. */
+  readonly values?: boolean;
+}
+
+/** An answer and its passes; all but `answer.attention` is plain data that can be cloned. */
+export interface Explanation {
+  readonly answer: Answer;
+  /** In the order in which they ran. */
+  readonly passes: readonly ExplainedPass[];
+  /** By `ExplainedPass.kernel`. */
+  readonly kernels: Readonly<Record<string, ExplainedKernel>>;
+}
+
+/** New tokens of an explained answer: enough to see the prompt, a choice and a decode step. */
+const DEFAULT_MAX_NEW_TOKENS = 3;
+
+/**
+ * Answers and explains every pass of it; questions asked meanwhile wait.
+ * @throws InputError for a bad option; AbortError between two passes; GpuError. The model stays usable.
+ */
+export async function explain(model: Llava, inputs: ModelInputs, options: ExplainOptions = {}): Promise<Explanation> {
+  const { onPass, values: readsValues = true, ...asked } = options;
+  const { gpu, config } = model;
+  const pixels = inputs.pixelValues?.length ?? 0;
+  const vision = config.multimodal?.vision;
+  const recorder = new PassRecorder(gpu, config, {
+    readsValues,
+    onPass,
+    signal: options.signal,
+    plan: {
+      promptLength: inputs.inputIds.length,
+      numTiles: vision === undefined ? 0 : pixels / (vision.numChannels * vision.imageSize ** 2),
+      choosesConfidence: options.method === "adaptvis" && (options.confidence ?? "vocabulary") === "vocabulary",
+    },
+  });
+  try {
+    const answered = { maxNewTokens: DEFAULT_MAX_NEW_TOKENS, ...asked, reusePrefix: false };
+    const answer = await model.answerReplayed(inputs, answered, (programs) => recorder.run(programs));
+    return { answer, passes: recorder.passes, kernels: recorder.kernels };
+  } finally {
+    recorder.dispose();
+  }
+}
