@@ -33,6 +33,12 @@ export interface LoadOptions {
   readonly profiler?: Profiler | undefined;
 }
 
+/**
+ * The parts of an answer in their order: the vision tower and projector (left out when their features are held from the
+ * last question), the prompt, AdaptVis' extra step, the tokens.
+ */
+export type AnswerStage = "vision" | "prefill" | "factor" | "generate";
+
 /** How an answer is made. Everything has the paper's or the field's usual default. */
 export interface AnswerOptions {
   /** `greedy` unless given. */
@@ -61,6 +67,8 @@ export interface AnswerOptions {
   readonly sampling?: Partial<SamplingOptions>;
   /** Alternatives with log-probabilities to report a token, 0 to 100; 0 unless given. */
   readonly topLogProbs?: number;
+  /** Called when a part of the work begins. */
+  readonly onStage?: (stage: AnswerStage) => void;
   /** Called for every token as it comes. */
   readonly onToken?: (token: GeneratedToken) => void;
   /** Uses keys and values of the last question's prompt again as far as the prompts agree; true unless given. */

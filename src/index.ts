@@ -12,12 +12,14 @@ export {
 export type {
   Answer,
   AnswerOptions,
+  AnswerStage,
   LoadOptions,
   Question,
   SweepAnswer,
   SweepOptions,
   Trace,
 } from "./answer.ts";
+export { type CheckpointSettings, readCheckpointSettings } from "./checkpoint-settings.ts";
 export { AbortError, CheckpointError, GpuError, type GpuErrorReason, InputError } from "./errors.ts";
 
 export type { FinishReason, GeneratedToken } from "./generate/generate.ts";

@@ -167,6 +167,15 @@ export class Llava {
     });
   }
 
+  /**
+   * Waits for the kernels that compile since the load; a question asked before waits for those it needs by itself.
+   * @param onProgress told how many are compiled, each time one more is
+   * @throws GpuError `shader` when a kernel does not compile.
+   */
+  async compiled(onProgress?: (numCompiled: number, numKernels: number) => void): Promise<void> {
+    return this.gpu.guard("compiling the kernels", () => this.gpu.pipelines.compiled(onProgress));
+  }
+
   /** Frees all GPU buffers of the model; the device stays with its owner. A second call does nothing. */
   dispose(): void {
     this.isDisposed = true;
@@ -199,7 +208,8 @@ export class Llava {
       // Picture → imageFeatures → inputsEmbeds
       const plainRecorder = record();
       const reuse = options.reusePrefix !== false && traced === undefined;
-      const numReused = await this.embed(inputs, { settings, signal, reuse, recorder: plainRecorder, traced });
+      const { onStage } = options;
+      const numReused = await this.embed(inputs, { settings, signal, reuse, recorder: plainRecorder, traced, onStage });
 
       // Prefill: unmodified, or with ScalingVis' factor
       const rows = scaledRowRange(options.rows ?? "last", promptLength);
@@ -213,6 +223,7 @@ export class Llava {
       let factor = settings.method === "scaling" ? settings.factor : 1;
       let intervention = settings.method === "scaling" ? intervene(factor) : undefined;
       const start = intervention === undefined ? numReused : Math.min(numReused, rows[0]);
+      onStage?.("prefill");
       await run.prefill([start, promptLength], { intervention, capture: plainRecorder?.layers, signal });
 
       // AdaptVis: the first token's confidence chooses the factor, and only the scaled rows run again
@@ -223,6 +234,7 @@ export class Llava {
       }
       if (settings.method === "adaptvis" && confidence !== undefined) {
         factor = chooseFactor(confidence, settings.adaptvis);
+        onStage?.("factor");
         intervention = intervene(factor);
         recorder = record();
         const forward = { intervention, capture: recorder?.layers, signal };
@@ -237,6 +249,7 @@ export class Llava {
       }
 
       // Token by token; the factor reaches generated rows only under rows: "generated"
+      onStage?.("generate");
       const generated = await generate(
         run,
         { ids: inputs.inputIds, intervention: options.rows === "generated" ? intervention : undefined },
@@ -315,6 +328,7 @@ export class Llava {
       readonly batchRows?: number;
       readonly recorder?: TraceRecorder | undefined;
       readonly traced?: TraceTensor[] | undefined;
+      readonly onStage?: AnswerOptions["onStage"];
     },
   ): Promise<number> {
     const { signal, traced, batchRows } = options;
@@ -327,6 +341,7 @@ export class Llava {
       if (pixelValues !== undefined && numReused < span[1]) {
         if (this.encoder === undefined)
           throw new InputError(`Model ${this.name} has no vision tower: ask without a picture.`);
+        options.onStage?.("vision");
         features = await this.encoder.encode(pixelValues, { signal, capture: options.recorder?.visionCapture });
         image = { features, span, rowIndex, newline: this.weights.projector?.imageNewline };
       }

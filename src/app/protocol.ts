@@ -20,8 +20,14 @@ export interface LocalFile {
 /** How far a load is. */
 export interface LoadStep {
   readonly phase: "adapter" | "config" | "weights" | "kernels";
+  /** Of the weights; both 0 before their phase. */
   readonly loadedBytes: number;
   readonly totalBytes: number;
+  /** Of the kernels; both 0 before their phase. */
+  readonly numCompiled: number;
+  readonly numKernels: number;
+  /** How much of the whole load is done, 0 to 1; it never falls, and its speed is a guess. */
+  readonly share: number;
 }
 
 /** What the page shows of a loaded model. */
@@ -56,6 +62,8 @@ export type AnswerKind = "greedy" | "adaptvis" | "factor";
 /** What happens while a question runs, in order. */
 export type AskEvent =
   | { readonly kind: "stage"; readonly text: string }
+  /** The device was lost and is there again: the question starts over, so forget the tokens of before. */
+  | { readonly kind: "restart" }
   | { readonly kind: "token"; readonly answer: AnswerKind; readonly text: string };
 
 /** A token and its probability, from 0 to 1. */
@@ -133,11 +141,15 @@ export interface Failure {
 export type EngineNotice =
   | { readonly kind: "device-lost"; readonly message: string }
   | { readonly kind: "recovering"; readonly step: LoadStep }
-  | { readonly kind: "recovered" };
+  | { readonly kind: "recovered" }
+  /** The recovery failed: there is no model until the next load. */
+  | { readonly kind: "gave-up"; readonly failure: Failure };
 
 /** What the worker does for the page. Every promise rejects with an Error whose `failure` is a {@link Failure}. */
 export interface EngineApi {
-  /** Loads a checkpoint; what was loaded before stays in use until the new one stands. */
+  /**
+   * Loads a checkpoint; what was loaded before stays in use until the new one stands. A load that still runs is stopped.
+   */
   load(source: CheckpointSource, onStep: (step: LoadStep) => void): Promise<ModelView>;
   /** Decodes a picture file, upright. */
   decodePicture(file: Blob, name: string): Promise<RgbImage>;

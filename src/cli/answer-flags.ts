@@ -1,7 +1,8 @@
 // The options of `ask`, `trace` and `sweep` that say how an answer is made.
 import { type Command, Option } from "commander";
-import { type AdaptVisSettings, MAX_FACTOR, type Method, type ScaledRows } from "../adaptvis.ts";
+import { MAX_FACTOR, type Method, type ScaledRows } from "../adaptvis.ts";
 import type { AnswerOptions, SweepOptions } from "../answer.ts";
+import type { CheckpointSettings } from "../checkpoint-settings.ts";
 import { DEFAULT_MAX_NEW_TOKENS } from "../settings.ts";
 import { UsageError } from "./session.ts";
 import { indexList, numberFrom, repeated, scaledRows, wholeFrom } from "./values.ts";
@@ -40,9 +41,7 @@ export interface SamplingFlags {
 }
 
 /** What a model's own adaptvis.json says. */
-export interface ModelSettings extends Partial<AdaptVisSettings> {
-  readonly scalingFactor?: number;
-}
+export type ModelSettings = CheckpointSettings;
 
 /** Adds the options of the method. */
 export function addMethodOptions(command: Command): Command {

@@ -3,7 +3,7 @@
 import { stat } from "node:fs/promises";
 import { basename } from "node:path";
 import { SingleBar } from "cli-progress";
-import { MAX_FACTOR } from "../adaptvis.ts";
+import { readCheckpointSettings } from "../checkpoint-settings.ts";
 import { CheckpointError, throwIfAborted } from "../errors.ts";
 import { formatBytes, requestGpuDevice } from "../gpu/device.ts";
 import type { Profiler } from "../gpu/profiler.ts";
@@ -75,34 +75,9 @@ export async function openModel(
  * @throws CheckpointError when the file is not JSON or a value is out of range.
  */
 export async function readModelSettings(folder: string): Promise<ModelSettings> {
-  const file = "adaptvis.json";
   const source = fileSource(folder);
   try {
-    const size = await source.size(file);
-    if (size === undefined) return {};
-    let json: unknown;
-    try {
-      json = JSON.parse(new TextDecoder().decode(await source.read(file, 0, size)));
-    } catch (cause) {
-      throw new CheckpointError(`${file} of ${folder} is not JSON; write it again or remove it.`, { file, cause });
-    }
-    const values = typeof json === "object" && json !== null ? json : {};
-    const settings: Record<string, number> = {};
-    for (const key of ["alpha1", "alpha2", "beta", "scalingFactor"] as const) {
-      const value: unknown = Reflect.get(values, key);
-      if (value === undefined) continue;
-      const most = key === "beta" ? 1 : MAX_FACTOR;
-      if (typeof value !== "number" || !(value >= 0 && value <= most)) {
-        throw new CheckpointError(
-          `${file} of ${folder}: ${key} must be a number from 0 to ${most}, got ${JSON.stringify(value)}.`,
-          {
-            file,
-          },
-        );
-      }
-      settings[key] = value;
-    }
-    return settings;
+    return await readCheckpointSettings(source);
   } finally {
     await source.close?.();
   }

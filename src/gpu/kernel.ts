@@ -87,6 +87,18 @@ export class PipelineCache {
   }
 
   /**
+   * Waits for the pipelines asked for so far.
+   * @param onProgress told how many of them are compiled, each time one more is
+   * @throws GpuError `shader` when a kernel does not compile.
+   */
+  async compiled(onProgress?: (numCompiled: number, numPipelines: number) => void): Promise<void> {
+    const pipelines = [...this.pipelines.values()].flatMap((variants) => [...variants.values()]);
+    const tell = () => onProgress?.(pipelines.filter(({ handle }) => handle !== undefined).length, pipelines.length);
+    tell();
+    await Promise.all(pipelines.map(({ ready }) => ready.then(tell)));
+  }
+
+  /**
    * The pipeline of `kernel` with these override values; compilation starts at the first call and runs aside.
    * @throws GpuError `shader` when a constant is missing, unknown or of the wrong type.
    */

@@ -1,6 +1,6 @@
 // Which test files belong together: the CPU's, the hosts' (each run once) and the GPU's (run on every adapter).
 
-const cpuFolders = ["load", "preprocess", "unit", "evaluate"];
+const cpuFolders = ["app", "load", "preprocess", "unit", "evaluate"];
 const hostFolders = ["browser", "bundle", "deno", "hosts"];
 
 /** A part of the suite that runs in one vitest process. `kernels` is the part of `gpu` that the fast check runs. */

@@ -1,0 +1,33 @@
+// Range requests (RFC 9110, section 14) answered from a file that is at hand.
+
+/**
+ * The response for a file, or for the part of it that a Range header asks for.
+ * @param range as the request has it, null without one; several ranges at once and other units are ignored, as the RFC allows
+ * @returns 200 with the whole file, 206 with one part, or 416 for a part that begins behind the end
+ */
+export function partOf(file: Blob, headers: Headers, range: string | null): Response {
+  const type = headers.get("content-type") ?? "application/octet-stream";
+  const plain = { "accept-ranges": "bytes", "content-type": type };
+  const asked = /^bytes=(\d*)-(\d*)$/.exec(range?.trim() ?? "");
+  const [, first = "", last = ""] = asked ?? [];
+  if (
+    asked === null ||
+    (first === "" && last === "") ||
+    (first !== "" && last !== "" && Number(last) < Number(first))
+  ) {
+    return new Response(file, { headers: { ...plain, "content-length": String(file.size) } });
+  }
+  const start = first === "" ? Math.max(0, file.size - Number(last)) : Number(first);
+  const end = first === "" || last === "" ? file.size : Math.min(Number(last) + 1, file.size);
+  if (start >= file.size) {
+    return new Response("", { status: 416, headers: { ...plain, "content-range": `bytes */${file.size}` } });
+  }
+  return new Response(file.slice(start, end), {
+    status: 206,
+    headers: {
+      ...plain,
+      "content-length": String(end - start),
+      "content-range": `bytes ${start}-${end - 1}/${file.size}`,
+    },
+  });
+}

@@ -1,0 +1,122 @@
+// The page's end of the worker: the engine as typed calls, its failures as errors, and a new worker when one crashes.
+import * as Comlink from "comlink";
+import type { RgbImage } from "../preprocess/image.ts";
+import { EngineError, type Outcome, unwrap } from "./engine/failure.ts";
+import type { WorkerApi } from "./engine/worker-api.ts";
+import type {
+  AnswersView,
+  AnswerView,
+  AskEvent,
+  AskRequest,
+  CheckpointSource,
+  EngineApi,
+  EngineNotice,
+  LoadStep,
+  ModelView,
+} from "./protocol.ts";
+
+export { EngineError } from "./engine/failure.ts";
+
+/** What crashed is told like this. */
+const CRASHED = { kind: "internal", message: "The worker that runs the model stopped: load the model again." } as const;
+
+/** The engine in its worker. Every promise rejects with an {@link EngineError}. */
+export class EngineClient implements EngineApi {
+  private readonly startWorker: () => Worker;
+  private readonly watchers: ((notice: EngineNotice) => void)[] = [];
+  private current: { readonly worker: Worker; readonly api: Comlink.Remote<WorkerApi> } | undefined;
+  private crash = new AbortController();
+
+  /** @param startWorker makes the worker, at the first call and after each crash */
+  constructor(startWorker: () => Worker) {
+    this.startWorker = startWorker;
+  }
+
+  /** See {@link EngineApi.load}. @throws EngineError. */
+  load(source: CheckpointSource, onStep: (step: LoadStep) => void): Promise<ModelView> {
+    return this.call((api) => api.load(source, Comlink.proxy(onStep)));
+  }
+
+  /** See {@link EngineApi.decodePicture}. @throws EngineError. */
+  decodePicture(file: Blob, name: string): Promise<RgbImage> {
+    return this.call((api) => api.decodePicture(file, name));
+  }
+
+  /** See {@link EngineApi.ask}. @throws EngineError. */
+  ask(request: AskRequest, onEvent: (event: AskEvent) => void): Promise<AnswersView> {
+    return this.call((api) => api.ask(request, Comlink.proxy(onEvent)));
+  }
+
+  /** See {@link EngineApi.answerWithFactor}. @throws EngineError. */
+  answerWithFactor(factor: number, onEvent: (event: AskEvent) => void): Promise<AnswerView> {
+    return this.call((api) => api.answerWithFactor(factor, Comlink.proxy(onEvent)));
+  }
+
+  /** See {@link EngineApi.trace}. @throws EngineError. */
+  trace(): Promise<Uint8Array<ArrayBuffer>> {
+    return this.call((api) => api.trace());
+  }
+
+  /** See {@link EngineApi.stop}. @throws EngineError. */
+  stop(): Promise<void> {
+    return this.call((api) => api.stop());
+  }
+
+  /** See {@link EngineApi.watch}; it goes on in the worker that follows a crashed one. @throws EngineError. */
+  async watch(onNotice: (notice: EngineNotice) => void): Promise<void> {
+    await this.call((api) => api.watch(Comlink.proxy(onNotice)));
+    this.watchers.push(onNotice);
+  }
+
+  /** Ends the worker at once, with all that it holds; the next call starts a new one. */
+  terminate(): void {
+    this.end("The worker was ended.");
+  }
+
+  private async call<T>(work: (api: Comlink.Remote<WorkerApi>) => Promise<Outcome<T>>): Promise<T> {
+    const api = this.api();
+    const { signal } = this.crash;
+    let end: () => void = () => undefined;
+    const crashed = new Promise<never>((_, reject) => {
+      end = () => reject(new EngineError({ ...CRASHED, message: String(signal.reason) }));
+      signal.addEventListener("abort", end);
+    });
+    try {
+      return unwrap(await Promise.race([work(api), crashed]));
+    } finally {
+      signal.removeEventListener("abort", end);
+    }
+  }
+
+  private api(): Comlink.Remote<WorkerApi> {
+    if (this.current !== undefined) return this.current.api;
+    const worker = this.startWorker();
+    const onCrash = (event: Event) => {
+      event.preventDefault();
+      if (this.current?.worker !== worker) return;
+      this.end(CRASHED.message);
+      for (const watcher of this.watchers) watcher({ kind: "gave-up", failure: CRASHED });
+    };
+    worker.addEventListener("error", onCrash);
+    worker.addEventListener("messageerror", onCrash);
+    const api = Comlink.wrap<WorkerApi>(worker);
+    this.current = { worker, api };
+    for (const watcher of this.watchers) void api.watch(Comlink.proxy(watcher));
+    return api;
+  }
+
+  private end(reason: string): void {
+    this.current?.worker.terminate();
+    this.current = undefined;
+    this.crash.abort(reason);
+    this.crash = new AbortController();
+  }
+}
+
+/** Starts the worker that the build put beside the page. */
+export function startEngine(): EngineClient {
+  return new EngineClient(() => new Worker(new URL(WORKER_FILE, document.baseURI), { type: "module" }));
+}
+
+/** The worker's file beside index.html, which the build fills in. */
+declare const WORKER_FILE: string;

@@ -1,0 +1,229 @@
+// The playground's engine: one loaded model, one question at a time, and a new device when the old one goes away.
+import { AbortError, InputError } from "../../errors.ts";
+import { encodeSafetensors } from "../../load/safetensors-writer.ts";
+import type { RgbImage } from "../../preprocess/image.ts";
+import type {
+  AnswersView,
+  AnswerView,
+  AskEvent,
+  AskRequest,
+  CheckpointSource,
+  EngineApi,
+  EngineNotice,
+  LoadStep,
+  ModelView,
+} from "../protocol.ts";
+import { EngineError, failureOf } from "./failure.ts";
+import type { EngineHost } from "./host.ts";
+import { type LoadedModel, loadModel } from "./loaded-model.ts";
+import { isDeviceLoss, Losses } from "./losses.ts";
+import { answerUnderFactor, askBoth, LastQuestion } from "./question.ts";
+
+/** Files larger than this are no pictures that anybody asks about, and would be read whole. */
+const MAX_PICTURE_BYTES = 256 * 2 ** 20;
+
+/** See {@link EngineApi}. */
+export class PlaygroundEngine implements EngineApi {
+  private readonly host: EngineHost;
+  private readonly watchers: ((notice: EngineNotice) => void)[] = [];
+  private readonly losses = new Losses();
+  private loaded: LoadedModel | undefined;
+  private loading: AbortController | undefined;
+  private running: { readonly controller: AbortController; readonly done: Promise<unknown> } | undefined;
+  private recovery: Promise<void> | undefined;
+  private last: LastQuestion | undefined;
+
+  constructor(host: EngineHost) {
+    this.host = host;
+  }
+
+  /** See {@link EngineApi.load}. @throws EngineError, CheckpointError, InputError, GpuError or AbortError. */
+  async load(source: CheckpointSource, onStep: (step: LoadStep) => void): Promise<ModelView> {
+    this.loading?.abort();
+    const controller = new AbortController();
+    this.loading = controller;
+    try {
+      const fresh = await this.open(source, { onStep, signal: controller.signal });
+      this.last = undefined;
+      this.adopt(fresh);
+      return fresh.view;
+    } finally {
+      if (this.loading === controller) this.loading = undefined;
+    }
+  }
+
+  /** See {@link EngineApi.decodePicture}. @throws InputError when it cannot be decoded. */
+  async decodePicture(file: Blob, name: string): Promise<RgbImage> {
+    if (file.size > MAX_PICTURE_BYTES) {
+      const megabytes = Math.round(file.size / 1e6);
+      throw new InputError(`${name} has ${megabytes} MB: expected a JPEG, PNG or WebP picture of at most 268 MB.`);
+    }
+    return this.host.decodeImage(new Uint8Array(await file.arrayBuffer()), { name });
+  }
+
+  /** See {@link EngineApi.ask}. @throws EngineError `busy`; InputError, GpuError or AbortError. */
+  async ask(request: AskRequest, onEvent: (event: AskEvent) => void): Promise<AnswersView> {
+    return this.alone((signal) =>
+      this.surviving(signal, onEvent, async ({ model, view }) => {
+        const question = new LastQuestion(model, request, view);
+        const answers = await askBoth(model, question, { onEvent, signal });
+        this.last = question;
+        return answers;
+      }),
+    );
+  }
+
+  /** See {@link EngineApi.answerWithFactor}. @throws InputError without a question; as {@link ask}. */
+  async answerWithFactor(factor: number, onEvent: (event: AskEvent) => void): Promise<AnswerView> {
+    const question = this.lastQuestion();
+    return this.alone((signal) =>
+      this.surviving(signal, onEvent, ({ model }) =>
+        answerUnderFactor(model, question, { kind: "factor", factor, onEvent, signal }),
+      ),
+    );
+  }
+
+  /** See {@link EngineApi.trace}. @throws InputError without a question; as {@link ask}. */
+  async trace(): Promise<Uint8Array<ArrayBuffer>> {
+    const { inputs, request } = this.lastQuestion();
+    return this.alone((signal) =>
+      this.surviving(
+        signal,
+        () => undefined,
+        async ({ model }) => {
+          const { settings: adaptvis, maxNewTokens } = request;
+          const { tensors, metadata } = await model.trace(inputs, {
+            method: "adaptvis",
+            adaptvis,
+            maxNewTokens,
+            signal,
+          });
+          return encodeSafetensors(tensors, metadata);
+        },
+      ),
+    );
+  }
+
+  /** See {@link EngineApi.stop}. */
+  async stop(): Promise<void> {
+    this.loading?.abort();
+    this.running?.controller.abort();
+  }
+
+  /** See {@link EngineApi.watch}. */
+  async watch(onNotice: (notice: EngineNotice) => void): Promise<void> {
+    this.watchers.push(onNotice);
+  }
+
+  private lastQuestion(): LastQuestion {
+    if (this.last === undefined) throw new InputError("Nothing was asked yet: ask a question first.");
+    return this.last;
+  }
+
+  /** Runs one question; a second one meanwhile is refused, and the first goes on. */
+  private async alone<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    if (this.running !== undefined) {
+      throw new EngineError({ kind: "busy", message: "A question is being answered: wait for it, or stop it." });
+    }
+    const controller = new AbortController();
+    const done = work(controller.signal);
+    this.running = { controller, done };
+    try {
+      return await done;
+    } finally {
+      this.running = undefined;
+    }
+  }
+
+  /** Runs `work` on the loaded model, and once more if the device is lost under it and comes back. */
+  private async surviving<T>(
+    signal: AbortSignal,
+    onEvent: (event: AskEvent) => void,
+    work: (loaded: LoadedModel) => Promise<T>,
+  ): Promise<T> {
+    const loaded = await this.standing(signal);
+    try {
+      return await work(loaded);
+    } catch (error) {
+      if (signal.aborted || !(await isDeviceLoss(error, loaded.lost))) throw error;
+      const recovered = await this.standing(signal);
+      onEvent({ kind: "restart" });
+      return await work(recovered);
+    }
+  }
+
+  /** The loaded model, after a recovery that is under way. @throws EngineError when there is none; AbortError. */
+  private async standing(signal: AbortSignal): Promise<LoadedModel> {
+    if (this.recovery !== undefined) await orAborted(this.recovery, signal);
+    if (this.loaded !== undefined) return this.loaded;
+    throw new EngineError({ kind: "checkpoint", message: "No model is loaded: load one first." });
+  }
+
+  /** Opens a checkpoint; when the device is lost meanwhile, again on a new one. */
+  private async open(
+    source: CheckpointSource,
+    options: { readonly onStep: (step: LoadStep) => void; readonly signal: AbortSignal },
+  ): Promise<LoadedModel> {
+    for (;;) {
+      try {
+        const fresh = await loadModel(this.host, source, options);
+        if (!options.signal.aborted) return fresh;
+        fresh.close();
+        throw new AbortError("Loading the model");
+      } catch (error) {
+        if (options.signal.aborted) throw new AbortError("Loading the model");
+        if (!(await isDeviceLoss(error))) throw error;
+        const { message } = failureOf(error);
+        this.losses.count(message, performance.now());
+        this.notify({ kind: "device-lost", message });
+      }
+    }
+  }
+
+  /** Puts a model in the place of the one before, which goes when its question is answered. */
+  private adopt(fresh: LoadedModel): void {
+    const before = this.loaded;
+    this.loaded = fresh;
+    void fresh.lost.then((reason) => {
+      if (this.loaded === fresh) this.recovery = this.recover(fresh, reason);
+    });
+    if (before === undefined) return;
+    const isIdle = this.running?.done.catch(() => undefined) ?? Promise.resolve();
+    void isIdle.then(() => before.close());
+  }
+
+  /** Loads a lost model again on a new device; never rejects. */
+  private async recover(lost: LoadedModel, reason: string): Promise<void> {
+    this.notify({ kind: "device-lost", message: `The GPU device was lost: ${reason}` });
+    lost.close();
+    const controller = new AbortController();
+    try {
+      this.losses.count(reason, performance.now());
+      const onStep = (step: LoadStep) => this.notify({ kind: "recovering", step });
+      const fresh = await this.open(lost.source, { onStep, signal: controller.signal });
+      if (this.loaded === lost) this.adopt(fresh);
+      else fresh.close(); // another checkpoint was loaded meanwhile
+      this.recovery = undefined;
+      this.notify({ kind: "recovered" });
+    } catch (error) {
+      this.recovery = undefined;
+      if (this.loaded === lost) this.loaded = undefined;
+      this.notify({ kind: "gave-up", failure: failureOf(error) });
+    }
+  }
+
+  private notify(notice: EngineNotice): void {
+    for (const watcher of this.watchers) watcher(notice);
+  }
+}
+
+/** Waits for `work`, or until the signal fires. @throws AbortError when it does. */
+async function orAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  const aborted = new Promise<never>((_, reject) => {
+    const stop = () => reject(new AbortError("The question"));
+    if (signal.aborted) stop();
+    signal.addEventListener("abort", stop, { once: true });
+  });
+  aborted.catch(() => undefined); // it may fire when nobody waits any more
+  await Promise.race([work, aborted]);
+}

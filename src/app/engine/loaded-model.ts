@@ -1,0 +1,151 @@
+// One loaded checkpoint with a device of its own: from a place (address or local files) to a model that can be asked.
+import { type AdaptVisSettings, DEFAULT_ADAPTVIS } from "../../adaptvis.ts";
+import { type CheckpointSettings, readCheckpointSettings } from "../../checkpoint-settings.ts";
+import { throwIfAborted } from "../../errors.ts";
+import { isSoftwareAdapter, requestGpuDevice } from "../../gpu/device.ts";
+import { Llava } from "../../llava.ts";
+import { blobSource } from "../../load/blob-source.ts";
+import { httpSource } from "../../load/http-source.ts";
+import type { Source } from "../../load/source.ts";
+import type { CheckpointSource, LoadStep, ModelView } from "../protocol.ts";
+import type { EngineHost } from "./host.ts";
+
+/** A model with its device; {@link LoadedModel.close} frees both. */
+export class LoadedModel {
+  readonly source: CheckpointSource;
+  readonly model: Llava;
+  readonly view: ModelView;
+  /** Resolves with the reason when the device goes away; never after {@link LoadedModel.close}. */
+  readonly lost: Promise<string>;
+  private isClosed = false;
+
+  constructor(source: CheckpointSource, model: Llava, view: ModelView) {
+    this.source = source;
+    this.model = model;
+    this.view = view;
+    this.lost = new Promise((resolve) => {
+      void model.gpu.device.lost.then(({ reason, message }) => {
+        if (!this.isClosed) resolve(message === "" ? reason : message);
+      });
+    });
+  }
+
+  /** Frees the model and its device; a second call does nothing. */
+  close(): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.model.dispose();
+    this.model.gpu.device.destroy();
+  }
+}
+
+/**
+ * Loads a checkpoint on a new device.
+ * @param onStep told of every phase
+ * @throws EngineError, CheckpointError, GpuError or AbortError; nothing of a failed load stays.
+ */
+export async function loadModel(
+  host: EngineHost,
+  source: CheckpointSource,
+  options: { readonly onStep: (step: LoadStep) => void; readonly signal: AbortSignal },
+): Promise<LoadedModel> {
+  const startMs = performance.now();
+  const { signal } = options;
+  const step = stepReporter(options.onStep);
+  step({ phase: "adapter" });
+  const adapter = await host.requestAdapter();
+  throwIfAborted(signal, "Loading the model");
+  const device = await requestGpuDevice(adapter);
+  try {
+    step({ phase: "config" });
+    const files = openSource(source);
+    const settings = await settingsOf(files, signal);
+    const model = await Llava.load(files, {
+      device,
+      signal,
+      onProgress: ({ loadedBytes, totalBytes }) => step({ phase: "weights", loadedBytes, totalBytes }),
+    });
+    try {
+      await model.compiled((numCompiled, numKernels) => step({ phase: "kernels", numCompiled, numKernels }));
+      throwIfAborted(signal, "Loading the model");
+    } catch (error) {
+      model.dispose();
+      throw error;
+    }
+    const view = viewOf(model, { name: nameOf(source), settings, loadMs: performance.now() - startMs });
+    return new LoadedModel(source, model, view);
+  } catch (error) {
+    device.destroy();
+    throw error;
+  }
+}
+
+/** A source for the engine; local files are read by ranges. @throws InputError for a bad address. */
+export function openSource(source: CheckpointSource): Source {
+  if (source.kind === "url") return httpSource(source.url);
+  return blobSource(
+    source.files.map(({ path, file }) => [path, file] as const),
+    source.name,
+  );
+}
+
+async function settingsOf(files: Source, signal: AbortSignal): Promise<AdaptVisSettings> {
+  const { alpha1, alpha2, beta }: CheckpointSettings = await readCheckpointSettings(files, signal);
+  return {
+    alpha1: alpha1 ?? DEFAULT_ADAPTVIS.alpha1,
+    alpha2: alpha2 ?? DEFAULT_ADAPTVIS.alpha2,
+    beta: beta ?? DEFAULT_ADAPTVIS.beta,
+  };
+}
+
+/** A folder's own name, of a path or an address. */
+function nameOf(source: CheckpointSource): string {
+  if (source.kind === "files") return source.name;
+  return new URL(source.url).pathname.split("/").findLast((part) => part !== "") ?? source.url;
+}
+
+function viewOf(
+  model: Llava,
+  facts: { readonly name: string; readonly settings: AdaptVisSettings; readonly loadMs: number },
+): ModelView {
+  const { text, multimodal } = model.config;
+  const { device, isSoftware } = model.gpu;
+  const { vendor, architecture, description } = device.adapterInfo;
+  const words = description === "" ? `${vendor} ${architecture}`.trim() : description;
+  return {
+    ...facts,
+    adapter: words === "" ? "an unnamed adapter" : words,
+    isSoftware: isSoftware || isSoftwareAdapter(device.adapterInfo),
+    hasTimestamps: device.features.has("timestamp-query"),
+    dtype: model.dtype,
+    weightBytes: model.gpu.allocatedBytes,
+    numLayers: text.numHiddenLayers,
+    numHeads: text.numAttentionHeads,
+    vocabSize: text.vocabSize,
+    imageSide: multimodal?.vision.imageSize,
+  };
+}
+
+/** Where each phase begins on the whole load's scale, 0 to 1; measured on tiny-spatial only, so a guess for others. */
+const PHASE_STARTS = { adapter: 0, config: 0.04, weights: 0.08, kernels: 0.4 } as const;
+const PHASE_ENDS = { adapter: 0.04, config: 0.08, weights: 0.4, kernels: 1 } as const;
+
+/** Fills in what a phase does not say with what the phases before it said. */
+function stepReporter(onStep: (step: LoadStep) => void) {
+  let last: LoadStep = {
+    phase: "adapter",
+    loadedBytes: 0,
+    totalBytes: 0,
+    numCompiled: 0,
+    numKernels: 0,
+    share: 0,
+  };
+  return (news: Partial<LoadStep> & Pick<LoadStep, "phase">) => {
+    const { phase, loadedBytes, totalBytes, numCompiled, numKernels } = { ...last, ...news };
+    const counted = phase === "weights" ? loadedBytes / (totalBytes || 1) : numCompiled / (numKernels || 1);
+    const within = phase === "weights" || phase === "kernels" ? counted : 0;
+    const share = PHASE_STARTS[phase] + (PHASE_ENDS[phase] - PHASE_STARTS[phase]) * within;
+    last = { phase, loadedBytes, totalBytes, numCompiled, numKernels, share: Math.max(last.share, share) };
+    onStep(last);
+  };
+}

@@ -1,0 +1,71 @@
+// The engine as the worker offers it: failures as data, events delivered before the result, large arrays moved.
+import * as Comlink from "comlink";
+import type { RgbImage } from "../../preprocess/image.ts";
+import type {
+  AnswersView,
+  AnswerView,
+  AskEvent,
+  AskRequest,
+  CheckpointSource,
+  EngineApi,
+  EngineNotice,
+  LoadStep,
+  ModelView,
+} from "../protocol.ts";
+import { type Outcome, outcomeOf } from "./failure.ts";
+
+/** A function of the page, called from the worker. */
+type Listener<T> = (event: T) => unknown;
+
+/** What the worker exposes: {@link EngineApi} with an {@link Outcome} for every promise. */
+export class WorkerApi {
+  private readonly engine: EngineApi;
+
+  constructor(engine: EngineApi) {
+    this.engine = engine;
+  }
+
+  /** See {@link EngineApi.load}. */
+  load(source: CheckpointSource, onStep: Listener<LoadStep>): Promise<Outcome<ModelView>> {
+    return this.told(onStep, (tell) => this.engine.load(source, tell));
+  }
+
+  /** See {@link EngineApi.decodePicture}. */
+  decodePicture(file: Blob, name: string): Promise<Outcome<RgbImage>> {
+    return outcomeOf(() => this.engine.decodePicture(file, name));
+  }
+
+  /** See {@link EngineApi.ask}. */
+  ask(request: AskRequest, onEvent: Listener<AskEvent>): Promise<Outcome<AnswersView>> {
+    return this.told(onEvent, (tell) => this.engine.ask(request, tell));
+  }
+
+  /** See {@link EngineApi.answerWithFactor}. */
+  answerWithFactor(factor: number, onEvent: Listener<AskEvent>): Promise<Outcome<AnswerView>> {
+    return this.told(onEvent, (tell) => this.engine.answerWithFactor(factor, tell));
+  }
+
+  /** See {@link EngineApi.trace}. */
+  async trace(): Promise<Outcome<Uint8Array<ArrayBuffer>>> {
+    const outcome = await outcomeOf(() => this.engine.trace());
+    return outcome.isOk ? Comlink.transfer(outcome, [outcome.value.buffer]) : outcome;
+  }
+
+  /** See {@link EngineApi.stop}. */
+  stop(): Promise<Outcome<void>> {
+    return outcomeOf(() => this.engine.stop());
+  }
+
+  /** See {@link EngineApi.watch}. */
+  watch(onNotice: Listener<EngineNotice>): Promise<Outcome<void>> {
+    return outcomeOf(() => this.engine.watch((notice) => void onNotice(notice)));
+  }
+
+  /** Runs `work`, and returns when the page has heard of everything that it told: ports keep no order among them. */
+  private async told<E, T>(listener: Listener<E>, work: (tell: (event: E) => void) => Promise<T>): Promise<Outcome<T>> {
+    const heard: unknown[] = [];
+    const outcome = await outcomeOf(() => work((event) => void heard.push(listener(event))));
+    await Promise.all(heard);
+    return outcome;
+  }
+}

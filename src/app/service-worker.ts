@@ -1,0 +1,91 @@
+// Keeps all files of one build, so that the page works without a network, and answers the engine's range requests for the
+// weights. A newer build is fetched aside and takes over at the next load of the last open page: pages and files of two
+// builds never meet.
+import { partOf } from "./byte-range.ts";
+
+/** Paths of the build's files from the page's folder, and a digest of them all; the build fills both in. */
+declare const BUILD_FILES: readonly string[];
+declare const BUILD_VERSION: string;
+declare const self: ServiceWorkerGlobalScope;
+
+const { registration } = self;
+/** Several playgrounds of one origin keep theirs apart by the scope. */
+const cachePrefix = `adaptvis ${registration.scope} `;
+const cacheName = cachePrefix + BUILD_VERSION;
+const files = new Set(BUILD_FILES.map(absolute));
+const page = absolute("index.html");
+/** Bodies by address, so that a file read in many ranges is taken from the cache once. */
+const bodies = new Map<string, Promise<{ readonly body: Blob; readonly headers: Headers } | undefined>>();
+
+self.addEventListener("install", (event) => event.waitUntil(keepFiles()));
+self.addEventListener("activate", (event) => event.waitUntil(removeOldFiles()));
+self.addEventListener("message", ({ data }) => {
+  if (data === "take over") void self.skipWaiting();
+});
+self.addEventListener("fetch", (event) => {
+  const { request } = event;
+  if (request.method !== "GET" || !request.url.startsWith(registration.scope)) return;
+  event.respondWith(request.mode === "navigate" ? answerPage(request) : answerFile(request));
+});
+
+async function keepFiles(): Promise<void> {
+  const cache = await caches.open(cacheName);
+  // no-cache: the server is asked whether a file that the browser holds is still the same.
+  await cache.addAll([...files].map((url) => new Request(url, { cache: "no-cache" })));
+}
+
+async function removeOldFiles(): Promise<void> {
+  const names = await caches.keys();
+  await Promise.all(
+    names.filter((name) => name.startsWith(cachePrefix) && name !== cacheName).map((name) => caches.delete(name)),
+  );
+}
+
+/** A page is about to load: the moment for a newer build, if no other page needs this one. */
+async function answerPage(request: Request): Promise<Response> {
+  const { waiting } = registration;
+  if (waiting !== null && (await self.clients.matchAll({ type: "window" })).length < 2) {
+    waiting.postMessage("take over");
+    return new Response("", { headers: { refresh: "0" } });
+  }
+  const path = withoutQuery(request.url);
+  const isPage = path === registration.scope || path === page;
+  return (isPage ? await kept(page, request) : undefined) ?? answerFile(request);
+}
+
+async function answerFile(request: Request): Promise<Response> {
+  const url = withoutQuery(request.url);
+  const found = files.has(url) ? await kept(url, request) : undefined;
+  if (found !== undefined) return found;
+  try {
+    return await fetch(request);
+  } catch {
+    // Everything of the build is kept, so what is not kept does not exist; a loader that looks for it gets its answer.
+    return new Response("", { status: 404, statusText: "Not Found" });
+  }
+}
+
+async function kept(url: string, request: Request): Promise<Response | undefined> {
+  let entry = bodies.get(url);
+  if (entry === undefined) {
+    entry = readKept(url);
+    bodies.set(url, entry);
+    entry.then((file) => file === undefined && bodies.delete(url)).catch(() => bodies.delete(url));
+  }
+  const file = await entry;
+  return file && partOf(file.body, file.headers, request.headers.get("range"));
+}
+
+async function readKept(url: string) {
+  const response = await (await caches.open(cacheName)).match(url);
+  return response && { body: await response.blob(), headers: response.headers };
+}
+
+function absolute(path: string): string {
+  return new URL(path, registration.scope).href;
+}
+
+function withoutQuery(url: string): string {
+  const { origin, pathname } = new URL(url);
+  return origin + pathname;
+}

@@ -1,0 +1,153 @@
+// The playground:
+//   node tools/app.mjs build [--out FOLDER]   writes a static folder (dist/app) that any host serves, from any path
+//   node tools/app.mjs serve [--port PORT]    serves it from the sources, built anew at every reload; without a service worker
+
+import { createHash } from "node:crypto";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, relative, sep } from "node:path";
+import process from "node:process";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
+import esbuild from "esbuild";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const source = join(root, "src", "app");
+const model = join("weights", "tiny-spatial");
+/** What of the checkpoint's folder the page has no use for. */
+const notOfThePage = new Set(["benchmark", "heat-map.png"]);
+
+const common = {
+  absWorkingDir: root,
+  bundle: true,
+  format: "esm",
+  target: "es2023",
+  jsx: "automatic",
+  jsxImportSource: "preact",
+  loader: { ".wgsl": "text" },
+  logLevel: "warning",
+};
+
+/**
+ * Writes the static folder.
+ * @param {{ out?: string, version?: string }} options `version` makes a build differ from another of the same sources, for
+ *   tests of the update
+ * @returns {Promise<{ out: string, files: string[], version: string }>} `files` are the paths in it
+ */
+export async function buildApp({ out = join(root, "dist", "app"), version: label = "" } = {}) {
+  rmSync(out, { recursive: true, force: true });
+  mkdirSync(out, { recursive: true });
+  const hashed = { ...common, outdir: out, entryNames: "[name]-[hash]", minify: true, metafile: true };
+  const worker = await esbuild.build({ ...hashed, entryPoints: ["src/app/worker.ts"] });
+  const workerFile = outputOf(worker, "src/app/worker.ts");
+  const define = { WORKER_FILE: JSON.stringify(workerFile) };
+  const entryPoints = ["src/app/main.tsx", "src/app/style.css"];
+  const page = await esbuild.build({ ...hashed, entryPoints, define });
+  copyStatic(out);
+  let html = readFileSync(join(source, "index.html"), "utf8");
+  for (const entry of entryPoints) {
+    const plain = `./${entry.split("/").at(-1).replace(".tsx", ".js")}`;
+    if (!html.includes(`"${plain}"`)) throw new Error(`app: index.html does not name ${plain}`);
+    html = html.replaceAll(`"${plain}"`, `"./${outputOf(page, entry)}"`);
+  }
+  writeFileSync(join(out, "index.html"), html);
+  writeFileSync(join(out, "licences.txt"), licences([worker, page]));
+
+  const files = listFiles(out);
+  const digest = createHash("sha256").update(label);
+  for (const file of files) digest.update(`${file}\n`).update(readFileSync(join(out, file)));
+  const version = digest.digest("hex").slice(0, 16);
+  const { metafile: _, entryNames: __, ...plain } = hashed;
+  await esbuild.build({
+    ...plain,
+    entryPoints: ["src/app/service-worker.ts"],
+    format: "iife",
+    define: { BUILD_FILES: JSON.stringify(files), BUILD_VERSION: JSON.stringify(version) },
+  });
+  return { out, files: [...files, "service-worker.js"], version };
+}
+
+/** Serves the sources; every request builds what changed. @returns the address and a function that ends it. */
+export async function serveApp({ port } = {}) {
+  const folder = mkdtempSync(join(tmpdir(), "adaptvis-app-"));
+  copyStatic(folder);
+  const context = await esbuild.context({
+    ...common,
+    entryPoints: ["src/app/main.tsx", "src/app/style.css", "src/app/worker.ts", "src/app/index.html"],
+    outdir: folder,
+    write: false,
+    sourcemap: true,
+    loader: { ...common.loader, ".html": "copy" },
+    define: { WORKER_FILE: '"worker.js"' },
+  });
+  const { port: chosen } = await context.serve({ servedir: folder, host: "127.0.0.1", ...(port && { port }) });
+  return {
+    url: `http://127.0.0.1:${chosen}/`,
+    async close() {
+      await context.dispose();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Sprites, the embedded checkpoint with its example pictures, and the licence. */
+function copyStatic(out) {
+  cpSync(join(source, "sprites"), join(out, "sprites"), { recursive: true });
+  cpSync(join(root, model), join(out, model), {
+    recursive: true,
+    filter: (path) => !notOfThePage.has(relative(join(root, model), path).split(sep)[0]),
+  });
+  cpSync(join(root, "LICENSE"), join(out, "LICENSE"));
+}
+
+/** The name of an entry's output in its folder. */
+function outputOf({ metafile }, entry) {
+  const [path] = Object.entries(metafile.outputs).find(([, { entryPoint }]) => entryPoint === entry) ?? [];
+  if (path === undefined) throw new Error(`app: no output for ${entry}`);
+  return path.split("/").at(-1);
+}
+
+/** The licences of the npm packages that ended up in the bundles. */
+function licences(results) {
+  const inputs = results.flatMap(({ metafile }) => Object.keys(metafile.inputs));
+  const packages = new Set(inputs.flatMap((path) => /^(.*node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1] ?? []));
+  const parts = [...packages].sort().map((folder) => {
+    const { name, version, license } = JSON.parse(readFileSync(join(root, folder, "package.json"), "utf8"));
+    const file = readdirSync(join(root, folder)).find((entry) => /^licen[cs]e/i.test(entry));
+    const text = file === undefined ? "" : readFileSync(join(root, folder, file), "utf8");
+    return `${name} ${version} (${license})\n\n${text.trim()}\n`;
+  });
+  const own =
+    "adaptvis is under the Apache License 2.0, see LICENSE; the pictures of objects are Microsoft's Fluent emoji, see sprites/LICENSE-fluent-emoji. The page also holds:\n";
+  return [own, ...parts].join(`\n${"-".repeat(80)}\n\n`);
+}
+
+function listFiles(folder) {
+  const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
+  const paths = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+  return paths.map((path) => relative(folder, path).split(sep).join("/")).sort();
+}
+
+async function main() {
+  const { values, positionals } = parseArgs({
+    options: { port: { type: "string" }, out: { type: "string" } },
+    allowPositionals: true,
+  });
+  const [command = "serve"] = positionals;
+  if (command === "build") {
+    const { out, files, version } = await buildApp(values.out === undefined ? {} : { out: values.out });
+    process.stderr.write(`app: ${files.length} files in ${relative(process.cwd(), out) || "."}, version ${version}\n`);
+    return;
+  }
+  const port = values.port === undefined ? undefined : Number(values.port);
+  if (command !== "serve" || (port !== undefined && !(Number.isInteger(port) && port > 0 && port < 65536))) {
+    process.stderr.write("usage: node tools/app.mjs build [--out FOLDER] | serve [--port PORT]\n");
+    process.exitCode = 2;
+    return;
+  }
+  const { url, close } = await serveApp({ port });
+  process.stdout.write(`${url}\n`);
+  for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => void close().then(() => process.exit(0)));
+}
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) await main();
