@@ -10,6 +10,7 @@ import type {
   CheckpointSource,
   EngineApi,
   EngineNotice,
+  Failure,
   LoadStep,
   ModelView,
 } from "../protocol.ts";
@@ -32,6 +33,8 @@ export class PlaygroundEngine implements EngineApi {
   private running: { readonly controller: AbortController; readonly done: Promise<unknown> } | undefined;
   private recovery: Promise<void> | undefined;
   private last: LastQuestion | undefined;
+  /** Why there is no model, once a recovery failed. */
+  private gaveUp: Failure | undefined;
 
   constructor(host: EngineHost) {
     this.host = host;
@@ -156,7 +159,7 @@ export class PlaygroundEngine implements EngineApi {
   private async standing(signal: AbortSignal): Promise<LoadedModel> {
     if (this.recovery !== undefined) await orAborted(this.recovery, signal);
     if (this.loaded !== undefined) return this.loaded;
-    throw new EngineError({ kind: "checkpoint", message: "No model is loaded: load one first." });
+    throw new EngineError(this.gaveUp ?? { kind: "checkpoint", message: "No model is loaded: load one first." });
   }
 
   /** Opens a checkpoint; when the device is lost meanwhile, again on a new one. */
@@ -208,7 +211,8 @@ export class PlaygroundEngine implements EngineApi {
     } catch (error) {
       this.recovery = undefined;
       if (this.loaded === lost) this.loaded = undefined;
-      this.notify({ kind: "gave-up", failure: failureOf(error) });
+      this.gaveUp = failureOf(error);
+      this.notify({ kind: "gave-up", failure: this.gaveUp });
     }
   }
 
