@@ -1,0 +1,195 @@
+// What the page does: each action runs in the worker, one at a time, and ends in signals or in a notice.
+
+import { type AdaptVisSettings, DEFAULT_ADAPTVIS } from "../adaptvis.ts";
+import type { RgbImage } from "../preprocess/image.ts";
+import { TINY_SPATIAL_URL } from "./draw/demo-pictures.ts";
+import { decimal, percent } from "./draw/words.ts";
+import { failureOf } from "./engine/failure.ts";
+import { startEngine } from "./engine-client.ts";
+import type { AskEvent, CheckpointSource, EngineNotice } from "./protocol.ts";
+import {
+  announcement,
+  asked,
+  dismiss,
+  factor,
+  factorAnswer,
+  factorAnswers,
+  isRecovering,
+  maxNewTokens,
+  model,
+  notices,
+  notify,
+  ownPicture,
+  ownSettings,
+  pictureMode,
+  type Running,
+  running,
+  settings,
+  streaming,
+} from "./state.ts";
+
+const engine = startEngine();
+/** Ends when what runs now has ended. */
+let turn: Promise<void> = Promise.resolve();
+/** The factor to try next; only the newest counts. */
+let wantedFactor: number | undefined;
+
+/** Loads the embedded checkpoint. */
+export async function loadTinySpatial(): Promise<void> {
+  await loadCheckpoint({ kind: "url", url: TINY_SPATIAL_URL }, "tiny-spatial");
+}
+
+/** Hears of lost devices from now on. */
+export async function watchDevice(): Promise<void> {
+  await engine.watch((notice: EngineNotice) => {
+    isRecovering.value = notice.kind === "device-lost" || notice.kind === "recovering";
+    if (notice.kind === "recovered") announcement.value = "The GPU is back; you can go on.";
+    if (notice.kind !== "gave-up") return;
+    model.value = undefined;
+    notify("The GPU did not come back", notice.failure);
+  });
+}
+
+/** Loads a checkpoint; the model before stays when that fails. */
+export async function loadCheckpoint(source: CheckpointSource, name: string): Promise<void> {
+  await makeRoom();
+  await inTurn({ kind: "load", name, step: undefined }, `${name} could not be loaded`, async () => {
+    const loaded = await engine.load(source, (step) => {
+      running.value = { kind: "load", name, step };
+    });
+    model.value = loaded;
+    ownSettings.value = undefined;
+    forgetAnswers();
+    announcement.value = `${loaded.name} is loaded on ${loaded.adapter}.`;
+  });
+}
+
+/**
+ * Asks a question greedily and with AdaptVis. What runs for the answer before is stopped; another question only if this one
+ * replaces it.
+ */
+export async function askAbout(
+  image: RgbImage | undefined,
+  question: string,
+  options: { readonly isReplacing?: boolean } = {},
+): Promise<void> {
+  const now = running.value?.kind;
+  if ((now === "ask" && options.isReplacing !== true) || now === "load") {
+    const message = now === "ask" ? "Another question runs; wait for its answer or press Stop." : "The model still loads.";
+    notify("One at a time", { kind: "busy", message });
+    return;
+  }
+  await makeRoom();
+  streaming.value = { greedy: "", adaptvis: "", factor: "" };
+  await inTurn({ kind: "ask", question, stage: "Starting" }, "The question could not be answered", async () => {
+    const request = { image, question, settings: settings.value, maxNewTokens: maxNewTokens.value };
+    const answers = await engine.ask(request, (event) => {
+      if (event.kind === "stage") running.value = { kind: "ask", question, stage: event.text };
+      else follow(event);
+    });
+    forgetAnswers();
+    asked.value = { question, answers };
+    const { greedy, adaptvis } = answers;
+    announcement.value = `Greedy: ${greedy.text}. AdaptVis, factor ${decimal(adaptvis.factor)}: ${adaptvis.text}.`;
+  });
+}
+
+/** Sets the slider's factor and answers under it; while one is answered, only the newest waits. */
+export function tryFactor(value: number): void {
+  const wanted = Number(value.toFixed(3));
+  factor.value = wanted;
+  if (asked.value === undefined) return;
+  const known = factorAnswers.value.get(wanted);
+  wantedFactor = known === undefined ? wanted : undefined;
+  if (known !== undefined) factorAnswer.value = known;
+  else if (running.value === undefined) void answerWantedFactors();
+}
+
+async function answerWantedFactors(): Promise<void> {
+  while (wantedFactor !== undefined && running.value === undefined) {
+    const wanted = wantedFactor;
+    wantedFactor = undefined;
+    streaming.value = { ...streaming.value, factor: "" };
+    await inTurn({ kind: "factor", factor: wanted }, `No answer under factor ${decimal(wanted)}`, async () => {
+      const answer = await engine.answerWithFactor(wanted, follow);
+      factorAnswers.value = new Map(factorAnswers.value).set(wanted, answer);
+      if (factor.value !== wanted) return;
+      factorAnswer.value = answer;
+      announcement.value = `Factor ${decimal(wanted)}: ${answer.text}, ${percent(answer.confidence)}.`;
+    });
+  }
+}
+
+/** Stops what runs. */
+export async function stop(): Promise<void> {
+  wantedFactor = undefined;
+  if (running.value !== undefined) await engine.stop();
+}
+
+/** Takes a picture file as the user's picture. */
+export async function openPicture(file: Blob, name: string): Promise<void> {
+  try {
+    const image = await engine.decodePicture(file, name);
+    ownPicture.value = { name, image };
+    pictureMode.value = "own";
+    announcement.value = `${name} is open, ${image.width} by ${image.height} pixels.`;
+  } catch (error) {
+    notify(`${name} could not be opened`, failureOf(error));
+  }
+}
+
+/** The last question's trace as a file; undefined when that failed. */
+export async function traceFile(): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  let bytes: Uint8Array<ArrayBuffer> | undefined;
+  await makeRoom();
+  await inTurn({ kind: "trace" }, "The trace could not be made", async () => {
+    bytes = await engine.trace();
+  });
+  return bytes;
+}
+
+/** Changes AdaptVis' settings for the questions to come. */
+export function changeSettings(wanted: AdaptVisSettings): void {
+  const own = model.value?.settings ?? DEFAULT_ADAPTVIS;
+  const isOwn = wanted.alpha1 === own.alpha1 && wanted.alpha2 === own.alpha2 && wanted.beta === own.beta;
+  ownSettings.value = isOwn ? undefined : wanted;
+}
+
+/** Runs `work` as the one thing that runs; a failure becomes a notice, and being stopped is none. */
+async function inTurn(what: Running, title: string, work: () => Promise<void>): Promise<void> {
+  running.value = what;
+  for (const notice of notices.value.filter(({ failure }) => failure.kind === "busy")) dismiss(notice.id);
+  const result = work().catch((error: unknown) => {
+    const failure = failureOf(error);
+    if (failure.kind === "stopped") announcement.value = "Stopped.";
+    else notify(title, failure);
+  });
+  turn = result;
+  await result;
+  if (turn !== result) return;
+  running.value = undefined;
+  if (what.kind !== "factor") void answerWantedFactors();
+}
+
+/** Stops what runs, and waits until it has ended. */
+async function makeRoom(): Promise<void> {
+  wantedFactor = undefined;
+  if (running.value === undefined) return;
+  await engine.stop();
+  await turn;
+}
+
+/** Follows a running answer. */
+function follow(event: AskEvent): void {
+  if (event.kind === "restart") streaming.value = { greedy: "", adaptvis: "", factor: "" };
+  if (event.kind !== "token") return;
+  streaming.value = { ...streaming.value, [event.answer]: streaming.value[event.answer] + event.text };
+}
+
+function forgetAnswers(): void {
+  wantedFactor = undefined;
+  asked.value = undefined;
+  factorAnswers.value = new Map();
+  factorAnswer.value = undefined;
+  factor.value = 1;
+}
