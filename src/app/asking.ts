@@ -58,12 +58,17 @@ export async function currentPicture(): Promise<RgbImage | undefined> {
 export async function ask(options: { readonly isReplacing?: boolean } = {}): Promise<void> {
   if (question.value === "") {
     const message =
-      questionMode.value === "free" ? "Write a question first." : "Add an object to the scene, so that it can be asked about.";
+      questionMode.value === "free"
+        ? "Write a question first."
+        : "Add an object to the scene, so that it can be asked about.";
     notify("There is no question yet", { kind: "input", message });
     return;
   }
   if (pictureMode.value === "own" && ownPicture.value === undefined) {
-    notify("There is no picture yet", { kind: "input", message: "Choose, paste or drop a picture, or go to the scene." });
+    notify("There is no picture yet", {
+      kind: "input",
+      message: "Choose, paste or drop a picture, or go to the scene.",
+    });
     return;
   }
   const seesPictures = model.value?.imageSide !== undefined;

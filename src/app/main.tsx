@@ -15,6 +15,7 @@ import { Announcer, LoadStrip } from "./panels/status.tsx";
 import { Tokens } from "./panels/tokens.tsx";
 import { loadTinySpatial, watchDevice } from "./session.ts";
 import { offlineState } from "./state.ts";
+import { askOnChange, keepAddress } from "./sync.ts";
 
 function Page() {
   return (
@@ -27,16 +28,18 @@ function Page() {
         <LoadStrip />
         <Notices />
         <div class="workbench">
-          <div class="column">
+          <div class="column stays">
             <PicturePanel />
-            <QuestionPanel />
           </div>
           <div class="column">
+            <QuestionPanel />
             <Answers />
             <FactorPanel />
             <Looked />
             <Tokens />
           </div>
+        </div>
+        <div class="below">
           <ModelPanel />
         </div>
       </main>
@@ -52,7 +55,9 @@ function Page() {
   );
 }
 
+keepAddress();
 render(<Page />, document.body);
+askOnChange();
 void watchDevice();
 void loadTinySpatial();
 void registerServiceWorker().then((isKept) => {

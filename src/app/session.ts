@@ -2,6 +2,7 @@
 
 import { type AdaptVisSettings, DEFAULT_ADAPTVIS } from "../adaptvis.ts";
 import type { RgbImage } from "../preprocess/image.ts";
+import { type FilesSource, filesOfDrop } from "./checkpoint-files.ts";
 import { TINY_SPATIAL_URL } from "./draw/demo-pictures.ts";
 import { decimal, percent } from "./draw/words.ts";
 import { failureOf } from "./engine/failure.ts";
@@ -14,6 +15,7 @@ import {
   factor,
   factorAnswer,
   factorAnswers,
+  isEmbedded,
   isRecovering,
   maxNewTokens,
   model,
@@ -39,6 +41,25 @@ export async function loadTinySpatial(): Promise<void> {
   await loadCheckpoint({ kind: "url", url: TINY_SPATIAL_URL }, "tiny-spatial");
 }
 
+/** Loads a folder of this machine, however it was chosen; nothing happens when the choice was called off. */
+export async function loadLocal(choose: () => Promise<FilesSource | undefined>): Promise<void> {
+  try {
+    const source = await choose();
+    if (source !== undefined) await loadCheckpoint(source, source.name);
+  } catch (error) {
+    notify("The folder could not be opened", failureOf(error));
+  }
+}
+
+/** Opens what was dropped: a folder or a checkpoint's files as the model, else a picture. Call it within the event. */
+export async function openDropped(transfer: DataTransfer): Promise<void> {
+  const files = [...transfer.files];
+  const hasFolder = [...transfer.items].some((item) => item.webkitGetAsEntry()?.isDirectory === true);
+  const [file] = files;
+  if (hasFolder || files.some(({ name }) => name === "config.json")) await loadLocal(() => filesOfDrop(transfer));
+  else if (file !== undefined) await openPicture(file, file.name);
+}
+
 /** Hears of lost devices from now on. */
 export async function watchDevice(): Promise<void> {
   await engine.watch((notice: EngineNotice) => {
@@ -57,8 +78,10 @@ export async function loadCheckpoint(source: CheckpointSource, name: string): Pr
     const loaded = await engine.load(source, (step) => {
       running.value = { kind: "load", name, step };
     });
+    // Settings that came with the address are for the first model.
+    if (model.value !== undefined) ownSettings.value = undefined;
     model.value = loaded;
-    ownSettings.value = undefined;
+    isEmbedded.value = source.kind === "url";
     forgetAnswers();
     announcement.value = `${loaded.name} is loaded on ${loaded.adapter}.`;
   });
@@ -75,7 +98,8 @@ export async function askAbout(
 ): Promise<void> {
   const now = running.value?.kind;
   if ((now === "ask" && options.isReplacing !== true) || now === "load") {
-    const message = now === "ask" ? "Another question runs; wait for its answer or press Stop." : "The model still loads.";
+    const message =
+      now === "ask" ? "Another question runs; wait for its answer or press Stop." : "The model still loads.";
     notify("One at a time", { kind: "busy", message });
     return;
   }
@@ -105,19 +129,41 @@ export function tryFactor(value: number): void {
   else if (running.value === undefined) void answerWantedFactors();
 }
 
+/** Answers under the factors from 0 to 3 that were not tried yet, by quarters, until one fails or all is stopped. */
+export async function tryAllFactors(): Promise<void> {
+  const question = asked.value;
+  for (let quarter = 0; quarter <= 12; quarter++) {
+    const isInterrupted = asked.value !== question || running.value !== undefined;
+    if (isInterrupted) return;
+    if (factorAnswers.value.has(quarter / 4)) continue;
+    if (!(await answerUnder(quarter / 4))) return;
+    await answerWantedFactors();
+  }
+  factorAnswer.value = factorAnswers.value.get(factor.value) ?? factorAnswer.value;
+}
+
 async function answerWantedFactors(): Promise<void> {
   while (wantedFactor !== undefined && running.value === undefined) {
     const wanted = wantedFactor;
     wantedFactor = undefined;
-    streaming.value = { ...streaming.value, factor: "" };
-    await inTurn({ kind: "factor", factor: wanted }, `No answer under factor ${decimal(wanted)}`, async () => {
-      const answer = await engine.answerWithFactor(wanted, follow);
-      factorAnswers.value = new Map(factorAnswers.value).set(wanted, answer);
-      if (factor.value !== wanted) return;
-      factorAnswer.value = answer;
-      announcement.value = `Factor ${decimal(wanted)}: ${answer.text}, ${percent(answer.confidence)}.`;
-    });
+    if (!(await answerUnder(wanted)) || factor.value !== wanted) continue;
+    const answer = factorAnswers.value.get(wanted);
+    if (answer === undefined) continue;
+    factorAnswer.value = answer;
+    announcement.value = `Factor ${decimal(wanted)}: ${answer.text}, ${percent(answer.confidence)}.`;
   }
+}
+
+/** @returns whether there is an answer now. */
+async function answerUnder(wanted: number): Promise<boolean> {
+  streaming.value = { ...streaming.value, factor: "" };
+  let isAnswered = false;
+  await inTurn({ kind: "factor", factor: wanted }, `No answer under factor ${decimal(wanted)}`, async () => {
+    const answer = await engine.answerWithFactor(wanted, follow);
+    factorAnswers.value = new Map(factorAnswers.value).set(wanted, answer);
+    isAnswered = true;
+  });
+  return isAnswered;
 }
 
 /** Stops what runs. */

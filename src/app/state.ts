@@ -14,7 +14,7 @@ export type Running =
   | { readonly kind: "load"; readonly name: string; readonly step: LoadStep | undefined }
   | { readonly kind: "ask"; readonly question: string; readonly stage: string }
   | { readonly kind: "factor"; readonly factor: number }
-  | { readonly kind: "explain"; readonly stage: string }
+  | { readonly kind: "explain"; readonly stage: string; readonly numPasses: number }
   | { readonly kind: "trace" };
 
 /** A notice above the workbench. */
@@ -39,6 +39,8 @@ export interface Asked {
 
 /** The loaded model; undefined until the first one stands. */
 export const model = signal<ModelView | undefined>(undefined);
+/** Whether the loaded model is the one that comes with the page. */
+export const isEmbedded = signal(true);
 /** True from a lost device until the worker has recovered. */
 export const isRecovering = signal(false);
 /** What runs now. */
@@ -96,6 +98,9 @@ export const mapLayer = signal<number | undefined>(undefined);
 export const mapHead = signal<number | undefined>(undefined);
 /** Which answer's attention stands beside the unmodified one. */
 export const mapAnswer = signal<"adaptvis" | "factor">("adaptvis");
+
+/** Index of the pass that "What the kernels do" shows; undefined: none is open. */
+export const openPass = signal<number | undefined>(undefined);
 
 /** The answer under a fixed factor that stands last. */
 export const factorAnswer = signal<AnswerView | undefined>(undefined);

@@ -45,7 +45,10 @@ export function brightestPatch({ values, width }: AttentionMap): {
 }
 
 /** Where in the picture a patch lies, in words. */
-export function placeInWords(map: AttentionMap, { row, column }: { readonly row: number; readonly column: number }): string {
+export function placeInWords(
+  map: AttentionMap,
+  { row, column }: { readonly row: number; readonly column: number },
+): string {
   const third = (index: number, count: number) => Math.min(2, Math.floor(((index + 0.5) * 3) / count));
   const vertical = ["upper", "middle", "lower"][third(row, map.height)];
   const horizontal = ["left", "centre", "right"][third(column, map.width)];

@@ -1,8 +1,8 @@
 // The two answers beside each other, as they stream and when they stand.
 
-import { modelSettings, asked, running, settings, streaming } from "../state.ts";
 import { decimal, duration, percent } from "../draw/words.ts";
 import type { AnswerKind, AnswerView } from "../protocol.ts";
+import { asked, modelSettings, running, settings, streaming } from "../state.ts";
 import { Confidence } from "./confidence.tsx";
 import { Panel } from "./controls.tsx";
 

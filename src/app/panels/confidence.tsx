@@ -1,8 +1,8 @@
 // How sure the model was, beta on the same scale, and the factor that follows; the three numbers can be changed.
 
 import { type AdaptVisSettings, chooseFactor } from "../../adaptvis.ts";
-import { decimal } from "../draw/words.ts";
 import { ask } from "../asking.ts";
+import { decimal } from "../draw/words.ts";
 import { changeSettings } from "../session.ts";
 import { running } from "../state.ts";
 import { NumberField } from "./controls.tsx";
@@ -70,6 +70,7 @@ function Meter({ confidence, settings }: { readonly confidence: number; readonly
         <span class={isBelow ? "chosen" : ""}>below beta: × {decimal(alpha1)}</span>
         <span class={isBelow ? "" : "chosen"}>from beta on: × {decimal(alpha2)}</span>
       </div>
+      {/* biome-ignore lint/a11y/useSemanticElements: a meter element has no room for beta's mark */}
       <div
         class="meter-bar"
         role="meter"

@@ -8,12 +8,11 @@ export function Panel(props: {
   readonly id: string;
   readonly title: string;
   readonly lead?: ComponentChildren;
-  readonly wide?: boolean;
   readonly children: ComponentChildren;
 }) {
   const headingId = `${props.id}-heading`;
   return (
-    <section id={props.id} class={props.wide === true ? "panel wide" : "panel"} aria-labelledby={headingId}>
+    <section id={props.id} class="panel" aria-labelledby={headingId}>
       <h2 id={headingId}>{props.title}</h2>
       {props.lead !== undefined && <p class="lead">{props.lead}</p>}
       <div class="stack">{props.children}</div>

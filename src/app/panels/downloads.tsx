@@ -1,10 +1,11 @@
 // What can be taken away from an answer: the trace, the answer, the picture, a link.
 
 import { useState } from "preact/hooks";
-import { answerJson, pngOf, save } from "../draw/download.ts";
 import { currentPicture } from "../asking.ts";
+import { answerJson, pngOf, save } from "../draw/download.ts";
 import { traceFile } from "../session.ts";
 import { announcement, asked, factorAnswers, model, notify, pictureMode, running } from "../state.ts";
+import { sharedAddress } from "../sync.ts";
 
 /** The row of downloads. */
 export function Downloads() {
@@ -57,7 +58,7 @@ function CopyLink() {
   const [said, setSaid] = useState("");
   const copy = async () => {
     try {
-      await navigator.clipboard.writeText(location.href);
+      await navigator.clipboard.writeText(sharedAddress());
       setSaid(pictureMode.value === "own" ? "Copied; your picture is not in it." : "Copied.");
     } catch {
       setSaid("The browser forbids copying: take the address from its address bar.");

@@ -1,8 +1,8 @@
 // A factor of one's own with its answer: one extra step a change, no new prefill.
 
 import { decimal, percent } from "../draw/words.ts";
-import { tryFactor } from "../session.ts";
-import { asked, factor, factorAnswer, factorAnswers, running, settings } from "../state.ts";
+import { tryAllFactors, tryFactor } from "../session.ts";
+import { asked, factor, factorAnswer, factorAnswers, running, settings, streaming } from "../state.ts";
 import { AnswerCard } from "./answers.tsx";
 import { NumberField, Panel, Slider } from "./controls.tsx";
 
@@ -12,6 +12,11 @@ const LARGEST = 3;
 export function FactorPanel() {
   const done = asked.value;
   if (done === undefined) return null;
+  const now = running.value;
+  const shown = factorAnswer.value;
+  const isRunning = now?.kind === "factor" && now.factor === factor.value;
+  // Until its first word comes, the answer before stays in sight.
+  const isStreaming = shown === undefined || (isRunning && streaming.value.factor !== "");
   return (
     <Panel
       id="factor"
@@ -34,12 +39,15 @@ export function FactorPanel() {
         <Preset label="Unmodified" value={1} />
         <Preset label="alpha1" value={settings.value.alpha1} />
         <Preset label="alpha2" value={settings.value.alpha2} />
+        <button type="button" disabled={running.value !== undefined} onClick={() => void tryAllFactors()}>
+          Try 0 to {LARGEST}
+        </button>
       </div>
-      {factorAnswers.value.size === 0 && running.value?.kind !== "factor" ? (
+      {factorAnswers.value.size === 0 && !isRunning ? (
         <p class="hint">Move the slider: the answer under that factor appears here.</p>
       ) : (
         <>
-          <AnswerCard kind="factor" answer={factorAnswer.value} />
+          {(isRunning || shown !== undefined) && <AnswerCard kind="factor" answer={isStreaming ? undefined : shown} />}
           <Tried />
         </>
       )}
@@ -55,30 +63,66 @@ function Preset({ label, value }: { readonly label: string; readonly value: numb
   );
 }
 
-/** Every factor that was tried with this question, as a small chart. */
+/** Every factor that was tried with this question: the first token's probability, and where the answer changes. */
 function Tried() {
   const tried = [...factorAnswers.value.values()].sort((left, right) => left.factor - right.factor);
   if (tried.length < 2) return null;
   const largest = Math.max(LARGEST, ...tried.map((answer) => answer.factor));
+  const xOf = (value: number) => 34 + (258 * value) / largest;
+  const yOf = (probability: number) => 92 - 66 * probability;
   const summary = tried
     .map((answer) => `factor ${decimal(answer.factor)}: ${answer.text}, ${percent(answer.confidence)}`)
     .join("; ");
   return (
     <figure class="tried">
-      <figcaption class="label">First token’s probability by factor, as tried</figcaption>
-      <svg viewBox="0 0 300 64" role="img" aria-label={summary}>
-        <path class="axis" d="M8 54H292M8 6H292" />
-        {tried.map((answer) => {
-          const x = 8 + (284 * answer.factor) / largest;
-          const y = 54 - 48 * answer.confidence;
+      <figcaption class="label">The factors you tried: answer, and probability of its first token</figcaption>
+      <svg viewBox="0 0 300 112" role="img" aria-label={summary}>
+        <path class="axis" d="M34 92H292M34 59H292M34 26H292" />
+        <path class="axis one" d={`M${xOf(1)} 22V92`} />
+        <text x="30" y="95" text-anchor="end">
+          0 %
+        </text>
+        <text x="30" y="62" text-anchor="end">
+          50 %
+        </text>
+        <text x="30" y="29" text-anchor="end">
+          100 %
+        </text>
+        {[0, 1, 2, 3].map((value) => (
+          <text key={value} x={xOf(value)} y="105" text-anchor="middle">
+            × {value}
+          </text>
+        ))}
+        <polyline
+          class="line"
+          points={tried.map((answer) => `${xOf(answer.factor)},${yOf(answer.confidence)}`).join(" ")}
+        />
+        {tried.map((answer, index) => {
           const isNow = answer.factor === factor.value;
+          const isNew = answer.text !== tried[index - 1]?.text;
           return (
-            <circle key={answer.factor} class={isNow ? "now" : ""} cx={x} cy={y} r={isNow ? 4.5 : 3}>
-              <title>{`× ${decimal(answer.factor)}: ${answer.text} (${percent(answer.confidence)})`}</title>
-            </circle>
+            <g key={answer.factor}>
+              {isNew && (
+                <text class="word" x={xOf(answer.factor)} y="14">
+                  {shortened(answer.text)}
+                </text>
+              )}
+              <circle
+                class={isNow ? "now" : ""}
+                cx={xOf(answer.factor)}
+                cy={yOf(answer.confidence)}
+                r={isNow ? 4 : 2.5}
+              >
+                <title>{`× ${decimal(answer.factor)}: ${answer.text} (${percent(answer.confidence)})`}</title>
+              </circle>
+            </g>
           );
         })}
       </svg>
     </figure>
   );
+}
+
+function shortened(text: string): string {
+  return text.length > 10 ? `${text.slice(0, 9)}…` : text;
 }

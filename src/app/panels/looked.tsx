@@ -35,7 +35,7 @@ export function Looked() {
           min={0}
           max={numLayers - 1}
           step={1}
-          valueText={`${choice.layer} of 0 to ${numLayers - 1}`}
+          valueText={`${choice.layer} of 0–${numLayers - 1}`}
           onInput={(layer) => {
             mapLayer.value = layer;
           }}
@@ -46,7 +46,7 @@ export function Looked() {
           min={-1}
           max={numHeads - 1}
           step={1}
-          valueText={choice.head === undefined ? `mean of all ${numHeads}` : `${choice.head} of 0 to ${numHeads - 1}`}
+          valueText={choice.head === undefined ? `mean of all ${numHeads}` : `${choice.head} of 0–${numHeads - 1}`}
           onInput={(head) => {
             mapHead.value = head < 0 ? undefined : head;
           }}
@@ -120,7 +120,7 @@ function MapFigure(props: { readonly name: string; readonly seen: RgbImage; read
       />
       <dl class="figures number">
         <div>
-          <dt>On the picture</dt>
+          <dt>Image share</dt>
           <dd>{percent(map.share)}</dd>
         </div>
         <div>
@@ -139,15 +139,21 @@ function MapFigure(props: { readonly name: string; readonly seen: RgbImage; read
 }
 
 function Legend() {
-  const stops = Array.from({ length: 17 }, (_, index) => `rgb(${heatColor(index / 16).map(Math.round).join(" ")})`);
+  const stops = Array.from(
+    { length: 17 },
+    (_, index) =>
+      `rgb(${heatColor(index / 16)
+        .map(Math.round)
+        .join(" ")})`,
+  );
   return (
     <div class="legend">
       <span class="hint">none</span>
       <span class="legend-bar" style={{ background: `linear-gradient(to right, ${stops.join(", ")})` }} />
       <span class="hint">brightest patch of each map</span>
       <p class="hint legend-words">
-        Low entropy: it looks at few patches; {" "}
-        high: it looks everywhere. Point at a patch for its share of all attention.
+        Low entropy: it looks at few patches; high: it looks everywhere. Point at a patch for its share of all
+        attention.
       </p>
     </div>
   );

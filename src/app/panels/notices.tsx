@@ -64,7 +64,9 @@ const advice: Readonly<Partial<Record<FailureKind, ComponentChildren>>> = {
   ),
   "no-adapter": (
     <ul>
-      <li>In the browser’s settings, switch on “Use graphics acceleration when available”, then restart the browser.</li>
+      <li>
+        In the browser’s settings, switch on “Use graphics acceleration when available”, then restart the browser.
+      </li>
       <li>
         <code>chrome://gpu</code> (Firefox: <code>about:support</code>) says whether WebGPU is off and why; an updated
         graphics driver often helps.

@@ -2,18 +2,10 @@
 
 import { useEffect, useId } from "preact/hooks";
 import { ask, askable, chosenObjects, form, question } from "../asking.ts";
+import type { ObjectName } from "../scene/objects.ts";
 import { QUESTION_FORMS } from "../scene/questions.ts";
 import { stop } from "../session.ts";
-import {
-  asksOnChange,
-  formId,
-  formObjects,
-  freeText,
-  maxNewTokens,
-  model,
-  questionMode,
-  running,
-} from "../state.ts";
+import { asksOnChange, formId, formObjects, freeText, maxNewTokens, model, questionMode, running } from "../state.ts";
 import { NumberField, Panel, Segmented, Select } from "./controls.tsx";
 
 /** The question panel. */
@@ -63,12 +55,13 @@ function FormFields() {
           }}
         />
         {labels.slice(0, form.value?.numObjects ?? 0).map((label, place) => (
-          <Select
+          <Select<ObjectName | "">
             key={label}
             label={label}
             choices={askable.value.map((value) => ({ value, label: value }))}
             value={names[place] ?? ""}
             onChange={(name) => {
+              if (name === "") return;
               // Choosing the other one's object swaps the two.
               const swapped = names.map((other) => (other === name ? (names[place] ?? other) : other));
               formObjects.value = swapped.with(place, name);

@@ -4,7 +4,7 @@ import { useSignalEffect } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { readySprites } from "../asking.ts";
 import { applyKey, edit, labelled, moveTo } from "../draw/scene-edits.ts";
-import { describePlace } from "../scene/describe.ts";
+import { describePlace, describeScene } from "../scene/describe.ts";
 import { paintScene } from "../scene/paint.ts";
 import { boxOf, type SceneObject } from "../scene/scene.ts";
 import { notify, scene, selected, sprites } from "../state.ts";
@@ -26,12 +26,12 @@ export function SceneStage() {
     if (scene.value !== undefined && sprites.value !== undefined) paint(canvas.current);
   });
   return (
-    <div class="stage" role="group" aria-label="Scene" aria-describedby="scene-keys">
-      <canvas ref={canvas} aria-hidden="true" />
+    <section class="stage" aria-label="Scene" aria-describedby="scene-keys">
+      <canvas ref={canvas} role="img" aria-label={describeScene(scene.value)} />
       {labelled(scene.value.objects).map(({ key, object, index }) => (
         <Handle key={key} object={object} index={index} />
       ))}
-    </div>
+    </section>
   );
 }
 

@@ -14,11 +14,13 @@ export function SceneTab() {
   return (
     <>
       <SceneStage />
-      <p class="visually-hidden">{describeScene(scene.value)}</p>
       <Chosen />
       <p class="hint" id="scene-keys">
-        Drag the objects. By keyboard: Tab to an object, arrows move it, <kbd>+</kbd> <kbd>−</kbd> size, <kbd>F</kbd>{" "}
-        flips, <kbd>Page Up</kbd> <kbd>Page Down</kbd> front and back, <kbd>Delete</kbd> removes.
+        Drag the objects.{" "}
+        <span class="for-keys">
+          By keyboard: Tab to an object, arrows move it, <kbd>+</kbd> <kbd>−</kbd> size, <kbd>F</kbd> flips,{" "}
+          <kbd>Page Up</kbd> <kbd>Page Down</kbd> front and back, <kbd>Delete</kbd> removes.
+        </span>
       </p>
       <Palette />
       <div class="row end">
@@ -53,26 +55,29 @@ function Chosen() {
   const { name } = object;
   return (
     <fieldset class="chosen">
-      <legend class="visually-hidden">The chosen object: {name}</legend>
-      <span class="chosen-name">{name}</span>
-      <button type="button" onClick={() => edit(grow(false), index)} aria-label={`Smaller ${name}`} title="Smaller">
-        −
-      </button>
-      <button type="button" onClick={() => edit(grow(true), index)} aria-label={`Larger ${name}`} title="Larger">
-        +
-      </button>
-      <button type="button" onClick={() => edit(flip, index)}>
-        Flip
-      </button>
-      <button type="button" onClick={() => edit(toFront, index)}>
-        To front
-      </button>
-      <button type="button" onClick={() => edit(toBack, index)}>
-        To back
-      </button>
-      <button type="button" onClick={() => edit(remove, index)}>
-        Remove
-      </button>
+      <legend class="label">
+        Chosen: <strong>{name}</strong>
+      </legend>
+      <div class="chosen-buttons">
+        <button type="button" onClick={() => edit(grow(false), index)} aria-label="Smaller" title="Smaller">
+          −
+        </button>
+        <button type="button" onClick={() => edit(grow(true), index)} aria-label="Larger" title="Larger">
+          +
+        </button>
+        <button type="button" onClick={() => edit(flip, index)}>
+          Flip
+        </button>
+        <button type="button" onClick={() => edit(toFront, index)} title="Over all others">
+          Front
+        </button>
+        <button type="button" onClick={() => edit(toBack, index)} title="Under all others">
+          Back
+        </button>
+        <button type="button" onClick={() => edit(remove, index)}>
+          Remove
+        </button>
+      </div>
     </fieldset>
   );
 }

@@ -47,7 +47,6 @@ function Chips(props: {
   return (
     <ol class="chips" aria-label="Tokens">
       {answer.tokens.map((token, index) => (
-        // biome-ignore lint/suspicious/noArrayIndexKey: a token is told from the others by its place alone
         <li key={index}>
           <button type="button" class="chip" aria-pressed={token === chosen} onClick={() => props.onChoose(index)}>
             <span class="chip-text">{visibleToken(token.text)}</span>
