@@ -12,6 +12,9 @@ const titles: Readonly<Record<AnswerKind, string>> = {
   factor: "Your factor",
 };
 
+/** Characters from which an answer is set as running text. */
+const LONG = 60;
+
 /** The answers panel. */
 export function Answers() {
   const now = running.value;
@@ -31,10 +34,13 @@ export function Answers() {
       </Panel>
     );
   }
+  const texts = isAsking ? Object.values(streaming.value) : [done?.answers.greedy.text, done?.answers.adaptvis.text];
+  // Long texts are hard to read in narrow columns.
+  const isLong = texts.some((text) => (text?.length ?? 0) > LONG * 2);
   return (
     <Panel id="answers" title="Answers">
       <p class="asked">{isAsking ? now.question : done?.question}</p>
-      <div class="pair breaks">
+      <div class={isLong ? "stack" : "pair"}>
         <AnswerCard kind="greedy" answer={isAsking ? undefined : done?.answers.greedy} />
         <AnswerCard kind="adaptvis" answer={isAsking ? undefined : done?.answers.adaptvis} />
       </div>
@@ -56,7 +62,7 @@ export function AnswerCard({ kind, answer }: { readonly kind: AnswerKind; readon
   return (
     <article class="answer" aria-label={`${titles[kind]} answer`} aria-busy={answer === undefined}>
       <h3>{titles[kind]}</h3>
-      <p class={text.length > 60 ? "answer-text long" : "answer-text"}>
+      <p class={text.length > LONG ? "answer-text long" : "answer-text"}>
         {text === "" ? <span class="waiting">{answer === undefined ? "…" : "(an empty answer)"}</span> : text}
       </p>
       {answer !== undefined && <AnswerNumbers answer={answer} />}

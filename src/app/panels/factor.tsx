@@ -40,7 +40,7 @@ export function FactorPanel() {
         <Preset label="alpha1" value={settings.value.alpha1} />
         <Preset label="alpha2" value={settings.value.alpha2} />
         <button type="button" disabled={running.value !== undefined} onClick={() => void tryAllFactors()}>
-          Try 0 to {LARGEST}
+          Try all from 0 to {LARGEST}
         </button>
       </div>
       {factorAnswers.value.size === 0 && !isRunning ? (

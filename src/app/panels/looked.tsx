@@ -148,12 +148,13 @@ function Legend() {
   );
   return (
     <div class="legend">
-      <span class="hint">none</span>
+      <span class="hint">no attention</span>
       <span class="legend-bar" style={{ background: `linear-gradient(to right, ${stops.join(", ")})` }} />
-      <span class="hint">brightest patch of each map</span>
+      <span class="hint">most</span>
       <p class="hint legend-words">
-        Low entropy: it looks at few patches; high: it looks everywhere. Point at a patch for its share of all
-        attention.
+        Each map’s brightest colour is its own brightest patch. Image share: how much of all attention is on the picture
+        rather than on words. Entropy: low when it looks at few patches, high when it looks everywhere. Point at a patch
+        for its part of all attention.
       </p>
     </div>
   );

@@ -67,6 +67,7 @@ function Examples() {
     demoPictures().then(setPictures, () => setPictures([]));
   }, []);
   if (pictures.length === 0) return null;
+  const chosen = pictures.find(({ image }) => image === ownPicture.value?.name);
   const choose = async ({ image, question }: DemoPicture) => {
     const response = await fetch(new URL(image, DEMO_URL)).catch(() => undefined);
     if (response?.ok !== true) {
@@ -87,7 +88,6 @@ function Examples() {
             key={demo.image}
             type="button"
             aria-pressed={ownPicture.value?.name === demo.image}
-            title={demo.note}
             aria-label={`Example: ${demo.question}`}
             onClick={() => void choose(demo)}
           >
@@ -95,6 +95,11 @@ function Examples() {
           </button>
         ))}
       </div>
+      {chosen !== undefined && (
+        <p class="hint">
+          Right answer: <strong>{chosen.answer}</strong>. {chosen.note}
+        </p>
+      )}
     </div>
   );
 }

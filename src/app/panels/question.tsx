@@ -45,7 +45,7 @@ function FormFields() {
   const labels = ["Object", "In relation to"];
   return (
     <>
-      <div class="row end">
+      <div class="form-fields">
         <Select
           label="Kind of question"
           choices={QUESTION_FORMS.map(({ id, label }) => ({ value: id, label }))}

@@ -1,7 +1,7 @@
 // The answer's tokens with their probabilities; the chosen one with what else could have stood there.
 
 import { useState } from "preact/hooks";
-import { decimal, percent, visibleToken } from "../draw/words.ts";
+import { percent, visibleToken } from "../draw/words.ts";
 import type { AnswerKind, AnswerView, ChosenTokenView } from "../protocol.ts";
 import { asked, factorAnswer } from "../state.ts";
 import { Panel, Segmented } from "./controls.tsx";
@@ -25,8 +25,8 @@ export function Tokens() {
         legend="Tokens of which answer"
         choices={[
           { value: "greedy", label: "Greedy" },
-          { value: "adaptvis", label: `AdaptVis × ${decimal(answers.adaptvis.factor)}` },
-          ...(byFactor ? [{ value: "factor" as const, label: `Your factor × ${decimal(byFactor.factor)}` }] : []),
+          { value: "adaptvis", label: "AdaptVis" },
+          ...(byFactor ? [{ value: "factor" as const, label: "Your factor" }] : []),
         ]}
         value={shown.kind}
         onChange={setKind}
