@@ -24,6 +24,7 @@ const engine = new PlaygroundEngine({
     });
   },
   decodeImage,
+  now: () => performance.now(),
 });
 
 Comlink.expose(new WorkerApi(engine));

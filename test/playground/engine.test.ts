@@ -206,6 +206,16 @@ describe("asking", () => {
     expect(metadata.factor).toBe("0.5");
   });
 
+  test("the last question is explained pass by pass, with what it answered", async () => {
+    const { adaptvis } = await engine.ask(await requestFor(), ignore);
+    const stages: string[] = [];
+    const { text, factor, passes, kernels } = structuredClone(await engine.explain(({ stage }) => stages.push(stage)));
+    expect([text, factor]).toEqual([adaptvis.text, adaptvis.factor]);
+    expect(passes.map(({ stage }) => stage)).toEqual(stages);
+    expect(new Set(stages).has("adaptvis step")).toBe(true);
+    for (const { kernel } of passes) expect(kernels[kernel]?.wgsl).toContain("fn main");
+  });
+
   test("what cannot be asked is a failure, and the engine goes on", async () => {
     const request = await requestFor();
     expect(await failure(engine.ask({ ...request, question: " \n" }, ignore))).toMatchObject({ kind: "input" });

@@ -12,6 +12,8 @@ import { adapterOfEnvironment } from "../setup/device.ts";
 /** A host whose devices can be lost, and which hears of every submit. */
 export class TestHost implements EngineHost {
   readonly decodeImage = decodeImage;
+  /** A clock that stands, so that no test depends on this machine's speed. */
+  readonly now = () => 0;
   /** Devices in the order in which they were made. */
   readonly devices: GPUDevice[] = [];
   /** Labels of the command encoders that were made, one a submit; the engine names them by the program. */

@@ -1,7 +1,9 @@
 // The playground's engine: one loaded model, one question at a time, and a new device when the old one goes away.
 import { AbortError, InputError } from "../../errors.ts";
+import { explain } from "../../explain.ts";
 import { encodeSafetensors } from "../../load/safetensors-writer.ts";
 import type { RgbImage } from "../../preprocess/image.ts";
+import type { ExplainedPass } from "../../trace/explained-pass.ts";
 import type {
   AnswersView,
   AnswerView,
@@ -10,6 +12,7 @@ import type {
   CheckpointSource,
   EngineApi,
   EngineNotice,
+  ExplanationView,
   Failure,
   LoadStep,
   ModelView,
@@ -22,6 +25,8 @@ import { answerUnderFactor, askBoth, LastQuestion } from "./question.ts";
 
 /** Files larger than this are no pictures that anybody asks about, and would be read whole. */
 const MAX_PICTURE_BYTES = 256 * 2 ** 20;
+
+const ignore = () => undefined;
 
 /** See {@link EngineApi}. */
 export class PlaygroundEngine implements EngineApi {
@@ -90,20 +95,33 @@ export class PlaygroundEngine implements EngineApi {
   async trace(): Promise<Uint8Array<ArrayBuffer>> {
     const { inputs, request } = this.lastQuestion();
     return this.alone((signal) =>
-      this.surviving(
-        signal,
-        () => undefined,
-        async ({ model }) => {
-          const { settings: adaptvis, maxNewTokens } = request;
-          const { tensors, metadata } = await model.trace(inputs, {
-            method: "adaptvis",
-            adaptvis,
-            maxNewTokens,
-            signal,
-          });
-          return encodeSafetensors(tensors, metadata);
-        },
-      ),
+      this.surviving(signal, ignore, async ({ model }) => {
+        const { settings: adaptvis, maxNewTokens } = request;
+        const { tensors, metadata } = await model.trace(inputs, {
+          method: "adaptvis",
+          adaptvis,
+          maxNewTokens,
+          signal,
+        });
+        return encodeSafetensors(tensors, metadata);
+      }),
+    );
+  }
+
+  /** See {@link EngineApi.explain}. @throws InputError without a question; as {@link ask}. */
+  async explain(onPass: (pass: ExplainedPass) => void): Promise<ExplanationView> {
+    const { inputs, request } = this.lastQuestion();
+    const { settings: adaptvis } = request;
+    return this.alone((signal) =>
+      this.surviving(signal, ignore, async ({ model }) => {
+        const { answer, passes, kernels } = await explain(model, inputs, {
+          method: "adaptvis",
+          adaptvis,
+          onPass,
+          signal,
+        });
+        return { text: answer.text.trim(), factor: answer.factor, passes, kernels };
+      }),
     );
   }
 
@@ -177,7 +195,7 @@ export class PlaygroundEngine implements EngineApi {
         if (options.signal.aborted) throw new AbortError("Loading the model");
         if (!(await isDeviceLoss(error))) throw error;
         const { message } = failureOf(error);
-        this.losses.count(message, performance.now());
+        this.losses.count(message, this.host.now());
         this.notify({ kind: "device-lost", message });
       }
     }
@@ -201,7 +219,7 @@ export class PlaygroundEngine implements EngineApi {
     lost.close();
     const controller = new AbortController();
     try {
-      this.losses.count(reason, performance.now());
+      this.losses.count(reason, this.host.now());
       const onStep = (step: LoadStep) => this.notify({ kind: "recovering", step });
       const fresh = await this.open(lost.source, { onStep, signal: controller.signal });
       if (this.loaded === lost) this.adopt(fresh);
