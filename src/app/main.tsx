@@ -5,6 +5,7 @@ import { registerServiceWorker } from "./offline.ts";
 import { Answers } from "./panels/answers.tsx";
 import { DropAnywhere } from "./panels/drop-anywhere.tsx";
 import { FactorPanel } from "./panels/factor.tsx";
+import { Kernels } from "./panels/kernels.tsx";
 import { Looked } from "./panels/looked.tsx";
 import { Masthead } from "./panels/masthead.tsx";
 import { ModelPanel } from "./panels/model.tsx";
@@ -40,6 +41,7 @@ function Page() {
           </div>
         </div>
         <div class="below">
+          <Kernels />
           <ModelPanel />
         </div>
       </main>

@@ -12,6 +12,7 @@ import {
   announcement,
   asked,
   dismiss,
+  explanation,
   factor,
   factorAnswer,
   factorAnswers,
@@ -21,6 +22,7 @@ import {
   model,
   notices,
   notify,
+  openPass,
   ownPicture,
   ownSettings,
   pictureMode,
@@ -116,6 +118,9 @@ export async function askAbout(
     const { greedy, adaptvis } = answers;
     announcement.value = `Greedy: ${greedy.text}. AdaptVis, factor ${decimal(adaptvis.factor)}: ${adaptvis.text}.`;
   });
+  // An address may name a pass of the answer.
+  const isWanted = openPass.value !== undefined && asked.value !== undefined && explanation.value === undefined;
+  if (isWanted && running.value === undefined) await explainAnswer();
 }
 
 /** Sets the slider's factor and answers under it; while one is answered, only the newest waits. */
@@ -184,6 +189,18 @@ export async function openPicture(file: Blob, name: string): Promise<void> {
   }
 }
 
+/** Runs the last answer again, pass by pass. */
+export async function explainAnswer(): Promise<void> {
+  let numPasses = 0;
+  await inTurn({ kind: "explain", stage: "", numPasses }, "The passes could not be shown", async () => {
+    const passes = await engine.explain(({ stage }) => {
+      running.value = { kind: "explain", stage, numPasses: ++numPasses };
+    });
+    explanation.value = passes;
+    announcement.value = `${passes.passes.length} passes are shown.`;
+  });
+}
+
 /** The last question's trace as a file; undefined when that failed. */
 export async function traceFile(): Promise<Uint8Array<ArrayBuffer> | undefined> {
   let bytes: Uint8Array<ArrayBuffer> | undefined;
@@ -238,4 +255,5 @@ function forgetAnswers(): void {
   factorAnswers.value = new Map();
   factorAnswer.value = undefined;
   factor.value = 1;
+  explanation.value = undefined;
 }

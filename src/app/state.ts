@@ -3,7 +3,7 @@
 import { computed, signal } from "@preact/signals";
 import { type AdaptVisSettings, DEFAULT_ADAPTVIS } from "../adaptvis.ts";
 import type { RgbImage } from "../preprocess/image.ts";
-import type { AnswerKind, AnswersView, AnswerView, Failure, LoadStep, ModelView } from "./protocol.ts";
+import type { AnswerKind, AnswersView, AnswerView, ExplanationView, Failure, LoadStep, ModelView } from "./protocol.ts";
 import type { ObjectName } from "./scene/objects.ts";
 import type { QuestionForm } from "./scene/questions.ts";
 import { DEFAULT_SCENE, type Scene } from "./scene/scene.ts";
@@ -101,6 +101,9 @@ export const mapAnswer = signal<"adaptvis" | "factor">("adaptvis");
 
 /** Index of the pass that "What the kernels do" shows; undefined: none is open. */
 export const openPass = signal<number | undefined>(undefined);
+
+/** The passes of the AdaptVis answer in {@link asked}; undefined until they are asked for. */
+export const explanation = signal<ExplanationView | undefined>(undefined);
 
 /** The answer under a fixed factor that stands last. */
 export const factorAnswer = signal<AnswerView | undefined>(undefined);

@@ -155,6 +155,16 @@ export function Select<T extends string>(props: {
   );
 }
 
+/** One fact of a list of facts. */
+export function Fact({ name, children }: { readonly name: string; readonly children: ComponentChildren }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>{children}</dd>
+    </div>
+  );
+}
+
 /** A button that opens the system's file chooser. */
 export function FileButton(props: {
   readonly label: string;

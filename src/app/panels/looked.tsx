@@ -2,12 +2,13 @@
 
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { RgbImage } from "../../preprocess/image.ts";
-import type { AttentionMap } from "../../trace/attention-map.ts";
 import { enlarge, heatColor, overlayAttention } from "../../trace/heat-map.ts";
-import { brightestPatch, mapOf, placeInWords, putPicture } from "../draw/attention-view.ts";
+import { brightestPatch, type MapChoice, mapOf, placeInWords, putPicture } from "../draw/attention-view.ts";
 import { decimal, percent } from "../draw/words.ts";
+import type { AttentionView } from "../protocol.ts";
 import { asked, factorAnswer, mapAnswer, mapHead, mapLayer } from "../state.ts";
 import { type Choice, Panel, Segmented, Slider } from "./controls.tsx";
+import { HeadGrid } from "./head-grid.tsx";
 
 /** Shortest side of a drawn map, pixels. */
 const SIDE = 448;
@@ -54,12 +55,13 @@ export function Looked() {
       </div>
       <OtherChoice adaptvisFactor={answers.adaptvis.factor} sliderFactor={factorResult?.factor} />
       <div class="pair">
-        <MapFigure name="Unmodified" seen={seen} map={mapOf(plain, choice)} />
+        <MapFigure name="Unmodified" seen={seen} view={plain} choice={choice} />
         {other.attention !== undefined && (
           <MapFigure
             name={`${other.kind === "factor" ? "Your factor" : "AdaptVis"}, × ${decimal(other.factor)}`}
             seen={seen}
-            map={mapOf(other.attention, choice)}
+            view={other.attention}
+            choice={choice}
           />
         )}
       </div>
@@ -88,8 +90,14 @@ function OtherChoice(props: { readonly adaptvisFactor: number; readonly sliderFa
 }
 
 /** The picture under its map with what the map says in numbers. */
-function MapFigure(props: { readonly name: string; readonly seen: RgbImage; readonly map: AttentionMap }) {
-  const { name, seen, map } = props;
+function MapFigure(props: {
+  readonly name: string;
+  readonly seen: RgbImage;
+  readonly view: AttentionView;
+  readonly choice: MapChoice;
+}) {
+  const { name, seen, view, choice } = props;
+  const map = mapOf(view, choice);
   const canvas = useRef<HTMLCanvasElement>(null);
   const [pointed, setPointed] = useState<number | undefined>(undefined);
   const large = useMemo(() => enlarge(seen, SIDE), [seen]);
@@ -130,10 +138,11 @@ function MapFigure(props: { readonly name: string; readonly seen: RgbImage; read
           </dd>
         </div>
         <div>
-          <dt>{pointed === undefined ? "Brightest patch" : "This patch"}</dt>
+          <dt>{pointed === undefined ? "Brightest patch" : "Patch you point at"}</dt>
           <dd>{percent(map.values[shown] ?? 0)}</dd>
         </div>
       </dl>
+      <HeadGrid name={name} view={view} layer={map.layer} head={map.head} />
     </figure>
   );
 }

@@ -1,12 +1,11 @@
 // Which model answers and on what, other checkpoints, and what can be taken away.
 
-import type { ComponentChildren } from "preact";
 import { filesOfInput, hasFolderDialog, pickFolder } from "../checkpoint-files.ts";
 import { TINY_SPATIAL_URL } from "../draw/demo-pictures.ts";
 import { byteSize, duration } from "../draw/words.ts";
 import { loadLocal, loadTinySpatial } from "../session.ts";
 import { isEmbedded, model, running } from "../state.ts";
-import { FileButton, Panel } from "./controls.tsx";
+import { Fact, FileButton, Panel } from "./controls.tsx";
 import { Downloads } from "./downloads.tsx";
 
 /** The model panel. */
@@ -47,15 +46,6 @@ function Facts() {
       </Fact>
       <Fact name="Loaded in">{duration(view.loadMs)}</Fact>
     </dl>
-  );
-}
-
-function Fact({ name, children }: { readonly name: string; readonly children: ComponentChildren }) {
-  return (
-    <div>
-      <dt>{name}</dt>
-      <dd>{children}</dd>
-    </div>
   );
 }
 
