@@ -101,7 +101,7 @@ export class Playground {
   constructor(context: BrowserContext, page: Page) {
     this.context = context;
     this.page = page;
-    page.setDefaultTimeout(60_000);
+    page.setDefaultTimeout(20_000);
     page.on("pageerror", (error) => this.problems.push(String(error)));
     page.on("console", (message) => {
       if (message.type() === "error") this.problems.push(`${message.text()} (${message.location().url})`);
@@ -110,6 +110,11 @@ export class Playground {
 
   button(name: string | RegExp): Locator {
     return this.page.getByRole("button", { name, exact: true });
+  }
+
+  /** The scene's square; its objects are buttons in it. */
+  get scene(): Locator {
+    return this.page.getByLabel("Scene", { exact: true }).and(this.page.locator(":has(canvas)"));
   }
 
   /** The engine's worker. @throws when the page has none. */

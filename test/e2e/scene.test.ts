@@ -103,13 +103,13 @@ function hashOf(scene: Scene, question: string): string {
 }
 
 function handle(playground: Playground, name: RegExp) {
-  return playground.page.getByRole("group", { name: "Scene" }).getByRole("button", { name });
+  return playground.scene.getByRole("button", { name });
 }
 
 /** From the mug's middle to a place on the dog's right. */
 async function dragPath(playground: Playground) {
   await handle(playground, /^mug,/).scrollIntoViewIfNeeded();
-  const stage = await playground.page.getByRole("group", { name: "Scene" }).boundingBox();
+  const stage = await playground.scene.boundingBox();
   if (stage === null) throw new Error("The scene is not shown.");
   const at = (x: number, y: number) => ({ x: stage.x + x * stage.width, y: stage.y + y * stage.height });
   return { from: at(0.16, 0.6), to: at(0.84, 0.6) };
