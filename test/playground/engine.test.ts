@@ -206,6 +206,16 @@ describe("asking", () => {
     expect(metadata.factor).toBe("0.5");
   });
 
+  test("the last question is explained pass by pass, with what it answered", async () => {
+    const { adaptvis } = await engine.ask(await requestFor(), ignore);
+    const stages: string[] = [];
+    const { text, factor, passes, kernels } = structuredClone(await engine.explain(({ stage }) => stages.push(stage)));
+    expect([text, factor]).toEqual([adaptvis.text, adaptvis.factor]);
+    expect(passes.map(({ stage }) => stage)).toEqual(stages);
+    expect(new Set(stages).has("adaptvis step")).toBe(true);
+    for (const { kernel } of passes) expect(kernels[kernel]?.wgsl).toContain("fn main");
+  });
+
   test("what cannot be asked is a failure, and the engine goes on", async () => {
     const request = await requestFor();
     expect(await failure(engine.ask({ ...request, question: " \n" }, ignore))).toMatchObject({ kind: "input" });
@@ -259,6 +269,7 @@ describe("a lost device", () => {
     await load();
     const idle = watched();
     const before = await engine.ask(await requestFor(), ignore);
+    host.numRefusals = 1; // as while the browser starts its GPU process anew
     host.device.destroy();
     expect(await idle.recovered).toEqual({ kind: "recovered" });
     expect(idle.kinds()).toEqual(["device-lost", "recovering", "recovered"]);
@@ -291,6 +302,17 @@ describe("a lost device", () => {
     };
     expect(await failure(engine.ask(await requestFor(), ignore))).toMatchObject({ kind: "device-lost" });
     expect(await recovered).toEqual({ kind: "recovered" });
+  });
+
+  test("without another adapter: the engine gives up after some tries, and says what helps", async () => {
+    host.numRefusals = 1;
+    expect(await failure(load())).toEqual({ kind: "no-adapter", message: "no adapter" });
+    await load();
+    const { recovered } = watched();
+    host.numRefusals = 99;
+    host.device.destroy();
+    const message = expect.stringContaining("load this page again");
+    expect(await recovered).toEqual({ kind: "gave-up", failure: { kind: "device-lost", message } });
   });
 
   test("while loading: the load goes on with a new device", async () => {
