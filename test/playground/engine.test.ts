@@ -269,6 +269,7 @@ describe("a lost device", () => {
     await load();
     const idle = watched();
     const before = await engine.ask(await requestFor(), ignore);
+    host.numRefusals = 1; // as while the browser starts its GPU process anew
     host.device.destroy();
     expect(await idle.recovered).toEqual({ kind: "recovered" });
     expect(idle.kinds()).toEqual(["device-lost", "recovering", "recovered"]);
@@ -301,6 +302,17 @@ describe("a lost device", () => {
     };
     expect(await failure(engine.ask(await requestFor(), ignore))).toMatchObject({ kind: "device-lost" });
     expect(await recovered).toEqual({ kind: "recovered" });
+  });
+
+  test("without another adapter: the engine gives up after some tries, and says what helps", async () => {
+    host.numRefusals = 1;
+    expect(await failure(load())).toEqual({ kind: "no-adapter", message: "no adapter" });
+    await load();
+    const { recovered } = watched();
+    host.numRefusals = 99;
+    host.device.destroy();
+    const message = expect.stringContaining("load this page again");
+    expect(await recovered).toEqual({ kind: "gave-up", failure: { kind: "device-lost", message } });
   });
 
   test("while loading: the load goes on with a new device", async () => {

@@ -2,6 +2,7 @@
 // count what is read of them.
 import { openAsBlob, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { EngineError } from "../../src/app/engine/failure.ts";
 import type { EngineHost } from "../../src/app/engine/host.ts";
 import type { CheckpointSource, LocalFile } from "../../src/app/protocol.ts";
 import { openNodeAdapter } from "../../src/gpu/adapter.node.ts";
@@ -21,7 +22,14 @@ export class TestHost implements EngineHost {
   /** Called at every command encoder, before it is made. */
   onEncoder: ((label: string) => void) | undefined;
 
+  /** How many of the next requests find no adapter. */
+  numRefusals = 0;
+
   async requestAdapter(): Promise<GPUAdapter> {
+    if (this.numRefusals > 0) {
+      this.numRefusals--;
+      throw new EngineError({ kind: "no-adapter", message: "no adapter" });
+    }
     const { adapter } = await openNodeAdapter(adapterOfEnvironment());
     const requestDevice = adapter.requestDevice.bind(adapter);
     adapter.requestDevice = async (descriptor) => {
