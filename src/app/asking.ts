@@ -72,11 +72,7 @@ export async function ask(options: { readonly isReplacing?: boolean } = {}): Pro
     return;
   }
   const seesPictures = model.value?.imageSide !== undefined;
-  try {
-    await askAbout(seesPictures ? await currentPicture() : undefined, question.value, options);
-  } catch (error) {
-    notify("The scene could not be drawn", { kind: "internal", message: String(error) });
-  }
+  await askAbout(async () => (seesPictures ? await currentPicture() : undefined), question.value, options);
 }
 
 /** The objects' pictures, fetched once. @throws as {@link loadSprites}. */

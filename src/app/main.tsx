@@ -21,9 +21,9 @@ import { askOnChange, keepAddress } from "./sync.ts";
 function Page() {
   return (
     <div class="page">
-      <a class="skip" href="#question">
+      <button type="button" class="skip" onClick={skipToQuestion}>
         Skip to the question
-      </a>
+      </button>
       <Masthead />
       <main>
         <LoadStrip />
@@ -55,6 +55,11 @@ function Page() {
       <DropAnywhere />
     </div>
   );
+}
+
+/** Moves the focus; a link would take the address, which holds the page's state. */
+function skipToQuestion(): void {
+  document.querySelector<HTMLElement>("#question input:checked")?.focus();
 }
 
 keepAddress();

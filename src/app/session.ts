@@ -75,7 +75,6 @@ export async function watchDevice(): Promise<void> {
 
 /** Loads a checkpoint; the model before stays when that fails. */
 export async function loadCheckpoint(source: CheckpointSource, name: string): Promise<void> {
-  await makeRoom();
   await inTurn({ kind: "load", name, step: undefined }, `${name} could not be loaded`, async () => {
     const loaded = await engine.load(source, (step) => {
       running.value = { kind: "load", name, step };
@@ -94,7 +93,7 @@ export async function loadCheckpoint(source: CheckpointSource, name: string): Pr
  * replaces it.
  */
 export async function askAbout(
-  image: RgbImage | undefined,
+  picture: () => Promise<RgbImage | undefined>,
   question: string,
   options: { readonly isReplacing?: boolean } = {},
 ): Promise<void> {
@@ -105,9 +104,9 @@ export async function askAbout(
     notify("One at a time", { kind: "busy", message });
     return;
   }
-  await makeRoom();
   streaming.value = { greedy: "", adaptvis: "", factor: "" };
   await inTurn({ kind: "ask", question, stage: "Starting" }, "The question could not be answered", async () => {
+    const image = await picture();
     const request = { image, question, settings: settings.value, maxNewTokens: maxNewTokens.value };
     const answers = await engine.ask(request, (event) => {
       if (event.kind === "stage") running.value = { kind: "ask", question, stage: event.text };
@@ -179,6 +178,7 @@ export async function stop(): Promise<void> {
 
 /** Takes a picture file as the user's picture. */
 export async function openPicture(file: Blob, name: string): Promise<void> {
+  for (const { id, failure } of notices.value) if (failure.kind === "input") dismiss(id);
   try {
     const image = await engine.decodePicture(file, name);
     ownPicture.value = { name, image };
@@ -204,7 +204,6 @@ export async function explainAnswer(): Promise<void> {
 /** The last question's trace as a file; undefined when that failed. */
 export async function traceFile(): Promise<Uint8Array<ArrayBuffer> | undefined> {
   let bytes: Uint8Array<ArrayBuffer> | undefined;
-  await makeRoom();
   await inTurn({ kind: "trace" }, "The trace could not be made", async () => {
     bytes = await engine.trace();
   });
@@ -218,11 +217,23 @@ export function changeSettings(wanted: AdaptVisSettings): void {
   ownSettings.value = isOwn ? undefined : wanted;
 }
 
-/** Runs `work` as the one thing that runs; a failure becomes a notice, and being stopped is none. */
+/**
+ * Runs `work` as the one thing that runs: what ran is stopped, and has ended before `work` begins. A failure becomes a
+ * notice; being stopped is none.
+ */
 async function inTurn(what: Running, title: string, work: () => Promise<void>): Promise<void> {
+  const before = running.value === undefined ? undefined : turn;
   running.value = what;
-  for (const notice of notices.value.filter(({ failure }) => failure.kind === "busy")) dismiss(notice.id);
-  const result = work().catch((error: unknown) => {
+  if (what.kind !== "factor") wantedFactor = undefined;
+  if (what.kind === "ask" || what.kind === "load") notices.value = [];
+  const run = async () => {
+    if (before !== undefined) {
+      await engine.stop();
+      await before;
+    }
+    await work();
+  };
+  const result = run().catch((error: unknown) => {
     const failure = failureOf(error);
     if (failure.kind === "stopped") announcement.value = "Stopped.";
     else notify(title, failure);
@@ -232,14 +243,6 @@ async function inTurn(what: Running, title: string, work: () => Promise<void>): 
   if (turn !== result) return;
   running.value = undefined;
   if (what.kind !== "factor") void answerWantedFactors();
-}
-
-/** Stops what runs, and waits until it has ended. */
-async function makeRoom(): Promise<void> {
-  wantedFactor = undefined;
-  if (running.value === undefined) return;
-  await engine.stop();
-  await turn;
 }
 
 /** Follows a running answer. */

@@ -56,7 +56,9 @@ export function askOnChange(): void {
     clearTimeout(timer);
     if (!isWanted || !isChanged) return;
     timer = setTimeout(() => {
-      if (model.value !== undefined && running.value?.kind !== "load") void ask({ isReplacing: true });
+      const hasPicture = pictureMode.value === "scene" || ownPicture.value !== undefined;
+      const isReady = model.value !== undefined && running.value?.kind !== "load";
+      if (hasPicture && isReady) void ask({ isReplacing: true });
     }, REST_MS);
   });
 }

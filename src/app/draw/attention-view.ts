@@ -55,17 +55,26 @@ export function placeInWords(
   return vertical === "middle" && horizontal === "centre" ? "centre" : `${vertical} ${horizontal}`;
 }
 
-/** Puts a picture onto a canvas, which takes the picture's size. */
-export function putPicture(canvas: HTMLCanvasElement, picture: RgbImage): void {
-  const { width, height, data } = picture;
+/**
+ * Puts a picture onto a canvas, which takes the picture's size.
+ * @param largest longest side of the canvas, pixels: of a larger picture every n-th pixel is taken
+ */
+export function putPicture(canvas: HTMLCanvasElement, picture: RgbImage, largest = Number.POSITIVE_INFINITY): void {
+  const { data } = picture;
+  const step = Math.max(1, Math.ceil(Math.max(picture.width, picture.height) / largest));
+  const width = Math.ceil(picture.width / step);
+  const height = Math.ceil(picture.height / step);
   canvas.width = width;
   canvas.height = height;
   const pixels = new ImageData(width, height);
-  for (let from = 0, to = 0; from < data.length; from += 3, to += 4) {
-    pixels.data[to] = data[from] ?? 0;
-    pixels.data[to + 1] = data[from + 1] ?? 0;
-    pixels.data[to + 2] = data[from + 2] ?? 0;
-    pixels.data[to + 3] = 255;
+  for (let y = 0, to = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, to += 4) {
+      const from = (y * picture.width + x) * step * 3;
+      pixels.data[to] = data[from] ?? 0;
+      pixels.data[to + 1] = data[from + 1] ?? 0;
+      pixels.data[to + 2] = data[from + 2] ?? 0;
+      pixels.data[to + 3] = 255;
+    }
   }
   canvas.getContext("2d")?.putImageData(pixels, 0, 0);
 }

@@ -97,13 +97,14 @@ function MapFigure(props: {
   readonly choice: MapChoice;
 }) {
   const { name, seen, view, choice } = props;
-  const map = mapOf(view, choice);
+  const { layer, head } = choice;
+  const map = useMemo(() => mapOf(view, { layer, head }), [view, layer, head]);
   const canvas = useRef<HTMLCanvasElement>(null);
   const [pointed, setPointed] = useState<number | undefined>(undefined);
   const large = useMemo(() => enlarge(seen, SIDE), [seen]);
   useEffect(() => {
     if (canvas.current !== null) putPicture(canvas.current, overlayAttention(large, map));
-  });
+  }, [large, map]);
   const brightest = brightestPatch(map);
   const place = placeInWords(map, brightest);
   const point = (event: PointerEvent & { readonly currentTarget: HTMLCanvasElement }) => {

@@ -65,9 +65,9 @@ function Checkpoints() {
             onFiles={(files) => void loadLocal(async () => filesOfInput(files))}
           />
         )}
-        {!isEmbedded.value && (
+        {(!isEmbedded.value || (model.value === undefined && !isLoading)) && (
           <button type="button" disabled={isLoading} onClick={() => void loadTinySpatial()}>
-            Back to tiny-spatial
+            {model.value === undefined ? "Load tiny-spatial again" : "Back to tiny-spatial"}
           </button>
         )}
       </div>

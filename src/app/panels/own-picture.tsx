@@ -9,6 +9,9 @@ import { FileButton } from "./controls.tsx";
 
 const ACCEPT = "image/jpeg,image/png,image/webp,image/gif,image/avif,.jpg,.jpeg,.png,.webp";
 
+/** Longest side of the preview, pixels. */
+const PREVIEW_SIDE = 1024;
+
 /** The tab for pictures of one's own. */
 export function OwnPictureTab() {
   const picture = ownPicture.value;
@@ -21,7 +24,9 @@ export function OwnPictureTab() {
       <div class="stage">{picture === undefined ? <DropZone /> : <Shown picture={picture} />}</div>
       <div class="row">
         <FileButton label="Choose a picture" accept={ACCEPT} onFiles={open} />
-        <FileButton label="Take a photo" accept="image/*" capture="environment" onFiles={open} />
+        <span class="for-touch">
+          <FileButton label="Take a photo" accept="image/*" capture="environment" onFiles={open} />
+        </span>
       </div>
       {model.value?.name === "tiny-spatial" && (
         <p class="hint">
@@ -46,7 +51,7 @@ function DropZone() {
 function Shown({ picture }: { readonly picture: OwnPicture }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   useEffect(() => {
-    if (canvas.current !== null) putPicture(canvas.current, picture.image);
+    if (canvas.current !== null) putPicture(canvas.current, picture.image, PREVIEW_SIDE);
   }, [picture]);
   const { name, image } = picture;
   return (

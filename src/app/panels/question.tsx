@@ -112,7 +112,7 @@ function AskRow() {
         <button type="submit" class="primary" aria-disabled={!isReady} disabled={model.value === undefined}>
           Ask
         </button>
-        {now !== undefined && now.kind !== "load" && (
+        {now !== undefined && now.kind !== "load" && now.kind !== "explain" && (
           <button type="button" onClick={() => void stop()}>
             Stop
           </button>

@@ -3,7 +3,7 @@
 import { useSignalEffect } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { readySprites } from "../asking.ts";
-import { applyKey, edit, labelled, moveTo } from "../draw/scene-edits.ts";
+import { applyKey, edit, labelled, moveTo, remove } from "../draw/scene-edits.ts";
 import { describePlace, describeScene } from "../scene/describe.ts";
 import { paintScene } from "../scene/paint.ts";
 import { boxOf, type SceneObject } from "../scene/scene.ts";
@@ -46,6 +46,10 @@ function paint(canvas: HTMLCanvasElement | null): void {
   paintScene(painter, scene.peek(), { sprites: sprites.peek() ?? new Map(), side });
 }
 
+function focusChosen(stage: HTMLElement | null): void {
+  stage?.querySelector<HTMLElement>('[aria-pressed="true"]')?.focus();
+}
+
 function Handle({ object, index }: { readonly object: SceneObject; readonly index: number }) {
   /** From the object's centre to where the pointer took hold of it, as shares of the side. */
   const hold = useRef<{ readonly x: number; readonly y: number } | undefined>(undefined);
@@ -77,6 +81,9 @@ function Handle({ object, index }: { readonly object: SceneObject; readonly inde
         if (change === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
         event.preventDefault();
         edit(change, index);
+        // A removed object takes the focus with it.
+        const stage = event.currentTarget.parentElement;
+        if (change === remove) requestAnimationFrame(() => focusChosen(stage));
       }}
       onPointerDown={(event) => {
         if (event.button !== 0) return;
