@@ -34,11 +34,9 @@ export async function requestGpuDevice(adapter: GPUAdapter): Promise<GPUDevice> 
       requiredFeatures,
     });
   } catch (cause) {
-    throw new GpuError(
-      "no-adapter",
-      `The adapter refused a device (${messageOf(cause)}); try another one with --adapter.`,
-      { cause },
-    );
+    throw new GpuError("no-adapter", `The adapter refused a device (${messageOf(cause)}); try another adapter.`, {
+      cause,
+    });
   }
 }
 
