@@ -1,6 +1,7 @@
 // npm test: the whole suite, one vitest process per group of files and, for GPU tests, per adapter.
-//   node tools/test.mjs [--fast] [--adapter swiftshader|lavapipe|gpu]... [FILTER]...
+//   node tools/test.mjs [--fast | --e2e] [--adapter swiftshader|lavapipe|gpu]... [FILTER]...
 // --fast     the CPU's tests and the kernels on one adapter
+// --e2e      the playground's tests in the packaged Chromium only
 // --adapter  the GPU's tests on this adapter only
 // FILTER     as vitest's: only test files whose path contains it
 // The last line is always `N passed, N failed, N skipped`. Exit code 0 only when something passed and nothing failed.
@@ -13,21 +14,28 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { buildApp } from "./app.mjs";
 import { build } from "./build.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
 
 const { values: options, positionals: filters } = parseArgs({
-  options: { fast: { type: "boolean", default: false }, adapter: { type: "string", multiple: true } },
+  options: {
+    fast: { type: "boolean", default: false },
+    e2e: { type: "boolean", default: false },
+    adapter: { type: "string", multiple: true },
+  },
   allowPositionals: true,
 });
 
 // The browser's, Deno's and the command line's tests use the bundles; without them the other tests still tell something.
-const buildReport = await build().then(
-  () => ({ passed: 0, failures: [], skipped: [] }),
-  (error) => ({ passed: 0, failures: [`build: ${String(error).split("\n")[0]}`], skipped: [] }),
-);
+const buildReport = await build()
+  .then(() => (options.fast ? undefined : buildApp()))
+  .then(
+    () => ({ passed: 0, failures: [], skipped: [] }),
+    (error) => ({ passed: 0, failures: [`build: ${String(error).split("\n")[0]}`], skipped: [] }),
+  );
 const results = mkdtempSync(join(tmpdir(), "adaptvis-test-"));
 process.on("exit", () => rmSync(results, { recursive: true, force: true }));
 const children = new Set();
@@ -38,14 +46,23 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
   });
 }
 
-const adapters = options.adapter ?? (await adaptersHere());
+// The packaged Chromium brings its own SwiftShader.
+const adapters = options.adapter ?? (options.e2e ? ["swiftshader"] : await adaptersHere());
 const started = performance.now();
-const lanes = options.fast
-  ? [[{ group: "cpu" }], [{ group: "kernels", adapter: adapters.at(-1) }]]
-  : [adapters.map((adapter) => ({ group: "gpu", adapter })), [{ group: "cpu" }, { group: "hosts" }]];
+const lanes = lanesOf(options);
 // Two lanes at once: the software adapters do not keep two cores busy all the time.
 const reports = (await Promise.all(lanes.map(runInTurn))).flat();
 summarize([buildReport, ...reports]);
+
+function lanesOf({ fast, e2e }) {
+  if (e2e) return [[{ group: "e2e" }]];
+  if (fast) return [[{ group: "cpu" }], [{ group: "kernels", adapter: adapters.at(-1) }]];
+  // The pages' tests wait more than they compute: they go beside the adapters' lane, which is the longer one.
+  return [
+    adapters.map((adapter) => ({ group: "gpu", adapter })),
+    [{ group: "cpu" }, { group: "hosts" }, { group: "e2e" }],
+  ];
+}
 
 async function runInTurn(runs) {
   const reports = [];

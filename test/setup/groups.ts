@@ -1,14 +1,15 @@
-// Which test files belong together: the CPU's, the hosts' (each run once) and the GPU's (run on every adapter).
+// Which test files belong together: the CPU's, the hosts', the playground's (each run once) and the GPU's (run on every adapter).
 
 const cpuFolders = ["app", "load", "preprocess", "unit", "evaluate"];
-const hostFolders = ["browser", "bundle", "deno", "hosts", "playground"];
+const hostFolders = ["browser", "bundle", "deno", "hosts", "package", "playground"];
+const pageFolders = ["e2e"];
 
 /** A part of the suite that runs in one vitest process. `kernels` is the part of `gpu` that the fast check runs. */
-export type TestGroup = "all" | "cpu" | "hosts" | "gpu" | "kernels";
+export type TestGroup = "all" | "cpu" | "hosts" | "e2e" | "gpu" | "kernels";
 
 /** Whether a name out of the environment is a group's. */
 export function isTestGroup(name: string | undefined): name is TestGroup {
-  return name === "all" || name === "cpu" || name === "hosts" || name === "gpu" || name === "kernels";
+  return name === "all" || name === "cpu" || name === "hosts" || name === "e2e" || name === "gpu" || name === "kernels";
 }
 
 /** vitest's `include` and `exclude` for a group, as patterns from the repository's root. */
@@ -25,12 +26,14 @@ export function includeOf(group: TestGroup): {
       return { include: cpuFolders.map(testsUnder), exclude: none };
     case "hosts":
       return { include: hostFolders.map(testsUnder), exclude: none };
+    case "e2e":
+      return { include: pageFolders.map(testsUnder), exclude: none };
     case "kernels":
       return { include: [testsUnder("kernels")], exclude: none };
     case "gpu":
       return {
         include: all,
-        exclude: [...cpuFolders, ...hostFolders].map(testsUnder),
+        exclude: [...cpuFolders, ...hostFolders, ...pageFolders].map(testsUnder),
       };
   }
 }

@@ -28,6 +28,8 @@ import { answerUnderFactor, askBoth, LastQuestion } from "./question.ts";
 const ADAPTER_WAITS_MS = [250, 1000, 4000];
 /** Files larger than this are no pictures that anybody asks about, and would be read whole. */
 const MAX_PICTURE_BYTES = 256 * 2 ** 20;
+/** Pictures with more pixels, as no phone makes them, need more memory than a tab has: decoded, on a canvas, without alpha. */
+const MAX_PICTURE_PIXELS = 50_000_000;
 
 const ignore = () => undefined;
 
@@ -69,7 +71,7 @@ export class PlaygroundEngine implements EngineApi {
       const megabytes = Math.round(file.size / 1e6);
       throw new InputError(`${name} has ${megabytes} MB: expected a JPEG, PNG or WebP picture of at most 268 MB.`);
     }
-    return this.host.decodeImage(new Uint8Array(await file.arrayBuffer()), { name });
+    return this.host.decodeImage(new Uint8Array(await file.arrayBuffer()), { name, maxPixels: MAX_PICTURE_PIXELS });
   }
 
   /** See {@link EngineApi.ask}. @throws EngineError `busy`; InputError, GpuError or AbortError. */

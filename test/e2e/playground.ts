@@ -1,0 +1,197 @@
+// The playground in headless Chromium: a static server over dist/app under a sub-path, as any host would serve it, one
+// browser for all pages of a test file, and what a person does on the page.
+
+import { mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Browser, BrowserContext, Locator, Page, Worker } from "playwright-core";
+import { launchChromium } from "../browser/launch.ts";
+import { type StaticServer, startServer } from "../browser/static-server.ts";
+
+/** Widths and heights that people have, CSS pixels. */
+export const viewports = {
+  phone: { width: 390, height: 844 },
+  narrow: { width: 360, height: 740 },
+  desktop: { width: 1280, height: 900 },
+} as const;
+
+/** How a page is opened; a plain desktop page in light colours unless said. */
+export interface PageOptions {
+  readonly viewport?: { readonly width: number; readonly height: number };
+  readonly colorScheme?: "light" | "dark";
+  readonly reducedMotion?: "reduce" | "no-preference";
+  readonly hasTouch?: boolean;
+  /** What stands after "#" in the address. */
+  readonly hash?: string;
+  /** Lets the page install its service worker; it then serves the page's files instead of the server. */
+  readonly serviceWorkers?: boolean;
+  /** Script that runs in the page before its own. */
+  readonly pagePrelude?: string;
+  /** Script that stands in front of the worker's own. */
+  readonly workerPrelude?: string;
+}
+
+/** A browser and a server for the pages of one test file. */
+export class Playgrounds {
+  private readonly preludes: (string | undefined)[] = [];
+  private readonly server: StaticServer;
+  private readonly browser: Browser;
+
+  private constructor(server: StaticServer, browser: Browser) {
+    this.server = server;
+    this.browser = browser;
+  }
+
+  /** @param app the folder that `npm run build:app` makes. */
+  static async start(app: string): Promise<Playgrounds> {
+    const opened: Playgrounds[] = [];
+    const server = await startServer(({ path, destination }) => {
+      // Every page has a folder of its own, so that none meets another's service worker, cache or prelude.
+      const [, index, rest] = /^\/some\/folder-(\d+)\/(.*)$/.exec(path) ?? [];
+      if (index === undefined || rest === undefined) return undefined;
+      const prelude = destination === "worker" ? opened[0]?.preludes[Number(index)] : undefined;
+      return { file: join(app, rest === "" ? "index.html" : rest), before: prelude };
+    });
+    try {
+      const playgrounds = new Playgrounds(server, await launchChromium());
+      opened.push(playgrounds);
+      return playgrounds;
+    } catch (error) {
+      server.close();
+      throw error;
+    }
+  }
+
+  /** Opens the page in a profile of its own and does not wait for the model. */
+  async open(options: PageOptions = {}): Promise<Playground> {
+    const index = this.preludes.push(options.workerPrelude) - 1;
+    const context = await this.browser.newContext({
+      viewport: options.viewport ?? viewports.desktop,
+      colorScheme: options.colorScheme ?? "light",
+      reducedMotion: options.reducedMotion ?? "no-preference",
+      hasTouch: options.hasTouch ?? false,
+      serviceWorkers: options.serviceWorkers === true ? "allow" : "block",
+      acceptDownloads: true,
+    });
+    await context.grantPermissions(["clipboard-read", "clipboard-write"], { origin: this.server.origin });
+    if (options.pagePrelude !== undefined) await context.addInitScript({ content: options.pagePrelude });
+    const playground = new Playground(context, await context.newPage());
+    const hash = options.hash === undefined ? "" : `#${options.hash}`;
+    await playground.page.goto(`${this.server.origin}/some/folder-${index}/${hash}`);
+    return playground;
+  }
+
+  /** Ends the server: every page is offline from then on. */
+  switchOff(): void {
+    this.server.close();
+  }
+
+  async close(): Promise<void> {
+    await this.browser.close();
+    this.server.close();
+  }
+}
+
+/** One open page. */
+export class Playground {
+  readonly page: Page;
+  /** Errors of the page and its worker, and what they wrote to the console as errors: a good page has none. */
+  readonly problems: string[] = [];
+  private readonly context: BrowserContext;
+
+  constructor(context: BrowserContext, page: Page) {
+    this.context = context;
+    this.page = page;
+    page.setDefaultTimeout(20_000);
+    page.on("pageerror", (error) => this.problems.push(String(error)));
+    page.on("console", (message) => {
+      if (message.type() === "error") this.problems.push(`${message.text()} (${message.location().url})`);
+    });
+  }
+
+  button(name: string | RegExp): Locator {
+    return this.page.getByRole("button", { name, exact: true });
+  }
+
+  /** The scene's square; its objects are buttons in it. */
+  get scene(): Locator {
+    return this.page.getByLabel("Scene", { exact: true }).and(this.page.locator(":has(canvas)"));
+  }
+
+  /** The engine's worker. @throws when the page has none. */
+  get worker(): Worker {
+    const [worker] = this.page.workers();
+    if (worker === undefined) throw new Error("The page has no worker.");
+    return worker;
+  }
+
+  /** Waits until a question can be asked. */
+  async waitUntilReady(): Promise<void> {
+    await this.page.waitForFunction(isAskEnabled);
+  }
+
+  /** Asks what the page's form says and waits for both answers. @throws with the notice's text when there is none. */
+  async askAndWait(): Promise<void> {
+    await this.page.evaluate(markAnswers);
+    await this.button("Ask").click();
+    await this.waitForAnswers();
+  }
+
+  /** Waits for both answers to a question that was asked after {@link markAnswers} ran. @throws as {@link askAndWait}. */
+  async waitForAnswers(): Promise<void> {
+    const outcome = await this.page.waitForFunction(answersOrNotice);
+    const notice = String(await outcome.jsonValue());
+    if (notice !== "answered") throw new Error(`No answer, but a notice: ${notice}`);
+    await this.waitUntilReady();
+  }
+
+  /** The answer's card. */
+  card(kind: "Greedy" | "AdaptVis" | "Your factor"): Locator {
+    return this.page.getByRole("article", { name: `${kind} answer` });
+  }
+
+  /** What an answer says. */
+  async answer(kind: "Greedy" | "AdaptVis" | "Your factor"): Promise<string> {
+    return (await this.card(kind).locator(".answer-text").innerText()).trim();
+  }
+
+  /** The text of the first notice that contains `text`, once it is there. */
+  async notice(text: string | RegExp): Promise<string> {
+    const notice = this.page.locator(".notice").filter({ hasText: text }).first();
+    await notice.waitFor();
+    return await notice.innerText();
+  }
+
+  /** Presses a button that downloads. @returns the file's bytes. */
+  async download(name: string): Promise<Buffer> {
+    const [download] = await Promise.all([this.page.waitForEvent("download"), this.button(name).click()]);
+    return await readFile(await download.path());
+  }
+
+  /** Takes a picture of the whole page, whatever its height. @returns the file. */
+  async screenshot(folder: string, name: string): Promise<string> {
+    await mkdir(folder, { recursive: true });
+    const path = join(folder, `${name}.png`);
+    await this.page.screenshot({ path, fullPage: true, animations: "disabled" });
+    return path;
+  }
+
+  async close(): Promise<void> {
+    await this.context.close();
+  }
+}
+
+/** In the page, as text, so that the bundler of the tests leaves it as it is. */
+const isAskEnabled = `[...document.querySelectorAll("button")].some(
+  (button) => button.textContent.trim() === "Ask" && !button.disabled && button.ariaDisabled !== "true")`;
+
+/** The numbers under the two answers come anew with each question, so those of before can be told by a mark. */
+export const markAnswers = `for (const numbers of document.querySelectorAll(".answer .number")) numbers.isOfBefore = true;
+  for (const notice of document.querySelectorAll(".notice")) notice.isOfBefore = true;`;
+
+/** "answered", or the text of a notice that came since, or false as long as there is neither. */
+const answersOrNotice = `(() => {
+  const notice = [...document.querySelectorAll(".notice")].find(({ isOfBefore }) => !isOfBefore);
+  if (notice) return notice.innerText;
+  const numbers = [...document.querySelectorAll("[aria-label='Greedy answer'] .number, [aria-label='AdaptVis answer'] .number")];
+  return numbers.length === 2 && numbers.every(({ isOfBefore }) => !isOfBefore) && "answered";
+})()`;
