@@ -26,7 +26,6 @@ function Page() {
       </button>
       <Masthead />
       <main>
-        <LoadStrip />
         <Notices />
         <div class="workbench">
           <div class="column stays">
@@ -44,6 +43,7 @@ function Page() {
           <Kernels />
           <ModelPanel />
         </div>
+        <LoadStrip />
       </main>
       <footer class="foot">
         <p>

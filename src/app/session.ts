@@ -18,6 +18,7 @@ import {
   factorAnswers,
   isEmbedded,
   isRecovering,
+  mapAnswer,
   maxNewTokens,
   model,
   notices,
@@ -129,8 +130,10 @@ export function tryFactor(value: number): void {
   if (asked.value === undefined) return;
   const known = factorAnswers.value.get(wanted);
   wantedFactor = known === undefined ? wanted : undefined;
-  if (known !== undefined) factorAnswer.value = known;
-  else if (running.value === undefined) void answerWantedFactors();
+  if (known !== undefined) {
+    factorAnswer.value = known;
+    mapAnswer.value = "factor";
+  } else if (running.value === undefined) void answerWantedFactors();
 }
 
 /** Answers under the factors from 0 to 3 that were not tried yet, by quarters, until one fails or all is stopped. */
@@ -154,6 +157,7 @@ async function answerWantedFactors(): Promise<void> {
     const answer = factorAnswers.value.get(wanted);
     if (answer === undefined) continue;
     factorAnswer.value = answer;
+    mapAnswer.value = "factor";
     announcement.value = `Factor ${decimal(wanted)}: ${answer.text}, ${percent(answer.confidence)}.`;
   }
 }
@@ -258,5 +262,6 @@ function forgetAnswers(): void {
   factorAnswers.value = new Map();
   factorAnswer.value = undefined;
   factor.value = 1;
+  mapAnswer.value = "adaptvis";
   explanation.value = undefined;
 }

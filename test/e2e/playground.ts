@@ -101,7 +101,7 @@ export class Playground {
   constructor(context: BrowserContext, page: Page) {
     this.context = context;
     this.page = page;
-    page.setDefaultTimeout(20_000);
+    page.setDefaultTimeout(60_000);
     page.on("pageerror", (error) => this.problems.push(String(error)));
     page.on("console", (message) => {
       if (message.type() === "error") this.problems.push(`${message.text()} (${message.location().url})`);
@@ -165,6 +165,12 @@ export class Playground {
   async download(name: string): Promise<Buffer> {
     const [download] = await Promise.all([this.page.waitForEvent("download"), this.button(name).click()]);
     return await readFile(await download.path());
+  }
+
+  /** Shows the passes of the last answer and waits for them. */
+  async showPasses(): Promise<void> {
+    await this.button("Show the passes").click();
+    await this.page.getByRole("region", { name: "What the kernels do" }).locator("details").first().waitFor();
   }
 
   /** Takes a picture of the whole page, whatever its height. @returns the file. */

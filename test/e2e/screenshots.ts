@@ -1,7 +1,7 @@
 // The set of pictures of the playground that is looked at: every state at phone and desktop width, in light and dark.
 
 import { type PageOptions, type Playground, Playgrounds, viewports } from "./playground.ts";
-import { withoutAdapter, withoutMemory, withoutWebGpu } from "./preludes.ts";
+import { gatesReadbacks, keepsDevices, withoutAdapter, withoutMemory, withoutWebGpu } from "./preludes.ts";
 
 /** A state of the page, reached from a fresh one. */
 interface Scene {
@@ -12,17 +12,85 @@ interface Scene {
 
 const failure = async ({ page }: Playground) => page.getByRole("alert").first().waitFor();
 
+const answered = async (playground: Playground) => {
+  await playground.waitUntilReady();
+  await playground.askAndWait();
+};
+
 const scenes: readonly Scene[] = [
-  { name: "fresh", reach: (playground) => playground.waitUntilReady() },
   {
-    name: "answered",
+    name: "loading",
+    options: { workerPrelude: gatesReadbacks },
+    reach: (playground) => playground.page.locator(".load-strip").waitFor(),
+  },
+  { name: "fresh", reach: (playground) => playground.waitUntilReady() },
+  { name: "answered", reach: answered },
+  {
+    name: "factor",
+    reach: async (playground) => {
+      await answered(playground);
+      for (const value of ["0.5", "2", "1.5"]) {
+        await playground.page.getByRole("slider", { name: "Factor" }).fill(value);
+        await playground
+          .card("Your factor")
+          .filter({ hasText: `Factor ${value}` })
+          .waitFor();
+      }
+      await playground.page.getByRole("slider", { name: "Layer" }).fill("2");
+      await playground.page.getByRole("slider", { name: "Head" }).fill("0");
+    },
+  },
+  {
+    name: "kernels",
+    reach: async (playground) => {
+      await answered(playground);
+      await playground.showPasses();
+      await playground.page.evaluate(`location.hash = "pass=70"`);
+      await playground.page.locator("#pass-70-detail").waitFor();
+      await playground.page.locator("#pass-70-detail summary").last().click();
+    },
+  },
+  {
+    name: "own-picture",
     reach: async (playground) => {
       await playground.waitUntilReady();
+      await playground.page.getByRole("radio", { name: "Your picture" }).check();
+      await playground.button(/^Example: .*guitar/).click();
+      await playground.page.getByRole("img", { name: /gift_behind_guitar/ }).waitFor();
       await playground.askAndWait();
     },
   },
+  {
+    name: "asking",
+    options: { workerPrelude: gatesReadbacks },
+    reach: async (playground) => {
+      await playground.waitUntilReady();
+      await playground.worker.evaluate("gate.hold()");
+      await playground.button("Ask").click();
+      await playground.button("Stop").waitFor();
+    },
+  },
+  {
+    name: "bad-picture",
+    reach: async (playground) => {
+      await playground.waitUntilReady();
+      await playground.page.getByRole("radio", { name: "Your picture" }).check();
+      const file = { name: "notes.jpg", mimeType: "image/jpeg", buffer: Buffer.from("This is a text.") };
+      await playground.page.getByLabel("Choose a picture").setInputFiles(file);
+      await failure(playground);
+    },
+  },
+  {
+    name: "device-lost",
+    options: { workerPrelude: keepsDevices },
+    reach: async (playground) => {
+      await answered(playground);
+      await playground.worker.evaluate("devices.at(-1).destroy()");
+      await playground.notice("The GPU was lost");
+    },
+  },
   { name: "no-webgpu", options: { pagePrelude: withoutWebGpu, workerPrelude: withoutWebGpu }, reach: failure },
-  { name: "no-adapter", options: { pagePrelude: withoutAdapter, workerPrelude: withoutAdapter }, reach: failure },
+  { name: "no-adapter", options: { workerPrelude: withoutAdapter }, reach: failure },
   { name: "out-of-memory", options: { workerPrelude: withoutMemory }, reach: failure },
 ];
 
@@ -44,7 +112,7 @@ export async function* takeScreenshots(
           const file = `${name}-${width}-${colorScheme}`;
           if (names.length > 0 && !names.some((part) => file.includes(part))) continue;
           const playground = await playgrounds.open({ ...options, viewport: viewports[width], colorScheme });
-          playground.page.setDefaultTimeout(30_000);
+          playground.page.setDefaultTimeout(60_000);
           try {
             await reach(playground);
           } catch (error) {

@@ -44,13 +44,16 @@ export function Answers() {
         <AnswerCard kind="greedy" answer={isAsking ? undefined : done?.answers.greedy} />
         <AnswerCard kind="adaptvis" answer={isAsking ? undefined : done?.answers.adaptvis} />
       </div>
-      {done !== undefined && !isAsking && (
-        <Confidence
-          confidence={done.answers.adaptvis.confidence}
-          used={done.answers.settings}
-          now={settings.value}
-          defaults={modelSettings.value}
-        />
+      {done !== undefined && (
+        // While the next answer comes, what belongs to the last one keeps its place but not its say.
+        <div class={isAsking ? "stale" : ""} inert={isAsking}>
+          <Confidence
+            confidence={done.answers.adaptvis.confidence}
+            used={done.answers.settings}
+            now={settings.value}
+            defaults={modelSettings.value}
+          />
+        </div>
       )}
     </Panel>
   );

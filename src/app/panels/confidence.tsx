@@ -27,7 +27,7 @@ export function Confidence({ confidence, used, now, defaults }: ConfidenceProps)
       <p>
         {sentence(confidence, now)} <Outdated confidence={confidence} used={used} now={now} />
       </p>
-      <div class="row end">
+      <div class="settings-fields">
         <NumberField
           label="beta, threshold"
           value={now.beta}
@@ -52,8 +52,10 @@ export function Confidence({ confidence, used, now, defaults }: ConfidenceProps)
           step={0.1}
           onChange={(alpha2) => changeSettings({ ...now, alpha2 })}
         />
+      </div>
+      <div>
         <button type="button" disabled={isDefault} onClick={() => changeSettings(defaults)}>
-          The checkpoint’s values
+          Back to the checkpoint’s values
         </button>
       </div>
     </div>

@@ -69,27 +69,29 @@ function Tried() {
   if (tried.length < 2) return null;
   const largest = Math.max(LARGEST, ...tried.map((answer) => answer.factor));
   const xOf = (value: number) => 34 + (258 * value) / largest;
-  const yOf = (probability: number) => 92 - 66 * probability;
+  const yOf = (probability: number) => 102 - 66 * probability;
+  // Their words stand above the chart, by turns in two lines so that neighbours do not meet.
+  const changes = tried.filter((answer, index) => answer.text !== tried[index - 1]?.text);
   const summary = tried
     .map((answer) => `factor ${decimal(answer.factor)}: ${answer.text}, ${percent(answer.confidence)}`)
     .join("; ");
   return (
     <figure class="tried">
       <figcaption class="label">The factors you tried: answer, and probability of its first token</figcaption>
-      <svg viewBox="0 0 300 112" role="img" aria-label={summary}>
-        <path class="axis" d="M34 92H292M34 59H292M34 26H292" />
-        <path class="axis one" d={`M${xOf(1)} 22V92`} />
-        <text x="30" y="95" text-anchor="end">
+      <svg viewBox="0 0 300 122" role="img" aria-label={summary}>
+        <path class="axis" d="M34 102H292M34 69H292M34 36H292" />
+        <path class="axis one" d={`M${xOf(1)} 32V102`} />
+        <text x="30" y="105" text-anchor="end">
           0 %
         </text>
-        <text x="30" y="62" text-anchor="end">
+        <text x="30" y="72" text-anchor="end">
           50 %
         </text>
-        <text x="30" y="29" text-anchor="end">
+        <text x="30" y="39" text-anchor="end">
           100 %
         </text>
         {[0, 1, 2, 3].map((value) => (
-          <text key={value} x={xOf(value)} y="105" text-anchor="middle">
+          <text key={value} x={xOf(value)} y="116" text-anchor="middle">
             × {value}
           </text>
         ))}
@@ -97,25 +99,23 @@ function Tried() {
           class="line"
           points={tried.map((answer) => `${xOf(answer.factor)},${yOf(answer.confidence)}`).join(" ")}
         />
-        {tried.map((answer, index) => {
+        {changes.map((answer, index) => (
+          <text key={answer.factor} class="word" x={xOf(answer.factor)} y={index % 2 === 0 ? 24 : 12}>
+            {shortened(answer.text)}
+          </text>
+        ))}
+        {tried.map((answer) => {
           const isNow = answer.factor === factor.value;
-          const isNew = answer.text !== tried[index - 1]?.text;
           return (
-            <g key={answer.factor}>
-              {isNew && (
-                <text class="word" x={xOf(answer.factor)} y="14">
-                  {shortened(answer.text)}
-                </text>
-              )}
-              <circle
-                class={isNow ? "now" : ""}
-                cx={xOf(answer.factor)}
-                cy={yOf(answer.confidence)}
-                r={isNow ? 4 : 2.5}
-              >
-                <title>{`× ${decimal(answer.factor)}: ${answer.text} (${percent(answer.confidence)})`}</title>
-              </circle>
-            </g>
+            <circle
+              key={answer.factor}
+              class={isNow ? "now" : ""}
+              cx={xOf(answer.factor)}
+              cy={yOf(answer.confidence)}
+              r={isNow ? 4 : 2.5}
+            >
+              <title>{`× ${decimal(answer.factor)}: ${answer.text} (${percent(answer.confidence)})`}</title>
+            </circle>
           );
         })}
       </svg>

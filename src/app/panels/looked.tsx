@@ -53,28 +53,29 @@ export function Looked() {
           }}
         />
       </div>
-      <OtherChoice adaptvisFactor={answers.adaptvis.factor} sliderFactor={factorResult?.factor} />
+      <OtherChoice />
       <div class="pair">
-        <MapFigure name="Unmodified" seen={seen} view={plain} choice={choice} />
+        <MapFigure name="Unmodified" factor={1} seen={seen} view={plain} choice={choice} />
         {other.attention !== undefined && (
           <MapFigure
-            name={`${other.kind === "factor" ? "Your factor" : "AdaptVis"}, × ${decimal(other.factor)}`}
+            name={other.kind === "factor" ? "Your factor" : "AdaptVis"}
+            factor={other.factor}
             seen={seen}
             view={other.attention}
             choice={choice}
           />
         )}
       </div>
-      <Legend />
+      <Legend numPatches={plain.gridWidth * plain.gridHeight} />
     </Panel>
   );
 }
 
-function OtherChoice(props: { readonly adaptvisFactor: number; readonly sliderFactor: number | undefined }) {
-  if (props.sliderFactor === undefined) return null;
+function OtherChoice() {
+  if (factorAnswer.value === undefined) return null;
   const choices: readonly Choice<"adaptvis" | "factor">[] = [
-    { value: "adaptvis", label: `AdaptVis × ${decimal(props.adaptvisFactor)}` },
-    { value: "factor", label: `Your factor × ${decimal(props.sliderFactor)}` },
+    { value: "adaptvis", label: "AdaptVis" },
+    { value: "factor", label: "Your factor" },
   ];
   return (
     <Segmented
@@ -92,11 +93,12 @@ function OtherChoice(props: { readonly adaptvisFactor: number; readonly sliderFa
 /** The picture under its map with what the map says in numbers. */
 function MapFigure(props: {
   readonly name: string;
+  readonly factor: number;
   readonly seen: RgbImage;
   readonly view: AttentionView;
   readonly choice: MapChoice;
 }) {
-  const { name, seen, view, choice } = props;
+  const { name, factor, seen, view, choice } = props;
   const { layer, head } = choice;
   const map = useMemo(() => mapOf(view, { layer, head }), [view, layer, head]);
   const canvas = useRef<HTMLCanvasElement>(null);
@@ -119,11 +121,12 @@ function MapFigure(props: {
     <figure class="map">
       <figcaption>
         <h3>{name}</h3>
+        <span class="hint number">factor {decimal(factor)}</span>
       </figcaption>
       <canvas
         ref={canvas}
         role="img"
-        aria-label={`Heat map, ${name}: ${percent(map.share)} of all attention is on the picture, most of it ${place}`}
+        aria-label={`Heat map, ${name}, factor ${decimal(factor)}: ${percent(map.share)} of all attention is on the picture, most of it ${place}`}
         onPointerMove={point}
         onPointerLeave={() => setPointed(undefined)}
       />
@@ -134,12 +137,10 @@ function MapFigure(props: {
         </div>
         <div>
           <dt>Entropy</dt>
-          <dd>
-            {map.entropy.toFixed(2)} of {decimal(Math.log2(map.values.length))} bits
-          </dd>
+          <dd>{map.entropy.toFixed(2)}&nbsp;bits</dd>
         </div>
         <div>
-          <dt>{pointed === undefined ? "Brightest patch" : "Patch you point at"}</dt>
+          <dt>{pointed === undefined ? "Brightest patch" : "This patch"}</dt>
           <dd>{percent(map.values[shown] ?? 0)}</dd>
         </div>
       </dl>
@@ -148,7 +149,7 @@ function MapFigure(props: {
   );
 }
 
-function Legend() {
+function Legend({ numPatches }: { readonly numPatches: number }) {
   const stops = Array.from(
     { length: 17 },
     (_, index) =>
@@ -163,8 +164,9 @@ function Legend() {
       <span class="hint">most</span>
       <p class="hint legend-words">
         Each map’s brightest colour is its own brightest patch. Image share: how much of all attention is on the picture
-        rather than on words. Entropy: low when it looks at few patches, high when it looks everywhere. Point at a patch
-        for its part of all attention.
+        rather than on words; in the small grid from black, none, to pale, all. Entropy: low when it looks at few
+        patches, {decimal(Math.log2(numPatches))} bits when it looks at all alike. Point at a patch for its part of all
+        attention.
       </p>
     </div>
   );

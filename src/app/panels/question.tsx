@@ -108,6 +108,19 @@ function AskRow() {
   const isReady = model.value !== undefined && now?.kind !== "ask" && now?.kind !== "load";
   return (
     <>
+      <details>
+        <summary>Length of the answer</summary>
+        <NumberField
+          label="Longest answer, tokens"
+          value={maxNewTokens.value}
+          min={1}
+          max={512}
+          step={1}
+          onChange={(value) => {
+            maxNewTokens.value = Math.round(value);
+          }}
+        />
+      </details>
       <div class="ask-row">
         <button type="submit" class="primary" aria-disabled={!isReady} disabled={model.value === undefined}>
           Ask
@@ -127,26 +140,15 @@ function AskRow() {
           />
           Ask on every change
         </label>
-      </div>
-      {now?.kind === "ask" && (
         <div class="ask-progress">
-          <span id="ask-stage">{now.stage}</span>
-          <progress aria-labelledby="ask-stage" />
+          {now?.kind === "ask" && (
+            <>
+              <span id="ask-stage">{now.stage}</span>
+              <progress aria-labelledby="ask-stage" />
+            </>
+          )}
         </div>
-      )}
-      <details>
-        <summary>Length of the answer</summary>
-        <NumberField
-          label="Longest answer, tokens"
-          value={maxNewTokens.value}
-          min={1}
-          max={512}
-          step={1}
-          onChange={(value) => {
-            maxNewTokens.value = Math.round(value);
-          }}
-        />
-      </details>
+      </div>
     </>
   );
 }

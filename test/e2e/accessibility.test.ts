@@ -1,0 +1,56 @@
+// The page for everybody: no serious finding of axe-core in any state, light or dark, and nothing cut off, covered or
+// overlapping at a phone's and a desk's width.
+
+import { expect, test } from "vitest";
+import { seriousFindings } from "./accessibility.ts";
+import { layoutFaults } from "./layout.ts";
+import { openPages } from "./open-pages.ts";
+import { type PageOptions, type Playground, viewports } from "./playground.ts";
+import { withoutAdapter, withoutMemory, withoutWebGpu } from "./preludes.ts";
+
+const { open } = openPages();
+
+test.each([
+  ["a wide phone", { viewport: viewports.phone, hasTouch: true }],
+  ["a narrow phone", { viewport: viewports.narrow, hasTouch: true }],
+  ["a desk", { viewport: viewports.desktop }],
+] satisfies [string, PageOptions][])("fresh, answered, and with a kernel's pass open: on %s", async (_, options) => {
+  const playground = await open({ ...options, reducedMotion: "reduce" });
+  await playground.waitUntilReady();
+  expect(await faults(playground), "fresh").toEqual([]);
+  await playground.askAndWait();
+  await playground.page.getByRole("slider", { name: "Factor" }).fill("1.5");
+  await playground.card("Your factor").filter({ hasText: "Factor 1.5" }).waitFor();
+  expect(await faults(playground), "answered").toEqual([]);
+  await playground.showPasses();
+  await playground.page.evaluate(`location.hash = "pass=12"`);
+  await playground.page.locator("#pass-12-detail").waitFor();
+  await playground.page.locator("#pass-12-detail summary").last().click();
+  expect(await faults(playground), "with a pass open").toEqual([]);
+  await playground.page.getByRole("radio", { name: "Your picture" }).check();
+  await playground.page.getByRole("radio", { name: "Free text" }).check();
+  expect(await faults(playground), "for a picture and a question of one's own").toEqual([]);
+});
+
+test.each([
+  ["no WebGPU", { pagePrelude: withoutWebGpu, workerPrelude: withoutWebGpu }],
+  ["no adapter", { workerPrelude: withoutAdapter }],
+  ["too little memory", { workerPrelude: withoutMemory }],
+] satisfies [string, PageOptions][])("%s, on a phone and on a desk", async (_, preludes) => {
+  const playground = await open({ ...preludes, reducedMotion: "reduce" });
+  await playground.page.getByRole("alert").waitFor();
+  for (const viewport of [viewports.narrow, viewports.desktop]) {
+    await playground.page.setViewportSize(viewport);
+    expect(await faults(playground), `${viewport.width} pixels wide`).toEqual([]);
+  }
+});
+
+/** Of the layout, and of axe-core in both colour schemes. */
+async function faults({ page }: Playground): Promise<string[]> {
+  const found = [...(await layoutFaults(page))];
+  for (const colorScheme of ["light", "dark"] as const) {
+    await page.emulateMedia({ colorScheme });
+    found.push(...(await seriousFindings(page)).map((finding) => `${colorScheme}: ${finding}`));
+  }
+  return found;
+}
