@@ -51,11 +51,12 @@ async function failure(work: Promise<unknown>) {
   );
 }
 
-describe("loading", () => {
-  beforeEach(start);
-  afterEach(end);
+describe("loading and asking", () => {
+  beforeAll(start);
+  afterAll(end);
 
-  test("reports every phase in order, reads by ranges only, and tells what was loaded", async () => {
+  test("a load reports every phase in order, reads by ranges only, and tells what was loaded", async () => {
+    expect(await failure(engine.ask(await requestFor(), ignore))).toMatchObject({ kind: "checkpoint" });
     const files = await countedFiles(MODEL);
     const steps: LoadStep[] = [];
     const view = await engine.load({ kind: "files", name: "tiny-spatial", files }, (step) => steps.push(step));
@@ -74,14 +75,16 @@ describe("loading", () => {
     });
     const weights = files.find(({ path }) => path === "model.safetensors")?.file;
     expect(Math.max(...(weights?.reads ?? []))).toBeLessThan((weights?.size ?? 0) / 4);
+    expect(await failure(engine.answerWithFactor(1, ignore))).toMatchObject({ kind: "input" });
+    expect(await failure(engine.trace())).toMatchObject({ kind: "input" });
   });
 
   test("a checkpoint that is broken is a failure, and the one before stays in use", async () => {
-    await load();
     const files = await countedFiles(MODEL);
     const without = (name: string) => files.filter(({ path }) => path !== name);
     const broken = [
       { files: without("config.json"), message: /config\.json/ },
+      { files: without("chat_template.jinja"), message: /no chat_template\.jinja/ },
       { files: without("model.safetensors"), message: /holds neither model\.safetensors nor/ },
       {
         files: [
@@ -107,27 +110,18 @@ describe("loading", () => {
     expect(greedy.text).toBe("Left");
   });
 
-  test("a second load stops the first", async () => {
+  test("stops while kernels compile, and a second load stops the first", async () => {
+    const stopped = engine.load(await tinySpatial(), ({ phase }) => {
+      if (phase === "kernels") void engine.stop();
+    });
+    expect(await failure(stopped)).toMatchObject({ kind: "stopped" });
     const first = load();
     const second = load();
     expect(await failure(first)).toMatchObject({ kind: "stopped" });
     expect((await second).name).toBe("tiny-spatial");
   });
-});
 
-describe("asking", () => {
-  beforeAll(start);
-  afterAll(end);
-
-  test("needs a model", async () => {
-    expect(await failure(engine.ask(await requestFor(), ignore))).toMatchObject({ kind: "checkpoint" });
-    const { settings } = await load();
-    expect(settings).toEqual((await requestFor()).settings);
-    expect(await failure(engine.answerWithFactor(1, ignore))).toMatchObject({ kind: "input" });
-    expect(await failure(engine.trace())).toMatchObject({ kind: "input" });
-  });
-
-  test("gives what the library gives, over one vision run and one prefill", async () => {
+  test("a question gives what the library gives, over one vision run and one prefill", async () => {
     const { device } = await openTestDevice();
     const request = await requestFor();
     const { image, question, settings: adaptvis, maxNewTokens } = request;
@@ -292,6 +286,12 @@ describe("a lost device", () => {
     expect(await failure(engine.ask(await requestFor(), ignore))).toMatchObject({ kind: "device-lost" });
     await load();
     expect((await engine.ask(await requestFor(), ignore)).greedy.text).toBe("Left");
+
+    const last = watched();
+    host.numRefusals = 99; // as in a browser whose GPU process crashed too often
+    host.device.destroy();
+    const message = expect.stringContaining("load this page again");
+    expect(await last.recovered).toEqual({ kind: "gave-up", failure: { kind: "device-lost", message } });
   });
 
   test("twice under one question fails it, and the model comes back all the same", async () => {
@@ -302,17 +302,6 @@ describe("a lost device", () => {
     };
     expect(await failure(engine.ask(await requestFor(), ignore))).toMatchObject({ kind: "device-lost" });
     expect(await recovered).toEqual({ kind: "recovered" });
-  });
-
-  test("without another adapter: the engine gives up after some tries, and says what helps", async () => {
-    host.numRefusals = 1;
-    expect(await failure(load())).toEqual({ kind: "no-adapter", message: "no adapter" });
-    await load();
-    const { recovered } = watched();
-    host.numRefusals = 99;
-    host.device.destroy();
-    const message = expect.stringContaining("load this page again");
-    expect(await recovered).toEqual({ kind: "gave-up", failure: { kind: "device-lost", message } });
   });
 
   test("while loading: the load goes on with a new device", async () => {

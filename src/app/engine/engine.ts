@@ -21,6 +21,7 @@ import { EngineError, failureOf } from "./failure.ts";
 import type { EngineHost } from "./host.ts";
 import { type LoadedModel, loadModel } from "./loaded-model.ts";
 import { isDeviceLoss, Losses } from "./losses.ts";
+import { orAborted } from "./or-aborted.ts";
 import { answerUnderFactor, askBoth, LastQuestion } from "./question.ts";
 
 /** Waits before an adapter is asked for again after a loss: the browser may be starting its GPU process anew. */
@@ -179,7 +180,7 @@ export class PlaygroundEngine implements EngineApi {
 
   /** The loaded model, after a recovery that is under way. @throws EngineError when there is none; AbortError. */
   private async standing(signal: AbortSignal): Promise<LoadedModel> {
-    if (this.recovery !== undefined) await orAborted(this.recovery, signal);
+    while (this.recovery !== undefined) await orAborted(this.recovery, signal, "The question");
     if (this.loaded !== undefined) return this.loaded;
     throw new EngineError(this.gaveUp ?? { kind: "checkpoint", message: "No model is loaded: load one first." });
   }
@@ -208,7 +209,8 @@ export class PlaygroundEngine implements EngineApi {
         const { kind, message } = failureOf(error);
         const waitMs = kind === "no-adapter" ? waitsMs.shift() : undefined;
         if (waitMs !== undefined) {
-          await new Promise((resolve) => setTimeout(resolve, waitMs));
+          const passed = new Promise<void>((resolve) => setTimeout(resolve, waitMs));
+          await orAborted(passed, options.signal, "Loading the model");
           continue;
         }
         if (!(await isDeviceLoss(error))) throw error;
@@ -222,8 +224,13 @@ export class PlaygroundEngine implements EngineApi {
   private adopt(fresh: LoadedModel): void {
     const before = this.loaded;
     this.loaded = fresh;
+    this.gaveUp = undefined;
     void fresh.lost.then((reason) => {
-      if (this.loaded === fresh) this.recovery = this.recover(fresh, reason);
+      if (this.loaded !== fresh) return;
+      const recovery = this.recover(fresh, reason).finally(() => {
+        if (this.recovery === recovery) this.recovery = undefined;
+      });
+      this.recovery = recovery;
     });
     if (before === undefined) return;
     const isIdle = this.running?.done.catch(() => undefined) ?? Promise.resolve();
@@ -241,11 +248,10 @@ export class PlaygroundEngine implements EngineApi {
       const fresh = await this.open(lost.source, { onStep, signal: controller.signal, waitsMs: ADAPTER_WAITS_MS });
       if (this.loaded === lost) this.adopt(fresh);
       else fresh.close(); // another checkpoint was loaded meanwhile
-      this.recovery = undefined;
       this.notify({ kind: "recovered" });
     } catch (error) {
-      this.recovery = undefined;
-      if (this.loaded === lost) this.loaded = undefined;
+      if (this.loaded !== lost) return this.notify({ kind: "recovered" }); // by another checkpoint
+      this.loaded = undefined;
       this.gaveUp = givenUp(failureOf(error));
       this.notify({ kind: "gave-up", failure: this.gaveUp });
     }
@@ -262,15 +268,4 @@ function givenUp(failure: Failure): Failure {
   const message =
     "The GPU device was lost and the browser gives no other one: load this page again, or start the browser anew.";
   return { kind: "device-lost", message };
-}
-
-/** Waits for `work`, or until the signal fires. @throws AbortError when it does. */
-async function orAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
-  const aborted = new Promise<never>((_, reject) => {
-    const stop = () => reject(new AbortError("The question"));
-    if (signal.aborted) stop();
-    signal.addEventListener("abort", stop, { once: true });
-  });
-  aborted.catch(() => undefined); // it may fire when nobody waits any more
-  await Promise.race([work, aborted]);
 }

@@ -9,6 +9,7 @@ import { httpSource } from "../../load/http-source.ts";
 import type { Source } from "../../load/source.ts";
 import type { CheckpointSource, LoadStep, ModelView } from "../protocol.ts";
 import type { EngineHost } from "./host.ts";
+import { orAborted } from "./or-aborted.ts";
 
 /** A model with its device; {@link LoadedModel.close} frees both. */
 export class LoadedModel {
@@ -51,7 +52,8 @@ export async function loadModel(
 ): Promise<LoadedModel> {
   const startMs = performance.now();
   const { signal } = options;
-  const step = stepReporter(options.onStep);
+  // Kernels go on compiling behind a load that was stopped; nobody hears of that.
+  const step = stepReporter((news) => signal.aborted || options.onStep(news));
   step({ phase: "adapter" });
   const adapter = await host.requestAdapter();
   throwIfAborted(signal, "Loading the model");
@@ -66,8 +68,9 @@ export async function loadModel(
       onProgress: ({ loadedBytes, totalBytes }) => step({ phase: "weights", loadedBytes, totalBytes }),
     });
     try {
-      await model.compiled((numCompiled, numKernels) => step({ phase: "kernels", numCompiled, numKernels }));
-      throwIfAborted(signal, "Loading the model");
+      checkWords(model);
+      const compiled = model.compiled((numCompiled, numKernels) => step({ phase: "kernels", numCompiled, numKernels }));
+      await orAborted(compiled, signal, "Loading the model");
     } catch (error) {
       model.dispose();
       throw error;
@@ -87,6 +90,11 @@ export function openSource(source: CheckpointSource): Source {
     source.files.map(({ path, file }) => [path, file] as const),
     source.name,
   );
+}
+
+/** The page asks in words, so that a checkpoint without what they need is refused at once. @throws CheckpointError. */
+function checkWords({ processor, config }: Llava): void {
+  processor.tokenizer.encode(processor.chatPrompt("?", { hasImage: config.multimodal !== undefined }));
 }
 
 async function settingsOf(files: Source, signal: AbortSignal): Promise<AdaptVisSettings> {
@@ -131,7 +139,7 @@ const PHASE_STARTS = { adapter: 0, config: 0.04, weights: 0.08, kernels: 0.4 } a
 const PHASE_ENDS = { adapter: 0.04, config: 0.08, weights: 0.4, kernels: 1 } as const;
 
 /** Fills in what a phase does not say with what the phases before it said. */
-function stepReporter(onStep: (step: LoadStep) => void) {
+function stepReporter(onStep: (step: LoadStep) => unknown) {
   let last: LoadStep = {
     phase: "adapter",
     loadedBytes: 0,
