@@ -1,6 +1,6 @@
 // "What the kernels do": every GPU pass of the last answer, on demand.
 
-import { useEffect, useMemo } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import type { ExplainedKernel } from "../../trace/explained-pass.ts";
 import { type PassGroup, type PassStage, stagesOf, timeOf } from "../draw/pass-groups.ts";
 import { decimal, duration } from "../draw/words.ts";
@@ -61,7 +61,7 @@ function Passes({ explanation: { passes, kernels, text, factor } }: { readonly e
         {passes.length} passes of {numKernels} kernels
         {total === undefined
           ? ". This browser or GPU does not tell how long each took."
-          : `, ${duration(total)} on the GPU.`}{" "}
+          : `, ${duration(total)} of computing.`}{" "}
         They gave “{text}” under factor {decimal(factor)}.
       </p>
       <div class="stages">
@@ -80,7 +80,7 @@ function holds(group: PassGroup): boolean {
 function Stage(props: { readonly stage: PassStage; readonly kernels: Readonly<Record<string, ExplainedKernel>> }) {
   const { stage, kernels } = props;
   return (
-    <details class="pass-stage" open={stage.groups.some(holds)}>
+    <details class="pass-stage" ref={useOpening(stage.groups.some(holds))}>
       <summary>
         <h3>{stage.title}</h3>
         <span class="stage-words">{stageInWords(stage.title)}</span>
@@ -90,17 +90,33 @@ function Stage(props: { readonly stage: PassStage; readonly kernels: Readonly<Re
         group.title === "" ? (
           <Rows key={group.passes[0]?.index} group={group} kernels={kernels} />
         ) : (
-          <details key={group.passes[0]?.index} class="pass-layer" open={holds(group)}>
-            <summary>
-              <h4>{group.title}</h4>
-              <Count numPasses={group.passes.length} gpuMs={timeOf(group.passes)} />
-            </summary>
-            <Rows group={group} kernels={kernels} />
-          </details>
+          <Layer key={group.passes[0]?.index} group={group} kernels={kernels} />
         ),
       )}
     </details>
   );
+}
+
+function Layer(props: { readonly group: PassGroup; readonly kernels: Readonly<Record<string, ExplainedKernel>> }) {
+  const { group, kernels } = props;
+  return (
+    <details class="pass-layer" ref={useOpening(holds(group))}>
+      <summary>
+        <h4>{group.title}</h4>
+        <Count numPasses={group.passes.length} gpuMs={timeOf(group.passes)} />
+      </summary>
+      <Rows group={group} kernels={kernels} />
+    </details>
+  );
+}
+
+/** Opens a `<details>` when it comes to hold the open pass; only its reader closes it. */
+function useOpening(isWanted: boolean) {
+  const details = useRef<HTMLDetailsElement>(null);
+  useLayoutEffect(() => {
+    if (isWanted && details.current !== null) details.current.open = true;
+  }, [isWanted]);
+  return details;
 }
 
 /** What a stage is for. */

@@ -5,7 +5,7 @@ import type { RgbImage } from "../../preprocess/image.ts";
 import { enlarge, heatColor, overlayAttention } from "../../trace/heat-map.ts";
 import { brightestPatch, type MapChoice, mapOf, placeInWords, putPicture } from "../draw/attention-view.ts";
 import { decimal, percent } from "../draw/words.ts";
-import type { AttentionView } from "../protocol.ts";
+import type { AnswersView, AttentionView } from "../protocol.ts";
 import { asked, factorAnswer, mapAnswer, mapHead, mapLayer } from "../state.ts";
 import { type Choice, Panel, Segmented, Slider } from "./controls.tsx";
 import { HeadGrid } from "./head-grid.tsx";
@@ -18,7 +18,8 @@ export function Looked() {
   const answers = asked.value?.answers;
   const plain = answers?.greedy.attention;
   const seen = answers?.seen;
-  if (answers === undefined || plain === undefined || seen === undefined) return null;
+  if (answers === undefined) return null;
+  if (plain === undefined || seen === undefined) return <NoMap imageSpan={answers.imageSpan} />;
   const factorResult = factorAnswer.value;
   const other = mapAnswer.value === "factor" && factorResult !== undefined ? factorResult : answers.adaptvis;
   const { numLayers, numHeads } = plain;
@@ -67,6 +68,19 @@ export function Looked() {
         )}
       </div>
       <Legend numPatches={plain.gridWidth * plain.gridHeight} />
+    </Panel>
+  );
+}
+
+/** Says why there is no map, where there was a picture. */
+function NoMap({ imageSpan: [start, end] }: Pick<AnswersView, "imageSpan">) {
+  if (start === end) return null;
+  return (
+    <Panel id="looked" title="Where it looked">
+      <p class="hint">
+        This model saw the picture in several tiles. A heat map is drawn only where one grid of patches covers the
+        picture; the trace has the attention of all of them.
+      </p>
     </Panel>
   );
 }

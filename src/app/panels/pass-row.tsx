@@ -59,7 +59,7 @@ function PassDetail({ pass, kernel }: PassProps) {
           {extent(pass.grid).includes("×") && ` = ${x * y * z}`}
         </Fact>
         <Fact name="Threads of each">{extent(pass.workgroupSize)}</Fact>
-        {pass.gpuMs !== undefined && <Fact name="Time on the GPU">{duration(pass.gpuMs)}</Fact>}
+        {pass.gpuMs !== undefined && <Fact name="Time">{duration(pass.gpuMs)}</Fact>}
       </dl>
       {kernel !== undefined && <Header name={kernel.name} header={kernel.header} />}
       <h4>What came out</h4>

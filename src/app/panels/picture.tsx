@@ -1,6 +1,6 @@
 // The picture to ask about: a scene of household objects, or a picture of the user's.
 
-import { pictureMode } from "../state.ts";
+import { model, pictureMode } from "../state.ts";
 import { Panel, Segmented } from "./controls.tsx";
 import { OwnPictureTab } from "./own-picture.tsx";
 import { SceneTab } from "./scene-tab.tsx";
@@ -20,6 +20,9 @@ export function PicturePanel() {
           pictureMode.value = mode;
         }}
       />
+      {model.value !== undefined && model.value.imageSide === undefined && (
+        <p class="hint">{model.value.name} reads text only: the question goes without the picture.</p>
+      )}
       {pictureMode.value === "scene" ? <SceneTab /> : <OwnPictureTab />}
     </Panel>
   );

@@ -156,7 +156,7 @@ function AskRow() {
 function useEscapeToStop(): void {
   useEffect(() => {
     const onKey = (event: KeyboardEvent) => {
-      if (event.key === "Escape" && running.value !== undefined) void stop();
+      if (event.key === "Escape" && running.value !== undefined && running.value.kind !== "load") void stop();
     };
     document.addEventListener("keydown", onKey);
     return () => document.removeEventListener("keydown", onKey);
