@@ -1,5 +1,8 @@
-// The public API in Deno: the core, local folders through Deno's node:fs, and picture files by npm:sharp, a native add-on that
-// is loaded when the first picture is decoded (permissions: --allow-read, --allow-env, --allow-ffi).
+/**
+ * The public API in Deno: the core, local folders through Deno's node:fs, and picture files by npm:sharp, a native add-on
+ * that is loaded when the first picture is decoded (permissions: --allow-read, --allow-env, --allow-ffi).
+ * @module deno
+ */
 export * from "./index.ts";
 export { fileSource } from "./load/file-source.node.ts";
 export { writeFileWhole } from "./load/write-file.node.ts";

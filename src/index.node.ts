@@ -1,5 +1,7 @@
-// The public API in Node: the core, files, picture decoding, adapters on any machine, heat maps as PNG.
-
+/**
+ * The public API in Node: the core, files, picture decoding, adapters on any machine, heat maps as PNG.
+ * @module node
+ */
 export { type AdapterOptions, openNodeAdapter } from "./gpu/adapter.node.ts";
 export { type AdapterChoice, type AdapterKind, adapterChoices, type OpenedAdapter } from "./gpu/adapter-choice.node.ts";
 export { type DriverEnvironment, driverEnvironment } from "./gpu/vulkan-drivers.node.ts";

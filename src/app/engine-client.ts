@@ -1,6 +1,7 @@
 // The page's end of the worker: the engine as typed calls, its failures as errors, and a new worker when one crashes.
 import * as Comlink from "comlink";
 import type { RgbImage } from "../preprocess/image.ts";
+import type { ExplainedPass } from "../trace/explained-pass.ts";
 import { EngineError, type Outcome, unwrap } from "./engine/failure.ts";
 import type { WorkerApi } from "./engine/worker-api.ts";
 import type {
@@ -11,6 +12,7 @@ import type {
   CheckpointSource,
   EngineApi,
   EngineNotice,
+  ExplanationView,
   LoadStep,
   ModelView,
 } from "./protocol.ts";
@@ -55,6 +57,11 @@ export class EngineClient implements EngineApi {
   /** See {@link EngineApi.trace}. @throws EngineError. */
   trace(): Promise<Uint8Array<ArrayBuffer>> {
     return this.call((api) => api.trace());
+  }
+
+  /** See {@link EngineApi.explain}. @throws EngineError. */
+  explain(onPass: (pass: ExplainedPass) => void): Promise<ExplanationView> {
+    return this.call((api) => api.explain(Comlink.proxy(onPass)));
   }
 
   /** See {@link EngineApi.stop}. @throws EngineError. */

@@ -1,4 +1,72 @@
-// Placeholder until the page is written: loads the model and says so.
-import { render } from "preact";
+// The playground's page: starts the engine, lays out the panels, and takes what is dropped or pasted anywhere.
 
-render(<main>adaptvis</main>, document.body);
+import { render } from "preact";
+import { registerServiceWorker } from "./offline.ts";
+import { Answers } from "./panels/answers.tsx";
+import { DropAnywhere } from "./panels/drop-anywhere.tsx";
+import { FactorPanel } from "./panels/factor.tsx";
+import { Kernels } from "./panels/kernels.tsx";
+import { Looked } from "./panels/looked.tsx";
+import { Masthead } from "./panels/masthead.tsx";
+import { ModelPanel } from "./panels/model.tsx";
+import { Notices } from "./panels/notices.tsx";
+import { PicturePanel } from "./panels/picture.tsx";
+import { QuestionPanel } from "./panels/question.tsx";
+import { Announcer, LoadStrip } from "./panels/status.tsx";
+import { Tokens } from "./panels/tokens.tsx";
+import { loadTinySpatial, watchDevice } from "./session.ts";
+import { offlineState } from "./state.ts";
+import { askOnChange, keepAddress } from "./sync.ts";
+
+function Page() {
+  return (
+    <div class="page">
+      <button type="button" class="skip" onClick={skipToQuestion}>
+        Skip to the question
+      </button>
+      <Masthead />
+      <main>
+        <LoadStrip />
+        <Notices />
+        <div class="workbench">
+          <div class="column stays">
+            <PicturePanel />
+          </div>
+          <div class="column">
+            <QuestionPanel />
+            <Answers />
+            <FactorPanel />
+            <Looked />
+            <Tokens />
+          </div>
+        </div>
+        <div class="below">
+          <Kernels />
+          <ModelPanel />
+        </div>
+      </main>
+      <footer class="foot">
+        <p>
+          AdaptVis is described in <a href="https://arxiv.org/abs/2503.01773">arXiv 2503.01773</a>. The objects are
+          Microsoft’s Fluent emoji (MIT licence).
+        </p>
+      </footer>
+      <Announcer />
+      <DropAnywhere />
+    </div>
+  );
+}
+
+/** Moves the focus; a link would take the address, which holds the page's state. */
+function skipToQuestion(): void {
+  document.querySelector<HTMLElement>("#question input:checked")?.focus();
+}
+
+keepAddress();
+render(<Page />, document.body);
+askOnChange();
+void watchDevice();
+void loadTinySpatial();
+void registerServiceWorker().then((isKept) => {
+  if (isKept) offlineState.value = "Works offline now";
+});

@@ -4,6 +4,7 @@
 import type { AdaptVisSettings } from "../adaptvis.ts";
 import type { FinishReason } from "../generate/generate.ts";
 import type { RgbImage } from "../preprocess/image.ts";
+import type { ExplainedKernel, ExplainedPass } from "../trace/explained-pass.ts";
 
 /** Where a checkpoint is. */
 export type CheckpointSource =
@@ -118,6 +119,17 @@ export interface AnswersView {
   readonly seen: RgbImage | undefined;
 }
 
+/** Every pass of an answer with AdaptVis. */
+export interface ExplanationView {
+  /** The answer's first tokens, as far as they were explained. */
+  readonly text: string;
+  readonly factor: number;
+  /** In the order in which they ran. */
+  readonly passes: readonly ExplainedPass[];
+  /** By `ExplainedPass.kernel`. */
+  readonly kernels: Readonly<Record<string, ExplainedKernel>>;
+}
+
 /** Why something did not work; each has its own page or notice. */
 export type FailureKind =
   | "no-webgpu" // the browser has no navigator.gpu
@@ -159,6 +171,11 @@ export interface EngineApi {
   answerWithFactor(factor: number, onEvent: (event: AskEvent) => void): Promise<AnswerView>;
   /** The last question's trace, a safetensors file. */
   trace(): Promise<Uint8Array<ArrayBuffer>>;
+  /**
+   * The passes of the last question's answer with AdaptVis, which runs again for it, up to three tokens.
+   * @param onPass called for every pass as it is done; all of them come with the result too
+   */
+  explain(onPass: (pass: ExplainedPass) => void): Promise<ExplanationView>;
   /** Stops what runs; that call rejects with `stopped`. */
   stop(): Promise<void>;
   /** Hears of a lost device and of the recovery from it. */

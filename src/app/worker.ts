@@ -10,10 +10,10 @@ const engine = new PlaygroundEngine({
     // Types say that it is there; browsers without WebGPU differ.
     const gpu: GPU | undefined = navigator.gpu;
     if (gpu === undefined) {
-      throw new EngineError({
-        kind: "no-webgpu",
-        message: "This browser has no WebGPU: use a recent Chrome, Edge, Firefox or Safari, or switch WebGPU on.",
-      });
+      const message = isSecureContext
+        ? "This browser has no WebGPU: use a recent Chrome, Edge, Firefox or Safari, or switch WebGPU on."
+        : "This address has no WebGPU: browsers give it to pages over https and on localhost only.";
+      throw new EngineError({ kind: "no-webgpu", message });
     }
     const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
     if (adapter !== null) return adapter;
@@ -24,6 +24,7 @@ const engine = new PlaygroundEngine({
     });
   },
   decodeImage,
+  now: () => performance.now(),
 });
 
 Comlink.expose(new WorkerApi(engine));

@@ -11,6 +11,7 @@ import { type CompareFlags, compare, describeCompare } from "./compare.ts";
 import { type DemoFlags, demo, describeDemo } from "./demo.ts";
 import { DoctorError, describeDoctor, doctor } from "./doctor.ts";
 import { examples } from "./examples.ts";
+import { describeExplain, type ExplainFlags, explain } from "./explain.ts";
 import { describeInspect, type InspectFlags, inspect } from "./inspect.ts";
 import { packageVersion } from "./package-folder.ts";
 import { type GlobalFlags, Session, UsageError } from "./session.ts";
@@ -79,6 +80,9 @@ With --json an error is {"error": {"name", "message", …}} on stdout, and one s
     sweep(session(), question, flags),
   );
   add("trace", describeTrace).action((flags: TraceFlags) => trace(session(), flags));
+  add("explain", describeExplain).action((question: string | undefined, flags: ExplainFlags) =>
+    explain(session(), question, flags),
+  );
   add("doctor", describeDoctor).action(() => doctor(session()));
   add("inspect", describeInspect).action((model: string, flags: InspectFlags) => inspect(session(), model, flags));
   add("compare", describeCompare).action((model: string, flags: CompareFlags) => compare(session(), model, flags));

@@ -34,11 +34,9 @@ export async function requestGpuDevice(adapter: GPUAdapter): Promise<GPUDevice> 
       requiredFeatures,
     });
   } catch (cause) {
-    throw new GpuError(
-      "no-adapter",
-      `The adapter refused a device (${messageOf(cause)}); try another one with --adapter.`,
-      { cause },
-    );
+    throw new GpuError("no-adapter", `The adapter refused a device (${messageOf(cause)}); try another adapter.`, {
+      cause,
+    });
   }
 }
 
@@ -47,12 +45,13 @@ export class Gpu {
   readonly device: GPUDevice;
   /** True on a CPU adapter, where barriers cost more than they save and kernels are chosen accordingly. */
   readonly isSoftware: boolean;
+  /** Pipelines compiled so far. @internal */
   readonly pipelines: PipelineCache;
   /** Measures what happens here, if anybody wants that. */
   readonly profiler: Profiler | undefined;
   /** Constants of kernels that were measured on this adapter; the defaults without one. */
   readonly tuning: TuningTable | undefined;
-  /** Runs programs in place of their one submit while an answer is explained; undefined otherwise. */
+  /** Runs programs in place of their one submit while an answer is explained; undefined otherwise. @internal */
   replay: ((programs: readonly Program[]) => Promise<void>) | undefined = undefined;
   /** True for what {@link forRecording} returns. */
   readonly isRecordingOnly: boolean = false;

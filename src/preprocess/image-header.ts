@@ -54,8 +54,7 @@ export function checkPixelLimit(
 ): void {
   if (width * height <= maxPixels) return;
   throw new InputError(
-    `${name} has ${width}×${height} = ${width * height} pixels, more than the limit of ${maxPixels}: ` +
-      "make it smaller, or raise maxPixels.",
+    `${name} has ${width}×${height} = ${width * height} pixels, more than the limit of ${maxPixels}: make it smaller.`,
   );
 }
 

@@ -1,7 +1,7 @@
 // The playground in headless Chromium: a static server over dist/app under a sub-path, as any host would serve it, one
 // browser for all pages of a test file, and what a person does on the page.
 
-import { mkdir } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Browser, BrowserContext, Locator, Page, Worker } from "playwright-core";
 import { launchChromium } from "../browser/launch.ts";
@@ -101,7 +101,7 @@ export class Playground {
   constructor(context: BrowserContext, page: Page) {
     this.context = context;
     this.page = page;
-    page.setDefaultTimeout(60_000);
+    page.setDefaultTimeout(20_000);
     page.on("pageerror", (error) => this.problems.push(String(error)));
     page.on("console", (message) => {
       if (message.type() === "error") this.problems.push(`${message.text()} (${message.location().url})`);
@@ -110,6 +110,11 @@ export class Playground {
 
   button(name: string | RegExp): Locator {
     return this.page.getByRole("button", { name, exact: true });
+  }
+
+  /** The scene's square; its objects are buttons in it. */
+  get scene(): Locator {
+    return this.page.getByLabel("Scene", { exact: true }).and(this.page.locator(":has(canvas)"));
   }
 
   /** The engine's worker. @throws when the page has none. */
@@ -124,11 +129,42 @@ export class Playground {
     await this.page.waitForFunction(isAskEnabled);
   }
 
-  /** Asks what the page's form says and waits for both answers. */
+  /** Asks what the page's form says and waits for both answers. @throws with the notice's text when there is none. */
   async askAndWait(): Promise<void> {
+    await this.page.evaluate(markAnswers);
     await this.button("Ask").click();
+    await this.waitForAnswers();
+  }
+
+  /** Waits for both answers to a question that was asked after {@link markAnswers} ran. @throws as {@link askAndWait}. */
+  async waitForAnswers(): Promise<void> {
+    const outcome = await this.page.waitForFunction(answersOrNotice);
+    const notice = String(await outcome.jsonValue());
+    if (notice !== "answered") throw new Error(`No answer, but a notice: ${notice}`);
     await this.waitUntilReady();
-    await this.button("Download answer (JSON)").waitFor();
+  }
+
+  /** The answer's card. */
+  card(kind: "Greedy" | "AdaptVis" | "Your factor"): Locator {
+    return this.page.getByRole("article", { name: `${kind} answer` });
+  }
+
+  /** What an answer says. */
+  async answer(kind: "Greedy" | "AdaptVis" | "Your factor"): Promise<string> {
+    return (await this.card(kind).locator(".answer-text").innerText()).trim();
+  }
+
+  /** The text of the first notice that contains `text`, once it is there. */
+  async notice(text: string | RegExp): Promise<string> {
+    const notice = this.page.locator(".notice").filter({ hasText: text }).first();
+    await notice.waitFor();
+    return await notice.innerText();
+  }
+
+  /** Presses a button that downloads. @returns the file's bytes. */
+  async download(name: string): Promise<Buffer> {
+    const [download] = await Promise.all([this.page.waitForEvent("download"), this.button(name).click()]);
+    return await readFile(await download.path());
   }
 
   /** Takes a picture of the whole page, whatever its height. @returns the file. */
@@ -147,3 +183,15 @@ export class Playground {
 /** In the page, as text, so that the bundler of the tests leaves it as it is. */
 const isAskEnabled = `[...document.querySelectorAll("button")].some(
   (button) => button.textContent.trim() === "Ask" && !button.disabled && button.ariaDisabled !== "true")`;
+
+/** The numbers under the two answers come anew with each question, so those of before can be told by a mark. */
+export const markAnswers = `for (const numbers of document.querySelectorAll(".answer .number")) numbers.isOfBefore = true;
+  for (const notice of document.querySelectorAll(".notice")) notice.isOfBefore = true;`;
+
+/** "answered", or the text of a notice that came since, or false as long as there is neither. */
+const answersOrNotice = `(() => {
+  const notice = [...document.querySelectorAll(".notice")].find(({ isOfBefore }) => !isOfBefore);
+  if (notice) return notice.innerText;
+  const numbers = [...document.querySelectorAll("[aria-label='Greedy answer'] .number, [aria-label='AdaptVis answer'] .number")];
+  return numbers.length === 2 && numbers.every(({ isOfBefore }) => !isOfBefore) && "answered";
+})()`;

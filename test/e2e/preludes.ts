@@ -6,7 +6,7 @@ export const withoutWebGpu = `delete Object.getPrototypeOf(navigator).gpu;`;
 /** It has WebGPU and finds no adapter. For page and worker. */
 export const withoutAdapter = `GPU.prototype.requestAdapter = async () => null;`;
 
-/** Every buffer of a megabyte or more fails for want of memory, as Dawn reports it. For the worker. */
+/** Every buffer of 64 KiB or more fails for want of memory, as Dawn reports it. For the worker. */
 export const withoutMemory = `{
   const { pushErrorScope, popErrorScope, createBuffer } = GPUDevice.prototype;
   const scopes = new WeakMap();
@@ -25,7 +25,7 @@ export const withoutMemory = `{
   };
   GPUDevice.prototype.createBuffer = function (descriptor) {
     const buffer = createBuffer.call(this, descriptor);
-    if (descriptor.size >= 2 ** 20) {
+    if (descriptor.size >= 2 ** 16) {
       const scope = scopesOf(this).findLast(({ filter }) => filter === "out-of-memory");
       const error = new GPUOutOfMemoryError("Out of memory: " + descriptor.size + " bytes");
       if (scope) scope.error ??= error;
@@ -46,16 +46,21 @@ export const keepsDevices = `{
   };
 }`;
 
-/**
- * Counts compute passes by label in `globalThis.passes`: "vision", "prefill", "decode" … For the worker.
- */
-export const countsPasses = `{
-  globalThis.passes = {};
+/** Counts the workgroups of compute passes by label in `globalThis.workgroups`: "vision", "prefill" … For the worker. */
+export const countsWorkgroups = `{
+  globalThis.workgroups = {};
+  const labels = new WeakMap();
   const { beginComputePass } = GPUCommandEncoder.prototype;
+  const { dispatchWorkgroups } = GPUComputePassEncoder.prototype;
   GPUCommandEncoder.prototype.beginComputePass = function (descriptor) {
-    const label = descriptor?.label ?? "";
-    passes[label] = (passes[label] ?? 0) + 1;
-    return beginComputePass.call(this, descriptor);
+    const pass = beginComputePass.call(this, descriptor);
+    labels.set(pass, descriptor?.label ?? "");
+    return pass;
+  };
+  GPUComputePassEncoder.prototype.dispatchWorkgroups = function (x, y = 1, z = 1) {
+    const label = labels.get(this);
+    workgroups[label] = (workgroups[label] ?? 0) + x * y * z;
+    return dispatchWorkgroups.call(this, x, y, z);
   };
 }`;
 

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
 import type { Answer, AnswerOptions } from "../../src/answer.ts";
 import { AbortError, CheckpointError, InputError } from "../../src/errors.ts";
+import { explain } from "../../src/explain.ts";
 import { openNodeAdapter } from "../../src/gpu/adapter.node.ts";
 import { Profiler } from "../../src/gpu/profiler.ts";
 import { Llava } from "../../src/llava.ts";
@@ -105,6 +106,7 @@ test("every use of a disposed model is the same clear error, and dispose() again
     () => model.trace(inputs),
     () => model.sweep(inputs, [0.5, 1.5]),
     () => model.score(inputs),
+    () => explain(model, inputs),
   ];
   for (const use of uses) {
     const failure = await use().catch((error: unknown) => error);
@@ -180,4 +182,15 @@ test("two models on one device answer at once as they do alone; one goes on when
   await expect(two.answer(ofTwo, { ...options, layers: [99] })).rejects.toThrow(InputError);
   expect(idsOf(await two.answer(ofTwo, options))).toEqual(alone[1]);
   two.dispose();
+});
+
+test("dispose() while an answer is explained", async () => {
+  const model = await loadGoldenModel("tiny-llava");
+  let numPasses = 0;
+  const onPass = () => {
+    numPasses++;
+    if (numPasses === 5) model.dispose();
+  };
+  await expect(explain(model, await inputsOf(model), { onPass })).rejects.toThrow(AbortError);
+  expect(model.gpu.allocatedBytes).toBe(0);
 });

@@ -114,7 +114,7 @@ describe("limits", () => {
         name === "requestDevice" ? () => Promise.reject(new Error("busy")) : Reflect.get(target, name),
     });
     await expect(requestGpuDevice(refusing)).rejects.toThrow(
-      new GpuError("no-adapter", "The adapter refused a device (busy); try another one with --adapter."),
+      new GpuError("no-adapter", "The adapter refused a device (busy); try another adapter."),
     );
   });
 

@@ -91,6 +91,8 @@ test("what is not imported is left out", async () => {
     "gpu/ops-tuning.js",
     "load/blob-source.js",
     "gpu/doctor.js",
+    "explain.js",
+    "trace/pass-recorder.js",
   ]) {
     expect(has(name), name).toBe(false);
   }

@@ -41,8 +41,14 @@ afterAll(async () => {
   await project.remove();
 });
 
-/** Opens a folder's page, picks the picture, asks and waits for the answer. */
-async function askInPage(folder: string): Promise<{ readonly answer: string; readonly requests: readonly string[] }> {
+/**
+ * Opens a folder's page, picks the picture, asks and waits for the answer.
+ * @param before a script that runs in the page before the click that asks
+ */
+async function askInPage(
+  folder: string,
+  before?: string,
+): Promise<{ readonly answer: string; readonly before: string; readonly requests: readonly string[] }> {
   const requests: string[] = [];
   const server = await startServer(({ path }) => {
     requests.push(path);
@@ -57,14 +63,23 @@ async function askInPage(folder: string): Promise<{ readonly answer: string; rea
     await page.goto(server.origin);
     await page.setInputFiles("[name=picture]", picture);
     await page.fill("[name=question]", QUESTION);
-    await page.click("[type=submit]");
-    const output = page.locator("output");
     // The last text is the answer's or an error's: no other has a bracket or a full stop.
-    await output.filter({ hasText: /\(confidence|\.$/ }).waitFor({ timeout: 60_000 });
-    const answer = (await output.textContent()) ?? "";
+    const output = page.locator("output");
+    const settled = async () => {
+      await output.filter({ hasText: /\(confidence|\.$/ }).waitFor({ timeout: 60_000 });
+      return (await output.textContent()) ?? "";
+    };
+    let first = "";
+    if (before !== undefined) {
+      await page.evaluate(before);
+      first = await settled();
+    }
+    await page.click("[type=submit]");
+    if (before !== undefined) await output.filter({ hasNotText: first }).waitFor();
+    const answer = await settled();
     const problems = printed.filter((line) => !/favicon|GPU stall|fallback adapter/i.test(line));
     expect(problems).toEqual([]);
-    return { answer, requests };
+    return { answer, before: first, requests };
   } finally {
     await browser.close();
     server.close();
@@ -95,10 +110,12 @@ describe("the examples", () => {
     expect(requests.filter((path) => path.endsWith(".js"))).toEqual(["/node_modules/adaptvis/dist/browser.js"]);
   });
 
-  test("worker", async () => {
+  test("worker: it stops, and answers the next question", async () => {
     const folder = join(project.folder, "worker");
     await npmRunBuild(folder);
-    expect((await askInPage(join(folder, "public"))).answer).toBe(ANSWER);
+    const stop = 'document.forms[0].requestSubmit(); document.querySelector("[name=stop]").click();';
+    const { answer, before } = await askInPage(join(folder, "public"), stop);
+    expect({ before, answer }).toEqual({ before: "Stopped.", answer: ANSWER });
   });
 
   test("node", async () => {

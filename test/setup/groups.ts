@@ -1,6 +1,6 @@
 // Which test files belong together: the CPU's, the hosts', the playground's (each run once) and the GPU's (run on every adapter).
 
-const cpuFolders = ["load", "preprocess", "unit", "evaluate"];
+const cpuFolders = ["app", "load", "preprocess", "unit", "evaluate"];
 const hostFolders = ["browser", "bundle", "deno", "hosts", "package"];
 const pageFolders = ["e2e"];
 

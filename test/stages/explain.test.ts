@@ -190,7 +190,7 @@ describe("tiny-llava", () => {
     expect(factors).toContainEqual(["prefill", undefined]);
     const extra = passes.find(({ stage, kernel }) => stage === "adaptvis step" && kernel.startsWith("attention"));
     const [row] = [inputs.inputIds.length - 1];
-    expect(extra?.what).toContain(`in position ${row} the image's scores times ${answer.factor}`);
+    expect(extra?.what).toContain(`in position ${row} the scores of the image times ${answer.factor}`);
     expect(extra?.params["step.positionStart"]).toBe(row);
   });
 
@@ -226,6 +226,16 @@ describe("tiny-llava", () => {
     expect(numPasses).toBe(last + 1);
     expect(model.gpu.allocatedBytes).toBe(bytes);
     expect(plain(await model.answer(inputs, options))).toEqual(plain(expected));
+  });
+
+  test("disposed of in the middle it ends with an AbortError, and so does one asked later", async () => {
+    const other = await loadGoldenModel("tiny-llava");
+    const onPass = ({ index }: ExplainedPass) => {
+      if (index === 30) other.dispose();
+    };
+    await expect(explain(other, inputs, { onPass })).rejects.toThrow(AbortError);
+    await expect(explain(other, inputs)).rejects.toThrow(AbortError);
+    expect(other.gpu.allocatedBytes).toBe(0);
   });
 
   test("a question asked meanwhile waits and is not explained", async () => {

@@ -1,7 +1,9 @@
 // The playground's engine: one loaded model, one question at a time, and a new device when the old one goes away.
 import { AbortError, InputError } from "../../errors.ts";
+import { explain } from "../../explain.ts";
 import { encodeSafetensors } from "../../load/safetensors-writer.ts";
 import type { RgbImage } from "../../preprocess/image.ts";
+import type { ExplainedPass } from "../../trace/explained-pass.ts";
 import type {
   AnswersView,
   AnswerView,
@@ -10,6 +12,8 @@ import type {
   CheckpointSource,
   EngineApi,
   EngineNotice,
+  ExplanationView,
+  Failure,
   LoadStep,
   ModelView,
 } from "../protocol.ts";
@@ -19,8 +23,14 @@ import { type LoadedModel, loadModel } from "./loaded-model.ts";
 import { isDeviceLoss, Losses } from "./losses.ts";
 import { answerUnderFactor, askBoth, LastQuestion } from "./question.ts";
 
+/** Waits before an adapter is asked for again after a loss: the browser may be starting its GPU process anew. */
+const ADAPTER_WAITS_MS = [250, 1000, 4000];
 /** Files larger than this are no pictures that anybody asks about, and would be read whole. */
 const MAX_PICTURE_BYTES = 256 * 2 ** 20;
+/** Pictures with more pixels, as no phone makes them, need more memory than a tab has: decoded, on a canvas, without alpha. */
+const MAX_PICTURE_PIXELS = 50_000_000;
+
+const ignore = () => undefined;
 
 /** See {@link EngineApi}. */
 export class PlaygroundEngine implements EngineApi {
@@ -32,6 +42,8 @@ export class PlaygroundEngine implements EngineApi {
   private running: { readonly controller: AbortController; readonly done: Promise<unknown> } | undefined;
   private recovery: Promise<void> | undefined;
   private last: LastQuestion | undefined;
+  /** Why there is no model, once a recovery failed. */
+  private gaveUp: Failure | undefined;
 
   constructor(host: EngineHost) {
     this.host = host;
@@ -58,7 +70,7 @@ export class PlaygroundEngine implements EngineApi {
       const megabytes = Math.round(file.size / 1e6);
       throw new InputError(`${name} has ${megabytes} MB: expected a JPEG, PNG or WebP picture of at most 268 MB.`);
     }
-    return this.host.decodeImage(new Uint8Array(await file.arrayBuffer()), { name });
+    return this.host.decodeImage(new Uint8Array(await file.arrayBuffer()), { name, maxPixels: MAX_PICTURE_PIXELS });
   }
 
   /** See {@link EngineApi.ask}. @throws EngineError `busy`; InputError, GpuError or AbortError. */
@@ -87,20 +99,33 @@ export class PlaygroundEngine implements EngineApi {
   async trace(): Promise<Uint8Array<ArrayBuffer>> {
     const { inputs, request } = this.lastQuestion();
     return this.alone((signal) =>
-      this.surviving(
-        signal,
-        () => undefined,
-        async ({ model }) => {
-          const { settings: adaptvis, maxNewTokens } = request;
-          const { tensors, metadata } = await model.trace(inputs, {
-            method: "adaptvis",
-            adaptvis,
-            maxNewTokens,
-            signal,
-          });
-          return encodeSafetensors(tensors, metadata);
-        },
-      ),
+      this.surviving(signal, ignore, async ({ model }) => {
+        const { settings: adaptvis, maxNewTokens } = request;
+        const { tensors, metadata } = await model.trace(inputs, {
+          method: "adaptvis",
+          adaptvis,
+          maxNewTokens,
+          signal,
+        });
+        return encodeSafetensors(tensors, metadata);
+      }),
+    );
+  }
+
+  /** See {@link EngineApi.explain}. @throws InputError without a question; as {@link ask}. */
+  async explain(onPass: (pass: ExplainedPass) => void): Promise<ExplanationView> {
+    const { inputs, request } = this.lastQuestion();
+    const { settings: adaptvis } = request;
+    return this.alone((signal) =>
+      this.surviving(signal, ignore, async ({ model }) => {
+        const { answer, passes, kernels } = await explain(model, inputs, {
+          method: "adaptvis",
+          adaptvis,
+          onPass,
+          signal,
+        });
+        return { text: answer.text.trim(), factor: answer.factor, passes, kernels };
+      }),
     );
   }
 
@@ -156,14 +181,22 @@ export class PlaygroundEngine implements EngineApi {
   private async standing(signal: AbortSignal): Promise<LoadedModel> {
     if (this.recovery !== undefined) await orAborted(this.recovery, signal);
     if (this.loaded !== undefined) return this.loaded;
-    throw new EngineError({ kind: "checkpoint", message: "No model is loaded: load one first." });
+    throw new EngineError(this.gaveUp ?? { kind: "checkpoint", message: "No model is loaded: load one first." });
   }
 
-  /** Opens a checkpoint; when the device is lost meanwhile, again on a new one. */
+  /**
+   * Opens a checkpoint; when the device is lost meanwhile, again on a new one.
+   * @param options.waitsMs how long to wait before each further request for an adapter when there is none
+   */
   private async open(
     source: CheckpointSource,
-    options: { readonly onStep: (step: LoadStep) => void; readonly signal: AbortSignal },
+    options: {
+      readonly onStep: (step: LoadStep) => void;
+      readonly signal: AbortSignal;
+      readonly waitsMs?: readonly number[];
+    },
   ): Promise<LoadedModel> {
+    const waitsMs = [...(options.waitsMs ?? [])];
     for (;;) {
       try {
         const fresh = await loadModel(this.host, source, options);
@@ -172,9 +205,14 @@ export class PlaygroundEngine implements EngineApi {
         throw new AbortError("Loading the model");
       } catch (error) {
         if (options.signal.aborted) throw new AbortError("Loading the model");
+        const { kind, message } = failureOf(error);
+        const waitMs = kind === "no-adapter" ? waitsMs.shift() : undefined;
+        if (waitMs !== undefined) {
+          await new Promise((resolve) => setTimeout(resolve, waitMs));
+          continue;
+        }
         if (!(await isDeviceLoss(error))) throw error;
-        const { message } = failureOf(error);
-        this.losses.count(message, performance.now());
+        this.losses.count(message, this.host.now());
         this.notify({ kind: "device-lost", message });
       }
     }
@@ -198,9 +236,9 @@ export class PlaygroundEngine implements EngineApi {
     lost.close();
     const controller = new AbortController();
     try {
-      this.losses.count(reason, performance.now());
+      this.losses.count(reason, this.host.now());
       const onStep = (step: LoadStep) => this.notify({ kind: "recovering", step });
-      const fresh = await this.open(lost.source, { onStep, signal: controller.signal });
+      const fresh = await this.open(lost.source, { onStep, signal: controller.signal, waitsMs: ADAPTER_WAITS_MS });
       if (this.loaded === lost) this.adopt(fresh);
       else fresh.close(); // another checkpoint was loaded meanwhile
       this.recovery = undefined;
@@ -208,13 +246,22 @@ export class PlaygroundEngine implements EngineApi {
     } catch (error) {
       this.recovery = undefined;
       if (this.loaded === lost) this.loaded = undefined;
-      this.notify({ kind: "gave-up", failure: failureOf(error) });
+      this.gaveUp = givenUp(failureOf(error));
+      this.notify({ kind: "gave-up", failure: this.gaveUp });
     }
   }
 
   private notify(notice: EngineNotice): void {
     for (const watcher of this.watchers) watcher(notice);
   }
+}
+
+/** A browser whose GPU process crashed too often gives a page no adapter any more; loading the page again helps. */
+function givenUp(failure: Failure): Failure {
+  if (failure.kind !== "no-adapter") return failure;
+  const message =
+    "The GPU device was lost and the browser gives no other one: load this page again, or start the browser anew.";
+  return { kind: "device-lost", message };
 }
 
 /** Waits for `work`, or until the signal fires. @throws AbortError when it does. */

@@ -4,6 +4,8 @@ import type { DecodeOptions } from "../../preprocess/image-header.ts";
 
 /** The surroundings of a {@link PlaygroundEngine}. */
 export interface EngineHost {
+  /** Milliseconds of a clock that only goes forward, as `performance.now()`. */
+  now(): number;
   /**
    * Finds an adapter; a new one each time, since an adapter gives one device only.
    * @throws EngineError `no-webgpu` or `no-adapter`.

@@ -12,7 +12,7 @@ export class Losses {
 
   /**
    * Counts one.
-   * @param nowMs `performance.now()`
+   * @param nowMs of a clock that only goes forward
    * @throws GpuError `device-lost` when it is the third within a minute.
    */
   count(reason: string, nowMs: number): void {

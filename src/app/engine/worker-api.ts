@@ -1,6 +1,7 @@
 // The engine as the worker offers it: failures as data, events delivered before the result, large arrays moved.
 import * as Comlink from "comlink";
 import type { RgbImage } from "../../preprocess/image.ts";
+import type { ExplainedPass } from "../../trace/explained-pass.ts";
 import type {
   AnswersView,
   AnswerView,
@@ -9,6 +10,7 @@ import type {
   CheckpointSource,
   EngineApi,
   EngineNotice,
+  ExplanationView,
   LoadStep,
   ModelView,
 } from "../protocol.ts";
@@ -49,6 +51,14 @@ export class WorkerApi {
   async trace(): Promise<Outcome<Uint8Array<ArrayBuffer>>> {
     const outcome = await outcomeOf(() => this.engine.trace());
     return outcome.isOk ? Comlink.transfer(outcome, [outcome.value.buffer]) : outcome;
+  }
+
+  /** See {@link EngineApi.explain}. */
+  async explain(onPass: Listener<ExplainedPass>): Promise<Outcome<ExplanationView>> {
+    const outcome = await this.told(onPass, (tell: Listener<ExplainedPass>) => this.engine.explain(tell));
+    if (!outcome.isOk) return outcome;
+    const pictures = outcome.value.passes.flatMap(({ outputs }) => outputs.map(({ picture }) => picture.values.buffer));
+    return Comlink.transfer(outcome, [...new Set(pictures)]);
   }
 
   /** See {@link EngineApi.stop}. */

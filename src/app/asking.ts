@@ -1,0 +1,83 @@
+// The picture and the question as they stand on the page, put to the model.
+
+import { computed } from "@preact/signals";
+import type { RgbImage } from "../preprocess/image.ts";
+import { OBJECT_NAMES, type ObjectName } from "./scene/objects.ts";
+import { fillIn, QUESTION_FORMS } from "./scene/questions.ts";
+import { scenePicture } from "./scene/scene-picture.ts";
+import { loadSprites, type Sprites } from "./scene/sprites.ts";
+import { askAbout } from "./session.ts";
+import {
+  formId,
+  formObjects,
+  freeText,
+  model,
+  notify,
+  ownPicture,
+  pictureMode,
+  questionMode,
+  scene,
+  sprites,
+} from "./state.ts";
+
+/** Objects that a form can ask about: those on the scene, or all that tiny-spatial knows for a picture of the user's. */
+export const askable = computed<readonly ObjectName[]>(() => {
+  if (pictureMode.value === "own") return OBJECT_NAMES;
+  return [...new Set(scene.value.objects.map(({ name }) => name))].sort();
+});
+
+/** The form that is filled in. */
+export const form = computed(() => QUESTION_FORMS.find(({ id }) => id === formId.value) ?? QUESTION_FORMS[0]);
+
+/** The objects in the form: as chosen where they can be asked about, else the next best, never the same one twice. */
+export const chosenObjects = computed<readonly ObjectName[]>(() => {
+  const names: ObjectName[] = [];
+  for (const wanted of formObjects.value.slice(0, form.value?.numObjects ?? 0)) {
+    const free = askable.value.filter((name) => !names.includes(name));
+    const name = free.find((candidate) => candidate === wanted) ?? free[0];
+    if (name !== undefined) names.push(name);
+  }
+  return names;
+});
+
+/** The question as it will be asked; empty while the form lacks an object or nothing is written. */
+export const question = computed(() => {
+  if (questionMode.value === "free") return freeText.value.trim();
+  const filled = form.value;
+  if (filled === undefined || chosenObjects.value.length < filled.numObjects) return "";
+  return fillIn(filled, chosenObjects.value);
+});
+
+/** The picture as the page shows it; undefined while there is none. @throws when the objects cannot be fetched. */
+export async function currentPicture(): Promise<RgbImage | undefined> {
+  if (pictureMode.value === "own") return ownPicture.value?.image;
+  return scenePicture(scene.value, await readySprites());
+}
+
+/** Asks the question about the picture; what is missing becomes a notice. */
+export async function ask(options: { readonly isReplacing?: boolean } = {}): Promise<void> {
+  if (question.value === "") {
+    const message =
+      questionMode.value === "free"
+        ? "Write a question first."
+        : "Add an object to the scene, so that it can be asked about.";
+    notify("There is no question yet", { kind: "input", message });
+    return;
+  }
+  if (pictureMode.value === "own" && ownPicture.value === undefined) {
+    notify("There is no picture yet", {
+      kind: "input",
+      message: "Choose, paste or drop a picture, or go to the scene.",
+    });
+    return;
+  }
+  const seesPictures = model.value?.imageSide !== undefined;
+  await askAbout(async () => (seesPictures ? await currentPicture() : undefined), question.value, options);
+}
+
+/** The objects' pictures, fetched once. @throws as {@link loadSprites}. */
+export async function readySprites(): Promise<Sprites> {
+  const ready = sprites.value ?? (await loadSprites());
+  sprites.value = ready;
+  return ready;
+}

@@ -1,0 +1,80 @@
+// One layer's and head's map out of what the worker sent, and pictures onto canvases.
+
+import type { RgbImage } from "../../preprocess/image.ts";
+import { type AttentionMap, entropyBits } from "../../trace/attention-map.ts";
+import type { AttentionView } from "../protocol.ts";
+
+/** Which map of an answer is shown. */
+export interface MapChoice {
+  readonly layer: number;
+  /** Undefined: the mean over heads. */
+  readonly head: number | undefined;
+}
+
+/**
+ * The map of one layer and head, or of the mean over heads; numbers past the last layer or head mean the last.
+ * @returns values [gridHeight, gridWidth] of all attention
+ */
+export function mapOf(view: AttentionView, choice: MapChoice): AttentionMap {
+  const { numLayers, numHeads, gridWidth: width, gridHeight: height } = view;
+  const layer = Math.min(choice.layer, numLayers - 1);
+  const head = choice.head === undefined ? undefined : Math.min(choice.head, numHeads - 1);
+  const heads = head === undefined ? Array.from({ length: numHeads }, (_, index) => index) : [head];
+  const numPatches = width * height;
+  const values = new Float64Array(numPatches);
+  let share = 0;
+  for (const index of heads) {
+    const row = layer * numHeads + index;
+    share += (view.shares[row] ?? 0) / heads.length;
+    for (let patch = 0; patch < numPatches; patch++) {
+      values[patch] = (values[patch] ?? 0) + (view.values[row * numPatches + patch] ?? 0) / heads.length;
+    }
+  }
+  return { layer, head, values, width, height, share, entropy: entropyBits(values) };
+}
+
+/** The patch with most attention. */
+export function brightestPatch({ values, width }: AttentionMap): {
+  readonly row: number;
+  readonly column: number;
+  readonly value: number;
+} {
+  let best = 0;
+  for (let patch = 1; patch < values.length; patch++) if ((values[patch] ?? 0) > (values[best] ?? 0)) best = patch;
+  return { row: Math.floor(best / width), column: best % width, value: values[best] ?? 0 };
+}
+
+/** Where in the picture a patch lies, in words. */
+export function placeInWords(
+  map: AttentionMap,
+  { row, column }: { readonly row: number; readonly column: number },
+): string {
+  const third = (index: number, count: number) => Math.min(2, Math.floor(((index + 0.5) * 3) / count));
+  const vertical = ["upper", "middle", "lower"][third(row, map.height)];
+  const horizontal = ["left", "centre", "right"][third(column, map.width)];
+  return vertical === "middle" && horizontal === "centre" ? "centre" : `${vertical} ${horizontal}`;
+}
+
+/**
+ * Puts a picture onto a canvas, which takes the picture's size.
+ * @param largest longest side of the canvas, pixels: of a larger picture every n-th pixel is taken
+ */
+export function putPicture(canvas: HTMLCanvasElement, picture: RgbImage, largest = Number.POSITIVE_INFINITY): void {
+  const { data } = picture;
+  const step = Math.max(1, Math.ceil(Math.max(picture.width, picture.height) / largest));
+  const width = Math.ceil(picture.width / step);
+  const height = Math.ceil(picture.height / step);
+  canvas.width = width;
+  canvas.height = height;
+  const pixels = new ImageData(width, height);
+  for (let y = 0, to = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, to += 4) {
+      const from = (y * picture.width + x) * step * 3;
+      pixels.data[to] = data[from] ?? 0;
+      pixels.data[to + 1] = data[from + 1] ?? 0;
+      pixels.data[to + 2] = data[from + 2] ?? 0;
+      pixels.data[to + 3] = 255;
+    }
+  }
+  canvas.getContext("2d")?.putImageData(pixels, 0, 0);
+}

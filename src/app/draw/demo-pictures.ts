@@ -1,0 +1,25 @@
+// The example pictures that lie beside the embedded checkpoint.
+
+/** The embedded checkpoint's address. */
+export const TINY_SPATIAL_URL = new URL("./weights/tiny-spatial/", document.baseURI).href;
+
+/** The folder of its example pictures. */
+export const DEMO_URL = new URL("demo/", TINY_SPATIAL_URL).href;
+
+/** An example picture with its question. */
+export interface DemoPicture {
+  /** File name. */
+  readonly image: string;
+  readonly question: string;
+  /** The right answer. */
+  readonly answer: string;
+  /** How it was chosen. */
+  readonly note: string;
+}
+
+/** The examples as demo.json lists them. @throws when they cannot be fetched. */
+export async function demoPictures(): Promise<readonly DemoPicture[]> {
+  const response = await fetch(new URL("demo.json", DEMO_URL));
+  if (!response.ok) throw new Error(`demo.json: HTTP ${response.status}`);
+  return await response.json();
+}

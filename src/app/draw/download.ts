@@ -1,0 +1,50 @@
+// Files for the user: bytes, JSON, pictures.
+
+import type { RgbImage } from "../../preprocess/image.ts";
+import type { AnswerView, ModelView } from "../protocol.ts";
+import type { Asked } from "../state.ts";
+import { putPicture } from "./attention-view.ts";
+
+/** Lets the browser save a file. */
+export function save(file: Blob, name: string): void {
+  const url = URL.createObjectURL(file);
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = name;
+  link.click();
+  // Not at once: the browser reads it only after the click.
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+/** A picture as a PNG file. @throws when the browser has no memory for it. */
+export async function pngOf(picture: RgbImage): Promise<Blob> {
+  const canvas = document.createElement("canvas");
+  putPicture(canvas, picture);
+  const blob = await new Promise<Blob | null>((resolve) => canvas.toBlob(resolve, "image/png"));
+  if (blob === null) throw new Error(`A PNG of ${picture.width} × ${picture.height} pixels could not be made.`);
+  return blob;
+}
+
+/** Question and answers as JSON; the attention of single patches is in the trace. */
+export function answerJson({ question, answers }: Asked, model: ModelView, tried: Iterable<AnswerView>): string {
+  const plain = ({ attention, ...answer }: AnswerView) => ({
+    ...answer,
+    imageShares: attention && {
+      numLayers: attention.numLayers,
+      numHeads: attention.numHeads,
+      values: [...attention.shares],
+    },
+  });
+  const { seen, greedy, adaptvis, ...facts } = answers;
+  const { name, adapter, dtype } = model;
+  const content = {
+    model: { name, adapter, dtype },
+    question,
+    ...facts,
+    picture: seen && { width: seen.width, height: seen.height },
+    greedy: plain(greedy),
+    adaptvis: plain(adaptvis),
+    factors: [...tried].map(plain),
+  };
+  return `${JSON.stringify(content, undefined, 2)}\n`;
+}

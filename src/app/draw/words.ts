@@ -1,0 +1,40 @@
+// Numbers as the page writes them: a unit stays on its number's line.
+
+/** A probability or share from 0 to 1 in per cent, as precise as its size asks for. */
+export function percent(share: number): string {
+  const value = share * 100;
+  if (value !== 0 && value < 0.05) return "<\u00a00.1\u00a0%";
+  return `${value.toFixed(value >= 99.95 || value === 0 ? 0 : 1)}\u00a0%`;
+}
+
+/** A probability, factor or threshold with up to `digits` decimals and no zeros at the end. */
+export function decimal(value: number, digits = 2): string {
+  return Number(value.toFixed(digits)).toString();
+}
+
+/** Bytes in the largest unit that keeps a whole part. */
+export function byteSize(bytes: number): string {
+  if (bytes < 1024) return `${bytes}\u00a0B`;
+  const units = ["KiB", "MiB", "GiB"];
+  let value = bytes / 1024;
+  let unit = 0;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${value.toFixed(value < 10 ? 1 : 0)}\u00a0${units[unit]}`;
+}
+
+/** A duration. */
+export function duration(milliseconds: number): string {
+  if (milliseconds < 1) return `${(milliseconds * 1000).toFixed(0)}\u00a0µs`;
+  if (milliseconds < 100) return `${milliseconds.toFixed(1)}\u00a0ms`;
+  if (milliseconds < 1000) return `${milliseconds.toFixed(0)}\u00a0ms`;
+  return `${(milliseconds / 1000).toFixed(milliseconds < 10_000 ? 2 : 0)}\u00a0s`;
+}
+
+/** A token's text with what cannot be seen made visible: a leading space, line ends, nothing at all. */
+export function visibleToken(text: string): string {
+  if (text === "") return "(nothing)";
+  return text.replace(/^ /, "␣").replaceAll("\n", "↵").replaceAll("\t", "⇥");
+}

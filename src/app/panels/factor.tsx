@@ -1,0 +1,128 @@
+// A factor of one's own with its answer: one extra step a change, no new prefill.
+
+import { decimal, percent } from "../draw/words.ts";
+import { tryAllFactors, tryFactor } from "../session.ts";
+import { asked, factor, factorAnswer, factorAnswers, running, settings, streaming } from "../state.ts";
+import { AnswerCard } from "./answers.tsx";
+import { NumberField, Panel, Slider } from "./controls.tsx";
+
+const LARGEST = 3;
+
+/** The panel of the factor slider. */
+export function FactorPanel() {
+  const done = asked.value;
+  if (done === undefined) return null;
+  const now = running.value;
+  const shown = factorAnswer.value;
+  const isRunning = now?.kind === "factor" && now.factor === factor.value;
+  // Until its first word comes, the answer before stays in sight.
+  const isStreaming = shown === undefined || (isRunning && streaming.value.factor !== "");
+  return (
+    <Panel
+      id="factor"
+      title="Try another factor"
+      lead="The scores of the picture’s patches are multiplied by the factor before the softmax, in every layer and head. Below 1 the look is wider, above 1 harder; 1 is the unmodified model."
+    >
+      <div class="factor-controls">
+        <Slider
+          label="Factor"
+          value={Math.min(factor.value, LARGEST)}
+          min={0}
+          max={LARGEST}
+          step={0.05}
+          valueText={`× ${decimal(factor.value)}`}
+          onInput={tryFactor}
+        />
+        <NumberField label="Exactly" value={factor.value} min={0} max={10} step={0.05} onChange={tryFactor} />
+      </div>
+      <div class="row">
+        <Preset label="Unmodified" value={1} />
+        <Preset label="alpha1" value={settings.value.alpha1} />
+        <Preset label="alpha2" value={settings.value.alpha2} />
+        <button type="button" disabled={running.value !== undefined} onClick={() => void tryAllFactors()}>
+          Try all from 0 to {LARGEST}
+        </button>
+      </div>
+      {factorAnswers.value.size === 0 && !isRunning ? (
+        <p class="hint">Move the slider: the answer under that factor appears here.</p>
+      ) : (
+        <>
+          {(isRunning || shown !== undefined) && <AnswerCard kind="factor" answer={isStreaming ? undefined : shown} />}
+          <Tried />
+        </>
+      )}
+    </Panel>
+  );
+}
+
+function Preset({ label, value }: { readonly label: string; readonly value: number }) {
+  return (
+    <button type="button" onClick={() => tryFactor(value)}>
+      {label} × {decimal(value)}
+    </button>
+  );
+}
+
+/** Every factor that was tried with this question: the first token's probability, and where the answer changes. */
+function Tried() {
+  const tried = [...factorAnswers.value.values()].sort((left, right) => left.factor - right.factor);
+  if (tried.length < 2) return null;
+  const largest = Math.max(LARGEST, ...tried.map((answer) => answer.factor));
+  const xOf = (value: number) => 34 + (258 * value) / largest;
+  const yOf = (probability: number) => 92 - 66 * probability;
+  const summary = tried
+    .map((answer) => `factor ${decimal(answer.factor)}: ${answer.text}, ${percent(answer.confidence)}`)
+    .join("; ");
+  return (
+    <figure class="tried">
+      <figcaption class="label">The factors you tried: answer, and probability of its first token</figcaption>
+      <svg viewBox="0 0 300 112" role="img" aria-label={summary}>
+        <path class="axis" d="M34 92H292M34 59H292M34 26H292" />
+        <path class="axis one" d={`M${xOf(1)} 22V92`} />
+        <text x="30" y="95" text-anchor="end">
+          0 %
+        </text>
+        <text x="30" y="62" text-anchor="end">
+          50 %
+        </text>
+        <text x="30" y="29" text-anchor="end">
+          100 %
+        </text>
+        {[0, 1, 2, 3].map((value) => (
+          <text key={value} x={xOf(value)} y="105" text-anchor="middle">
+            × {value}
+          </text>
+        ))}
+        <polyline
+          class="line"
+          points={tried.map((answer) => `${xOf(answer.factor)},${yOf(answer.confidence)}`).join(" ")}
+        />
+        {tried.map((answer, index) => {
+          const isNow = answer.factor === factor.value;
+          const isNew = answer.text !== tried[index - 1]?.text;
+          return (
+            <g key={answer.factor}>
+              {isNew && (
+                <text class="word" x={xOf(answer.factor)} y="14">
+                  {shortened(answer.text)}
+                </text>
+              )}
+              <circle
+                class={isNow ? "now" : ""}
+                cx={xOf(answer.factor)}
+                cy={yOf(answer.confidence)}
+                r={isNow ? 4 : 2.5}
+              >
+                <title>{`× ${decimal(answer.factor)}: ${answer.text} (${percent(answer.confidence)})`}</title>
+              </circle>
+            </g>
+          );
+        })}
+      </svg>
+    </figure>
+  );
+}
+
+function shortened(text: string): string {
+  return text.length > 10 ? `${text.slice(0, 9)}…` : text;
+}

@@ -1,0 +1,135 @@
+// "What the kernels do": every GPU pass of the last answer, on demand.
+
+import { useEffect, useMemo } from "preact/hooks";
+import type { ExplainedKernel } from "../../trace/explained-pass.ts";
+import { type PassGroup, type PassStage, stagesOf, timeOf } from "../draw/pass-groups.ts";
+import { decimal, duration } from "../draw/words.ts";
+import type { ExplanationView } from "../protocol.ts";
+import { explainAnswer, stop } from "../session.ts";
+import { asked, explanation, openPass, running } from "../state.ts";
+import { Panel } from "./controls.tsx";
+import { PassRow } from "./pass-row.tsx";
+
+/** The panel of the passes. */
+export function Kernels() {
+  if (asked.value === undefined) return null;
+  const done = explanation.value;
+  const now = running.value;
+  return (
+    <Panel
+      id="kernels"
+      title="What the kernels do"
+      lead="Every GPU pass that made the AdaptVis answer, in order: what it computes, its shader, and the values that came out."
+    >
+      {now?.kind === "explain" ? (
+        <div class="ask-progress">
+          <span id="explain-stage">
+            {now.numPasses === 0 ? "Running the answer again, pass by pass" : `Pass ${now.numPasses}: ${now.stage}`}
+          </span>
+          <div class="ask-row">
+            <progress aria-labelledby="explain-stage" />
+            <button type="button" onClick={() => void stop()}>
+              Stop
+            </button>
+          </div>
+        </div>
+      ) : (
+        done === undefined && (
+          <div>
+            <button type="button" disabled={now !== undefined} onClick={() => void explainAnswer()}>
+              Show the passes
+            </button>
+          </div>
+        )
+      )}
+      {done !== undefined && now?.kind !== "explain" && <Passes explanation={done} />}
+    </Panel>
+  );
+}
+
+function Passes({ explanation: { passes, kernels, text, factor } }: { readonly explanation: ExplanationView }) {
+  const stages = useMemo(() => stagesOf(passes), [passes]);
+  const total = timeOf(passes);
+  const numKernels = Object.keys(kernels).length;
+  // A pass that the address names is shown, even below closed stages.
+  useEffect(() => {
+    if (openPass.value !== undefined) document.getElementById(`pass-${openPass.value}`)?.scrollIntoView();
+  }, [passes]);
+  return (
+    <>
+      <p>
+        {passes.length} passes of {numKernels} kernels
+        {total === undefined
+          ? ". This browser or GPU does not tell how long each took."
+          : `, ${duration(total)} on the GPU.`}{" "}
+        They gave “{text}” under factor {decimal(factor)}.
+      </p>
+      <div class="stages">
+        {stages.map((stage) => (
+          <Stage key={stage.groups[0]?.passes[0]?.index} stage={stage} kernels={kernels} />
+        ))}
+      </div>
+    </>
+  );
+}
+
+function holds(group: PassGroup): boolean {
+  return group.passes.some(({ index }) => index === openPass.value);
+}
+
+function Stage(props: { readonly stage: PassStage; readonly kernels: Readonly<Record<string, ExplainedKernel>> }) {
+  const { stage, kernels } = props;
+  return (
+    <details class="pass-stage" open={stage.groups.some(holds)}>
+      <summary>
+        <h3>{stage.title}</h3>
+        <span class="stage-words">{stageInWords(stage.title)}</span>
+        <Count numPasses={stage.numPasses} gpuMs={stage.gpuMs} />
+      </summary>
+      {stage.groups.map((group) =>
+        group.title === "" ? (
+          <Rows key={group.passes[0]?.index} group={group} kernels={kernels} />
+        ) : (
+          <details key={group.passes[0]?.index} class="pass-layer" open={holds(group)}>
+            <summary>
+              <h4>{group.title}</h4>
+              <Count numPasses={group.passes.length} gpuMs={timeOf(group.passes)} />
+            </summary>
+            <Rows group={group} kernels={kernels} />
+          </details>
+        ),
+      )}
+    </details>
+  );
+}
+
+/** What a stage is for. */
+function stageInWords(title: string): string {
+  if (title.startsWith("vision")) return "the picture becomes image features";
+  if (title === "embed prompt") return "every position of the prompt becomes a vector";
+  if (title.startsWith("prefill")) return "all positions of the prompt go through the decoder at once";
+  if (title === "confidence") return "the unmodified first token and its probability";
+  if (title.startsWith("adaptvis")) return "the last position again, with the picture’s scores times the factor";
+  if (title.startsWith("choose")) return "the most probable token";
+  if (title.startsWith("decode step")) return "the chosen token goes through the decoder";
+  return "";
+}
+
+function Count({ numPasses, gpuMs }: { readonly numPasses: number; readonly gpuMs: number | undefined }) {
+  return (
+    <span class="hint number">
+      {numPasses === 1 ? "1 pass" : `${numPasses} passes`}
+      {gpuMs !== undefined && `, ${duration(gpuMs)}`}
+    </span>
+  );
+}
+
+function Rows(props: { readonly group: PassGroup; readonly kernels: Readonly<Record<string, ExplainedKernel>> }) {
+  return (
+    <ol class="passes">
+      {props.group.passes.map((pass) => (
+        <PassRow key={pass.index} pass={pass} kernel={props.kernels[pass.kernel]} />
+      ))}
+    </ol>
+  );
+}

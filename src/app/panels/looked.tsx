@@ -1,0 +1,171 @@
+// Where the model looked: the attention of the last prompt position over the picture, before and under a factor.
+
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import type { RgbImage } from "../../preprocess/image.ts";
+import { enlarge, heatColor, overlayAttention } from "../../trace/heat-map.ts";
+import { brightestPatch, type MapChoice, mapOf, placeInWords, putPicture } from "../draw/attention-view.ts";
+import { decimal, percent } from "../draw/words.ts";
+import type { AttentionView } from "../protocol.ts";
+import { asked, factorAnswer, mapAnswer, mapHead, mapLayer } from "../state.ts";
+import { type Choice, Panel, Segmented, Slider } from "./controls.tsx";
+import { HeadGrid } from "./head-grid.tsx";
+
+/** Shortest side of a drawn map, pixels. */
+const SIDE = 448;
+
+/** The heat map panel; nothing for an answer without a picture. */
+export function Looked() {
+  const answers = asked.value?.answers;
+  const plain = answers?.greedy.attention;
+  const seen = answers?.seen;
+  if (answers === undefined || plain === undefined || seen === undefined) return null;
+  const factorResult = factorAnswer.value;
+  const other = mapAnswer.value === "factor" && factorResult !== undefined ? factorResult : answers.adaptvis;
+  const { numLayers, numHeads } = plain;
+  const choice = { layer: mapLayer.value ?? Math.floor(numLayers / 2), head: mapHead.value };
+  return (
+    <Panel
+      id="looked"
+      title="Where it looked"
+      lead="How much attention the position that gives the first word pays to each patch of the picture, as the model saw it."
+    >
+      <div class="map-controls">
+        <Slider
+          label="Layer"
+          value={choice.layer}
+          min={0}
+          max={numLayers - 1}
+          step={1}
+          valueText={`${choice.layer} of 0–${numLayers - 1}`}
+          onInput={(layer) => {
+            mapLayer.value = layer;
+          }}
+        />
+        <Slider
+          label="Head"
+          value={choice.head ?? -1}
+          min={-1}
+          max={numHeads - 1}
+          step={1}
+          valueText={choice.head === undefined ? `mean of all ${numHeads}` : `${choice.head} of 0–${numHeads - 1}`}
+          onInput={(head) => {
+            mapHead.value = head < 0 ? undefined : head;
+          }}
+        />
+      </div>
+      <OtherChoice adaptvisFactor={answers.adaptvis.factor} sliderFactor={factorResult?.factor} />
+      <div class="pair">
+        <MapFigure name="Unmodified" seen={seen} view={plain} choice={choice} />
+        {other.attention !== undefined && (
+          <MapFigure
+            name={`${other.kind === "factor" ? "Your factor" : "AdaptVis"}, × ${decimal(other.factor)}`}
+            seen={seen}
+            view={other.attention}
+            choice={choice}
+          />
+        )}
+      </div>
+      <Legend />
+    </Panel>
+  );
+}
+
+function OtherChoice(props: { readonly adaptvisFactor: number; readonly sliderFactor: number | undefined }) {
+  if (props.sliderFactor === undefined) return null;
+  const choices: readonly Choice<"adaptvis" | "factor">[] = [
+    { value: "adaptvis", label: `AdaptVis × ${decimal(props.adaptvisFactor)}` },
+    { value: "factor", label: `Your factor × ${decimal(props.sliderFactor)}` },
+  ];
+  return (
+    <Segmented
+      legend="Beside the unmodified map"
+      isLegendShown
+      choices={choices}
+      value={mapAnswer.value}
+      onChange={(value) => {
+        mapAnswer.value = value;
+      }}
+    />
+  );
+}
+
+/** The picture under its map with what the map says in numbers. */
+function MapFigure(props: {
+  readonly name: string;
+  readonly seen: RgbImage;
+  readonly view: AttentionView;
+  readonly choice: MapChoice;
+}) {
+  const { name, seen, view, choice } = props;
+  const { layer, head } = choice;
+  const map = useMemo(() => mapOf(view, { layer, head }), [view, layer, head]);
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const [pointed, setPointed] = useState<number | undefined>(undefined);
+  const large = useMemo(() => enlarge(seen, SIDE), [seen]);
+  useEffect(() => {
+    if (canvas.current !== null) putPicture(canvas.current, overlayAttention(large, map));
+  }, [large, map]);
+  const brightest = brightestPatch(map);
+  const place = placeInWords(map, brightest);
+  const point = (event: PointerEvent & { readonly currentTarget: HTMLCanvasElement }) => {
+    const box = event.currentTarget.getBoundingClientRect();
+    const column = Math.floor(((event.clientX - box.left) / box.width) * map.width);
+    const row = Math.floor(((event.clientY - box.top) / box.height) * map.height);
+    const isInside = column >= 0 && column < map.width && row >= 0 && row < map.height;
+    setPointed(isInside ? row * map.width + column : undefined);
+  };
+  const shown = pointed ?? brightest.row * map.width + brightest.column;
+  return (
+    <figure class="map">
+      <figcaption>
+        <h3>{name}</h3>
+      </figcaption>
+      <canvas
+        ref={canvas}
+        role="img"
+        aria-label={`Heat map, ${name}: ${percent(map.share)} of all attention is on the picture, most of it ${place}`}
+        onPointerMove={point}
+        onPointerLeave={() => setPointed(undefined)}
+      />
+      <dl class="figures number">
+        <div>
+          <dt>Image share</dt>
+          <dd>{percent(map.share)}</dd>
+        </div>
+        <div>
+          <dt>Entropy</dt>
+          <dd>
+            {map.entropy.toFixed(2)} of {decimal(Math.log2(map.values.length))} bits
+          </dd>
+        </div>
+        <div>
+          <dt>{pointed === undefined ? "Brightest patch" : "Patch you point at"}</dt>
+          <dd>{percent(map.values[shown] ?? 0)}</dd>
+        </div>
+      </dl>
+      <HeadGrid name={name} view={view} layer={map.layer} head={map.head} />
+    </figure>
+  );
+}
+
+function Legend() {
+  const stops = Array.from(
+    { length: 17 },
+    (_, index) =>
+      `rgb(${heatColor(index / 16)
+        .map(Math.round)
+        .join(" ")})`,
+  );
+  return (
+    <div class="legend">
+      <span class="hint">no attention</span>
+      <span class="legend-bar" style={{ background: `linear-gradient(to right, ${stops.join(", ")})` }} />
+      <span class="hint">most</span>
+      <p class="hint legend-words">
+        Each map’s brightest colour is its own brightest patch. Image share: how much of all attention is on the picture
+        rather than on words. Entropy: low when it looks at few patches, high when it looks everywhere. Point at a patch
+        for its part of all attention.
+      </p>
+    </div>
+  );
+}

@@ -1,0 +1,55 @@
+// The page's name and purpose, whether it works offline, and the choice of light or dark.
+
+import { useEffect, useState } from "preact/hooks";
+import { offlineState } from "../state.ts";
+import { Select } from "./controls.tsx";
+
+type Theme = "system" | "light" | "dark";
+
+const themes = [
+  { value: "system", label: "As the system" },
+  { value: "light", label: "Light" },
+  { value: "dark", label: "Dark" },
+] as const;
+
+/** The top of the page. */
+export function Masthead() {
+  return (
+    <header class="masthead">
+      <div>
+        <h1>adaptvis playground</h1>
+        <p class="purpose">
+          Ask a vision-language model about a picture, and see where it looks. It runs in this page, on your own
+          machine: neither the picture nor the question is sent anywhere.
+        </p>
+      </div>
+      <div class="masthead-side">
+        <span role="status">{offlineState.value}</span>
+        <ThemeChoice />
+      </div>
+    </header>
+  );
+}
+
+function ThemeChoice() {
+  const [theme, setTheme] = useState<Theme>(storedTheme);
+  useEffect(() => {
+    if (theme === "system") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = theme;
+    try {
+      localStorage.setItem("theme", theme);
+    } catch {
+      // Storage may be forbidden; the choice then lasts as long as the page.
+    }
+  }, [theme]);
+  return <Select<Theme> label="Colours" choices={themes} value={theme} onChange={setTheme} />;
+}
+
+function storedTheme(): Theme {
+  try {
+    const stored = localStorage.getItem("theme");
+    return themes.find(({ value }) => value === stored)?.value ?? "system";
+  } catch {
+    return "system";
+  }
+}

@@ -1,0 +1,88 @@
+// What went wrong, in words, with what to do about it. The page goes on beneath.
+
+import type { ComponentChildren } from "preact";
+import type { FailureKind } from "../protocol.ts";
+import { dismiss, isRecovering, type Notice, notices } from "../state.ts";
+
+/** All open notices, and the one of a lost device while the worker recovers. */
+export function Notices() {
+  return (
+    <div class="notices">
+      {isRecovering.value && (
+        <div class="notice told" role="status">
+          <div class="body">
+            <strong>The GPU was lost; the page is bringing the model back</strong>
+            Drivers reset a GPU after a crash, a long sleep or too long a computation. Nothing needs to be done: the
+            picture and the question stay, and you can ask again in a moment.
+          </div>
+        </div>
+      )}
+      {notices.value.map((notice) => (
+        <NoticeCard key={notice.id} notice={notice} />
+      ))}
+    </div>
+  );
+}
+
+const mild: readonly FailureKind[] = ["busy", "stopped"];
+
+function NoticeCard({ notice }: { readonly notice: Notice }) {
+  const { kind, message } = notice.failure;
+  const isMild = mild.includes(kind);
+  return (
+    <div class={isMild ? "notice told" : "notice failed"} role={isMild ? "status" : "alert"}>
+      <div class="body">
+        <strong>{notice.title}</strong>
+        {message}
+        {advice[kind]}
+      </div>
+      <button type="button" onClick={() => dismiss(notice.id)} aria-label={`Close the notice “${notice.title}”`}>
+        Close
+      </button>
+    </div>
+  );
+}
+
+/** What to do, where the message alone does not say. */
+const advice: Readonly<Partial<Record<FailureKind, ComponentChildren>>> = {
+  "no-webgpu": (
+    <>
+      <ul>
+        <li>Chrome and Edge have WebGPU since version 113 on Windows, macOS and ChromeOS, since 121 on Android.</li>
+        <li>Safari has it since version 26, on macOS, iOS and iPadOS.</li>
+        <li>Firefox has it since version 141 on Windows and 145 on Macs with Apple silicon.</li>
+        <li>
+          On Linux, newer versions of Chrome have it for some GPUs; otherwise open <code>chrome://flags</code>, search
+          for “WebGPU” and switch on “Unsafe WebGPU Support” and “Vulkan”.
+        </li>
+        <li>The page must come over https, or from this machine (localhost).</li>
+      </ul>
+      <p>
+        <a href="https://caniuse.com/webgpu">Which browsers have WebGPU today (caniuse.com)</a>
+      </p>
+    </>
+  ),
+  "no-adapter": (
+    <ul>
+      <li>
+        In the browser’s settings, switch on “Use graphics acceleration when available”, then restart the browser.
+      </li>
+      <li>
+        <code>chrome://gpu</code> (Firefox: <code>about:support</code>) says whether WebGPU is off and why; an updated
+        graphics driver often helps.
+      </li>
+      <li>
+        Without any GPU, Chrome can compute in software: start it with{" "}
+        <code>--enable-unsafe-webgpu --use-webgpu-adapter=swiftshader</code>.
+      </li>
+    </ul>
+  ),
+  "out-of-memory": (
+    <ul>
+      <li>Close other tabs and programs that use the GPU, then try again.</li>
+      <li>Ask for a shorter answer, or open a smaller checkpoint; tiny-spatial needs a few MiB.</li>
+    </ul>
+  ),
+  limit: <p>This GPU cannot hold such a model or question; a smaller checkpoint or picture may fit.</p>,
+  checkpoint: <p>The model that was loaded before, if there was one, stays in use.</p>,
+};

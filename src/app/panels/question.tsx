@@ -1,0 +1,162 @@
+// The question: a form to fill in or free text, and the buttons that ask and stop.
+
+import { useEffect, useId } from "preact/hooks";
+import { ask, askable, chosenObjects, form, question } from "../asking.ts";
+import type { ObjectName } from "../scene/objects.ts";
+import { QUESTION_FORMS } from "../scene/questions.ts";
+import { stop } from "../session.ts";
+import { asksOnChange, formId, formObjects, freeText, maxNewTokens, model, questionMode, running } from "../state.ts";
+import { NumberField, Panel, Segmented, Select } from "./controls.tsx";
+
+/** The question panel. */
+export function QuestionPanel() {
+  useEscapeToStop();
+  return (
+    <Panel id="question" title="Question">
+      <form
+        class="stack"
+        onSubmit={(event) => {
+          event.preventDefault();
+          void ask();
+        }}
+      >
+        <Segmented
+          legend="How to ask"
+          choices={[
+            { value: "form", label: "Form" },
+            { value: "free", label: "Free text" },
+          ]}
+          value={questionMode.value}
+          onChange={(mode) => {
+            // What the form says is a start for what is written.
+            if (mode === "free" && freeText.value === "") freeText.value = question.value;
+            questionMode.value = mode;
+          }}
+        />
+        {questionMode.value === "form" ? <FormFields /> : <FreeText />}
+        <AskRow />
+      </form>
+    </Panel>
+  );
+}
+
+function FormFields() {
+  const names = chosenObjects.value;
+  const labels = ["Object", "In relation to"];
+  return (
+    <>
+      <div class="form-fields">
+        <Select
+          label="Kind of question"
+          choices={QUESTION_FORMS.map(({ id, label }) => ({ value: id, label }))}
+          value={formId.value}
+          onChange={(id) => {
+            formId.value = id;
+          }}
+        />
+        {labels.slice(0, form.value?.numObjects ?? 0).map((label, place) => (
+          <Select<ObjectName | "">
+            key={label}
+            label={label}
+            choices={askable.value.map((value) => ({ value, label: value }))}
+            value={names[place] ?? ""}
+            onChange={(name) => {
+              if (name === "") return;
+              // Choosing the other one's object swaps the two.
+              const swapped = names.map((other) => (other === name ? (names[place] ?? other) : other));
+              formObjects.value = swapped.with(place, name);
+            }}
+          />
+        ))}
+      </div>
+      <p class="sentence">
+        <span class="visually-hidden">It will ask: </span>
+        {question.value === "" ? "This question needs more objects on the scene." : question.value}
+      </p>
+    </>
+  );
+}
+
+function FreeText() {
+  const id = useId();
+  return (
+    <div class="field">
+      <label for={id}>Your question</label>
+      <textarea
+        id={id}
+        rows={3}
+        maxLength={1000}
+        value={freeText.value}
+        onInput={(event) => {
+          freeText.value = event.currentTarget.value;
+        }}
+        onKeyDown={(event) => {
+          if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+          event.preventDefault();
+          void ask();
+        }}
+      />
+      {model.value?.name === "tiny-spatial" && (
+        <span class="hint">tiny-spatial was trained on the form’s wordings only; other words give noise.</span>
+      )}
+    </div>
+  );
+}
+
+function AskRow() {
+  const now = running.value;
+  const isReady = model.value !== undefined && now?.kind !== "ask" && now?.kind !== "load";
+  return (
+    <>
+      <div class="ask-row">
+        <button type="submit" class="primary" aria-disabled={!isReady} disabled={model.value === undefined}>
+          Ask
+        </button>
+        {now !== undefined && now.kind !== "load" && now.kind !== "explain" && (
+          <button type="button" onClick={() => void stop()}>
+            Stop
+          </button>
+        )}
+        <label class="check">
+          <input
+            type="checkbox"
+            checked={asksOnChange.value}
+            onChange={(event) => {
+              asksOnChange.value = event.currentTarget.checked;
+            }}
+          />
+          Ask on every change
+        </label>
+      </div>
+      {now?.kind === "ask" && (
+        <div class="ask-progress">
+          <span id="ask-stage">{now.stage}</span>
+          <progress aria-labelledby="ask-stage" />
+        </div>
+      )}
+      <details>
+        <summary>Length of the answer</summary>
+        <NumberField
+          label="Longest answer, tokens"
+          value={maxNewTokens.value}
+          min={1}
+          max={512}
+          step={1}
+          onChange={(value) => {
+            maxNewTokens.value = Math.round(value);
+          }}
+        />
+      </details>
+    </>
+  );
+}
+
+function useEscapeToStop(): void {
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent) => {
+      if (event.key === "Escape" && running.value !== undefined) void stop();
+    };
+    document.addEventListener("keydown", onKey);
+    return () => document.removeEventListener("keydown", onKey);
+  }, []);
+}

@@ -1,0 +1,139 @@
+// A scene as plain data, and what can be done to it. All lengths are shares of the picture's side, so that a scene is drawn
+// at any size; nothing here draws.
+import { OBJECT_SIZES, type ObjectName } from "./objects.ts";
+
+/** Backgrounds, of the kinds that tiny-spatial was trained on. */
+export const BACKGROUNDS = ["plain", "gradient", "wall", "stripes", "checks"] as const;
+
+/** A background's name; `wall` is a wall and a floor. */
+export type Background = (typeof BACKGROUNDS)[number];
+
+/** An object in a scene. */
+export interface SceneObject {
+  readonly name: ObjectName;
+  /** Centre, from 0 at the left to 1 at the right. */
+  readonly x: number;
+  /** Centre, from 0 at the top to 1 at the bottom. */
+  readonly y: number;
+  /** The longer side. */
+  readonly size: number;
+  /** Whether it is turned left to right. */
+  readonly flipped: boolean;
+}
+
+/** What the canvas shows; later objects lie over earlier ones. */
+export interface Scene {
+  readonly background: Background;
+  readonly objects: readonly SceneObject[];
+}
+
+/** A rectangle; all numbers are shares of the picture's side. */
+export interface Box {
+  readonly left: number;
+  readonly top: number;
+  readonly width: number;
+  readonly height: number;
+}
+
+/** Least and largest size of an object; the training pictures have 0.2 to 0.43. */
+export const SIZE_RANGE = [0.15, 0.5] as const;
+/** Size of an object that is added. */
+export const USUAL_SIZE = 0.33;
+/** Objects that a scene may have; the training pictures have up to four. */
+export const MAX_OBJECTS = 8;
+
+/** A mug to the left of a dog. */
+export const DEFAULT_SCENE: Scene = {
+  background: "wall",
+  objects: [
+    { name: "mug", x: 0.26, y: 0.62, size: 0.32, flipped: false },
+    { name: "dog", x: 0.72, y: 0.6, size: 0.36, flipped: false },
+  ],
+};
+
+/** The rectangle that an object covers. */
+export function boxOf({ name, x, y, size }: SceneObject): Box {
+  const [spriteWidth, spriteHeight] = OBJECT_SIZES[name];
+  const longer = Math.max(spriteWidth, spriteHeight);
+  const width = (size * spriteWidth) / longer;
+  const height = (size * spriteHeight) / longer;
+  return { left: x - width / 2, top: y - height / 2, width, height };
+}
+
+/** Index of the uppermost object whose rectangle holds a point; undefined where there is none. */
+export function objectAt(scene: Scene, x: number, y: number): number | undefined {
+  const index = scene.objects.findLastIndex((object) => {
+    const { left, top, width, height } = boxOf(object);
+    return x >= left && x <= left + width && y >= top && y <= top + height;
+  });
+  return index < 0 ? undefined : index;
+}
+
+/** Puts an object's centre at a point, or as near to it as the object stays whole in the picture. */
+export function moveObject(scene: Scene, index: number, x: number, y: number): Scene {
+  return withObject(scene, index, (object) => ({ ...object, x, y }));
+}
+
+/** Makes an object's longer side as long as asked, within {@link SIZE_RANGE}. */
+export function resizeObject(scene: Scene, index: number, size: number): Scene {
+  return withObject(scene, index, (object) => ({ ...object, size }));
+}
+
+/** Turns an object left to right. */
+export function flipObject(scene: Scene, index: number): Scene {
+  return withObject(scene, index, (object) => ({ ...object, flipped: !object.flipped }));
+}
+
+/** Lays an object over all others; it gets the last index. */
+export function raiseObject(scene: Scene, index: number): Scene {
+  const object = scene.objects[index];
+  if (object === undefined) return scene;
+  return { ...scene, objects: [...scene.objects.filter((_, other) => other !== index), object] };
+}
+
+/** Takes an object away. */
+export function removeObject(scene: Scene, index: number): Scene {
+  return { ...scene, objects: scene.objects.filter((_, other) => other !== index) };
+}
+
+/**
+ * Adds an object over all others; the scene stays as it is when it has {@link MAX_OBJECTS}.
+ * @param at its centre; the freest of nine places unless given
+ */
+export function addObject(scene: Scene, name: ObjectName, at?: { readonly x: number; readonly y: number }): Scene {
+  if (scene.objects.length >= MAX_OBJECTS) return scene;
+  const { x, y } = at ?? freePlace(scene);
+  return { ...scene, objects: [...scene.objects, fitObject({ name, x, y, size: USUAL_SIZE, flipped: false })] };
+}
+
+/** Puts another background behind the objects. */
+export function withBackground(scene: Scene, background: Background): Scene {
+  return { ...scene, background };
+}
+
+/** The nearest object to what is asked that has an allowed size and lies whole in the picture. */
+export function fitObject(object: SceneObject): SceneObject {
+  const size = clamp(object.size, ...SIZE_RANGE);
+  const { width, height } = boxOf({ ...object, size });
+  const x = clamp(object.x, width / 2, 1 - width / 2);
+  const y = clamp(object.y, height / 2, 1 - height / 2);
+  return { ...object, size, x, y };
+}
+
+function withObject(scene: Scene, index: number, change: (object: SceneObject) => SceneObject): Scene {
+  const objects = scene.objects.map((object, other) => (other === index ? fitObject(change(object)) : object));
+  return { ...scene, objects };
+}
+
+/** Of nine places the one that is farthest from its nearest object. */
+function freePlace({ objects }: Scene): { readonly x: number; readonly y: number } {
+  const stops = [0.5, 0.2, 0.8];
+  const places = stops.flatMap((y) => stops.map((x) => ({ x, y })));
+  const room = (place: { readonly x: number; readonly y: number }) =>
+    Math.min(...objects.map(({ x, y }) => Math.hypot(x - place.x, y - place.y)));
+  return places.reduce((best, place) => (room(place) > room(best) ? place : best));
+}
+
+function clamp(value: number, least: number, most: number): number {
+  return Math.min(Math.max(value, least), most);
+}

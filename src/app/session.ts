@@ -1,0 +1,262 @@
+// What the page does: each action runs in the worker, one at a time, and ends in signals or in a notice.
+
+import { type AdaptVisSettings, DEFAULT_ADAPTVIS } from "../adaptvis.ts";
+import type { RgbImage } from "../preprocess/image.ts";
+import { type FilesSource, filesOfDrop } from "./checkpoint-files.ts";
+import { TINY_SPATIAL_URL } from "./draw/demo-pictures.ts";
+import { decimal, percent } from "./draw/words.ts";
+import { failureOf } from "./engine/failure.ts";
+import { startEngine } from "./engine-client.ts";
+import type { AskEvent, CheckpointSource, EngineNotice } from "./protocol.ts";
+import {
+  announcement,
+  asked,
+  dismiss,
+  explanation,
+  factor,
+  factorAnswer,
+  factorAnswers,
+  isEmbedded,
+  isRecovering,
+  maxNewTokens,
+  model,
+  notices,
+  notify,
+  openPass,
+  ownPicture,
+  ownSettings,
+  pictureMode,
+  type Running,
+  running,
+  settings,
+  streaming,
+} from "./state.ts";
+
+const engine = startEngine();
+/** Ends when what runs now has ended. */
+let turn: Promise<void> = Promise.resolve();
+/** The factor to try next; only the newest counts. */
+let wantedFactor: number | undefined;
+
+/** Loads the embedded checkpoint. */
+export async function loadTinySpatial(): Promise<void> {
+  await loadCheckpoint({ kind: "url", url: TINY_SPATIAL_URL }, "tiny-spatial");
+}
+
+/** Loads a folder of this machine, however it was chosen; nothing happens when the choice was called off. */
+export async function loadLocal(choose: () => Promise<FilesSource | undefined>): Promise<void> {
+  try {
+    const source = await choose();
+    if (source !== undefined) await loadCheckpoint(source, source.name);
+  } catch (error) {
+    notify("The folder could not be opened", failureOf(error));
+  }
+}
+
+/** Opens what was dropped: a folder or a checkpoint's files as the model, else a picture. Call it within the event. */
+export async function openDropped(transfer: DataTransfer): Promise<void> {
+  const files = [...transfer.files];
+  const hasFolder = [...transfer.items].some((item) => item.webkitGetAsEntry()?.isDirectory === true);
+  const [file] = files;
+  if (hasFolder || files.some(({ name }) => name === "config.json")) await loadLocal(() => filesOfDrop(transfer));
+  else if (file !== undefined) await openPicture(file, file.name);
+}
+
+/** Hears of lost devices from now on. */
+export async function watchDevice(): Promise<void> {
+  await engine.watch((notice: EngineNotice) => {
+    isRecovering.value = notice.kind === "device-lost" || notice.kind === "recovering";
+    if (notice.kind === "recovered") announcement.value = "The GPU is back; you can go on.";
+    if (notice.kind !== "gave-up") return;
+    model.value = undefined;
+    notify("The GPU did not come back", notice.failure);
+  });
+}
+
+/** Loads a checkpoint; the model before stays when that fails. */
+export async function loadCheckpoint(source: CheckpointSource, name: string): Promise<void> {
+  await inTurn({ kind: "load", name, step: undefined }, `${name} could not be loaded`, async () => {
+    const loaded = await engine.load(source, (step) => {
+      running.value = { kind: "load", name, step };
+    });
+    // Settings that came with the address are for the first model.
+    if (model.value !== undefined) ownSettings.value = undefined;
+    model.value = loaded;
+    isEmbedded.value = source.kind === "url";
+    forgetAnswers();
+    announcement.value = `${loaded.name} is loaded on ${loaded.adapter}.`;
+  });
+}
+
+/**
+ * Asks a question greedily and with AdaptVis. What runs for the answer before is stopped; another question only if this one
+ * replaces it.
+ */
+export async function askAbout(
+  picture: () => Promise<RgbImage | undefined>,
+  question: string,
+  options: { readonly isReplacing?: boolean } = {},
+): Promise<void> {
+  const now = running.value?.kind;
+  if ((now === "ask" && options.isReplacing !== true) || now === "load") {
+    const message =
+      now === "ask" ? "Another question runs; wait for its answer or press Stop." : "The model still loads.";
+    notify("One at a time", { kind: "busy", message });
+    return;
+  }
+  streaming.value = { greedy: "", adaptvis: "", factor: "" };
+  await inTurn({ kind: "ask", question, stage: "Starting" }, "The question could not be answered", async () => {
+    const image = await picture();
+    const request = { image, question, settings: settings.value, maxNewTokens: maxNewTokens.value };
+    const answers = await engine.ask(request, (event) => {
+      if (event.kind === "stage") running.value = { kind: "ask", question, stage: event.text };
+      else follow(event);
+    });
+    forgetAnswers();
+    asked.value = { question, answers };
+    const { greedy, adaptvis } = answers;
+    announcement.value = `Greedy: ${greedy.text}. AdaptVis, factor ${decimal(adaptvis.factor)}: ${adaptvis.text}.`;
+  });
+  // An address may name a pass of the answer.
+  const isWanted = openPass.value !== undefined && asked.value !== undefined && explanation.value === undefined;
+  if (isWanted && running.value === undefined) await explainAnswer();
+}
+
+/** Sets the slider's factor and answers under it; while one is answered, only the newest waits. */
+export function tryFactor(value: number): void {
+  const wanted = Number(value.toFixed(3));
+  factor.value = wanted;
+  if (asked.value === undefined) return;
+  const known = factorAnswers.value.get(wanted);
+  wantedFactor = known === undefined ? wanted : undefined;
+  if (known !== undefined) factorAnswer.value = known;
+  else if (running.value === undefined) void answerWantedFactors();
+}
+
+/** Answers under the factors from 0 to 3 that were not tried yet, by quarters, until one fails or all is stopped. */
+export async function tryAllFactors(): Promise<void> {
+  const question = asked.value;
+  for (let quarter = 0; quarter <= 12; quarter++) {
+    const isInterrupted = asked.value !== question || running.value !== undefined;
+    if (isInterrupted) return;
+    if (factorAnswers.value.has(quarter / 4)) continue;
+    if (!(await answerUnder(quarter / 4))) return;
+    await answerWantedFactors();
+  }
+  factorAnswer.value = factorAnswers.value.get(factor.value) ?? factorAnswer.value;
+}
+
+async function answerWantedFactors(): Promise<void> {
+  while (wantedFactor !== undefined && running.value === undefined) {
+    const wanted = wantedFactor;
+    wantedFactor = undefined;
+    if (!(await answerUnder(wanted)) || factor.value !== wanted) continue;
+    const answer = factorAnswers.value.get(wanted);
+    if (answer === undefined) continue;
+    factorAnswer.value = answer;
+    announcement.value = `Factor ${decimal(wanted)}: ${answer.text}, ${percent(answer.confidence)}.`;
+  }
+}
+
+/** @returns whether there is an answer now. */
+async function answerUnder(wanted: number): Promise<boolean> {
+  streaming.value = { ...streaming.value, factor: "" };
+  let isAnswered = false;
+  await inTurn({ kind: "factor", factor: wanted }, `No answer under factor ${decimal(wanted)}`, async () => {
+    const answer = await engine.answerWithFactor(wanted, follow);
+    factorAnswers.value = new Map(factorAnswers.value).set(wanted, answer);
+    isAnswered = true;
+  });
+  return isAnswered;
+}
+
+/** Stops what runs. */
+export async function stop(): Promise<void> {
+  wantedFactor = undefined;
+  if (running.value !== undefined) await engine.stop();
+}
+
+/** Takes a picture file as the user's picture. */
+export async function openPicture(file: Blob, name: string): Promise<void> {
+  for (const { id, failure } of notices.value) if (failure.kind === "input") dismiss(id);
+  try {
+    const image = await engine.decodePicture(file, name);
+    ownPicture.value = { name, image };
+    pictureMode.value = "own";
+    announcement.value = `${name} is open, ${image.width} by ${image.height} pixels.`;
+  } catch (error) {
+    notify(`${name} could not be opened`, failureOf(error));
+  }
+}
+
+/** Runs the last answer again, pass by pass. */
+export async function explainAnswer(): Promise<void> {
+  let numPasses = 0;
+  await inTurn({ kind: "explain", stage: "", numPasses }, "The passes could not be shown", async () => {
+    const passes = await engine.explain(({ stage }) => {
+      running.value = { kind: "explain", stage, numPasses: ++numPasses };
+    });
+    explanation.value = passes;
+    announcement.value = `${passes.passes.length} passes are shown.`;
+  });
+}
+
+/** The last question's trace as a file; undefined when that failed. */
+export async function traceFile(): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  let bytes: Uint8Array<ArrayBuffer> | undefined;
+  await inTurn({ kind: "trace" }, "The trace could not be made", async () => {
+    bytes = await engine.trace();
+  });
+  return bytes;
+}
+
+/** Changes AdaptVis' settings for the questions to come. */
+export function changeSettings(wanted: AdaptVisSettings): void {
+  const own = model.value?.settings ?? DEFAULT_ADAPTVIS;
+  const isOwn = wanted.alpha1 === own.alpha1 && wanted.alpha2 === own.alpha2 && wanted.beta === own.beta;
+  ownSettings.value = isOwn ? undefined : wanted;
+}
+
+/**
+ * Runs `work` as the one thing that runs: what ran is stopped, and has ended before `work` begins. A failure becomes a
+ * notice; being stopped is none.
+ */
+async function inTurn(what: Running, title: string, work: () => Promise<void>): Promise<void> {
+  const before = running.value === undefined ? undefined : turn;
+  running.value = what;
+  if (what.kind !== "factor") wantedFactor = undefined;
+  if (what.kind === "ask" || what.kind === "load") notices.value = [];
+  const run = async () => {
+    if (before !== undefined) {
+      await engine.stop();
+      await before;
+    }
+    await work();
+  };
+  const result = run().catch((error: unknown) => {
+    const failure = failureOf(error);
+    if (failure.kind === "stopped") announcement.value = "Stopped.";
+    else notify(title, failure);
+  });
+  turn = result;
+  await result;
+  if (turn !== result) return;
+  running.value = undefined;
+  if (what.kind !== "factor") void answerWantedFactors();
+}
+
+/** Follows a running answer. */
+function follow(event: AskEvent): void {
+  if (event.kind === "restart") streaming.value = { greedy: "", adaptvis: "", factor: "" };
+  if (event.kind !== "token") return;
+  streaming.value = { ...streaming.value, [event.answer]: streaming.value[event.answer] + event.text };
+}
+
+function forgetAnswers(): void {
+  wantedFactor = undefined;
+  asked.value = undefined;
+  factorAnswers.value = new Map();
+  factorAnswer.value = undefined;
+  factor.value = 1;
+  explanation.value = undefined;
+}

@@ -1,0 +1,102 @@
+// Keeps the address and the page the same, and asks anew on every change where that is wanted.
+
+import { effect } from "@preact/signals";
+import { ask, question } from "./asking.ts";
+import { readForm } from "./scene/questions.ts";
+import {
+  asksOnChange,
+  formId,
+  formObjects,
+  freeText,
+  model,
+  openPass,
+  ownPicture,
+  ownSettings,
+  pictureMode,
+  questionMode,
+  running,
+  scene,
+  selected,
+  settings,
+} from "./state.ts";
+import { decodeHash, encodeHash } from "./url-state.ts";
+
+/** Until a change counts as made, milliseconds: a drag changes the scene many times. */
+const REST_MS = 350;
+
+/** The address of what the page shows; a picture of the user's is not in it. */
+export function sharedAddress(): string {
+  return new URL(sharedHash(), location.href).href;
+}
+
+/** Puts what the address says onto the page, now and when it changes, and what the page shows into the address. */
+export function keepAddress(): void {
+  readAddress();
+  addEventListener("hashchange", readAddress);
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let isFirst = true;
+  effect(() => {
+    const hash = sharedHash();
+    clearTimeout(timer);
+    // A fresh page keeps the address that it was opened with.
+    if (!isFirst) timer = setTimeout(() => history.replaceState(undefined, "", hash), REST_MS);
+    isFirst = false;
+  });
+}
+
+/** Asks again after every change of picture, question or settings while the page's checkbox says so. */
+export function askOnChange(): void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let before: readonly unknown[] = [];
+  effect(() => {
+    const now = [scene.value, question.value, ownPicture.value, pictureMode.value, settings.value];
+    const isWanted = asksOnChange.value && question.value !== "";
+    const isChanged = now.some((value, index) => value !== before[index]);
+    before = now;
+    clearTimeout(timer);
+    if (!isWanted || !isChanged) return;
+    timer = setTimeout(() => {
+      const hasPicture = pictureMode.value === "scene" || ownPicture.value !== undefined;
+      const isReady = model.value !== undefined && running.value?.kind !== "load";
+      if (hasPicture && isReady) void ask({ isReplacing: true });
+    }, REST_MS);
+  });
+}
+
+function sharedHash(): string {
+  return encodeHash({
+    ...(pictureMode.value === "scene" && { scene: scene.value }),
+    question: question.value,
+    ...(ownSettings.value !== undefined && { settings: ownSettings.value }),
+    ...(openPass.value !== undefined && { pass: openPass.value }),
+  });
+}
+
+function readAddress(): void {
+  // Links within the page (#answers, …) say nothing about its state.
+  const shared = decodeHash(location.hash);
+  if (shared.scene !== undefined) {
+    scene.value = shared.scene;
+    selected.value = 0;
+    pictureMode.value = "scene";
+  }
+  if (shared.question !== undefined) readQuestion(shared.question);
+  if (shared.settings !== undefined) ownSettings.value = shared.settings;
+  if (shared.pass !== undefined) openPass.value = shared.pass;
+}
+
+function readQuestion(text: string): void {
+  const filled = readForm(text);
+  const names = filled?.names ?? [];
+  const isOnScene = names.every((name) => scene.value.objects.some((object) => object.name === name));
+  if (filled === undefined || !isOnScene) {
+    freeText.value = text;
+    questionMode.value = "free";
+    return;
+  }
+  questionMode.value = "form";
+  formId.value = filled.form.id;
+  const objects = scene.value.objects.map(({ name }) => name);
+  const chosen = names.flatMap((name) => objects.filter((object) => object === name).slice(0, 1));
+  if (chosen.length > 0) formObjects.value = chosen;
+}

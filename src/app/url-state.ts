@@ -1,0 +1,89 @@
+// Scene, question and settings in the address behind #, so that they can be shared: short, the same for the same state, and
+// whatever cannot be read is left out.
+//
+//   #scene=wall;mug,260,620,320;dog,720,600,360,f&q=Where+is+…&a=0.5,1.2,0.6&pass=12
+//
+// Lengths are thousandths of the picture's side; `a` is alpha1, alpha2 and beta.
+import { type AdaptVisSettings, MAX_FACTOR } from "../adaptvis.ts";
+import { isObjectName } from "./scene/objects.ts";
+import { BACKGROUNDS, fitObject, MAX_OBJECTS, type Scene, type SceneObject } from "./scene/scene.ts";
+
+/** What an address holds; each part may be missing. */
+export interface SharedState {
+  readonly scene?: Scene | undefined;
+  readonly question?: string | undefined;
+  readonly settings?: AdaptVisSettings | undefined;
+  /** Index of the pass that "What the kernels do" shows. */
+  readonly pass?: number | undefined;
+}
+
+/** The longest question that is shared, characters. */
+const MAX_QUESTION_LENGTH = 1000;
+const MAX_PASS = 1_000_000;
+
+/** The address's part from # on; empty when there is nothing to say. */
+export function encodeHash({ scene, question, settings, pass }: SharedState): string {
+  const parts: string[] = [];
+  if (scene !== undefined) parts.push(`scene=${[scene.background, ...scene.objects.map(encodeObject)].join(";")}`);
+  if (question !== undefined && question !== "") parts.push(`q=${encodeText(question)}`);
+  if (settings !== undefined) parts.push(`a=${[settings.alpha1, settings.alpha2, settings.beta].join(",")}`);
+  if (pass !== undefined) parts.push(`pass=${pass}`);
+  return parts.length === 0 ? "" : `#${parts.join("&")}`;
+}
+
+/** What an address's part from # on says; a part that is no such thing is left out. */
+export function decodeHash(hash: string): SharedState {
+  const values = new URLSearchParams(hash.replace(/^#/, ""));
+  const question = values.get("q");
+  const state: SharedState = {
+    scene: decodeScene(values.get("scene")),
+    question: question === null || question === "" ? undefined : question.slice(0, MAX_QUESTION_LENGTH),
+    settings: decodeSettings(values.get("a")),
+    pass: wholeNumber(values.get("pass"), MAX_PASS),
+  };
+  return Object.fromEntries(Object.entries(state).filter(([, value]) => value !== undefined));
+}
+
+function encodeObject({ name, x, y, size, flipped }: SceneObject): string {
+  const numbers = [x, y, size].map((share) => Math.round(share * 1000));
+  return [name, ...numbers, ...(flipped ? ["f"] : [])].join(",");
+}
+
+function decodeScene(text: string | null): Scene | undefined {
+  if (text === null) return undefined;
+  const [first, ...rest] = text.split(";");
+  const background = BACKGROUNDS.find((name) => name === first);
+  const objects = rest.map(decodeObject);
+  if (background === undefined || objects.length > MAX_OBJECTS) return undefined;
+  return objects.every((object) => object !== undefined) ? { background, objects } : undefined;
+}
+
+function decodeObject(text: string): SceneObject | undefined {
+  const [name = "", x, y, size, flag, ...more] = text.split(",");
+  const [left, top, side] = [x, y, size].map((share) => wholeNumber(share, 1000));
+  if (!isObjectName(name) || left === undefined || top === undefined || side === undefined) return undefined;
+  if ((flag !== undefined && flag !== "f") || more.length > 0) return undefined;
+  const object = { name, x: left / 1000, y: top / 1000, size: side / 1000, flipped: flag === "f" };
+  return fitObject(object);
+}
+
+function decodeSettings(text: string | null): AdaptVisSettings | undefined {
+  const parts = text?.split(",") ?? [];
+  const numbers = parts.filter((part) => /^\d+(\.\d+)?(e-?\d+)?$/.test(part)).map(Number);
+  const [alpha1, alpha2, beta, ...more] = numbers;
+  if (numbers.length !== parts.length || alpha1 === undefined || alpha2 === undefined || beta === undefined) {
+    return undefined;
+  }
+  const fits = more.length === 0 && alpha1 <= MAX_FACTOR && alpha2 <= MAX_FACTOR && beta <= 1;
+  return fits ? { alpha1, alpha2, beta } : undefined;
+}
+
+function wholeNumber(text: string | null | undefined, most: number): number | undefined {
+  if (text === null || text === undefined || !/^\d{1,7}$/.test(text)) return undefined;
+  return Number(text) <= most ? Number(text) : undefined;
+}
+
+/** As forms write text: short for spaces, and readable. */
+function encodeText(text: string): string {
+  return new URLSearchParams({ q: text.slice(0, MAX_QUESTION_LENGTH) }).toString().slice("q=".length);
+}

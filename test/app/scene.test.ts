@@ -1,0 +1,133 @@
+// What can be done to a scene, how it is put into words, and the questions about it.
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import sharp from "sharp";
+import { describe, expect, test } from "vitest";
+import { describePlace, describeScene } from "../../src/app/scene/describe.ts";
+import { isObjectName, OBJECT_NAMES, OBJECT_SIZES } from "../../src/app/scene/objects.ts";
+import { fillIn, QUESTION_FORMS, readForm } from "../../src/app/scene/questions.ts";
+import {
+  addObject,
+  boxOf,
+  DEFAULT_SCENE,
+  flipObject,
+  MAX_OBJECTS,
+  moveObject,
+  objectAt,
+  raiseObject,
+  removeObject,
+  resizeObject,
+  type Scene,
+  SIZE_RANGE,
+} from "../../src/app/scene/scene.ts";
+import { repositoryRoot } from "../setup/bundle.ts";
+
+const empty: Scene = { background: "plain", objects: [] };
+
+describe("objects", () => {
+  test("the table has the sizes of the sprites, and there is no sprite more", async () => {
+    const folder = join(repositoryRoot, "src", "app", "sprites");
+    const files = readdirSync(folder).filter((file) => file.endsWith(".webp"));
+    expect(files.map((file) => file.replace(".webp", "")).sort()).toEqual([...OBJECT_NAMES].sort());
+    for (const name of OBJECT_NAMES) {
+      const { width, height } = await sharp(join(folder, `${name}.webp`)).metadata();
+      expect([width, height], name).toEqual(OBJECT_SIZES[name]);
+    }
+  });
+
+  test("inherited names are no objects", () => {
+    expect(isObjectName("mug")).toBe(true);
+    expect(isObjectName("toString")).toBe(false);
+  });
+});
+
+describe("changing a scene", () => {
+  test("the default scene is a mug whose box is left of the dog's", () => {
+    const [mug, dog] = DEFAULT_SCENE.objects.map(boxOf);
+    expect(DEFAULT_SCENE.objects.map(({ name }) => name)).toEqual(["mug", "dog"]);
+    expect((mug?.left ?? 1) + (mug?.width ?? 1)).toBeLessThan(dog?.left ?? 0);
+  });
+
+  test("an object moves, and stays whole in the picture", () => {
+    const moved = moveObject(DEFAULT_SCENE, 0, 0.5, 0.4).objects[0];
+    expect(moved).toMatchObject({ name: "mug", x: 0.5, y: 0.4 });
+    const cornered = moveObject(DEFAULT_SCENE, 0, -3, 9).objects[0];
+    const { left, top, height } = boxOf(cornered ?? { name: "mug", x: 0, y: 0, size: 0, flipped: false });
+    expect(left).toBeCloseTo(0, 12);
+    expect(top + height).toBeCloseTo(1, 12);
+  });
+
+  test("sizes stay in their range", () => {
+    expect(resizeObject(DEFAULT_SCENE, 1, 5).objects[1]?.size).toBe(SIZE_RANGE[1]);
+    expect(resizeObject(DEFAULT_SCENE, 1, 0).objects[1]?.size).toBe(SIZE_RANGE[0]);
+  });
+
+  test("raising changes the order, removing takes one away, unknown indices change nothing", () => {
+    expect(raiseObject(DEFAULT_SCENE, 0).objects.map(({ name }) => name)).toEqual(["dog", "mug"]);
+    expect(removeObject(DEFAULT_SCENE, 0).objects.map(({ name }) => name)).toEqual(["dog"]);
+    expect(raiseObject(DEFAULT_SCENE, 7)).toEqual(DEFAULT_SCENE);
+    expect(moveObject(DEFAULT_SCENE, 7, 0, 0)).toEqual(DEFAULT_SCENE);
+    expect(flipObject(flipObject(DEFAULT_SCENE, 1), 1)).toEqual(DEFAULT_SCENE);
+  });
+
+  test("added objects take free places, up to the most", () => {
+    let scene = empty;
+    for (let index = 0; index < MAX_OBJECTS + 3; index++) scene = addObject(scene, "cat");
+    expect(scene.objects).toHaveLength(MAX_OBJECTS);
+    expect(scene.objects[0]).toMatchObject({ x: 0.5, y: 0.5 });
+    expect(new Set(scene.objects.map(({ x, y }) => `${x} ${y}`)).size).toBe(MAX_OBJECTS);
+    expect(addObject(empty, "cat", { x: 0, y: 0.5 }).objects[0]?.x).toBeGreaterThan(0.1);
+  });
+
+  test("the uppermost object is hit", () => {
+    const scene: Scene = {
+      ...empty,
+      objects: [0, 1].map(() => ({ name: "ball", x: 0.5, y: 0.5, size: 0.3, flipped: false })),
+    };
+    expect(objectAt(scene, 0.5, 0.5)).toBe(1);
+    expect(objectAt(scene, 0.1, 0.5)).toBeUndefined();
+  });
+});
+
+describe("a scene in words", () => {
+  test("says where things are and what they lie over", () => {
+    expect(describeScene(DEFAULT_SCENE)).toBe("A mug at the left and a dog at the right.");
+    expect(describeScene(empty)).toBe("An empty scene.");
+    const stacked = moveObject(DEFAULT_SCENE, 1, 0.3, 0.5);
+    expect(describePlace(stacked, 1)).toBe("at the left, over the mug");
+    expect(describePlace(moveObject(DEFAULT_SCENE, 0, 0.5, 0.2), 0)).toBe("at the top");
+    expect(describePlace(DEFAULT_SCENE, 9)).toBe("");
+  });
+});
+
+describe("questions", () => {
+  const [side, depth, place, inventory] = QUESTION_FORMS;
+
+  test("are those of the benchmark, word for word", () => {
+    const folder = join(repositoryRoot, "weights", "tiny-spatial", "benchmark", "test");
+    const asked = ["Controlled_A", "Controlled_B", "COCO_one"].flatMap((name) =>
+      readFileSync(join(folder, `${name}_questions.jsonl`), "utf8")
+        .trim()
+        .split("\n"),
+    );
+    expect(asked.length).toBeGreaterThan(200);
+    for (const line of asked) {
+      const question = /(Where is [^\n\\]*?\.)/.exec(line)?.[1] ?? "";
+      expect(readForm(question), line).toBeDefined();
+    }
+  });
+
+  test("a filled form is read back", () => {
+    for (const [form, names] of [
+      [side, ["mug", "dog"]],
+      [depth, ["apple", "hat"]],
+      [place, ["cat"]],
+      [inventory, []],
+    ] as const) {
+      if (form === undefined) throw new Error("a form is missing");
+      expect(readForm(fillIn(form, names))).toEqual({ form, names });
+    }
+    expect(readForm("Where is the mug?")).toBeUndefined();
+    expect(readForm("")).toBeUndefined();
+  });
+});

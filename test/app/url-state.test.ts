@@ -1,0 +1,63 @@
+// States go into the address and come back; whatever is no such address is left out without an error.
+import { describe, expect, test } from "vitest";
+import { DEFAULT_SCENE } from "../../src/app/scene/scene.ts";
+import { decodeHash, encodeHash, type SharedState } from "../../src/app/url-state.ts";
+
+const settings = { alpha1: 0.5, alpha2: 1.2, beta: 0.6 };
+
+describe("addresses", () => {
+  test("hold a state whole, and are the same for the same state", () => {
+    const state: SharedState = {
+      scene: DEFAULT_SCENE,
+      question: "Where is the mug? 100 % & more ünïcode #1",
+      settings,
+      pass: 12,
+    };
+    const hash = encodeHash(state);
+    expect(decodeHash(hash)).toEqual(state);
+    expect(encodeHash(decodeHash(hash))).toBe(hash);
+    expect(hash.startsWith("#scene=wall;mug,260,620,320;dog,720,600,360&q=Where+is+the+mug")).toBe(true);
+  });
+
+  test("hold parts", () => {
+    expect(encodeHash({})).toBe("");
+    expect(decodeHash("")).toEqual({});
+    expect(decodeHash("#pass=3")).toEqual({ pass: 3 });
+    expect(decodeHash(encodeHash({ settings }))).toEqual({ settings });
+    expect(decodeHash("#scene=plain")).toEqual({ scene: { background: "plain", objects: [] } });
+  });
+
+  test("that are bad give nothing, part by part", () => {
+    const bad = [
+      "#scene=nowhere;mug,1,2,3",
+      "#scene=plain;toString,500,500,300",
+      "#scene=plain;mug,500,500",
+      "#scene=plain;mug,-1,500,300",
+      "#scene=plain;mug,500,500,300,x",
+      "#scene=plain;mug,500,500,300,f,f",
+      `#scene=plain${";mug,500,500,300".repeat(99)}`,
+      "#a=1,2",
+      "#a=1,2,3",
+      "#a=NaN,1,0.5",
+      "#a=1e99,1,0.5",
+      "#a=1,1,0.5,0.5",
+      "#pass=-1",
+      "#pass=1.5",
+      "#pass=99999999999",
+      "#q=",
+      "#%E0%A4%A",
+      "#&&&===",
+    ];
+    for (const hash of bad) expect(decodeHash(hash), hash).toEqual({});
+    expect(decodeHash("#scene=bad&pass=4&a=x")).toEqual({ pass: 4 });
+  });
+
+  test("that place an object outside give it inside", () => {
+    const [object] = decodeHash("#scene=plain;mug,0,1000,999").scene?.objects ?? [];
+    expect(object).toMatchObject({ size: 0.5, y: 0.75 });
+  });
+
+  test("cut a question that is too long", () => {
+    expect(decodeHash(encodeHash({ question: "a".repeat(5000) })).question).toHaveLength(1000);
+  });
+});

@@ -1,0 +1,71 @@
+// The playground's static folder: complete, without addresses that bind it to a host or a path, and the same each time.
+import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { buildApp } from "../../tools/app.mjs";
+
+const folder = mkdtempSync(join(tmpdir(), "adaptvis-app-"));
+let built: Awaited<ReturnType<typeof buildApp>>;
+const read = (file: string) => readFileSync(join(folder, "a", file), "utf8");
+
+beforeAll(async () => {
+  built = await buildApp({ out: join(folder, "a") });
+});
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+test("holds what the page needs, and not the benchmark", () => {
+  const names = built.files.map((file) => file.replace(/-[A-Z0-9]{8}\./, "."));
+  for (const name of [
+    "index.html",
+    "main.js",
+    "style.css",
+    "worker.js",
+    "service-worker.js",
+    "LICENSE",
+    "licences.txt",
+    "sprites/mug.webp",
+    "sprites/LICENSE-fluent-emoji",
+    "weights/tiny-spatial/config.json",
+    "weights/tiny-spatial/tokenizer.json",
+    "weights/tiny-spatial/model.safetensors",
+    "weights/tiny-spatial/adaptvis.json",
+    "weights/tiny-spatial/demo/demo.json",
+    "weights/tiny-spatial/demo/mug_left_of_dog.jpeg",
+  ]) {
+    expect(names).toContain(name);
+  }
+  expect(names.filter((name) => name.includes("benchmark"))).toEqual([]);
+  const bytes = built.files.reduce((sum, file) => sum + statSync(join(folder, "a", file)).size, 0);
+  expect(bytes).toBeLessThan(8 * 2 ** 20);
+});
+
+test("works below any path: every address in index.html is relative and names a file", () => {
+  const addresses = [...read("index.html").matchAll(/(?:src|href)="([^"]*)"/g)].map(([, address]) => address ?? "");
+  expect(addresses.length).toBeGreaterThanOrEqual(3);
+  for (const address of addresses.filter((text) => !text.startsWith("#"))) {
+    expect(address).toMatch(/^\.\//);
+    expect(built.files).toContain(address.slice("./".length));
+  }
+});
+
+test("the service worker keeps every file but itself", () => {
+  const text = read("service-worker.js");
+  for (const file of built.files) expect(text.includes(JSON.stringify(file)), file).toBe(file !== "service-worker.js");
+  expect(text).toContain(built.version);
+});
+
+test("is the same for the same sources, and another for another label", async () => {
+  const again = await buildApp({ out: join(folder, "b") });
+  expect([again.version, again.files]).toEqual([built.version, built.files]);
+  const labelled = await buildApp({ out: join(folder, "b"), version: "next" });
+  expect(labelled.files).toEqual(built.files);
+  expect(labelled.version).not.toBe(built.version);
+});
+
+test("the licences of what is bundled come along", () => {
+  const text = read("licences.txt");
+  for (const name of ["@huggingface/tokenizers", "@huggingface/jinja", "comlink", "preact"])
+    expect(text).toContain(name);
+});

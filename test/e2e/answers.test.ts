@@ -1,0 +1,132 @@
+// The page answers as the library does in Node: on the scene, on pictures of the user's, and under any factor.
+
+import { readFile } from "node:fs/promises";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { decodeImage } from "../../src/index.node.ts";
+import type { Llava } from "../../src/llava.ts";
+import { MUG_LEFT_OF_DOG } from "./fixtures.ts";
+import { answerFile, differencesFromNode, openNodeModel, takeAway } from "./node-model.ts";
+import { openPages } from "./open-pages.ts";
+import { countsWorkgroups } from "./preludes.ts";
+
+const { open } = openPages();
+const SIDE_QUESTION = "Where is the mug in relation to the dog? Answer with left, right, on or under.";
+let model: Llava;
+
+beforeAll(async () => {
+  model = await openNodeModel();
+});
+afterAll(() => model.dispose());
+
+test("the model loads with progress, and the scene's answers are Node's", async () => {
+  const startMs = performance.now();
+  const playground = await open({ pagePrelude: keepsProgress });
+  await playground.waitUntilReady();
+  await playground.askAndWait();
+  const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
+  process.stdout.write(`measured: first answer in the page, cold, after ${seconds} s\n`);
+  expect(await playground.answer("AdaptVis")).toBe("Left");
+
+  // Every value the progress bar had, from an empty bar to where it was when the model stood.
+  const progress = await playground.page.evaluate<number[]>("globalThis.progress");
+  expect(progress.length).toBeGreaterThan(5);
+  expect(progress).toEqual(progress.toSorted((a, b) => a - b));
+  expect(progress.at(-1)).toBeGreaterThan(0.9);
+
+  expect(await differencesFromNode(model, await takeAway(playground))).toEqual([]);
+});
+
+test("an uploaded JPEG's answers are Node's", async () => {
+  const playground = await open({ hash: questionHash(SIDE_QUESTION) });
+  await playground.waitUntilReady();
+  await playground.page.getByRole("radio", { name: "Your picture" }).check();
+  await playground.page.getByLabel("Choose a picture").setInputFiles(MUG_LEFT_OF_DOG);
+  await playground.page.getByRole("img", { name: /mug_left_of_dog\.jpeg/ }).waitFor();
+  await playground.askAndWait();
+  expect(await playground.answer("Greedy")).toBe("Left");
+  const taken = await takeAway(playground);
+  expect(taken.file.question).toBe(SIDE_QUESTION);
+  expect(await differencesFromNode(model, taken)).toEqual([]);
+  // Node's own decoder gives the same picture; browsers' may differ by 2 of 255.
+  const decoded = await decodeImage(await readFile(MUG_LEFT_OF_DOG));
+  expect(decoded).toMatchObject({ width: taken.picture.width, height: taken.picture.height });
+  const largest = decoded.data.reduce(
+    (most, value, i) => Math.max(most, Math.abs(value - (taken.picture.data[i] ?? 0))),
+    0,
+  );
+  expect(largest).toBeLessThanOrEqual(2);
+});
+
+test.each(["drop", "paste"])("a picture that comes by %s is asked about", async (way) => {
+  const playground = await open({ hash: questionHash(SIDE_QUESTION) });
+  await playground.waitUntilReady();
+  const bytes = (await readFile(MUG_LEFT_OF_DOG)).toString("base64");
+  await playground.page.evaluate(`(${handOver})(${JSON.stringify({ way, bytes, name: "handed-over.jpeg" })})`);
+  await playground.page.getByRole("img", { name: /handed-over\.jpeg/ }).waitFor();
+  await playground.askAndWait();
+  expect(await playground.answer("Greedy")).toBe("Left");
+});
+
+test("the factor slider answers live, as Node does, by one extra step", async () => {
+  const playground = await open({ workerPrelude: countsWorkgroups });
+  await playground.waitUntilReady();
+  await playground.askAndWait();
+  const factor = playground.page.getByRole("slider", { name: "Factor" });
+  const first = await playground.worker.evaluate<Record<string, number>>("workgroups");
+  process.stdout.write(JSON.stringify(first));
+  expect(first.vision).toBeGreaterThan(0);
+  for (const [value, words] of [
+    [0.5, "Factor 0.5"],
+    [2, "Factor 2"],
+    [0, "Factor 0"],
+  ] as const) {
+    await playground.worker.evaluate("workgroups = {}");
+    const startMs = performance.now();
+    await factor.fill(String(value));
+    await playground.card("Your factor").filter({ hasText: words }).waitFor();
+    const seconds = ((performance.now() - startMs) / 1000).toFixed(2);
+    process.stdout.write(`measured: answer under factor ${value} after ${seconds} s\n`);
+    // The prompt's last row again and the tokens; neither the vision tower nor the rest of the prompt.
+    const { vision, prefill } = await playground.worker.evaluate<Record<string, number>>("workgroups");
+    expect(vision).toBeUndefined();
+    expect(prefill).toBeGreaterThan(0);
+    expect(prefill).toBeLessThan((first.prefill ?? 0) / 4);
+  }
+  const taken = await takeAway(playground);
+  expect(taken.file.factors.map((tried) => tried.factor).toSorted((a, b) => a - b)).toEqual([0, 0.5, 2]);
+  expect(await differencesFromNode(model, taken)).toEqual([]);
+});
+
+test("the page draws on while a question runs", async () => {
+  const playground = await open({ hash: questionHash(SIDE_QUESTION) });
+  await playground.waitUntilReady();
+  await playground.page.evaluate(countFrames);
+  await playground.askAndWait();
+  expect(await playground.page.evaluate<number>("globalThis.frames")).toBeGreaterThan(3);
+  expect((await answerFile(playground)).question).toBe(SIDE_QUESTION);
+});
+
+function questionHash(question: string): string {
+  return new URLSearchParams({ q: question }).toString();
+}
+
+const keepsProgress = `globalThis.progress = [];
+  new MutationObserver(() => {
+    const value = document.querySelector(".load-strip progress")?.value;
+    if (value !== undefined && value !== progress.at(-1)) progress.push(value);
+  }).observe(document, { subtree: true, childList: true, attributes: true });`;
+
+const countFrames = `globalThis.frames = 0;
+  const next = () => { frames++; requestAnimationFrame(next); };
+  requestAnimationFrame(next);`;
+
+/** As a browser does when a person drops or pastes a file. */
+const handOver = `async ({ way, bytes, name }) => {
+  const file = new File([Uint8Array.from(atob(bytes), (char) => char.charCodeAt(0))], name, { type: "image/jpeg" });
+  const data = new DataTransfer();
+  data.items.add(file);
+  const target = document.querySelector("main");
+  if (way === "paste") return target.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true }));
+  for (const kind of ["dragenter", "dragover", "drop"])
+    target.dispatchEvent(new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true }));
+}`;

@@ -1,0 +1,122 @@
+// What cannot be used is told in words, and the page goes on; what can is read piece by piece.
+
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { blackPng, shardCheckpoint, truncateShard } from "./fixtures.ts";
+import { openPages } from "./open-pages.ts";
+import type { Playground } from "./playground.ts";
+import { watchesBlobs, withoutAdapter, withoutMemory, withoutWebGpu } from "./preludes.ts";
+
+const { open } = openPages();
+/** Bytes of the embedded checkpoint that the model has a use for, at least. */
+const WEIGHT_BYTES = 3_000_000;
+let folder: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "adaptvis-e2e-"));
+  await writeFile(join(folder, "notes.jpg"), "This is a text, whatever its name says.\n");
+  await writeFile(join(folder, "huge.png"), blackPng(10_000, 10_000));
+  await mkdir(join(folder, "no-config"));
+  await writeFile(join(folder, "no-config", "model.safetensors"), "");
+  await shardCheckpoint(join(folder, "own-model"));
+  await shardCheckpoint(join(folder, "truncated"));
+  await truncateShard(join(folder, "truncated"));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+test.each([
+  ["no WebGPU", { pagePrelude: withoutWebGpu, workerPrelude: withoutWebGpu }, /no WebGPU/, /chrome:\/\/flags/],
+  ["no adapter", { workerPrelude: withoutAdapter }, /finds no graphics adapter/, /graphics driver/],
+  ["too little memory", { workerPrelude: withoutMemory }, /memory/i, /Close other tabs/],
+])("%s: the page says what is wrong and what to do", async (_, preludes, what, advice) => {
+  const playground = await open(preludes);
+  await playground.page.getByRole("alert").waitFor();
+  const text = await playground.page.getByRole("alert").innerText();
+  expect(text).toMatch(what);
+  expect(text).toMatch(advice);
+  expect(await playground.button("Ask").isDisabled()).toBe(true);
+  // The rest of the page works: the scene can be moved.
+  await playground.scene.getByRole("button", { name: /^mug,/ }).press("ArrowDown");
+  await playground.scene.getByRole("button", { name: /^mug,/ }).waitFor();
+});
+
+test("pictures that cannot be used are refused in words, and a question is answered after", async () => {
+  const playground = await open({ workerPrelude: watchesBlobs });
+  await playground.waitUntilReady();
+  await playground.page.getByRole("radio", { name: "Your picture" }).check();
+  const input = playground.page.getByLabel("Choose a picture");
+  await input.setInputFiles(join(folder, "notes.jpg"));
+  expect(await playground.notice("notes.jpg")).toMatch(/notes\.jpg is not a picture: expected a JPEG, PNG or WebP/);
+  await input.setInputFiles(join(folder, "huge.png"));
+  expect(await playground.notice("huge.png")).toMatch(/10000×10000/);
+  // The header was enough: no decoder had to find memory for it.
+  expect(await playground.worker.evaluate("numBitmaps")).toBe(0);
+  await expectAnswerAboutScene(playground);
+});
+
+test("folders that hold no whole checkpoint are refused in words, and the model of before goes on", async () => {
+  const playground = await open({ pagePrelude: withoutFolderDialog });
+  await playground.waitUntilReady();
+  const input = playground.page.getByLabel("Open a checkpoint folder");
+  await input.setInputFiles(join(folder, "no-config"));
+  expect(await playground.notice("no-config")).toMatch(/no-config holds no config\.json/);
+  await input.setInputFiles(join(folder, "truncated"));
+  expect(await playground.notice("truncated")).toMatch(/model-00002-of-00002\.safetensors/);
+  await expectAnswerAboutScene(playground);
+});
+
+test("a checkpoint of the user's in shards is read by ranges, and answers", async () => {
+  const playground = await open({ pagePrelude: withoutFolderDialog, workerPrelude: watchesBlobs });
+  await playground.waitUntilReady();
+  await playground.worker.evaluate("readBytes = []");
+  await playground.page.getByLabel("Open a checkpoint folder").setInputFiles(join(folder, "own-model"));
+  await playground.page.getByRole("definition").filter({ hasText: "own-model" }).waitFor();
+  const pieces = await playground.worker.evaluate<number[]>("readBytes");
+  expect(pieces.reduce((sum, bytes) => sum + bytes, 0)).toBeGreaterThan(WEIGHT_BYTES);
+  expect(Math.max(...pieces)).toBeLessThan(WEIGHT_BYTES / 4);
+  await expectAnswerAboutScene(playground);
+});
+
+test.each(["the browser's dialog", "loose files that are dropped"])("a checkpoint comes by %s", async (way) => {
+  const playground = await open({ pagePrelude: ownCheckpoint });
+  await playground.waitUntilReady();
+  if (way.includes("dialog")) await playground.button("Open a checkpoint folder").click();
+  else await playground.page.evaluate("dropFiles()");
+  const name = way.includes("dialog") ? "from-dialog" : "What was dropped";
+  await playground.page.getByRole("definition").filter({ hasText: name }).waitFor();
+  await expectAnswerAboutScene(playground);
+});
+
+async function expectAnswerAboutScene(playground: Playground): Promise<void> {
+  await playground.waitUntilReady();
+  await playground.page.getByRole("radio", { name: "Scene" }).check();
+  await playground.askAndWait();
+  expect(await playground.answer("Greedy")).toBe("Left");
+}
+
+/** As in Firefox and Safari, where the page falls back to a file input. */
+const withoutFolderDialog = "delete window.showDirectoryPicker;";
+
+/** The embedded checkpoint as a folder of the browser's own file system in place of the dialog's, and as dropped files. */
+const ownCheckpoint = `{
+  const names = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "preprocessor_config.json",
+    "processor_config.json", "special_tokens_map.json", "generation_config.json", "chat_template.jinja", "adaptvis.json"];
+  const files = () => Promise.all(names.map(async (name) =>
+    new File([await (await fetch(new URL("weights/tiny-spatial/" + name, document.baseURI))).blob()], name)));
+  window.showDirectoryPicker = async () => {
+    const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("from-dialog", { create: true });
+    for (const file of await files()) {
+      const stream = await (await folder.getFileHandle(file.name, { create: true })).createWritable();
+      await stream.write(file);
+      await stream.close();
+    }
+    return folder;
+  };
+  window.dropFiles = async () => {
+    const data = new DataTransfer();
+    for (const file of await files()) data.items.add(file);
+    document.querySelector("main").dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+  };
+}`;

@@ -1,0 +1,90 @@
+// Whatever happens to the device or in the middle of a question, the page goes on.
+
+import { expect, test } from "vitest";
+import { answerFile } from "./node-model.ts";
+import { openPages } from "./open-pages.ts";
+import type { Playground } from "./playground.ts";
+import { markAnswers } from "./playground.ts";
+import { gatesReadbacks, keepsDevices } from "./preludes.ts";
+
+const { open } = openPages();
+
+test("a device that is lost at rest comes back by itself, and the answer is the same", async () => {
+  const playground = await open({ workerPrelude: keepsDevices, pagePrelude: keepsNotices });
+  await playground.waitUntilReady();
+  await playground.askAndWait();
+  const before = await answerFile(playground);
+  await playground.worker.evaluate("devices.at(-1).destroy()");
+  await playground.page.waitForFunction(`notices.some((text) => text.includes("The GPU was lost"))`);
+  await playground.page.waitForFunction(`!document.querySelector(".notice")`);
+  await playground.askAndWait();
+  expect(answersOf(await answerFile(playground))).toEqual(answersOf(before));
+  expect(await playground.worker.evaluate("devices.length")).toBe(2);
+});
+
+test("a device that is lost under a question comes back, and the question is answered", async () => {
+  const playground = await open({ workerPrelude: keepsDevices + gatesReadbacks, pagePrelude: keepsNotices });
+  await playground.waitUntilReady();
+  await playground.askAndWait();
+  const before = await answerFile(playground);
+  await playground.page.evaluate(markAnswers);
+  await stopMidway(playground);
+  await playground.worker.evaluate("devices.at(-1).destroy(); gate.release()");
+  await playground.page.waitForFunction(`notices.some((text) => text.includes("The GPU was lost"))`);
+  await playground.page.waitForFunction(`!document.querySelector(".notice")`);
+  await playground.waitForAnswers();
+  expect(answersOf(await answerFile(playground))).toEqual(answersOf(before));
+});
+
+test("Stop ends a question in the middle, says so, and the next one is answered", async () => {
+  const playground = await open({ workerPrelude: gatesReadbacks });
+  const { page } = playground;
+  await playground.waitUntilReady();
+  await stopMidway(playground);
+  const messages = await playground.worker.evaluate<number>("gate.messages");
+  await playground.button("Stop").click();
+  await expect.poll(() => playground.worker.evaluate<number>("gate.messages")).toBeGreaterThan(messages);
+  await playground.worker.evaluate("gate.release()");
+  await page.getByRole("status").filter({ hasText: "Stopped" }).first().waitFor();
+  await playground.waitUntilReady();
+  expect(await playground.card("Greedy").count()).toBe(0);
+  expect(await playground.button("Stop").count()).toBe(0);
+  await playground.askAndWait();
+  expect(await playground.answer("Greedy")).toBe("Left");
+});
+
+test("a second question while one runs is refused in words, and the first is answered", async () => {
+  const playground = await open({ workerPrelude: gatesReadbacks });
+  const { page } = playground;
+  await playground.waitUntilReady();
+  await page.getByRole("radio", { name: "Free text" }).check();
+  const text = page.getByRole("textbox", { name: "Your question" });
+  await text.focus();
+  await playground.worker.evaluate("gate.hold()");
+  await page.keyboard.press("Enter");
+  await expect.poll(() => playground.worker.evaluate<number>("gate.waiting")).toBeGreaterThan(0);
+  await page.keyboard.press("Enter");
+  expect(await playground.notice("One at a time")).toContain("wait for its answer or press Stop");
+  await page.evaluate(markAnswers);
+  await playground.worker.evaluate("gate.release()");
+  await playground.waitForAnswers();
+  expect(await playground.answer("Greedy")).toBe("Left");
+});
+
+/** Asks, and returns when the engine waits in the middle of the question. */
+async function stopMidway(playground: Playground): Promise<void> {
+  await playground.worker.evaluate("gate.hold()");
+  await playground.button("Ask").click();
+  await expect.poll(() => playground.worker.evaluate<number>("gate.waiting"), { timeout: 30_000 }).toBeGreaterThan(0);
+}
+
+/** All but the times. */
+function answersOf({ greedy, adaptvis }: Awaited<ReturnType<typeof answerFile>>) {
+  return [greedy, adaptvis].map((answer) => ({ ...answer, elapsedMs: undefined }));
+}
+
+/** Keeps the text of every notice, however short it stands. */
+const keepsNotices = `globalThis.notices = [];
+  new MutationObserver(() => {
+    for (const notice of document.querySelectorAll(".notice")) notices.push(notice.innerText);
+  }).observe(document, { subtree: true, childList: true });`;
