@@ -17,10 +17,11 @@ override SIDE: u32 = TILE / select(4u, 8u, WIDE); // threads along a side of the
 override GROUPS: u32 = TILE / 4u;                 // groups of four rows or columns of the tile
 override STEPS4: u32 = K_STEP / 4u;
 override BLOCKS: u32 = GROUPS * STEPS4;           // of 4 × 4 values, of one operand
+override TILE_SIZE: u32 = K_STEP * GROUPS;        // vec4s of one operand's tile
 
 // [K_STEP][GROUPS]: four neighbouring rows (columns) at one k.
-var<workgroup> inputTile: array<vec4<f32>, K_STEP * GROUPS>;
-var<workgroup> weightTile: array<vec4<f32>, K_STEP * GROUPS>;
+var<workgroup> inputTile: array<vec4<f32>, TILE_SIZE>;
+var<workgroup> weightTile: array<vec4<f32>, TILE_SIZE>;
 
 // Where group `group` at step `k` lies: neighbouring threads write different k4 and read different groups, and either
 // way hit eight different banks of 16 bytes.

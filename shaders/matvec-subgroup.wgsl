@@ -10,9 +10,10 @@
 enable subgroups;
 
 override MAX_SUBGROUPS: u32 = THREADS / 4u; // of a workgroup: no subgroup has fewer than 4 threads
+override PARTIAL_SIZE: u32 = BATCH * COLUMNS4 * MAX_SUBGROUPS;
 
 // [BATCH · COLUMNS4][MAX_SUBGROUPS]
-var<workgroup> partial: array<vec4<f32>, BATCH * COLUMNS4 * MAX_SUBGROUPS>;
+var<workgroup> partial: array<vec4<f32>, PARTIAL_SIZE>;
 
 @compute @workgroup_size(THREADS)
 fn main(

@@ -34,12 +34,14 @@ export class GpuError extends Error {
   }
 }
 
-/** The caller's AbortSignal fired; the work stopped cleanly and may be started again. */
+/**
+ * The caller stopped the work: by its AbortSignal, after which it may be started again, or by disposing the model.
+ */
 export class AbortError extends Error {
   override readonly name = "AbortError";
 
-  constructor(what: string) {
-    super(`${what} was stopped by its AbortSignal.`);
+  constructor(what: string, how = "by its AbortSignal") {
+    super(`${what} was stopped ${how}.`);
   }
 }
 

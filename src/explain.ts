@@ -23,8 +23,8 @@ export interface Explanation {
   readonly kernels: Readonly<Record<string, ExplainedKernel>>;
 }
 
-/** New tokens of an explained answer: enough to see the prompt, a choice and a decode step. */
-const DEFAULT_MAX_NEW_TOKENS = 3;
+/** New tokens of an explained answer unless said otherwise: enough to see the prompt, a choice and decode steps. */
+export const DEFAULT_EXPLAINED_TOKENS = 3;
 
 /**
  * Answers and explains every pass of it; questions asked meanwhile wait.
@@ -46,7 +46,7 @@ export async function explain(model: Llava, inputs: ModelInputs, options: Explai
     },
   });
   try {
-    const answered = { maxNewTokens: DEFAULT_MAX_NEW_TOKENS, ...asked, reusePrefix: false };
+    const answered = { maxNewTokens: DEFAULT_EXPLAINED_TOKENS, ...asked, reusePrefix: false };
     const answer = await model.answerReplayed(inputs, answered, (programs) => recorder.run(programs));
     return { answer, passes: recorder.passes, kernels: recorder.kernels };
   } finally {

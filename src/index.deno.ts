@@ -1,5 +1,9 @@
-// The public API in Deno: the core, and local folders through Deno's node:fs. Pictures come in as pixels (an RgbImage):
-// Node's decoder, sharp, runs in Deno too, but is a native add-on that no bundle can hold, so npm:sharp is the caller's import.
+/**
+ * The public API in Deno: the core, local folders through Deno's node:fs, and picture files by npm:sharp, a native add-on
+ * that is loaded when the first picture is decoded (permissions: --allow-read, --allow-env, --allow-ffi).
+ * @module deno
+ */
 export * from "./index.ts";
 export { fileSource } from "./load/file-source.node.ts";
 export { writeFileWhole } from "./load/write-file.node.ts";
+export { decodeImage, readImageFile } from "./preprocess/decode-image.node.ts";

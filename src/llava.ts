@@ -8,7 +8,7 @@
 //             logits → token → logits → …                            (generate/)
 import { chooseFactor, optionConfidence, roundConfidence, scaledRowRange } from "./adaptvis.ts";
 import type { Answer, AnswerOptions, LoadOptions, Question, SweepAnswer, SweepOptions, Trace } from "./answer.ts";
-import { AbortError, GpuError, InputError } from "./errors.ts";
+import { GpuError, InputError } from "./errors.ts";
 import { DecoderRun, type ImageRows } from "./generate/decoder-run.ts";
 import { generate } from "./generate/generate.ts";
 import { sweep } from "./generate/sweep.ts";
@@ -39,7 +39,6 @@ export class Llava {
   private readonly run: DecoderRun;
   private readonly encoder: PictureEncoder | undefined;
   private turn: Promise<unknown> = Promise.resolve();
-  private isDisposed = false;
 
   private constructor(
     gpu: Gpu,
@@ -188,9 +187,11 @@ export class Llava {
     return this.gpu.guard("compiling the kernels", () => this.gpu.pipelines.compiled(onProgress));
   }
 
-  /** Frees all GPU buffers of the model; the device stays with its owner. A second call does nothing. */
+  /**
+   * Frees all GPU buffers of the model at once; the device stays with its owner. A second call does nothing. A question
+   * that runs or waits, and every later one, is rejected with an AbortError that says so.
+   */
   dispose(): void {
-    this.isDisposed = true;
     this.gpu.dispose();
   }
 
@@ -386,10 +387,15 @@ export class Llava {
   /** Runs `work` after everything asked before it, inside error scopes. */
   private inTurn<T>(phase: string, work: () => Promise<T>): Promise<T> {
     const { profiler } = this.gpu;
-    const result = this.turn.then(() => {
-      if (this.isDisposed) throw new AbortError("The question (its model was disposed)");
+    const result = this.turn.then(async () => {
+      this.gpu.throwIfDisposed();
       const guarded = () => this.gpu.guard("answering", work);
-      return profiler === undefined ? guarded() : profiler.phase(phase, guarded);
+      try {
+        return await (profiler === undefined ? guarded() : profiler.phase(phase, guarded));
+      } catch (error) {
+        this.gpu.throwIfDisposed(); // then whatever failed did so because its buffers are gone
+        throw error;
+      }
     });
     this.turn = result.catch(() => undefined);
     return result;

@@ -1,9 +1,7 @@
-// Builds dist/ with esbuild: one bundle per host, WGSL as text, source maps.
-//   node tools/build.mjs            bundles
-//   node tools/build.mjs --types    bundles and declaration files (npm runs this before packing)
-// Progress goes to stderr, so that a caller's stdout stays its own.
+// Builds the programs in dist/ with esbuild: one bundle per host, WGSL as text, source maps.
+//   node tools/build.mjs
+// What else a package needs is made by tools/package/make.mjs. Progress goes to stderr, so that a caller's stdout stays its own.
 
-import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
@@ -28,9 +26,10 @@ const bundles = [
     options: { platform: "node", target: "node20", packages: "external", banner: { js: "#!/usr/bin/env node" } },
   },
   {
+    // For pages without a bundler, which fetch it as it is.
     out: "browser.js",
     entry: "src/index.browser.ts",
-    options: { platform: "browser", target: "es2023" },
+    options: { platform: "browser", target: "es2023", minify: true },
   },
   {
     out: "deno.js",
@@ -39,16 +38,20 @@ const bundles = [
       platform: "neutral",
       target: "es2023",
       mainFields: ["module", "main"],
-      external: ["node:*"],
+      external: ["node:*", "sharp"],
     },
   },
 ];
 
-/** Builds every bundle whose entry exists, and replaces the old files in dist/ one rename each. */
-export async function build() {
+/**
+ * Builds every bundle whose entry exists, and replaces the old files in dist/ one rename each.
+ * @returns the paths under node_modules of what the bundles hold.
+ */
+export async function build({ sourcemap = true } = {}) {
   const { build: esbuild } = await import("esbuild");
   const stamp = inputsStamp();
   const staging = join(dist, `.build-${process.pid}`);
+  const inlined = new Set();
   mkdirSync(staging, { recursive: true });
   try {
     for (const { out, entry, options } of bundles) {
@@ -56,20 +59,23 @@ export async function build() {
         process.stderr.write(`build: ${entry} does not exist, dist/${out} is not built\n`);
         continue;
       }
-      await esbuild({
+      const { metafile } = await esbuild({
         absWorkingDir: root,
         entryPoints: [entry],
         outfile: join(staging, out),
         bundle: true,
         format: "esm",
-        sourcemap: true,
+        sourcemap,
         loader: { ".wgsl": "text" },
         logLevel: "warning",
+        metafile: true,
         ...options,
       });
+      for (const input of Object.keys(metafile.inputs)) if (input.startsWith("node_modules/")) inlined.add(input);
     }
     for (const name of readdirSync(staging)) renameSync(join(staging, name), join(dist, name));
     writeFileSync(stampFile, stamp);
+    return [...inlined];
   } finally {
     rmSync(staging, { recursive: true, force: true });
   }
@@ -97,37 +103,8 @@ function inputsStamp() {
   return hash.digest("hex");
 }
 
-/** Writes dist/types: the declaration files beside the bundles. */
-function emitTypes() {
-  const config = join(dist, "tsconfig.types.json");
-  const types = join(dist, "types");
-  rmSync(types, { recursive: true, force: true });
-  writeFileSync(
-    config,
-    JSON.stringify({
-      extends: "../tsconfig.json",
-      compilerOptions: {
-        noEmit: false,
-        declaration: true,
-        emitDeclarationOnly: true,
-        rewriteRelativeImportExtensions: true,
-        rootDir: "../src",
-        outDir: "types",
-      },
-      include: ["../src"],
-      exclude: ["../src/core-globals.d.ts", "../src/app"],
-    }),
-  );
-  const tsc = join(root, "node_modules", "typescript", "bin", "tsc");
-  const { status } = spawnSync(process.execPath, [tsc, "-p", config], {
-    cwd: root,
-    stdio: ["ignore", 2, 2],
-  });
-  rmSync(config);
-  if (status !== 0) throw new Error("build: the declaration files could not be made");
-}
-
-function reportSizes() {
+/** Tells on stderr how large the bundles are. */
+export function reportSizes() {
   for (const { out } of bundles) {
     const file = join(dist, out);
     if (existsSync(file)) process.stderr.write(`build: dist/${out} ${(statSync(file).size / 1024).toFixed(0)} KiB\n`);
@@ -135,8 +112,6 @@ function reportSizes() {
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  rmSync(dist, { recursive: true, force: true });
   await build();
-  if (process.argv.includes("--types")) emitTypes();
   reportSizes();
 }

@@ -4,19 +4,20 @@ import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { arch, cpus, platform, release, totalmem } from "node:os";
 import { dirname, join } from "node:path";
-import type { NodeAdapter } from "../gpu/adapter.node.ts";
+import { denoVersion, isDeno } from "../gpu/adapter.deno.ts";
+import type { OpenedAdapter } from "../gpu/adapter-choice.node.ts";
 import type { Stamp } from "./report.ts";
 
 /** Stamps a run on `adapter`; `folder` is this package's. */
 export function stampRun(
-  opened: NodeAdapter,
+  opened: OpenedAdapter,
   run: { readonly folder: string; readonly version: string; readonly options: Stamp["options"] },
 ): Stamp {
   const { info, features, limits } = opened.adapter;
   return {
     date: new Date().toISOString(),
     revision: revisionOf(run.folder),
-    versions: { adaptvis: run.version, node: process.version, "webgpu (Dawn)": versionOf("webgpu") ?? "unknown" },
+    versions: { adaptvis: run.version, ...hostVersions() },
     cpu: cpus()[0]?.model.trim() ?? "unknown",
     numCpus: cpus().length,
     memoryBytes: totalmem(),
@@ -41,6 +42,12 @@ export function stampRun(
     },
     options: run.options,
   };
+}
+
+function hostVersions(): Readonly<Record<string, string>> {
+  return isDeno()
+    ? { "deno (its own WebGPU)": denoVersion() }
+    : { node: process.version, "webgpu (Dawn)": versionOf("webgpu") ?? "unknown" };
 }
 
 /** The checkout's revision, with + where files were changed; of a package the one that it was made from, where it says so. */

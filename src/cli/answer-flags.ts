@@ -1,4 +1,4 @@
-// The options of `ask`, `trace` and `sweep` that say how an answer is made.
+// The options of `ask`, `trace`, `sweep` and `explain` that say how an answer is made.
 import { type Command, Option } from "commander";
 import { MAX_FACTOR, type Method, type ScaledRows } from "../adaptvis.ts";
 import type { AnswerOptions, SweepOptions } from "../answer.ts";
@@ -43,8 +43,8 @@ export interface SamplingFlags {
 /** What a model's own adaptvis.json says. */
 export type ModelSettings = CheckpointSettings;
 
-/** Adds the options of the method. */
-export function addMethodOptions(command: Command): Command {
+/** Adds the options of the method. @param maxNewTokens the longest answer unless `--max-new-tokens` says otherwise */
+export function addMethodOptions(command: Command, maxNewTokens = DEFAULT_MAX_NEW_TOKENS): Command {
   const factor = numberFrom({ least: 0, most: MAX_FACTOR });
   command
     .addOption(
@@ -62,7 +62,7 @@ export function addMethodOptions(command: Command): Command {
     "rows that the factor acts on: last, generated, or the last N of the prompt",
     scaledRows,
   );
-  return addLengthOptions(command, DEFAULT_MAX_NEW_TOKENS);
+  return addLengthOptions(command, maxNewTokens);
 }
 
 /** Adds the options of where a factor acts. */

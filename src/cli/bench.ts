@@ -9,8 +9,9 @@ import { reportHtml } from "../bench/report-html.node.ts";
 import { reportTables } from "../bench/report-table.ts";
 import { stampRun } from "../bench/stamp.node.ts";
 import { InputError } from "../errors.ts";
-import { driverEnvironment, type NodeAdapter } from "../gpu/adapter.node.ts";
+import type { OpenedAdapter } from "../gpu/adapter-choice.node.ts";
 import { Gpu, requestGpuDevice } from "../gpu/device.ts";
+import { driverEnvironment } from "../gpu/vulkan-drivers.node.ts";
 import { fileSource } from "../load/file-source.node.ts";
 import { writeFileWhole } from "../load/write-file.node.ts";
 import { embeddedModel } from "./embedded-model.ts";
@@ -138,6 +139,6 @@ export async function bench(session: Session, flags: BenchFlags): Promise<void> 
 }
 
 /** What makes a peer's Vulkan use the adapter that we use. */
-async function peerEnvironment({ kind }: NodeAdapter): Promise<Record<string, string>> {
+async function peerEnvironment({ kind }: OpenedAdapter): Promise<Record<string, string>> {
   return kind === "lavapipe" || kind === "swiftshader" ? { ...(await driverEnvironment(kind)) } : {};
 }

@@ -1,10 +1,12 @@
 // adaptvis doctor: what this machine computes on, and what it lacks.
 import type { Command } from "commander";
 import { GpuError } from "../errors.ts";
-import { driverEnvironment, type NodeAdapter } from "../gpu/adapter.node.ts";
+import { denoVersion, isDeno } from "../gpu/adapter.deno.ts";
+import type { OpenedAdapter } from "../gpu/adapter-choice.node.ts";
 import { formatBytes } from "../gpu/device.ts";
 import { type AdapterReport, describeAdapter } from "../gpu/doctor.ts";
 import { findChromiumPackage } from "../gpu/swiftshader.node.ts";
+import { driverEnvironment } from "../gpu/vulkan-drivers.node.ts";
 import { examples } from "./examples.ts";
 import { packageVersion } from "./package-folder.ts";
 import { type Session, styled } from "./session.ts";
@@ -28,8 +30,8 @@ export function describeDoctor(command: Command): Command {
 /** Runs `doctor`. @throws GpuError `no-adapter` after the report, when there is no adapter. */
 export async function doctor(session: Session): Promise<void> {
   const software = { swiftshader: await swiftShaderState(), lavapipe: await lavapipeState() };
-  const host = { adaptvis: packageVersion(), node: process.version, platform: process.platform, arch: process.arch };
-  let opened: NodeAdapter;
+  const host = hostFacts();
+  let opened: OpenedAdapter;
   try {
     opened = await session.openAdapter();
   } catch (error) {
@@ -73,16 +75,26 @@ async function stateOf(find: () => Promise<string>): Promise<DriverState> {
   }
 }
 
-function hostLines(host: {
+/** What the command runs in. */
+interface HostFacts {
   readonly adaptvis: string;
-  readonly node: string;
+  readonly node?: string;
+  readonly deno?: string;
   readonly platform: string;
   readonly arch: string;
-}): readonly string[] {
-  return [`${heading("host")} adaptvis ${host.adaptvis}, Node ${host.node}, ${host.platform} ${host.arch}`];
 }
 
-function adapterLines(opened: NodeAdapter, report: AdapterReport): readonly string[] {
+function hostFacts(): HostFacts {
+  const runtime = isDeno() ? { deno: denoVersion() } : { node: process.version };
+  return { adaptvis: packageVersion(), ...runtime, platform: process.platform, arch: process.arch };
+}
+
+function hostLines({ adaptvis, node, deno, platform, arch }: HostFacts): readonly string[] {
+  const runtime = deno === undefined ? `Node ${node}` : `Deno ${deno}`;
+  return [`${heading("host")} adaptvis ${adaptvis}, ${runtime}, ${platform} ${arch}`];
+}
+
+function adapterLines(opened: OpenedAdapter, report: AdapterReport): readonly string[] {
   const { features, limits } = report;
   const yesNo = (name: string, has: boolean) => `${name} ${has ? styled("green", "yes") : styled("yellow", "no")}`;
   const sizes =

@@ -4,13 +4,14 @@
 //   130 and 143  stopped by Ctrl-C or SIGTERM
 import { Command, CommanderError, Option } from "commander";
 import { AbortError, CheckpointError, GpuError, InputError } from "../errors.ts";
-import { adapterChoices } from "../gpu/adapter.node.ts";
+import { adapterChoices } from "../gpu/adapter-choice.node.ts";
 import { type AskFlags, ask, describeAsk } from "./ask.ts";
 import { type BenchFlags, bench, describeBench, withReportFile } from "./bench.ts";
 import { type CompareFlags, compare, describeCompare } from "./compare.ts";
 import { type DemoFlags, demo, describeDemo } from "./demo.ts";
 import { DoctorError, describeDoctor, doctor } from "./doctor.ts";
 import { examples } from "./examples.ts";
+import { describeExplain, type ExplainFlags, explain } from "./explain.ts";
 import { describeInspect, type InspectFlags, inspect } from "./inspect.ts";
 import { packageVersion } from "./package-folder.ts";
 import { type GlobalFlags, Session, UsageError } from "./session.ts";
@@ -79,6 +80,9 @@ With --json an error is {"error": {"name", "message", …}} on stdout, and one s
     sweep(session(), question, flags),
   );
   add("trace", describeTrace).action((flags: TraceFlags) => trace(session(), flags));
+  add("explain", describeExplain).action((question: string | undefined, flags: ExplainFlags) =>
+    explain(session(), question, flags),
+  );
   add("doctor", describeDoctor).action(() => doctor(session()));
   add("inspect", describeInspect).action((model: string, flags: InspectFlags) => inspect(session(), model, flags));
   add("compare", describeCompare).action((model: string, flags: CompareFlags) => compare(session(), model, flags));
@@ -110,6 +114,8 @@ function messageOf(error: unknown): string {
   }
   if (error instanceof AbortError) return "stopped.";
   const message = (error instanceof Error ? error.message : String(error)).replaceAll(/\s*\n\s*/g, " ");
+  // Deno's own error for a permission that it was not given; it names the flag.
+  if (error instanceof Error && error.name === "NotCapable") return `${message}, or with -A.`;
   const isOurs = [CheckpointError, InputError, GpuError, UsageError].some((kind) => error instanceof kind);
   return isOurs ? message : `internal error: ${message}; run it again with --debug and report what it prints.`;
 }

@@ -1,7 +1,8 @@
 // This package: the checkout or the installed package, its version, and how its command is called.
 import { existsSync, readFileSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { isDeno } from "../gpu/adapter.deno.ts";
 
 /** The nearest folder above this file that holds a package.json. */
 export function packageFolder(): string {
@@ -14,9 +15,14 @@ export function packageFolder(): string {
   return folder;
 }
 
-/** How the command was started, for lines to copy: from a checkout it is an npm script. */
+/** How the command was started, for lines to copy: from a checkout it is an npm script, or in Deno the bundle itself. */
 export function commandName(): string {
-  return basename(process.argv[1] ?? "") === "adaptvis.mjs" ? "npm run -s adaptvis --" : "adaptvis";
+  const program = process.argv[1] ?? "";
+  if (isDeno()) {
+    const isCheckout = existsSync(join(packageFolder(), "src"));
+    return `deno run -A ${isCheckout ? relative(".", program) : "npm:adaptvis"}`;
+  }
+  return basename(program) === "adaptvis.mjs" ? "npm run -s adaptvis --" : "adaptvis";
 }
 
 /** The version in package.json. */

@@ -1,7 +1,9 @@
 // What every command gets: where to write, whether to write JSON, which adapter, and the signal that stops it.
 import { styleText } from "node:util";
 import { InputError } from "../errors.ts";
-import { type AdapterChoice, type NodeAdapter, openNodeAdapter } from "../gpu/adapter.node.ts";
+import { isDeno, openDenoAdapter } from "../gpu/adapter.deno.ts";
+import { openNodeAdapter } from "../gpu/adapter.node.ts";
+import type { AdapterChoice, OpenedAdapter } from "../gpu/adapter-choice.node.ts";
 
 /** Something on the command line that cannot be used; the exit code is 2. */
 export class UsageError extends Error {
@@ -33,8 +35,17 @@ export class Session {
     this.signal = signal;
   }
 
-  /** Opens the adapter that the command line asks for. @throws GpuError when there is none; UsageError for an unknown toggle. */
-  async openAdapter(): Promise<NodeAdapter> {
+  /**
+   * Opens the adapter that the command line asks for, on Deno's own WebGPU where this is Deno.
+   * @throws GpuError when there is none; UsageError for an unknown toggle, or any in Deno.
+   */
+  async openAdapter(): Promise<OpenedAdapter> {
+    if (isDeno()) {
+      if (this.dawnToggles.length === 0) return await openDenoAdapter(this.adapter);
+      throw new UsageError(
+        "--dawn-toggle: Deno's WebGPU is not Dawn, so it has no toggles; leave it out, or use Node.",
+      );
+    }
     try {
       return await openNodeAdapter(this.adapter, { dawnToggles: this.dawnToggles });
     } catch (error) {

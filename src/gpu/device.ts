@@ -1,5 +1,5 @@
 // The one owner of GPU memory: limits are asked for, every buffer is counted, every failure becomes a typed error.
-import { GpuError } from "../errors.ts";
+import { AbortError, GpuError } from "../errors.ts";
 import { PipelineCache } from "./kernel.ts";
 import type { Profiler } from "./profiler.ts";
 import type { Program } from "./program.ts";
@@ -45,12 +45,13 @@ export class Gpu {
   readonly device: GPUDevice;
   /** True on a CPU adapter, where barriers cost more than they save and kernels are chosen accordingly. */
   readonly isSoftware: boolean;
+  /** Pipelines compiled so far. @internal */
   readonly pipelines: PipelineCache;
   /** Measures what happens here, if anybody wants that. */
   readonly profiler: Profiler | undefined;
   /** Constants of kernels that were measured on this adapter; the defaults without one. */
   readonly tuning: TuningTable | undefined;
-  /** Runs programs in place of their one submit while an answer is explained; undefined otherwise. */
+  /** Runs programs in place of their one submit while an answer is explained; undefined otherwise. @internal */
   replay: ((programs: readonly Program[]) => Promise<void>) | undefined = undefined;
   /** True for what {@link forRecording} returns. */
   readonly isRecordingOnly: boolean = false;
@@ -61,6 +62,7 @@ export class Gpu {
   private readonly sizes = new Map<GPUBuffer, number>();
   private bytes = 0;
   private lost: GpuError | undefined;
+  private isDisposed = false;
 
   /** @throws InputError when `profiler` measures another Gpu already. */
   constructor(
@@ -96,8 +98,10 @@ export class Gpu {
   /**
    * A zeroed buffer of at least `byteLength` bytes (rounded up to 4).
    * @throws GpuError `limit` when the adapter's limits forbid it; out-of-memory shows at the end of {@link guard}.
+   * @throws AbortError after {@link dispose}: what still runs then ends here or at its next readback.
    */
   createBuffer(label: string, byteLength: number, usage: GPUBufferUsageFlags): GPUBuffer {
+    this.throwIfDisposed();
     const size = Math.max(16, Math.ceil(byteLength / 4) * 4);
     const { maxBufferSize, maxStorageBufferBindingSize } = this.device.limits;
     const limit = (usage & STORAGE) === 0 ? maxBufferSize : Math.min(maxBufferSize, maxStorageBufferBindingSize);
@@ -205,15 +209,20 @@ export class Gpu {
     }
   }
 
-  /** Maps a readback buffer; a device lost meanwhile is a typed error. */
+  /**
+   * Maps a readback buffer.
+   * @throws GpuError `device-lost` when the device goes away meanwhile; AbortError when {@link dispose} is called.
+   */
   async map(buffer: GPUBuffer): Promise<void> {
     this.throwIfLost();
+    this.throwIfDisposed();
     const endWait = this.profiler?.waiting();
     try {
       await buffer.mapAsync(MAP_MODE_READ);
       endWait?.();
     } catch (cause) {
       this.throwIfLost();
+      this.throwIfDisposed();
       throw new GpuError(
         "device-lost",
         `Reading back from the GPU failed (${messageOf(cause)}); load the model again.`,
@@ -229,8 +238,16 @@ export class Gpu {
     if (this.lost !== undefined) throw this.lost;
   }
 
-  /** Frees every buffer made here; the device itself stays with whoever made it. */
+  /** @throws AbortError after {@link dispose}. */
+  throwIfDisposed(): void {
+    if (this.isDisposed) {
+      throw new AbortError("The question", "because its model was disposed; load the model again to ask");
+    }
+  }
+
+  /** Frees every buffer made here; the device itself stays with whoever made it. A second call does nothing. */
   dispose(): void {
+    this.isDisposed = true;
     this.profiler?.detach();
     for (const buffer of [...this.sizes.keys()]) this.destroyBuffer(buffer);
   }

@@ -34,7 +34,8 @@ export interface AdapterReport {
   readonly gaps: readonly AdapterGap[];
 }
 
-type LimitName =
+/** A limit of WebGPU that the report has. */
+export type LimitName =
   | "maxBufferSize"
   | "maxStorageBufferBindingSize"
   | "maxStorageBuffersPerShaderStage"

@@ -151,9 +151,9 @@ export class TimestampPool<Label> {
   private createBlock(): Block<Label> {
     const count = this.passesPerBlock * 2;
     const block = {
-      querySet: this.gpu.device.createQuerySet({ label: "profiler", type: "timestamp", count }),
       resolved: this.gpu.createBuffer("profiler times", count * 8, QUERY_RESOLVE | COPY_SRC),
       staging: this.gpu.createBuffer("profiler readback", count * 8, GPU_READBACK),
+      querySet: this.gpu.device.createQuerySet({ label: "profiler", type: "timestamp", count }),
       labels: [],
       submits: new Map<number, number>(),
       waits: new Map<number, number>(),

@@ -1,6 +1,7 @@
-// A question put into the words a model was trained on: the checkpoint's own Jinja template, by @huggingface/jinja.
+// A question put into the words a model was trained on: the checkpoint's own Jinja template, by @huggingface/jinja, which is
+// loaded with the first checkpoint that has a template, so that a page need not fetch it before.
 
-import { Template } from "@huggingface/jinja";
+import type { Template } from "@huggingface/jinja";
 import { CheckpointError, InputError } from "../errors.ts";
 
 /** What {@link loadChatTemplate} needs of a checkpoint: its small files, undefined for one that is not there. */
@@ -43,7 +44,7 @@ export async function loadChatTemplate(
     asFound("chat_template.jinja", await files.readText("chat_template.jinja")) ??
     asFound("chat_template.json", asRecord(await files.readJson("chat_template.json")).chat_template) ??
     asFound("tokenizer_config.json", config.chat_template);
-  return found && new JinjaChatTemplate(found.file, found.source, config);
+  return found && new JinjaChatTemplate(found.file, await parse(found), config);
 }
 
 /** How a template takes a message's content: as a list of parts, or as one string with the image token in it. */
@@ -66,19 +67,15 @@ class JinjaChatTemplate implements ChatTemplate {
   private readonly variables: Readonly<Record<string, unknown>>;
   private format: ContentFormat | undefined;
 
-  constructor(file: string, source: string, config: Readonly<Record<string, unknown>>) {
+  constructor(file: string, template: Template, config: Readonly<Record<string, unknown>>) {
     this.file = file;
+    this.template = template;
     this.imageToken = tokenText(config.image_token) ?? "<image>";
     this.variables = {
       bos_token: tokenText(config.bos_token) ?? "",
       eos_token: tokenText(config.eos_token) ?? "",
       add_generation_prompt: true,
     };
-    try {
-      this.template = new Template(source.replaceAll(/\r\n?/g, "\n")); // as Python's Jinja reads its source
-    } catch (cause) {
-      throw this.error(`is no Jinja template: ${reasonOf(cause)}`, cause);
-    }
   }
 
   render(text: string, { hasImage, system }: RenderOptions): string {
@@ -97,7 +94,8 @@ class JinjaChatTemplate implements ChatTemplate {
       throw new InputError(`The chat template of ${this.file} has no place for a system message: leave it out.`);
     }
     if (count(prompt, this.imageToken) !== (hasImage ? 1 : 0)) {
-      throw this.error(
+      throw fail(
+        this.file,
         `must write ${this.imageToken} once a picture, wrote it ${count(prompt, this.imageToken)} times`,
       );
     }
@@ -117,7 +115,7 @@ class JinjaChatTemplate implements ChatTemplate {
       }
     }
     if (failure !== undefined) throw failure;
-    throw this.error(`has no place for ${this.imageToken} and the question`);
+    throw fail(this.file, `has no place for ${this.imageToken} and the question`);
   }
 
   private apply(messages: readonly Message[], format: ContentFormat): string {
@@ -129,16 +127,22 @@ class JinjaChatTemplate implements ChatTemplate {
     try {
       return this.template.render({ ...this.variables, messages: rendered });
     } catch (cause) {
-      throw this.error(`failed: ${reasonOf(cause)}`, cause);
+      throw fail(this.file, `failed: ${reasonOf(cause)}`, cause);
     }
   }
+}
 
-  private error(problem: string, cause?: unknown): CheckpointError {
-    return new CheckpointError(`The chat template of ${this.file} ${problem.replace(/\.?$/, ".")}`, {
-      file: this.file,
-      cause,
-    });
+async function parse({ file, source }: { readonly file: string; readonly source: string }): Promise<Template> {
+  const { Template } = await import("@huggingface/jinja");
+  try {
+    return new Template(source.replaceAll(/\r\n?/g, "\n")); // as Python's Jinja reads its source
+  } catch (cause) {
+    throw fail(file, `is no Jinja template: ${reasonOf(cause)}`, cause);
   }
+}
+
+function fail(file: string, problem: string, cause?: unknown): CheckpointError {
+  return new CheckpointError(`The chat template of ${file} ${problem.replace(/\.?$/, ".")}`, { file, cause });
 }
 
 function asFound(file: string, value: unknown): { file: string; source: string } | undefined {

@@ -5,11 +5,11 @@
 // test/preprocess/decode-image.test.ts, which allows JPEG and WebP decoders of other versions 2 of 255.
 
 import { readFile } from "node:fs/promises";
-import sharp from "sharp";
 import { InputError } from "../errors.ts";
 import type { RgbImage } from "./image.ts";
 import { checkPixelLimit, type DecodeOptions, readImageHeader } from "./image-header.ts";
 import { DEFAULT_MAX_PIXELS } from "./resize-bicubic.ts";
+import { loadSharp } from "./sharp.node.ts";
 
 /**
  * Decodes a JPEG, PNG or WebP file.
@@ -19,6 +19,7 @@ export async function decodeImage(bytes: Uint8Array, options: DecodeOptions = {}
   const { applyExif = true, name = "The picture", maxPixels = DEFAULT_MAX_PIXELS } = options;
   const header = readImageHeader(bytes, name);
   checkPixelLimit(header, name, { maxPixels });
+  const sharp = await loadSharp();
   try {
     // failOn "error" lets pass what libjpeg only warns of, as PIL does; truncation is never let pass.
     const input = sharp(bytes, { failOn: "error", ignoreIcc: true, limitInputPixels: false, autoOrient: applyExif });
@@ -29,7 +30,6 @@ export async function decodeImage(bytes: Uint8Array, options: DecodeOptions = {}
     const rgb = header.isCmyk ? cmykToRgb(data) : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     return { width: info.width, height: info.height, data: rgb };
   } catch (cause) {
-    if (cause instanceof InputError) throw cause; // of a sharp that cannot be loaded, in the archive of tools/bundle
     throw new InputError(
       `${name} is a damaged or truncated ${header.format.toUpperCase()} picture (${firstLine(cause)}).`,
       { cause },

@@ -18,7 +18,7 @@ export interface ModelInputs {
   readonly imageSpan: readonly [start: number, end: number];
   /** [N, C, S, S] f32: one picture, or the tiles of LLaVA-NeXT; undefined without a picture */
   readonly pixelValues: Float32Array<ArrayBuffer> | undefined;
-  /** [image positions]: row of the projected features, −1 for LLaVA-NeXT's newline */
+  /** Row of the projected features at each image position, −1 for LLaVA-NeXT's newline */
   readonly imageRowIndex: Int32Array<ArrayBuffer>;
   /** Patches along the picture's sides; 0 where the span is no single grid (LLaVA-NeXT). */
   readonly gridWidth: number;

@@ -12,7 +12,7 @@
 import { InputError } from "../errors.ts";
 import type { RgbImage } from "./image.ts";
 
-/** PIL's resampling filters by name; PIL's numbers for them are the index in {@link RESAMPLE_FILTERS}. */
+/** PIL's resampling filters by name; PIL's numbers for them are the index in `RESAMPLE_FILTERS`. */
 export type ResampleFilter = "nearest" | "lanczos" | "bilinear" | "bicubic" | "box" | "hamming";
 
 /** The filters in the order of PIL's numbers, as `resample` of a preprocessor_config.json names them. */

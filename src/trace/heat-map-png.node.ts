@@ -1,7 +1,7 @@
 // A heat map as a PNG that explains itself: question and answer above, the pictures, and under each what it shows.
-import sharp from "sharp";
 import { throwIfAborted } from "../errors.ts";
 import type { RgbImage } from "../preprocess/image.ts";
+import { loadSharp } from "../preprocess/sharp.node.ts";
 import type { AttentionMap } from "./attention-map.ts";
 import { besideEachOther, enlarge, HEAT_MAP_GAP, HEAT_MAP_SIDE, heatColor, overlayAttention } from "./heat-map.ts";
 import { type FontWeight, textPath, wrapText } from "./text-paths.node.ts";
@@ -91,6 +91,7 @@ export async function heatMapPng(
     colorBar({ left: MARGIN + (panel + 1) * (large.width + HEAT_MAP_GAP), top: under, width: large.width }),
   );
   const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}">${bars.join("")}${lines.map(pathOf).join("")}</svg>`;
+  const sharp = await loadSharp();
   throwIfAborted(options.signal, "Drawing the heat map");
   const png = await sharp({ create: { width, height, channels: 3, background: "#ffffff" } })
     .composite([

@@ -33,16 +33,13 @@ export interface WantedView {
 export class PassRunner {
   private readonly gpu: Gpu;
   private readonly signal: AbortSignal | undefined;
-  private readonly querySet: GPUQuerySet | undefined;
-  private readonly times: GPUBuffer | undefined;
+  private querySet: GPUQuerySet | undefined;
+  private times: GPUBuffer | undefined;
   private staging: GPUBuffer | undefined;
 
   constructor(gpu: Gpu, signal: AbortSignal | undefined) {
     this.gpu = gpu;
     this.signal = signal;
-    if (!gpu.device.features.has("timestamp-query")) return;
-    this.querySet = gpu.device.createQuerySet({ label: "explain", type: "timestamp", count: 2 });
-    this.times = gpu.createBuffer("explain times", TIMES_BYTES, QUERY_RESOLVE | COPY_SRC);
   }
 
   /**
@@ -80,6 +77,10 @@ export class PassRunner {
       throw new GpuError("shader", `${kernel.name}: explained before finish().`);
     }
     const { device } = this.gpu;
+    if (device.features.has("timestamp-query")) {
+      this.querySet ??= device.createQuerySet({ label: "explain", type: "timestamp", count: 2 });
+      this.times ??= this.gpu.createBuffer("explain times", TIMES_BYTES, QUERY_RESOLVE | COPY_SRC);
+    }
     const encoder = device.createCommandEncoder({ label: kernel.name });
     const { querySet, times } = this;
     const timestampWrites = querySet && { querySet, beginningOfPassWriteIndex: 0, endOfPassWriteIndex: 1 };

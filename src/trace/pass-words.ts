@@ -5,28 +5,28 @@ import type { PassCall } from "./pass-call.ts";
 /** By the end of the place; the longest that fits counts. */
 const WORDS: Readonly<Record<string, string>> = {
   "vision.patch_embedding": "every patch's pixels as a hidden state",
-  "vision.position_embedding": "the class token and the patches, each with its position's embedding added",
+  "vision.position_embedding": "class token and patches, each plus its position's embedding",
   "vision.pre_layrnorm": "hidden states before the first layer",
-  layer_norm1: "hidden states normalised for the attention",
-  layer_norm2: "hidden states normalised for the MLP",
-  input_layernorm: "hidden states normalised for the attention",
-  post_attention_layernorm: "hidden states normalised for the MLP",
+  layer_norm1: "hidden states, normalised for the attention",
+  layer_norm2: "hidden states, normalised for the MLP",
+  input_layernorm: "hidden states, normalised for the attention",
+  post_attention_layernorm: "hidden states, normalised for the MLP",
   "self_attn.qkv_proj": "q, k and v of all heads",
-  "self_attn.rotary_emb": "q and k rotated by their position, k and v put into the cache",
-  "self_attn.o_proj": "what the heads found, mixed and added to the hidden states",
-  "self_attn.out_proj": "what the heads found, mixed and added to the hidden states",
+  "self_attn.rotary_emb": "q and k rotated by position, k and v put into the cache",
+  "self_attn.o_proj": "what the heads found, added to the hidden states",
+  "self_attn.out_proj": "what the heads found, added to the hidden states",
   "mlp.fc1": "the MLP's inner values",
   "mlp.fc2": "the MLP's result, added to the hidden states",
   "mlp.gate_up_proj": "gate and up projection of the MLP",
   "mlp.act_fn": "the MLP's inner values: activation(gate) · up",
   "mlp.down_proj": "the MLP's result, added to the hidden states",
-  "multi_modal_projector.linear_1": "the picture's features on their way to the decoder's size",
-  "multi_modal_projector.linear_2": "image features: one row for a position of the prompt",
+  "multi_modal_projector.linear_1": "features of the picture, as wide as the decoder",
+  "multi_modal_projector.linear_2": "image features: a row for each position of the picture",
   embed_tokens: "the embedding of every text token",
-  image_features: "image features put in the picture's place among the prompt's positions",
-  norm: "the last row normalised for the vocabulary",
-  lm_head: "logits: one score for every token of the vocabulary",
-  argmax: "the most probable token, and what its probability is computed from",
+  image_features: "image features put in the picture's positions of the prompt",
+  norm: "the last row, normalised for the vocabulary",
+  lm_head: "logits: a score for every token of the vocabulary",
+  argmax: "the most probable token and its probability",
   top_k: "the most probable tokens in order",
   repetition_penalty: "logits of the tokens seen so far made smaller",
 };
@@ -34,16 +34,14 @@ const WORDS: Readonly<Record<string, string>> = {
 /** By kernel, where that says more than the place. */
 const KERNEL_WORDS: Readonly<Record<string, string>> = {
   "unfold-patches": "the picture cut into patches",
-  "qkv-rope": "q, k and v of all heads, q and k rotated, k and v put into the cache",
-  "qkv-rope-reduce": "q, k and v of all heads, q and k rotated, k and v put into the cache",
+  "qkv-rope": "q, k and v of all heads, rotated, put into the cache",
+  "qkv-rope-reduce": "q, k and v of all heads, rotated, put into the cache",
   "gated-matvec": "the MLP's inner values: activation(gate) · up",
   "gated-matvec-reduce": "the MLP's inner values: activation(gate) · up",
-  "attention-decode-quad":
-    "the last position looks at itself and all before it: softmax of q · k, then the values weighted by it",
-  "attention-decode-split": "the last position looks at itself and all before it, each split of the keys on its own",
-  "attention-decode-split-tiled":
-    "the last position looks at itself and all before it, each split of the keys on its own",
-  "attention-decode-reduce": "the splits of the keys merged into one softmax",
+  "attention-decode-quad": "what the last position finds in itself and all before it",
+  "attention-decode-split": "what the last position finds in each split of the keys",
+  "attention-decode-split-tiled": "what the last position finds in each split of the keys",
+  "attention-decode-reduce": "what the splits found, merged into one softmax",
 };
 
 /** A sentence's fragment. @param step what `struct Step` says, as params of the pass: its factor is told */
@@ -55,7 +53,7 @@ export function wordsOf(call: PassCall, step: Readonly<Record<string, number>>):
   const { "step.factor": factor = 1, "step.scaledStart": start = 0, "step.scaledEnd": end = 0 } = step;
   if (factor === 1) return named;
   const rows = end - start === 1 ? `position ${start}` : `positions ${start} to ${end - 1}`;
-  return `${named}; in ${rows} the image's scores times ${Number(factor.toPrecision(6))}`;
+  return `${named}; in ${rows} the scores of the image times ${Number(factor.toPrecision(6))}`;
 }
 
 function placeWords(place: string): string | undefined {
@@ -68,9 +66,9 @@ function placeWords(place: string): string | undefined {
 }
 
 function attentionWords({ constants }: PassCall): string {
-  const whom =
-    constants.CAUSAL === true ? "every position looks at itself and those before it" : "every patch looks at all";
-  return `${whom}: softmax of q · k, then the values weighted by it`;
+  return constants.CAUSAL === true
+    ? "what every position finds in itself and all before it"
+    : "what every patch finds in all patches";
 }
 
 function activated(words: string, activation: string): string {

@@ -8,7 +8,7 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { driverEnvironment } from "../../src/gpu/adapter.node.ts";
+import { driverEnvironment } from "../../src/gpu/vulkan-drivers.node.ts";
 import { Llava } from "../../src/llava.ts";
 import { fileSource } from "../../src/load/file-source.node.ts";
 import { adapterOfEnvironment, openTestDevice } from "../setup/device.ts";

@@ -5,8 +5,18 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { driverEnvironment } from "../../src/gpu/adapter.node.ts";
+import { openNodeAdapter } from "../../src/gpu/adapter.node.ts";
+import { driverEnvironment } from "../../src/gpu/vulkan-drivers.node.ts";
 import { type ProgramResult, runProgram } from "../setup/run-program.ts";
+
+/** A software driver for Deno. */
+export type Driver = "lavapipe" | "swiftshader";
+
+/** SwiftShader, and lavapipe where the machine has one: a recent one, as Dawn tells. */
+export async function usableDrivers(): Promise<readonly Driver[]> {
+  const lavapipe = await openNodeAdapter("lavapipe").catch(() => undefined);
+  return lavapipe === undefined ? ["swiftshader"] : ["swiftshader", "lavapipe"];
+}
 
 /**
  * Runs a JavaScript or TypeScript file in Deno to its end. It may read files, and nothing else: no network, no writing.
@@ -16,28 +26,36 @@ import { type ProgramResult, runProgram } from "../setup/run-program.ts";
 export async function runInDeno(
   scriptPath: string,
   args: readonly string[] = [],
-  options: { readonly driver?: "lavapipe" | "swiftshader"; readonly timeoutMs?: number } = {},
+  options: { readonly driver?: Driver; readonly timeoutMs?: number } = {},
 ): Promise<ProgramResult> {
   const variables = await driverEnvironment(options.driver ?? "swiftshader");
+  const run = ["run", "--no-prompt", "--no-config", "--no-remote", "--no-npm", "--allow-read", scriptPath, ...args];
+  const result = await deno(run, { env: { ...variables }, timeoutMs: options.timeoutMs });
+  if (result.ending !== 0) throw new Error(`Deno ended with ${result.ending}:\n${result.stderr}${result.stdout}`);
+  return result;
+}
+
+/** `deno ARGS` with a cache of its own that is empty at the start. @param options.env variables on top of this process's */
+export async function deno(
+  args: readonly string[],
+  options: {
+    readonly env?: Readonly<Record<string, string | undefined>> | undefined;
+    readonly timeoutMs?: number | undefined;
+  } = {},
+): Promise<ProgramResult> {
   const cache = await mkdtemp(join(tmpdir(), "adaptvis-deno-"));
   try {
-    const result = await runProgram(
-      denoExecutable(),
-      ["run", "--no-prompt", "--no-config", "--no-remote", "--no-npm", "--allow-read", scriptPath, ...args],
-      {
-        env: { ...variables, DENO_DIR: cache, DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1" },
-        timeoutMs: options.timeoutMs ?? 120_000,
-      },
-    );
-    if (result.ending !== 0) throw new Error(`Deno ended with ${result.ending}:\n${result.stderr}${result.stdout}`);
-    return result;
+    return await runProgram(denoExecutable(), args, {
+      env: { ...options.env, DENO_DIR: cache, DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1", FORCE_COLOR: undefined },
+      timeoutMs: options.timeoutMs ?? 120_000,
+    });
   } finally {
     await rm(cache, { recursive: true, force: true });
   }
 }
 
 /** The executable in the platform's package, which is there without npm's install scripts. */
-function denoExecutable(): string {
+export function denoExecutable(): string {
   const { platform, arch } = process;
   const name = platform === "linux" ? `${platform}-${arch}-glibc` : `${platform}-${arch}`;
   const require = createRequire(createRequire(import.meta.url).resolve("deno/package.json"));

@@ -73,7 +73,6 @@ test("the factor slider answers live, as Node does, by one extra step", async ()
   await playground.askAndWait();
   const factor = playground.page.getByRole("slider", { name: "Factor" });
   const first = await playground.worker.evaluate<Record<string, number>>("workgroups");
-  process.stdout.write(JSON.stringify(first));
   expect(first.vision).toBeGreaterThan(0);
   for (const [value, words] of [
     [0.5, "Factor 0.5"],

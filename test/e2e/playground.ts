@@ -177,6 +177,7 @@ export class Playground {
   async screenshot(folder: string, name: string): Promise<string> {
     await mkdir(folder, { recursive: true });
     const path = join(folder, `${name}.png`);
+    await this.page.evaluate("scrollTo(0, 0)"); // what sticks to the window's edge is where it is at first
     await this.page.screenshot({ path, fullPage: true, animations: "disabled" });
     return path;
   }

@@ -13,7 +13,8 @@ import { encodeSafetensors, type TensorToWrite } from "../../src/load/safetensor
 import type { Source } from "../../src/load/source.ts";
 import type { ModelInputs } from "../../src/preprocess/processor.ts";
 import { adapterOfEnvironment, openTestDevice } from "../setup/device.ts";
-import { GOLDEN, goldenInputs, loadGoldenModel, readTensorFile } from "../setup/golden.ts";
+import { GOLDEN, goldenInputs, readTensorFile } from "../setup/golden.ts";
+import { loadGoldenModel } from "../setup/golden-model.ts";
 
 const FOLDER = `${GOLDEN}/tiny-llava`;
 

@@ -4,7 +4,8 @@ import type { AnswerOptions } from "../../src/answer.ts";
 import type { GeneratedToken } from "../../src/generate/generate.ts";
 import type { Llava } from "../../src/llava.ts";
 import type { ModelInputs } from "../../src/preprocess/processor.ts";
-import { goldenInputs, largestError, loadGoldenModel, readTensorFile } from "../setup/golden.ts";
+import { goldenInputs, largestError, readTensorFile } from "../setup/golden.ts";
+import { loadGoldenModel } from "../setup/golden-model.ts";
 
 let model: Llava;
 let inputs: ModelInputs;

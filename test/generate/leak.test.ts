@@ -1,7 +1,8 @@
 // 200 questions in one process: the ledger of GPU buffer bytes stays where the first question of each kind left it.
 import { expect, test } from "vitest";
 import type { AnswerOptions } from "../../src/answer.ts";
-import { goldenInputs, loadGoldenModel, readTensorFile } from "../setup/golden.ts";
+import { goldenInputs, readTensorFile } from "../setup/golden.ts";
+import { loadGoldenModel } from "../setup/golden-model.ts";
 
 const NUM_QUESTIONS = 200;
 

@@ -7,7 +7,8 @@ import type { Llava } from "../../src/llava.ts";
 import { createLlamaState } from "../../src/model/kv-cache.ts";
 import { decoderLayers } from "../../src/model/llama.ts";
 import type { LlamaLayerWeights } from "../../src/model/weights.ts";
-import { goldenInputs, loadGoldenModel, readTensorFile } from "../setup/golden.ts";
+import { goldenInputs, readTensorFile } from "../setup/golden.ts";
+import { loadGoldenModel } from "../setup/golden-model.ts";
 import { openTestGpu } from "../setup/run-kernel.ts";
 
 async function withModel<T>(lookahead: number | undefined, use: (model: Llava) => Promise<T>): Promise<T> {

@@ -1,7 +1,8 @@
 // An answer tells which part of it begins, and a model how many of its kernels are compiled.
 import { expect, test } from "vitest";
 import type { AnswerOptions, AnswerStage } from "../../src/answer.ts";
-import { goldenInputs, loadGoldenModel, readTensorFile } from "../setup/golden.ts";
+import { goldenInputs, readTensorFile } from "../setup/golden.ts";
+import { loadGoldenModel } from "../setup/golden-model.ts";
 
 test("stages come in order; what is held from the last question is left out", async () => {
   const model = await loadGoldenModel("tiny-llava");

@@ -6,7 +6,8 @@ import { measureTuning } from "../../src/gpu/ops-tuning.ts";
 import { isSameChoice, TUNABLE_NAMES, usableCandidates } from "../../src/gpu/tunables.ts";
 import { checkTuningTable, parseTuningTable } from "../../src/gpu/tuning.ts";
 import { openTestDevice } from "../setup/device.ts";
-import { goldenInputs, loadGoldenModel, readTensorFile } from "../setup/golden.ts";
+import { goldenInputs, readTensorFile } from "../setup/golden.ts";
+import { loadGoldenModel } from "../setup/golden-model.ts";
 
 const SMALL = { inner: 64, columns: 32, vectorColumns: 36, rows: 40, rounds: 1 };
 

@@ -29,13 +29,14 @@ export function testPicture(): adaptvis.RgbImage {
   return { width: SIDE, height: SIDE, data };
 }
 
-/** Loads the checkpoint and asks, with AdaptVis, for the fixed number of tokens. */
+/** Loads the checkpoint, in another dtype than its own if one is given, and asks, with AdaptVis, for the fixed number of tokens. */
 export async function ask(
   host: Pick<typeof adaptvis, "Llava">,
   source: adaptvis.Source,
   device: GPUDevice,
+  dtype?: adaptvis.WeightDtype,
 ): Promise<HostAnswer> {
-  const model = await host.Llava.load(source, { device });
+  const model = await host.Llava.load(source, { device, dtype });
   const answer = await model.ask({
     image: testPicture(),
     question: QUESTION,

@@ -11,7 +11,8 @@ import { Llava } from "../../src/llava.ts";
 import { fileSource } from "../../src/load/file-source.node.ts";
 import { countDispatches } from "../setup/count-dispatches.ts";
 import { openTestDevice, withErrorScopes } from "../setup/device.ts";
-import { GOLDEN, goldenInputs, loadGoldenModel, readTensorFile, type TensorFile } from "../setup/golden.ts";
+import { GOLDEN, goldenInputs, readTensorFile, type TensorFile } from "../setup/golden.ts";
+import { loadGoldenModel } from "../setup/golden-model.ts";
 import { traceProblems } from "../setup/trace-format.ts";
 
 const KINDS: readonly AnswerOptions[] = [

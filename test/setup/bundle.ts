@@ -22,6 +22,7 @@ export async function bundleProgram(entry: string, host: "node" | "browser" | "d
     bundle: true,
     format: "esm",
     platform: host === "deno" ? "neutral" : host,
+    ...(host === "deno" && { external: ["node:*"] }),
     ...(host === "node" && { packages: "external" as const }),
     loader: { ".wgsl": "text" },
     logLevel: "warning",

@@ -1,9 +1,10 @@
 // The GPU device that the tests of one process share, and the error scopes that every GPU call in a test runs in.
 
-import { type AdapterChoice, adapterChoices, type NodeAdapter, openNodeAdapter } from "../../src/gpu/adapter.node.ts";
+import { openNodeAdapter } from "../../src/gpu/adapter.node.ts";
+import { type AdapterChoice, adapterChoices, type OpenedAdapter } from "../../src/gpu/adapter-choice.node.ts";
 
 /** The device of this test process. */
-export interface TestDevice extends NodeAdapter {
+export interface TestDevice extends OpenedAdapter {
   readonly device: GPUDevice;
 }
 

@@ -1,12 +1,10 @@
-// Reading goldens and loading the checkpoints beside them.
+// Reading goldens, in any host that has files.
 import { fileURLToPath } from "node:url";
-import type { LoadOptions } from "../../src/answer.ts";
-import { Llava } from "../../src/llava.ts";
+import type { Llava } from "../../src/llava.ts";
 import { fileSource } from "../../src/load/file-source.node.ts";
 import { toF32 } from "../../src/load/numeric.ts";
 import { readSafetensorsHeader } from "../../src/load/safetensors.ts";
 import type { ModelInputs } from "../../src/preprocess/processor.ts";
-import { openTestDevice } from "./device.ts";
 
 /** Folder of the goldens. */
 export const GOLDEN = fileURLToPath(new URL("../golden", import.meta.url));
@@ -55,15 +53,6 @@ export async function readTensorFile(path: string, folder = GOLDEN): Promise<Ten
   }
   await source.close?.();
   return new TensorFile(tensors, header.metadata);
-}
-
-/** Loads the checkpoint in a folder of the goldens on this process's adapter. */
-export async function loadGoldenModel(
-  name: string,
-  options: Pick<LoadOptions, "chunkRows" | "adapterClass" | "dtype" | "lookahead" | "tuning"> = {},
-): Promise<Llava> {
-  const { device } = await openTestDevice();
-  return Llava.load(fileSource(`${GOLDEN}/${name}`), { device, ...options });
 }
 
 /** The inputs that a golden was made with. */

@@ -1,7 +1,7 @@
 // Which test files belong together: the CPU's, the hosts', the playground's (each run once) and the GPU's (run on every adapter).
 
 const cpuFolders = ["app", "load", "preprocess", "unit", "evaluate"];
-const hostFolders = ["browser", "bundle", "deno", "hosts", "playground"];
+const hostFolders = ["browser", "bundle", "deno", "hosts", "package", "playground"];
 const pageFolders = ["e2e"];
 
 /** A part of the suite that runs in one vitest process. `kernels` is the part of `gpu` that the fast check runs. */

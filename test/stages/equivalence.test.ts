@@ -4,7 +4,8 @@ import type { AnswerOptions, Trace } from "../../src/answer.ts";
 import type { Llava } from "../../src/llava.ts";
 import { PictureEncoder } from "../../src/model/picture-encoder.ts";
 import type { ModelInputs } from "../../src/preprocess/processor.ts";
-import { goldenInputs, largestError, loadGoldenModel, readTensorFile } from "../setup/golden.ts";
+import { goldenInputs, largestError, readTensorFile } from "../setup/golden.ts";
+import { loadGoldenModel } from "../setup/golden-model.ts";
 import { PARITY } from "../setup/parity-bounds.ts";
 
 function named(trace: Trace, name: string): ArrayLike<number> {

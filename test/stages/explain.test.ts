@@ -11,7 +11,8 @@ import type { ModelInputs } from "../../src/preprocess/processor.ts";
 import type { ExplainedPass, PassValues } from "../../src/trace/explained-pass.ts";
 import { countDispatches } from "../setup/count-dispatches.ts";
 import { openTestDevice } from "../setup/device.ts";
-import { goldenInputs, largestError, loadGoldenModel, readTensorFile } from "../setup/golden.ts";
+import { goldenInputs, largestError, readTensorFile } from "../setup/golden.ts";
+import { loadGoldenModel } from "../setup/golden-model.ts";
 
 const METHODS: readonly AnswerOptions[] = [
   { maxNewTokens: 3 },
@@ -189,7 +190,7 @@ describe("tiny-llava", () => {
     expect(factors).toContainEqual(["prefill", undefined]);
     const extra = passes.find(({ stage, kernel }) => stage === "adaptvis step" && kernel.startsWith("attention"));
     const [row] = [inputs.inputIds.length - 1];
-    expect(extra?.what).toContain(`in position ${row} the image's scores times ${answer.factor}`);
+    expect(extra?.what).toContain(`in position ${row} the scores of the image times ${answer.factor}`);
     expect(extra?.params["step.positionStart"]).toBe(row);
   });
 
@@ -225,6 +226,16 @@ describe("tiny-llava", () => {
     expect(numPasses).toBe(last + 1);
     expect(model.gpu.allocatedBytes).toBe(bytes);
     expect(plain(await model.answer(inputs, options))).toEqual(plain(expected));
+  });
+
+  test("disposed of in the middle it ends with an AbortError, and so does one asked later", async () => {
+    const other = await loadGoldenModel("tiny-llava");
+    const onPass = ({ index }: ExplainedPass) => {
+      if (index === 30) other.dispose();
+    };
+    await expect(explain(other, inputs, { onPass })).rejects.toThrow(AbortError);
+    await expect(explain(other, inputs)).rejects.toThrow(AbortError);
+    expect(other.gpu.allocatedBytes).toBe(0);
   });
 
   test("a question asked meanwhile waits and is not explained", async () => {

@@ -1,6 +1,7 @@
 // Llava.score against the log-probabilities that generation reports for the same tokens.
 import { expect, test } from "vitest";
-import { goldenInputs, largestError, loadGoldenModel, readTensorFile } from "../setup/golden.ts";
+import { goldenInputs, largestError, readTensorFile } from "../setup/golden.ts";
+import { loadGoldenModel } from "../setup/golden-model.ts";
 import { PARITY } from "../setup/parity-bounds.ts";
 
 test.each(["f32", "q4"] as const)(

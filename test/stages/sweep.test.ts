@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Llava } from "../../src/llava.ts";
 import type { ModelInputs } from "../../src/preprocess/processor.ts";
-import { goldenInputs, loadGoldenModel, readTensorFile } from "../setup/golden.ts";
+import { goldenInputs, readTensorFile } from "../setup/golden.ts";
+import { loadGoldenModel } from "../setup/golden-model.ts";
 
 const FACTORS = [1, 0.5, 0.8, 1.2, 1.5, 2];
 

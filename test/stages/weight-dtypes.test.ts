@@ -10,7 +10,8 @@ import type { Source } from "../../src/load/source.ts";
 import { readModelConfig } from "../../src/model/config.ts";
 import { loadWeights, weightMemory } from "../../src/model/weights.ts";
 import { openTestDevice } from "../setup/device.ts";
-import { GOLDEN, goldenInputs, largestError, loadGoldenModel, readTensorFile } from "../setup/golden.ts";
+import { GOLDEN, goldenInputs, largestError, readTensorFile } from "../setup/golden.ts";
+import { loadGoldenModel } from "../setup/golden-model.ts";
 import { PARITY } from "../setup/parity-bounds.ts";
 import { rewritten } from "../setup/requantized.ts";
 

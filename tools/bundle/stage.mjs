@@ -63,8 +63,7 @@ async function bundleCommand(outfile, { root }) {
     format: "esm",
     loader: { ".wgsl": "text" },
     // canvas is vega's way to bitmaps, which the reports do not use.
-    external: ["webgpu", "canvas"],
-    alias: { sharp: join(here, "sharp-when-needed.mjs") },
+    external: ["webgpu", "sharp", "canvas"],
     // Packages in CommonJS ask for Node's modules by require, which a module lacks.
     banner: {
       js: 'import { createRequire as requireFrom } from "node:module";\nconst require = requireFrom(import.meta.url);',

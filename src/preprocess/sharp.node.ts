@@ -1,0 +1,17 @@
+// sharp, loaded only where a picture is decoded or drawn: the rest of the engine runs where its native libraries do not load,
+// are not there (the archive made with --without-pictures), or may not be loaded (Deno without --allow-ffi).
+
+import type sharp from "sharp";
+import { InputError } from "../errors.ts";
+
+/** sharp's function. @throws InputError when it cannot be loaded. */
+export async function loadSharp(): Promise<typeof sharp> {
+  try {
+    return (await import("sharp")).default;
+  } catch (cause) {
+    const [what, why = ""] = String(cause).split("\n");
+    // Node's reason, or Deno's; other second lines are advice on installing.
+    const reason = /^(ERR_|Requires )/.test(why) ? `${what}: ${why}` : what;
+    throw new InputError(`No picture is decoded or drawn here, since sharp cannot be loaded: ${reason}.`, { cause });
+  }
+}

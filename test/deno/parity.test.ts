@@ -1,0 +1,36 @@
+// The goldens that Node's engine is held to (test/stages), on Deno's WebGPU with both software drivers, by the same checks.
+
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { afterAll, describe, expect, test } from "vitest";
+import { bundleProgram, removePrograms, repositoryRoot } from "../setup/bundle.ts";
+import { GOLDEN } from "../setup/golden.ts";
+import { parityProblems } from "../setup/parity-check.ts";
+import { runInDeno, usableDrivers } from "./deno.ts";
+import type { ParityReport } from "./parity.deno.ts";
+
+/** Goldens of test/stages/parity.test.ts and adaptvis.test.ts, as parity.deno.ts counts them. */
+const NUM_GOLDENS = 11 + 4 + 6 + 3 + 10;
+
+const drivers = await usableDrivers();
+
+afterAll(removePrograms);
+
+describe.each(drivers)("on %s", async (driver) => {
+  const program = await bundleProgram("test/deno/parity.deno.ts", "deno");
+  const bundle = pathToFileURL(join(repositoryRoot, "dist", "deno.js")).href;
+  const { stdout } = await runInDeno(program, [bundle, GOLDEN], { driver, timeoutMs: 300_000 });
+  const report = JSON.parse(stdout) as ParityReport; // what parity.deno.ts prints
+  const results = Object.entries(report.results);
+
+  test("every golden was compared", () => {
+    expect(report.adapter).toMatch(driver === "lavapipe" ? /^llvmpipe/ : /^SwiftShader/);
+    expect(results).toHaveLength(driver === "lavapipe" ? NUM_GOLDENS : NUM_GOLDENS + 1); // and once with a GPU's kernels
+  });
+
+  test.each(results)("%s", (_, checks) => {
+    if (typeof checks === "string") throw new Error(checks);
+    expect(checks.length).toBeGreaterThanOrEqual(2);
+    expect(parityProblems(checks)).toEqual([]);
+  });
+});

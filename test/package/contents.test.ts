@@ -1,0 +1,125 @@
+// What `npm pack` packs: what exports and bin name, what the program reads, and nothing else.
+import { existsSync } from "node:fs";
+import { readdir, readFile, stat } from "node:fs/promises";
+import { join, relative } from "node:path";
+import { gzipSync } from "node:zlib";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { runProgram } from "../setup/run-program.ts";
+import { makeProject, type Project } from "./project.ts";
+
+/** The tarball's bound: 3.8 MB are the embedded checkpoint's weights, which do not compress. */
+const MAX_PACKED_BYTES = 4.75e6;
+
+/** Everything that may be in the package. Modules and declarations of dist/esm mirror src/. */
+const ALLOWED: readonly RegExp[] = [
+  /^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/,
+  /^dist\/(browser|cli|deno|node)\.js$/,
+  /^dist\/licenses\.txt$/,
+  /^dist\/esm\/(?!cli\/|bench\/|app\/)[\w/.-]+\.(js|d\.ts)$/,
+  /^weights\/tiny-spatial\/[\w.-]+\.(json|safetensors|jinja|md)$/,
+  /^weights\/tiny-spatial\/LICENSE-fluent-emoji$/,
+  /^weights\/tiny-spatial\/demo\/[\w.-]+\.(png|jpeg|json)$/,
+];
+
+let project: Project;
+let files: readonly string[];
+
+beforeAll(async () => {
+  project = await makeProject();
+  const entries = await readdir(project.package, { recursive: true, withFileTypes: true });
+  files = entries
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => relative(project.package, join(parentPath, name)).split("\\").join("/"));
+});
+
+afterAll(() => project.remove());
+
+test("nothing that a user of the package does not need", () => {
+  expect(files.filter((file) => !ALLOWED.some((pattern) => pattern.test(file)))).toEqual([]);
+  expect(
+    files.filter((file) => /\.map$|\.wgsl$|(^|\/)(test|tools|node_modules)\/|benchmark|heat-map\.png/.test(file)),
+  ).toEqual([]);
+});
+
+test("everything that the embedded model and its demo read", () => {
+  const needed = ["config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json", "demo/demo.json"];
+  expect(files).toEqual(expect.arrayContaining(needed.map((name) => `weights/tiny-spatial/${name}`)));
+  expect(files).toEqual(expect.arrayContaining(["LICENSE", "README.md", "CHANGELOG.md", "dist/licenses.txt"]));
+});
+
+test(`the tarball is at most ${MAX_PACKED_BYTES / 1e6} MB, and no source file at most 1 MB`, async () => {
+  expect(project.packedBytes).toBeLessThanOrEqual(MAX_PACKED_BYTES);
+  for (const file of files.filter((name) => name.startsWith("dist/"))) {
+    expect((await stat(join(project.package, file))).size, file).toBeLessThan(1e6);
+  }
+});
+
+describe("package.json", () => {
+  test("every path that exports, types, bin and the CDNs' fields name is there", () => {
+    const { exports, bin, types, jsdelivr, unpkg } = project.manifest;
+    const paths = [...pathsOf(exports), ...pathsOf(bin), types, jsdelivr, unpkg];
+    expect(paths.length).toBeGreaterThan(8);
+    for (const path of paths) {
+      const fixed = path.replace(/\*.*$/, "");
+      expect(existsSync(join(project.package, fixed)), path).toBe(true);
+    }
+  });
+
+  test("types come first under every condition, and each host's condition before the general one", () => {
+    const root = project.manifest.exports["."] as Readonly<Record<string, Readonly<Record<string, string>>>>; // as written
+    expect(Object.keys(root)).toEqual(["deno", "browser", "node", "default"]);
+    for (const condition of Object.values(root)) expect(Object.keys(condition)).toEqual(["types", "default"]);
+  });
+
+  test("is free of side effects", () => {
+    expect(project.manifest.sideEffects).toBe(false);
+  });
+});
+
+test("no file points to a source map that is not there", async () => {
+  for (const file of files.filter((name) => name.endsWith(".js"))) {
+    expect(await readFile(join(project.package, file), "utf8"), file).not.toMatch(/^\/\/# sourceMappingURL=/m);
+  }
+});
+
+test("modules and declarations import only what is in the package or declared", async () => {
+  const declared = Object.keys(project.manifest.dependencies);
+  for (const file of files.filter((name) => /^dist\/esm\/.*\.(js|d\.ts)$/.test(name))) {
+    const text = await readFile(join(project.package, file), "utf8");
+    const specifiers = [...text.matchAll(/^(?:import|export)\b[^"'`]*?from "([^"]+)"|\bimport\("([^"]+)"\)/gm)];
+    for (const [, fixed, lazy] of specifiers) {
+      const specifier = fixed ?? lazy ?? "";
+      if (specifier.startsWith(".")) {
+        const target = join(project.package, file, "..", specifier);
+        const wanted = file.endsWith(".d.ts") ? target.replace(/\.js$/, ".d.ts") : target;
+        expect(existsSync(wanted), `${file} imports ${specifier}`).toBe(true);
+      } else {
+        const name = declared.find((candidate) => specifier === candidate || specifier.startsWith(`${candidate}/`));
+        expect(name, `${file} imports ${specifier}`).toBeDefined();
+      }
+    }
+  }
+});
+
+test("the file for pages imports nothing, and holds the licences of what is in it", async () => {
+  const browser = await readFile(join(project.package, "dist", "browser.js"), "utf8");
+  expect(browser).not.toMatch(/\b(?:from|import)\s*\(?\s*["'](?:node:|@?[a-z])/);
+  expect(browser).not.toMatch(/\brequire\(|\bprocess\./);
+  const licences = await readFile(join(project.package, "dist", "licenses.txt"), "utf8");
+  for (const name of ["@huggingface/jinja", "@huggingface/tokenizers", "pure-rand"]) {
+    expect(licences).toMatch(new RegExp(`==== ${name} \\d`));
+  }
+  // Stated in the README: what a plain page fetches.
+  expect(gzipSync(browser, { level: 9 }).length).toBeLessThan(120e3);
+});
+
+test("the command runs from the package", async () => {
+  const command = join(project.package, String(project.manifest.bin.adaptvis));
+  const { stdout, ending } = await runProgram(command, ["--version"], { cwd: project.folder });
+  expect({ stdout: stdout.trim(), ending }).toEqual({ stdout: project.manifest.version, ending: 0 });
+});
+
+function pathsOf(value: unknown): string[] {
+  if (typeof value === "string") return [value];
+  return value instanceof Object ? Object.values(value).flatMap(pathsOf) : [];
+}

@@ -1,0 +1,214 @@
+// The examples as a user runs them, with the package out of the tarball: in Chromium, Node and Deno. And the package's answers
+// in a bundle and in a plain page beside Node's, number by number.
+import { cp, mkdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { build } from "esbuild";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type * as adaptvis from "../../src/index.node.ts";
+import { driverEnvironment } from "../../src/index.node.ts";
+import { runInChromium } from "../browser/chromium.ts";
+import { launchChromium } from "../browser/launch.ts";
+import { startServer } from "../browser/static-server.ts";
+import { denoExecutable } from "../deno/deno.ts";
+import { ask, differences, type HostAnswer } from "../hosts/ask.ts";
+import { bundleProgram, removePrograms, repositoryRoot } from "../setup/bundle.ts";
+import { runProgram } from "../setup/run-program.ts";
+import { makeProject, type Project } from "./project.ts";
+
+const examples = join(repositoryRoot, "tools", "examples");
+const picture = join(repositoryRoot, "weights", "tiny-spatial", "demo", "mug_left_of_dog.jpeg");
+const QUESTION = "Where is the mug in relation to the dog? Answer with left, right, on or under.";
+const ANSWER = "Left (confidence 1, factor 1.5)";
+
+let project: Project;
+let model: string;
+
+beforeAll(async () => {
+  project = await makeProject(["esbuild", "typescript"]);
+  model = join(project.package, "weights", "tiny-spatial");
+  for (const name of ["bundler", "page", "worker", "node", "deno"]) {
+    await cp(join(examples, name), join(project.folder, name), { recursive: true });
+    await symlink(join(project.folder, "node_modules"), join(project.folder, name, "node_modules"));
+  }
+  const bin = join(project.folder, "node_modules", ".bin", "esbuild");
+  await mkdir(dirname(bin));
+  await symlink(join(repositoryRoot, "node_modules", ".bin", "esbuild"), bin);
+});
+
+afterAll(async () => {
+  await removePrograms();
+  await project.remove();
+});
+
+/**
+ * Opens a folder's page, picks the picture, asks and waits for the answer.
+ * @param before a script that runs in the page before the click that asks
+ */
+async function askInPage(
+  folder: string,
+  before?: string,
+): Promise<{ readonly answer: string; readonly before: string; readonly requests: readonly string[] }> {
+  const requests: string[] = [];
+  const server = await startServer(({ path }) => {
+    requests.push(path);
+    return { file: join(folder, path === "/" ? "index.html" : path) };
+  });
+  const browser = await launchChromium();
+  try {
+    const page = await browser.newPage();
+    const printed: string[] = [];
+    page.on("console", (message) => printed.push(message.text()));
+    page.on("pageerror", (error) => printed.push(String(error)));
+    await page.goto(server.origin);
+    await page.setInputFiles("[name=picture]", picture);
+    await page.fill("[name=question]", QUESTION);
+    // The last text is the answer's or an error's: no other has a bracket or a full stop.
+    const output = page.locator("output");
+    const settled = async () => {
+      await output.filter({ hasText: /\(confidence|\.$/ }).waitFor({ timeout: 60_000 });
+      return (await output.textContent()) ?? "";
+    };
+    let first = "";
+    if (before !== undefined) {
+      await page.evaluate(before);
+      first = await settled();
+    }
+    await page.click("[type=submit]");
+    if (before !== undefined) await output.filter({ hasNotText: first }).waitFor();
+    const answer = await settled();
+    const problems = printed.filter((line) => !/favicon|GPU stall|fallback adapter/i.test(line));
+    expect(problems).toEqual([]);
+    return { answer, before: first, requests };
+  } finally {
+    await browser.close();
+    server.close();
+  }
+}
+
+async function npmRunBuild(folder: string): Promise<void> {
+  const { stdout, stderr, ending } = await runProgram("npm", ["run", "-s", "build"], { cwd: folder });
+  expect({ ending, output: ending === 0 ? "" : stdout + stderr }).toEqual({ ending: 0, output: "" });
+}
+
+describe("the examples", () => {
+  test("bundler: the template engine is fetched only for the checkpoint that has a template", async () => {
+    const folder = join(project.folder, "bundler");
+    await npmRunBuild(folder);
+    const { answer, requests } = await askInPage(join(folder, "public"));
+    expect(answer).toBe(ANSWER);
+    const chunks = requests.filter((path) => path.endsWith(".js") && path !== "/main.js");
+    expect(chunks.length).toBeGreaterThan(0);
+    expect(requests.indexOf(String(chunks.at(-1)))).toBeGreaterThan(
+      requests.indexOf("/tiny-spatial/chat_template.jinja"),
+    );
+  });
+
+  test("page: one script and nothing else of the package but the checkpoint", async () => {
+    const { answer, requests } = await askInPage(join(project.folder, "page"));
+    expect(answer).toBe(ANSWER);
+    expect(requests.filter((path) => path.endsWith(".js"))).toEqual(["/node_modules/adaptvis/dist/browser.js"]);
+  });
+
+  test("worker: it stops, and answers the next question", async () => {
+    const folder = join(project.folder, "worker");
+    await npmRunBuild(folder);
+    const stop = 'document.forms[0].requestSubmit(); document.querySelector("[name=stop]").click();';
+    const { answer, before } = await askInPage(join(folder, "public"), stop);
+    expect({ before, answer }).toEqual({ before: "Stopped.", answer: ANSWER });
+  });
+
+  test("node", async () => {
+    const { stdout, stderr, ending } = await runProgram(process.execPath, ["ask.mjs", picture, QUESTION], {
+      cwd: join(project.folder, "node"),
+      env: { ...(await driverEnvironment("swiftshader")) },
+    });
+    expect({ stdout, ending, stderr: ending === 0 ? "" : stderr }).toEqual({
+      stdout: `${ANSWER}\n`,
+      ending: 0,
+      stderr: "",
+    });
+  });
+
+  test("deno", async () => {
+    const folder = join(project.folder, "deno");
+    // The packages come from node_modules here, as after `deno install`, and not from the network.
+    const manifest = { imports: {}, nodeModulesDir: "manual" };
+    await writeFile(join(folder, "deno.json"), JSON.stringify(manifest));
+    await writeFile(join(folder, "package.json"), JSON.stringify({ dependencies: { adaptvis: "*" } }));
+    const args = [
+      "run",
+      "--no-prompt",
+      "--allow-read",
+      "--allow-env",
+      "--allow-ffi",
+      "--no-remote",
+      "ask.ts",
+      model,
+      picture,
+      QUESTION,
+    ];
+    const { stdout, stderr, ending } = await runProgram(denoExecutable(), args, {
+      cwd: folder,
+      env: {
+        ...(await driverEnvironment("swiftshader")),
+        DENO_DIR: join(project.folder, ".deno"),
+        DENO_NO_UPDATE_CHECK: "1",
+        NO_COLOR: "1",
+      },
+    });
+    expect({ stdout, ending, stderr: ending === 0 ? "" : stderr }).toEqual({
+      stdout: `${ANSWER}\n`,
+      ending: 0,
+      stderr: "",
+    });
+  });
+
+  test("name the version that this is", async () => {
+    const { version } = project.manifest;
+    for (const name of ["bundler", "page", "worker", "node"]) {
+      const manifest = JSON.parse(await readFile(join(examples, name, "package.json"), "utf8"));
+      expect(manifest.dependencies.adaptvis, name).toBe(`^${version}`);
+    }
+    expect(await readFile(join(examples, "deno", "deno.json"), "utf8")).toContain(`npm:adaptvis@^${version}"`);
+    expect(await readFile(join(examples, "page", "index.html"), "utf8")).toContain(`/adaptvis@${version}/`);
+  });
+});
+
+describe("the packed package gives Node's ids and log-probabilities", () => {
+  let expected: HostAnswer;
+
+  beforeAll(async () => {
+    const host = (await import(pathToFileURL(join(project.package, "dist", "node.js")).href)) as typeof adaptvis; // its bundle
+    const { adapter } = await host.openNodeAdapter("swiftshader");
+    expected = await ask(host, host.fileSource(model), await host.requestGpuDevice(adapter));
+    expect(expected.ids).toHaveLength(6);
+  });
+
+  test("out of a bundle", async () => {
+    const code = `
+      import { httpSource, Llava, requestGpuDevice } from "adaptvis";
+      import { ask } from ${JSON.stringify(join(repositoryRoot, "test", "hosts", "ask.ts"))};
+      export async function run() {
+        const device = await requestGpuDevice(await navigator.gpu.requestAdapter());
+        return ask({ Llava }, httpSource(new URL("/model/", location.href).href), device);
+      }`;
+    const { outputFiles } = await build({
+      stdin: { contents: code, resolveDir: project.folder },
+      bundle: true,
+      minify: true,
+      format: "esm",
+      platform: "browser",
+      write: false,
+      logLevel: "warning",
+    });
+    const actual = await runInChromium(outputFiles[0]?.text ?? "", { "/model": model });
+    expect(differences(actual as HostAnswer, expected)).toEqual([]); // what run() returns
+  });
+
+  test("out of the file for pages", async () => {
+    const page = await readFile(await bundleProgram("test/browser/answer.browser.ts", "browser"), "utf8");
+    const actual = await runInChromium(page, { "/dist": join(project.package, "dist"), "/model": model });
+    expect(differences(actual as HostAnswer, expected)).toEqual([]); // what answer.browser.ts returns
+  });
+});
