@@ -3,6 +3,7 @@
 
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import process from "node:process";
 import type { Browser, BrowserContext, Locator, Page, Worker } from "playwright-core";
 import { launchChromium } from "../browser/launch.ts";
 import { type StaticServer, startServer } from "../browser/static-server.ts";
@@ -171,6 +172,15 @@ export class Playground {
   async showPasses(): Promise<void> {
     await this.button("Show the passes").click();
     await this.page.getByRole("region", { name: "What the kernels do" }).locator("details").first().waitFor();
+  }
+
+  /** Kills the browser's GPU process, as a crashing driver does; the browser starts another. */
+  async killGpuProcess(): Promise<void> {
+    const session = await this.page.context().browser()?.newBrowserCDPSession();
+    const { processInfo = [] } = (await session?.send("SystemInfo.getProcessInfo")) ?? {};
+    const gpu = processInfo.find(({ type }) => type === "GPU");
+    if (gpu === undefined) throw new Error("The browser has no GPU process.");
+    process.kill(gpu.id, "SIGKILL");
   }
 
   /** Takes a picture of the whole page, whatever its height. @returns the file. */
