@@ -6,7 +6,7 @@ import { seriousFindings } from "./accessibility.ts";
 import { layoutFaults } from "./layout.ts";
 import { openPages } from "./open-pages.ts";
 import { type PageOptions, type Playground, viewports } from "./playground.ts";
-import { withoutAdapter, withoutMemory, withoutWebGpu } from "./preludes.ts";
+import { gatesReadbacks, holdsAdapter, withoutAdapter, withoutMemory, withoutWebGpu } from "./preludes.ts";
 
 const { open } = openPages();
 
@@ -14,6 +14,7 @@ test.each([
   ["a wide phone", { viewport: viewports.phone, hasTouch: true }],
   ["a narrow phone", { viewport: viewports.narrow, hasTouch: true }],
   ["a desk", { viewport: viewports.desktop }],
+  ["a desk enlarged to 400 %", { viewport: viewports.enlarged }],
 ] satisfies [string, PageOptions][])("fresh, answered, and with a kernel's pass open: on %s", async (_, options) => {
   const playground = await open({ ...options, reducedMotion: "reduce" });
   await playground.waitUntilReady();
@@ -43,6 +44,26 @@ test.each([
     await playground.page.setViewportSize(viewport);
     expect(await faults(playground), `${viewport.width} pixels wide`).toEqual([]);
   }
+});
+
+test("while the model loads and while a question runs, on a phone and on a desk, and nothing moves by itself", async () => {
+  const playground = await open({ workerPrelude: holdsAdapter + gatesReadbacks, reducedMotion: "reduce" });
+  const { page } = playground;
+  const onBoth = async (state: string) => {
+    for (const viewport of [viewports.narrow, viewports.desktop]) {
+      await page.setViewportSize(viewport);
+      expect(await faults(playground), `${state}, ${viewport.width} pixels wide`).toEqual([]);
+    }
+    expect(await page.evaluate<number>(`document.getAnimations().length`), state).toBe(0);
+  };
+  await playground.button("Stop loading").waitFor();
+  await onBoth("loading");
+  await playground.worker.evaluate("releaseAdapter()");
+  await playground.waitUntilReady();
+  await playground.worker.evaluate("gate.hold()");
+  await playground.button("Ask").click();
+  await playground.button("Stop").waitFor();
+  await onBoth("asking");
 });
 
 /** Of the layout, and of axe-core in both colour schemes. */

@@ -12,6 +12,8 @@ import { type StaticServer, startServer } from "../browser/static-server.ts";
 export const viewports = {
   phone: { width: 390, height: 844 },
   narrow: { width: 360, height: 740 },
+  /** A desktop's window enlarged to 400 %, which WCAG 2.2 asks for (1.4.10). */
+  enlarged: { width: 320, height: 256 },
   desktop: { width: 1280, height: 900 },
 } as const;
 

@@ -106,3 +106,13 @@ export const watchesBlobs = `{
     return createImageBitmap(...options);
   };
 }`;
+
+/** Lets every adapter wait until `releaseAdapter()`. For the worker. */
+export const holdsAdapter = `{
+  const { requestAdapter } = GPU.prototype;
+  const released = new Promise((resolve) => { globalThis.releaseAdapter = resolve; });
+  GPU.prototype.requestAdapter = async function (options) {
+    await released;
+    return requestAdapter.call(this, options);
+  };
+}`;
