@@ -1,5 +1,6 @@
 // One browser and server a test file, every page closed after its test, and a test that fails on errors nobody expected.
 
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect } from "vitest";
 import { repositoryRoot } from "../setup/bundle.ts";
@@ -20,6 +21,7 @@ export function openPages(): {
   let playgrounds: Playgrounds | undefined;
   const opened: Playground[] = [];
   beforeAll(async () => {
+    if (!existsSync(join(APP, "index.html"))) throw new Error("dist/app is missing: run npm run build:app first.");
     playgrounds = await Playgrounds.start(APP);
   });
   afterEach(async () => {
