@@ -18,6 +18,7 @@ import {
   factorAnswers,
   isEmbedded,
   isRecovering,
+  isStopped,
   mapAnswer,
   maxNewTokens,
   model,
@@ -228,6 +229,7 @@ export function changeSettings(wanted: AdaptVisSettings): void {
 async function inTurn(what: Running, title: string, work: () => Promise<void>): Promise<void> {
   const before = running.value === undefined ? undefined : turn;
   running.value = what;
+  isStopped.value = false;
   if (what.kind !== "factor") wantedFactor = undefined;
   if (what.kind === "ask" || what.kind === "load") notices.value = [];
   const run = async () => {
@@ -239,8 +241,12 @@ async function inTurn(what: Running, title: string, work: () => Promise<void>): 
   };
   const result = run().catch((error: unknown) => {
     const failure = failureOf(error);
-    if (failure.kind === "stopped") announcement.value = "Stopped.";
-    else notify(title, failure);
+    if (failure.kind !== "stopped") {
+      notify(title, failure);
+      return;
+    }
+    isStopped.value = true;
+    announcement.value = "Stopped.";
   });
   turn = result;
   await result;

@@ -45,6 +45,8 @@ export const isEmbedded = signal(true);
 export const isRecovering = signal(false);
 /** What runs now. */
 export const running = signal<Running | undefined>(undefined);
+/** Whether the last action was stopped; until the next one starts. */
+export const isStopped = signal(false);
 /** Open notices, oldest first. */
 export const notices = signal<readonly Notice[]>([]);
 /** Whether the page works without a network, in words; empty while that is not known. */

@@ -7,6 +7,7 @@ import type { Llava } from "../../src/llava.ts";
 import { MUG_LEFT_OF_DOG } from "./fixtures.ts";
 import { answerFile, differencesFromNode, openNodeModel, takeAway } from "./node-model.ts";
 import { openPages } from "./open-pages.ts";
+import { markAnswers } from "./playground.ts";
 import { countsWorkgroups } from "./preludes.ts";
 
 const { open } = openPages();
@@ -96,6 +97,34 @@ test("the factor slider answers live, as Node does, by one extra step", async ()
   expect(await differencesFromNode(model, taken)).toEqual([]);
 });
 
+test("the answer streams: its words come one after the other", async () => {
+  const playground = await open({ hash: questionHash("What is in the picture?") });
+  await playground.waitUntilReady();
+  await playground.page.evaluate(keepsTexts);
+  await playground.askAndWait();
+  const text = await playground.answer("Greedy");
+  expect(text.split(" ").length).toBeGreaterThan(3);
+  const texts = await playground.page.evaluate<string[]>("globalThis.texts");
+  const parts = texts.filter((part) => part !== "" && text.startsWith(part));
+  expect(parts.length).toBeGreaterThan(3);
+  expect(parts.at(-1)).toBe(text);
+  expect(await differencesFromNode(model, await takeAway(playground))).toEqual([]);
+});
+
+test("with Ask on every change a moved object is answered about by itself", async () => {
+  const playground = await open();
+  const { page } = playground;
+  await playground.waitUntilReady();
+  await playground.askAndWait();
+  expect(await playground.answer("Greedy")).toBe("Left");
+  await page.getByRole("checkbox", { name: "Ask on every change" }).check();
+  await page.evaluate(markAnswers);
+  // The mug and the dog change places.
+  await page.evaluate(`location.hash = "scene=wall;mug,740,620,320;dog,280,600,360"`);
+  await playground.waitForAnswers();
+  expect(await playground.answer("Greedy")).toBe("Right");
+});
+
 test("the page draws on while a question runs", async () => {
   const playground = await open({ hash: questionHash(SIDE_QUESTION) });
   await playground.waitUntilReady();
@@ -114,6 +143,13 @@ const keepsProgress = `globalThis.progress = [];
     const value = document.querySelector(".load-strip progress")?.value;
     if (value !== undefined && value !== progress.at(-1)) progress.push(value);
   }).observe(document, { subtree: true, childList: true, attributes: true });`;
+
+/** Every text that the greedy answer had, in turn. */
+const keepsTexts = `globalThis.texts = [];
+  new MutationObserver(() => {
+    const text = document.querySelector("[aria-label='Greedy answer'] .answer-text")?.innerText.trim() ?? "";
+    if (text !== texts.at(-1)) texts.push(text);
+  }).observe(document, { subtree: true, childList: true, characterData: true });`;
 
 const countFrames = `globalThis.frames = 0;
   const next = () => { frames++; requestAnimationFrame(next); };

@@ -3,6 +3,7 @@
 
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import process from "node:process";
 import type { Browser, BrowserContext, Locator, Page, Worker } from "playwright-core";
 import { launchChromium } from "../browser/launch.ts";
 import { type StaticServer, startServer } from "../browser/static-server.ts";
@@ -32,16 +33,19 @@ export interface PageOptions {
 
 /** A browser and a server for the pages of one test file. */
 export class Playgrounds {
+  /** The folder that is served: what `npm run build:app` makes. */
+  app: string;
   private readonly preludes: (string | undefined)[] = [];
   private readonly server: StaticServer;
   private readonly browser: Browser;
 
-  private constructor(server: StaticServer, browser: Browser) {
+  private constructor(app: string, server: StaticServer, browser: Browser) {
+    this.app = app;
     this.server = server;
     this.browser = browser;
   }
 
-  /** @param app the folder that `npm run build:app` makes. */
+  /** @param app the folder that is served at first. */
   static async start(app: string): Promise<Playgrounds> {
     const opened: Playgrounds[] = [];
     const server = await startServer(({ path, destination }) => {
@@ -49,10 +53,10 @@ export class Playgrounds {
       const [, index, rest] = /^\/some\/folder-(\d+)\/(.*)$/.exec(path) ?? [];
       if (index === undefined || rest === undefined) return undefined;
       const prelude = destination === "worker" ? opened[0]?.preludes[Number(index)] : undefined;
-      return { file: join(app, rest === "" ? "index.html" : rest), before: prelude };
+      return { file: join(opened[0]?.app ?? app, rest === "" ? "index.html" : rest), before: prelude };
     });
     try {
-      const playgrounds = new Playgrounds(server, await launchChromium());
+      const playgrounds = new Playgrounds(app, server, await launchChromium());
       opened.push(playgrounds);
       return playgrounds;
     } catch (error) {
@@ -171,6 +175,15 @@ export class Playground {
   async showPasses(): Promise<void> {
     await this.button("Show the passes").click();
     await this.page.getByRole("region", { name: "What the kernels do" }).locator("details").first().waitFor();
+  }
+
+  /** Kills the browser's GPU process, as a crashing driver does; the browser starts another. */
+  async killGpuProcess(): Promise<void> {
+    const session = await this.page.context().browser()?.newBrowserCDPSession();
+    const { processInfo = [] } = (await session?.send("SystemInfo.getProcessInfo")) ?? {};
+    const gpu = processInfo.find(({ type }) => type === "GPU");
+    if (gpu === undefined) throw new Error("The browser has no GPU process.");
+    process.kill(gpu.id, "SIGKILL");
   }
 
   /** Takes a picture of the whole page, whatever its height. @returns the file. */

@@ -36,6 +36,39 @@ test("a device that is lost under a question comes back, and the question is ans
   expect(answersOf(await answerFile(playground))).toEqual(answersOf(before));
 });
 
+test("a GPU process that is killed comes back too", async () => {
+  const playground = await open({ pagePrelude: keepsNotices });
+  await playground.waitUntilReady();
+  await playground.killGpuProcess();
+  await playground.page.waitForFunction(`notices.some((text) => text.includes("The GPU was lost"))`);
+  await playground.page.waitForFunction(`!document.querySelector(".notice")`);
+  await playground.askAndWait();
+  expect(await playground.answer("Greedy")).toBe("Left");
+});
+
+test("a worker that crashes is told, and the model is loaded again in a new one", async () => {
+  const playground = await open();
+  await playground.waitUntilReady();
+  await playground.worker.evaluate(`setTimeout(() => { throw new Error("a bug"); })`);
+  expect(await playground.notice("stopped")).toMatch(/load the model again/);
+  await playground.button("Load tiny-spatial again").click();
+  await playground.askAndWait();
+  expect(await playground.answer("Greedy")).toBe("Left");
+});
+
+test("loading is stopped by its button, and started again", async () => {
+  const playground = await open({ workerPrelude: holdsAdapter });
+  const { page } = playground;
+  await page.getByText(/^Loading tiny-spatial/).waitFor();
+  await playground.button("Stop loading").click();
+  await page.getByText("No model is loaded.").waitFor();
+  expect(await playground.button("Ask").isDisabled()).toBe(true);
+  await playground.worker.evaluate("releaseAdapter()");
+  await playground.button("Load tiny-spatial again").click();
+  await playground.askAndWait();
+  expect(await playground.answer("Greedy")).toBe("Left");
+});
+
 test("Stop ends a question in the middle, says so, and the next one is answered", async () => {
   const playground = await open({ workerPrelude: gatesReadbacks });
   const { page } = playground;
@@ -82,6 +115,16 @@ async function stopMidway(playground: Playground): Promise<void> {
 function answersOf({ greedy, adaptvis }: Awaited<ReturnType<typeof answerFile>>) {
   return [greedy, adaptvis].map((answer) => ({ ...answer, elapsedMs: undefined }));
 }
+
+/** Lets the first adapter wait until `releaseAdapter()`. */
+const holdsAdapter = `{
+  const { requestAdapter } = GPU.prototype;
+  const released = new Promise((resolve) => { globalThis.releaseAdapter = resolve; });
+  GPU.prototype.requestAdapter = async function (options) {
+    await released;
+    return requestAdapter.call(this, options);
+  };
+}`;
 
 /** Keeps the text of every notice, however short it stands. */
 const keepsNotices = `globalThis.notices = [];

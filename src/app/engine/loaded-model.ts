@@ -1,7 +1,6 @@
 // One loaded checkpoint with a device of its own: from a place (address or local files) to a model that can be asked.
 import { type AdaptVisSettings, DEFAULT_ADAPTVIS } from "../../adaptvis.ts";
 import { type CheckpointSettings, readCheckpointSettings } from "../../checkpoint-settings.ts";
-import { throwIfAborted } from "../../errors.ts";
 import { isSoftwareAdapter, requestGpuDevice } from "../../gpu/device.ts";
 import { Llava } from "../../llava.ts";
 import { blobSource } from "../../load/blob-source.ts";
@@ -55,8 +54,7 @@ export async function loadModel(
   // Kernels go on compiling behind a load that was stopped; nobody hears of that.
   const step = stepReporter((news) => signal.aborted || options.onStep(news));
   step({ phase: "adapter" });
-  const adapter = await host.requestAdapter();
-  throwIfAborted(signal, "Loading the model");
+  const adapter = await orAborted(host.requestAdapter(), signal, "Loading the model"); // drivers may start slowly
   const device = await requestGpuDevice(adapter);
   try {
     step({ phase: "config" });

@@ -50,6 +50,7 @@ export function Kernels() {
 function Passes({ explanation: { passes, kernels, text, factor } }: { readonly explanation: ExplanationView }) {
   const stages = useMemo(() => stagesOf(passes), [passes]);
   const total = timeOf(passes);
+  const isWhole = text === asked.value?.answers.adaptvis.text;
   const numKernels = Object.keys(kernels).length;
   // A pass that the address names is shown, even below closed stages.
   useEffect(() => {
@@ -62,7 +63,7 @@ function Passes({ explanation: { passes, kernels, text, factor } }: { readonly e
         {total === undefined
           ? ". This browser or GPU does not tell how long each took."
           : `, ${duration(total)} of computing.`}{" "}
-        They gave “{text}” under factor {decimal(factor)}.
+        {isWhole ? "They gave" : "They began the answer with"} “{text}” under factor {decimal(factor)}.
       </p>
       <div class="stages">
         {stages.map((stage) => (

@@ -2,11 +2,12 @@
 
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { RgbImage } from "../../preprocess/image.ts";
-import { enlarge, heatColor, overlayAttention } from "../../trace/heat-map.ts";
+import { besideEachOther, enlarge, heatColor, overlayAttention } from "../../trace/heat-map.ts";
 import { brightestPatch, type MapChoice, mapOf, placeInWords, putPicture } from "../draw/attention-view.ts";
+import { pngOf, save } from "../draw/download.ts";
 import { decimal, percent } from "../draw/words.ts";
 import type { AnswersView, AttentionView } from "../protocol.ts";
-import { asked, factorAnswer, mapAnswer, mapHead, mapLayer } from "../state.ts";
+import { asked, factorAnswer, mapAnswer, mapHead, mapLayer, notify } from "../state.ts";
 import { type Choice, Panel, Segmented, Slider } from "./controls.tsx";
 import { HeadGrid } from "./head-grid.tsx";
 
@@ -67,9 +68,29 @@ export function Looked() {
           />
         )}
       </div>
+      <div>
+        <button type="button" onClick={() => void saveMaps(seen, [plain, other.attention], choice)}>
+          Download heat maps (PNG)
+        </button>
+      </div>
       <Legend numPatches={plain.gridWidth * plain.gridHeight} />
     </Panel>
   );
+}
+
+/** The picture and the maps beside each other, as a file. */
+async function saveMaps(
+  seen: RgbImage,
+  views: readonly (AttentionView | undefined)[],
+  choice: MapChoice,
+): Promise<void> {
+  const large = enlarge(seen, SIDE);
+  const maps = views.flatMap((view) => (view === undefined ? [] : [overlayAttention(large, mapOf(view, choice))]));
+  try {
+    save(await pngOf(besideEachOther([large, ...maps])), "adaptvis-heat-maps.png");
+  } catch (error) {
+    notify("The heat maps could not be saved", { kind: "internal", message: String(error) });
+  }
 }
 
 /** Says why there is no map, where there was a picture. */
@@ -154,7 +175,7 @@ function MapFigure(props: {
           <dd>{map.entropy.toFixed(2)}&nbsp;bits</dd>
         </div>
         <div>
-          <dt>{pointed === undefined ? "Brightest patch" : "This patch"}</dt>
+          <dt>{pointed === undefined ? "Brightest" : "This patch"}</dt>
           <dd>{percent(map.values[shown] ?? 0)}</dd>
         </div>
       </dl>

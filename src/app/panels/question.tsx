@@ -5,7 +5,17 @@ import { ask, askable, chosenObjects, form, question } from "../asking.ts";
 import type { ObjectName } from "../scene/objects.ts";
 import { QUESTION_FORMS } from "../scene/questions.ts";
 import { stop } from "../session.ts";
-import { asksOnChange, formId, formObjects, freeText, maxNewTokens, model, questionMode, running } from "../state.ts";
+import {
+  asksOnChange,
+  formId,
+  formObjects,
+  freeText,
+  isStopped,
+  maxNewTokens,
+  model,
+  questionMode,
+  running,
+} from "../state.ts";
 import { NumberField, Panel, Segmented, Select } from "./controls.tsx";
 
 /** The question panel. */
@@ -141,6 +151,7 @@ function AskRow() {
           Ask on every change
         </label>
         <div class="ask-progress">
+          {now === undefined && isStopped.value && "Stopped."}
           {now?.kind === "ask" && (
             <>
               <span id="ask-stage">{now.stage}</span>
