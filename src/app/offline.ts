@@ -1,7 +1,10 @@
 // The page without a network: registers the service worker that keeps all its files.
 
+import { TAKE_OVER } from "./take-over.ts";
+
 /**
- * Registers the service worker beside the page, which then works without a network.
+ * Registers the service worker beside the page, which then works without a network. A newer build that an earlier visit
+ * fetched begins now if no other page is open; this page then loads again.
  * @returns true once everything is kept; false where the browser or the address (plain http) does not allow that, and when
  *   the files could not be fetched.
  */
@@ -10,7 +13,11 @@ export async function registerServiceWorker(): Promise<boolean> {
   try {
     const url = new URL("service-worker.js", document.baseURI);
     const registration = await navigator.serviceWorker.register(url);
-    const { installing } = registration;
+    const { installing, waiting } = registration;
+    if (waiting !== null && navigator.serviceWorker.controller !== null) {
+      navigator.serviceWorker.addEventListener("controllerchange", () => location.reload(), { once: true });
+      waiting.postMessage(TAKE_OVER);
+    }
     if (installing !== null && registration.active === null && !(await isInstalled(installing))) return false;
     return registration.active !== null || registration.waiting !== null;
   } catch {
