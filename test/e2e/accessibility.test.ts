@@ -78,9 +78,13 @@ test("while the model loads and while a question runs, on a phone and on a desk,
 /** Of the layout, and of axe-core in both colour schemes. */
 async function faults({ page }: Playground): Promise<string[]> {
   const found = [...(await layoutFaults(page))];
+  const size = page.viewportSize() ?? viewports.desktop;
+  // In a window as high as the page nothing that sticks to an edge covers, for a moment, what can be scrolled free of it.
+  await page.setViewportSize({ ...size, height: 4000 });
   for (const colorScheme of ["light", "dark"] as const) {
     await page.emulateMedia({ colorScheme });
     found.push(...(await seriousFindings(page)).map((finding) => `${colorScheme}: ${finding}`));
   }
+  await page.setViewportSize(size);
   return found;
 }
