@@ -67,6 +67,6 @@ render(<Page />, document.body);
 askOnChange();
 void watchDevice();
 void loadTinySpatial();
-void registerServiceWorker().then((isKept) => {
-  if (isKept) offlineState.value = "Works offline now";
+void registerServiceWorker((state) => {
+  offlineState.value = state;
 });

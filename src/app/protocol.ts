@@ -107,7 +107,7 @@ export interface AnswerView {
   readonly elapsedMs: number;
 }
 
-/** Both answers to a question. */
+/** Both answers to a question; without a picture they are the same. */
 export interface AnswersView {
   readonly greedy: AnswerView;
   readonly adaptvis: AnswerView;

@@ -106,3 +106,26 @@ export const watchesBlobs = `{
     return createImageBitmap(...options);
   };
 }`;
+
+/** Counts the device's buffers that were not destroyed, and their bytes, in `globalThis`. For the worker. */
+export const countsBuffers = `{
+  Object.assign(globalThis, { bufferBytes: 0, numBuffers: 0 });
+  const sizes = new WeakMap();
+  const { createBuffer } = GPUDevice.prototype;
+  const { destroy } = GPUBuffer.prototype;
+  GPUDevice.prototype.createBuffer = function (descriptor) {
+    const buffer = createBuffer.call(this, descriptor);
+    sizes.set(buffer, descriptor.size);
+    bufferBytes += descriptor.size;
+    numBuffers++;
+    return buffer;
+  };
+  GPUBuffer.prototype.destroy = function () {
+    const size = sizes.get(this);
+    if (sizes.delete(this)) {
+      bufferBytes -= size;
+      numBuffers--;
+    }
+    return destroy.call(this);
+  };
+}`;

@@ -60,15 +60,6 @@ export function boxOf({ name, x, y, size }: SceneObject): Box {
   return { left: x - width / 2, top: y - height / 2, width, height };
 }
 
-/** Index of the uppermost object whose rectangle holds a point; undefined where there is none. */
-export function objectAt(scene: Scene, x: number, y: number): number | undefined {
-  const index = scene.objects.findLastIndex((object) => {
-    const { left, top, width, height } = boxOf(object);
-    return x >= left && x <= left + width && y >= top && y <= top + height;
-  });
-  return index < 0 ? undefined : index;
-}
-
 /** Puts an object's centre at a point, or as near to it as the object stays whole in the picture. */
 export function moveObject(scene: Scene, index: number, x: number, y: number): Scene {
   return withObject(scene, index, (object) => ({ ...object, x, y }));
