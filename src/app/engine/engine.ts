@@ -173,14 +173,17 @@ export class PlaygroundEngine implements EngineApi {
     onEvent: (event: AskEvent) => void,
     work: (loaded: LoadedModel) => Promise<T>,
   ): Promise<T> {
-    const loaded = await this.standing(signal);
-    try {
-      return await work(loaded);
-    } catch (error) {
-      if (signal.aborted || !(await isDeviceLoss(error, loaded.lost))) throw error;
-      const recovered = await this.standing(signal);
-      onEvent({ kind: "restart" });
-      return await work(recovered);
+    for (let attempt = 1; ; attempt++) {
+      const loaded = await this.standing(signal);
+      if (attempt === 2) onEvent({ kind: "restart" });
+      try {
+        return await work(loaded);
+      } catch (cause) {
+        if (signal.aborted || !(await isDeviceLoss(cause, loaded.lost))) throw cause;
+        if (attempt < 2) continue;
+        const message = "The GPU device was lost again under this question: ask a shorter one, or a smaller model.";
+        throw new EngineError({ kind: "device-lost", message }, { cause });
+      }
     }
   }
 

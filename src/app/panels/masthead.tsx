@@ -46,9 +46,9 @@ function Offline() {
     case "newer":
       return (
         <>
-          A newer version is ready: close this page’s other tabs, then{" "}
-          <button type="button" class="quiet" onClick={() => location.reload()}>
-            reload
+          A newer version is ready; close this page’s other tabs first.{" "}
+          <button type="button" onClick={() => location.reload()}>
+            Reload
           </button>
         </>
       );
