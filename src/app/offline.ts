@@ -1,10 +1,13 @@
 // The page without a network: registers the service worker that keeps all its files.
 
+import { TAKE_OVER } from "./take-over.ts";
+
 /** How the page stands to a network. */
 export type OfflineState = "unknown" | "kept" | "newer";
 
 /**
- * Registers the service worker beside the page, which then works without a network.
+ * Registers the service worker beside the page, which then works without a network. A newer version that an earlier visit
+ * fetched begins now if no other page is open; this page then loads again.
  * @param onState told `kept` once all files are kept, and `newer` once a newer version of them is kept, too, which comes with
  *   a reload; nothing where the browser or the address (plain http) does not allow that, or the files cannot be kept
  */
@@ -20,6 +23,10 @@ export async function registerServiceWorker(onState: (state: OfflineState) => vo
     if (await reaches(worker, isFirst ? "activated" : "installed")) onState(isFirst ? "kept" : "newer");
   };
   const { installing, waiting, active } = registration;
+  if (waiting !== null && navigator.serviceWorker.controller !== null) {
+    navigator.serviceWorker.addEventListener("controllerchange", () => location.reload(), { once: true });
+    waiting.postMessage(TAKE_OVER);
+  }
   if (active !== null) onState(waiting === null ? "kept" : "newer");
   if (installing !== null) void follow(installing);
   registration.addEventListener("updatefound", () => {

@@ -1,7 +1,8 @@
 // Keeps all files of one build, so that the page works without a network, and answers the engine's range requests for the
-// weights. A newer build is fetched aside and takes over at the next load of the last open page: pages and files of two
-// builds never meet.
+// weights. A newer build is fetched aside and takes over when a page loads while no other is open: pages and files of two
+// builds do not meet.
 import { partOf } from "./byte-range.ts";
+import { TAKE_OVER } from "./take-over.ts";
 
 /** Paths of the build's files from the page's folder, and a digest of them all; the build fills both in. */
 declare const BUILD_FILES: readonly string[];
@@ -19,8 +20,8 @@ const bodies = new Map<string, Promise<{ readonly body: Blob; readonly headers: 
 
 self.addEventListener("install", (event) => event.waitUntil(keepFiles()));
 self.addEventListener("activate", (event) => event.waitUntil(removeOldFiles()));
-self.addEventListener("message", ({ data }) => {
-  if (data === "take over") void self.skipWaiting();
+self.addEventListener("message", (event) => {
+  if (event.data === TAKE_OVER) event.waitUntil(takeOver());
 });
 self.addEventListener("fetch", (event) => {
   const { request } = event;
@@ -41,13 +42,14 @@ async function removeOldFiles(): Promise<void> {
   );
 }
 
-/** A page is about to load: the moment for a newer build, if no other page needs this one. */
+/** A page has just loaded and this newer build waits: it begins unless another page still needs the old one. */
+async function takeOver(): Promise<void> {
+  const windows = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
+  const pages = windows.filter(({ url }) => url.startsWith(registration.scope));
+  if (pages.length < 2) await self.skipWaiting();
+}
+
 async function answerPage(request: Request): Promise<Response> {
-  const { waiting } = registration;
-  if (waiting !== null && (await self.clients.matchAll({ type: "window" })).length < 2) {
-    waiting.postMessage("take over");
-    return new Response("", { headers: { refresh: "0" } });
-  }
   const path = withoutQuery(request.url);
   const isPage = path === registration.scope || path === page;
   return (isPage ? await kept(page, request) : undefined) ?? answerFile(request);

@@ -6,31 +6,41 @@ import { seriousFindings } from "./accessibility.ts";
 import { layoutFaults } from "./layout.ts";
 import { openPages } from "./open-pages.ts";
 import { type PageOptions, type Playground, viewports } from "./playground.ts";
-import { withoutAdapter, withoutMemory, withoutWebGpu } from "./preludes.ts";
+import { gatesReadbacks, holdsAdapter, withoutAdapter, withoutMemory, withoutWebGpu } from "./preludes.ts";
 
 const { open } = openPages();
+type Viewport = (typeof viewports)[keyof typeof viewports];
 
 test.each([
-  ["a wide phone", { viewport: viewports.phone, hasTouch: true }],
-  ["a narrow phone", { viewport: viewports.narrow, hasTouch: true }],
-  ["a desk", { viewport: viewports.desktop }],
-] satisfies [string, PageOptions][])("fresh, answered, and with a kernel's pass open: on %s", async (_, options) => {
-  const playground = await open({ ...options, reducedMotion: "reduce" });
-  await playground.waitUntilReady();
-  expect(await faults(playground), "fresh").toEqual([]);
-  await playground.askAndWait();
-  await playground.page.getByRole("slider", { name: "Factor" }).fill("1.5");
-  await playground.card("Your factor").filter({ hasText: "Factor 1.5" }).waitFor();
-  expect(await faults(playground), "answered").toEqual([]);
-  await playground.showPasses();
-  await playground.page.evaluate(`location.hash = "pass=12"`);
-  await playground.page.locator("#pass-12-detail").waitFor();
-  await playground.page.locator("#pass-12-detail summary").last().click();
-  expect(await faults(playground), "with a pass open").toEqual([]);
-  await playground.page.getByRole("radio", { name: "Your picture" }).check();
-  await playground.page.getByRole("radio", { name: "Free text" }).check();
-  expect(await faults(playground), "for a picture and a question of one's own").toEqual([]);
-});
+  ["phones", { hasTouch: true }, [viewports.phone, viewports.narrow]],
+  ["a desk", {}, [viewports.desktop, viewports.enlarged]],
+] satisfies [string, PageOptions, Viewport[]][])(
+  "fresh, answered, and with a kernel's pass open: on %s",
+  async (_, options, sizes) => {
+    const playground = await open({ ...options, viewport: sizes[0], reducedMotion: "reduce" });
+    const { page } = playground;
+    const expectNoFaults = async (state: string) => {
+      for (const viewport of sizes) {
+        await page.setViewportSize(viewport);
+        expect(await faults(playground), `${state}, ${viewport.width} pixels wide`).toEqual([]);
+      }
+    };
+    await playground.waitUntilReady();
+    await expectNoFaults("fresh");
+    await playground.askAndWait();
+    await page.getByRole("slider", { name: "Factor" }).fill("1.5");
+    await playground.card("Your factor").filter({ hasText: "Factor 1.5" }).waitFor();
+    await expectNoFaults("answered");
+    await playground.showPasses();
+    await page.evaluate(`location.hash = "pass=12"`);
+    await page.locator("#pass-12-detail").waitFor();
+    await page.locator("#pass-12-detail summary").last().click();
+    await expectNoFaults("with a pass open");
+    await page.getByRole("radio", { name: "Your picture" }).check();
+    await page.getByRole("radio", { name: "Free text" }).check();
+    await expectNoFaults("for a picture and a question of one's own");
+  },
+);
 
 test.each([
   ["no WebGPU", { pagePrelude: withoutWebGpu, workerPrelude: withoutWebGpu }],
@@ -45,12 +55,36 @@ test.each([
   }
 });
 
+test("while the model loads and while a question runs, on a phone and on a desk, and nothing moves by itself", async () => {
+  const playground = await open({ workerPrelude: holdsAdapter + gatesReadbacks, reducedMotion: "reduce" });
+  const { page } = playground;
+  const onBoth = async (state: string) => {
+    for (const viewport of [viewports.narrow, viewports.desktop]) {
+      await page.setViewportSize(viewport);
+      expect(await faults(playground), `${state}, ${viewport.width} pixels wide`).toEqual([]);
+    }
+    expect(await page.evaluate<number>(`document.getAnimations().length`), state).toBe(0);
+  };
+  await playground.button("Stop loading").waitFor();
+  await onBoth("loading");
+  await playground.worker.evaluate("releaseAdapter()");
+  await playground.waitUntilReady();
+  await playground.worker.evaluate("gate.hold()");
+  await playground.button("Ask").click();
+  await playground.button("Stop").waitFor();
+  await onBoth("asking");
+});
+
 /** Of the layout, and of axe-core in both colour schemes. */
 async function faults({ page }: Playground): Promise<string[]> {
   const found = [...(await layoutFaults(page))];
+  const size = page.viewportSize() ?? viewports.desktop;
+  // In a window as high as the page nothing that sticks to an edge covers, for a moment, what can be scrolled free of it.
+  await page.setViewportSize({ ...size, height: 4000 });
   for (const colorScheme of ["light", "dark"] as const) {
     await page.emulateMedia({ colorScheme });
     found.push(...(await seriousFindings(page)).map((finding) => `${colorScheme}: ${finding}`));
   }
+  await page.setViewportSize(size);
   return found;
 }

@@ -7,7 +7,9 @@ import type { Page } from "playwright-core";
 export async function seriousFindings(page: Page): Promise<string[]> {
   // Evaluated rather than added as a script, which a page's content security policy may forbid.
   await page.evaluate(axe.source);
-  return await page.evaluate<string[]>(`axe.run(document, { resultTypes: ["violations"] }).then(({ violations }) =>
+  return await page.evaluate<
+    string[]
+  >(`axe.run(document, { resultTypes: ["violations"], rules: { "target-size": { enabled: true } } }).then(({ violations }) =>
     violations
       .filter(({ impact }) => impact === "serious" || impact === "critical")
       .map(({ id, help, nodes }) => id + ": " + help + ": " + nodes.map(({ target, failureSummary }) =>

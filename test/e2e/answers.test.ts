@@ -1,10 +1,11 @@
 // The page answers as the library does in Node: on the scene, on pictures of the user's, and under any factor.
 
 import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { decodeImage } from "../../src/index.node.ts";
 import type { Llava } from "../../src/llava.ts";
-import { MUG_LEFT_OF_DOG } from "./fixtures.ts";
+import { MODEL, MUG_LEFT_OF_DOG } from "./fixtures.ts";
 import { answerFile, differencesFromNode, openNodeModel, takeAway } from "./node-model.ts";
 import { openPages } from "./open-pages.ts";
 import { markAnswers } from "./playground.ts";
@@ -12,6 +13,8 @@ import { countsWorkgroups } from "./preludes.ts";
 
 const { open } = openPages();
 const SIDE_QUESTION = "Where is the mug in relation to the dog? Answer with left, right, on or under.";
+/** Of the model's benchmark. */
+const TEST_PICTURES = join(MODEL, "benchmark", "test", "controlled_images");
 let model: Llava;
 
 beforeAll(async () => {
@@ -58,14 +61,20 @@ test("an uploaded JPEG's answers are Node's", async () => {
   expect(largest).toBeLessThanOrEqual(2);
 });
 
-test.each(["drop", "paste"])("a picture that comes by %s is asked about", async (way) => {
-  const playground = await open({ hash: questionHash(SIDE_QUESTION) });
+test("pictures that are dropped and pasted are asked about", async () => {
+  const playground = await open({ hash: questionHash(SIDE_QUESTION.replace("dog", "gift")) });
   await playground.waitUntilReady();
-  const bytes = (await readFile(MUG_LEFT_OF_DOG)).toString("base64");
-  await playground.page.evaluate(`(${handOver})(${JSON.stringify({ way, bytes, name: "handed-over.jpeg" })})`);
-  await playground.page.getByRole("img", { name: /handed-over\.jpeg/ }).waitFor();
-  await playground.askAndWait();
-  expect(await playground.answer("Greedy")).toBe("Left");
+  for (const [way, file, answer] of [
+    ["drop", "mug_left_of_gift.jpeg", "Left"],
+    ["paste", "mug_right_of_gift.jpeg", "Right"],
+  ] as const) {
+    const bytes = (await readFile(join(TEST_PICTURES, file))).toString("base64");
+    const name = `${way}.jpeg`;
+    await playground.page.evaluate(`(${handOver})(${JSON.stringify({ way, bytes, name })})`);
+    await playground.page.getByRole("img", { name: new RegExp(name) }).waitFor();
+    await playground.askAndWait();
+    expect(await playground.answer("Greedy"), way).toBe(answer);
+  }
 });
 
 test("the factor slider answers live, as Node does, by one extra step", async () => {

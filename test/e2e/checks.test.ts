@@ -44,13 +44,23 @@ test.each([
   if (expected.length === 0) expect(faults).toEqual([]);
 });
 
+test("accessibility: targets that are small and close are found", async () => {
+  const { page } = await open({ pagePrelude: withoutWebGpu, workerPrelude: withoutWebGpu });
+  const small = `<button style="font-size: 8px; padding: 0">a</button><button style="font-size: 8px; padding: 0">b</button>`;
+  await page.setContent(GOOD.replace("</main>", `<p>${small}</p></main>`));
+  expect((await seriousFindings(page)).map((finding) => finding.split(":")[0])).toEqual(["target-size"]);
+});
+
 test("accessibility: a button without a name and a pale text are found, in the colours of the scheme", async () => {
   const { page } = await open({ pagePrelude: withoutWebGpu, workerPrelude: withoutWebGpu });
   await page.setContent(GOOD);
   expect(await seriousFindings(page)).toEqual([]);
   const pale = `<p style="background: light-dark(white, #777); color: light-dark(black, white)">text</p>`;
   await page.setContent(
-    GOOD.replace("</main>", `<button></button>${pale}<style>:root { color-scheme: light dark }</style></main>`),
+    GOOD.replace(
+      "</main>",
+      `<button style="width: 3em; height: 3em"></button>${pale}<style>:root { color-scheme: light dark }</style></main>`,
+    ),
   );
   expect(await seriousFindings(page)).toEqual([expect.stringContaining("button-name")]);
   await page.emulateMedia({ colorScheme: "dark" });

@@ -1,27 +1,52 @@
-// Hosts and browsers as they come: a plain http address, storage that breaks or is full, a newer build on the server.
+// Hosts and browsers as they come: a plain http address, storage that breaks or is full, a newer version on the server.
 
-import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, expect, test } from "vitest";
-import { buildApp } from "../../tools/app.mjs";
-import { APP, openPages } from "./open-pages.ts";
+import type { Browser } from "playwright-core";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { launchChromium } from "../browser/launch.ts";
+import { type StaticServer, startServer } from "../browser/static-server.ts";
+import { repositoryRoot } from "../setup/bundle.ts";
+import { Playground } from "./playground.ts";
 import { withoutWebGpu } from "./preludes.ts";
 
-const { open, serve } = openPages();
-const folders: string[] = [];
+const APP = join(repositoryRoot, "dist", "app");
 
-afterEach(async () => {
-  serve(APP);
-  for (const folder of folders.splice(0)) await rm(folder, { recursive: true });
+let server: StaticServer;
+let browser: Browser;
+/** Scripts that stand in front of the worker's and the service worker's own. */
+let before: { readonly worker?: string; readonly serviceworker?: string } = {};
+
+beforeAll(async () => {
+  server = await startServer(({ path, destination }) => ({
+    file: join(APP, path === "/" ? "index.html" : path),
+    before: destination === "worker" || destination === "serviceworker" ? before[destination] : undefined,
+  }));
+  browser = await launchChromium();
 });
+
+afterAll(async () => {
+  await browser.close();
+  server.close();
+});
+
+/** Opens the page in a profile of its own. */
+async function open(options: { readonly pagePrelude?: string } & typeof before = {}): Promise<Playground> {
+  const { pagePrelude, ...preludes } = options;
+  before = preludes;
+  const context = await browser.newContext();
+  if (pagePrelude !== undefined) await context.addInitScript({ content: pagePrelude });
+  const page = await context.newPage();
+  await page.goto(server.origin);
+  return new Playground(context, page);
+}
 
 test("at an address that browsers give no WebGPU, the page names one that they do", async () => {
   const insecure = `Object.defineProperty(globalThis, "isSecureContext", { value: false });${withoutWebGpu}`;
-  const playground = await open({ pagePrelude: insecure, workerPrelude: insecure });
+  const playground = await open({ pagePrelude: insecure, worker: insecure });
   const text = await playground.notice("no WebGPU");
   expect(text).toMatch(/Open https:.* if that host has it, or .* http:\/\/localhost/);
   expect(text).not.toContain("chrome://flags");
+  await playground.close();
 });
 
 test.each([
@@ -33,40 +58,33 @@ test.each([
     "cannot read what it kept",
     `Cache.prototype.match = async () => { throw new DOMException("broken", "UnknownError"); };`,
   ],
-])("a browser that %s still has the page from its server", async (_, prelude) => {
-  const folder = await mkdtemp(join(tmpdir(), "adaptvis-storage-"));
-  folders.push(folder);
-  await cp(APP, folder, { recursive: true });
-  const worker = join(folder, "service-worker.js");
-  await writeFile(worker, `${prelude}\n${await readFile(worker, "utf8")}`);
-  serve(folder);
-  const playground = await open({ serviceWorkers: true });
+])("a browser that %s still has the page from its server", async (what, serviceworker) => {
+  const playground = await open({ serviceworker });
   await playground.waitUntilReady();
-  const isInstalled = prelude.includes("match");
-  if (isInstalled) await playground.page.getByText("Works offline").waitFor();
+  const offline = playground.page.getByText("Works offline");
+  if (what.includes("read")) await offline.waitFor();
   await playground.page.reload();
   await playground.waitUntilReady();
   await playground.askAndWait();
   expect(await playground.answer("Greedy")).toBe("Left");
-  if (!isInstalled) expect(await playground.page.getByText("Works offline").count()).toBe(0);
+  if (what.includes("keep")) expect(await offline.count()).toBe(0);
+  expect(playground.problems).toEqual([]);
+  await playground.close();
 });
 
-test("a newer build is told of while the page is open, and its button brings it", async () => {
-  const folder = await mkdtemp(join(tmpdir(), "adaptvis-told-"));
-  folders.push(folder);
-  const playground = await open({ serviceWorkers: true });
+test("a newer version is told of while the page is open, and its button brings it", async () => {
+  const playground = await open();
   const { page } = playground;
   await page.getByText("Works offline").waitFor();
-  await buildApp({ out: folder, version: "told" });
-  const html = await readFile(join(folder, "index.html"), "utf8");
-  await writeFile(join(folder, "index.html"), html.replace("<title>", "<title>newer "));
-  serve(folder);
-  await page.evaluate(
-    "navigator.serviceWorker.ready.then((registration) => registration.update()).then(() => undefined)",
-  );
+  before = { serviceworker: "// a newer version" };
+  const ready = "navigator.serviceWorker.ready";
+  await page.evaluate(`${ready}.then((registration) => registration.update()).then(() => undefined)`);
   await page.getByText("A newer version is ready").waitFor();
   await playground.button("Reload").click();
-  await expect.poll(() => page.title().catch(() => ""), { timeout: 60_000 }).toMatch(/^newer /);
-  await page.getByText("Works offline now").waitFor();
+  await page.getByText("Works offline").waitFor();
+  // The page may load again while it is asked.
+  const isWaiting = () => page.evaluate(`${ready}.then(({ waiting }) => waiting !== null)`).catch(String);
+  await expect.poll(isWaiting, { timeout: 60_000 }).toBe(false);
   await playground.waitUntilReady();
+  await playground.close();
 });

@@ -2,7 +2,8 @@
 
 import { expect, test } from "vitest";
 import { openPages } from "./open-pages.ts";
-import type { Playground } from "./playground.ts";
+import { type Playground, viewports } from "./playground.ts";
+import { holdsAdapter } from "./preludes.ts";
 
 const { open } = openPages();
 /** More than a page has places for the focus. */
@@ -52,6 +53,19 @@ test("an object is moved, the question chosen and asked, the factor changed and 
   await page.getByText("@compute").first().waitFor();
 });
 
+test("while the model loads, nothing that has the focus lies under the strip that says so", async () => {
+  const playground = await open({ viewport: viewports.narrow, workerPrelude: holdsAdapter });
+  await playground.button("Stop loading").waitFor();
+  const covered: string[] = [];
+  for (let press = 0; press < MOST_TABS; press++) {
+    await playground.page.keyboard.press("Tab");
+    const { name, isCovered } = await focused(playground);
+    if (isCovered) covered.push(name);
+    if (press > 0 && name === "Skip to the question") break;
+  }
+  expect(covered).toEqual([]);
+});
+
 /** Presses Tab until the focus is on such a control, as it comes. */
 async function tabTo(playground: Playground, kind: string, name: RegExp): Promise<void> {
   const passed: string[] = [];
@@ -73,6 +87,8 @@ interface Focused {
   readonly value: string;
   /** Whether an outline or shadow shows the focus. */
   readonly isVisible: boolean;
+  /** Whether something else lies over its middle. */
+  readonly isCovered: boolean;
 }
 
 function focused({ page }: Playground): Promise<Focused> {
@@ -80,11 +96,15 @@ function focused({ page }: Playground): Promise<Focused> {
     const element = document.activeElement ?? document.body;
     const name = element.ariaLabel ?? element.labels?.[0]?.textContent ?? element.textContent ?? "";
     const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(element);
+    const box = element.getBoundingClientRect();
+    const top = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
+    const isItself = element.contains(top) || top?.contains(element) || top?.closest("label")?.control === element;
     return {
       kind: element.tagName === "INPUT" ? element.type : element.tagName.toLowerCase(),
       name: name.trim().replace(/\\s+/g, " ").slice(0, 60),
       value: element.value ?? "",
       isVisible: (outlineStyle !== "none" && parseFloat(outlineWidth) > 0) || boxShadow !== "none",
+      isCovered: element !== document.body && !isItself,
     };
   })()`);
 }

@@ -12,6 +12,8 @@ import { type StaticServer, startServer } from "../browser/static-server.ts";
 export const viewports = {
   phone: { width: 390, height: 844 },
   narrow: { width: 360, height: 740 },
+  /** A desktop's window enlarged to 400 %, which WCAG 2.2 asks for (1.4.10). */
+  enlarged: { width: 320, height: 256 },
   desktop: { width: 1280, height: 900 },
 } as const;
 
@@ -33,19 +35,16 @@ export interface PageOptions {
 
 /** A browser and a server for the pages of one test file. */
 export class Playgrounds {
-  /** The folder that is served: what `npm run build:app` makes. */
-  app: string;
   private readonly preludes: (string | undefined)[] = [];
   private readonly server: StaticServer;
   private readonly browser: Browser;
 
-  private constructor(app: string, server: StaticServer, browser: Browser) {
-    this.app = app;
+  private constructor(server: StaticServer, browser: Browser) {
     this.server = server;
     this.browser = browser;
   }
 
-  /** @param app the folder that is served at first. */
+  /** @param app the folder that `npm run build:app` makes. */
   static async start(app: string): Promise<Playgrounds> {
     const opened: Playgrounds[] = [];
     const server = await startServer(({ path, destination }) => {
@@ -53,10 +52,10 @@ export class Playgrounds {
       const [, index, rest] = /^\/some\/folder-(\d+)\/(.*)$/.exec(path) ?? [];
       if (index === undefined || rest === undefined) return undefined;
       const prelude = destination === "worker" ? opened[0]?.preludes[Number(index)] : undefined;
-      return { file: join(opened[0]?.app ?? app, rest === "" ? "index.html" : rest), before: prelude };
+      return { file: join(app, rest === "" ? "index.html" : rest), before: prelude };
     });
     try {
-      const playgrounds = new Playgrounds(app, server, await launchChromium());
+      const playgrounds = new Playgrounds(server, await launchChromium());
       opened.push(playgrounds);
       return playgrounds;
     } catch (error) {

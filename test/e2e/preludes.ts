@@ -129,3 +129,13 @@ export const countsBuffers = `{
     return destroy.call(this);
   };
 }`;
+
+/** Lets every adapter wait until `releaseAdapter()`. For the worker. */
+export const holdsAdapter = `{
+  const { requestAdapter } = GPU.prototype;
+  const released = new Promise((resolve) => { globalThis.releaseAdapter = resolve; });
+  GPU.prototype.requestAdapter = async function (options) {
+    await released;
+    return requestAdapter.call(this, options);
+  };
+}`;

@@ -5,7 +5,7 @@ import { answerFile } from "./node-model.ts";
 import { openPages } from "./open-pages.ts";
 import type { Playground } from "./playground.ts";
 import { markAnswers } from "./playground.ts";
-import { gatesReadbacks, keepsDevices } from "./preludes.ts";
+import { gatesReadbacks, holdsAdapter, keepsDevices } from "./preludes.ts";
 
 const { open } = openPages();
 
@@ -115,16 +115,6 @@ async function stopMidway(playground: Playground): Promise<void> {
 function answersOf({ greedy, adaptvis }: Awaited<ReturnType<typeof answerFile>>) {
   return [greedy, adaptvis].map((answer) => ({ ...answer, elapsedMs: undefined }));
 }
-
-/** Lets the first adapter wait until `releaseAdapter()`. */
-const holdsAdapter = `{
-  const { requestAdapter } = GPU.prototype;
-  const released = new Promise((resolve) => { globalThis.releaseAdapter = resolve; });
-  GPU.prototype.requestAdapter = async function (options) {
-    await released;
-    return requestAdapter.call(this, options);
-  };
-}`;
 
 /** Keeps the text of every notice, however short it stands. */
 const keepsNotices = `globalThis.notices = [];

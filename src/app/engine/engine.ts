@@ -241,15 +241,19 @@ export class PlaygroundEngine implements EngineApi {
       });
       this.recovery = recovery;
     });
-    if (before === undefined) return;
+    if (before !== undefined) this.retire(before);
+  }
+
+  /** Frees a model when the question that may run on it has ended: to free it before would stop that as the caller does. */
+  private retire(loaded: LoadedModel): void {
     const isIdle = this.running?.done.catch(() => undefined) ?? Promise.resolve();
-    void isIdle.then(() => before.close());
+    void isIdle.then(() => loaded.close());
   }
 
   /** Loads a lost model again on a new device; never rejects. */
   private async recover(lost: LoadedModel, reason: string): Promise<void> {
     this.notify({ kind: "device-lost", message: `The GPU device was lost: ${reason}` });
-    lost.close();
+    this.retire(lost);
     const controller = new AbortController();
     try {
       this.losses.count(reason, this.host.now());
