@@ -1,6 +1,7 @@
 // The playground's page: starts the engine, lays out the panels, and takes what is dropped or pasted anywhere.
 
 import { render } from "preact";
+import { keepFocus } from "./keep-focus.ts";
 import { registerServiceWorker } from "./offline.ts";
 import { Answers } from "./panels/answers.tsx";
 import { DropAnywhere } from "./panels/drop-anywhere.tsx";
@@ -64,6 +65,7 @@ function skipToQuestion(): void {
 
 keepAddress();
 render(<Page />, document.body);
+keepFocus();
 askOnChange();
 void watchDevice();
 void loadTinySpatial();

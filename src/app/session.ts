@@ -69,7 +69,7 @@ export async function watchDevice(): Promise<void> {
 }
 
 /** Loads a checkpoint; the model before stays when that fails. */
-export async function loadCheckpoint(source: CheckpointSource, name: string): Promise<void> {
+async function loadCheckpoint(source: CheckpointSource, name: string): Promise<void> {
   await inTurn({ kind: "load", name, step: undefined }, `${name} could not be loaded`, async () => {
     const loaded = await engine.load(source, (step) => {
       running.value = { kind: "load", name, step };
@@ -213,6 +213,7 @@ async function inTurn(what: Running, title: string, work: (turn: Turn) => Promis
   isStopped.value = false;
   if (what.kind !== "factor") wantedFactor = undefined;
   if (what.kind === "ask" || what.kind === "load") notices.value = [];
+  announcement.value = ""; // so that the same answer again is told again
   const outcome = await turns.take(work);
   const failure = outcome && failureOf(outcome.error);
   if (failure !== undefined && failure.kind !== "stopped") notify(title, failure);

@@ -13,7 +13,9 @@ export function Panel(props: {
   const headingId = `${props.id}-heading`;
   return (
     <section id={props.id} class="panel" aria-labelledby={headingId}>
-      <h2 id={headingId}>{props.title}</h2>
+      <h2 id={headingId} tabIndex={-1}>
+        {props.title}
+      </h2>
       {props.lead !== undefined && <p class="lead">{props.lead}</p>}
       <div class="stack">{props.children}</div>
     </section>

@@ -20,7 +20,7 @@ export function Masthead() {
   return (
     <header class="masthead">
       <div>
-        <h1>adaptvis playground</h1>
+        <h1 tabIndex={-1}>adaptvis playground</h1>
         <p class="purpose">
           Ask a vision-language model about a picture, and see where it looks. It runs in this page, on your own
           machine: neither the picture nor the question is sent anywhere.

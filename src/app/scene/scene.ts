@@ -38,7 +38,7 @@ export interface Box {
 /** Least and largest size of an object; the training pictures have 0.2 to 0.43. */
 export const SIZE_RANGE = [0.15, 0.5] as const;
 /** Size of an object that is added. */
-export const USUAL_SIZE = 0.33;
+const USUAL_SIZE = 0.33;
 /** Objects that a scene may have; the training pictures have up to four. */
 export const MAX_OBJECTS = 8;
 
