@@ -80,14 +80,18 @@ export async function serveApp({ port } = {}) {
     loader: { ...common.loader, ".html": "copy" },
     define: { WORKER_FILE: '"worker.js"' },
   });
-  const { port: chosen } = await context.serve({ servedir: folder, host: "127.0.0.1", ...(port && { port }) });
-  return {
-    url: `http://127.0.0.1:${chosen}/`,
-    async close() {
-      await context.dispose();
-      rmSync(folder, { recursive: true, force: true });
-    },
+  const close = async () => {
+    await context.dispose();
+    rmSync(folder, { recursive: true, force: true });
   };
+  try {
+    const { port: chosen } = await context.serve({ servedir: folder, host: "127.0.0.1", ...(port && { port }) });
+    return { url: `http://127.0.0.1:${chosen}/`, close };
+  } catch (cause) {
+    await close();
+    if (!/address already in use/.test(cause.message)) throw cause;
+    throw new Error(`port ${port} is in use by another program: choose another one with --port`, { cause });
+  }
 }
 
 /** Sprites, the embedded checkpoint with its example pictures, and the licence. */
@@ -128,21 +132,42 @@ function listFiles(folder) {
   return paths.map((path) => relative(folder, path).split(sep).join("/")).sort();
 }
 
+const USAGE = `usage: node tools/app.mjs build [--out FOLDER] | serve [--port PORT]
+  build  writes the playground as a static folder (dist/app) that any host serves, from any path
+  serve  serves it from the sources, built anew at every reload, and prints its address
+`;
+
+/** @throws UsageError */
+function readArguments() {
+  const options = { port: { type: "string" }, out: { type: "string" }, help: { type: "boolean", short: "h" } };
+  let parsed;
+  try {
+    parsed = parseArgs({ options, allowPositionals: true });
+  } catch (error) {
+    throw new UsageError(error.message);
+  }
+  const { values, positionals } = parsed;
+  const [command = "serve", ...more] = positionals;
+  if (values.help) return { command: "help" };
+  if (!["build", "serve"].includes(command) || more.length > 0) {
+    throw new UsageError(`expected build or serve, got ${positionals.join(" ")}`);
+  }
+  const isPort = values.port === undefined || (/^\d+$/.test(values.port) && values.port > 0 && values.port < 65536);
+  if (!isPort) throw new UsageError(`--port: expected a number from 1 to 65535, got ${values.port}`);
+  return { command, out: values.out, port: values.port === undefined ? undefined : Number(values.port) };
+}
+
+class UsageError extends Error {}
+
 async function main() {
-  const { values, positionals } = parseArgs({
-    options: { port: { type: "string" }, out: { type: "string" } },
-    allowPositionals: true,
-  });
-  const [command = "serve"] = positionals;
-  if (command === "build") {
-    const { out, files, version } = await buildApp(values.out === undefined ? {} : { out: values.out });
-    process.stderr.write(`app: ${files.length} files in ${relative(process.cwd(), out) || "."}, version ${version}\n`);
+  const { command, out: wanted, port } = readArguments();
+  if (command === "help") {
+    process.stdout.write(USAGE);
     return;
   }
-  const port = values.port === undefined ? undefined : Number(values.port);
-  if (command !== "serve" || (port !== undefined && !(Number.isInteger(port) && port > 0 && port < 65536))) {
-    process.stderr.write("usage: node tools/app.mjs build [--out FOLDER] | serve [--port PORT]\n");
-    process.exitCode = 2;
+  if (command === "build") {
+    const { out, files, version } = await buildApp(wanted === undefined ? {} : { out: wanted });
+    process.stderr.write(`app: ${files.length} files in ${relative(process.cwd(), out) || "."}, version ${version}\n`);
     return;
   }
   const { url, close } = await serveApp({ port });
@@ -150,4 +175,11 @@ async function main() {
   for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => void close().then(() => process.exit(0)));
 }
 
-if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) await main();
+/** One sentence, and the exit code: 2 for a command line that cannot be used. */
+function fail(error) {
+  const isUsage = error instanceof UsageError;
+  process.stderr.write(`app: ${error.message}\n${isUsage ? USAGE : ""}`);
+  process.exit(isUsage ? 2 : 1);
+}
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) await main().catch(fail);

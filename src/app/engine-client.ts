@@ -71,8 +71,10 @@ export class EngineClient implements EngineApi {
 
   /** See {@link EngineApi.watch}; it goes on in the worker that follows a crashed one. @throws EngineError. */
   async watch(onNotice: (notice: EngineNotice) => void): Promise<void> {
-    await this.call((api) => api.watch(Comlink.proxy(onNotice)));
+    const isRunning = this.current !== undefined;
     this.watchers.push(onNotice);
+    if (isRunning) await this.call((api) => api.watch(Comlink.proxy(onNotice)));
+    else this.api(); // a new worker hears of all watchers
   }
 
   /** Ends the worker at once, with all that it holds; the next call starts a new one. */

@@ -1,6 +1,7 @@
 // The playground's page: starts the engine, lays out the panels, and takes what is dropped or pasted anywhere.
 
 import { render } from "preact";
+import { keepFocus } from "./keep-focus.ts";
 import { registerServiceWorker } from "./offline.ts";
 import { Answers } from "./panels/answers.tsx";
 import { DropAnywhere } from "./panels/drop-anywhere.tsx";
@@ -64,9 +65,10 @@ function skipToQuestion(): void {
 
 keepAddress();
 render(<Page />, document.body);
+keepFocus();
 askOnChange();
 void watchDevice();
 void loadTinySpatial();
-void registerServiceWorker().then((isKept) => {
-  if (isKept) offlineState.value = "Works offline now";
+void registerServiceWorker((state) => {
+  offlineState.value = state;
 });

@@ -44,6 +44,8 @@ export interface ModelView {
   readonly vocabSize: number;
   /** Side of the square that the vision tower sees, pixels; undefined for a model without pictures. */
   readonly imageSide: number | undefined;
+  /** Whether it sees a picture in several such squares and one of the whole (LLaVA-NeXT). */
+  readonly seesTiles: boolean;
   /** Of the checkpoint's adaptvis.json, else the paper's. */
   readonly settings: AdaptVisSettings;
   readonly loadMs: number;
@@ -107,7 +109,7 @@ export interface AnswerView {
   readonly elapsedMs: number;
 }
 
-/** Both answers to a question. */
+/** Both answers to a question; without a picture they are the same. */
 export interface AnswersView {
   readonly greedy: AnswerView;
   readonly adaptvis: AnswerView;

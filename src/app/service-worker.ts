@@ -72,15 +72,19 @@ async function kept(url: string, request: Request): Promise<Response | undefined
   if (entry === undefined) {
     entry = readKept(url);
     bodies.set(url, entry);
-    entry.then((file) => file === undefined && bodies.delete(url)).catch(() => bodies.delete(url));
+    void entry.then((file) => file === undefined && bodies.delete(url));
   }
   const file = await entry;
   return file && partOf(file.body, file.headers, request.headers.get("range"));
 }
 
 async function readKept(url: string) {
-  const response = await (await caches.open(cacheName)).match(url);
-  return response && { body: await response.blob(), headers: response.headers };
+  try {
+    const response = await (await caches.open(cacheName)).match(url);
+    return response && { body: await response.blob(), headers: response.headers };
+  } catch {
+    return undefined; // a browser that took its storage away, or broke it: the server still has the file
+  }
 }
 
 function absolute(path: string): string {

@@ -2,7 +2,7 @@
 
 import { type AdaptVisSettings, DEFAULT_ADAPTVIS } from "../adaptvis.ts";
 import type { RgbImage } from "../preprocess/image.ts";
-import { type FilesSource, filesOfDrop } from "./checkpoint-files.ts";
+import type { FilesSource } from "./checkpoint-files.ts";
 import { TINY_SPATIAL_URL } from "./draw/demo-pictures.ts";
 import { decimal, percent } from "./draw/words.ts";
 import { failureOf } from "./engine/failure.ts";
@@ -11,12 +11,13 @@ import type { AskEvent, CheckpointSource, EngineNotice } from "./protocol.ts";
 import {
   announcement,
   asked,
-  dismiss,
   explanation,
   factor,
   factorAnswer,
   factorAnswers,
+  hadPicture,
   isEmbedded,
+  isPassLinked,
   isRecovering,
   isStopped,
   mapAnswer,
@@ -24,19 +25,18 @@ import {
   model,
   notices,
   notify,
-  openPass,
-  ownPicture,
   ownSettings,
-  pictureMode,
   type Running,
   running,
   settings,
   streaming,
 } from "./state.ts";
+import { type Turn, Turns } from "./turns.ts";
 
-const engine = startEngine();
-/** Ends when what runs now has ended. */
-let turn: Promise<void> = Promise.resolve();
+/** The engine in its worker. */
+export const engine = startEngine();
+// A worker that crashed has stopped.
+const turns = new Turns(() => engine.stop().catch(() => undefined));
 /** The factor to try next; only the newest counts. */
 let wantedFactor: number | undefined;
 
@@ -55,28 +55,21 @@ export async function loadLocal(choose: () => Promise<FilesSource | undefined>):
   }
 }
 
-/** Opens what was dropped: a folder or a checkpoint's files as the model, else a picture. Call it within the event. */
-export async function openDropped(transfer: DataTransfer): Promise<void> {
-  const files = [...transfer.files];
-  const hasFolder = [...transfer.items].some((item) => item.webkitGetAsEntry()?.isDirectory === true);
-  const [file] = files;
-  if (hasFolder || files.some(({ name }) => name === "config.json")) await loadLocal(() => filesOfDrop(transfer));
-  else if (file !== undefined) await openPicture(file, file.name);
-}
-
 /** Hears of lost devices from now on. */
 export async function watchDevice(): Promise<void> {
   await engine.watch((notice: EngineNotice) => {
     isRecovering.value = notice.kind === "device-lost" || notice.kind === "recovering";
-    if (notice.kind === "recovered") announcement.value = "The GPU is back; you can go on.";
+    if (notice.kind === "recovered" && model.value !== undefined)
+      announcement.value = "The GPU is back; you can go on.";
     if (notice.kind !== "gave-up") return;
     model.value = undefined;
-    notify("The GPU did not come back", notice.failure);
+    const isCrash = notice.failure.kind === "internal";
+    notify(isCrash ? "The model’s worker crashed" : "The GPU did not come back", notice.failure);
   });
 }
 
 /** Loads a checkpoint; the model before stays when that fails. */
-export async function loadCheckpoint(source: CheckpointSource, name: string): Promise<void> {
+async function loadCheckpoint(source: CheckpointSource, name: string): Promise<void> {
   await inTurn({ kind: "load", name, step: undefined }, `${name} could not be loaded`, async () => {
     const loaded = await engine.load(source, (step) => {
       running.value = { kind: "load", name, step };
@@ -107,8 +100,9 @@ export async function askAbout(
     return;
   }
   streaming.value = { greedy: "", adaptvis: "", factor: "" };
-  await inTurn({ kind: "ask", question, stage: "Starting" }, "The question could not be answered", async () => {
+  await inTurn({ kind: "ask", question, stage: "Starting" }, "The question could not be answered", async (turn) => {
     const image = await picture();
+    turn.throwIfStopped();
     const request = { image, question, settings: settings.value, maxNewTokens: maxNewTokens.value };
     const answers = await engine.ask(request, (event) => {
       if (event.kind === "stage") running.value = { kind: "ask", question, stage: event.text };
@@ -117,11 +111,13 @@ export async function askAbout(
     forgetAnswers();
     asked.value = { question, answers };
     const { greedy, adaptvis } = answers;
-    announcement.value = `Greedy: ${greedy.text}. AdaptVis, factor ${decimal(adaptvis.factor)}: ${adaptvis.text}.`;
+    announcement.value = hadPicture.value
+      ? `Greedy: ${greedy.text}. AdaptVis, factor ${decimal(adaptvis.factor)}: ${adaptvis.text}.`
+      : `Answer: ${greedy.text}.`;
   });
-  // An address may name a pass of the answer.
-  const isWanted = openPass.value !== undefined && asked.value !== undefined && explanation.value === undefined;
-  if (isWanted && running.value === undefined) await explainAnswer();
+  if (!isPassLinked.value || asked.value === undefined || running.value !== undefined) return;
+  isPassLinked.value = false;
+  await explainAnswer();
 }
 
 /** Sets the slider's factor and answers under it; while one is answered, only the newest waits. */
@@ -178,28 +174,14 @@ async function answerUnder(wanted: number): Promise<boolean> {
 /** Stops what runs. */
 export async function stop(): Promise<void> {
   wantedFactor = undefined;
-  if (running.value !== undefined) await engine.stop();
-}
-
-/** Takes a picture file as the user's picture. */
-export async function openPicture(file: Blob, name: string): Promise<void> {
-  for (const { id, failure } of notices.value) if (failure.kind === "input") dismiss(id);
-  try {
-    const image = await engine.decodePicture(file, name);
-    ownPicture.value = { name, image };
-    pictureMode.value = "own";
-    announcement.value = `${name} is open, ${image.width} by ${image.height} pixels.`;
-  } catch (error) {
-    notify(`${name} could not be opened`, failureOf(error));
-  }
+  await turns.stop();
 }
 
 /** Runs the last answer again, pass by pass. */
 export async function explainAnswer(): Promise<void> {
-  let numPasses = 0;
-  await inTurn({ kind: "explain", stage: "", numPasses }, "The passes could not be shown", async () => {
-    const passes = await engine.explain(({ stage }) => {
-      running.value = { kind: "explain", stage, numPasses: ++numPasses };
+  await inTurn({ kind: "explain", stage: "", numPasses: 0 }, "The passes could not be shown", async () => {
+    const passes = await engine.explain(({ stage, index }) => {
+      running.value = { kind: "explain", stage, numPasses: index + 1 };
     });
     explanation.value = passes;
     announcement.value = `${passes.passes.length} passes are shown.`;
@@ -226,32 +208,21 @@ export function changeSettings(wanted: AdaptVisSettings): void {
  * Runs `work` as the one thing that runs: what ran is stopped, and has ended before `work` begins. A failure becomes a
  * notice; being stopped is none.
  */
-async function inTurn(what: Running, title: string, work: () => Promise<void>): Promise<void> {
-  const before = running.value === undefined ? undefined : turn;
+async function inTurn(what: Running, title: string, work: (turn: Turn) => Promise<void>): Promise<void> {
   running.value = what;
   isStopped.value = false;
   if (what.kind !== "factor") wantedFactor = undefined;
   if (what.kind === "ask" || what.kind === "load") notices.value = [];
-  const run = async () => {
-    if (before !== undefined) {
-      await engine.stop();
-      await before;
-    }
-    await work();
-  };
-  const result = run().catch((error: unknown) => {
-    const failure = failureOf(error);
-    if (failure.kind !== "stopped") {
-      notify(title, failure);
-      return;
-    }
+  announcement.value = ""; // so that the same answer again is told again
+  const outcome = await turns.take(work);
+  const failure = outcome && failureOf(outcome.error);
+  if (failure !== undefined && failure.kind !== "stopped") notify(title, failure);
+  if (!turns.isIdle) return; // another action took its place
+  running.value = undefined;
+  if (failure?.kind === "stopped") {
     isStopped.value = true;
     announcement.value = "Stopped.";
-  });
-  turn = result;
-  await result;
-  if (turn !== result) return;
-  running.value = undefined;
+  }
   if (what.kind !== "factor") void answerWantedFactors();
 }
 

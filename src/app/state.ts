@@ -3,6 +3,7 @@
 import { computed, signal } from "@preact/signals";
 import { type AdaptVisSettings, DEFAULT_ADAPTVIS } from "../adaptvis.ts";
 import type { RgbImage } from "../preprocess/image.ts";
+import type { OfflineState } from "./offline.ts";
 import type { AnswerKind, AnswersView, AnswerView, ExplanationView, Failure, LoadStep, ModelView } from "./protocol.ts";
 import type { ObjectName } from "./scene/objects.ts";
 import type { QuestionForm } from "./scene/questions.ts";
@@ -49,8 +50,8 @@ export const running = signal<Running | undefined>(undefined);
 export const isStopped = signal(false);
 /** Open notices, oldest first. */
 export const notices = signal<readonly Notice[]>([]);
-/** Whether the page works without a network, in words; empty while that is not known. */
-export const offlineState = signal("");
+/** Whether the page works without a network, and whether a newer version of it waits. */
+export const offlineState = signal<OfflineState>("unknown");
 /** What a screen reader is told politely. */
 export const announcement = signal("");
 
@@ -87,6 +88,11 @@ export const settings = computed<AdaptVisSettings>(() => ownSettings.value ?? mo
 
 /** The last question that was answered. */
 export const asked = signal<Asked | undefined>(undefined);
+/** Whether there was a picture to look at in that question; without one, no factor has anything to act on. */
+export const hadPicture = computed(() => {
+  const [start, end] = asked.value?.answers.imageSpan ?? [0, 0];
+  return start < end;
+});
 /** The answers' texts while they stream. */
 export const streaming = signal<Readonly<Record<AnswerKind, string>>>({ greedy: "", adaptvis: "", factor: "" });
 /** Where the factor slider stands. */
@@ -103,6 +109,8 @@ export const mapAnswer = signal<"adaptvis" | "factor">("adaptvis");
 
 /** Index of the pass that "What the kernels do" shows; undefined: none is open. */
 export const openPass = signal<number | undefined>(undefined);
+/** Whether {@link openPass} came with the address: then the passes of the next answer are shown unasked. */
+export const isPassLinked = signal(false);
 
 /** The passes of the AdaptVis answer in {@link asked}; undefined until they are asked for. */
 export const explanation = signal<ExplanationView | undefined>(undefined);

@@ -5,9 +5,11 @@ import { ask, question } from "./asking.ts";
 import { readForm } from "./scene/questions.ts";
 import {
   asksOnChange,
+  explanation,
   formId,
   formObjects,
   freeText,
+  isPassLinked,
   model,
   openPass,
   ownPicture,
@@ -82,7 +84,9 @@ function readAddress(): void {
   }
   if (shared.question !== undefined) readQuestion(shared.question);
   if (shared.settings !== undefined) ownSettings.value = shared.settings;
-  if (shared.pass !== undefined) openPass.value = shared.pass;
+  if (shared.pass === undefined || shared.pass === openPass.value) return;
+  openPass.value = shared.pass;
+  isPassLinked.value = explanation.value === undefined;
 }
 
 function readQuestion(text: string): void {

@@ -17,8 +17,8 @@ export interface SharedState {
   readonly pass?: number | undefined;
 }
 
-/** The longest question that is shared, characters. */
-const MAX_QUESTION_LENGTH = 1000;
+/** The longest question that is written and shared, characters. */
+export const MAX_QUESTION_LENGTH = 1000;
 const MAX_PASS = 1_000_000;
 
 /** The address's part from # on; empty when there is nothing to say. */

@@ -47,6 +47,10 @@ describe("losses", () => {
     expect(await isDeviceLoss(error, lost)).toBe(true);
     expect(await isDeviceLoss(error, there)).toBe(false);
     expect(await isDeviceLoss(new InputError("empty"), lost)).toBe(false);
+    // The model of a lost device is disposed of, and its questions end with that.
+    const disposed = new AbortError("The question", "because its model was disposed");
+    expect(await isDeviceLoss(disposed, lost)).toBe(true);
+    expect(await isDeviceLoss(disposed, there)).toBe(false);
     expect(await isDeviceLoss(new GpuError("device-lost", "gone"))).toBe(true);
     expect(await isDeviceLoss(error)).toBe(false);
   });

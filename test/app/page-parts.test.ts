@@ -24,7 +24,7 @@ describe("numbers in words", () => {
   });
 
   test("factors have no zeros at their end", () => {
-    expect([1, 0.5, 1.25, 1 / 3].map((value) => decimal(value))).toEqual(["1", "0.5", "1.25", "0.33"]);
+    expect([1, 0.5, 1.25, 1 / 3].map((value) => decimal(value))).toEqual(["1", "0.5", "1.25", "0.333"]);
   });
 
   test("bytes and times are in the unit that suits them", () => {

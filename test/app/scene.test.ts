@@ -13,7 +13,6 @@ import {
   flipObject,
   MAX_OBJECTS,
   moveObject,
-  objectAt,
   raiseObject,
   removeObject,
   resizeObject,
@@ -77,15 +76,6 @@ describe("changing a scene", () => {
     expect(scene.objects[0]).toMatchObject({ x: 0.5, y: 0.5 });
     expect(new Set(scene.objects.map(({ x, y }) => `${x} ${y}`)).size).toBe(MAX_OBJECTS);
     expect(addObject(empty, "cat", { x: 0, y: 0.5 }).objects[0]?.x).toBeGreaterThan(0.1);
-  });
-
-  test("the uppermost object is hit", () => {
-    const scene: Scene = {
-      ...empty,
-      objects: [0, 1].map(() => ({ name: "ball", x: 0.5, y: 0.5, size: 0.3, flipped: false })),
-    };
-    expect(objectAt(scene, 0.5, 0.5)).toBe(1);
-    expect(objectAt(scene, 0.1, 0.5)).toBeUndefined();
   });
 });
 

@@ -107,6 +107,29 @@ export const watchesBlobs = `{
   };
 }`;
 
+/** Counts the device's buffers that were not destroyed, and their bytes, in `globalThis`. For the worker. */
+export const countsBuffers = `{
+  Object.assign(globalThis, { bufferBytes: 0, numBuffers: 0 });
+  const sizes = new WeakMap();
+  const { createBuffer } = GPUDevice.prototype;
+  const { destroy } = GPUBuffer.prototype;
+  GPUDevice.prototype.createBuffer = function (descriptor) {
+    const buffer = createBuffer.call(this, descriptor);
+    sizes.set(buffer, descriptor.size);
+    bufferBytes += descriptor.size;
+    numBuffers++;
+    return buffer;
+  };
+  GPUBuffer.prototype.destroy = function () {
+    const size = sizes.get(this);
+    if (sizes.delete(this)) {
+      bufferBytes -= size;
+      numBuffers--;
+    }
+    return destroy.call(this);
+  };
+}`;
+
 /** Lets every adapter wait until `releaseAdapter()`. For the worker. */
 export const holdsAdapter = `{
   const { requestAdapter } = GPU.prototype;

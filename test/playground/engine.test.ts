@@ -185,10 +185,14 @@ describe("loading and asking", () => {
     expect(inverse.text).toBe("Left");
   });
 
-  test("a question without a picture has no attention and no picture", async () => {
+  test("a question without a picture has no attention, and no factor to act on anything", async () => {
+    host.labels = [];
     const answers = await engine.ask({ ...(await requestFor()), image: undefined }, ignore);
+    expect(host.labels.filter((label) => label === "prefill")).toHaveLength(1);
     expect(answers.greedy.tokens.length).toBeGreaterThan(0);
     expect([answers.seen, answers.greedy.attention]).toEqual([undefined, undefined]);
+    expect(answers.adaptvis).toEqual({ ...answers.greedy, kind: "adaptvis" });
+    expect((await engine.explain(ignore)).factor).toBe(1);
   });
 
   test("the trace of the last question is a safetensors file", async () => {
@@ -304,7 +308,8 @@ describe("a lost device", () => {
     expect(await recovered).toEqual({ kind: "recovered" });
   });
 
-  test("while loading: the load goes on with a new device", async () => {
+  test("while loading: the load goes on with a new device, and the page hears that it is there", async () => {
+    const { recovered, kinds } = watched();
     let isLost = false;
     const view = await engine.load(await tinySpatial(), ({ phase, share }) => {
       if (isLost || phase !== "weights" || share < 0.2) return;
@@ -313,5 +318,7 @@ describe("a lost device", () => {
     });
     expect(view.name).toBe("tiny-spatial");
     expect(host.devices).toHaveLength(2);
+    expect(await recovered).toEqual({ kind: "recovered" });
+    expect(kinds()).toEqual(["device-lost", "recovered"]);
   });
 });

@@ -8,7 +8,7 @@ export function percent(share: number): string {
 }
 
 /** A probability, factor or threshold with up to `digits` decimals and no zeros at the end. */
-export function decimal(value: number, digits = 2): string {
+export function decimal(value: number, digits = 3): string {
   return Number(value.toFixed(digits)).toString();
 }
 

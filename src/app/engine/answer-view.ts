@@ -30,7 +30,7 @@ export function answerView(answer: Answer, processor: Processor, facts: AnswerFa
 }
 
 /** Attention of the pass that gave the answer; undefined without a picture or for one of several tiles. */
-export function attentionView(answer: Answer): AttentionView | undefined {
+function attentionView(answer: Answer): AttentionView | undefined {
   const { attention } = answer;
   const [start, end] = answer.imageSpan;
   if (attention === undefined || start === end) return undefined;

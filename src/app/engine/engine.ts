@@ -43,6 +43,8 @@ export class PlaygroundEngine implements EngineApi {
   private running: { readonly controller: AbortController; readonly done: Promise<unknown> } | undefined;
   private recovery: Promise<void> | undefined;
   private last: LastQuestion | undefined;
+  /** Whether the page was told of a loss, and not yet of its end. */
+  private isLossTold = false;
   /** Why there is no model, once a recovery failed. */
   private gaveUp: Failure | undefined;
 
@@ -61,7 +63,11 @@ export class PlaygroundEngine implements EngineApi {
       this.adopt(fresh);
       return fresh.view;
     } finally {
-      if (this.loading === controller) this.loading = undefined;
+      if (this.loading === controller) {
+        this.loading = undefined;
+        // A device that was lost on the way counts no more, however the load ended; a recovery tells of itself.
+        if (this.isLossTold && this.recovery === undefined) this.notify({ kind: "recovered" });
+      }
     }
   }
 
@@ -98,12 +104,12 @@ export class PlaygroundEngine implements EngineApi {
 
   /** See {@link EngineApi.trace}. @throws InputError without a question; as {@link ask}. */
   async trace(): Promise<Uint8Array<ArrayBuffer>> {
-    const { inputs, request } = this.lastQuestion();
+    const { inputs, request, method } = this.lastQuestion();
     return this.alone((signal) =>
       this.surviving(signal, ignore, async ({ model }) => {
         const { settings: adaptvis, maxNewTokens } = request;
         const { tensors, metadata } = await model.trace(inputs, {
-          method: "adaptvis",
+          method,
           adaptvis,
           maxNewTokens,
           signal,
@@ -115,12 +121,12 @@ export class PlaygroundEngine implements EngineApi {
 
   /** See {@link EngineApi.explain}. @throws InputError without a question; as {@link ask}. */
   async explain(onPass: (pass: ExplainedPass) => void): Promise<ExplanationView> {
-    const { inputs, request } = this.lastQuestion();
+    const { inputs, request, method } = this.lastQuestion();
     const { settings: adaptvis } = request;
     return this.alone((signal) =>
       this.surviving(signal, ignore, async ({ model }) => {
         const { answer, passes, kernels } = await explain(model, inputs, {
-          method: "adaptvis",
+          method,
           adaptvis,
           onPass,
           signal,
@@ -167,14 +173,17 @@ export class PlaygroundEngine implements EngineApi {
     onEvent: (event: AskEvent) => void,
     work: (loaded: LoadedModel) => Promise<T>,
   ): Promise<T> {
-    const loaded = await this.standing(signal);
-    try {
-      return await work(loaded);
-    } catch (error) {
-      if (signal.aborted || !(await isDeviceLoss(error, loaded.lost))) throw error;
-      const recovered = await this.standing(signal);
-      onEvent({ kind: "restart" });
-      return await work(recovered);
+    for (let attempt = 1; ; attempt++) {
+      const loaded = await this.standing(signal);
+      if (attempt === 2) onEvent({ kind: "restart" });
+      try {
+        return await work(loaded);
+      } catch (cause) {
+        if (signal.aborted || !(await isDeviceLoss(cause, loaded.lost))) throw cause;
+        if (attempt < 2) continue;
+        const message = "The GPU device was lost again under this question: ask a shorter one, or a smaller model.";
+        throw new EngineError({ kind: "device-lost", message }, { cause });
+      }
     }
   }
 
@@ -262,6 +271,7 @@ export class PlaygroundEngine implements EngineApi {
   }
 
   private notify(notice: EngineNotice): void {
+    this.isLossTold = notice.kind === "device-lost" || notice.kind === "recovering";
     for (const watcher of this.watchers) watcher(notice);
   }
 }

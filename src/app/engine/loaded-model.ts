@@ -82,7 +82,7 @@ export async function loadModel(
 }
 
 /** A source for the engine; local files are read by ranges. @throws InputError for a bad address. */
-export function openSource(source: CheckpointSource): Source {
+function openSource(source: CheckpointSource): Source {
   if (source.kind === "url") return httpSource(source.url);
   return blobSource(
     source.files.map(({ path, file }) => [path, file] as const),
@@ -129,6 +129,7 @@ function viewOf(
     numHeads: text.numAttentionHeads,
     vocabSize: text.vocabSize,
     imageSide: multimodal?.vision.imageSize,
+    seesTiles: multimodal?.imageGridPinpoints !== undefined,
   };
 }
 

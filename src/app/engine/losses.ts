@@ -1,5 +1,5 @@
 // How often the device went away: some losses are worth a new device, a device that goes at once again and again is not.
-import { AbortError, CheckpointError, GpuError, InputError } from "../../errors.ts";
+import { CheckpointError, GpuError, InputError } from "../../errors.ts";
 
 /** Losses within this time count together, milliseconds. */
 const WINDOW_MS = 60_000;
@@ -30,12 +30,13 @@ export class Losses {
 const GRACE_MS = 250;
 
 /**
- * Whether an error came of a lost device: it says so, or the device turns out to be lost.
+ * Whether an error came of a lost device: it says so, or the device turns out to be lost. An AbortError may come of one, too,
+ * since the lost model is disposed of; whether it came of a stop, the caller knows.
  * @param lost resolves when the device is lost
  */
 export async function isDeviceLoss(error: unknown, lost?: Promise<unknown>): Promise<boolean> {
   if (lost === undefined) return error instanceof GpuError && error.reason === "device-lost";
-  if (error instanceof InputError || error instanceof AbortError || error instanceof CheckpointError) return false;
+  if (error instanceof InputError || error instanceof CheckpointError) return false;
   const late = new Promise<false>((resolve) => setTimeout(() => resolve(false), GRACE_MS));
   return Promise.race([lost.then(() => true), late]);
 }

@@ -18,6 +18,8 @@ export class LastQuestion {
   /** The picture as the vision tower sees it; undefined without one, and for LLaVA-NeXT's tiles. */
   readonly seen: RgbImage | undefined;
   readonly numAlternatives: number;
+  /** Without a picture there is nothing for a factor to act on. */
+  readonly method: "greedy" | "adaptvis";
 
   /** @throws InputError for a question or setting that cannot be used. */
   constructor(model: Llava, request: AskRequest, view: Pick<ModelView, "vocabSize">) {
@@ -25,6 +27,7 @@ export class LastQuestion {
     this.request = request;
     this.inputs = model.prepare({ image: request.image, question: request.question });
     const { clip } = model.processor;
+    this.method = request.image === undefined ? "greedy" : "adaptvis";
     const isSingle = this.inputs.gridWidth > 0;
     this.seen =
       request.image !== undefined && clip !== undefined && isSingle ? fitToSquare(request.image, clip) : undefined;
@@ -45,11 +48,17 @@ interface RunOptions {
 export async function askBoth(model: Llava, question: LastQuestion, options: RunOptions): Promise<AnswersView> {
   const { settings } = question.request;
   const { answer, view: greedy } = await run(model, question, { ...options, kind: "greedy", method: "greedy" });
-  const factor = chooseFactor(answer.confidence, settings);
-  const scaled = await answerUnderFactor(model, question, { ...options, kind: "adaptvis", factor });
+  const adaptvis =
+    question.method === "greedy"
+      ? { ...greedy, kind: "adaptvis" as const }
+      : await answerUnderFactor(model, question, {
+          ...options,
+          kind: "adaptvis",
+          factor: chooseFactor(answer.confidence, settings),
+        });
   return {
     greedy,
-    adaptvis: { ...scaled, confidence: answer.confidence },
+    adaptvis: { ...adaptvis, confidence: answer.confidence },
     settings,
     promptTokens: answer.promptTokens,
     imageSpan: answer.imageSpan,

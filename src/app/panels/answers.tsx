@@ -2,7 +2,7 @@
 
 import { decimal, duration, percent } from "../draw/words.ts";
 import type { AnswerKind, AnswerView } from "../protocol.ts";
-import { asked, modelSettings, running, settings, streaming } from "../state.ts";
+import { asked, hadPicture, model, modelSettings, running, settings, streaming } from "../state.ts";
 import { Confidence } from "./confidence.tsx";
 import { Panel } from "./controls.tsx";
 
@@ -35,24 +35,31 @@ export function Answers() {
     );
   }
   const texts = isAsking ? Object.values(streaming.value) : [done?.answers.greedy.text, done?.answers.adaptvis.text];
+  const isTwofold = isAsking ? model.value?.imageSide !== undefined : hadPicture.value;
   // Long texts are hard to read in narrow columns.
   const isLong = texts.some((text) => (text?.length ?? 0) > LONG * 2);
   return (
     <Panel id="answers" title="Answers">
       <p class="asked">{isAsking ? now.question : done?.question}</p>
-      <div class={isLong ? "stack" : "pair"}>
+      <div class={isLong || !isTwofold ? "stack" : "pair"}>
         <AnswerCard kind="greedy" answer={isAsking ? undefined : done?.answers.greedy} />
-        <AnswerCard kind="adaptvis" answer={isAsking ? undefined : done?.answers.adaptvis} />
+        {isTwofold && <AnswerCard kind="adaptvis" answer={isAsking ? undefined : done?.answers.adaptvis} />}
       </div>
       {done !== undefined && (
         // While the next answer comes, what belongs to the last one keeps its place but not its say.
         <div class={isAsking ? "stale" : ""} inert={isAsking}>
-          <Confidence
-            confidence={done.answers.adaptvis.confidence}
-            used={done.answers.settings}
-            now={settings.value}
-            defaults={modelSettings.value}
-          />
+          {hadPicture.value ? (
+            <Confidence
+              confidence={done.answers.adaptvis.confidence}
+              used={done.answers.settings}
+              now={settings.value}
+              defaults={modelSettings.value}
+            />
+          ) : (
+            <p class="hint">
+              There was no picture to look at harder or wider, so AdaptVis answers as the unmodified model does.
+            </p>
+          )}
         </div>
       )}
     </Panel>

@@ -1,7 +1,7 @@
 // The few controls that the panels share. Each has a visible label, which is also its accessible name.
 
 import type { ComponentChildren } from "preact";
-import { useId } from "preact/hooks";
+import { useId, useState } from "preact/hooks";
 
 /** A titled part of the page: a region named by its heading. */
 export function Panel(props: {
@@ -13,7 +13,9 @@ export function Panel(props: {
   const headingId = `${props.id}-heading`;
   return (
     <section id={props.id} class="panel" aria-labelledby={headingId}>
-      <h2 id={headingId}>{props.title}</h2>
+      <h2 id={headingId} tabIndex={-1}>
+        {props.title}
+      </h2>
       {props.lead !== undefined && <p class="lead">{props.lead}</p>}
       <div class="stack">{props.children}</div>
     </section>
@@ -92,34 +94,45 @@ export function Slider(props: {
   );
 }
 
-/** A number to type; values out of range are not passed on. */
+/** A number to type. One out of range becomes the nearest in it, and the field says so; what is no number changes nothing. */
 export function NumberField(props: {
   readonly label: string;
   readonly value: number;
   readonly min: number;
   readonly max: number;
+  /** Of the arrows; 1 means whole numbers only, else what is typed may lie between. */
   readonly step: number;
   readonly onChange: (value: number) => void;
 }) {
+  const { label, value, min, max, step } = props;
   const id = useId();
+  const [isMoved, setMoved] = useState(false);
   return (
     <div class="field">
-      <label for={id}>{props.label}</label>
+      <label for={id}>{label}</label>
       <input
         id={id}
         type="number"
-        inputMode="decimal"
-        min={props.min}
-        max={props.max}
-        step={props.step}
-        value={props.value}
+        inputMode={step === 1 ? "numeric" : "decimal"}
+        min={min}
+        max={max}
+        step={step}
+        value={value}
         onChange={(event) => {
-          const { valueAsNumber, validity } = event.currentTarget;
-          const isInRange = !validity.rangeOverflow && !validity.rangeUnderflow;
-          if (Number.isFinite(valueAsNumber) && isInRange) props.onChange(valueAsNumber);
-          else event.currentTarget.value = String(props.value);
+          const { valueAsNumber: typed } = event.currentTarget;
+          const near = Math.min(Math.max(typed, min), max);
+          const accepted = Number.isFinite(near) ? (step === 1 ? Math.round(near) : near) : value;
+          setMoved(near !== typed && !Number.isNaN(typed));
+          // Written at once: where the value stays the same, nothing else would take away what was typed.
+          event.currentTarget.value = String(accepted);
+          if (accepted !== value) props.onChange(accepted);
         }}
       />
+      {isMoved && (
+        <span class="hint" role="status">
+          from {min} to {max}
+        </span>
+      )}
     </div>
   );
 }

@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import { currentPicture } from "../asking.ts";
 import { answerJson, pngOf, save } from "../draw/download.ts";
 import { traceFile } from "../session.ts";
-import { announcement, asked, factorAnswers, model, notify, pictureMode, running } from "../state.ts";
+import { asked, factorAnswers, model, notify, pictureMode, running } from "../state.ts";
 import { sharedAddress } from "../sync.ts";
 
 /** The row of downloads. */
@@ -47,7 +47,7 @@ async function savePicture(): Promise<void> {
   try {
     const picture = await currentPicture();
     if (picture !== undefined) save(await pngOf(picture), "adaptvis-picture.png");
-    else announcement.value = "There is no picture yet.";
+    else notify("There is no picture yet", { kind: "input", message: "Choose, paste or drop a picture first." });
   } catch (error) {
     notify("The picture could not be saved", { kind: "internal", message: String(error) });
   }

@@ -2,7 +2,7 @@
 
 import { decimal, percent } from "../draw/words.ts";
 import { tryAllFactors, tryFactor } from "../session.ts";
-import { asked, factor, factorAnswer, factorAnswers, running, settings, streaming } from "../state.ts";
+import { factor, factorAnswer, factorAnswers, hadPicture, running, settings, streaming } from "../state.ts";
 import { AnswerCard } from "./answers.tsx";
 import { NumberField, Panel, Slider } from "./controls.tsx";
 
@@ -10,8 +10,7 @@ const LARGEST = 3;
 
 /** The panel of the factor slider. */
 export function FactorPanel() {
-  const done = asked.value;
-  if (done === undefined) return null;
+  if (!hadPicture.value) return null;
   const now = running.value;
   const shown = factorAnswer.value;
   const isRunning = now?.kind === "factor" && now.factor === factor.value;

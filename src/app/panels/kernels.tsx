@@ -6,7 +6,7 @@ import { type PassGroup, type PassStage, stagesOf, timeOf } from "../draw/pass-g
 import { decimal, duration } from "../draw/words.ts";
 import type { ExplanationView } from "../protocol.ts";
 import { explainAnswer, stop } from "../session.ts";
-import { asked, explanation, openPass, running } from "../state.ts";
+import { asked, explanation, hadPicture, openPass, running } from "../state.ts";
 import { Panel } from "./controls.tsx";
 import { PassRow } from "./pass-row.tsx";
 
@@ -19,7 +19,7 @@ export function Kernels() {
     <Panel
       id="kernels"
       title="What the kernels do"
-      lead="Every GPU pass that made the AdaptVis answer, in order: what it computes, its shader, and the values that came out."
+      lead={`Every GPU pass that made the ${hadPicture.value ? "AdaptVis " : ""}answer, in order: what it computes, its shader, and the values that came out.`}
     >
       {now?.kind === "explain" ? (
         <div class="ask-progress">
@@ -52,6 +52,7 @@ function Passes({ explanation: { passes, kernels, text, factor } }: { readonly e
   const total = timeOf(passes);
   const isWhole = text === asked.value?.answers.adaptvis.text;
   const numKernels = Object.keys(kernels).length;
+  const missing = openPass.value !== undefined && openPass.value >= passes.length ? openPass.value : undefined;
   // A pass that the address names is shown, even below closed stages.
   useEffect(() => {
     if (openPass.value !== undefined) document.getElementById(`pass-${openPass.value}`)?.scrollIntoView();
@@ -63,8 +64,16 @@ function Passes({ explanation: { passes, kernels, text, factor } }: { readonly e
         {total === undefined
           ? ". This browser or GPU does not tell how long each took."
           : `, ${duration(total)} of computing.`}{" "}
-        {isWhole ? "They gave" : "They began the answer with"} “{text}” under factor {decimal(factor)}.
+        {text === ""
+          ? "They gave an empty answer"
+          : `${isWhole ? "They gave" : "They began the answer with"} “${text}”`}
+        {hadPicture.value && ` under factor ${decimal(factor)}`}.
       </p>
+      {missing !== undefined && (
+        <p role="status">
+          The address names pass {missing}, but the last pass of this answer is {passes.length - 1}.
+        </p>
+      )}
       <div class="stages">
         {stages.map((stage) => (
           <Stage key={stage.groups[0]?.passes[0]?.index} stage={stage} kernels={kernels} />

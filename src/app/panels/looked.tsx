@@ -6,8 +6,8 @@ import { besideEachOther, enlarge, heatColor, overlayAttention } from "../../tra
 import { brightestPatch, type MapChoice, mapOf, placeInWords, putPicture } from "../draw/attention-view.ts";
 import { pngOf, save } from "../draw/download.ts";
 import { decimal, percent } from "../draw/words.ts";
-import type { AnswersView, AttentionView } from "../protocol.ts";
-import { asked, factorAnswer, mapAnswer, mapHead, mapLayer, notify } from "../state.ts";
+import type { AttentionView } from "../protocol.ts";
+import { asked, factorAnswer, hadPicture, mapAnswer, mapHead, mapLayer, notify } from "../state.ts";
 import { type Choice, Panel, Segmented, Slider } from "./controls.tsx";
 import { HeadGrid } from "./head-grid.tsx";
 
@@ -19,8 +19,8 @@ export function Looked() {
   const answers = asked.value?.answers;
   const plain = answers?.greedy.attention;
   const seen = answers?.seen;
-  if (answers === undefined) return null;
-  if (plain === undefined || seen === undefined) return <NoMap imageSpan={answers.imageSpan} />;
+  if (answers === undefined || !hadPicture.value) return null;
+  if (plain === undefined || seen === undefined) return <NoMap />;
   const factorResult = factorAnswer.value;
   const other = mapAnswer.value === "factor" && factorResult !== undefined ? factorResult : answers.adaptvis;
   const { numLayers, numHeads } = plain;
@@ -94,8 +94,7 @@ async function saveMaps(
 }
 
 /** Says why there is no map, where there was a picture. */
-function NoMap({ imageSpan: [start, end] }: Pick<AnswersView, "imageSpan">) {
-  if (start === end) return null;
+function NoMap() {
   return (
     <Panel id="looked" title="Where it looked">
       <p class="hint">
@@ -200,8 +199,8 @@ function Legend({ numPatches }: { readonly numPatches: number }) {
       <p class="hint legend-words">
         Each map’s brightest colour is its own brightest patch. Image share: how much of all attention is on the picture
         rather than on words; in the small grid from black, none, to pale, all. Entropy: low when it looks at few
-        patches, {decimal(Math.log2(numPatches))} bits when it looks at all alike. Point at a patch for its part of all
-        attention.
+        patches, {decimal(Math.log2(numPatches), 2)} bits when it looks at all alike. Point at a patch for its part of
+        all attention.
       </p>
     </div>
   );

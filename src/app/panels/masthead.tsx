@@ -6,6 +6,9 @@ import { Select } from "./controls.tsx";
 
 type Theme = "system" | "light" | "dark";
 
+/** Other pages of the same host have their own. */
+const STORED = "adaptvis theme";
+
 const themes = [
   { value: "system", label: "As the system" },
   { value: "light", label: "Light" },
@@ -17,18 +20,39 @@ export function Masthead() {
   return (
     <header class="masthead">
       <div>
-        <h1>adaptvis playground</h1>
+        <h1 tabIndex={-1}>adaptvis playground</h1>
         <p class="purpose">
           Ask a vision-language model about a picture, and see where it looks. It runs in this page, on your own
           machine: neither the picture nor the question is sent anywhere.
         </p>
       </div>
       <div class="masthead-side">
-        <span role="status">{offlineState.value}</span>
+        <span role="status">
+          <Offline />
+        </span>
         <ThemeChoice />
       </div>
     </header>
   );
+}
+
+/** A newer version is never mixed with the one that other tabs run, so that it waits for the last of them. */
+function Offline() {
+  switch (offlineState.value) {
+    case "unknown":
+      return null;
+    case "kept":
+      return <>Works offline now</>;
+    case "newer":
+      return (
+        <>
+          A newer version is ready; close this page’s other tabs first.{" "}
+          <button type="button" onClick={() => location.reload()}>
+            Reload
+          </button>
+        </>
+      );
+  }
 }
 
 function ThemeChoice() {
@@ -37,7 +61,7 @@ function ThemeChoice() {
     if (theme === "system") delete document.documentElement.dataset.theme;
     else document.documentElement.dataset.theme = theme;
     try {
-      localStorage.setItem("theme", theme);
+      localStorage.setItem(STORED, theme);
     } catch {
       // Storage may be forbidden; the choice then lasts as long as the page.
     }
@@ -47,7 +71,7 @@ function ThemeChoice() {
 
 function storedTheme(): Theme {
   try {
-    const stored = localStorage.getItem("theme");
+    const stored = localStorage.getItem(STORED);
     return themes.find(({ value }) => value === stored)?.value ?? "system";
   } catch {
     return "system";

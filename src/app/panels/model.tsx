@@ -42,7 +42,7 @@ function Facts() {
       <Fact name="Sees">
         {view.imageSide === undefined
           ? "no pictures, text only"
-          : `pictures of ${view.imageSide} × ${view.imageSide} pixels`}
+          : `pictures ${view.seesTiles ? "in tiles " : ""}of ${view.imageSide} × ${view.imageSide} pixels`}
       </Fact>
       <Fact name="Loaded in">{duration(view.loadMs)}</Fact>
     </dl>

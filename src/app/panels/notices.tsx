@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import type { FailureKind } from "../protocol.ts";
-import { dismiss, isRecovering, type Notice, notices } from "../state.ts";
+import { dismiss, isRecovering, model, type Notice, notices } from "../state.ts";
 
 /** All open notices, and the one of a lost device while the worker recovers. */
 export function Notices() {
@@ -34,12 +34,24 @@ function NoticeCard({ notice }: { readonly notice: Notice }) {
       <div class="body">
         <strong>{notice.title}</strong>
         {message}
-        {advice[kind]}
+        {kind === "no-webgpu" && !isSecureContext ? <OnlySecure /> : advice[kind]}
+        {kind === "checkpoint" && model.value !== undefined && <p>{model.value.name} stays in use.</p>}
       </div>
       <button type="button" onClick={() => dismiss(notice.id)} aria-label={`Close the notice “${notice.title}”`}>
         Close
       </button>
     </div>
+  );
+}
+
+/** What to do where the address is the reason: no browser and no switch would help. */
+function OnlySecure() {
+  const { host, pathname } = location;
+  return (
+    <p>
+      Open <a href={`https://${host}${pathname}`}>{`https://${host}${pathname}`}</a> if that host has it, or serve the
+      page from this machine and open it as http://localhost.
+    </p>
   );
 }
 
@@ -55,7 +67,6 @@ const advice: Readonly<Partial<Record<FailureKind, ComponentChildren>>> = {
           On Linux, newer versions of Chrome have it for some GPUs; otherwise open <code>chrome://flags</code>, search
           for “WebGPU” and switch on “Unsafe WebGPU Support” and “Vulkan”.
         </li>
-        <li>The page must come over https, or from this machine (localhost).</li>
       </ul>
       <p>
         <a href="https://caniuse.com/webgpu">Which browsers have WebGPU today (caniuse.com)</a>
@@ -84,5 +95,4 @@ const advice: Readonly<Partial<Record<FailureKind, ComponentChildren>>> = {
     </ul>
   ),
   limit: <p>This GPU cannot hold such a model or question; a smaller checkpoint or picture may fit.</p>,
-  checkpoint: <p>The model that was loaded before, if there was one, stays in use.</p>,
 };

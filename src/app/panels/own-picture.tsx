@@ -3,11 +3,12 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { putPicture } from "../draw/attention-view.ts";
 import { DEMO_URL, type DemoPicture, demoPictures } from "../draw/demo-pictures.ts";
-import { openPicture } from "../session.ts";
-import { freeText, model, notify, type OwnPicture, ownPicture, questionMode } from "../state.ts";
+import { fetchPicture, openPicture } from "../own-files.ts";
+import { freeText, model, type OwnPicture, ownPicture, questionMode } from "../state.ts";
 import { FileButton } from "./controls.tsx";
 
-const ACCEPT = "image/jpeg,image/png,image/webp,image/gif,image/avif,.jpg,.jpeg,.png,.webp";
+/** What can be decoded; a file chooser then greys out the rest. */
+const ACCEPT = "image/jpeg,image/png,image/webp,.jpg,.jpeg,.png,.webp";
 
 /** Longest side of the preview, pixels. */
 const PREVIEW_SIDE = 1024;
@@ -74,13 +75,7 @@ function Examples() {
   if (pictures.length === 0) return null;
   const chosen = pictures.find(({ image }) => image === ownPicture.value?.name);
   const choose = async ({ image, question }: DemoPicture) => {
-    const response = await fetch(new URL(image, DEMO_URL)).catch(() => undefined);
-    if (response?.ok !== true) {
-      const message = "The example could not be fetched; reload the page when you are online.";
-      notify(`${image} could not be opened`, { kind: "input", message });
-      return;
-    }
-    await openPicture(await response.blob(), image);
+    if (!(await openPicture(() => fetchPicture(new URL(image, DEMO_URL)), image))) return;
     freeText.value = question;
     questionMode.value = "free";
   };

@@ -16,6 +16,7 @@ import {
   questionMode,
   running,
 } from "../state.ts";
+import { MAX_QUESTION_LENGTH } from "../url-state.ts";
 import { NumberField, Panel, Segmented, Select } from "./controls.tsx";
 
 /** The question panel. */
@@ -25,6 +26,7 @@ export function QuestionPanel() {
     <Panel id="question" title="Question">
       <form
         class="stack"
+        noValidate // a field that the browser finds fault with may be hidden, and Ask would do nothing
         onSubmit={(event) => {
           event.preventDefault();
           void ask();
@@ -95,7 +97,7 @@ function FreeText() {
       <textarea
         id={id}
         rows={3}
-        maxLength={1000}
+        maxLength={MAX_QUESTION_LENGTH}
         value={freeText.value}
         onInput={(event) => {
           freeText.value = event.currentTarget.value;
@@ -106,6 +108,11 @@ function FreeText() {
           void ask();
         }}
       />
+      {freeText.value.length >= MAX_QUESTION_LENGTH && (
+        <span class="hint" role="status">
+          That is as long as a question may be: {MAX_QUESTION_LENGTH} characters.
+        </span>
+      )}
       {model.value?.name === "tiny-spatial" && (
         <span class="hint">tiny-spatial was trained on the form’s wordings only; other words give noise.</span>
       )}
@@ -127,7 +134,7 @@ function AskRow() {
           max={512}
           step={1}
           onChange={(value) => {
-            maxNewTokens.value = Math.round(value);
+            maxNewTokens.value = value;
           }}
         />
       </details>

@@ -6,7 +6,7 @@ import { stop } from "../session.ts";
 import { announcement, running } from "../state.ts";
 
 /** What a step of loading is called. */
-export function stepInWords({ phase, loadedBytes, totalBytes, numCompiled, numKernels }: LoadStep): string {
+function stepInWords({ phase, loadedBytes, totalBytes, numCompiled, numKernels }: LoadStep): string {
   if (phase === "adapter") return "looking for a GPU";
   if (phase === "config") return "reading what the model is";
   if (phase === "weights") {

@@ -3,7 +3,7 @@
 import { useState } from "preact/hooks";
 import { percent, visibleToken } from "../draw/words.ts";
 import type { AnswerKind, AnswerView, ChosenTokenView } from "../protocol.ts";
-import { asked, factorAnswer } from "../state.ts";
+import { asked, factorAnswer, hadPicture } from "../state.ts";
 import { Panel, Segmented } from "./controls.tsx";
 
 /** The tokens panel. */
@@ -21,16 +21,18 @@ export function Tokens() {
       title="Token by token"
       lead="The model writes one token at a time. Choose one to see what else could have stood in its place."
     >
-      <Segmented<AnswerKind>
-        legend="Tokens of which answer"
-        choices={[
-          { value: "greedy", label: "Greedy" },
-          { value: "adaptvis", label: "AdaptVis" },
-          ...(byFactor ? [{ value: "factor" as const, label: "Your factor" }] : []),
-        ]}
-        value={shown.kind}
-        onChange={setKind}
-      />
+      {hadPicture.value && (
+        <Segmented<AnswerKind>
+          legend="Tokens of which answer"
+          choices={[
+            { value: "greedy", label: "Greedy" },
+            { value: "adaptvis", label: "AdaptVis" },
+            ...(byFactor ? [{ value: "factor" as const, label: "Your factor" }] : []),
+          ]}
+          value={shown.kind}
+          onChange={setKind}
+        />
+      )}
       <Chips answer={shown} chosen={chosen} onChoose={setIndex} />
       {chosen !== undefined && <Alternatives token={chosen} />}
     </Panel>

@@ -38,7 +38,7 @@ export interface Box {
 /** Least and largest size of an object; the training pictures have 0.2 to 0.43. */
 export const SIZE_RANGE = [0.15, 0.5] as const;
 /** Size of an object that is added. */
-export const USUAL_SIZE = 0.33;
+const USUAL_SIZE = 0.33;
 /** Objects that a scene may have; the training pictures have up to four. */
 export const MAX_OBJECTS = 8;
 
@@ -58,15 +58,6 @@ export function boxOf({ name, x, y, size }: SceneObject): Box {
   const width = (size * spriteWidth) / longer;
   const height = (size * spriteHeight) / longer;
   return { left: x - width / 2, top: y - height / 2, width, height };
-}
-
-/** Index of the uppermost object whose rectangle holds a point; undefined where there is none. */
-export function objectAt(scene: Scene, x: number, y: number): number | undefined {
-  const index = scene.objects.findLastIndex((object) => {
-    const { left, top, width, height } = boxOf(object);
-    return x >= left && x <= left + width && y >= top && y <= top + height;
-  });
-  return index < 0 ? undefined : index;
 }
 
 /** Puts an object's centre at a point, or as near to it as the object stays whole in the picture. */
