@@ -1,6 +1,7 @@
 // "What the kernels do": an answer together with every pass that made it. The programs of the answer are run one dispatch
 // at a time, and right behind each what it wrote is read back, so that the answer is the same to the bit as without.
 import type { Answer, AnswerOptions } from "./answer.ts";
+import { checkInputs } from "./check-arguments.ts";
 import type { Llava } from "./llava.ts";
 import type { ModelInputs } from "./preprocess/processor.ts";
 import type { ExplainedKernel, ExplainedPass } from "./trace/explained-pass.ts";
@@ -31,6 +32,7 @@ export const DEFAULT_EXPLAINED_TOKENS = 3;
  * @throws InputError for a bad option; AbortError between two passes; GpuError. The model stays usable.
  */
 export async function explain(model: Llava, inputs: ModelInputs, options: ExplainOptions = {}): Promise<Explanation> {
+  checkInputs(inputs);
   const { onPass, values: readsValues = true, ...asked } = options;
   const { gpu, config } = model;
   const pixels = inputs.pixelValues?.length ?? 0;
