@@ -398,6 +398,7 @@ export class Llava {
       try {
         return await (profiler === undefined ? guarded() : profiler.phase(phase, guarded));
       } catch (error) {
+        this.gpu.throwIfLost(); // first: a model is often disposed because its device was lost
         this.gpu.throwIfDisposed(); // then whatever failed did so because its buffers are gone
         throw error;
       }

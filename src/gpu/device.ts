@@ -92,6 +92,7 @@ export class Gpu {
     const output = (index: number) => this.createBuffer(`unused output ${index}`, 256, GPU_STORAGE);
     this.unusedOutputs = [output(0), output(1)];
     void device.lost.then((info) => {
+      if (this.isDisposed) return; // whoever still waits is told of that, which came first
       this.lost = new GpuError(
         "device-lost",
         `The GPU device was lost (${info.reason}: ${info.message || "no reason given"}); load the model again on a new device.`,
