@@ -75,7 +75,7 @@ export const MAX_FACTOR = 10_000;
 
 /** @throws InputError when `factor` is not a number from 0 to {@link MAX_FACTOR}. */
 export function checkFactor(name: string, factor: number): void {
-  if (!(factor >= 0 && factor <= MAX_FACTOR)) {
+  if (typeof factor !== "number" || !(factor >= 0 && factor <= MAX_FACTOR)) {
     throw new InputError(`${name} must be a number from 0 to ${MAX_FACTOR}, got ${factor}.`);
   }
 }

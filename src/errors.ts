@@ -52,3 +52,9 @@ export class AbortError extends Error {
 export function throwIfAborted(signal: AbortSignal | undefined, what: string): void {
   if (signal?.aborted) throw new AbortError(what);
 }
+
+/** What a value is, for messages to callers without a type checker: "null", "a string", "Uint8Array". */
+export function kindOf(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  return typeof value === "object" ? (value.constructor?.name ?? "an object") : `a ${typeof value}`;
+}

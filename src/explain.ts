@@ -1,6 +1,8 @@
 // "What the kernels do": an answer together with every pass that made it. The programs of the answer are run one dispatch
 // at a time, and right behind each what it wrote is read back, so that the answer is the same to the bit as without.
 import type { Answer, AnswerOptions } from "./answer.ts";
+import { checkInputs } from "./check-arguments.ts";
+import { GpuError } from "./errors.ts";
 import type { Llava } from "./llava.ts";
 import type { ModelInputs } from "./preprocess/processor.ts";
 import type { ExplainedKernel, ExplainedPass } from "./trace/explained-pass.ts";
@@ -28,9 +30,11 @@ export const DEFAULT_EXPLAINED_TOKENS = 3;
 
 /**
  * Answers and explains every pass of it; questions asked meanwhile wait.
- * @throws InputError for a bad option; AbortError between two passes; GpuError. The model stays usable.
+ * @throws InputError for a bad option; AbortError between two passes; GpuError, which for logits that are not finite names the
+ *   first pass that wrote such a number. The model stays usable.
  */
 export async function explain(model: Llava, inputs: ModelInputs, options: ExplainOptions = {}): Promise<Explanation> {
+  checkInputs(inputs);
   const { onPass, values: readsValues = true, ...asked } = options;
   const { gpu, config } = model;
   const pixels = inputs.pixelValues?.length ?? 0;
@@ -49,7 +53,18 @@ export async function explain(model: Llava, inputs: ModelInputs, options: Explai
     const answered = { maxNewTokens: DEFAULT_EXPLAINED_TOKENS, ...asked, reusePrefix: false };
     const answer = await model.answerReplayed(inputs, answered, (programs) => recorder.run(programs));
     return { answer, passes: recorder.passes, kernels: recorder.kernels };
+  } catch (error) {
+    throw withOrigin(error, recorder.passes);
   } finally {
     recorder.dispose();
   }
+}
+
+/** Logits that are not finite are found at the end; the passes tell where that began. */
+function withOrigin(error: unknown, passes: readonly ExplainedPass[]): unknown {
+  const origin = passes.find(({ outputs }) => outputs.some(({ numNonFinite }) => numNonFinite > 0));
+  if (!(error instanceof GpuError) || error.reason !== "shader" || origin === undefined) return error;
+  const { index, stage, place } = origin;
+  const where = `the first number that is not finite was written by pass ${index} (${stage}, ${place})`;
+  return new GpuError("shader", `${error.message.replace(/\.$/, "")}; ${where}.`, { cause: error });
 }

@@ -8,6 +8,7 @@
 //             logits → token → logits → …                            (generate/)
 import { chooseFactor, optionConfidence, roundConfidence, scaledRowRange } from "./adaptvis.ts";
 import type { Answer, AnswerOptions, LoadOptions, Question, SweepAnswer, SweepOptions, Trace } from "./answer.ts";
+import { checkInputs, checkLoad } from "./check-arguments.ts";
 import { GpuError, InputError } from "./errors.ts";
 import { DecoderRun, type ImageRows } from "./generate/decoder-run.ts";
 import { generate } from "./generate/generate.ts";
@@ -70,9 +71,10 @@ export class Llava {
 
   /**
    * Loads a checkpoint: LLaVA, LLaVA-NeXT or text-only LLaMA-type, in Hugging Face's layout.
-   * @throws CheckpointError, GpuError or AbortError; nothing of a failed load stays allocated.
+   * @throws CheckpointError, GpuError, AbortError, or InputError for an option that cannot be; nothing of a failed load stays allocated.
    */
   static async load(source: Source, options: LoadOptions): Promise<Llava> {
+    checkLoad(source, options);
     const work = () => Llava.loadFrom(source, options);
     return options.profiler === undefined ? work() : options.profiler.phase("load", work);
   }
@@ -115,7 +117,7 @@ export class Llava {
   prepare(question: Question): ModelInputs {
     const { image, system } = question;
     const text = question.prompt ?? question.question;
-    if (text === undefined) throw new InputError("Neither question nor prompt was given: give one of them.");
+    if (typeof text !== "string") throw new InputError("Neither question nor prompt was given: give one of them.");
     const prompt = question.prompt ?? this.processor.chatPrompt(text, { hasImage: image !== undefined, system });
     return this.processor.inputs(prompt, image);
   }
@@ -166,6 +168,7 @@ export class Llava {
    */
   async score(inputs: ModelInputs): Promise<Float64Array<ArrayBuffer>> {
     return this.inTurn("score", async () => {
+      checkInputs(inputs);
       const { inputIds } = inputs;
       const settings = settingsOf({ maxNewTokens: 1 }, this.config.text, inputIds.length);
       await this.embed(inputs, { settings, signal: undefined, reuse: false });
@@ -205,6 +208,7 @@ export class Llava {
     options: AnswerOptions,
     traced: TraceTensor[] | undefined,
   ): Promise<Answer> {
+    checkInputs(inputs);
     const { run } = this;
     const { signal } = options;
     const promptLength = inputs.inputIds.length;
@@ -298,6 +302,7 @@ export class Llava {
     factors: readonly number[],
     options: SweepOptions,
   ): Promise<SweepAnswer[]> {
+    checkInputs(inputs);
     const { run } = this;
     const { signal } = options;
     const promptLength = inputs.inputIds.length;
@@ -393,6 +398,7 @@ export class Llava {
       try {
         return await (profiler === undefined ? guarded() : profiler.phase(phase, guarded));
       } catch (error) {
+        this.gpu.throwIfLost(); // first: a model is often disposed because its device was lost
         this.gpu.throwIfDisposed(); // then whatever failed did so because its buffers are gone
         throw error;
       }

@@ -8,7 +8,7 @@ import {
   type Method,
 } from "./adaptvis.ts";
 import type { AnswerOptions } from "./answer.ts";
-import { InputError } from "./errors.ts";
+import { InputError, kindOf } from "./errors.ts";
 import { checkSampling, GREEDY, type SamplingOptions } from "./generate/sampler.ts";
 import type { TextConfig } from "./model/config.ts";
 import { MAX_TOP_K } from "./model/kv-cache.ts";
@@ -46,6 +46,9 @@ export function settingsOf(options: AnswerOptions, text: TextConfig, promptLengt
   if (options.heads !== undefined && text.numAttentionHeads > MAX_MASKED_HEADS) {
     throw new InputError(`heads can be chosen among ${MAX_MASKED_HEADS}, this model has ${text.numAttentionHeads}.`);
   }
+  checkTexts("stop", options.stop);
+  if (options.confidence !== "vocabulary") checkTexts("confidence", options.confidence);
+  if (options.confidence?.length === 0) throw new InputError("confidence: expected at least one option, got none.");
   const sampling = { ...GREEDY, ...options.sampling };
   checkSampling(sampling);
   const topLogProbs = options.topLogProbs ?? 0;
@@ -64,13 +67,24 @@ export function settingsOf(options: AnswerOptions, text: TextConfig, promptLengt
 
 /** @throws InputError unless there are 1 to 32 factors, each a number from 0 to 10,000. */
 export function checkFactors(factors: readonly number[]): void {
+  if (!Array.isArray(factors)) throw new InputError(`factors must be a list of numbers, got ${kindOf(factors)}.`);
   if (factors.length < 1 || factors.length > MAX_BATCH_ROWS) {
     throw new InputError(`factors must be 1 to ${MAX_BATCH_ROWS} numbers, got ${factors.length}.`);
   }
   for (const factor of factors) checkFactor("factors", factor);
 }
 
+function checkTexts(name: string, texts: readonly string[] | undefined): void {
+  if (texts === undefined || (Array.isArray(texts) && texts.every((text) => typeof text === "string"))) return;
+  throw new InputError(
+    `${name} must be a list of texts, got ${Array.isArray(texts) ? "other things" : kindOf(texts)}.`,
+  );
+}
+
 function checkIndices(name: string, indices: readonly number[] | undefined, count: number): void {
+  if (indices !== undefined && !Array.isArray(indices)) {
+    throw new InputError(`${name} must be a list of whole numbers, got ${kindOf(indices)}.`);
+  }
   const bad = indices?.find((index) => !Number.isInteger(index) || index < 0 || index >= count);
   if (bad !== undefined) throw new InputError(`${name} must be whole numbers from 0 to ${count - 1}, got ${bad}.`);
 }

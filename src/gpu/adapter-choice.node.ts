@@ -1,7 +1,7 @@
 // Which adapter, on any machine: a real GPU, else the system's lavapipe, else SwiftShader. How a host asks for one is the
 // host's own: adapter.node.ts (npm `webgpu`, Dawn) and adapter.deno.ts (Deno's built-in WebGPU).
 
-import { GpuError } from "../errors.ts";
+import { GpuError, InputError } from "../errors.ts";
 import { isSoftwareAdapter } from "./device.ts";
 import { unpackSwiftShader } from "./swiftshader.node.ts";
 import {
@@ -48,7 +48,7 @@ export interface AdapterHost {
 
 /**
  * Opens the adapter of the caller's choice.
- * @throws GpuError `no-adapter` when there is none; the message says what to install or set.
+ * @throws GpuError `no-adapter` when there is none; the message says what to install or set. InputError for another choice.
  */
 export async function openChosenAdapter(host: AdapterHost, choice: AdapterChoice): Promise<OpenedAdapter> {
   switch (choice) {
@@ -67,6 +67,8 @@ export async function openChosenAdapter(host: AdapterHost, choice: AdapterChoice
       return await openLavapipe(host);
     case "swiftshader":
       return await openSwiftShader(host);
+    default:
+      throw new InputError(`Adapter must be ${adapterChoices.join(", ")}, got ${String(choice)}.`);
   }
 }
 

@@ -1,5 +1,5 @@
 // The one owner of GPU memory: limits are asked for, every buffer is counted, every failure becomes a typed error.
-import { AbortError, GpuError } from "../errors.ts";
+import { AbortError, GpuError, InputError, kindOf } from "../errors.ts";
 import { PipelineCache } from "./kernel.ts";
 import type { Profiler } from "./profiler.ts";
 import type { Program } from "./program.ts";
@@ -21,9 +21,18 @@ const WANTED_FEATURES: readonly GPUFeatureName[] = ["shader-f16", "subgroups", "
 
 /**
  * Requests a device with the adapter's own limits and the optional features it has.
- * @throws GpuError `no-adapter` when the adapter refuses.
+ * @param adapter as `navigator.gpu.requestAdapter()` gives it, which is null where there is none
+ * @throws GpuError `no-adapter` when there is none, or it refuses; InputError for something else.
  */
-export async function requestGpuDevice(adapter: GPUAdapter): Promise<GPUDevice> {
+export async function requestGpuDevice(adapter: GPUAdapter | null): Promise<GPUDevice> {
+  if (adapter === null) {
+    const advice = "install a GPU's driver, or use a browser with WebGPU";
+    throw new GpuError("no-adapter", `There is no adapter: WebGPU found none on this machine; ${advice}.`);
+  }
+  if (typeof adapter?.requestDevice !== "function") {
+    const advice = "await requestAdapter(), and of what openNodeAdapter() returns give its adapter";
+    throw new InputError(`requestGpuDevice: expected a GPUAdapter, got ${kindOf(adapter)}; ${advice}.`);
+  }
   const requiredLimits: Record<string, number> = {};
   for (const name of RAISED_LIMITS) requiredLimits[name] = adapter.limits[name];
   const requiredFeatures = WANTED_FEATURES.filter((name) => adapter.features.has(name));
@@ -34,9 +43,9 @@ export async function requestGpuDevice(adapter: GPUAdapter): Promise<GPUDevice> 
       requiredFeatures,
     });
   } catch (cause) {
-    throw new GpuError("no-adapter", `The adapter refused a device (${messageOf(cause)}); try another adapter.`, {
-      cause,
-    });
+    const reason = messageOf(cause).split("\n")[0]?.trim(); // Dawn adds where in its sources
+    const advice = "an adapter gives one device only: request it again, or another one";
+    throw new GpuError("no-adapter", `The adapter refused a device (${reason}); ${advice}.`, { cause });
   }
 }
 
@@ -83,6 +92,7 @@ export class Gpu {
     const output = (index: number) => this.createBuffer(`unused output ${index}`, 256, GPU_STORAGE);
     this.unusedOutputs = [output(0), output(1)];
     void device.lost.then((info) => {
+      if (this.isDisposed) return; // whoever still waits is told of that, which came first
       this.lost = new GpuError(
         "device-lost",
         `The GPU device was lost (${info.reason}: ${info.message || "no reason given"}); load the model again on a new device.`,

@@ -9,7 +9,7 @@ import type { Source } from "./source.ts";
  * A source over `files`, pairs of path (relative to the checkpoint's folder) and content; `name` is what messages call it.
  * @throws InputError when two files have the same path.
  */
-export function blobSource(files: Iterable<readonly [string, Blob]>, name: string): Source {
+export function blobSource(files: Iterable<readonly [string, Blob]>, name = "the given files"): Source {
   const blobs = new Map<string, Blob>();
   for (const [path, blob] of files) {
     if (blobs.has(path)) throw new InputError(`${name} holds the file ${quote(path)} twice; give each file once.`);

@@ -1,6 +1,6 @@
 // What a picture file's first bytes say, read before any decoder sees it: the format, and what no decoder would do as PIL.
 
-import { InputError } from "../errors.ts";
+import { InputError, kindOf } from "../errors.ts";
 
 /** The formats that are decoded. */
 export type ImageFormat = "jpeg" | "png" | "webp";
@@ -31,6 +31,10 @@ export interface DecodeOptions {
  * @throws InputError when it is empty, is no JPEG, PNG or WebP, or is of a kind that cannot be decoded faithfully.
  */
 export function readImageHeader(bytes: Uint8Array, name: string): ImageHeader {
+  if (!(bytes instanceof Uint8Array)) {
+    const advice = "of a Blob give new Uint8Array(await blob.arrayBuffer())";
+    throw new InputError(`${name}: expected a Uint8Array with a file's bytes, got ${kindOf(bytes)}; ${advice}.`);
+  }
   if (bytes.length === 0) throw new InputError(`${name} is empty (0 bytes): expected a JPEG, PNG or WebP picture.`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   try {

@@ -6,7 +6,7 @@ import { numImageFeatures } from "../model/projector.ts";
 import { anyresLayout, anyresPixelValues, anyresTileCount } from "./anyres.ts";
 import { type ChatTemplate, loadChatTemplate } from "./chat-template.ts";
 import { type ClipProcessorConfig, clipPixelValues, readClipProcessorConfig } from "./clip-processor.ts";
-import type { RgbImage } from "./image.ts";
+import { checkImage, type RgbImage } from "./image.ts";
 import { expandImageToken } from "./prompt.ts";
 import { loadTokenizer, type Tokenizer } from "./tokenizer.ts";
 
@@ -80,12 +80,13 @@ export class Processor {
 
   /**
    * Inputs for a whole prompt and a picture.
-   * @throws InputError for an empty or too long prompt, or one without exactly one `<image>` for the picture.
+   * @throws InputError for no RGB picture, an empty or too long prompt, or one without exactly one `<image>` for the picture.
    */
   inputs(prompt: string, image: RgbImage | undefined): ModelInputs {
     if (prompt.trim() === "") throw new InputError("The prompt is empty: give at least one word.");
     const inputIds = this.tokenizer.encodePrompt(prompt);
     if (image === undefined) return this.fromTensors({ inputIds, pixelValues: undefined });
+    checkImage(image);
     const { imageGridPinpoints } = requireMultimodal(this.config);
     if (this.clip === undefined) throw missingFile("preprocessor_config.json", "pictures cannot be prepared");
     if (imageGridPinpoints === undefined) {

@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
 import type { Answer, AnswerOptions } from "../../src/answer.ts";
-import { AbortError, CheckpointError, InputError } from "../../src/errors.ts";
+import { AbortError, CheckpointError, GpuError, InputError } from "../../src/errors.ts";
 import { explain } from "../../src/explain.ts";
 import { openNodeAdapter } from "../../src/gpu/adapter.node.ts";
 import { Profiler } from "../../src/gpu/profiler.ts";
@@ -193,4 +193,26 @@ test("dispose() while an answer is explained", async () => {
   };
   await expect(explain(model, await inputsOf(model), { onPass })).rejects.toThrow(AbortError);
   expect(model.gpu.allocatedBytes).toBe(0);
+});
+
+test("a question under which the device is lost and then the model disposed tells of the loss; the other way round, of that", async () => {
+  for (const isLostFirst of [true, false]) {
+    const device = await foreignDevice();
+    const model = await Llava.load(fileSource(FOLDER), { device });
+    const asked = model
+      .answer(await inputsOf(model), { maxNewTokens: 100, ignoreEos: true, onStage: () => end() })
+      .catch((error: unknown) => error);
+    let isEnded = false;
+    const end = () => {
+      if (isEnded) return;
+      isEnded = true;
+      if (!isLostFirst) model.dispose();
+      device.destroy();
+      if (isLostFirst) void device.lost.then(() => model.dispose());
+    };
+    expect(await asked).toBeInstanceOf(isLostFirst ? GpuError : AbortError);
+    await device.lost;
+    await expect(model.answer(await inputsOf(model))).rejects.toThrow(AbortError);
+    expect(model.gpu.allocatedBytes).toBe(0);
+  }
 });

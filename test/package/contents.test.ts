@@ -109,8 +109,12 @@ test("the file for pages imports nothing, and holds the licences of what is in i
   for (const name of ["@huggingface/jinja", "@huggingface/tokenizers", "pure-rand"]) {
     expect(licences).toMatch(new RegExp(`==== ${name} \\d`));
   }
-  // Stated in the README: what a plain page fetches.
-  expect(gzipSync(browser, { level: 9 }).length).toBeLessThan(120e3);
+  const gzipped = gzipSync(browser, { level: 9 }).length;
+  expect(gzipped).toBeLessThan(120e3);
+  // What a plain page fetches stands in the README.
+  const readme = await readFile(join(project.package, "README.md"), "utf8");
+  const stated = Number(/`adaptvis\/dist\/browser\.js` \((\d+) KB gzipped/.exec(readme)?.[1]);
+  expect(Math.abs(stated - gzipped / 1e3), `${gzipped} bytes gzipped, the README says ${stated} KB`).toBeLessThan(2);
 });
 
 test("the command runs from the package", async () => {

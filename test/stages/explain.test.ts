@@ -1,17 +1,20 @@
 // Explained answers: the same to the bit as others, with every dispatch as a pass, and values that are the trace's own.
+import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Answer, AnswerOptions, Trace } from "../../src/answer.ts";
 import { AbortError } from "../../src/errors.ts";
 import { type Explanation, explain } from "../../src/explain.ts";
 import { Llava } from "../../src/llava.ts";
+import { blobSource } from "../../src/load/blob-source.ts";
 import { fileSource } from "../../src/load/file-source.node.ts";
+import { encodeSafetensors, type TensorToWrite } from "../../src/load/safetensors-writer.ts";
 import { readImageFile } from "../../src/preprocess/decode-image.node.ts";
 import type { ModelInputs } from "../../src/preprocess/processor.ts";
 import type { ExplainedPass, PassValues } from "../../src/trace/explained-pass.ts";
 import { countDispatches } from "../setup/count-dispatches.ts";
 import { openTestDevice } from "../setup/device.ts";
-import { goldenInputs, largestError, readTensorFile } from "../setup/golden.ts";
+import { GOLDEN, goldenInputs, largestError, readTensorFile } from "../setup/golden.ts";
 import { loadGoldenModel } from "../setup/golden-model.ts";
 
 const METHODS: readonly AnswerOptions[] = [
@@ -319,4 +322,36 @@ test("tiny-spatial: a question about a picture, all methods", async () => {
     expectWhole(explanation);
   }
   model.dispose();
+});
+
+test("a weight that is no number: the error names the pass that it came in by, and the model goes on", async () => {
+  const file = await readTensorFile("tiny-llava/model.safetensors");
+  const broken = [...file.tensors].map(([name, { shape, data }]): TensorToWrite => {
+    const isChosen = name.endsWith("language_model.model.layers.1.mlp.down_proj.weight");
+    return { name, dtype: "F32", shape, data: isChosen ? data.with(0, Number.NaN) : data };
+  });
+  const files = new Map([
+    ["config.json", new Blob([await readFile(`${GOLDEN}/tiny-llava/config.json`)])],
+    ["model.safetensors", new Blob([encodeSafetensors(broken)])],
+  ]);
+  const { device } = await openTestDevice();
+  using model = await Llava.load(blobSource(files, "broken"), { device });
+  const inputs = goldenInputs(model, await readTensorFile("tiny-llava/expected.safetensors"));
+  const seen: ExplainedPass[] = [];
+  const failure: unknown = await explain(model, inputs, { onPass: (pass) => seen.push(pass) }).catch(
+    (error: unknown) => error,
+  );
+  const origin = seen.find(({ place }) => place === "layers.1.mlp.down_proj");
+  expect(failure).toMatchObject({
+    name: "GpuError",
+    reason: "shader",
+    message: expect.stringMatching(
+      new RegExp(
+        `^The logits are not finite .*; the first .* pass ${origin?.index} \\(prefill, layers\\.1\\.mlp\\.down_proj\\)\\.$`,
+      ),
+    ),
+  });
+  await expect(explain(model, inputs, { values: false })).rejects.toThrow(
+    /^The logits are not finite .* another adapter\.$/,
+  );
 });

@@ -1,0 +1,35 @@
+// What a program without a type checker may hand over by mistake, told before anything is read or allocated.
+import type { LoadOptions } from "./answer.ts";
+import { InputError, kindOf } from "./errors.ts";
+import { WEIGHT_DTYPES } from "./gpu/tensor.ts";
+import type { Source } from "./load/source.ts";
+import type { ModelInputs } from "./preprocess/processor.ts";
+
+/** @throws InputError naming what was expected and what was given. */
+export function checkLoad(source: Source, options: LoadOptions): void {
+  if (typeof source?.read !== "function") {
+    const wanted = "a source, such as httpSource(url), blobSource(files) or fileSource(folder)";
+    throw new InputError(`Llava.load: expected ${wanted}, got ${kindOf(source)}.`);
+  }
+  const { device, dtype, adapterClass, chunkRows }: Partial<LoadOptions> = options ?? {};
+  if (typeof device?.createBuffer !== "function") {
+    const wanted = "options with a GPUDevice as device, such as await requestGpuDevice(adapter)";
+    throw new InputError(`Llava.load: expected ${wanted}, got ${kindOf(device)}.`);
+  }
+  checkChoice("dtype", dtype, WEIGHT_DTYPES);
+  checkChoice("adapterClass", adapterClass, ["cpu", "gpu"]);
+  if (chunkRows !== undefined && !(Number.isInteger(chunkRows) && chunkRows >= 1)) {
+    throw new InputError(`chunkRows: expected a whole number of at least 1, got ${chunkRows}.`);
+  }
+}
+
+/** @throws InputError for a question in place of its inputs, say. */
+export function checkInputs(inputs: ModelInputs): void {
+  if (typeof inputs?.inputIds?.length === "number") return;
+  throw new InputError(`inputs: expected what model.prepare(question) returns, got ${kindOf(inputs)}.`);
+}
+
+function checkChoice(name: string, value: string | undefined, choices: readonly string[]): void {
+  if (value === undefined || choices.includes(value)) return;
+  throw new InputError(`${name} must be ${choices.join(", ")}, got ${value}.`);
+}

@@ -1,0 +1,179 @@
+// What programs without a type checker hand over by mistake: each is an InputError that says what was expected and what to
+// give, and none is an answer about something else than what was meant.
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { GpuError, InputError } from "../../src/errors.ts";
+import { explain } from "../../src/explain.ts";
+import { openNodeAdapter } from "../../src/gpu/adapter.node.ts";
+import { requestGpuDevice } from "../../src/gpu/device.ts";
+import { Llava } from "../../src/llava.ts";
+import { blobSource } from "../../src/load/blob-source.ts";
+import { fileSource } from "../../src/load/file-source.node.ts";
+import { decodeImage } from "../../src/preprocess/decode-image.node.ts";
+import { adapterOfEnvironment, openTestDevice } from "../setup/device.ts";
+
+const FOLDER = fileURLToPath(new URL("../../weights/tiny-spatial", import.meta.url));
+const question = "Where is the mug?";
+
+/** A value as untyped code would pass it. */
+const wrong = (value: unknown) => value as never;
+
+let model: Llava;
+let device: GPUDevice;
+
+beforeAll(async () => {
+  device = (await openTestDevice()).device;
+  model = await Llava.load(fileSource(FOLDER), { device });
+});
+afterAll(() => model.dispose());
+
+/** A grey picture with `channels` bytes a pixel. */
+function picture(width: number, height: number, channels = 3) {
+  return { width, height, data: new Uint8Array(width * height * channels).fill(128) };
+}
+
+describe("a device", () => {
+  test("of no adapter", async () => {
+    const failure = await requestGpuDevice(null).catch((error: unknown) => error);
+    expect(failure).toBeInstanceOf(GpuError);
+    expect(failure).toMatchObject({
+      reason: "no-adapter",
+      message: expect.stringMatching(/^There is no adapter: .*\.$/),
+    });
+  });
+
+  test.each([
+    ["of nothing", undefined, /expected a GPUAdapter, got undefined/],
+    ["of an opened adapter", { adapter: {} }, /expected a GPUAdapter, got Object; .* give its adapter\.$/],
+    ["of a promise", Promise.resolve(), /expected a GPUAdapter, got Promise; await/],
+  ])("%s", async (_, adapter, message) => {
+    await expect(requestGpuDevice(wrong(adapter))).rejects.toThrow(InputError);
+    await expect(requestGpuDevice(wrong(adapter))).rejects.toThrow(message);
+  });
+
+  test("of an adapter that gave one already: one line, without Dawn's own places", async () => {
+    const { adapter } = await openNodeAdapter(adapterOfEnvironment());
+    const first = await requestGpuDevice(adapter);
+    const failure: unknown = await requestGpuDevice(adapter).catch((error: unknown) => error);
+    expect(failure).toMatchObject({
+      name: "GpuError",
+      message: expect.stringMatching(/^[^\n]*; an adapter gives one device only: request it again, or another one\.$/),
+    });
+    expect(String(failure)).not.toMatch(/\.cpp/);
+    first.destroy();
+  });
+
+  test("of a choice that is none", async () => {
+    await expect(openNodeAdapter(wrong("vulkan"))).rejects.toThrow(
+      "Adapter must be auto, gpu, lavapipe, swiftshader, got vulkan.",
+    );
+  });
+});
+
+describe("Llava.load", () => {
+  test.each([
+    ["a path as source", "weights", {}, /expected a source, .*fileSource\(folder\), got a string\.$/],
+    ["no options", fileSource(FOLDER), undefined, /GPUDevice as device, .*got undefined\.$/],
+    [
+      "a promise of a device",
+      fileSource(FOLDER),
+      { device: Promise.resolve() },
+      /await requestGpuDevice.*got Promise\.$/,
+    ],
+  ])("%s", async (_, source, options, message) => {
+    await expect(Llava.load(wrong(source), wrong(options))).rejects.toThrow(InputError);
+    await expect(Llava.load(wrong(source), wrong(options))).rejects.toThrow(message);
+  });
+
+  test.each([
+    ["dtype", "f64", /dtype must be f32, f16, bf16, q8, q4, got f64\.$/],
+    ["adapterClass", "CPU", /adapterClass must be cpu, gpu, got CPU\.$/],
+    ["chunkRows", 0, /chunkRows: .* at least 1, got 0\.$/],
+    ["chunkRows", -4, /got -4/],
+    ["chunkRows", 1.5, /got 1\.5/],
+    ["chunkRows", Number.NaN, /got NaN/],
+  ])("%s %s", async (name, value, message) => {
+    const loading = Llava.load(fileSource(FOLDER), wrong({ device, [name]: value }));
+    await expect(loading).rejects.toThrow(InputError);
+    await expect(loading).rejects.toThrow(message);
+  });
+
+  test("files without a name are told of all the same", async () => {
+    await expect(Llava.load(blobSource(new Map()), { device })).rejects.toThrow(
+      "config.json is not in the given files",
+    );
+  });
+});
+
+describe("a picture", () => {
+  test("with alpha, as ImageData has, is never read as RGB", () => {
+    expect(() => model.prepare({ image: picture(20, 10, 4), question })).toThrow(InputError);
+    expect(() => model.prepare({ image: picture(20, 10, 4), question })).toThrow(
+      /got 20 × 10 pixels and 800 bytes, which is RGBA, as in ImageData: leave every fourth byte out\.$/,
+    );
+  });
+
+  test.each([
+    ["a path", "photo.jpg", /decodeImage returns it, got a string\.$/],
+    ["null", null, /got null\.$/],
+    ["a file's bytes", new Uint8Array(10), /got Uint8Array\.$/],
+    ["a promise", Promise.resolve(picture(2, 2)), /got Promise\.$/],
+    ["no pixels", picture(0, 0), /got 0 × 0 pixels and 0 bytes\.$/],
+    ["too few bytes", { ...picture(4, 4), height: 5 }, /got 4 × 5 pixels and 48 bytes\.$/],
+    ["half pixels", { ...picture(4, 4), width: 4.5 }, /got 4\.5 × 4/],
+  ])("%s", async (_, image, message) => {
+    await expect(model.ask({ image: wrong(image), question })).rejects.toThrow(InputError);
+    await expect(model.ask({ image: wrong(image), question })).rejects.toThrow(message);
+  });
+
+  test.each([
+    [
+      "an ArrayBuffer",
+      new ArrayBuffer(8),
+      /expected a Uint8Array with a file's bytes, got ArrayBuffer; of a Blob give/,
+    ],
+    ["a path", "photo.jpg", /got a string/],
+    ["a Blob", new Blob([new Uint8Array(8)]), /got Blob/],
+  ])("%s to decode", async (_, bytes, message) => {
+    await expect(decodeImage(wrong(bytes))).rejects.toThrow(InputError);
+    await expect(decodeImage(wrong(bytes))).rejects.toThrow(message);
+  });
+});
+
+describe("a question", () => {
+  const image = picture(16, 16);
+
+  test.each([
+    [{ question: 3 }, /Neither question nor prompt was given/],
+    [{ factor: "2", method: "scaling" }, /factor must be a number from 0 to 10000, got 2\.$/],
+    [{ layers: 1, method: "scaling" }, /layers must be a list of whole numbers, got a number\.$/],
+    [{ heads: new Set([1]), method: "scaling" }, /heads must be a list of whole numbers, got Set\.$/],
+    [{ stop: "." }, /stop must be a list of texts, got a string\.$/],
+    [{ stop: [1] }, /stop must be a list of texts, got other things\.$/],
+    [{ confidence: "left" }, /confidence must be a list of texts, got a string\.$/],
+    [{ confidence: [], method: "adaptvis" }, /confidence: expected at least one option, got none\.$/],
+  ])("%j", async (options, message) => {
+    await expect(model.ask(wrong({ image, question, ...options }))).rejects.toThrow(InputError);
+    await expect(model.ask(wrong({ image, question, ...options }))).rejects.toThrow(message);
+  });
+
+  test("in place of its inputs", async () => {
+    const message = /inputs: expected what model\.prepare\(question\) returns, got Object\.$/;
+    const asked = wrong({ image, question });
+    for (const use of [
+      () => model.answer(asked),
+      () => model.trace(asked),
+      () => model.sweep(asked, [1]),
+      () => model.score(asked),
+      () => explain(model, asked),
+    ]) {
+      await expect(use()).rejects.toThrow(InputError);
+      await expect(use()).rejects.toThrow(message);
+    }
+  });
+
+  test("factors that are no list", async () => {
+    const inputs = model.prepare({ image, question });
+    await expect(model.sweep(inputs, wrong(2))).rejects.toThrow("factors must be a list of numbers, got a number.");
+  });
+});

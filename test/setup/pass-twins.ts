@@ -1,0 +1,277 @@
+// What a watched pass should have written: its kernel's twin on what the pass' own buffers held before it.
+import { ACTIVATIONS, type Activation } from "../../src/gpu/activations.ts";
+import type { HeadLayout } from "../../src/gpu/ops.ts";
+import { padTo4 } from "../../src/gpu/tensor.ts";
+import { type AttentionCall, attentionPrefill } from "../reference/attention-prefill.ts";
+import { gatedActivation } from "../reference/gated-activation.ts";
+import { gatedMatvec } from "../reference/gated-matvec.ts";
+import { layerNorm } from "../reference/layer-norm.ts";
+import { type LinearCall, matmul, type Sums } from "../reference/matmul.ts";
+import { rmsNorm } from "../reference/rms-norm.ts";
+import { at, padRows, unpadRows } from "../reference/rows.ts";
+import { makeStep, type Step, scoreFactor } from "../reference/step.ts";
+import { BOUNDS, type Bound, linearBound } from "./bounds.ts";
+import type { WatchedPass } from "./watch-passes.ts";
+
+/** Values as they stand in `output`, from `offset`, row by row with padding. */
+export interface Expected {
+  readonly values: ArrayLike<number>;
+  readonly magnitudes: ArrayLike<number>;
+  readonly bound: Bound;
+  /** Word of `output` at which a row begins, and values of a row. */
+  readonly rowStart: (row: number) => number;
+  readonly columns: number;
+}
+
+/** Undefined for a kernel that is not recomputed here. Weights have to be f32. */
+export function expectedOutput(watched: WatchedPass): Expected | undefined {
+  switch (watched.call.kernel.name) {
+    case "matmul":
+    case "matmul-quad":
+    case "matmul-tiled":
+    case "matvec":
+    case "matvec-reduce":
+    case "matvec-subgroup":
+      return linear(watched);
+    case "gated-matvec":
+    case "gated-matvec-reduce":
+      return gated(watched);
+    case "rms-norm":
+    case "layer-norm":
+      return norm(watched);
+    case "gated-activation":
+      return activation(watched);
+    case "attention-prefill":
+    case "attention-prefill-quad":
+    case "attention-prefill-tiled":
+      return prefill(watched);
+    case "attention-decode-quad":
+      return decode(watched);
+    default:
+      return undefined;
+  }
+}
+
+function floats({ before }: WatchedPass, binding: string): Float32Array<ArrayBuffer> {
+  const words = before.get(binding);
+  if (words === undefined) throw new Error(`the pass has no ${binding}`);
+  return new Float32Array(words.buffer);
+}
+
+function param({ call }: WatchedPass, name: string): number {
+  const value = call.params[name];
+  if (value === undefined) throw new Error(`${call.kernel.name} has no parameter ${name}`);
+  return value;
+}
+
+function activationOf({ call }: WatchedPass): Activation {
+  const names = Object.keys(ACTIVATIONS) as Activation[]; // Activation is keyof ACTIVATIONS
+  return names.find((name) => ACTIVATIONS[name] === call.constants.ACTIVATION) ?? "none";
+}
+
+function rowsOf(sums: Sums, bound: Bound, columns: number, start = 0, stride = columns): Expected {
+  return { ...sums, bound, columns, rowStart: (row) => start + row * stride };
+}
+
+function linearCall(watched: WatchedPass, columns: number): LinearCall {
+  const inner = param(watched, "inner4") * 4;
+  const start = param(watched, "inputRowStart") * inner;
+  const numRows = param(watched, "numRows");
+  const biasStart = param(watched, "biasColumn4") * 4;
+  return {
+    input: floats(watched, "input").subarray(start, start + numRows * inner),
+    weight: floats(watched, "weight"),
+    bias: watched.call.constants.HAS_BIAS === true ? floats(watched, "bias").subarray(biasStart) : undefined,
+    numRows,
+    inner,
+    columns,
+    activation: activationOf(watched),
+  };
+}
+
+function linear(watched: WatchedPass): Expected {
+  const columns = param(watched, "columns4") * 4;
+  const stride = param(watched, "outputStride4") * 4;
+  const start = param(watched, "outputColumn4") * 4;
+  const call = linearCall(watched, columns);
+  const held = floats(watched, "output");
+  const isAdded = watched.call.constants.ADD_TO_OUTPUT === true;
+  const addTo = Float32Array.from({ length: call.numRows * columns }, (_, index) =>
+    at(held, start + Math.floor(index / columns) * stride + (index % columns)),
+  );
+  return rowsOf(
+    matmul({ ...call, addTo: isAdded ? addTo : undefined }),
+    linearBound(call.inner),
+    columns,
+    start,
+    stride,
+  );
+}
+
+function gated(watched: WatchedPass): Expected {
+  const half = param(watched, "columns4") * 4;
+  const call = linearCall(watched, 2 * half);
+  return rowsOf(gatedMatvec(call, activationOf(watched)), linearBound(call.inner), half);
+}
+
+function norm(watched: WatchedPass): Expected {
+  const columns = param(watched, "columns");
+  const padded = padTo4(columns);
+  const numRows = watched.call.grid[0];
+  const input = unpadRows(floats(watched, "input").subarray(0, numRows * padded), padded, columns);
+  const weight = floats(watched, "weight").subarray(0, columns);
+  const eps = param(watched, "eps");
+  const pad = (values: ArrayLike<number>) => padRows(values, columns, padded);
+  if (watched.call.kernel.name === "rms-norm") {
+    const values = pad(rmsNorm(input, weight, { eps }));
+    return rowsOf({ values, magnitudes: values } as unknown as Sums, BOUNDS.rmsNorm, padded);
+  }
+  const { values, magnitudes } = layerNorm(input, weight, { bias: floats(watched, "bias").subarray(0, columns), eps });
+  return {
+    values: pad(values),
+    magnitudes: pad(magnitudes),
+    bound: BOUNDS.layerNorm,
+    columns: padded,
+    rowStart: (row) => row * padded,
+  };
+}
+
+function activation(watched: WatchedPass): Expected {
+  const columns = param(watched, "columns4") * 4;
+  const numRows = watched.call.grid[1];
+  const gateUp = floats(watched, "gateUp");
+  const half = (part: number) =>
+    Float32Array.from({ length: numRows * columns }, (_, index) =>
+      at(gateUp, (2 * Math.floor(index / columns) + part) * columns + (index % columns)),
+    );
+  const [gate, up] = [half(0), half(1)];
+  const values = gatedActivation(gate, up, { activation: activationOf(watched) });
+  const magnitudes = Float64Array.from(values, (value, index) => Math.abs(value) + 0.4 * Math.abs(at(up, index)));
+  return rowsOf({ values, magnitudes }, BOUNDS.gatedActivation, columns);
+}
+
+function stepOf({ call }: WatchedPass): Step {
+  const words = call.words;
+  const word = (index: number) => at(words, index);
+  const heads = Array.from({ length: 128 }, (_, head) => head);
+  return makeStep({
+    positionStart: word(0),
+    positionStep: word(1) === 0 ? 0 : 1,
+    prefixLength: word(2),
+    tailStride: word(3),
+    span: [word(4), word(5)],
+    scaled: [word(6), word(7)],
+    scaledHeads: heads.filter((head) => ((word(8 + (head >>> 5)) >>> (head & 31)) & 1) === 1),
+    factors: Array.from(new Float32Array(words.buffer, words.byteOffset + 48, 32)),
+  });
+}
+
+/** What both attentions say of their operands; strides in values. */
+interface Strides {
+  readonly heads: HeadLayout;
+  readonly numRows: number;
+  readonly numSlots: number;
+  readonly queryRow: number;
+  readonly key: number;
+  readonly value: number;
+  readonly position: number;
+  readonly head: number;
+}
+
+function attention(
+  watched: WatchedPass,
+  strides: Strides,
+  call: Pick<AttentionCall, "numKeys" | "factorOf">,
+): Expected {
+  const { heads, numRows, numSlots } = strides;
+  const { numHeads, numKeyValueHeads, headDim, paddedHeadDim } = heads;
+  const gather = (
+    binding: string,
+    sizes: readonly [number, number],
+    place: (outer: number, inner: number) => number,
+  ) => {
+    const held = floats(watched, binding);
+    return Float32Array.from({ length: sizes[0] * sizes[1] * headDim }, (_, index) => {
+      const vector = Math.floor(index / headDim);
+      return at(held, place(Math.floor(vector / sizes[1]), vector % sizes[1]) + (index % headDim));
+    });
+  };
+  const cached = (binding: string, offset: number) =>
+    gather(
+      binding,
+      [numKeyValueHeads, numSlots],
+      (head, slot) => offset + head * strides.head + slot * strides.position,
+    );
+  const values = cached("values", strides.value);
+  const rows = attentionPrefill({
+    heads,
+    queries: gather("queries", [numRows, numHeads], (row, head) => row * strides.queryRow + head * paddedHeadDim),
+    keys: cached("keys", strides.key),
+    values,
+    numRows,
+    numSlots,
+    slotOf: (_, key) => key,
+    ...call,
+  });
+  const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  const all = rows.flat();
+  const padded = (valuesOf: (row: (typeof all)[number]) => readonly number[]) =>
+    padRows(all.flatMap(valuesOf), headDim, paddedHeadDim);
+  return {
+    values: padded(({ output }) => output),
+    magnitudes: padded(({ output, largestScore }) => output.map(() => largest * (1 + largestScore))),
+    bound: BOUNDS.attention,
+    columns: numHeads * paddedHeadDim,
+    rowStart: (row) => row * numHeads * paddedHeadDim,
+  };
+}
+
+function headsOf(watched: WatchedPass): HeadLayout {
+  const shape = watched.bound.queries?.shape ?? [];
+  const [, numHeads = 0, headDim = 0] = shape;
+  return { numHeads, numKeyValueHeads: numHeads / param(watched, "group"), headDim, paddedHeadDim: padTo4(headDim) };
+}
+
+function prefill(watched: WatchedPass): Expected {
+  const isCausal = watched.call.constants.CAUSAL === true;
+  const numRows = param(watched, "numRows");
+  const step = isCausal ? stepOf(watched) : makeStep();
+  const numSlots = isCausal ? step.positionStart + numRows : param(watched, "numKeys");
+  return attention(
+    watched,
+    {
+      heads: headsOf(watched),
+      numRows,
+      numSlots,
+      queryRow: param(watched, "queryRowStride4") * 4,
+      key: param(watched, "keyOffset4") * 4,
+      value: param(watched, "valueOffset4") * 4,
+      position: param(watched, "positionStride4") * 4,
+      head: param(watched, "headStride4") * 4,
+    },
+    {
+      numKeys: (row) => (isCausal ? step.positionStart + row + 1 : numSlots),
+      factorOf: (row, head, key) => (isCausal ? scoreFactor(step, row, head, key) : 1),
+    },
+  );
+}
+
+function decode(watched: WatchedPass): Expected {
+  const step = stepOf(watched);
+  const heads = headsOf(watched);
+  const numSlots = step.positionStart + 1;
+  return attention(
+    watched,
+    {
+      heads,
+      numRows: 1,
+      numSlots,
+      queryRow: param(watched, "queryRowStride4") * 4,
+      key: 0,
+      value: 0,
+      position: heads.paddedHeadDim,
+      head: param(watched, "headStride4") * 4,
+    },
+    { numKeys: () => numSlots, factorOf: (row, head, key) => scoreFactor(step, row, head, key) },
+  );
+}

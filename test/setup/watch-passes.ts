@@ -1,0 +1,101 @@
+// Watches the passes of an explained answer from outside: what every buffer of a pass held before it and holds after it.
+import type { AnswerOptions } from "../../src/answer.ts";
+import type { DispatchCommand, Program } from "../../src/gpu/program.ts";
+import type { Llava } from "../../src/llava.ts";
+import type { ModelInputs } from "../../src/preprocess/processor.ts";
+import type { ExplainedPass } from "../../src/trace/explained-pass.ts";
+import { type BoundTensors, neededBinding, type PassCall } from "../../src/trace/pass-call.ts";
+import { PassRecorder } from "../../src/trace/pass-recorder.ts";
+import { tensorsOf } from "../../src/trace/pass-tensors.ts";
+import type { TensorView } from "../../src/trace/pass-values.ts";
+
+/** A NaN that no kernel computes: what stands where a pass is expected to write. */
+export const POISON_WORD = 0xffc0dead;
+
+/** One pass, with its bindings' words by name. */
+export interface WatchedPass {
+  readonly pass: ExplainedPass;
+  readonly call: PassCall;
+  readonly bound: BoundTensors;
+  readonly before: ReadonlyMap<string, Uint32Array<ArrayBuffer>>;
+  readonly after: ReadonlyMap<string, Uint32Array<ArrayBuffer>>;
+}
+
+/** Answers pass by pass. Every word that a pass is said to write without reading it is poisoned before. */
+export async function watchPasses(
+  model: Llava,
+  inputs: ModelInputs,
+  options: { readonly answer: AnswerOptions; readonly onPass: (watched: WatchedPass) => void },
+): Promise<void> {
+  const { gpu, config } = model;
+  const recorder = new PassRecorder(gpu, config, {
+    readsValues: true,
+    onPass: undefined,
+    signal: undefined,
+    plan: { promptLength: inputs.inputIds.length, numTiles: 1, choosesConfidence: false },
+  });
+  const run = async (program: Program, command: Program["commands"][number]) => {
+    await recorder.run([{ label: program.label, commands: [command] } as unknown as Program]); // all that it reads of one
+  };
+  const dispatch = async (program: Program, command: DispatchCommand) => {
+    const { kernel, grid, place } = command;
+    const { constants = {}, params = {}, bindings } = command.call;
+    const before = new Map<string, Uint32Array<ArrayBuffer>>();
+    const read = async (into: Map<string, Uint32Array<ArrayBuffer>>) => {
+      for (const [name, binding] of Object.entries(bindings)) {
+        const { buffer, offset, size } = partOf(binding);
+        into.set(name, new Uint32Array(await gpu.readBuffer(buffer, size, offset)));
+      }
+    };
+    await read(before);
+    const needed = neededBinding(kernel.name, constants);
+    const words = (needed && before.get(needed)) ?? new Uint32Array(0);
+    const call = { kernel, constants, params, grid, place, words };
+    const bound = tensorsOf(call, config);
+    for (const [name, { written, isUpdated }] of Object.entries(bound)) {
+      const held = before.get(name);
+      const binding = bindings[name];
+      if (held === undefined || binding === undefined || written.length === 0 || isUpdated === true) continue;
+      for (const { view } of written) for (const word of wordsOf(view)) held[word] = POISON_WORD;
+      const { buffer, offset } = partOf(binding);
+      gpu.write(buffer, held, offset);
+    }
+    await run(program, command);
+    const after = new Map<string, Uint32Array<ArrayBuffer>>();
+    await read(after);
+    const pass = recorder.passes.at(-1);
+    if (pass === undefined) throw new Error(`${kernel.name} was not recorded`);
+    options.onPass({ pass, call, bound, before, after });
+  };
+  try {
+    await model.answerReplayed(inputs, { ...options.answer, reusePrefix: false }, async (programs) => {
+      for (const program of programs) {
+        for (const command of program.commands) {
+          if ("pipeline" in command) await dispatch(program, command);
+          else await run(program, command);
+        }
+      }
+    });
+  } finally {
+    recorder.dispose();
+  }
+}
+
+/** Indices of a view's words, row by row. */
+export function wordsOf({ shape, strides, offset, rows }: TensorView): readonly number[] {
+  return shape.reduce<readonly number[]>(
+    (starts, size, axis) => {
+      const indices = axis === 0 && rows !== undefined ? rows : Array.from({ length: size }, (_, index) => index);
+      return starts.flatMap((start) => indices.map((index) => start + index * (strides[axis] ?? 1)));
+    },
+    [offset],
+  );
+}
+
+function partOf(binding: NonNullable<DispatchCommand["call"]["bindings"][string]>): {
+  readonly buffer: GPUBuffer;
+  readonly offset: number;
+  readonly size: number;
+} {
+  return "buffer" in binding ? binding : { buffer: binding, offset: 0, size: binding.size };
+}
