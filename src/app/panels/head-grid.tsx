@@ -1,6 +1,6 @@
 // Every layer and head at once: how much of its attention is on the picture. Pointing chooses one.
 
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { heatColor } from "../../trace/heat-map.ts";
 import { percent } from "../draw/words.ts";
 import type { AttentionView } from "../protocol.ts";
@@ -16,7 +16,7 @@ export function HeadGrid(props: {
   const { name, view, layer, head } = props;
   const { numLayers, numHeads, shares } = view;
   const canvas = useRef<HTMLCanvasElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (canvas.current !== null) paint(canvas.current, view);
   }, [view]);
   const choose = (event: MouseEvent & { readonly currentTarget: HTMLElement }) => {

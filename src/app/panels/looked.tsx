@@ -1,6 +1,6 @@
 // Where the model looked: the attention of the last prompt position over the picture, before and under a factor.
 
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { RgbImage } from "../../preprocess/image.ts";
 import { besideEachOther, enlarge, heatColor, overlayAttention } from "../../trace/heat-map.ts";
 import { brightestPatch, type MapChoice, mapOf, placeInWords, putPicture } from "../draw/attention-view.ts";
@@ -138,7 +138,7 @@ function MapFigure(props: {
   const canvas = useRef<HTMLCanvasElement>(null);
   const [pointed, setPointed] = useState<number | undefined>(undefined);
   const large = useMemo(() => enlarge(seen, SIDE), [seen]);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (canvas.current !== null) putPicture(canvas.current, overlayAttention(large, map));
   }, [large, map]);
   const brightest = brightestPatch(map);

@@ -1,6 +1,6 @@
 // A picture of the user's: dropped, pasted, chosen, photographed, or one of the checkpoint's examples.
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { putPicture } from "../draw/attention-view.ts";
 import { DEMO_URL, type DemoPicture, demoPictures } from "../draw/demo-pictures.ts";
 import { fetchPicture, openPicture } from "../own-files.ts";
@@ -51,7 +51,7 @@ function DropZone() {
 
 function Shown({ picture }: { readonly picture: OwnPicture }) {
   const canvas = useRef<HTMLCanvasElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (canvas.current !== null) putPicture(canvas.current, picture.image, PREVIEW_SIDE);
   }, [picture]);
   const { name, image } = picture;

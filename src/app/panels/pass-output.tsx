@@ -1,6 +1,6 @@
 // The values that a pass wrote to one tensor: numbers about them, and a small picture.
 
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import type { PassValues } from "../../trace/explained-pass.ts";
 import { heatColor } from "../../trace/heat-map.ts";
 
@@ -9,7 +9,8 @@ export function PassOutput({ values }: { readonly values: PassValues }) {
   const { label, shape, picture } = values;
   const canvas = useRef<HTMLCanvasElement>(null);
   const { least, most } = rangeOf(picture.values);
-  useEffect(() => {
+  // Before the browser shows the figure: an effect after that would show it blank for a moment.
+  useLayoutEffect(() => {
     if (canvas.current !== null) paint(canvas.current, picture, { least, most });
   });
   const isAveraged = picture.values.length < shape.reduce((product, size) => product * size, 1);
