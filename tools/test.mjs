@@ -49,24 +49,23 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
 // The packaged Chromium brings its own SwiftShader.
 const adapters = options.adapter ?? (options.e2e ? ["swiftshader"] : await adaptersHere());
 const started = performance.now();
-const lanes = lanesOf(options);
+const waiting = runsOf(options);
 // Two lanes at once: the software adapters do not keep two cores busy all the time.
-const reports = (await Promise.all(lanes.map(runInTurn))).flat();
+const reports = (await Promise.all([runWaiting(), runWaiting()])).flat();
 summarize([buildReport, ...reports]);
 
-function lanesOf({ fast, e2e }) {
-  if (e2e) return [[{ group: "e2e" }]];
-  if (fast) return [[{ group: "cpu" }], [{ group: "kernels", adapter: adapters.at(-1) }]];
-  // The pages' tests wait more than they compute: they go beside the adapters' lane, which is the longer one.
-  return [
-    adapters.map((adapter) => ({ group: "gpu", adapter })),
-    [{ group: "cpu" }, { group: "hosts" }, { group: "e2e" }],
-  ];
+/** What has to run; the longest first, so that the lanes end at about the same time. */
+function runsOf({ fast, e2e }) {
+  if (e2e) return [{ group: "e2e" }];
+  if (fast) return [{ group: "cpu" }, { group: "kernels", adapter: adapters.at(-1) }];
+  const [first, ...others] = adapters.map((adapter) => ({ group: "gpu", adapter }));
+  return [first, { group: "cpu" }, { group: "hosts" }, { group: "e2e" }, ...others];
 }
 
-async function runInTurn(runs) {
+/** One lane: takes the next run that waits, until none does. */
+async function runWaiting() {
   const reports = [];
-  for (const run of runs) reports.push(await runVitest(run));
+  for (let run = waiting.shift(); run !== undefined; run = waiting.shift()) reports.push(await runVitest(run));
   return reports;
 }
 

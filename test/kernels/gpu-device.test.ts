@@ -114,7 +114,10 @@ describe("limits", () => {
         name === "requestDevice" ? () => Promise.reject(new Error("busy")) : Reflect.get(target, name),
     });
     await expect(requestGpuDevice(refusing)).rejects.toThrow(
-      new GpuError("no-adapter", "The adapter refused a device (busy); try another adapter."),
+      new GpuError(
+        "no-adapter",
+        "The adapter refused a device (busy); an adapter gives one device only: request it again, or another one.",
+      ),
     );
   });
 
