@@ -8,6 +8,8 @@ import matvecSumsWgsl from "../../shaders/shared/matvec-sums.wgsl";
 import wideBf16Wgsl from "../../shaders/shared/wide-bf16.wgsl";
 import wideF16Wgsl from "../../shaders/shared/wide-f16.wgsl";
 import wideF32Wgsl from "../../shaders/shared/wide-f32.wgsl";
+import wideLoadWgsl from "../../shaders/shared/wide-load.wgsl";
+import wideLoadScaledWgsl from "../../shaders/shared/wide-load-scaled.wgsl";
 import wideNarrowWgsl from "../../shaders/shared/wide-narrow.wgsl";
 import wideQ4Wgsl from "../../shaders/shared/wide-q4.wgsl";
 import wideQ8Wgsl from "../../shaders/shared/wide-q8.wgsl";
@@ -46,12 +48,13 @@ export interface LinearPlan {
   readonly grid: readonly [number, number, number];
 }
 
+/** Texts that load 16 bytes of weights at a time (`loadPacked`, `unpackPart`). */
 const WIDE: Record<WeightDtype, string> = {
-  f32: wideF32Wgsl,
-  f16: wideF16Wgsl,
-  bf16: wideBf16Wgsl,
-  q8: wideQ8Wgsl,
-  q4: wideQ4Wgsl,
+  f32: wideF32Wgsl + wideLoadWgsl,
+  f16: wideF16Wgsl + wideLoadWgsl,
+  bf16: wideBf16Wgsl + wideLoadWgsl,
+  q8: wideQ8Wgsl + wideLoadScaledWgsl,
+  q4: wideQ4Wgsl + wideLoadScaledWgsl,
 };
 const LINEAR = [linearWgsl, activationWgsl];
 const SUMS = [matvecSumsWgsl, ...LINEAR];

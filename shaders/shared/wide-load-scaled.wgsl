@@ -1,0 +1,14 @@
+// 16 bytes of quantised weights a load, with their scale; two scales to a u32. Appended with shared/wide-q8 or -q4,
+// whose LOADS says how many loads share such a pair.
+@group(0) @binding(0) var<storage, read> weight: array<vec4<u32>>;
+@group(0) @binding(9) var<storage, read> scales: array<u32>;
+
+struct Packed {
+  bits: vec4<u32>,
+  scale: f32, // of all its weights
+}
+
+fn loadPacked(index: u32) -> Packed {
+  let pair = unpack2x16float(scales[index / LOADS]);
+  return Packed(weight[index], select(pair.x, pair.y, (index & (LOADS / 2u)) != 0u));
+}

@@ -1,0 +1,11 @@
+// 16 bytes of a checkpoint's weights a load, for formats without scales. Appended with shared/wide-f32, -f16 or -bf16.
+@group(0) @binding(0) var<storage, read> weight: array<vec4<u32>>;
+
+struct Packed {
+  bits: vec4<u32>,
+  scale: f32, // of all its weights; 1 where the format has none
+}
+
+fn loadPacked(index: u32) -> Packed {
+  return Packed(weight[index], 1.0);
+}
