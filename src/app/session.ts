@@ -1,6 +1,6 @@
 // What the page does: each action runs in the worker, one at a time, and ends in signals or in a notice.
 
-import { type AdaptVisSettings, DEFAULT_ADAPTVIS } from "../adaptvis.ts";
+import type { AdaptVisSettings } from "../adaptvis.ts";
 import type { RgbImage } from "../preprocess/image.ts";
 import type { FilesSource } from "./checkpoint-files.ts";
 import { TINY_SPATIAL_URL } from "./draw/demo-pictures.ts";
@@ -10,6 +10,7 @@ import { startEngine } from "./engine-client.ts";
 import type { AskEvent, CheckpointSource, EngineNotice } from "./protocol.ts";
 import {
   announcement,
+  areSame,
   asked,
   explanation,
   factor,
@@ -23,6 +24,7 @@ import {
   mapAnswer,
   maxNewTokens,
   model,
+  modelSettings,
   notices,
   notify,
   ownSettings,
@@ -199,9 +201,7 @@ export async function traceFile(): Promise<Uint8Array<ArrayBuffer> | undefined> 
 
 /** Changes AdaptVis' settings for the questions to come. */
 export function changeSettings(wanted: AdaptVisSettings): void {
-  const own = model.value?.settings ?? DEFAULT_ADAPTVIS;
-  const isOwn = wanted.alpha1 === own.alpha1 && wanted.alpha2 === own.alpha2 && wanted.beta === own.beta;
-  ownSettings.value = isOwn ? undefined : wanted;
+  ownSettings.value = areSame(wanted, modelSettings.value) ? undefined : wanted;
 }
 
 /**

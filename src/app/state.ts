@@ -86,6 +86,11 @@ export const ownSettings = signal<AdaptVisSettings | undefined>(undefined);
 /** AdaptVis' settings of the next question. */
 export const settings = computed<AdaptVisSettings>(() => ownSettings.value ?? modelSettings.value);
 
+/** Whether two settings say the same. */
+export function areSame(one: AdaptVisSettings, other: AdaptVisSettings): boolean {
+  return one.alpha1 === other.alpha1 && one.alpha2 === other.alpha2 && one.beta === other.beta;
+}
+
 /** The last question that was answered. */
 export const asked = signal<Asked | undefined>(undefined);
 /** Whether there was a picture to look at in that question; without one, no factor has anything to act on. */

@@ -4,7 +4,7 @@ import { type AdaptVisSettings, chooseFactor } from "../../adaptvis.ts";
 import { ask } from "../asking.ts";
 import { decimal } from "../draw/words.ts";
 import { changeSettings } from "../session.ts";
-import { running } from "../state.ts";
+import { areSame, running } from "../state.ts";
 import { NumberField } from "./controls.tsx";
 
 interface ConfidenceProps {
@@ -19,7 +19,7 @@ interface ConfidenceProps {
 
 /** The confidence meter with AdaptVis' settings. */
 export function Confidence({ confidence, used, now, defaults }: ConfidenceProps) {
-  const isDefault = now.alpha1 === defaults.alpha1 && now.alpha2 === defaults.alpha2 && now.beta === defaults.beta;
+  const isDefault = areSame(now, defaults);
   return (
     <div class="confidence stack">
       <h3 id="confidence-heading">How sure is the model?</h3>
