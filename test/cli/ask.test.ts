@@ -1,6 +1,5 @@
 // `adaptvis ask` on the embedded checkpoint, from the command line to the answer.
 
-import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -9,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { adapterOfEnvironment } from "../setup/device.ts";
 import {
   adaptvis,
+  interrupted,
   jsonOf,
   type KnownPicture,
   knownPictures,
@@ -94,15 +94,10 @@ test("Ctrl-C stops it with exit code 130, and leaves nothing behind", async () =
   const folder = await newFolder();
   const command = [join(root, "dist", "cli.js"), "--adapter", adapterOfEnvironment(), "ask", "--image", picture.path];
   const long = ["--ignore-eos", "--max-new-tokens", "900", "--heatmap", join(folder, "looked.png"), picture.question];
-  const child = spawn(process.execPath, [...command, ...long], { stdio: ["ignore", "pipe", "pipe"] });
-  let stderr = "";
-  child.stderr.setEncoding("utf8").on("data", (text: string) => {
-    stderr += text;
-    if (text.includes("running on")) setTimeout(() => child.kill("SIGINT"), 500);
+  expect(await interrupted(process.execPath, [...command, ...long])).toEqual({
+    lines: ["adaptvis: stopped."],
+    code: 130,
   });
-  const code = await new Promise((resolve) => child.on("close", resolve));
-  expect(ownLines(stderr)).toEqual(["adaptvis: stopped."]);
-  expect(code).toBe(130);
   expect(await readdir(folder)).toEqual([]);
 });
 

@@ -1,5 +1,6 @@
 // Runs the command as a checkout's user does, and makes the files its tests need.
 
+import { spawn } from "node:child_process";
 import { cp, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -26,6 +27,18 @@ export function adaptvis(...args: readonly string[]): Promise<ProgramResult> {
       env: { NO_COLOR: "1", FORCE_COLOR: undefined },
     },
   );
+}
+
+/** Runs a program of ours and presses Ctrl-C in the middle of its work. @returns our own lines, and the exit code. */
+export async function interrupted(program: string, args: readonly string[]) {
+  const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, NO_COLOR: "1" } });
+  let stderr = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    stderr += text;
+    if (text.includes("running on")) setTimeout(() => child.kill("SIGINT"), 500);
+  });
+  const code = await new Promise((resolve) => child.on("close", resolve));
+  return { lines: ownLines(stderr), code };
 }
 
 /** Our own lines of stderr: drivers print warnings of theirs there. */

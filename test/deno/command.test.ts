@@ -1,12 +1,11 @@
 // The command in Deno: what it does in Node, on Deno's own WebGPU, beside Node's numbers on the same driver.
 
-import { spawn } from "node:child_process";
 import { copyFile, mkdir, readdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import sharp from "sharp";
 import { afterAll, describe, expect, test } from "vitest";
 import { driverEnvironment } from "../../src/gpu/vulkan-drivers.node.ts";
-import { jsonOf, newFolder, ownLines, removeFolders, root, tinySpatial } from "../cli/command.ts";
+import { interrupted, jsonOf, newFolder, ownLines, removeFolders, root, tinySpatial } from "../cli/command.ts";
 import { largestError, readTensorFile } from "../setup/golden.ts";
 import { PARITY } from "../setup/parity-bounds.ts";
 import { type ProgramResult, runProgram } from "../setup/run-program.ts";
@@ -163,18 +162,7 @@ describe("one sentence and its exit code", () => {
     const folder = await newFolder();
     const ask = ["--adapter", "swiftshader", "ask", "--image", PICTURE, "--ignore-eos", "--max-new-tokens", "900"];
     const command = ["run", "-A", "--no-prompt", CLI, ...ask, "--heatmap", join(folder, "looked.png"), QUESTION];
-    const child = spawn(denoExecutable(), command, {
-      stdio: ["ignore", "pipe", "pipe"],
-      env: { ...process.env, NO_COLOR: "1" },
-    });
-    let stderr = "";
-    child.stderr.setEncoding("utf8").on("data", (text: string) => {
-      stderr += text;
-      if (text.includes("running on")) setTimeout(() => child.kill("SIGINT"), 500);
-    });
-    const code = await new Promise((resolve) => child.on("close", resolve));
-    expect(ownLines(stderr)).toEqual(["adaptvis: stopped."]);
-    expect(code).toBe(130);
+    expect(await interrupted(denoExecutable(), command)).toEqual({ lines: ["adaptvis: stopped."], code: 130 });
     expect(await readdir(folder)).toEqual([]);
   });
 });

@@ -6,18 +6,13 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { blackPng, copyCheckpoint } from "./fixtures.ts";
 import { openPages } from "./open-pages.ts";
-import { markAnswers } from "./playground.ts";
+import { markAnswers, type Playground } from "./playground.ts";
 import { countsBuffers, gatesReadbacks, keepsDevices } from "./preludes.ts";
 
 const { open } = openPages();
 
 test("Stop ends a question that still waits for the answer before to end", async () => {
-  const playground = await open({ workerPrelude: gatesReadbacks });
-  await playground.waitUntilReady();
-  await playground.askAndWait();
-  await playground.worker.evaluate("gate.hold()");
-  await playground.page.getByRole("slider", { name: "Factor" }).fill("0.5");
-  await expect.poll(() => playground.worker.evaluate<number>("gate.waiting")).toBeGreaterThan(0);
+  const playground = await openWithHeldFactor();
   await playground.button("Ask").click();
   await playground.button("Stop").click();
   await playground.worker.evaluate("gate.release()");
@@ -27,12 +22,7 @@ test("Stop ends a question that still waits for the answer before to end", async
 });
 
 test("a question that replaces another is answered without a word of stopping", async () => {
-  const playground = await open({ workerPrelude: gatesReadbacks });
-  await playground.waitUntilReady();
-  await playground.askAndWait();
-  await playground.worker.evaluate("gate.hold()");
-  await playground.page.getByRole("slider", { name: "Factor" }).fill("0.5");
-  await expect.poll(() => playground.worker.evaluate<number>("gate.waiting")).toBeGreaterThan(0);
+  const playground = await openWithHeldFactor();
   await playground.page.evaluate(markAnswers);
   await playground.button("Ask").click();
   await playground.worker.evaluate("gate.release()");
@@ -236,4 +226,15 @@ function paste({ withText }: { readonly withText: boolean }): string {
     const event = new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true });
     return document.activeElement.dispatchEvent(event) ? "left to the browser" : "taken";
   })()`;
+}
+
+/** A page whose answer under another factor waits in the worker until `gate.release()`. */
+async function openWithHeldFactor(): Promise<Playground> {
+  const playground = await open({ workerPrelude: gatesReadbacks });
+  await playground.waitUntilReady();
+  await playground.askAndWait();
+  await playground.worker.evaluate("gate.hold()");
+  await playground.page.getByRole("slider", { name: "Factor" }).fill("0.5");
+  await expect.poll(() => playground.worker.evaluate<number>("gate.waiting")).toBeGreaterThan(0);
+  return playground;
 }
