@@ -2,13 +2,13 @@
 import type { AdaptVisSettings, Method, ScaledRows } from "./adaptvis.ts";
 import type { FinishReason, GeneratedToken } from "./generate/generate.ts";
 import type { SamplingOptions } from "./generate/sampler.ts";
-import type { Profiler } from "./gpu/profiler.ts";
+import type { TuningTable } from "./gpu/ops/tuning.ts";
+import type { Profiler } from "./gpu/profile/profiler.ts";
 import type { WeightDtype } from "./gpu/tensor.ts";
-import type { TuningTable } from "./gpu/tuning.ts";
-import type { LoadProgress } from "./model/weights.ts";
+import type { AnswerAttention } from "./inspect/attention-map.ts";
+import type { TraceTensor } from "./inspect/trace.ts";
+import type { LoadProgress } from "./models/weights.ts";
 import type { RgbImage } from "./preprocess/image.ts";
-import type { AnswerAttention } from "./trace/attention-map.ts";
-import type { TraceTensor } from "./trace/trace.ts";
 
 /** How a model is loaded. */
 export interface LoadOptions {

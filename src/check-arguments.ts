@@ -1,8 +1,8 @@
 // What a program without a type checker may hand over by mistake, told before anything is read or allocated.
 import type { LoadOptions } from "./answer.ts";
+import type { Source } from "./checkpoint/source.ts";
 import { InputError, kindOf } from "./errors.ts";
 import { WEIGHT_DTYPES } from "./gpu/tensor.ts";
-import type { Source } from "./load/source.ts";
 import type { ModelInputs } from "./preprocess/processor.ts";
 
 /** @throws InputError naming what was expected and what was given. */

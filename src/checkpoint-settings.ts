@@ -1,8 +1,8 @@
 // The defaults that a checkpoint brings along in adaptvis.json, which no model of the hub has: the settings that were
 // chosen on its own validation set.
 import { type AdaptVisSettings, MAX_FACTOR } from "./adaptvis.ts";
+import type { Source } from "./checkpoint/source.ts";
 import { CheckpointError } from "./errors.ts";
-import type { Source } from "./load/source.ts";
 
 /** What a checkpoint's adaptvis.json says; what it leaves out is the engine's default. */
 export interface CheckpointSettings extends Partial<AdaptVisSettings> {

@@ -3,10 +3,10 @@
 import type { Answer, AnswerOptions } from "./answer.ts";
 import { checkInputs } from "./check-arguments.ts";
 import { GpuError } from "./errors.ts";
+import type { ExplainedKernel, ExplainedPass } from "./inspect/explained-pass.ts";
+import { PassRecorder } from "./inspect/pass-recorder.ts";
 import type { Llava } from "./llava.ts";
 import type { ModelInputs } from "./preprocess/processor.ts";
-import type { ExplainedKernel, ExplainedPass } from "./trace/explained-pass.ts";
-import { PassRecorder } from "./trace/pass-recorder.ts";
 
 /** How an answer is explained: an answer's options, of which `maxNewTokens` is 3 unless given. All of the prompt runs. */
 export interface ExplainOptions extends Omit<AnswerOptions, "reusePrefix"> {

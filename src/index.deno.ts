@@ -3,7 +3,8 @@
  * that is loaded when the first picture is decoded (permissions: --allow-read, --allow-env, --allow-ffi).
  * @module deno
  */
+
+export { fileSource } from "./checkpoint/file-source.node.ts";
+export { writeFileWhole } from "./checkpoint/write-file.node.ts";
 export * from "./index.ts";
-export { fileSource } from "./load/file-source.node.ts";
-export { writeFileWhole } from "./load/write-file.node.ts";
 export { decodeImage, readImageFile } from "./preprocess/decode-image.node.ts";

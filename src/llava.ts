@@ -9,25 +9,25 @@
 import { chooseFactor, optionConfidence, roundConfidence, scaledRowRange } from "./adaptvis.ts";
 import type { Answer, AnswerOptions, LoadOptions, Question, SweepAnswer, SweepOptions, Trace } from "./answer.ts";
 import { checkInputs, checkLoad } from "./check-arguments.ts";
+import { openCheckpoint } from "./checkpoint/checkpoint.ts";
+import type { Source } from "./checkpoint/source.ts";
 import { GpuError, InputError } from "./errors.ts";
 import { DecoderRun, type ImageRows } from "./generate/decoder-run.ts";
 import { generate } from "./generate/generate.ts";
 import { sweep } from "./generate/sweep.ts";
 import { Gpu } from "./gpu/device.ts";
+import { checkTuningTable } from "./gpu/ops/tuning.ts";
 import type { WeightDtype } from "./gpu/tensor.ts";
-import { checkTuningTable } from "./gpu/tuning.ts";
-import { openCheckpoint } from "./load/checkpoint.ts";
-import type { Source } from "./load/source.ts";
-import { type ModelConfig, readModelConfig } from "./model/config.ts";
-import { PictureEncoder } from "./model/picture-encoder.ts";
-import type { Intervention } from "./model/step.ts";
-import { loadWeights, type ModelWeights } from "./model/weights.ts";
+import { answerAttention } from "./inspect/attention-map.ts";
+import { TraceRecorder, type TraceTensor } from "./inspect/trace.ts";
+import { inputTensors, traceMetadata } from "./inspect/trace-file.ts";
+import { type ModelConfig, readModelConfig } from "./models/config.ts";
+import { PictureEncoder } from "./models/layers/picture-encoder.ts";
+import type { Intervention } from "./models/layers/step.ts";
+import { loadWeights, type ModelWeights } from "./models/weights.ts";
 import { precompile } from "./precompile.ts";
 import { loadProcessor, type ModelInputs, type Processor } from "./preprocess/processor.ts";
 import { checkFactors, type Settings, settingsOf } from "./settings.ts";
-import { answerAttention } from "./trace/attention-map.ts";
-import { TraceRecorder, type TraceTensor } from "./trace/trace.ts";
-import { inputTensors, traceMetadata } from "./trace/trace-file.ts";
 
 /** A loaded model. Questions asked while one runs wait for their turn. */
 export class Llava {

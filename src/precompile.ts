@@ -1,15 +1,15 @@
 // Compiles a model's pipelines while its weights load: records its programs against no buffers and throws them away.
 import { DEFAULT_CHUNK_ROWS } from "./generate/decoder-run.ts";
 import type { Gpu } from "./gpu/device.ts";
-import * as ops from "./gpu/ops.ts";
+import * as ops from "./gpu/ops/ops.ts";
 import { Program } from "./gpu/program.ts";
 import { padTo4 } from "./gpu/tensor.ts";
-import { createVisionState, encodeImage } from "./model/clip-vision.ts";
-import type { ModelConfig } from "./model/config.ts";
-import { createLlamaState } from "./model/kv-cache.ts";
-import { decoderLayers, rowLogits } from "./model/llama.ts";
-import { projectFeatures } from "./model/projector.ts";
-import type { ModelWeights } from "./model/weights.ts";
+import type { ModelConfig } from "./models/config.ts";
+import { decoderLayers, rowLogits } from "./models/layers/decoder.ts";
+import { createLlamaState } from "./models/layers/decoder-state.ts";
+import { projectFeatures } from "./models/layers/projector.ts";
+import { createVisionState, encodeImage } from "./models/layers/vision-encoder.ts";
+import type { ModelWeights } from "./models/weights.ts";
 
 /**
  * Starts compiling the pipelines that a question needs; whoever runs a program first waits for what is not ready.

@@ -10,9 +10,9 @@ import {
 import type { AnswerOptions } from "./answer.ts";
 import { InputError, kindOf } from "./errors.ts";
 import { checkSampling, GREEDY, type SamplingOptions } from "./generate/sampler.ts";
-import type { TextConfig } from "./model/config.ts";
-import { MAX_TOP_K } from "./model/kv-cache.ts";
-import { MAX_BATCH_ROWS, MAX_MASKED_HEADS } from "./model/step.ts";
+import type { TextConfig } from "./models/config.ts";
+import { MAX_TOP_K } from "./models/layers/decoder-state.ts";
+import { MAX_BATCH_ROWS, MAX_MASKED_HEADS } from "./models/layers/step.ts";
 
 /** New tokens of an answer unless the caller says otherwise. */
 export const DEFAULT_MAX_NEW_TOKENS = 64;

@@ -20,12 +20,17 @@ const topLevel = new Set(
 const layers = [
   { name: "errors", pattern: /^src\/(errors\.ts|.*\.d\.ts)$/ },
   { name: "shaders", pattern: /^shaders\// },
-  { name: "gpu", pattern: /^src\/gpu\/(?!ops)/ },
-  { name: "gpu/ops", pattern: /^src\/gpu\/ops/ },
-  { name: "load, preprocess, model, generate, trace", pattern: /^src\/(load|preprocess|model|generate|trace)\// },
-  { name: "llava, adaptvis", pattern: /^src\/(?!index)[^/]+$/ },
+  { name: "gpu", pattern: /^src\/gpu\/(?!ops\/)/ },
+  { name: "gpu/ops", pattern: /^src\/gpu\/ops\// },
+  { name: "checkpoint", pattern: /^src\/checkpoint\// },
+  { name: "preprocess", pattern: /^src\/preprocess\// },
+  { name: "models", pattern: /^src\/models\// },
+  { name: "generate", pattern: /^src\/generate\// },
+  { name: "inspect", pattern: /^src\/inspect\// },
+  { name: "interventions", pattern: /^src\/interventions\// },
+  { name: "llava, session", pattern: /^src\/(?!index)[^/]+$/ },
   { name: "bench", pattern: /^src\/bench\// },
-  { name: "index, evaluate, cli, app", pattern: /^src\/(index|evaluate\/|cli\/|app\/)/ },
+  { name: "index, evaluate, serve, cli, app", pattern: /^src\/(index|evaluate\/|serve\/|cli\/|app\/)/ },
 ];
 
 const headerWords = ["Formula", "Shapes", "Work division", "Grid", "Error bound", "Source"];

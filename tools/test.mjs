@@ -147,7 +147,7 @@ async function adaptersHere() {
   const probe = join(root, "dist", ".adapter-probe.mjs");
   await esbuild({
     stdin: {
-      contents: 'import { openNodeAdapter } from "./src/gpu/adapter.node.ts"; await openNodeAdapter("lavapipe");',
+      contents: 'import { openNodeAdapter } from "./src/gpu/hosts/adapter.node.ts"; await openNodeAdapter("lavapipe");',
       resolveDir: root,
     },
     bundle: true,

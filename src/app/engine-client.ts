@@ -1,7 +1,7 @@
 // The page's end of the worker: the engine as typed calls, its failures as errors, and a new worker when one crashes.
 import * as Comlink from "comlink";
+import type { ExplainedPass } from "../inspect/explained-pass.ts";
 import type { RgbImage } from "../preprocess/image.ts";
-import type { ExplainedPass } from "../trace/explained-pass.ts";
 import { EngineError, type Outcome, unwrap } from "./engine/failure.ts";
 import type { WorkerApi } from "./engine/worker-api.ts";
 import type {

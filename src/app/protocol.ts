@@ -3,8 +3,8 @@
 
 import type { AdaptVisSettings } from "../adaptvis.ts";
 import type { FinishReason } from "../generate/generate.ts";
+import type { ExplainedKernel, ExplainedPass } from "../inspect/explained-pass.ts";
 import type { RgbImage } from "../preprocess/image.ts";
-import type { ExplainedKernel, ExplainedPass } from "../trace/explained-pass.ts";
 
 /** Where a checkpoint is. */
 export type CheckpointSource =

@@ -1,7 +1,8 @@
 // The bench: its parts in order, each on the same device in the same run.
+
+import type { Source } from "../checkpoint/source.ts";
 import { AbortError, throwIfAborted } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
-import type { Source } from "../load/source.ts";
 import { barsFor } from "./bars.ts";
 import { BENCH_DTYPES, GEMM_CASE, GEMV_CASE, type KernelCase, kernelCases } from "./kernel-cases.ts";
 import { ceilingsOf, type KernelFigure, measureKernel } from "./kernels.ts";

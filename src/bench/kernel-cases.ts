@@ -1,9 +1,9 @@
 // Every kernel at the shapes of real models: what is recorded, how many operations it takes and which bytes it must move.
-import * as ops from "../gpu/ops.ts";
+import * as ops from "../gpu/ops/ops.ts";
 import type { Program } from "../gpu/program.ts";
 import { padTo4, type WeightDtype } from "../gpu/tensor.ts";
-import { ropeTable } from "../model/rope.ts";
-import { packStep } from "../model/step.ts";
+import { ropeTable } from "../models/layers/rope.ts";
+import { packStep } from "../models/layers/step.ts";
 import { matrixBytes, type Operands } from "./operands.ts";
 import {
   CLIP_B,

@@ -1,12 +1,13 @@
 // Whole models: load rate, vision tower, prefill, decode, and what questions about pictures cost; beside peers, in turns.
+
+import { openCheckpoint } from "../checkpoint/checkpoint.ts";
+import type { Source } from "../checkpoint/source.ts";
 import { GpuError } from "../errors.ts";
 import { Gpu } from "../gpu/device.ts";
 import { Llava } from "../llava.ts";
-import { openCheckpoint } from "../load/checkpoint.ts";
-import type { Source } from "../load/source.ts";
-import { readModelConfig, requireMultimodal } from "../model/config.ts";
-import { PictureEncoder } from "../model/picture-encoder.ts";
-import { loadWeights } from "../model/weights.ts";
+import { readModelConfig, requireMultimodal } from "../models/config.ts";
+import { PictureEncoder } from "../models/layers/picture-encoder.ts";
+import { loadWeights } from "../models/weights.ts";
 import type { ModelInputs } from "../preprocess/processor.ts";
 import { interleave, type RoundsOptions } from "./interleave.ts";
 import type { ModelCase } from "./model-cases.ts";

@@ -1,7 +1,7 @@
 // Buffers and weight matrices for kernel cases: seeded numbers of sane size, freed together.
 import { GPU_STORAGE, GPU_UNIFORM, type Gpu } from "../gpu/device.ts";
 import { type Linear, type Matrix, type MatrixPiece, storedRowBytes, type WeightDtype } from "../gpu/tensor.ts";
-import { rowsPerPiece } from "../load/upload.ts";
+import { rowsPerPiece } from "../models/upload.ts";
 
 /** How bench matrices of one dtype are made. */
 interface MatrixFormat {

@@ -1,6 +1,6 @@
 // Checkpoints of random weights at a wanted shape, in Hugging Face's layout: real sizes without a download. Weights are
 // scaled so that hidden states keep their size through the layers and the greedy token differs from place to place.
-import { encodeSafetensors, type TensorToWrite } from "../load/safetensors-writer.ts";
+import { encodeSafetensors, type TensorToWrite } from "../checkpoint/safetensors-writer.ts";
 import type { DecoderShape, VisionShape } from "./shapes.ts";
 
 /** A checkpoint to make; equal specs give equal bytes. */

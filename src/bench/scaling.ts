@@ -1,7 +1,8 @@
 // What cost grows with: prompt length, pictures, factors of a sweep, width of the model. Small random models in memory.
+
+import type { Source } from "../checkpoint/source.ts";
 import { throwIfAborted } from "../errors.ts";
 import { Llava } from "../llava.ts";
-import type { Source } from "../load/source.ts";
 import { type CostFit, costAt, fitCost } from "./fit.ts";
 import type { Ceilings } from "./kernels.ts";
 import { seededPixels, textIds, withEncoder } from "./models.ts";

@@ -1,5 +1,5 @@
 // The shapes that kernels are measured at: real models' sizes.
-import type { HeadLayout } from "../gpu/ops.ts";
+import type { HeadLayout } from "../gpu/ops/ops.ts";
 import { padTo4 } from "../gpu/tensor.ts";
 
 /** A decoder's sizes, as config.json names them. */

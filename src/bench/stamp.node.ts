@@ -4,8 +4,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { arch, cpus, platform, release, totalmem } from "node:os";
 import { dirname, join } from "node:path";
-import { denoVersion, isDeno } from "../gpu/adapter.deno.ts";
-import type { OpenedAdapter } from "../gpu/adapter-choice.node.ts";
+import { denoVersion, isDeno } from "../gpu/hosts/adapter.deno.ts";
+import type { OpenedAdapter } from "../gpu/hosts/adapter-choice.node.ts";
 import type { Stamp } from "./report.ts";
 
 /** Stamps a run on `adapter`; `folder` is this package's. */

@@ -2,8 +2,8 @@
 import type { AdaptVisSettings } from "../adaptvis.ts";
 import type { Answer } from "../answer.ts";
 import { InputError } from "../errors.ts";
-import type { AttentionMap, MapSelection } from "../trace/attention-map.ts";
-import { describeSelection } from "../trace/heat-map-png.node.ts";
+import type { AttentionMap, MapSelection } from "../inspect/attention-map.ts";
+import { describeSelection } from "../inspect/heat-map-png.node.ts";
 
 const METHOD_NAMES = { greedy: "Greedy", scaling: "ScalingVis", adaptvis: "AdaptVis" } as const;
 

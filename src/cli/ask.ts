@@ -3,14 +3,14 @@ import { basename } from "node:path";
 import type { Command } from "commander";
 import { type AdaptVisSettings, DEFAULT_ADAPTVIS } from "../adaptvis.ts";
 import type { AnswerOptions } from "../answer.ts";
+import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { InputError } from "../errors.ts";
 import type { GeneratedToken } from "../generate/generate.ts";
-import { writeFileWhole } from "../load/write-file.node.ts";
+import type { MapSelection } from "../inspect/attention-map.ts";
+import { heatMapPng } from "../inspect/heat-map-png.node.ts";
 import { fitToSquare } from "../preprocess/clip-processor.ts";
 import { readImageFile } from "../preprocess/decode-image.node.ts";
 import type { RgbImage } from "../preprocess/image.ts";
-import type { MapSelection } from "../trace/attention-map.ts";
-import { heatMapPng } from "../trace/heat-map-png.node.ts";
 import {
   addMethodOptions,
   addSamplingOptions,

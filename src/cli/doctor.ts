@@ -1,12 +1,12 @@
 // adaptvis doctor: what this machine computes on, and what it lacks.
 import type { Command } from "commander";
 import { GpuError } from "../errors.ts";
-import { denoVersion, isDeno } from "../gpu/adapter.deno.ts";
-import type { OpenedAdapter } from "../gpu/adapter-choice.node.ts";
 import { formatBytes } from "../gpu/device.ts";
 import { type AdapterReport, describeAdapter } from "../gpu/doctor.ts";
-import { findChromiumPackage } from "../gpu/swiftshader.node.ts";
-import { driverEnvironment } from "../gpu/vulkan-drivers.node.ts";
+import { denoVersion, isDeno } from "../gpu/hosts/adapter.deno.ts";
+import type { OpenedAdapter } from "../gpu/hosts/adapter-choice.node.ts";
+import { findChromiumPackage } from "../gpu/hosts/swiftshader.node.ts";
+import { driverEnvironment } from "../gpu/hosts/vulkan-drivers.node.ts";
 import { examples } from "./examples.ts";
 import { packageVersion } from "./package-folder.ts";
 import { type Session, styled } from "./session.ts";

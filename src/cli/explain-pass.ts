@@ -1,6 +1,6 @@
 // Everything about one pass of an explained answer, for people.
 import type { Explanation } from "../explain.ts";
-import type { PassTensor, PassValues } from "../trace/explained-pass.ts";
+import type { PassTensor, PassValues } from "../inspect/explained-pass.ts";
 import { sizeText } from "./explain-stages.ts";
 import { styled, UsageError } from "./session.ts";
 import { table } from "./table.ts";

@@ -1,5 +1,5 @@
 // The passes of an explained answer as one table, grouped by stage; layers that repeat the one before are one line.
-import type { ExplainedPass, PassValues } from "../trace/explained-pass.ts";
+import type { ExplainedPass, PassValues } from "../inspect/explained-pass.ts";
 import { styled } from "./session.ts";
 import { table } from "./table.ts";
 

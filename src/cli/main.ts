@@ -4,7 +4,7 @@
 //   130 and 143  stopped by Ctrl-C or SIGTERM
 import { Command, CommanderError, Option } from "commander";
 import { AbortError, CheckpointError, GpuError, InputError } from "../errors.ts";
-import { adapterChoices } from "../gpu/adapter-choice.node.ts";
+import { adapterChoices } from "../gpu/hosts/adapter-choice.node.ts";
 import { type AskFlags, ask, describeAsk } from "./ask.ts";
 import { type BenchFlags, bench, describeBench, withReportFile } from "./bench.ts";
 import { type CompareFlags, compare, describeCompare } from "./compare.ts";

@@ -3,12 +3,12 @@
 import { stat } from "node:fs/promises";
 import { basename } from "node:path";
 import { SingleBar } from "cli-progress";
+import { fileSource } from "../checkpoint/file-source.node.ts";
 import { readCheckpointSettings } from "../checkpoint-settings.ts";
 import { CheckpointError, throwIfAborted } from "../errors.ts";
 import { formatBytes, requestGpuDevice } from "../gpu/device.ts";
-import type { Profiler } from "../gpu/profiler.ts";
+import type { Profiler } from "../gpu/profile/profiler.ts";
 import { Llava } from "../llava.ts";
-import { fileSource } from "../load/file-source.node.ts";
 import type { ModelSettings } from "./answer-flags.ts";
 import { embeddedModel } from "./embedded-model.ts";
 import type { ModelFlags } from "./model-flags.ts";

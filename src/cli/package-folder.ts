@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { isDeno } from "../gpu/adapter.deno.ts";
+import { isDeno } from "../gpu/hosts/adapter.deno.ts";
 
 /** The nearest folder above this file that holds a package.json. */
 export function packageFolder(): string {

@@ -1,10 +1,10 @@
 // `trace --inputs`: the tensors of a Hugging Face processor, out of a safetensors file.
 import { basename, dirname } from "node:path";
+import { fileSource } from "../checkpoint/file-source.node.ts";
+import { readSafetensorsHeader, type SafetensorsHeader, type TensorEntry } from "../checkpoint/safetensors.ts";
+import type { Source } from "../checkpoint/source.ts";
 import { InputError } from "../errors.ts";
-import { fileSource } from "../load/file-source.node.ts";
-import { readSafetensorsHeader, type SafetensorsHeader, type TensorEntry } from "../load/safetensors.ts";
-import type { Source } from "../load/source.ts";
-import type { VisionConfig } from "../model/config.ts";
+import type { VisionConfig } from "../models/config.ts";
 import type { ProcessedTensors } from "../preprocess/processor.ts";
 
 interface OpenFile {

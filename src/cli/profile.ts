@@ -1,9 +1,9 @@
 // --profile: where the time went, as tables on stderr, as fields of --json, and as a trace file for Perfetto.
 import { type Command, InvalidArgumentError } from "commander";
+import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { formatBytes } from "../gpu/device.ts";
-import type { KernelTimes, ProfileReport } from "../gpu/profile-report.ts";
-import { Profiler } from "../gpu/profiler.ts";
-import { writeFileWhole } from "../load/write-file.node.ts";
+import type { KernelTimes, ProfileReport } from "../gpu/profile/profile-report.ts";
+import { Profiler } from "../gpu/profile/profiler.ts";
 import { checkOutput } from "./output-path.ts";
 import { type Session, styled } from "./session.ts";
 import { table } from "./table.ts";

@@ -1,9 +1,9 @@
 // What every command gets: where to write, whether to write JSON, which adapter, and the signal that stops it.
 import { styleText } from "node:util";
 import { InputError } from "../errors.ts";
-import { isDeno, openDenoAdapter } from "../gpu/adapter.deno.ts";
-import { openNodeAdapter } from "../gpu/adapter.node.ts";
-import type { AdapterChoice, OpenedAdapter } from "../gpu/adapter-choice.node.ts";
+import { isDeno, openDenoAdapter } from "../gpu/hosts/adapter.deno.ts";
+import { openNodeAdapter } from "../gpu/hosts/adapter.node.ts";
+import type { AdapterChoice, OpenedAdapter } from "../gpu/hosts/adapter-choice.node.ts";
 
 /** Something on the command line that cannot be used; the exit code is 2. */
 export class UsageError extends Error {

@@ -1,7 +1,7 @@
 // adaptvis sweep: one question about one picture under several factors, side by side.
 import { type Command, Option } from "commander";
 import type { SweepAnswer } from "../answer.ts";
-import { MAX_BATCH_ROWS } from "../model/step.ts";
+import { MAX_BATCH_ROWS } from "../models/layers/step.ts";
 import { readImageFile } from "../preprocess/decode-image.node.ts";
 import { addLengthOptions, addPlaceOptions, type LengthFlags, type PlaceFlags, sweepOptions } from "./answer-flags.ts";
 import { examples } from "./examples.ts";

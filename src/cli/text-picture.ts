@@ -1,5 +1,5 @@
 // A tensor's picture in block characters: one row as bars, several as shades.
-import type { ValuePicture } from "../trace/pass-values.ts";
+import type { ValuePicture } from "../inspect/pass-values.ts";
 
 const BARS = "▁▂▃▄▅▆▇█";
 const SHADES = " ░▒▓█";

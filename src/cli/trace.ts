@@ -1,7 +1,7 @@
 // adaptvis trace: every trace point of one run, in a safetensors file.
 import type { Command } from "commander";
-import { encodeSafetensors } from "../load/safetensors-writer.ts";
-import { writeFileWhole } from "../load/write-file.node.ts";
+import { encodeSafetensors } from "../checkpoint/safetensors-writer.ts";
+import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { readImageFile } from "../preprocess/decode-image.node.ts";
 import type { ModelInputs } from "../preprocess/processor.ts";
 import { addMethodOptions, type MethodFlags, methodOf, methodOptions } from "./answer-flags.ts";

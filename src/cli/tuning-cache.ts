@@ -3,12 +3,12 @@ import { createHash } from "node:crypto";
 import { mkdir, readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
+import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { InputError } from "../errors.ts";
 import { Gpu } from "../gpu/device.ts";
-import { measureTuning } from "../gpu/ops-tuning.ts";
-import { choiceText } from "../gpu/tunables.ts";
-import { checkTuningTable, parseTuningTable, type TuningTable, tuningKey } from "../gpu/tuning.ts";
-import { writeFileWhole } from "../load/write-file.node.ts";
+import { measureTuning } from "../gpu/ops/measure-tuning.ts";
+import { choiceText } from "../gpu/ops/tunables.ts";
+import { checkTuningTable, parseTuningTable, type TuningTable, tuningKey } from "../gpu/ops/tuning.ts";
 
 /**
  * The tuning table of this device: the cached one, else one that is measured now and cached.

@@ -1,7 +1,7 @@
 // Tells apart what the command line got wrong from what a file, a picture or the machine got wrong.
 import { InputError } from "../errors.ts";
-import type { ModelConfig } from "../model/config.ts";
-import type { MapSelection } from "../trace/attention-map.ts";
+import type { MapSelection } from "../inspect/attention-map.ts";
+import type { ModelConfig } from "../models/config.ts";
 import { UsageError } from "./session.ts";
 
 /** Runs work whose only inputs left to check are options, the question and the prompt. @throws UsageError for an InputError. */

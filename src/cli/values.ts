@@ -1,7 +1,7 @@
 // The values of options: text → checked value, or one sentence that commander puts behind the option's name.
 import { InvalidArgumentError } from "commander";
 import { MAX_FACTOR, type ScaledRows } from "../adaptvis.ts";
-import { MAX_BATCH_ROWS } from "../model/step.ts";
+import { MAX_BATCH_ROWS } from "../models/layers/step.ts";
 
 /** A finite number within bounds. */
 export function numberFrom(bounds: { readonly least?: number; readonly most?: number; readonly above?: number }) {

@@ -2,11 +2,12 @@
 // the decode step are recorded once and replayed; a token costs one submit and one readback of a few bytes.
 import { GpuError, InputError, throwIfAborted } from "../errors.ts";
 import { GPU_STORAGE, type Gpu } from "../gpu/device.ts";
-import * as ops from "../gpu/ops.ts";
+import * as ops from "../gpu/ops/ops.ts";
 import { Program } from "../gpu/program.ts";
 import { ProgramCache } from "../gpu/program-cache.ts";
 import { padTo4 } from "../gpu/tensor.ts";
-import type { TextConfig } from "../model/config.ts";
+import type { TextConfig } from "../models/config.ts";
+import { decoderLayers, type LayerCapture, rowLogits } from "../models/layers/decoder.ts";
 import {
   createLlamaState,
   destroyLlamaState,
@@ -14,10 +15,9 @@ import {
   MAX_LOOKAHEAD,
   roundStateSize,
   type StateSize,
-} from "../model/kv-cache.ts";
-import { decoderLayers, type LayerCapture, rowLogits } from "../model/llama.ts";
-import { type Intervention, packStep, STEP_BYTES } from "../model/step.ts";
-import type { LlamaWeights } from "../model/weights.ts";
+} from "../models/layers/decoder-state.ts";
+import { type Intervention, packStep, STEP_BYTES } from "../models/layers/step.ts";
+import type { LlamaWeights } from "../models/weights.ts";
 import { PrefixCache, type PrefixKey } from "./prefix-cache.ts";
 import { type Choice, TokenChooser } from "./token-chooser.ts";
 

@@ -1,6 +1,6 @@
 // The decode loop: choose → emit → stop? → step, until an end token, a stop string or the length.
 import { throwIfAborted } from "../errors.ts";
-import type { Intervention } from "../model/step.ts";
+import type { Intervention } from "../models/layers/step.ts";
 import type { DecoderRun } from "./decoder-run.ts";
 import { Sampler, type SamplingOptions } from "./sampler.ts";
 import { StopMatcher } from "./stop.ts";

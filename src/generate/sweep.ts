@@ -1,7 +1,7 @@
 // A sweep over factors: one prefill, then one batched decode step in which every row has its own factor; from there on the
 // rows share the prompt's keys and values and go on generating as one batch, each with its own tail of the cache.
 import { throwIfAborted } from "../errors.ts";
-import type { Intervention } from "../model/step.ts";
+import type { Intervention } from "../models/layers/step.ts";
 import type { Batch, DecoderRun } from "./decoder-run.ts";
 import type { Choice } from "./token-chooser.ts";
 

@@ -1,12 +1,12 @@
 // From logits to tokens on the GPU: argmax, softmax statistics and top-k; what is read back is a few bytes a row.
 import { GpuError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
-import * as ops from "../gpu/ops.ts";
+import * as ops from "../gpu/ops/ops.ts";
 import type { Program } from "../gpu/program.ts";
 import type { ProgramCache } from "../gpu/program-cache.ts";
 import { padTo4 } from "../gpu/tensor.ts";
-import type { TextConfig } from "../model/config.ts";
-import { CHOICE_BYTES, type LlamaState, MAX_LOOKAHEAD, TOP_K_OFFSET } from "../model/kv-cache.ts";
+import type { TextConfig } from "../models/config.ts";
+import { CHOICE_BYTES, type LlamaState, MAX_LOOKAHEAD, TOP_K_OFFSET } from "../models/layers/decoder-state.ts";
 
 /** A token with its log-probability in the distribution it was taken from. */
 export interface TokenLogProb {

@@ -1,9 +1,9 @@
 // The one owner of GPU memory: limits are asked for, every buffer is counted, every failure becomes a typed error.
 import { AbortError, GpuError, InputError, kindOf } from "../errors.ts";
 import { PipelineCache } from "./kernel.ts";
-import type { Profiler } from "./profiler.ts";
+import type { TuningTable } from "./ops/tuning.ts";
+import type { Profiler } from "./profile/profiler.ts";
 import type { Program } from "./program.ts";
-import type { TuningTable } from "./tuning.ts";
 
 /** Limits that the engine asks for as high as the adapter has them; nothing is raised unless it is asked for. */
 const RAISED_LIMITS = [

@@ -1,7 +1,7 @@
 // From a WGSL file to a pipeline: the file itself says which bindings, overrides and parameters it has, and every call
 // is checked against it, because WebGPU lets some mistakes pass in silence (a fractional u32 override, for one).
 import { GpuError } from "../errors.ts";
-import type { Profiler } from "./profiler.ts";
+import type { Profiler } from "./profile/profiler.ts";
 
 /** A value for a WGSL `override`. */
 export type Constant = number | boolean;

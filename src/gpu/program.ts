@@ -3,7 +3,7 @@
 import { GpuError } from "../errors.ts";
 import { GPU_UNIFORM, type Gpu } from "./device.ts";
 import { type Constant, fitsType, type Kernel, type Pipeline } from "./kernel.ts";
-import type { DispatchInfo, Profiler } from "./profiler.ts";
+import type { DispatchInfo, Profiler } from "./profile/profiler.ts";
 
 /** A buffer, or a part of one that starts at a multiple of 256 bytes. */
 export type Binding =

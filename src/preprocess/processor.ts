@@ -1,8 +1,9 @@
 // From a picture and a prompt to what the forward passes take: the checkpoint's own processor files, in one place.
+
+import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { CheckpointError, InputError } from "../errors.ts";
-import type { Checkpoint } from "../load/checkpoint.ts";
-import { type ModelConfig, type MultimodalConfig, requireMultimodal } from "../model/config.ts";
-import { numImageFeatures } from "../model/projector.ts";
+import { type ModelConfig, type MultimodalConfig, requireMultimodal } from "../models/config.ts";
+import { numImageFeatures } from "../models/layers/projector.ts";
 import { anyresLayout, anyresPixelValues, anyresTileCount } from "./anyres.ts";
 import { type ChatTemplate, loadChatTemplate } from "./chat-template.ts";
 import { type ClipProcessorConfig, clipPixelValues, readClipProcessorConfig } from "./clip-processor.ts";

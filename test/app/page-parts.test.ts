@@ -4,8 +4,8 @@ import { brightestPatch, mapOf, placeInWords } from "../../src/app/draw/attentio
 import { extent, stagesOf, timeOf } from "../../src/app/draw/pass-groups.ts";
 import { byteSize, decimal, duration, percent, visibleToken } from "../../src/app/draw/words.ts";
 import type { AttentionView } from "../../src/app/protocol.ts";
-import { attentionMap } from "../../src/trace/attention-map.ts";
-import type { ExplainedPass } from "../../src/trace/explained-pass.ts";
+import { attentionMap } from "../../src/inspect/attention-map.ts";
+import type { ExplainedPass } from "../../src/inspect/explained-pass.ts";
 
 /** As people read them: a no-break space is a space. */
 const read = (text: string) => text.replaceAll("\u00a0", " ");

@@ -2,7 +2,7 @@
 import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { encodeSafetensors, type TensorToWrite } from "../../src/load/safetensors-writer.ts";
+import { encodeSafetensors, type TensorToWrite } from "../../src/checkpoint/safetensors-writer.ts";
 
 /** Sizes of the checkpoint. */
 export const textShape = {

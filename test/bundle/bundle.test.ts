@@ -5,7 +5,7 @@ import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { driverEnvironment } from "../../src/gpu/vulkan-drivers.node.ts";
+import { driverEnvironment } from "../../src/gpu/hosts/vulkan-drivers.node.ts";
 import { repositoryRoot } from "../setup/bundle.ts";
 import { type ProgramResult, runProgram } from "../setup/run-program.ts";
 

@@ -3,9 +3,9 @@
 import { readdir, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { fileSource } from "../../src/load/file-source.node.ts";
-import { readSafetensorsHeader } from "../../src/load/safetensors.ts";
-import { encodeSafetensors, type TensorToWrite } from "../../src/load/safetensors-writer.ts";
+import { fileSource } from "../../src/checkpoint/file-source.node.ts";
+import { readSafetensorsHeader } from "../../src/checkpoint/safetensors.ts";
+import { encodeSafetensors, type TensorToWrite } from "../../src/checkpoint/safetensors-writer.ts";
 import { adaptvis, jsonOf, knownPictures, newFolder, ownLines, removeFolders, tinyLlava } from "./command.ts";
 
 afterAll(removeFolders);

@@ -4,7 +4,7 @@ import { copyFile, mkdir, readdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import sharp from "sharp";
 import { afterAll, describe, expect, test } from "vitest";
-import { driverEnvironment } from "../../src/gpu/vulkan-drivers.node.ts";
+import { driverEnvironment } from "../../src/gpu/hosts/vulkan-drivers.node.ts";
 import { interrupted, jsonOf, newFolder, ownLines, removeFolders, root, tinySpatial } from "../cli/command.ts";
 import { largestError, readTensorFile } from "../setup/golden.ts";
 import { PARITY } from "../setup/parity-bounds.ts";

@@ -5,8 +5,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { openNodeAdapter } from "../../src/gpu/adapter.node.ts";
-import { driverEnvironment } from "../../src/gpu/vulkan-drivers.node.ts";
+import { openNodeAdapter } from "../../src/gpu/hosts/adapter.node.ts";
+import { driverEnvironment } from "../../src/gpu/hosts/vulkan-drivers.node.ts";
 import { type ProgramResult, runProgram } from "../setup/run-program.ts";
 
 /** A software driver for Deno. */

@@ -1,7 +1,7 @@
 // Deno computes on the drivers that the tests use.
 
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { openNodeAdapter } from "../../src/gpu/adapter.node.ts";
+import { openNodeAdapter } from "../../src/gpu/hosts/adapter.node.ts";
 import { bundleProgram, removePrograms } from "../setup/bundle.ts";
 import { runInDeno } from "./deno.ts";
 

@@ -3,9 +3,9 @@
 import { copyFile, mkdir, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { crc32, deflateSync } from "node:zlib";
-import { readSafetensorsHeader } from "../../src/load/safetensors.ts";
-import { encodeSafetensors } from "../../src/load/safetensors-writer.ts";
-import { memorySource } from "../load/fixtures.ts";
+import { readSafetensorsHeader } from "../../src/checkpoint/safetensors.ts";
+import { encodeSafetensors } from "../../src/checkpoint/safetensors-writer.ts";
+import { memorySource } from "../checkpoint/fixtures.ts";
 import { repositoryRoot } from "../setup/bundle.ts";
 
 /** The embedded checkpoint. */

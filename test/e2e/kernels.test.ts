@@ -3,7 +3,7 @@
 import { expect, test } from "vitest";
 import { explain } from "../../src/explain.ts";
 import { decodeImage } from "../../src/index.node.ts";
-import type { ExplainedPass } from "../../src/trace/explained-pass.ts";
+import type { ExplainedPass } from "../../src/inspect/explained-pass.ts";
 import { openNodeModel } from "./node-model.ts";
 import { openPages } from "./open-pages.ts";
 import type { Playground } from "./playground.ts";

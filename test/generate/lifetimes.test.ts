@@ -2,13 +2,13 @@
 import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
 import type { Answer, AnswerOptions } from "../../src/answer.ts";
+import { blobSource } from "../../src/checkpoint/blob-source.ts";
+import { fileSource } from "../../src/checkpoint/file-source.node.ts";
 import { AbortError, CheckpointError, GpuError, InputError } from "../../src/errors.ts";
 import { explain } from "../../src/explain.ts";
-import { openNodeAdapter } from "../../src/gpu/adapter.node.ts";
-import { Profiler } from "../../src/gpu/profiler.ts";
+import { openNodeAdapter } from "../../src/gpu/hosts/adapter.node.ts";
+import { Profiler } from "../../src/gpu/profile/profiler.ts";
 import { Llava } from "../../src/llava.ts";
-import { blobSource } from "../../src/load/blob-source.ts";
-import { fileSource } from "../../src/load/file-source.node.ts";
 import type { ModelInputs } from "../../src/preprocess/processor.ts";
 import { addArrays } from "../hosts/add-arrays.ts";
 import { adapterOfEnvironment, openTestDevice, withErrorScopes } from "../setup/device.ts";

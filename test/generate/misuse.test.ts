@@ -2,13 +2,13 @@
 // give, and none is an answer about something else than what was meant.
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { blobSource } from "../../src/checkpoint/blob-source.ts";
+import { fileSource } from "../../src/checkpoint/file-source.node.ts";
 import { GpuError, InputError } from "../../src/errors.ts";
 import { explain } from "../../src/explain.ts";
-import { openNodeAdapter } from "../../src/gpu/adapter.node.ts";
 import { requestGpuDevice } from "../../src/gpu/device.ts";
+import { openNodeAdapter } from "../../src/gpu/hosts/adapter.node.ts";
 import { Llava } from "../../src/llava.ts";
-import { blobSource } from "../../src/load/blob-source.ts";
-import { fileSource } from "../../src/load/file-source.node.ts";
 import { decodeImage } from "../../src/preprocess/decode-image.node.ts";
 import { adapterOfEnvironment, openTestDevice } from "../setup/device.ts";
 

@@ -2,9 +2,9 @@
 import { expect, test } from "vitest";
 import { InputError } from "../../src/errors.ts";
 import { Gpu } from "../../src/gpu/device.ts";
-import { measureTuning } from "../../src/gpu/ops-tuning.ts";
-import { isSameChoice, TUNABLE_NAMES, usableCandidates } from "../../src/gpu/tunables.ts";
-import { checkTuningTable, parseTuningTable } from "../../src/gpu/tuning.ts";
+import { measureTuning } from "../../src/gpu/ops/measure-tuning.ts";
+import { isSameChoice, TUNABLE_NAMES, usableCandidates } from "../../src/gpu/ops/tunables.ts";
+import { checkTuningTable, parseTuningTable } from "../../src/gpu/ops/tuning.ts";
 import { openTestDevice } from "../setup/device.ts";
 import { goldenInputs, readTensorFile } from "../setup/golden.ts";
 import { loadGoldenModel } from "../setup/golden-model.ts";

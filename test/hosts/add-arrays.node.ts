@@ -3,8 +3,8 @@
 
 import { Worker } from "node:worker_threads";
 import { GpuError } from "../../src/errors.ts";
-import { openNodeAdapter } from "../../src/gpu/adapter.node.ts";
-import { adapterChoices } from "../../src/gpu/adapter-choice.node.ts";
+import { openNodeAdapter } from "../../src/gpu/hosts/adapter.node.ts";
+import { adapterChoices } from "../../src/gpu/hosts/adapter-choice.node.ts";
 import { addArrays } from "./add-arrays.ts";
 
 const [, program, name, place] = process.argv;

@@ -4,7 +4,7 @@ import { cp, mkdir, mkdtemp, readdir, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { driverEnvironment } from "../../src/gpu/vulkan-drivers.node.ts";
+import { driverEnvironment } from "../../src/gpu/hosts/vulkan-drivers.node.ts";
 import { bundleProgram, removePrograms, repositoryRoot } from "../setup/bundle.ts";
 import { type ProgramResult, runProgram } from "../setup/run-program.ts";
 

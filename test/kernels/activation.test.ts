@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { type Activation, gatedActivation } from "../../src/gpu/ops.ts";
+import { type Activation, gatedActivation } from "../../src/gpu/ops/ops.ts";
 import { activate, erfc } from "../reference/activation.ts";
 import { besides } from "../reference/rows.ts";
 import { BOUNDS } from "../setup/bounds.ts";

@@ -1,5 +1,5 @@
 // What the tests of the attention kernels share: head layouts, operands, the twin for a decoder step, comparisons.
-import { type AttentionKernel, attentionDecode, type HeadLayout, NUM_DECODE_SPLITS } from "../../src/gpu/ops.ts";
+import { type AttentionKernel, attentionDecode, type HeadLayout, NUM_DECODE_SPLITS } from "../../src/gpu/ops/ops.ts";
 import { padTo4 } from "../../src/gpu/tensor.ts";
 import { type AttentionRow, attentionPrefill } from "../reference/attention-prefill.ts";
 import type { Random } from "../reference/random.ts";

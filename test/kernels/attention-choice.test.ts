@@ -1,8 +1,8 @@
 // Which attention kernels the ops choose, by the class of adapter and its features.
 import { describe, expect, test, vi } from "vitest";
-import { openNodeAdapter } from "../../src/gpu/adapter.node.ts";
 import { Gpu } from "../../src/gpu/device.ts";
-import { attentionDecode, attentionPrefill } from "../../src/gpu/ops.ts";
+import { openNodeAdapter } from "../../src/gpu/hosts/adapter.node.ts";
+import { attentionDecode, attentionPrefill } from "../../src/gpu/ops/ops.ts";
 import { Program } from "../../src/gpu/program.ts";
 import { adapterOfEnvironment, openTestDevice } from "../setup/device.ts";
 import { headLayout } from "./attention-cases.ts";

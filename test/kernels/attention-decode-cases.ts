@@ -1,6 +1,6 @@
 // What the tests of the decode kernels share: a whole step against the twin.
 import { test } from "vitest";
-import type { AttentionKernel } from "../../src/gpu/ops.ts";
+import type { AttentionKernel } from "../../src/gpu/ops/ops.ts";
 import { createRandom } from "../reference/random.ts";
 import { makeStep, type Step } from "../reference/step.ts";
 import { expectSame } from "../setup/expect-close.ts";

@@ -1,5 +1,5 @@
 import { describe, test } from "vitest";
-import { KERNELS } from "../../src/gpu/ops.ts";
+import { KERNELS } from "../../src/gpu/ops/ops.ts";
 import { attentionDecodeReduce } from "../reference/attention-decode-reduce.ts";
 import type { SplitResult } from "../reference/attention-decode-split.ts";
 import { createRandom } from "../reference/random.ts";

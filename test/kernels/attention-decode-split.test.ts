@@ -1,5 +1,5 @@
 import { describe, test } from "vitest";
-import { KERNELS } from "../../src/gpu/ops.ts";
+import { KERNELS } from "../../src/gpu/ops/ops.ts";
 import { createRandom } from "../reference/random.ts";
 import { padRows } from "../reference/rows.ts";
 import { makeStep, packStep } from "../reference/step.ts";

@@ -1,6 +1,6 @@
 // What the tests of the prefill kernels share: runs of the op, and the cases.
 import { describe, expect, test } from "vitest";
-import { type AttentionKernel, attentionPrefill, KERNELS } from "../../src/gpu/ops.ts";
+import { type AttentionKernel, attentionPrefill, KERNELS } from "../../src/gpu/ops/ops.ts";
 import { attentionPrefill as twin } from "../reference/attention-prefill.ts";
 import { createRandom } from "../reference/random.ts";
 import { padRows } from "../reference/rows.ts";

@@ -1,5 +1,5 @@
 import { describe, test } from "vitest";
-import { type Activation, gatedActivation } from "../../src/gpu/ops.ts";
+import { type Activation, gatedActivation } from "../../src/gpu/ops/ops.ts";
 import { gatedActivation as twin } from "../reference/gated-activation.ts";
 import { createRandom } from "../reference/random.ts";
 import { besides } from "../reference/rows.ts";

@@ -1,6 +1,6 @@
 // The cases of both gated-matvec kernels: same formula, same shapes, same bounds.
 import { describe, test } from "vitest";
-import { type Activation, gatedMatvec } from "../../src/gpu/ops.ts";
+import { type Activation, gatedMatvec } from "../../src/gpu/ops/ops.ts";
 import { WEIGHT_DTYPES, type WeightDtype } from "../../src/gpu/tensor.ts";
 import { gatedMatvec as twin } from "../reference/gated-matvec.ts";
 import { createRandom } from "../reference/random.ts";

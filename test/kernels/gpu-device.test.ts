@@ -1,6 +1,5 @@
 import { describe, expect, test } from "vitest";
 import { GpuError } from "../../src/errors.ts";
-import { openNodeAdapter } from "../../src/gpu/adapter.node.ts";
 import {
   formatBytes,
   GPU_READBACK,
@@ -9,8 +8,9 @@ import {
   isSoftwareAdapter,
   requestGpuDevice,
 } from "../../src/gpu/device.ts";
+import { openNodeAdapter } from "../../src/gpu/hosts/adapter.node.ts";
 import type { Constant, Kernel } from "../../src/gpu/kernel.ts";
-import { ACTIVATIONS, KERNELS } from "../../src/gpu/ops.ts";
+import { ACTIVATIONS, KERNELS } from "../../src/gpu/ops/ops.ts";
 import { adapterOfEnvironment, openTestDevice } from "../setup/device.ts";
 
 /** The test device with its own ledger, and with the methods in `changes` instead of its own. */

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { GpuError } from "../../src/errors.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
 import { type Constant, defineKernel, type Kernel } from "../../src/gpu/kernel.ts";
-import { KERNELS } from "../../src/gpu/ops.ts";
+import { KERNELS } from "../../src/gpu/ops/ops.ts";
 import { type Dispatch, Program } from "../../src/gpu/program.ts";
 import { openTestGpu } from "../setup/run-kernel.ts";
 

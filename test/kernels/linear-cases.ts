@@ -1,9 +1,9 @@
 // The cases of the kernels that compute a linear layer: same formula, same shapes, same bounds.
 import { describe, test } from "vitest";
-import type { LinearKernelName } from "../../src/gpu/linear-kernels.ts";
-import { type Activation, linear } from "../../src/gpu/ops.ts";
+import type { LinearKernelName } from "../../src/gpu/ops/linear-kernels.ts";
+import { type Activation, linear } from "../../src/gpu/ops/ops.ts";
+import { type Choice, choiceText } from "../../src/gpu/ops/tunables.ts";
 import { WEIGHT_DTYPES, type WeightDtype } from "../../src/gpu/tensor.ts";
-import { type Choice, choiceText } from "../../src/gpu/tunables.ts";
 import type { LinearCall, Sums } from "../reference/matmul.ts";
 import { createRandom } from "../reference/random.ts";
 import { storeWeights } from "../reference/weight-formats.ts";

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
-import { linear } from "../../src/gpu/ops.ts";
+import { linear } from "../../src/gpu/ops/ops.ts";
+import { type Choice, choiceText, TUNABLES } from "../../src/gpu/ops/tunables.ts";
 import type { Matrix } from "../../src/gpu/tensor.ts";
-import { type Choice, choiceText, TUNABLES } from "../../src/gpu/tunables.ts";
 import { matmulTiled } from "../reference/matmul-tiled.ts";
 import { createRandom } from "../reference/random.ts";
 import { runKernel } from "../setup/run-kernel.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { KERNELS, linear } from "../../src/gpu/ops.ts";
+import { KERNELS, linear } from "../../src/gpu/ops/ops.ts";
 import { Program } from "../../src/gpu/program.ts";
 import { matvecReduce } from "../reference/matvec-reduce.ts";
 import { createRandom } from "../reference/random.ts";

@@ -1,4 +1,4 @@
-import { TUNABLES } from "../../src/gpu/tunables.ts";
+import { TUNABLES } from "../../src/gpu/ops/tunables.ts";
 import { matvecSubgroup } from "../reference/matvec-subgroup.ts";
 import { choiceCases, linearCases, testLinear } from "./linear-cases.ts";
 

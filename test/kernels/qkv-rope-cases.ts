@@ -1,6 +1,6 @@
 // The cases of both qkv-rope kernels: same formula, same shapes, same bounds.
 import { describe, expect, test } from "vitest";
-import { type HeadLayout, qkvRope } from "../../src/gpu/ops.ts";
+import { type HeadLayout, qkvRope } from "../../src/gpu/ops/ops.ts";
 import { WEIGHT_DTYPES, type WeightDtype } from "../../src/gpu/tensor.ts";
 import { qkvRope as twin } from "../reference/qkv-rope.ts";
 import { createRandom } from "../reference/random.ts";

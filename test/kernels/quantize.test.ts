@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { GPU_STORAGE } from "../../src/gpu/device.ts";
-import { quantize } from "../../src/gpu/ops.ts";
+import { quantize } from "../../src/gpu/ops/ops.ts";
 import { Program } from "../../src/gpu/program.ts";
 import type { FloatDtype, QuantizedDtype } from "../../src/gpu/tensor.ts";
 import { storedRowBytes } from "../../src/gpu/tensor.ts";

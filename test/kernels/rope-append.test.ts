@@ -1,5 +1,5 @@
 import { describe, test } from "vitest";
-import { type HeadLayout, ropeAppend } from "../../src/gpu/ops.ts";
+import { type HeadLayout, ropeAppend } from "../../src/gpu/ops/ops.ts";
 import { createRandom } from "../reference/random.ts";
 import { ropeTable, ropeAppend as twin } from "../reference/rope-append.ts";
 import { padRows, unpadRows } from "../reference/rows.ts";

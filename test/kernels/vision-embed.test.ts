@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { visionEmbed } from "../../src/gpu/ops.ts";
+import { visionEmbed } from "../../src/gpu/ops/ops.ts";
 import type { WeightDtype } from "../../src/gpu/tensor.ts";
 import { createRandom } from "../reference/random.ts";
 import { visionEmbed as twin } from "../reference/vision-embed.ts";

@@ -5,10 +5,10 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { PlaygroundEngine } from "../../src/app/engine/engine.ts";
 import { failureOf } from "../../src/app/engine/failure.ts";
 import type { AskEvent, AskRequest, CheckpointSource, EngineNotice, LoadStep } from "../../src/app/protocol.ts";
+import { blobSource } from "../../src/checkpoint/blob-source.ts";
+import { fileSource } from "../../src/checkpoint/file-source.node.ts";
+import { readSafetensorsHeader } from "../../src/checkpoint/safetensors.ts";
 import { Llava } from "../../src/llava.ts";
-import { blobSource } from "../../src/load/blob-source.ts";
-import { fileSource } from "../../src/load/file-source.node.ts";
-import { readSafetensorsHeader } from "../../src/load/safetensors.ts";
 import { decodeImage } from "../../src/preprocess/decode-image.node.ts";
 import { repositoryRoot } from "../setup/bundle.ts";
 import { openTestDevice } from "../setup/device.ts";

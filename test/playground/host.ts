@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { EngineError } from "../../src/app/engine/failure.ts";
 import type { EngineHost } from "../../src/app/engine/host.ts";
 import type { CheckpointSource, LocalFile } from "../../src/app/protocol.ts";
-import { openNodeAdapter } from "../../src/gpu/adapter.node.ts";
+import { openNodeAdapter } from "../../src/gpu/hosts/adapter.node.ts";
 import { decodeImage } from "../../src/preprocess/decode-image.node.ts";
 import { repositoryRoot } from "../setup/bundle.ts";
 import { adapterOfEnvironment } from "../setup/device.ts";

@@ -1,14 +1,14 @@
 // The profiler on this process's adapter: nothing is left out of the sums, answers stay as they are, memory is bounded.
 import { beforeAll, describe, expect, test } from "vitest";
 import type { AnswerOptions } from "../../src/answer.ts";
+import { fileSource } from "../../src/checkpoint/file-source.node.ts";
 import { InputError } from "../../src/errors.ts";
 import { GPU_STORAGE, Gpu } from "../../src/gpu/device.ts";
 import { defineKernel } from "../../src/gpu/kernel.ts";
-import type { ProfileReport } from "../../src/gpu/profile-report.ts";
-import { Profiler } from "../../src/gpu/profiler.ts";
+import type { ProfileReport } from "../../src/gpu/profile/profile-report.ts";
+import { Profiler } from "../../src/gpu/profile/profiler.ts";
 import { Program } from "../../src/gpu/program.ts";
 import { Llava } from "../../src/llava.ts";
-import { fileSource } from "../../src/load/file-source.node.ts";
 import { countDispatches } from "../setup/count-dispatches.ts";
 import { openTestDevice, withErrorScopes } from "../setup/device.ts";
 import { GOLDEN, goldenInputs, readTensorFile, type TensorFile } from "../setup/golden.ts";

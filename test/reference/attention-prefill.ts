@@ -1,5 +1,5 @@
 // Twin of shaders/attention-prefill.wgsl: softmax attention row by row, with the whole row of scores at hand.
-import type { HeadLayout } from "../../src/gpu/ops.ts";
+import type { HeadLayout } from "../../src/gpu/ops/ops.ts";
 import { at } from "./rows.ts";
 
 /** Operands as plain arrays, without any padding. */

@@ -1,5 +1,5 @@
 // Twin of shaders/qkv-rope.wgsl: a linear layer, then rope-append.
-import type { HeadLayout } from "../../src/gpu/ops.ts";
+import type { HeadLayout } from "../../src/gpu/ops/ops.ts";
 import { type LinearCall, matmul, type Sums } from "./matmul.ts";
 import { type RopeResult, ropeAppend } from "./rope-append.ts";
 import type { Step } from "./step.ts";

@@ -1,5 +1,5 @@
 // Twin of shaders/rope-append.wgsl.
-import type { HeadLayout } from "../../src/gpu/ops.ts";
+import type { HeadLayout } from "../../src/gpu/ops/ops.ts";
 import type { Sums } from "./matmul.ts";
 import { at } from "./rows.ts";
 import { cacheSlot, rowPosition, type Step } from "./step.ts";

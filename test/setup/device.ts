@@ -1,7 +1,7 @@
 // The GPU device that the tests of one process share, and the error scopes that every GPU call in a test runs in.
 
-import { openNodeAdapter } from "../../src/gpu/adapter.node.ts";
-import { type AdapterChoice, adapterChoices, type OpenedAdapter } from "../../src/gpu/adapter-choice.node.ts";
+import { openNodeAdapter } from "../../src/gpu/hosts/adapter.node.ts";
+import { type AdapterChoice, adapterChoices, type OpenedAdapter } from "../../src/gpu/hosts/adapter-choice.node.ts";
 
 /** The device of this test process. */
 export interface TestDevice extends OpenedAdapter {

@@ -1,7 +1,7 @@
 // The checkpoints beside the goldens, on this test process's adapter.
 import type { LoadOptions } from "../../src/answer.ts";
+import { fileSource } from "../../src/checkpoint/file-source.node.ts";
 import { Llava } from "../../src/llava.ts";
-import { fileSource } from "../../src/load/file-source.node.ts";
 import { openTestDevice } from "./device.ts";
 import { GOLDEN } from "./golden.ts";
 

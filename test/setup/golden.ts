@@ -1,9 +1,9 @@
 // Reading goldens, in any host that has files.
 import { fileURLToPath } from "node:url";
+import { fileSource } from "../../src/checkpoint/file-source.node.ts";
+import { toF32 } from "../../src/checkpoint/numeric.ts";
+import { readSafetensorsHeader } from "../../src/checkpoint/safetensors.ts";
 import type { Llava } from "../../src/llava.ts";
-import { fileSource } from "../../src/load/file-source.node.ts";
-import { toF32 } from "../../src/load/numeric.ts";
-import { readSafetensorsHeader } from "../../src/load/safetensors.ts";
 import type { ModelInputs } from "../../src/preprocess/processor.ts";
 
 /** Folder of the goldens. */

@@ -1,6 +1,6 @@
 // Which test files belong together: the CPU's, the hosts', the playground's (each run once) and the GPU's (run on every adapter).
 
-const cpuFolders = ["app", "load", "preprocess", "unit", "evaluate"];
+const cpuFolders = ["app", "checkpoint", "preprocess", "unit", "evaluate"];
 const hostFolders = ["browser", "bundle", "deno", "hosts", "package", "playground"];
 const pageFolders = ["e2e"];
 

@@ -1,6 +1,6 @@
 // What a watched pass should have written: its kernel's twin on what the pass' own buffers held before it.
-import { ACTIVATIONS, type Activation } from "../../src/gpu/activations.ts";
-import type { HeadLayout } from "../../src/gpu/ops.ts";
+import { ACTIVATIONS, type Activation } from "../../src/gpu/ops/activations.ts";
+import type { HeadLayout } from "../../src/gpu/ops/ops.ts";
 import { padTo4 } from "../../src/gpu/tensor.ts";
 import { type AttentionCall, attentionPrefill } from "../reference/attention-prefill.ts";
 import { gatedActivation } from "../reference/gated-activation.ts";

@@ -1,10 +1,10 @@
 // A golden checkpoint rewritten on the CPU: its matrices rounded to a dtype and stored as what those numbers mean, in f32.
 import { readdir, readFile } from "node:fs/promises";
+import { blobSource } from "../../src/checkpoint/blob-source.ts";
+import { encodeSafetensors, type TensorToWrite } from "../../src/checkpoint/safetensors-writer.ts";
+import type { Source } from "../../src/checkpoint/source.ts";
+import { canonicalName } from "../../src/checkpoint/tensor-names.ts";
 import { isQuantized, padTo4, type WeightDtype } from "../../src/gpu/tensor.ts";
-import { blobSource } from "../../src/load/blob-source.ts";
-import { encodeSafetensors, type TensorToWrite } from "../../src/load/safetensors-writer.ts";
-import type { Source } from "../../src/load/source.ts";
-import { canonicalName } from "../../src/load/tensor-names.ts";
 import { at } from "../reference/rows.ts";
 import { storeWeights } from "../reference/weight-formats.ts";
 import { GOLDEN, readTensorFile } from "./golden.ts";

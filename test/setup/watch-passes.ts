@@ -1,13 +1,13 @@
 // Watches the passes of an explained answer from outside: what every buffer of a pass held before it and holds after it.
 import type { AnswerOptions } from "../../src/answer.ts";
 import type { DispatchCommand, Program } from "../../src/gpu/program.ts";
+import type { ExplainedPass } from "../../src/inspect/explained-pass.ts";
+import { type BoundTensors, neededBinding, type PassCall } from "../../src/inspect/pass-call.ts";
+import { PassRecorder } from "../../src/inspect/pass-recorder.ts";
+import { tensorsOf } from "../../src/inspect/pass-tensors.ts";
+import type { TensorView } from "../../src/inspect/pass-values.ts";
 import type { Llava } from "../../src/llava.ts";
 import type { ModelInputs } from "../../src/preprocess/processor.ts";
-import type { ExplainedPass } from "../../src/trace/explained-pass.ts";
-import { type BoundTensors, neededBinding, type PassCall } from "../../src/trace/pass-call.ts";
-import { PassRecorder } from "../../src/trace/pass-recorder.ts";
-import { tensorsOf } from "../../src/trace/pass-tensors.ts";
-import type { TensorView } from "../../src/trace/pass-values.ts";
 
 /** A NaN that no kernel computes: what stands where a pass is expected to write. */
 export const POISON_WORD = 0xffc0dead;

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { AnswerOptions, Trace } from "../../src/answer.ts";
 import type { Llava } from "../../src/llava.ts";
-import { PictureEncoder } from "../../src/model/picture-encoder.ts";
+import { PictureEncoder } from "../../src/models/layers/picture-encoder.ts";
 import type { ModelInputs } from "../../src/preprocess/processor.ts";
 import { goldenInputs, largestError, readTensorFile } from "../setup/golden.ts";
 import { loadGoldenModel } from "../setup/golden-model.ts";

@@ -3,8 +3,8 @@
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import type { AnswerOptions } from "../../src/answer.ts";
+import { fileSource } from "../../src/checkpoint/file-source.node.ts";
 import { Llava } from "../../src/llava.ts";
-import { fileSource } from "../../src/load/file-source.node.ts";
 import { readImageFile } from "../../src/preprocess/decode-image.node.ts";
 import { at } from "../reference/rows.ts";
 import { openTestDevice } from "../setup/device.ts";

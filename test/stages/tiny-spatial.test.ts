@@ -2,8 +2,8 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { fileSource } from "../../src/checkpoint/file-source.node.ts";
 import { Llava } from "../../src/llava.ts";
-import { fileSource } from "../../src/load/file-source.node.ts";
 import { readImageFile } from "../../src/preprocess/decode-image.node.ts";
 import { openTestDevice } from "../setup/device.ts";
 import { GOLDEN, largestError, readTensorFile, type TensorFile } from "../setup/golden.ts";

@@ -1,12 +1,12 @@
 // Matrices on their way to the GPU in chunks and pieces: what arrives is the twin's, bit for bit.
 import { expect, test } from "vitest";
+import { blobSource } from "../../src/checkpoint/blob-source.ts";
+import { openCheckpoint } from "../../src/checkpoint/checkpoint.ts";
+import { encodeSafetensors } from "../../src/checkpoint/safetensors-writer.ts";
 import { Gpu } from "../../src/gpu/device.ts";
 import { isQuantized, type Matrix, storedRowBytes, type WeightDtype } from "../../src/gpu/tensor.ts";
-import { blobSource } from "../../src/load/blob-source.ts";
-import { openCheckpoint } from "../../src/load/checkpoint.ts";
-import { Quantizer } from "../../src/load/quantizer.ts";
-import { encodeSafetensors } from "../../src/load/safetensors-writer.ts";
-import { uploadMatrix } from "../../src/load/upload.ts";
+import { Quantizer } from "../../src/models/quantizer.ts";
+import { uploadMatrix } from "../../src/models/upload.ts";
 import { createRandom } from "../reference/random.ts";
 import { storedRows, storeWeights } from "../reference/weight-formats.ts";
 import { openTestDevice } from "../setup/device.ts";

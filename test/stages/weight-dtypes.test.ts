@@ -1,14 +1,14 @@
 // A model loaded in another dtype than its file's against a checkpoint whose numbers the CPU rounded to that dtype.
 import { afterEach, describe, expect, test } from "vitest";
+import { openCheckpoint } from "../../src/checkpoint/checkpoint.ts";
+import { fileSource } from "../../src/checkpoint/file-source.node.ts";
+import type { Source } from "../../src/checkpoint/source.ts";
 import { CheckpointError } from "../../src/errors.ts";
 import { Gpu } from "../../src/gpu/device.ts";
 import { WEIGHT_DTYPES, type WeightDtype } from "../../src/gpu/tensor.ts";
 import { Llava } from "../../src/llava.ts";
-import { openCheckpoint } from "../../src/load/checkpoint.ts";
-import { fileSource } from "../../src/load/file-source.node.ts";
-import type { Source } from "../../src/load/source.ts";
-import { readModelConfig } from "../../src/model/config.ts";
-import { loadWeights, weightMemory } from "../../src/model/weights.ts";
+import { readModelConfig } from "../../src/models/config.ts";
+import { loadWeights, weightMemory } from "../../src/models/weights.ts";
 import { openTestDevice } from "../setup/device.ts";
 import { GOLDEN, goldenInputs, largestError, readTensorFile } from "../setup/golden.ts";
 import { loadGoldenModel } from "../setup/golden-model.ts";

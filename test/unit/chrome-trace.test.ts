@@ -1,7 +1,7 @@
 // The trace file: fields that the Trace Event Format requires, and spans that nest on every thread.
 import { expect, test } from "vitest";
-import { chromeTraceOf } from "../../src/gpu/chrome-trace.ts";
-import type { CpuSpan, GpuSpan } from "../../src/gpu/profiler.ts";
+import { chromeTraceOf } from "../../src/gpu/profile/chrome-trace.ts";
+import type { CpuSpan, GpuSpan } from "../../src/gpu/profile/profiler.ts";
 import { traceProblems } from "../setup/trace-format.ts";
 
 const cpu = (kind: CpuSpan["kind"], startMs: number, durationMs: number): CpuSpan => ({

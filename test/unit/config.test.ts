@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import { CheckpointError } from "../../src/errors.ts";
-import { readModelConfig } from "../../src/model/config.ts";
-import { ropeTable } from "../../src/model/rope.ts";
-import { MAX_BATCH_ROWS, packStep } from "../../src/model/step.ts";
+import { readModelConfig } from "../../src/models/config.ts";
+import { ropeTable } from "../../src/models/layers/rope.ts";
+import { MAX_BATCH_ROWS, packStep } from "../../src/models/layers/step.ts";
 
 const LLAVA = {
   model_type: "llava",

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { checkSampling, GREEDY, Sampler, type SamplingOptions } from "../../src/generate/sampler.ts";
 import { StopMatcher } from "../../src/generate/stop.ts";
-import { readModelConfig } from "../../src/model/config.ts";
+import { readModelConfig } from "../../src/models/config.ts";
 import { settingsOf } from "../../src/settings.ts";
 
 const NUM_DRAWS = 20_000;

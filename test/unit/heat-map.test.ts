@@ -1,11 +1,11 @@
 import sharp from "sharp";
 import { expect, test } from "vitest";
 import { InputError } from "../../src/errors.ts";
+import type { AttentionMap } from "../../src/inspect/attention-map.ts";
+import { drawHeatMap, HEAT_MAP_GAP, heatColor, overlayAttention } from "../../src/inspect/heat-map.ts";
+import { heatMapPng } from "../../src/inspect/heat-map-png.node.ts";
+import { textPath, textWidth, wrapText } from "../../src/inspect/text-paths.node.ts";
 import type { RgbImage } from "../../src/preprocess/image.ts";
-import type { AttentionMap } from "../../src/trace/attention-map.ts";
-import { drawHeatMap, HEAT_MAP_GAP, heatColor, overlayAttention } from "../../src/trace/heat-map.ts";
-import { heatMapPng } from "../../src/trace/heat-map-png.node.ts";
-import { textPath, textWidth, wrapText } from "../../src/trace/text-paths.node.ts";
 
 const grey: RgbImage = { width: 112, height: 112, data: new Uint8Array(112 * 112 * 3).fill(128) };
 

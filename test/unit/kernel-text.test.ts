@@ -3,9 +3,9 @@ import { readdirSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { GpuError } from "../../src/errors.ts";
 import type { Kernel } from "../../src/gpu/kernel.ts";
-import { KERNELS } from "../../src/gpu/ops.ts";
-import { fixedWorkgroupSize, kernelHeader, weightDtypeOf, workgroupSize } from "../../src/trace/kernel-text.ts";
-import { describedKernels } from "../../src/trace/pass-tensors.ts";
+import { KERNELS } from "../../src/gpu/ops/ops.ts";
+import { fixedWorkgroupSize, kernelHeader, weightDtypeOf, workgroupSize } from "../../src/inspect/kernel-text.ts";
+import { describedKernels } from "../../src/inspect/pass-tensors.ts";
 
 const ALL: readonly Kernel[] = Object.values(KERNELS).flatMap((entry) =>
   "code" in entry ? [entry] : Object.values(entry),

@@ -1,6 +1,13 @@
 // Views of buffers, their statistics and pictures.
 import { describe, expect, test } from "vitest";
-import { denseView, gather, pictureOf, rangesOf, statisticsOf, type TensorView } from "../../src/trace/pass-values.ts";
+import {
+  denseView,
+  gather,
+  pictureOf,
+  rangesOf,
+  statisticsOf,
+  type TensorView,
+} from "../../src/inspect/pass-values.ts";
 
 /** A buffer whose value i is i. */
 const BUFFER = Float32Array.from({ length: 200 }, (_, index) => index);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { WEIGHT_DTYPES } from "../../src/gpu/tensor.ts";
-import { addErrors, weightError } from "../../src/load/weight-error.ts";
+import { addErrors, weightError } from "../../src/models/weight-error.ts";
 import { createRandom } from "../reference/random.ts";
 import { at } from "../reference/rows.ts";
 import { storeWeights } from "../reference/weight-formats.ts";

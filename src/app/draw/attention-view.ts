@@ -1,7 +1,7 @@
 // One layer's and head's map out of what the worker sent, and pictures onto canvases.
 
+import { type AttentionMap, entropyBits } from "../../inspect/attention-map.ts";
 import type { RgbImage } from "../../preprocess/image.ts";
-import { type AttentionMap, entropyBits } from "../../trace/attention-map.ts";
 import type { AttentionView } from "../protocol.ts";
 
 /** Which map of an answer is shown. */

@@ -1,6 +1,6 @@
 // The passes of an answer as people read them: stage by stage, and in a stage layer by layer.
 
-import type { ExplainedPass } from "../../trace/explained-pass.ts";
+import type { ExplainedPass } from "../../inspect/explained-pass.ts";
 
 /** Passes that belong together. */
 export interface PassGroup {

@@ -1,9 +1,10 @@
 // The playground's engine: one loaded model, one question at a time, and a new device when the old one goes away.
+
+import { encodeSafetensors } from "../../checkpoint/safetensors-writer.ts";
 import { AbortError, InputError } from "../../errors.ts";
 import { explain } from "../../explain.ts";
-import { encodeSafetensors } from "../../load/safetensors-writer.ts";
+import type { ExplainedPass } from "../../inspect/explained-pass.ts";
 import type { RgbImage } from "../../preprocess/image.ts";
-import type { ExplainedPass } from "../../trace/explained-pass.ts";
 import type {
   AnswersView,
   AnswerView,

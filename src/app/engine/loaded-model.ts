@@ -1,11 +1,11 @@
 // One loaded checkpoint with a device of its own: from a place (address or local files) to a model that can be asked.
 import { type AdaptVisSettings, DEFAULT_ADAPTVIS } from "../../adaptvis.ts";
+import { blobSource } from "../../checkpoint/blob-source.ts";
+import { httpSource } from "../../checkpoint/http-source.ts";
+import type { Source } from "../../checkpoint/source.ts";
 import { type CheckpointSettings, readCheckpointSettings } from "../../checkpoint-settings.ts";
 import { isSoftwareAdapter, requestGpuDevice } from "../../gpu/device.ts";
 import { Llava } from "../../llava.ts";
-import { blobSource } from "../../load/blob-source.ts";
-import { httpSource } from "../../load/http-source.ts";
-import type { Source } from "../../load/source.ts";
 import type { CheckpointSource, LoadStep, ModelView } from "../protocol.ts";
 import type { EngineHost } from "./host.ts";
 import { orAborted } from "./or-aborted.ts";

@@ -1,7 +1,7 @@
 // The engine as the worker offers it: failures as data, events delivered before the result, large arrays moved.
 import * as Comlink from "comlink";
+import type { ExplainedPass } from "../../inspect/explained-pass.ts";
 import type { RgbImage } from "../../preprocess/image.ts";
-import type { ExplainedPass } from "../../trace/explained-pass.ts";
 import type {
   AnswersView,
   AnswerView,

@@ -1,7 +1,7 @@
 // Every layer and head at once: how much of its attention is on the picture. Pointing chooses one.
 
 import { useLayoutEffect, useRef } from "preact/hooks";
-import { heatColor } from "../../trace/heat-map.ts";
+import { heatColor } from "../../inspect/heat-map.ts";
 import { percent } from "../draw/words.ts";
 import type { AttentionView } from "../protocol.ts";
 import { mapHead, mapLayer } from "../state.ts";

@@ -1,7 +1,7 @@
 // "What the kernels do": every GPU pass of the last answer, on demand.
 
 import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
-import type { ExplainedKernel } from "../../trace/explained-pass.ts";
+import type { ExplainedKernel } from "../../inspect/explained-pass.ts";
 import { type PassGroup, type PassStage, stagesOf, timeOf } from "../draw/pass-groups.ts";
 import { decimal, duration } from "../draw/words.ts";
 import type { ExplanationView } from "../protocol.ts";

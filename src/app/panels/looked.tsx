@@ -1,8 +1,8 @@
 // Where the model looked: the attention of the last prompt position over the picture, before and under a factor.
 
 import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { besideEachOther, enlarge, heatColor, overlayAttention } from "../../inspect/heat-map.ts";
 import type { RgbImage } from "../../preprocess/image.ts";
-import { besideEachOther, enlarge, heatColor, overlayAttention } from "../../trace/heat-map.ts";
 import { brightestPatch, type MapChoice, mapOf, placeInWords, putPicture } from "../draw/attention-view.ts";
 import { pngOf, save } from "../draw/download.ts";
 import { decimal, percent } from "../draw/words.ts";

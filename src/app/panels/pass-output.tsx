@@ -1,8 +1,8 @@
 // The values that a pass wrote to one tensor: numbers about them, and a small picture.
 
 import { useLayoutEffect, useRef } from "preact/hooks";
-import type { PassValues } from "../../trace/explained-pass.ts";
-import { heatColor } from "../../trace/heat-map.ts";
+import type { PassValues } from "../../inspect/explained-pass.ts";
+import { heatColor } from "../../inspect/heat-map.ts";
 
 /** One tensor that came out of a pass. */
 export function PassOutput({ values }: { readonly values: PassValues }) {

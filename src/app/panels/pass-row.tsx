@@ -1,7 +1,7 @@
 // One pass: a line that opens to what the pass read, did and wrote.
 
-import type { ExplainedKernel, ExplainedPass, PassTensor } from "../../trace/explained-pass.ts";
-import type { KernelHeader } from "../../trace/kernel-text.ts";
+import type { ExplainedKernel, ExplainedPass, PassTensor } from "../../inspect/explained-pass.ts";
+import type { KernelHeader } from "../../inspect/kernel-text.ts";
 import { extent } from "../draw/pass-groups.ts";
 import { byteSize, duration } from "../draw/words.ts";
 import { explanation, openPass } from "../state.ts";

@@ -1,0 +1,149 @@
+// SwiftShader, Google's Vulkan driver for CPUs, out of the optional npm package @sparticuz/chromium: no root, no system package.
+// Its files are unpacked once into a cache folder of the user's.
+
+import { createReadStream } from "node:fs";
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { homedir, tmpdir, userInfo } from "node:os";
+import { dirname, isAbsolute, join } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { createBrotliDecompress } from "node:zlib";
+import { GpuError } from "../../errors.ts";
+
+/** Where the unpacked SwiftShader lies. */
+export interface SwiftShaderFiles {
+  readonly folder: string;
+  /** The Vulkan loader that comes with it, for systems without one. */
+  readonly loader: string;
+  /** The manifest that names the driver to a Vulkan loader. */
+  readonly icdFile: string;
+}
+
+/** The installed @sparticuz/chromium. */
+export interface ChromiumPackage {
+  readonly version: string;
+  /** The folder of its compressed archives. */
+  readonly archives: string;
+}
+
+const driverFiles = ["libvulkan.so.1", "libvk_swiftshader.so", "vk_swiftshader_icd.json"];
+const staleAfterMs = 3_600_000;
+
+/**
+ * Unpacks SwiftShader unless that was done before.
+ * @throws GpuError `no-adapter` when this platform has none or the package is not installed.
+ */
+export async function unpackSwiftShader(): Promise<SwiftShaderFiles> {
+  if (process.platform !== "linux" || process.arch !== "x64") {
+    throw new GpuError(
+      "no-adapter",
+      `SwiftShader comes for linux x64 only, this is ${process.platform} ${process.arch}.`,
+    );
+  }
+  const chromium = await findChromiumPackage();
+  const folder = await unpackOnce(`swiftshader-${chromium.version}`, (target) =>
+    unpackBrotliTar(join(chromium.archives, "swiftshader.tar.br"), target, {
+      keep: driverFiles,
+    }),
+  );
+  return {
+    folder,
+    loader: join(folder, "libvulkan.so.1"),
+    icdFile: join(folder, "vk_swiftshader_icd.json"),
+  };
+}
+
+/**
+ * Finds the optional package that carries SwiftShader and Chromium.
+ * @throws GpuError `no-adapter` when it is not installed.
+ */
+export async function findChromiumPackage(): Promise<ChromiumPackage> {
+  let entry: string;
+  try {
+    entry = createRequire(import.meta.url).resolve("@sparticuz/chromium");
+  } catch (cause) {
+    throw new GpuError(
+      "no-adapter",
+      "SwiftShader's package @sparticuz/chromium is not installed; run npm install without --omit=optional.",
+      { cause },
+    );
+  }
+  const packageFolder = dirname(dirname(dirname(entry))); // the entry is build/cjs/index.cjs or build/esm/index.js
+  const manifest: unknown = JSON.parse(await readFile(join(packageFolder, "package.json"), "utf8"));
+  const version = manifest instanceof Object && "version" in manifest ? String(manifest.version) : "unknown";
+  return { version, archives: join(packageFolder, "bin") };
+}
+
+/**
+ * Fills a folder of the user's cache once: under a temporary name, renamed when whole, so that a killed process leaves
+ * nothing half-filled under `name` and two processes at once do no harm.
+ * @returns the folder.
+ */
+export async function unpackOnce(name: string, fill: (folder: string) => Promise<void>): Promise<string> {
+  const cache = await cacheFolder();
+  const folder = join(cache, name);
+  if (await isFolder(folder)) return folder;
+  await removeStale(cache);
+  const temporary = await mkdtemp(join(cache, ".unpacking-"));
+  try {
+    await fill(temporary);
+    await rename(temporary, folder);
+  } catch (error) {
+    await rm(temporary, { recursive: true, force: true });
+    if (!(await isFolder(folder))) throw error; // otherwise another process was first
+  }
+  return folder;
+}
+
+/** Unpacks the files of a `.tar.br`, all or those named in `keep`. */
+export async function unpackBrotliTar(
+  archive: string,
+  folder: string,
+  { keep }: { readonly keep?: readonly string[] } = {},
+): Promise<void> {
+  const { extract } = await import("tar-fs");
+  const options = {
+    ignore: (path: string) => keep !== undefined && !keep.some((name) => path === join(folder, name)),
+    chown: false, // else root would give the files to the archive's user; @types/tar-fs lacks the option
+  };
+  await pipeline(createReadStream(archive), createBrotliDecompress(), extract(folder, options));
+}
+
+/** The user's cache folder for adaptvis; a folder of ours under the system's temporary one where the home is not writable. */
+async function cacheFolder(): Promise<string> {
+  const { XDG_CACHE_HOME: xdg } = process.env;
+  const home = xdg !== undefined && isAbsolute(xdg) ? xdg : join(homedir(), ".cache");
+  try {
+    const folder = join(home, "adaptvis");
+    await mkdir(folder, { recursive: true });
+    await rm(await mkdtemp(join(folder, ".writable-")), { recursive: true });
+    return folder;
+  } catch {
+    const { uid } = userInfo();
+    const folder = join(tmpdir(), `adaptvis-${uid}`);
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    if ((await stat(folder)).uid !== uid) {
+      // Libraries are loaded from here: never from a folder that someone else could have filled.
+      throw new GpuError("no-adapter", `${folder} belongs to another user; set XDG_CACHE_HOME to a folder of yours.`);
+    }
+    return folder;
+  }
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return await stat(path).then(
+    (stats) => stats.isDirectory(),
+    () => false,
+  );
+}
+
+/** Removes what killed processes left. */
+async function removeStale(cache: string): Promise<void> {
+  for (const name of await readdir(cache)) {
+    const path = join(cache, name);
+    if (!name.startsWith(".unpacking-") && !name.startsWith(".writable-")) continue;
+    const stats = await stat(path).catch(() => undefined);
+    if (stats !== undefined && Date.now() - stats.mtimeMs > staleAfterMs)
+      await rm(path, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,87 @@
+// The table of tuned constants: plain JSON, valid for one adapter and the kernels it was measured with.
+import { InputError } from "../../errors.ts";
+import { GPU_LINEAR_KERNELS } from "./linear-kernels.ts";
+import {
+  type Choice,
+  choiceText,
+  isSameChoice,
+  isTunableName,
+  TUNABLES,
+  type TunableName,
+  usableCandidates,
+} from "./tunables.ts";
+
+/** Which constants kernels run with on one adapter; what is left out has its default. */
+export interface TuningTable {
+  readonly format: 1;
+  /** {@link tuningKey} of where it was measured. */
+  readonly key: string;
+  readonly choices: Readonly<Partial<Record<TunableName, Choice>>>;
+}
+
+/** What a table is valid for: the adapter with its driver, the feature that kernels differ by, and the kernels' text. */
+export function tuningKey(device: GPUDevice): string {
+  const { vendor, architecture, device: model, description } = device.adapterInfo;
+  const subgroups = device.features.has("subgroups") ? "subgroups" : "no subgroups";
+  return [vendor, architecture, model, description, subgroups, kernelDigest()].join(" | ");
+}
+
+/**
+ * Reads a table out of parsed JSON.
+ * @throws InputError when it is no table or chooses what is no candidate.
+ */
+export function parseTuningTable(json: unknown): TuningTable {
+  const refuse = (problem: string): never => {
+    throw new InputError(`Tuning table: ${problem}; measure again.`);
+  };
+  if (!isRecord(json)) return refuse("expected an object");
+  const { format, key, choices } = json;
+  if (format !== 1) return refuse(`expected format 1, got ${JSON.stringify(format)}`);
+  if (typeof key !== "string") return refuse(`expected a key of text, got ${JSON.stringify(key)}`);
+  if (!isRecord(choices)) return refuse("expected an object choices");
+  const known: Partial<Record<TunableName, Choice>> = {};
+  for (const [name, value] of Object.entries(choices)) {
+    if (!isTunableName(name)) return refuse(`nothing named ${JSON.stringify(name)} can be chosen`);
+    const candidates: readonly Choice[] = TUNABLES[name];
+    const choice = candidates.find((candidate) => isRecord(value) && isSameChoice(candidate, value));
+    if (choice === undefined) {
+      const expected = candidates.map((candidate) => `(${choiceText(candidate)})`).join(" or ");
+      return refuse(`${name}: expected ${expected}, got ${JSON.stringify(value)}`);
+    }
+    known[name] = choice;
+  }
+  return { format, key, choices: known };
+}
+
+/**
+ * Checks that a table was measured on this adapter with these kernels.
+ * @throws InputError when it was not.
+ */
+export function checkTuningTable(table: TuningTable, device: GPUDevice): void {
+  const key = tuningKey(device);
+  if (table.key !== key) {
+    throw new InputError(`The tuning table is for "${table.key}", this is "${key}"; measure again.`);
+  }
+  for (const [name, choice] of Object.entries(table.choices)) {
+    if (isTunableName(name) && !usableCandidates(name, device).some((usable) => isSameChoice(usable, choice))) {
+      throw new InputError(`Tuning table: ${name}: this device cannot run ${choiceText(choice)}; measure again.`);
+    }
+  }
+}
+
+let digest: string | undefined;
+
+/** FNV-1a (32 bits) of all texts of kernels that have tunable constants, in hexadecimal. */
+function kernelDigest(): string {
+  if (digest !== undefined) return digest;
+  let hash = 0x811c9dc5;
+  for (const { code } of Object.values(GPU_LINEAR_KERNELS).flatMap((kernel) => Object.values(kernel))) {
+    for (let i = 0; i < code.length; i++) hash = Math.imul(hash ^ code.charCodeAt(i), 0x01000193);
+  }
+  digest = (hash >>> 0).toString(16).padStart(8, "0");
+  return digest;
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, never>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

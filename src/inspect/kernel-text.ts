@@ -1,0 +1,128 @@
+// What a kernel's WGSL text says about itself: the parts of its header, and the size of its workgroups.
+import { GpuError } from "../errors.ts";
+import type { Constant, Kernel } from "../gpu/kernel.ts";
+import { KERNELS } from "../gpu/ops/ops.ts";
+import type { WeightDtype } from "../gpu/tensor.ts";
+
+/** The header of a shader file, without comment marks; what stands there as "as matmul" is matmul's text. */
+export interface KernelHeader {
+  /** In plain words. */
+  readonly summary: string;
+  readonly formula: string;
+  readonly shapes: string;
+  readonly workDivision: string;
+  /** Workgroups. */
+  readonly grid: string;
+  readonly errorBound: string;
+  /** Paper or reference code, and the shared texts appended. */
+  readonly source: string;
+}
+
+const TITLES = {
+  formula: "Formula",
+  shapes: "Shapes",
+  workDivision: "Work division",
+  grid: "Grid",
+  errorBound: "Error bound",
+  source: "Source",
+} as const;
+
+/** @throws GpuError `shader` when a part is missing. */
+export function kernelHeader(kernel: Pick<Kernel, "name" | "code">): KernelHeader {
+  // Directives stand before the header, where defineKernel collected them.
+  const comment = /^(?:enable \w+;\n|\n)*((?:\/\/.*\n)+)/.exec(kernel.code)?.[1] ?? "";
+  const text = comment.replace(/^\/\/ */gm, "").trim();
+  const parts = text.split(new RegExp(`^(${Object.values(TITLES).join("|")}): `, "m")).map(joinLines);
+  const partOf = (title: string): string => {
+    const part = parts[parts.indexOf(title) + 1];
+    if (parts.includes(title) && part !== undefined && part !== "") return resolved(part, title);
+    throw new GpuError("shader", `${kernel.name}.wgsl: the header lacks "${title}".`);
+  };
+  const summary = parts[0] ?? "";
+  if (summary === "")
+    throw new GpuError("shader", `${kernel.name}.wgsl: the header lacks a summary in its first line.`);
+  const read = <Key extends keyof typeof TITLES>(key: Key) => partOf(TITLES[key]);
+  return {
+    summary,
+    formula: read("formula"),
+    shapes: read("shapes"),
+    workDivision: read("workDivision"),
+    grid: read("grid"),
+    errorBound: read("errorBound"),
+    source: read("source"),
+  };
+}
+
+/** "as matmul, for the few rows of a decode step" → matmul's text, and the rest. */
+function resolved(part: string, title: string): string {
+  const [whole, name] = /^as ([a-z][a-z-]*)(?=$|;|, for)/.exec(part) ?? [];
+  const other = allKernels().find(({ kernel }) => kernel.name === name)?.kernel;
+  if (whole === undefined || other === undefined) return part;
+  const key = Object.entries(TITLES).find(([, value]) => value === title)?.[0];
+  const text = Object.entries(kernelHeader(other)).find(([field]) => field === key)?.[1] ?? part;
+  return text + part.slice(whole.length);
+}
+
+function joinLines(text: string): string {
+  return text.trim().replace(/\s*\n\s*/g, " ");
+}
+
+/** A kernel and, where it reads weights, their dtype. */
+interface KernelVariant {
+  readonly kernel: Kernel;
+  readonly dtype: WeightDtype | undefined;
+}
+
+let variants: readonly KernelVariant[] | undefined;
+
+function allKernels(): readonly KernelVariant[] {
+  variants ??= Object.values(KERNELS).flatMap(
+    (entry): KernelVariant[] =>
+      "code" in entry
+        ? [{ kernel: entry, dtype: undefined }]
+        : Object.entries(entry).map(([dtype, kernel]) => ({ kernel, dtype: dtype as WeightDtype })), // perDtype's keys
+  );
+  return variants;
+}
+
+/** How the weights are stored that a kernel reads; undefined for one that reads none. */
+export function weightDtypeOf(kernel: Kernel): WeightDtype | undefined {
+  return allKernels().find((variant) => variant.kernel === kernel)?.dtype;
+}
+
+/**
+ * Threads of a workgroup in x, y, z under these override values; undefined when they depend on an override without one.
+ * @throws GpuError `shader` when the kernel has no entry point.
+ */
+export function workgroupSize(
+  kernel: Pick<Kernel, "name" | "code">,
+  constants: Readonly<Record<string, Constant>>,
+): readonly [number, number, number] | undefined {
+  const sizes = /@workgroup_size\(([^\n]*)\)\n/.exec(kernel.code)?.[1];
+  if (sizes === undefined) throw new GpuError("shader", `${kernel.name}.wgsl: no @workgroup_size was found.`);
+  const [x = Number.NaN, y = 1, z = 1] = sizes.split(",").map((size) => numberOf(size, kernel.code, constants));
+  return [x, y, z].every(Number.isInteger) ? [x, y, z] : undefined;
+}
+
+/** As {@link workgroupSize}; undefined when it depends on any override. @throws as there. */
+export function fixedWorkgroupSize(
+  kernel: Pick<Kernel, "name" | "code">,
+): readonly [number, number, number] | undefined {
+  return workgroupSize({ name: kernel.name, code: kernel.code.replace(/^override .*$/gm, "") }, {});
+}
+
+/** The value of a WGSL expression of numbers, overrides, products, quotients and selects; NaN when it is not known. */
+function numberOf(expression: string, code: string, constants: Readonly<Record<string, Constant>>): number {
+  const text = expression.trim();
+  const value = (part = "") => numberOf(part, code, constants);
+  if (/^\d+u?$/.test(text)) return Number.parseInt(text, 10);
+  if (text === "true" || text === "false") return Number(text === "true");
+  const [, left, sign, right] = /^(\w+) ([*/]) (.+)$/.exec(text) ?? [];
+  if (sign !== undefined) return sign === "*" ? value(left) * value(right) : Math.floor(value(left) / value(right));
+  const [, no, yes, condition] = /^select\((\w+), (\w+), (\w+)\)$/.exec(text) ?? [];
+  if (condition !== undefined) return value(value(condition) === 0 ? no : yes);
+  const constant = constants[text];
+  if (constant !== undefined) return Number(constant);
+  const [, definition] = new RegExp(`^(?:override|const) ${text}\\b[^=;]*=\\s*([^;]+);`, "m").exec(code) ?? [];
+  return definition === undefined ? Number.NaN : value(definition);
+}

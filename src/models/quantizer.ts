@@ -1,0 +1,64 @@
+// Packs chunks of rows into quantised matrices on the GPU: the checkpoint's bytes go into a staging buffer of one chunk,
+// and a kernel writes steps and scales from there.
+import { GPU_STORAGE, type Gpu } from "../gpu/device.ts";
+import * as ops from "../gpu/ops/ops.ts";
+import { Program } from "../gpu/program.ts";
+import type { FloatDtype, MatrixPiece, QuantizedDtype } from "../gpu/tensor.ts";
+
+/** Quantises the rows of one load; {@link dispose} frees what it holds on the GPU. */
+export class Quantizer {
+  private readonly gpu: Gpu;
+  private staging: GPUBuffer | undefined;
+  private problem: GPUBuffer | undefined;
+
+  constructor(gpu: Gpu) {
+    this.gpu = gpu;
+  }
+
+  /**
+   * Writes rows into `piece` from `rowStart` of it on, a multiple of 4.
+   * @param bytes rows of `columns` weights, a multiple of 4, in `sourceDtype`
+   */
+  async pack(
+    bytes: Uint8Array<ArrayBuffer>,
+    rows: {
+      readonly sourceDtype: FloatDtype;
+      readonly dtype: QuantizedDtype;
+      readonly numRows: number;
+      readonly columns: number;
+      readonly piece: MatrixPiece;
+      readonly rowStart: number;
+    },
+  ): Promise<void> {
+    const { piece, ...shape } = rows;
+    const source = this.stagingOf(bytes.byteLength);
+    this.problem ??= this.gpu.createBuffer("quantize problem", 4, GPU_STORAGE);
+    this.gpu.write(source, bytes);
+    const program = new Program(this.gpu, "quantize");
+    const target = { steps: piece.buffer, scales: piece.scales ?? this.gpu.unusedOutputs[0] };
+    ops.quantize(program, { ...shape, source, target, problem: this.problem });
+    await program.submitOnce();
+  }
+
+  /** Whether a weight packed so far is not finite or needs a scale that no f16 is; waits for the GPU. */
+  async hasProblem(): Promise<boolean> {
+    if (this.problem === undefined) return false;
+    return new Uint32Array(await this.gpu.readBuffer(this.problem, 4))[0] !== 0;
+  }
+
+  /** Frees the buffers. */
+  dispose(): void {
+    for (const buffer of [this.staging, this.problem]) {
+      if (buffer !== undefined) this.gpu.destroyBuffer(buffer);
+    }
+    this.staging = undefined;
+    this.problem = undefined;
+  }
+
+  private stagingOf(byteLength: number): GPUBuffer {
+    if (this.staging !== undefined && this.staging.size >= byteLength) return this.staging;
+    if (this.staging !== undefined) this.gpu.destroyBuffer(this.staging);
+    this.staging = this.gpu.createBuffer("quantize staging", byteLength, GPU_STORAGE);
+    return this.staging;
+  }
+}
