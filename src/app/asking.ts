@@ -2,10 +2,9 @@
 
 import { computed } from "@preact/signals";
 import type { RgbImage } from "../preprocess/image.ts";
-import { OBJECT_NAMES, type ObjectName } from "./scene/objects.ts";
+import { loadSprites, type Sprites, scenePicture } from "./scene/paint.ts";
 import { fillIn, QUESTION_FORMS } from "./scene/questions.ts";
-import { scenePicture } from "./scene/scene-picture.ts";
-import { loadSprites, type Sprites } from "./scene/sprites.ts";
+import { OBJECT_NAMES, type ObjectName } from "./scene/scene.ts";
 import { askAbout } from "./session.ts";
 import {
   formId,

@@ -1,19 +1,15 @@
-// The playground's page: starts the engine, lays out the panels, and takes what is dropped or pasted anywhere.
-
+// The playground's page: starts the engine, lays out the panels, handles drops and pastes anywhere, and keeps the focus.
 import { render } from "preact";
-import { keepFocus } from "./keep-focus.ts";
 import { registerServiceWorker } from "./offline.ts";
 import { Answers } from "./panels/answers.tsx";
-import { DropAnywhere } from "./panels/drop-anywhere.tsx";
 import { FactorPanel } from "./panels/factor.tsx";
 import { Kernels } from "./panels/kernels.tsx";
 import { Looked } from "./panels/looked.tsx";
 import { Masthead } from "./panels/masthead.tsx";
 import { ModelPanel } from "./panels/model.tsx";
-import { Notices } from "./panels/notices.tsx";
-import { PicturePanel } from "./panels/picture.tsx";
+import { Announcer, LoadStrip, Notices } from "./panels/notices.tsx";
+import { DropAnywhere, PicturePanel } from "./panels/picture.tsx";
 import { QuestionPanel } from "./panels/question.tsx";
-import { Announcer, LoadStrip } from "./panels/status.tsx";
 import { Tokens } from "./panels/tokens.tsx";
 import { loadTinySpatial, watchDevice } from "./session.ts";
 import { offlineState } from "./state.ts";
@@ -72,3 +68,24 @@ void loadTinySpatial();
 void registerServiceWorker((state) => {
   offlineState.value = state;
 });
+
+/** When what has the focus goes away or becomes inert, its panel's heading gets it, or the page's. */
+export function keepFocus(): void {
+  let last: Element | undefined;
+  let panel: Element | undefined;
+  document.addEventListener("focusin", ({ target }) => {
+    if (!(target instanceof Element)) return;
+    last = target;
+    panel = target.closest(".panel") ?? undefined;
+  });
+  const look = () => {
+    const isLost = last !== undefined && (!last.isConnected || last.closest("[inert]") !== null);
+    if (!isLost) return;
+    last = undefined;
+    if (document.activeElement !== document.body && document.activeElement !== null) return;
+    const heading = panel?.isConnected === true ? panel.querySelector("h2") : document.querySelector("h1");
+    heading?.focus({ preventScroll: true });
+  };
+  const options = { subtree: true, childList: true, attributes: true, attributeFilter: ["inert"] };
+  new MutationObserver(look).observe(document.body, options);
+}

@@ -1,6 +1,6 @@
 // The page without a network: registers the service worker that keeps all its files.
 
-import { TAKE_OVER } from "./take-over.ts";
+import { TAKE_OVER } from "./service-worker-parts.ts";
 
 /** How the page stands to a network. */
 export type OfflineState = "unknown" | "kept" | "newer";

@@ -1,8 +1,7 @@
 // Keeps all files of one build, so that the page works without a network, and answers the engine's range requests for the
 // weights. A newer build is fetched aside and takes over when a page loads while no other is open: pages and files of two
 // builds do not meet.
-import { partOf } from "./byte-range.ts";
-import { TAKE_OVER } from "./take-over.ts";
+import { partOf, TAKE_OVER } from "./service-worker-parts.ts";
 
 /** Paths of the build's files from the page's folder, and a digest of them all; the build fills both in. */
 declare const BUILD_FILES: readonly string[];

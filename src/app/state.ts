@@ -5,10 +5,9 @@ import { type AdaptVisSettings, DEFAULT_ADAPTVIS } from "../adaptvis.ts";
 import type { RgbImage } from "../preprocess/image.ts";
 import type { OfflineState } from "./offline.ts";
 import type { AnswerKind, AnswersView, AnswerView, ExplanationView, Failure, LoadStep, ModelView } from "./protocol.ts";
-import type { ObjectName } from "./scene/objects.ts";
+import type { Sprites } from "./scene/paint.ts";
 import type { QuestionForm } from "./scene/questions.ts";
-import { DEFAULT_SCENE, type Scene } from "./scene/scene.ts";
-import type { Sprites } from "./scene/sprites.ts";
+import { DEFAULT_SCENE, type ObjectName, type Scene } from "./scene/scene.ts";
 
 /** What runs in the worker; one thing at a time. */
 export type Running =

@@ -5,8 +5,7 @@
 //
 // Lengths are thousandths of the picture's side; `a` is alpha1, alpha2 and beta.
 import { type AdaptVisSettings, MAX_FACTOR } from "../adaptvis.ts";
-import { isObjectName } from "./scene/objects.ts";
-import { BACKGROUNDS, fitObject, MAX_OBJECTS, type Scene, type SceneObject } from "./scene/scene.ts";
+import { BACKGROUNDS, fitObject, isObjectName, MAX_OBJECTS, type Scene, type SceneObject } from "./scene/scene.ts";
 
 /** What an address holds; each part may be missing. */
 export interface SharedState {

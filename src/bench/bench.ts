@@ -3,18 +3,16 @@
 import type { Source } from "../checkpoint/source.ts";
 import { AbortError, throwIfAborted } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
-import { barsFor } from "./bars.ts";
 import { BENCH_DTYPES, GEMM_CASE, GEMV_CASE, type KernelCase, kernelCases } from "./kernel-cases.ts";
-import { ceilingsOf, type KernelFigure, measureKernel } from "./kernels.ts";
+import { ceilingsOf, type KernelFigure, measureKernel, measureShare } from "./kernels.ts";
 import { modelCases } from "./model-cases.ts";
 import { type ModelFigures, measureModel } from "./models.ts";
 import type { PeerClient } from "./peer.ts";
 import type { CheckpointSpec } from "./random-checkpoint.ts";
-import type { Ratio } from "./ratios.ts";
+import { barsFor, type Ratio } from "./ratios.ts";
 import type { BenchReport, Stamp } from "./report.ts";
 import { measureRoofline, type Roofline } from "./roofline.ts";
 import { measureScaling, SCALING_NAMES, type ScalingSeries } from "./scaling.ts";
-import { measureShare } from "./shares.ts";
 import { clocked, type TimingOptions } from "./timing.ts";
 import { verdicts } from "./verdicts.ts";
 

@@ -1,12 +1,13 @@
-// Runs the kernel cases and sets each against the roofline of the same run.
+// Measures the kernel cases against the roofline of the same run.
 import { throwIfAborted } from "../errors.ts";
-import type { Gpu } from "../gpu/device.ts";
+import { GPU_STORAGE, type Gpu } from "../gpu/device.ts";
 import { Program } from "../gpu/program.ts";
 import type { KernelCase } from "./kernel-cases.ts";
 import { Operands } from "./operands.ts";
-import type { Roofline } from "./roofline.ts";
-import { mapSpread, type Spread } from "./spread.ts";
-import { type TimingOptions, timeProgram } from "./timing.ts";
+import { type Bar, type Ratio, rateRatio } from "./ratios.ts";
+import { filledBuffer, fmaPerThread, fmaSize, type Roofline, recordFma, recordRead } from "./roofline.ts";
+import { mapSpread, type Spread } from "./statistics.ts";
+import { interleave, type RoundsOptions, type TimingOptions, timeProgram } from "./timing.ts";
 
 /** One measured case. */
 export interface KernelFigure {
@@ -99,5 +100,79 @@ export function kernelFigure(
     gbps: mapSpread(ms, (value) => bytes / (value * 1e6)),
     limit: computeMs > memoryMs ? "compute" : "memory",
     share: mapSpread(ms, (value) => Math.max(computeMs, memoryMs) / value),
+  };
+}
+
+/** One share to measure. */
+export interface Share {
+  readonly bar: Bar;
+  readonly kernel: KernelCase;
+  /** Which ceiling it is a share of. */
+  readonly of: "fma" | "read";
+}
+
+/** Measures a share in interleaved rounds. @throws AbortError; GpuError. */
+export async function measureShare(
+  gpu: Gpu,
+  share: Share,
+  how: { readonly roofline: Roofline; readonly timing: TimingOptions; readonly rounds: RoundsOptions },
+): Promise<Ratio> {
+  const { bar, kernel, of } = share;
+  const timing = { ...how.timing, targetMs: how.timing.targetMs / 2, minSamples: 2 };
+  const operands = new Operands(gpu);
+  const ours = new Program(gpu, "share");
+  const theirs = new Program(gpu, "ceiling");
+  const ceiling = of === "fma" ? fmaCeiling(gpu, how.roofline) : readCeiling(gpu, how.roofline);
+  try {
+    const numRuns = recordCase(gpu, kernel, { operands, program: ours });
+    ceiling.record(theirs);
+    await ours.finish();
+    await theirs.finish();
+    const work = of === "fma" ? kernel.flops : kernel.bytes;
+    const rate = async (program: Program, amount: number) =>
+      amount / ((await timeProgram(gpu, program, timing)).median * 1e6);
+    const rates = await gpu.guard(`measuring ${kernel.name}`, () =>
+      interleave({ ours: () => rate(ours, work * numRuns), theirs: () => rate(theirs, ceiling.work) }, how.rounds),
+    );
+    return rateRatio(bar, {
+      ...rates,
+      unit: of === "fma" ? "GFLOP/s" : "GB/s",
+      reason: `${kernel.name} against the adapter's ${of === "fma" ? "multiply-adds" : "streaming read"}.`,
+    });
+  } finally {
+    ours.dispose();
+    theirs.dispose();
+    operands.dispose();
+    ceiling.dispose();
+  }
+}
+
+interface CeilingRun {
+  /** Operations or bytes of one run. */
+  readonly work: number;
+  record(program: Program): void;
+  dispose(): void;
+}
+
+function fmaCeiling(gpu: Gpu, { winners }: Roofline): CeilingRun {
+  const { numThreads, steps } = fmaSize(gpu);
+  const output = gpu.createBuffer("fma", numThreads * 4, GPU_STORAGE);
+  return {
+    work: 2 * fmaPerThread(winners.fma, steps) * numThreads,
+    record: (program) => recordFma(program, winners.fma, { output, numThreads, steps }),
+    dispose: () => gpu.destroyBuffer(output),
+  };
+}
+
+function readCeiling(gpu: Gpu, { winners, streamBytes }: Roofline): CeilingRun {
+  const data = filledBuffer(gpu, streamBytes);
+  const output = gpu.createBuffer("read", winners.read.numThreads * 4, GPU_STORAGE);
+  return {
+    work: streamBytes,
+    record: (program) => recordRead(program, winners.read, { data, output, numVectors: streamBytes / 16 }),
+    dispose: () => {
+      gpu.destroyBuffer(data);
+      gpu.destroyBuffer(output);
+    },
   };
 }

@@ -9,12 +9,11 @@ import { readModelConfig, requireMultimodal } from "../models/config.ts";
 import { PictureEncoder } from "../models/layers/picture-encoder.ts";
 import { loadWeights } from "../models/weights.ts";
 import type { ModelInputs } from "../preprocess/processor.ts";
-import { interleave, type RoundsOptions } from "./interleave.ts";
 import type { ModelCase } from "./model-cases.ts";
 import type { PeerAnswer, PeerClient } from "./peer.ts";
 import { IMAGE_TOKEN_ID } from "./random-checkpoint.ts";
-import { type Spread, spreadOf } from "./spread.ts";
-import { clocked, flush } from "./timing.ts";
+import { type Spread, spreadOf } from "./statistics.ts";
+import { clocked, flush, interleave, type RoundsOptions } from "./timing.ts";
 
 /** A peer's figures beside ours. */
 export interface PeerFigures {

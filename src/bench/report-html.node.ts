@@ -1,7 +1,6 @@
 // The report as one HTML file: plots as SVG inside it, tables, no script and nothing to load; light and dark.
 import type { TopLevelSpec } from "vega-lite";
-import type { BenchReport } from "./report.ts";
-import { digits, reportTables } from "./report-table.ts";
+import { type BenchReport, digits, reportTables } from "./report.ts";
 import type { ScalingSeries } from "./scaling.ts";
 
 /** The whole page. */

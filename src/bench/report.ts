@@ -1,10 +1,11 @@
-// What a run of the bench found, as plain data: the content of --json, and all that the table and the plots show.
+// The results of a bench run as plain data (the content of --json), and as text tables for a terminal.
 import type { KernelFigure } from "./kernels.ts";
-import type { ModelFigures } from "./models.ts";
+import type { ModelFigures, PeerFigures } from "./models.ts";
 import type { PeerIdentity } from "./peer.ts";
 import type { Ratio } from "./ratios.ts";
 import type { Roofline } from "./roofline.ts";
 import type { ScalingSeries } from "./scaling.ts";
+import { type Spread, spreadOf } from "./statistics.ts";
 
 /** Where and with what a run was made. */
 export interface Stamp {
@@ -44,4 +45,179 @@ export interface BenchReport {
   readonly failures: readonly { readonly part: string; readonly message: string }[];
   /** Seconds of each part. */
   readonly seconds: Readonly<Record<string, number>>;
+}
+
+/** A titled table of cells. */
+export interface ReportTable {
+  readonly title: string;
+  readonly head: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+}
+
+/** All tables of a report, in its order. */
+export function reportTables(report: BenchReport): readonly ReportTable[] {
+  const tables: ReportTable[] = [];
+  if (report.roofline !== null) tables.push(rooflineTable(report.roofline));
+  if (report.kernels !== null && report.kernels.length > 0) tables.push(kernelTable(report.kernels));
+  for (const model of report.models ?? []) tables.push(modelTable(model));
+  for (const curve of report.scaling ?? []) tables.push(scalingTable(curve));
+  const failures = [
+    ...report.failures,
+    ...report.missingPeers.map(({ file, reason }) => ({ part: `peer ${file}`, message: reason })),
+    ...report.peers.flatMap(({ name, caveats = [] }) => caveats.map((message) => ({ part: `peer ${name}`, message }))),
+  ];
+  if (failures.length > 0) {
+    tables.push({
+      title: "Could not run, or with a caveat",
+      head: ["part", "why"],
+      rows: failures.map(({ part, message }) => [part, message]),
+    });
+  }
+  tables.push(ratioTable(report.ratios));
+  return tables;
+}
+
+/** Three significant digits without an exponent. */
+export function digits(value: number): string {
+  if (value === 0 || !Number.isFinite(value)) return String(value);
+  const places = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))));
+  return value.toFixed(Math.min(places, 6));
+}
+
+/** "median (min … max)". */
+export function spreadText(spread: Spread): string {
+  return `${digits(spread.median)} (${digits(spread.min)} … ${digits(spread.max)})`;
+}
+
+function rooflineTable(roofline: Roofline): ReportTable {
+  const { fma, read, copy, dispatchUs, submitUs, readbackMs } = roofline;
+  return {
+    title: "Roofline: what this adapter can do at best",
+    head: ["what", "median (min … max)", "unit", "best variant"],
+    rows: [
+      ["multiply-adds", spreadText(fma.rate), "GFLOP/s", fma.variant],
+      ["streaming read", spreadText(read.rate), "GB/s", read.variant],
+      ["copy", spreadText(copy.rate), "GB/s", copy.variant],
+      ["dispatch", spreadText(dispatchUs), "µs", ""],
+      ["submit", spreadText(submitUs), "µs", ""],
+      ["readback", spreadText(readbackMs), "ms", ""],
+    ],
+  };
+}
+
+function kernelTable(kernels: readonly KernelFigure[]): ReportTable {
+  return {
+    title: "Kernels: each at real shapes, against the nearer ceiling",
+    head: ["kernel", "ms, median (min … max)", "IQR", "GFLOP/s", "GB/s", "share", "of"],
+    rows: kernels.map((figure) => [
+      figure.name,
+      spreadText(figure.ms),
+      `${digits(figure.ms.lowerQuartile)} … ${digits(figure.ms.upperQuartile)}`,
+      digits(figure.gflops.median),
+      digits(figure.gbps.median),
+      `${(100 * figure.share.median).toFixed(0)} %`,
+      figure.limit,
+    ]),
+  };
+}
+
+/** "median (min … max)" of some rounds, "–" without any. */
+export function roundsText(rounds: readonly number[]): string {
+  return rounds.length === 0 ? "–" : spreadText(spreadOf(rounds));
+}
+
+function modelTable(model: ModelFigures): ReportTable {
+  const { questions, peers, peakRssBytes } = model;
+  const of = (name: string, unit: string, ours: string, theirs: (peer: PeerFigures) => string = () => "") => [
+    name,
+    unit,
+    ours,
+    ...peers.map(theirs),
+  ];
+  const refusal = (peer: PeerFigures, what: string, rounds: readonly number[]) =>
+    rounds.length > 0 ? roundsText(rounds) : (peer.refusals.load ?? peer.refusals[what] ?? "–");
+  const rows = [
+    of("load", "MB/s", digits(model.loadMbps)),
+    of("load", "ms", digits(model.loadMs), ({ loadMs }) => (loadMs === null ? "–" : digits(loadMs))),
+    of("vision, one picture", "ms", roundsText(model.visionMs), (peer) => refusal(peer, "vision", peer.visionMs)),
+    of(`prefill of ${model.prefillRows}`, "tokens/s", roundsText(model.prefill), (peer) =>
+      refusal(peer, "prefill", peer.prefill),
+    ),
+    of(`decode of ${model.decodeTokens}`, "tokens/s", roundsText(model.decode), (peer) =>
+      refusal(peer, "decode", peer.decode),
+    ),
+  ];
+  if (peers.length > 0) {
+    rows.push(
+      of("greedy ids as ours", "", "", ({ agreement }) =>
+        agreement === null ? "–" : `first ${agreement.numEqual} of ${agreement.numCompared}`,
+      ),
+    );
+  }
+  if (questions !== null) {
+    const { greedy, adaptvis, sweep6Ms, secondMs } = questions;
+    const ms = (name: string, rounds: readonly number[]) => of(name, "ms", roundsText(rounds));
+    rows.push(
+      ms(
+        `question of ${questions.promptTokens} (${questions.imageTokens} of the picture): token 1`,
+        greedy.map((t) => t.token1),
+      ),
+      ms(
+        "greedy, 16 tokens",
+        greedy.map((t) => t.token16),
+      ),
+      ms(
+        "AdaptVis, 16 tokens",
+        adaptvis.map((t) => t.token16),
+      ),
+      ms(
+        "greedy, 64 tokens",
+        greedy.map((t) => t.token64),
+      ),
+      ms(
+        "AdaptVis, 64 tokens",
+        adaptvis.map((t) => t.token64),
+      ),
+      ms("six factors, token 1", sweep6Ms),
+      ms("second question, token 1", secondMs),
+    );
+  }
+  rows.push(of("weights", "MB", digits(model.weightBytes / 1e6)));
+  rows.push(of("GPU memory", "MB", digits(model.gpuBytes / 1e6)));
+  if (peakRssBytes !== null) rows.push(of("largest resident set so far", "MB", digits(peakRssBytes / 1e6)));
+  return {
+    title: `${model.name}: ${model.description}`,
+    head: ["what", "unit", "adaptvis", ...peers.map(({ name }) => name)],
+    rows,
+  };
+}
+
+function scalingTable({ title, xLabel, points, explanation }: ScalingSeries): ReportTable {
+  return {
+    title: `${title}. ${explanation}`,
+    head: [xLabel, "ms, median (min … max)", "cost model, ms", "roofline, ms"],
+    rows: points.map(({ x, ms, modelMs, rooflineMs }) => [
+      String(x),
+      spreadText(ms),
+      digits(modelMs),
+      rooflineMs === null ? "–" : digits(rooflineMs),
+    ]),
+  };
+}
+
+function ratioTable(ratios: readonly Ratio[]): ReportTable {
+  return {
+    title: "Bars: higher is better, costs are inverted",
+    head: ["bar", "ratio", "wanted", "", "spread", "ours", "theirs", "what"],
+    rows: ratios.map(({ name, ours, theirs, unit, ratio, wanted, spread, isMet, reason }) => [
+      name,
+      ratio === null ? "–" : digits(ratio),
+      digits(wanted),
+      isMet === null ? "open" : isMet ? "met" : "missed",
+      spread === null ? "" : `${digits(spread.min)} … ${digits(spread.max)}`,
+      ours === null ? "" : `${digits(ours)} ${unit}`,
+      theirs === null ? "" : `${digits(theirs)} ${unit}`,
+      reason,
+    ]),
+  };
 }

@@ -3,12 +3,11 @@
 import type { Source } from "../checkpoint/source.ts";
 import { throwIfAborted } from "../errors.ts";
 import { Llava } from "../llava.ts";
-import { type CostFit, costAt, fitCost } from "./fit.ts";
 import type { Ceilings } from "./kernels.ts";
 import { seededPixels, textIds, withEncoder } from "./models.ts";
 import { type CheckpointSpec, checkpointFiles } from "./random-checkpoint.ts";
 import { CLIP_B, type DecoderShape, LLAMA_110M, type VisionShape } from "./shapes.ts";
-import type { Spread } from "./spread.ts";
+import { type CostFit, costAt, fitCost, type Spread } from "./statistics.ts";
 import { flush, type TimingOptions, timeWork } from "./timing.ts";
 
 /** One measured place of a curve. */

@@ -1,9 +1,9 @@
 // From a run's figures to its bars: every bar appears, with its figures or with the reason why there are none.
-import { type Bars, barsFor } from "./bars.ts";
+
 import type { ModelFigures, PeerFigures, QuestionFigures, QuestionTimes } from "./models.ts";
-import { type Bar, costRatio, missingRatio, type Ratio, rateRatio } from "./ratios.ts";
+import { type Bar, type Bars, barsFor, costRatio, missingRatio, type Ratio, rateRatio } from "./ratios.ts";
 import type { BenchReport } from "./report.ts";
-import { spreadOf } from "./spread.ts";
+import { spreadOf } from "./statistics.ts";
 
 /** What the bars are judged by. */
 export interface Found {

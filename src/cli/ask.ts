@@ -11,24 +11,25 @@ import { heatMapPng } from "../inspect/heat-map-png.node.ts";
 import { fitToSquare } from "../preprocess/clip-processor.ts";
 import { readImageFile } from "../preprocess/decode-image.node.ts";
 import type { RgbImage } from "../preprocess/image.ts";
+import { answerJson, answerLines, attentionMaps, describeMethod } from "./answer-report.ts";
+import { asUsage, checkOutput, checkSelection, someText, wholeFrom } from "./checks.ts";
 import {
   addMethodOptions,
+  addQuestionOptions,
   addSamplingOptions,
+  checkWords,
   type MethodFlags,
   methodOf,
   methodOptions,
+  type QuestionFlags,
   type SamplingFlags,
   samplingOptions,
-} from "./answer-flags.ts";
-import { answerJson, answerLines, attentionMaps, describeMethod } from "./answer-report.ts";
-import { examples } from "./examples.ts";
+  wordsOf,
+} from "./flags.ts";
 import { elapsed, type OpenModel, openModel } from "./open-model.ts";
-import { checkOutput } from "./output-path.ts";
+import { examples } from "./package-files.ts";
 import { addProfileOption, openProfile, type ProfileFlags } from "./profile.ts";
-import { addQuestionOptions, checkWords, type QuestionFlags, wordsOf } from "./question-flags.ts";
 import { type Session, styled, UsageError } from "./session.ts";
-import { asUsage, checkSelection } from "./usage-of.ts";
-import { someText, wholeFrom } from "./values.ts";
 
 /** The options of `ask`, as parsed. */
 export interface AskFlags extends QuestionFlags, MethodFlags, SamplingFlags, ProfileFlags {

@@ -3,24 +3,19 @@
 import { existsSync } from "node:fs";
 import type { Command } from "commander";
 import { type BenchHost, type BenchOptions, isAsked, partNames, runBench } from "../bench/bench.ts";
-import { benchCacheFolder, cachedCheckpoint } from "../bench/checkpoint-cache.node.ts";
+import { benchCacheFolder, cachedCheckpoint, stampRun } from "../bench/host.node.ts";
 import { startPeers } from "../bench/peer-process.node.ts";
+import { reportTables } from "../bench/report.ts";
 import { reportHtml } from "../bench/report-html.node.ts";
-import { reportTables } from "../bench/report-table.ts";
-import { stampRun } from "../bench/stamp.node.ts";
 import { fileSource } from "../checkpoint/file-source.node.ts";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { InputError } from "../errors.ts";
 import { Gpu, requestGpuDevice } from "../gpu/device.ts";
 import type { OpenedAdapter } from "../gpu/hosts/adapter-choice.node.ts";
 import { driverEnvironment } from "../gpu/hosts/vulkan-drivers.node.ts";
-import { embeddedModel } from "./embedded-model.ts";
-import { examples } from "./examples.ts";
-import { checkOutput } from "./output-path.ts";
-import { packageFolder, packageVersion } from "./package-folder.ts";
-import { type Session, styled, UsageError } from "./session.ts";
-import { table } from "./table.ts";
-import { someText, wholeFrom } from "./values.ts";
+import { checkOutput, someText, wholeFrom } from "./checks.ts";
+import { embeddedModel, examples, packageFolder, packageVersion } from "./package-files.ts";
+import { type Session, styled, table, UsageError } from "./session.ts";
 
 /** The options of `bench`, as parsed. */
 export interface BenchFlags {

@@ -6,12 +6,11 @@ import { InputError } from "../errors.ts";
 import type { WeightDtype } from "../gpu/tensor.ts";
 import type { Llava } from "../llava.ts";
 import { readImageFile } from "../preprocess/decode-image.node.ts";
-import { examples } from "./examples.ts";
-import { dtypeOption } from "./model-flags.ts";
+import { someText } from "./checks.ts";
+import { dtypeOption } from "./flags.ts";
 import { openModel } from "./open-model.ts";
-import { type Session, UsageError } from "./session.ts";
-import { table } from "./table.ts";
-import { someText } from "./values.ts";
+import { examples } from "./package-files.ts";
+import { type Session, table, UsageError } from "./session.ts";
 
 /** The options of `compare`, as parsed. */
 export interface CompareFlags {

@@ -9,16 +9,13 @@ import { CheckpointError, InputError } from "../errors.ts";
 import { heatMapPng } from "../inspect/heat-map-png.node.ts";
 import { fitToSquare } from "../preprocess/clip-processor.ts";
 import { readImageFile } from "../preprocess/decode-image.node.ts";
-import { methodOptions } from "./answer-flags.ts";
 import { attentionMaps, describeChoice, describeMethod } from "./answer-report.ts";
-import { embeddedModel } from "./embedded-model.ts";
-import { examples } from "./examples.ts";
-import { addModelOptions, type ModelFlags } from "./model-flags.ts";
+import { someText } from "./checks.ts";
+import { addModelOptions, type ModelFlags, methodOptions } from "./flags.ts";
 import { elapsed, type OpenModel, openModel } from "./open-model.ts";
-import { commandName } from "./package-folder.ts";
+import { commandName, embeddedModel, examples } from "./package-files.ts";
 import { addProfileOption, openProfile, type ProfileFlags } from "./profile.ts";
 import { type Session, styled } from "./session.ts";
-import { someText } from "./values.ts";
 
 /** The options of `demo`, as parsed. */
 export interface DemoFlags extends ModelFlags, ProfileFlags {

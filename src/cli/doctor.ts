@@ -7,8 +7,7 @@ import { denoVersion, isDeno } from "../gpu/hosts/adapter.deno.ts";
 import type { OpenedAdapter } from "../gpu/hosts/adapter-choice.node.ts";
 import { findChromiumPackage } from "../gpu/hosts/swiftshader.node.ts";
 import { driverEnvironment } from "../gpu/hosts/vulkan-drivers.node.ts";
-import { examples } from "./examples.ts";
-import { packageVersion } from "./package-folder.ts";
+import { examples, packageVersion } from "./package-files.ts";
 import { type Session, styled } from "./session.ts";
 
 /** Whether a software driver is on this machine; `detail` is where, or why not. */

@@ -3,16 +3,22 @@ import type { Command } from "commander";
 import { type AdaptVisSettings, DEFAULT_ADAPTVIS } from "../adaptvis.ts";
 import { DEFAULT_EXPLAINED_TOKENS, type Explanation, explain as explainAnswer } from "../explain.ts";
 import { readImageFile } from "../preprocess/decode-image.node.ts";
-import { addMethodOptions, type MethodFlags, methodOf, methodOptions } from "./answer-flags.ts";
 import { answerJson, answerLines } from "./answer-report.ts";
-import { examples } from "./examples.ts";
-import { passLines } from "./explain-pass.ts";
-import { stageLines } from "./explain-stages.ts";
+import { asUsage, wholeFrom } from "./checks.ts";
+import { passLines, stageLines } from "./explain-text.ts";
+import {
+  addMethodOptions,
+  addQuestionOptions,
+  checkWords,
+  type MethodFlags,
+  methodOf,
+  methodOptions,
+  type QuestionFlags,
+  wordsOf,
+} from "./flags.ts";
 import { elapsed, openModel } from "./open-model.ts";
-import { addQuestionOptions, checkWords, type QuestionFlags, wordsOf } from "./question-flags.ts";
+import { examples } from "./package-files.ts";
 import { type Session, styled, UsageError } from "./session.ts";
-import { asUsage } from "./usage-of.ts";
-import { wholeFrom } from "./values.ts";
 
 /** The options of `explain`, as parsed. */
 export interface ExplainFlags extends QuestionFlags, MethodFlags {

@@ -12,10 +12,9 @@ import { WEIGHT_DTYPES, type WeightDtype } from "../gpu/tensor.ts";
 import { type ModelConfig, readModelConfig } from "../models/config.ts";
 import { type MatrixError, weightErrors } from "../models/weight-errors.ts";
 import { weightMemory } from "../models/weights.ts";
-import { examples } from "./examples.ts";
-import { dtypeOption } from "./model-flags.ts";
-import { type Session, styled, UsageError } from "./session.ts";
-import { table } from "./table.ts";
+import { dtypeOption } from "./flags.ts";
+import { examples } from "./package-files.ts";
+import { type Session, styled, table, UsageError } from "./session.ts";
 
 /** One tensor, as listed. */
 interface ListedTensor {

@@ -7,17 +7,16 @@ import { AbortError, CheckpointError, GpuError, InputError } from "../errors.ts"
 import { adapterChoices } from "../gpu/hosts/adapter-choice.node.ts";
 import { type AskFlags, ask, describeAsk } from "./ask.ts";
 import { type BenchFlags, bench, describeBench, withReportFile } from "./bench.ts";
+import { collected } from "./checks.ts";
 import { type CompareFlags, compare, describeCompare } from "./compare.ts";
 import { type DemoFlags, demo, describeDemo } from "./demo.ts";
 import { DoctorError, describeDoctor, doctor } from "./doctor.ts";
-import { examples } from "./examples.ts";
 import { describeExplain, type ExplainFlags, explain } from "./explain.ts";
 import { describeInspect, type InspectFlags, inspect } from "./inspect.ts";
-import { packageVersion } from "./package-folder.ts";
+import { examples, packageVersion } from "./package-files.ts";
 import { type GlobalFlags, Session, UsageError } from "./session.ts";
 import { describeSweep, type SweepFlags, sweep } from "./sweep.ts";
 import { describeTrace, type TraceFlags, trace } from "./trace.ts";
-import { collected } from "./values.ts";
 
 const SIGNAL_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 

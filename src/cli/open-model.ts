@@ -1,19 +1,23 @@
-// From --model and --adapter to a loaded model, with a progress bar on a terminal.
+// Opens the model that the command line names, with progress on stderr, and keeps tuning tables in the user's cache folder.
 
-import { stat } from "node:fs/promises";
-import { basename } from "node:path";
+import { createHash } from "node:crypto";
+import { mkdir, readFile, stat } from "node:fs/promises";
+import { homedir } from "node:os";
+import { basename, dirname, join } from "node:path";
 import { SingleBar } from "cli-progress";
 import { fileSource } from "../checkpoint/file-source.node.ts";
+import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { readCheckpointSettings } from "../checkpoint-settings.ts";
-import { CheckpointError, throwIfAborted } from "../errors.ts";
-import { formatBytes, requestGpuDevice } from "../gpu/device.ts";
+import { CheckpointError, InputError, throwIfAborted } from "../errors.ts";
+import { formatBytes, Gpu, requestGpuDevice } from "../gpu/device.ts";
+import { measureTuning } from "../gpu/ops/measure-tuning.ts";
+import { choiceText } from "../gpu/ops/tunables.ts";
+import { checkTuningTable, parseTuningTable, type TuningTable, tuningKey } from "../gpu/ops/tuning.ts";
 import type { Profiler } from "../gpu/profile/profiler.ts";
 import { Llava } from "../llava.ts";
-import type { ModelSettings } from "./answer-flags.ts";
-import { embeddedModel } from "./embedded-model.ts";
-import type { ModelFlags } from "./model-flags.ts";
+import type { ModelFlags, ModelSettings } from "./flags.ts";
+import { embeddedModel } from "./package-files.ts";
 import type { Session } from "./session.ts";
-import { cachedTuning } from "./tuning-cache.ts";
 
 /** A loaded model and what belongs to it. */
 export interface OpenModel {
@@ -116,4 +120,58 @@ function progressBar(name: string): { show(loadedBytes: number, totalBytes: numb
     },
     stop: () => bar.stop(),
   };
+}
+
+/**
+ * The tuning table of this device: the cached one, else one that is measured now and cached.
+ * @param note gets a line for people about what was found or measured
+ */
+export async function cachedTuning(
+  device: GPUDevice,
+  options: { readonly isSoftware: boolean; readonly note: (text: string) => void },
+): Promise<TuningTable> {
+  const file = tuningFile(device);
+  const cached = await readTable(file, device, options.note);
+  if (cached !== undefined) return cached;
+  const gpu = new Gpu(device, { isSoftware: options.isSoftware });
+  try {
+    const table = await measureTuning(gpu);
+    await mkdir(dirname(file), { recursive: true });
+    await writeFileWhole(file, `${JSON.stringify(table, undefined, 1)}\n`);
+    options.note(`adaptvis: ${describe(table)}; kept in ${file}`);
+    return table;
+  } finally {
+    gpu.dispose();
+  }
+}
+
+/** Where a device's table is: one file an adapter, driver and version of the kernels. */
+export function tuningFile(device: GPUDevice): string {
+  const name = createHash("sha256").update(tuningKey(device)).digest("hex").slice(0, 16);
+  const cache = process.env.XDG_CACHE_HOME || join(homedir(), ".cache");
+  return join(cache, "adaptvis", "tuning", `${name}.json`);
+}
+
+async function readTable(
+  file: string,
+  device: GPUDevice,
+  note: (text: string) => void,
+): Promise<TuningTable | undefined> {
+  const text = await readFile(file, "utf8").catch(() => undefined);
+  if (text === undefined) return undefined;
+  try {
+    const table = parseTuningTable(JSON.parse(text));
+    checkTuningTable(table, device);
+    return table;
+  } catch (error) {
+    if (!(error instanceof InputError || error instanceof SyntaxError)) throw error;
+    note(`adaptvis: ${file} cannot be used (${error.message}): measuring again`);
+    return undefined;
+  }
+}
+
+function describe({ choices }: TuningTable): string {
+  const entries = Object.entries(choices);
+  if (entries.length === 0) return "tuned: CPU adapters have no constants to choose";
+  return `tuned: ${entries.map(([name, choice]) => `${name} ${choiceText(choice)}`).join("; ")}`;
 }

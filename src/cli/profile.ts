@@ -4,9 +4,8 @@ import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { formatBytes } from "../gpu/device.ts";
 import type { KernelTimes, ProfileReport } from "../gpu/profile/profile-report.ts";
 import { Profiler } from "../gpu/profile/profiler.ts";
-import { checkOutput } from "./output-path.ts";
-import { type Session, styled } from "./session.ts";
-import { table } from "./table.ts";
+import { checkOutput } from "./checks.ts";
+import { type Session, styled, table } from "./session.ts";
 
 /** Kernels in the table; --json and the trace have them all. */
 const NUM_KERNELS_SHOWN = 12;

@@ -74,3 +74,14 @@ export function styled(style: Style, text: string, stream: NodeJS.WriteStream = 
   const hasColors = stream.isTTY === true && stream.hasColors();
   return hasColors ? styleText(style, text, { validateStream: false }) : text;
 }
+
+/** Lines of a table: the titles, then one line a row. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): readonly string[] {
+  const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)));
+  const line = (row: readonly string[]) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join("  ")
+      .trimEnd();
+  return [styled("dim", line(head)), ...rows.map(line)];
+}

@@ -3,15 +3,22 @@ import { type Command, Option } from "commander";
 import type { SweepAnswer } from "../answer.ts";
 import { MAX_BATCH_ROWS } from "../models/layers/step.ts";
 import { readImageFile } from "../preprocess/decode-image.node.ts";
-import { addLengthOptions, addPlaceOptions, type LengthFlags, type PlaceFlags, sweepOptions } from "./answer-flags.ts";
-import { examples } from "./examples.ts";
+import { asUsage, factorList } from "./checks.ts";
+import {
+  addLengthOptions,
+  addPlaceOptions,
+  addQuestionOptions,
+  checkWords,
+  type LengthFlags,
+  type PlaceFlags,
+  type QuestionFlags,
+  sweepOptions,
+  wordsOf,
+} from "./flags.ts";
 import { elapsed, openModel } from "./open-model.ts";
+import { examples } from "./package-files.ts";
 import { addProfileOption, openProfile, type ProfileFlags } from "./profile.ts";
-import { addQuestionOptions, checkWords, type QuestionFlags, wordsOf } from "./question-flags.ts";
-import { type Session, styled, UsageError } from "./session.ts";
-import { table } from "./table.ts";
-import { asUsage } from "./usage-of.ts";
-import { factorList } from "./values.ts";
+import { type Session, styled, table, UsageError } from "./session.ts";
 
 const DEFAULT_FACTORS: readonly number[] = [0.5, 0.8, 1, 1.2, 1.5, 2];
 const DEFAULT_MAX_NEW_TOKENS = 16;

@@ -1,7 +1,6 @@
 // Errors become plain data of the right kind, survive structured cloning, and lost devices are counted.
 import { describe, expect, test } from "vitest";
-import { EngineError, failureOf, outcomeOf, unwrap } from "../../src/app/engine/failure.ts";
-import { isDeviceLoss, Losses } from "../../src/app/engine/losses.ts";
+import { EngineError, failureOf, isDeviceLoss, Losses, outcomeOf, unwrap } from "../../src/app/engine/failure.ts";
 import { AbortError, CheckpointError, GpuError, InputError } from "../../src/errors.ts";
 
 describe("failures", () => {

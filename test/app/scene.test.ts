@@ -3,16 +3,19 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
 import { describe, expect, test } from "vitest";
-import { describePlace, describeScene } from "../../src/app/scene/describe.ts";
-import { isObjectName, OBJECT_NAMES, OBJECT_SIZES } from "../../src/app/scene/objects.ts";
 import { fillIn, QUESTION_FORMS, readForm } from "../../src/app/scene/questions.ts";
 import {
   addObject,
   boxOf,
   DEFAULT_SCENE,
+  describePlace,
+  describeScene,
   flipObject,
+  isObjectName,
   MAX_OBJECTS,
   moveObject,
+  OBJECT_NAMES,
+  OBJECT_SIZES,
   raiseObject,
   removeObject,
   resizeObject,

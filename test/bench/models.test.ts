@@ -3,7 +3,7 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { cachedCheckpoint } from "../../src/bench/checkpoint-cache.node.ts";
+import { cachedCheckpoint } from "../../src/bench/host.node.ts";
 import type { ModelCase } from "../../src/bench/model-cases.ts";
 import { measureModel, textIds } from "../../src/bench/models.ts";
 import { startPeers } from "../../src/bench/peer-process.node.ts";

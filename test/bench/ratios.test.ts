@@ -1,9 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { barsFor } from "../../src/bench/bars.ts";
-import { fitCost } from "../../src/bench/fit.ts";
 import { compareIds } from "../../src/bench/models.ts";
-import { costRatio, missingRatio, rateRatio } from "../../src/bench/ratios.ts";
-import { spreadOf } from "../../src/bench/spread.ts";
+import { barsFor, costRatio, missingRatio, rateRatio } from "../../src/bench/ratios.ts";
+import { fitCost, spreadOf } from "../../src/bench/statistics.ts";
 import { verdicts } from "../../src/bench/verdicts.ts";
 
 const bar = { name: "bar", wanted: 2 };

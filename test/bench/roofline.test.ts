@@ -7,7 +7,7 @@ import {
   recordCountUp,
   recordFma,
   recordRead,
-} from "../../src/bench/roofline-kernels.ts";
+} from "../../src/bench/roofline.ts";
 import { runKernel } from "../setup/run-kernel.ts";
 
 describe("multiply-adds", () => {

@@ -3,7 +3,7 @@
 import { openAsBlob, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { EngineError } from "../../src/app/engine/failure.ts";
-import type { EngineHost } from "../../src/app/engine/host.ts";
+import type { EngineHost } from "../../src/app/engine/loaded-model.ts";
 import type { CheckpointSource, LocalFile } from "../../src/app/protocol.ts";
 import { openNodeAdapter } from "../../src/gpu/hosts/adapter.node.ts";
 import { decodeImage } from "../../src/preprocess/decode-image.node.ts";

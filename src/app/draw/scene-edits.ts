@@ -1,7 +1,7 @@
 // Changes of the scene as the page offers them, by pointer, key and button, each told to a screen reader.
 
-import { describePlace } from "../scene/describe.ts";
 import {
+  describePlace,
   flipObject,
   moveObject,
   raiseObject,

@@ -18,11 +18,8 @@ import type {
   LoadStep,
   ModelView,
 } from "../protocol.ts";
-import { EngineError, failureOf } from "./failure.ts";
-import type { EngineHost } from "./host.ts";
-import { type LoadedModel, loadModel } from "./loaded-model.ts";
-import { isDeviceLoss, Losses } from "./losses.ts";
-import { orAborted } from "./or-aborted.ts";
+import { EngineError, failureOf, isDeviceLoss, Losses, orAborted } from "./failure.ts";
+import { type EngineHost, type LoadedModel, loadModel } from "./loaded-model.ts";
 import { answerUnderFactor, askBoth, LastQuestion } from "./question.ts";
 
 /** Waits before an adapter is asked for again after a loss: the browser may be starting its GPU process anew. */

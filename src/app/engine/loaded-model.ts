@@ -1,4 +1,6 @@
-// One loaded checkpoint with a device of its own: from a place (address or local files) to a model that can be asked.
+// A loaded checkpoint with its own device, opened from an address or local files, and what the engine needs of its host
+// (a worker or a test).
+
 import { type AdaptVisSettings, DEFAULT_ADAPTVIS } from "../../adaptvis.ts";
 import { blobSource } from "../../checkpoint/blob-source.ts";
 import { httpSource } from "../../checkpoint/http-source.ts";
@@ -6,9 +8,23 @@ import type { Source } from "../../checkpoint/source.ts";
 import { type CheckpointSettings, readCheckpointSettings } from "../../checkpoint-settings.ts";
 import { isSoftwareAdapter, requestGpuDevice } from "../../gpu/device.ts";
 import { Llava } from "../../llava.ts";
+import type { RgbImage } from "../../preprocess/image.ts";
+import type { DecodeOptions } from "../../preprocess/image-header.ts";
 import type { CheckpointSource, LoadStep, ModelView } from "../protocol.ts";
-import type { EngineHost } from "./host.ts";
-import { orAborted } from "./or-aborted.ts";
+import { orAborted } from "./failure.ts";
+
+/** The surroundings of a {@link PlaygroundEngine}. */
+export interface EngineHost {
+  /** Milliseconds of a clock that only goes forward, as `performance.now()`. */
+  now(): number;
+  /**
+   * Finds an adapter; a new one each time, since an adapter gives one device only.
+   * @throws EngineError `no-webgpu` or `no-adapter`.
+   */
+  requestAdapter(): Promise<GPUAdapter>;
+  /** Decodes a picture file, upright. @throws InputError when it cannot. */
+  decodeImage(bytes: Uint8Array, options: DecodeOptions): Promise<RgbImage>;
+}
 
 /** A model with its device; {@link LoadedModel.close} frees both. */
 export class LoadedModel {

@@ -1,8 +1,9 @@
-// What went wrong, in words, with what to do about it. The page goes on beneath.
-
+// Errors with what to do about them, the progress of loading, and announcements for screen readers.
 import type { ComponentChildren } from "preact";
-import type { FailureKind } from "../protocol.ts";
-import { dismiss, isRecovering, model, type Notice, notices } from "../state.ts";
+import { byteSize } from "../draw/words.ts";
+import type { FailureKind, LoadStep } from "../protocol.ts";
+import { stop } from "../session.ts";
+import { announcement, dismiss, isRecovering, model, type Notice, notices, running } from "../state.ts";
 
 /** All open notices, and the one of a lost device while the worker recovers. */
 export function Notices() {
@@ -96,3 +97,38 @@ const advice: Readonly<Partial<Record<FailureKind, ComponentChildren>>> = {
   ),
   limit: <p>This GPU cannot hold such a model or question; a smaller checkpoint or picture may fit.</p>,
 };
+
+/** What a step of loading is called. */
+function stepInWords({ phase, loadedBytes, totalBytes, numCompiled, numKernels }: LoadStep): string {
+  if (phase === "adapter") return "looking for a GPU";
+  if (phase === "config") return "reading what the model is";
+  if (phase === "weights") {
+    return totalBytes === 0 ? "weights" : `weights, ${byteSize(loadedBytes)} of ${byteSize(totalBytes)}`;
+  }
+  return numKernels === 0 ? "compiling kernels" : `compiling kernels, ${numCompiled} of ${numKernels}`;
+}
+
+/** Loading's progress; nothing when nothing loads. */
+export function LoadStrip() {
+  const now = running.value;
+  if (now?.kind !== "load") return null;
+  const { step, name } = now;
+  return (
+    <div class="load-strip">
+      <span id="load-text">{`Loading ${name}${step === undefined ? "" : `: ${stepInWords(step)}`}`}</span>
+      <progress aria-labelledby="load-text" max={1} value={step?.share ?? 0} />
+      <button type="button" onClick={() => void stop()}>
+        Stop loading
+      </button>
+    </div>
+  );
+}
+
+/** Polite announcements: an answer that stands, an object that moved. */
+export function Announcer() {
+  return (
+    <div class="visually-hidden" role="status" aria-live="polite">
+      {announcement.value}
+    </div>
+  );
+}

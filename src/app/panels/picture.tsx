@@ -1,8 +1,12 @@
-// The picture to ask about: a scene of household objects, or a picture of the user's.
+// The picture to ask about: a scene of household objects, or the user's own picture, chosen, photographed, or dropped or pasted
+// anywhere on the page.
 
-import { model, pictureMode } from "../state.ts";
-import { Panel, Segmented } from "./controls.tsx";
-import { OwnPictureTab } from "./own-picture.tsx";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { putPicture } from "../draw/attention-view.ts";
+import { DEMO_URL, type DemoPicture, demoPictures } from "../draw/demo-pictures.ts";
+import { fetchPicture, openDropped, openPasted, openPicture } from "../own-files.ts";
+import { freeText, model, type OwnPicture, ownPicture, pictureMode, questionMode } from "../state.ts";
+import { FileButton, Panel, Segmented } from "./controls.tsx";
 import { SceneTab } from "./scene-tab.tsx";
 
 /** The picture panel. */
@@ -26,4 +30,145 @@ export function PicturePanel() {
       {pictureMode.value === "scene" ? <SceneTab /> : <OwnPictureTab />}
     </Panel>
   );
+}
+
+/** What can be decoded; a file chooser then greys out the rest. */
+const ACCEPT = "image/jpeg,image/png,image/webp,.jpg,.jpeg,.png,.webp";
+
+/** Longest side of the preview, pixels. */
+const PREVIEW_SIDE = 1024;
+
+/** The tab for pictures of one's own. */
+export function OwnPictureTab() {
+  const picture = ownPicture.value;
+  const open = (files: readonly File[]) => {
+    const [file] = files;
+    if (file !== undefined) void openPicture(file, file.name);
+  };
+  return (
+    <>
+      <div class="stage">{picture === undefined ? <DropZone /> : <Shown picture={picture} />}</div>
+      <div class="row">
+        <FileButton label="Choose a picture" accept={ACCEPT} onFiles={open} />
+        <span class="for-touch">
+          <FileButton label="Take a photo" accept="image/*" capture="environment" onFiles={open} />
+        </span>
+      </div>
+      {model.value?.name === "tiny-spatial" && (
+        <p class="hint">
+          tiny-spatial knows only its own toy world, drawings of the 24 objects of the scene. About a photograph it
+          answers too, but the answer means nothing; for photographs open a LLaVA checkpoint below, under Model.
+        </p>
+      )}
+      <Examples />
+    </>
+  );
+}
+
+function DropZone() {
+  return (
+    <div class="drop-zone">
+      <strong>Drop a picture anywhere on the page</strong>
+      <span class="hint">or paste one; it stays on this machine</span>
+    </div>
+  );
+}
+
+function Shown({ picture }: { readonly picture: OwnPicture }) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  useLayoutEffect(() => {
+    if (canvas.current !== null) putPicture(canvas.current, picture.image, PREVIEW_SIDE);
+  }, [picture]);
+  const { name, image } = picture;
+  return (
+    <canvas
+      ref={canvas}
+      class="contained"
+      role="img"
+      aria-label={`Your picture ${name}, ${image.width} by ${image.height} pixels`}
+    />
+  );
+}
+
+/** The checkpoint's demo pictures; choosing one fills in its question. */
+function Examples() {
+  const [pictures, setPictures] = useState<readonly DemoPicture[]>([]);
+  useEffect(() => {
+    // Without them, nothing but the row of examples is missing.
+    demoPictures().then(setPictures, () => setPictures([]));
+  }, []);
+  if (pictures.length === 0) return null;
+  const chosen = pictures.find(({ image }) => image === ownPicture.value?.name);
+  const choose = async ({ image, question }: DemoPicture) => {
+    if (!(await openPicture(() => fetchPicture(new URL(image, DEMO_URL)), image))) return;
+    freeText.value = question;
+    questionMode.value = "free";
+  };
+  return (
+    <div class="field">
+      <span class="label">Examples, each with its question</span>
+      <div class="examples">
+        {pictures.map((demo) => (
+          <button
+            key={demo.image}
+            type="button"
+            aria-pressed={ownPicture.value?.name === demo.image}
+            aria-label={`Example: ${demo.question}`}
+            onClick={() => void choose(demo)}
+          >
+            <img src={new URL(demo.image, DEMO_URL).href} alt="" loading="lazy" width="112" height="112" />
+          </button>
+        ))}
+      </div>
+      {chosen !== undefined && (
+        <p class="hint">
+          Right answer: <strong>{chosen.answer}</strong>. {chosen.note}
+        </p>
+      )}
+    </div>
+  );
+}
+
+/** What is dragged over the page tells of itself more often than that, milliseconds; HTML says every 350 or so. */
+const SILENCE_MS = 1000;
+
+/** Listens on the whole page; shows where to drop while something is dragged over it. */
+export function DropAnywhere() {
+  const [isOver, setOver] = useState(false);
+  useEffect(() => {
+    const listeners = new AbortController();
+    const { signal } = listeners;
+    let silence: ReturnType<typeof setTimeout> | undefined;
+    const hasFiles = (event: DragEvent) => event.dataTransfer?.types.includes("Files") === true;
+    const leave = () => {
+      clearTimeout(silence);
+      setOver(false);
+    };
+    const onOver = (event: DragEvent) => {
+      if (event.dataTransfer === null || !hasFiles(event)) return;
+      event.preventDefault();
+      event.dataTransfer.dropEffect = "copy";
+      setOver(true);
+      // Where an element goes away under the pointer, nobody tells that the drag left the window.
+      clearTimeout(silence);
+      silence = setTimeout(leave, SILENCE_MS);
+    };
+    const onDrop = (event: DragEvent) => {
+      leave();
+      if (event.dataTransfer === null || !hasFiles(event)) return;
+      event.preventDefault();
+      void openDropped(event.dataTransfer);
+    };
+    document.addEventListener("dragenter", onOver, { signal });
+    document.addEventListener("dragover", onOver, { signal });
+    document.addEventListener("dragleave", ({ relatedTarget }) => relatedTarget === null && leave(), { signal });
+    document.addEventListener("drop", onDrop, { signal });
+    document.addEventListener("paste", (event) => void openPasted(event), { signal });
+    return () => {
+      leave();
+      listeners.abort();
+    };
+  }, []);
+  if (!isOver) return null;
+  return <div class="drop-cover">Drop a picture to ask about it, or a checkpoint’s folder to load it</div>;
 }

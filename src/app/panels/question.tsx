@@ -2,8 +2,8 @@
 
 import { useEffect, useId } from "preact/hooks";
 import { ask, askable, chosenObjects, form, question } from "../asking.ts";
-import type { ObjectName } from "../scene/objects.ts";
 import { QUESTION_FORMS } from "../scene/questions.ts";
+import type { ObjectName } from "../scene/scene.ts";
 import { stop } from "../session.ts";
 import {
   asksOnChange,

@@ -1,6 +1,24 @@
-// Draws a scene as tools/train-tiny/world.py does, at any size and without chance: the same scene gives the same pixels.
-import { type Background, boxOf, type Scene, type SceneObject } from "./scene.ts";
-import type { Sprites } from "./sprites.ts";
+// Draws a scene as tools/train-tiny/world.py does, at any size and without randomness: the same scene gives the same pixels.
+
+import type { RgbImage } from "../../preprocess/image.ts";
+import { type Background, boxOf, OBJECT_NAMES, type ObjectName, type Scene, type SceneObject } from "./scene.ts";
+
+/** A picture for every object. */
+export type Sprites = ReadonlyMap<ObjectName, ImageBitmap>;
+
+/** Address of an object's picture, for an `<img>`. */
+export function spriteUrl(name: ObjectName): string {
+  return new URL(`sprites/${name}.webp`, document.baseURI).href;
+}
+
+/** Loads all pictures. @throws TypeError when one cannot be fetched, DOMException when it cannot be decoded. */
+export async function loadSprites(): Promise<Sprites> {
+  const entries = OBJECT_NAMES.map(async (name) => {
+    const response = await fetch(spriteUrl(name));
+    return [name, await createImageBitmap(await response.blob())] as const;
+  });
+  return new Map(await Promise.all(entries));
+}
 
 /** A canvas of the page or off it. */
 export type Painter = CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D;
@@ -85,4 +103,18 @@ function paintSprite(painter: Painter, object: SceneObject, sprite: ImageBitmap)
   if (object.flipped) painter.scale(-1, 1);
   painter.drawImage(sprite, -width / 2, -height / 2, width, height);
   painter.restore();
+}
+
+/** Side of the training pictures, pixels. */
+const SIDE = 224;
+
+/** Pixels of a scene, whatever size the page shows it at. */
+export function scenePicture(scene: Scene, sprites: Sprites): RgbImage {
+  const painter = new OffscreenCanvas(SIDE, SIDE).getContext("2d", { willReadFrequently: true });
+  if (painter === null) throw new Error("This browser gives no 2D canvas to draw the scene on.");
+  paintScene(painter, scene, { sprites, side: SIDE });
+  const { data: pixels } = painter.getImageData(0, 0, SIDE, SIDE);
+  const data = new Uint8Array(SIDE * SIDE * 3);
+  for (let at = 0, out = 0; at < pixels.length; at += 4, out += 3) data.set(pixels.subarray(at, at + 3), out);
+  return { width: SIDE, height: SIDE, data };
 }

@@ -1,6 +1,49 @@
-// A scene as plain data, and what can be done to it. All lengths are shares of the picture's side, so that a scene is drawn
-// at any size; nothing here draws.
-import { OBJECT_SIZES, type ObjectName } from "./objects.ts";
+// A scene as plain data, its objects, edits to it, and its description in words. All lengths are shares of the picture's side,
+// so that a scene is drawn at any size; nothing here draws.
+
+/** Width and height of each object's sprite, pixels; its name is the word that questions use and the file's name. */
+export const OBJECT_SIZES = {
+  apple: [128, 123],
+  ball: [128, 126],
+  banana: [128, 123],
+  basket: [128, 128],
+  bed: [128, 91],
+  book: [101, 128],
+  bucket: [128, 109],
+  camera: [128, 87],
+  candle: [55, 128],
+  cat: [128, 123],
+  chair: [88, 128],
+  clock: [113, 128],
+  dog: [128, 119],
+  drum: [128, 127],
+  gift: [121, 128],
+  guitar: [128, 123],
+  hat: [128, 121],
+  laptop: [127, 128],
+  mug: [123, 128],
+  plant: [85, 128],
+  robot: [128, 128],
+  shoe: [128, 127],
+  teapot: [128, 114],
+  umbrella: [128, 127],
+} as const satisfies Readonly<Record<string, readonly [width: number, height: number]>>;
+
+/** An object's name. */
+export type ObjectName = keyof typeof OBJECT_SIZES;
+
+/** All of them, in the alphabet's order. */
+export const OBJECT_NAMES: readonly ObjectName[] = Object.keys(OBJECT_SIZES).filter(isObjectName);
+
+/** Whether a word is an object's name. */
+export function isObjectName(name: string): name is ObjectName {
+  return Object.hasOwn(OBJECT_SIZES, name);
+}
+
+/** "a mug", "an apple". */
+export function withArticle(name: string): string {
+  return `${/^[aeiou]/.test(name) ? "an" : "a"} ${name}`;
+}
 
 /** Backgrounds, of the kinds that tiny-spatial was trained on. */
 export const BACKGROUNDS = ["plain", "gradient", "wall", "stripes", "checks"] as const;
@@ -127,4 +170,45 @@ function freePlace({ objects }: Scene): { readonly x: number; readonly y: number
 
 function clamp(value: number, least: number, most: number): number {
   return Math.min(Math.max(value, least), most);
+}
+
+/** Where an object is, in words: "at the upper left", "in the middle, over the dog". */
+export function describePlace(scene: Scene, index: number): string {
+  const object = scene.objects[index];
+  if (object === undefined) return "";
+  const covered = scene.objects
+    .filter((other, otherIndex) => otherIndex < index && overlaps(boxOf(other), boxOf(object)))
+    .map(({ name }) => `the ${name}`);
+  const place = placeWords(object.x, object.y);
+  return covered.length === 0 ? place : `${place}, over ${listed(covered)}`;
+}
+
+/** The whole scene: "A mug at the left and a dog at the right." */
+export function describeScene(scene: Scene): string {
+  if (scene.objects.length === 0) return "An empty scene.";
+  const parts = scene.objects.map(({ name }, index) => `${withArticle(name)} ${describePlace(scene, index)}`);
+  const text = listed(parts);
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+}
+
+function placeWords(x: number, y: number): string {
+  const across = third(x, ["left", "", "right"]);
+  const down = third(y, ["upper", "", "lower"]);
+  if (across === "" && down === "") return "in the middle";
+  if (across === "") return down === "upper" ? "at the top" : "at the bottom";
+  return down === "" ? `at the ${across}` : `at the ${down} ${across}`;
+}
+
+function third(share: number, words: readonly [string, string, string]): string {
+  if (share < 0.38) return words[0];
+  return share > 0.62 ? words[2] : words[1];
+}
+
+function overlaps(a: Box, b: Box): boolean {
+  return a.left < b.left + b.width && b.left < a.left + a.width && a.top < b.top + b.height && b.top < a.top + a.height;
+}
+
+function listed(parts: readonly string[]): string {
+  const last = parts.at(-1) ?? "";
+  return parts.length < 2 ? last : `${parts.slice(0, -1).join(", ")} and ${last}`;
 }

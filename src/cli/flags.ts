@@ -1,11 +1,89 @@
-// The options of `ask`, `trace`, `sweep` and `explain` that say how an answer is made.
+// Options that several commands share: the model, the question, the method and the sampling.
+
 import { type Command, Option } from "commander";
 import { MAX_FACTOR, type Method, type ScaledRows } from "../adaptvis.ts";
-import type { AnswerOptions, SweepOptions } from "../answer.ts";
+import type { AnswerOptions, Question, SweepOptions } from "../answer.ts";
 import type { CheckpointSettings } from "../checkpoint-settings.ts";
+import { WEIGHT_DTYPES, type WeightDtype } from "../gpu/tensor.ts";
 import { DEFAULT_MAX_NEW_TOKENS } from "../settings.ts";
+import { indexList, numberFrom, repeated, scaledRows, someText, wholeFrom } from "./checks.ts";
+import { commandName } from "./package-files.ts";
 import { UsageError } from "./session.ts";
-import { indexList, numberFrom, repeated, scaledRows, wholeFrom } from "./values.ts";
+
+/** Options of the model, as parsed. */
+export interface ModelFlags {
+  readonly model?: string;
+  readonly dtype?: WeightDtype;
+  readonly tune?: boolean;
+}
+
+/** Adds `--model`, `--dtype` and `--tune`. @param what describes `--model` */
+export function addModelOptions(command: Command, what: string): Command {
+  return command
+    .option("--model <folder>", what, someText)
+    .addOption(dtypeOption("how weight matrices are stored on the GPU (default: as in the checkpoint)"))
+    .option("--tune", "measure the kernels' constants on this GPU the first time, and use what was measured");
+}
+
+/** `--dtype`, with the dtypes that weights may have. */
+export function dtypeOption(what: string): Option {
+  return new Option("--dtype <dtype>", what).choices(WEIGHT_DTYPES);
+}
+
+/** Options of the picture and the question, as parsed. */
+export interface QuestionFlags extends PictureFlags {
+  readonly prompt?: string;
+  readonly system?: string;
+}
+
+/** Options of the model and the picture, as parsed. */
+export interface PictureFlags extends ModelFlags {
+  readonly image?: string;
+  readonly exif: boolean;
+}
+
+/** Adds the question and its options. */
+export function addQuestionOptions(command: Command): Command {
+  return addPictureOptions(command.argument("[question]", "put into the model's chat template"))
+    .option("--prompt <text>", "the whole prompt, <image> where the picture goes, instead of a question", someText)
+    .option("--system <text>", "text before the question, where the chat template takes one");
+}
+
+/** Adds the options of the model and the picture. */
+export function addPictureOptions(command: Command): Command {
+  return addModelOptions(command, "a LLaVA checkpoint in Hugging Face's layout (default: the embedded tiny-spatial)")
+    .option("--image <file>", "the picture: JPEG, PNG or WebP", someText)
+    .option("--no-exif", "leave the picture as it is stored, without the camera's orientation");
+}
+
+/** The engine's words of a question. */
+export function wordsOf(
+  question: string | undefined,
+  flags: QuestionFlags,
+): Pick<Question, "question" | "prompt" | "system"> {
+  return {
+    ...(question !== undefined && { question }),
+    ...(flags.prompt !== undefined && { prompt: flags.prompt }),
+    ...(flags.system !== undefined && { system: flags.system }),
+  };
+}
+
+/**
+ * @param command the command's name, for the example in the message
+ * @throws UsageError unless there is a question or a prompt, one of them, and words in it.
+ */
+export function checkWords(question: string | undefined, flags: QuestionFlags, command: string): void {
+  if (question !== undefined && flags.prompt !== undefined) {
+    throw new UsageError("There is a question and a --prompt: give one of them.");
+  }
+  const text = question ?? flags.prompt;
+  if (text === undefined) {
+    throw new UsageError(
+      `There is no question: write it in quotes, such as ${commandName()} ${command} --image photo.jpg "What is in the picture?".`,
+    );
+  }
+  if (text.trim() === "") throw new UsageError("The question is empty: give at least one word.");
+}
 
 /** Options of where a factor acts, as parsed. */
 export interface PlaceFlags {

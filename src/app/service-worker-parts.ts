@@ -1,4 +1,7 @@
-// Range requests (RFC 9110, section 14) answered from a file that is at hand.
+// Parts of the service worker that the page or the tests share.
+
+/** What a page says to a service worker of a newer build that waits: begin, if no other page is open. */
+export const TAKE_OVER = "take over";
 
 /**
  * The response for a file, or for the part of it that a Range header asks for.

@@ -1,6 +1,6 @@
 // Which of a chosen folder's files are the checkpoint; nothing of them is read.
 import { expect, test } from "vitest";
-import { checkpointOf, chooseRoot, type Folder, type FolderFile } from "../../src/app/checkpoint-folder.ts";
+import { checkpointOf, chooseRoot, type Folder, type FolderFile } from "../../src/app/checkpoint-files.ts";
 import { failureOf } from "../../src/app/engine/failure.ts";
 
 class UnreadableBlob extends Blob {

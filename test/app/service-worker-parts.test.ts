@@ -1,6 +1,6 @@
 // Range requests answered from a kept file, as the service worker does offline.
 import { expect, test } from "vitest";
-import { partOf } from "../../src/app/byte-range.ts";
+import { partOf } from "../../src/app/service-worker-parts.ts";
 
 const file = new Blob(["0123456789"]);
 const headers = new Headers({ "content-type": "text/plain" });

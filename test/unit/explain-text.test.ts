@@ -1,6 +1,6 @@
 // Tensors in block characters.
 import { expect, test } from "vitest";
-import { textPicture } from "../../src/cli/text-picture.ts";
+import { textPicture } from "../../src/cli/explain-text.ts";
 
 test("one row is bars", () => {
   const values = Float32Array.from({ length: 8 }, (_, index) => index);

@@ -1,7 +1,14 @@
-// The values of options: text → checked value, or one sentence that commander puts behind the option's name.
+// Checks of the command line: option values, output files, layers and heads.
+
+import { access, constants, stat } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { InvalidArgumentError } from "commander";
 import { MAX_FACTOR, type ScaledRows } from "../adaptvis.ts";
+import { InputError } from "../errors.ts";
+import type { MapSelection } from "../inspect/attention-map.ts";
+import type { ModelConfig } from "../models/config.ts";
 import { MAX_BATCH_ROWS } from "../models/layers/step.ts";
+import { UsageError } from "./session.ts";
 
 /** A finite number within bounds. */
 export function numberFrom(bounds: { readonly least?: number; readonly most?: number; readonly above?: number }) {
@@ -79,4 +86,54 @@ export function someText(text: string): string {
 /** One more value of an option that may stand several times. */
 export function repeated(text: string, before: readonly string[] = []): readonly string[] {
   return [...before, someText(text)];
+}
+
+/**
+ * Checks that a file could be written at `path`.
+ * @param inputs files that are read: writing over one of them is refused
+ * @throws InputError when it could not; UsageError when `path` is one of the inputs.
+ */
+export async function checkOutput(
+  option: string,
+  path: string | undefined,
+  inputs: readonly (string | undefined)[],
+): Promise<void> {
+  if (path === undefined) return;
+  if (inputs.some((input) => input !== undefined && resolve(input) === resolve(path))) {
+    throw new UsageError(`${option} ${path} would write over a file that is read: choose another place.`);
+  }
+  const existing = await stat(path).catch(() => undefined);
+  if (existing?.isDirectory()) throw cannotWrite(path, "it is a folder");
+  const folder = existing === undefined ? dirname(path) : path;
+  const stats = await stat(folder).catch(() => undefined);
+  if (stats === undefined) throw cannotWrite(path, "its folder does not exist");
+  if (existing === undefined && !stats.isDirectory()) throw cannotWrite(path, "its folder is a file");
+  await access(folder, constants.W_OK).catch(() => {
+    throw cannotWrite(path, "permission is denied");
+  });
+}
+
+function cannotWrite(path: string, reason: string): InputError {
+  return new InputError(`${path} cannot be written: ${reason}; choose another place.`);
+}
+
+/** Runs work whose only inputs left to check are options, the question and the prompt. @throws UsageError for an InputError. */
+export async function asUsage<T>(work: () => T | Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof InputError) throw new UsageError(error.message, { cause: error });
+    throw error;
+  }
+}
+
+/** @throws UsageError when the model has no such layer or head. */
+export function checkSelection(config: ModelConfig, selection: MapSelection): void {
+  const { numHiddenLayers, numAttentionHeads } = config.text;
+  const check = (option: string, index: number | undefined, count: number) => {
+    if (index === undefined || index < count) return;
+    throw new UsageError(`${option} must be a whole number from 0 to ${count - 1} for this model, got ${index}.`);
+  };
+  check("--layer", selection.layer, numHiddenLayers);
+  check("--head", selection.head, numAttentionHeads);
 }

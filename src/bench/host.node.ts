@@ -1,11 +1,14 @@
-// Where and with what a run of the bench was made, as Node can tell.
+// What the bench takes from Node: the machine and versions of a run, and random checkpoints on disk.
 import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
+import { copyFile, mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { arch, cpus, platform, release, totalmem } from "node:os";
+import { arch, cpus, homedir, platform, release, totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { denoVersion, isDeno } from "../gpu/hosts/adapter.deno.ts";
 import type { OpenedAdapter } from "../gpu/hosts/adapter-choice.node.ts";
+import { type CheckpointSpec, checkpointFiles, GENERATOR_VERSION } from "./random-checkpoint.ts";
 import type { Stamp } from "./report.ts";
 
 /** Stamps a run on `adapter`; `folder` is this package's. */
@@ -77,4 +80,41 @@ function manifestText(folder: string, key: "version" | "gitHead"): string | unde
   const manifest: unknown = JSON.parse(readFileSync(file, "utf8"));
   const value: unknown = manifest instanceof Object ? Reflect.get(manifest, key) : undefined;
   return typeof value === "string" ? value : undefined;
+}
+
+/** Files that come from the embedded checkpoint: its tokenizer's ids are within every bench vocabulary. */
+const TOKENIZER_FILES = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"];
+
+/** The folder of the bench's checkpoints, by the XDG base directory specification. */
+export function benchCacheFolder(): string {
+  return join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "adaptvis", "bench");
+}
+
+/**
+ * The folder of a spec's checkpoint in `cacheFolder`, made if it is not there.
+ * @param tokenizerFolder a checkpoint whose tokenizer files are taken
+ */
+export async function cachedCheckpoint(
+  spec: CheckpointSpec,
+  { cacheFolder, tokenizerFolder }: { readonly cacheFolder: string; readonly tokenizerFolder: string },
+): Promise<string> {
+  const digest = createHash("sha256")
+    .update(JSON.stringify([GENERATOR_VERSION, spec]))
+    .digest("hex")
+    .slice(0, 16);
+  const folder = join(cacheFolder, `${spec.name}-${digest}`);
+  if (existsSync(join(folder, "config.json"))) return folder;
+  const staging = `${folder}.${process.pid}.part`;
+  await rm(staging, { recursive: true, force: true });
+  await mkdir(staging, { recursive: true });
+  try {
+    for (const name of TOKENIZER_FILES) await copyFile(join(tokenizerFolder, name), join(staging, name));
+    for (const { name, content } of checkpointFiles(spec)) await writeFile(join(staging, name), content);
+    await rm(folder, { recursive: true, force: true });
+    await rename(staging, folder);
+  } catch (error) {
+    await rm(staging, { recursive: true, force: true });
+    throw error;
+  }
+  return folder;
 }

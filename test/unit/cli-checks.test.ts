@@ -1,8 +1,8 @@
 import { InvalidArgumentError } from "commander";
 import { expect, test } from "vitest";
-import { methodOf, methodOptions } from "../../src/cli/answer-flags.ts";
+import { indexList, numberFrom, repeated, scaledRows, someText, wholeFrom } from "../../src/cli/checks.ts";
+import { methodOf, methodOptions } from "../../src/cli/flags.ts";
 import { UsageError } from "../../src/cli/session.ts";
-import { indexList, numberFrom, repeated, scaledRows, someText, wholeFrom } from "../../src/cli/values.ts";
 
 test.each([
   ["0", [0]],
