@@ -42,10 +42,9 @@ export async function measureKernel(
 ): Promise<KernelFigure> {
   throwIfAborted(how.timing.signal, "The bench");
   const operands = new Operands(gpu);
-  const program = new Program(gpu, "bench");
+  const program = new Program("bench");
   try {
     const numRuns = recordCase(gpu, kernel, { operands, program });
-    await program.finish();
     const ms = await gpu.guard(`measuring ${kernel.name}`, () => timeProgram(gpu, program, how.timing));
     return kernelFigure(
       kernel,
@@ -53,7 +52,6 @@ export async function measureKernel(
       how.ceilings,
     );
   } finally {
-    program.dispose();
     operands.dispose();
   }
 }

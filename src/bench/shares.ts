@@ -1,6 +1,7 @@
 // The bars on shares of the roofline: the kernel and the ceiling it is held against run in turns.
 import type { Gpu } from "../gpu/device.ts";
 import { GPU_STORAGE } from "../gpu/device.ts";
+import { PreparedProgram } from "../gpu/prepared-program.ts";
 import { Program } from "../gpu/program.ts";
 import { interleave, type RoundsOptions } from "./interleave.ts";
 import type { KernelCase } from "./kernel-cases.ts";
@@ -10,7 +11,7 @@ import type { Bar, Ratio } from "./ratios.ts";
 import { rateRatio } from "./ratios.ts";
 import { filledBuffer, fmaSize, type Roofline } from "./roofline.ts";
 import { fmaPerThread, recordFma, recordRead } from "./roofline-kernels.ts";
-import { type TimingOptions, timeProgram } from "./timing.ts";
+import { type TimingOptions, timePrepared } from "./timing.ts";
 
 /** One share to measure. */
 export interface Share {
@@ -29,17 +30,23 @@ export async function measureShare(
   const { bar, kernel, of } = share;
   const timing = { ...how.timing, targetMs: how.timing.targetMs / 2, minSamples: 2 };
   const operands = new Operands(gpu);
-  const ours = new Program(gpu, "share");
-  const theirs = new Program(gpu, "ceiling");
+  const prepared: PreparedProgram[] = [];
+  const prepare = async (program: Program) => {
+    const ready = await PreparedProgram.prepare(gpu, program);
+    prepared.push(ready);
+    return ready;
+  };
   const ceiling = of === "fma" ? fmaCeiling(gpu, how.roofline) : readCeiling(gpu, how.roofline);
   try {
-    const numRuns = recordCase(gpu, kernel, { operands, program: ours });
-    ceiling.record(theirs);
-    await ours.finish();
-    await theirs.finish();
+    const kernelProgram = new Program("share");
+    const numRuns = recordCase(gpu, kernel, { operands, program: kernelProgram });
+    const ceilingProgram = new Program("ceiling");
+    ceiling.record(ceilingProgram);
+    const ours = await prepare(kernelProgram);
+    const theirs = await prepare(ceilingProgram);
     const work = of === "fma" ? kernel.flops : kernel.bytes;
-    const rate = async (program: Program, amount: number) =>
-      amount / ((await timeProgram(gpu, program, timing)).median * 1e6);
+    const rate = async (program: PreparedProgram, amount: number) =>
+      amount / ((await timePrepared(gpu, program, timing)).median * 1e6);
     const rates = await gpu.guard(`measuring ${kernel.name}`, () =>
       interleave({ ours: () => rate(ours, work * numRuns), theirs: () => rate(theirs, ceiling.work) }, how.rounds),
     );
@@ -49,8 +56,7 @@ export async function measureShare(
       reason: `${kernel.name} against the adapter's ${of === "fma" ? "multiply-adds" : "streaming read"}.`,
     });
   } finally {
-    ours.dispose();
-    theirs.dispose();
+    for (const program of prepared) program.dispose();
     operands.dispose();
     ceiling.dispose();
   }
