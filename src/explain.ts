@@ -37,21 +37,10 @@ export async function explain(model: Llava, inputs: ModelInputs, options: Explai
   checkInputs(inputs);
   const { onPass, values: readsValues = true, ...asked } = options;
   const { gpu, config } = model;
-  const pixels = inputs.pixelValues?.length ?? 0;
-  const vision = config.multimodal?.vision;
-  const recorder = new PassRecorder(gpu, config, {
-    readsValues,
-    onPass,
-    signal: options.signal,
-    plan: {
-      promptLength: inputs.inputIds.length,
-      numTiles: vision === undefined ? 0 : pixels / (vision.numChannels * vision.imageSize ** 2),
-      choosesConfidence: options.method === "adaptvis" && (options.confidence ?? "vocabulary") === "vocabulary",
-    },
-  });
+  const recorder = new PassRecorder(gpu, config, { readsValues, onPass, signal: options.signal });
   try {
     const answered = { maxNewTokens: DEFAULT_EXPLAINED_TOKENS, ...asked, reusePrefix: false };
-    const answer = await model.answerReplayed(inputs, answered, (programs) => recorder.run(programs));
+    const answer = await model.answerWith(recorder, inputs, answered);
     return { answer, passes: recorder.passes, kernels: recorder.kernels };
   } catch (error) {
     throw withOrigin(error, recorder.passes);

@@ -16,6 +16,7 @@ import { DecoderRun, type ImageRows } from "./generate/decoder-run.ts";
 import { generate } from "./generate/generate.ts";
 import { sweep } from "./generate/sweep.ts";
 import { Gpu } from "./gpu/device.ts";
+import type { Executor } from "./gpu/executor.ts";
 import { checkTuningTable } from "./gpu/ops/tuning.ts";
 import type { WeightDtype } from "./gpu/tensor.ts";
 import { answerAttention } from "./inspect/attention-map.ts";
@@ -127,14 +128,18 @@ export class Llava {
     return this.inTurn("answer", () => this.answerInputs(inputs, options, undefined));
   }
 
-  /** Answers while `replay` runs every program in place of its submit: see explain.ts. @throws as {@link ask}. @internal */
-  async answerReplayed(inputs: ModelInputs, options: AnswerOptions, replay: Gpu["replay"]): Promise<Answer> {
+  /** Answers while `executor` runs every program: see explain.ts. @throws as {@link ask}. @internal */
+  async answerWith(executor: Executor, inputs: ModelInputs, options: AnswerOptions): Promise<Answer> {
     return this.inTurn("explain", async () => {
-      this.gpu.replay = replay;
+      const { run, encoder } = this;
+      const usual = run.executor;
+      run.executor = executor;
+      if (encoder !== undefined) encoder.executor = executor;
       try {
         return await this.answerInputs(inputs, options, undefined);
       } finally {
-        this.gpu.replay = undefined;
+        run.executor = usual;
+        if (encoder !== undefined) encoder.executor = usual;
       }
     });
   }
@@ -255,8 +260,8 @@ export class Llava {
         intervention = intervene(factor);
         recorder = record();
         const forward = { intervention, capture: recorder?.layers, signal };
-        if (rows[0] === promptLength - 1) await run.repeatPromptRow(rows[0], forward);
-        else await run.prefill([rows[0], promptLength], forward);
+        if (rows[0] === promptLength - 1) await run.repeatPromptRow(rows[0], { ...forward, stage: "adaptvis step" });
+        else await run.prefill([rows[0], promptLength], { ...forward, stage: "adaptvis prefill" });
       }
       run.prefix.hold(inputs, intervention === undefined ? promptLength : rows[0]);
       if (traced !== undefined && recorder !== undefined) {
@@ -378,7 +383,7 @@ export class Llava {
   private async confidence(options: AnswerOptions): Promise<number> {
     const { confidence: kind = "vocabulary" } = options;
     if (kind === "vocabulary") {
-      const choice = await this.run.chooser.choose({ repetitionPenalty: 1, topK: 0 });
+      const choice = await this.run.chooser.choose({ repetitionPenalty: 1, topK: 0, stage: "confidence" });
       return this.rounded(choice.confidence, options);
     }
     const ids = kind.map((option) => this.processor.firstTokenOf(option));

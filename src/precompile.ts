@@ -1,14 +1,22 @@
-// Compiles a model's pipelines while its weights load: records its programs against no buffers and throws them away.
+// Compiles a model's pipelines while its weights load: records the programs of a question, as the run does, and asks for
+// the pipelines of each. Nothing is submitted, so that the buffers need no contents.
+
+import {
+  chooseIntoSlotProgram,
+  chooseProgram,
+  embedPromptProgram,
+  embedTokensProgram,
+  prefillProgram,
+  stepProgram,
+} from "./generate/decoder-programs.ts";
 import { DEFAULT_CHUNK_ROWS } from "./generate/decoder-run.ts";
-import type { Gpu } from "./gpu/device.ts";
-import * as ops from "./gpu/ops/ops.ts";
-import { Program } from "./gpu/program.ts";
-import { padTo4 } from "./gpu/tensor.ts";
+import type { BufferMaker, Gpu } from "./gpu/device.ts";
+import { requestPipelines } from "./gpu/prepared-program.ts";
+import type { Program } from "./gpu/program.ts";
 import type { ModelConfig } from "./models/config.ts";
-import { decoderLayers, rowLogits } from "./models/layers/decoder.ts";
 import { createLlamaState } from "./models/layers/decoder-state.ts";
-import { projectFeatures } from "./models/layers/projector.ts";
-import { createVisionState, encodeImage } from "./models/layers/vision-encoder.ts";
+import { visionProgram } from "./models/layers/picture-encoder.ts";
+import { createVisionState } from "./models/layers/vision-encoder.ts";
 import type { ModelWeights } from "./models/weights.ts";
 
 /**
@@ -16,58 +24,38 @@ import type { ModelWeights } from "./models/weights.ts";
  * @param weights shapes and dtypes are enough, as `loadWeights` gives them to `onPlan`
  */
 export function precompile(gpu: Gpu, config: ModelConfig, weights: ModelWeights): void {
-  const recording = gpu.forRecording();
-  const program = new Program(recording, "precompile");
-  recordVision(program, recording, { config, weights });
-  recordDecoder(program, recording, { config, weights });
+  // Scratch buffers are a question's own; here one small buffer is in the place of each.
+  const buffers: BufferMaker = { createBuffer: () => gpu.unused, createBufferWith: () => gpu.unused };
+  for (const program of programs(gpu, buffers, { config, weights })) requestPipelines(gpu, program);
 }
 
-function recordVision(
-  program: Program,
+/** The programs of a question about a picture: one chunk of its prompt and one decode step. */
+function programs(
   gpu: Gpu,
+  buffers: BufferMaker,
   model: { readonly config: ModelConfig; readonly weights: ModelWeights },
-): void {
-  const { multimodal } = model.config;
-  const { vision, projector } = model.weights;
-  if (multimodal === undefined || vision === undefined || projector === undefined) return;
-  const state = createVisionState(gpu, multimodal.vision);
-  encodeImage(program, gpu, { config: multimodal, weights: vision, state, pixels: gpu.unused, imageIndex: 0 });
-  projectFeatures(program, gpu, {
-    config: model.config,
-    multimodal,
-    weights: projector,
-    hiddenStates: gpu.unused,
-    inner: gpu.unused,
-    imageFeatures: gpu.unused,
-    rowStart: 0,
-  });
-  ops.gatherRows(program, {
-    index: gpu.unused,
-    source: gpu.unused,
-    filler: gpu.unused,
-    output: gpu.unused,
-    numRows: 1,
-    outputRowStart: 0,
-    columns: padTo4(model.config.text.hiddenSize),
-  });
-}
-
-function recordDecoder(
-  program: Program,
-  gpu: Gpu,
-  model: { readonly config: ModelConfig; readonly weights: ModelWeights },
-): void {
-  const { text } = model.config;
-  const weights = model.weights.llama;
-  const rows = DEFAULT_CHUNK_ROWS;
-  const size = { capacity: rows, numRows: rows, promptRows: rows, batchRows: 1 };
-  const decoder = { text, weights, state: createLlamaState(gpu, text, size) };
-  ops.embedTokens(program, { table: weights.embedTokens, ids: gpu.unused, output: gpu.unused, numRows: 1 });
-  for (const isDecode of [false, true]) {
-    const numRows = isDecode ? 1 : rows;
-    decoderLayers(program, gpu, { decoder, numRows, isDecode, scaledLayers: undefined, capture: undefined });
+): Program[] {
+  const { unused } = gpu;
+  const { text, multimodal } = model.config;
+  const { vision, projector, llama } = model.weights;
+  const numRows = DEFAULT_CHUNK_ROWS;
+  const size = { capacity: numRows, numRows, promptRows: numRows, batchRows: 1 };
+  const decoder = { text, weights: llama, state: createLlamaState(buffers, text, size) };
+  const plain = { scaledLayers: undefined, capture: undefined };
+  const image = { features: unused, index: unused, filler: unused, start: 0, numRows: 1 };
+  const recorded = [
+    embedPromptProgram(decoder, numRows, multimodal && image),
+    prefillProgram(decoder, gpu, { ...plain, start: 0, numRows, hasLogits: true }),
+    embedTokensProgram(decoder, 1),
+    stepProgram(decoder, gpu, { ...plain, label: "step", numRows: 1 }),
+    chooseProgram(decoder, { label: "choose", repetitionPenalty: 1, topK: 0 }),
+    chooseIntoSlotProgram(decoder, unused),
+  ];
+  if (multimodal !== undefined && vision !== undefined && projector !== undefined) {
+    const scratch = { pixels: unused, inner: unused, imageFeatures: unused };
+    const state = createVisionState(buffers, multimodal.vision);
+    const weights = { vision, projector };
+    recorded.unshift(visionProgram(gpu, { ...model, multimodal, weights, state, tile: 0, ...scratch }));
   }
-  rowLogits(program, gpu, { decoder, row: 0, numRows: 1 });
-  const view = { logits: gpu.unused, numRows: 1, vocabSize: text.vocabSize, stride: padTo4(text.vocabSize) };
-  ops.chooseToken(program, view, { choice: gpu.unused });
+  return recorded;
 }

@@ -1,13 +1,14 @@
 // Measures the kernel cases against the roofline of the same run.
 import { throwIfAborted } from "../errors.ts";
 import { GPU_STORAGE, type Gpu } from "../gpu/device.ts";
+import { PreparedProgram } from "../gpu/prepared-program.ts";
 import { Program } from "../gpu/program.ts";
 import type { KernelCase } from "./kernel-cases.ts";
 import { Operands } from "./operands.ts";
 import { type Bar, type Ratio, rateRatio } from "./ratios.ts";
 import { filledBuffer, fmaPerThread, fmaSize, type Roofline, recordFma, recordRead } from "./roofline.ts";
 import { mapSpread, type Spread } from "./statistics.ts";
-import { interleave, type RoundsOptions, type TimingOptions, timeProgram } from "./timing.ts";
+import { interleave, type RoundsOptions, type TimingOptions, timePrepared, timeProgram } from "./timing.ts";
 
 /** One measured case. */
 export interface KernelFigure {
@@ -43,10 +44,9 @@ export async function measureKernel(
 ): Promise<KernelFigure> {
   throwIfAborted(how.timing.signal, "The bench");
   const operands = new Operands(gpu);
-  const program = new Program(gpu, "bench");
+  const program = new Program("bench");
   try {
     const numRuns = recordCase(gpu, kernel, { operands, program });
-    await program.finish();
     const ms = await gpu.guard(`measuring ${kernel.name}`, () => timeProgram(gpu, program, how.timing));
     return kernelFigure(
       kernel,
@@ -54,7 +54,6 @@ export async function measureKernel(
       how.ceilings,
     );
   } finally {
-    program.dispose();
     operands.dispose();
   }
 }
@@ -120,17 +119,23 @@ export async function measureShare(
   const { bar, kernel, of } = share;
   const timing = { ...how.timing, targetMs: how.timing.targetMs / 2, minSamples: 2 };
   const operands = new Operands(gpu);
-  const ours = new Program(gpu, "share");
-  const theirs = new Program(gpu, "ceiling");
+  const prepared: PreparedProgram[] = [];
+  const prepare = async (program: Program) => {
+    const ready = await PreparedProgram.prepare(gpu, program);
+    prepared.push(ready);
+    return ready;
+  };
   const ceiling = of === "fma" ? fmaCeiling(gpu, how.roofline) : readCeiling(gpu, how.roofline);
   try {
-    const numRuns = recordCase(gpu, kernel, { operands, program: ours });
-    ceiling.record(theirs);
-    await ours.finish();
-    await theirs.finish();
+    const kernelProgram = new Program("share");
+    const numRuns = recordCase(gpu, kernel, { operands, program: kernelProgram });
+    const ceilingProgram = new Program("ceiling");
+    ceiling.record(ceilingProgram);
+    const ours = await prepare(kernelProgram);
+    const theirs = await prepare(ceilingProgram);
     const work = of === "fma" ? kernel.flops : kernel.bytes;
-    const rate = async (program: Program, amount: number) =>
-      amount / ((await timeProgram(gpu, program, timing)).median * 1e6);
+    const rate = async (program: PreparedProgram, amount: number) =>
+      amount / ((await timePrepared(gpu, program, timing)).median * 1e6);
     const rates = await gpu.guard(`measuring ${kernel.name}`, () =>
       interleave({ ours: () => rate(ours, work * numRuns), theirs: () => rate(theirs, ceiling.work) }, how.rounds),
     );
@@ -140,8 +145,7 @@ export async function measureShare(
       reason: `${kernel.name} against the adapter's ${of === "fma" ? "multiply-adds" : "streaming read"}.`,
     });
   } finally {
-    ours.dispose();
-    theirs.dispose();
+    for (const program of prepared) program.dispose();
     operands.dispose();
     ceiling.dispose();
   }

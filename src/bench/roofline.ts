@@ -7,10 +7,12 @@ import fmaChainsVec4Wgsl from "../../shaders/bench/fma-chains-vec4.wgsl";
 import readSumWgsl from "../../shaders/bench/read-sum.wgsl";
 import { throwIfAborted } from "../errors.ts";
 import { GPU_READBACK, GPU_STORAGE, type Gpu } from "../gpu/device.ts";
+import { SubmitExecutor } from "../gpu/executor.ts";
 import { defineKernel } from "../gpu/kernel.ts";
+import type { PreparedProgram } from "../gpu/prepared-program.ts";
 import { Program } from "../gpu/program.ts";
 import { mapSpread, type Spread } from "./statistics.ts";
-import { flush, type TimingOptions, timeProgram, timeWork } from "./timing.ts";
+import { flush, type TimingOptions, timePrepared, timeProgram, timeWork } from "./timing.ts";
 
 const FMA_CHAINS = defineKernel("bench/fma-chains", fmaChainsWgsl);
 const FMA_CHAINS_VEC4 = defineKernel("bench/fma-chains-vec4", fmaChainsVec4Wgsl);
@@ -206,14 +208,9 @@ async function best<Variant>(
 ): Promise<{ readonly ceiling: Ceiling; readonly winner: Variant }> {
   const time = async (variant: Variant, options: TimingOptions): Promise<Spread> => {
     throwIfAborted(options.signal, "The bench");
-    const program = new Program(how.gpu, "roofline");
-    try {
-      how.record(program, variant);
-      await program.finish();
-      return mapSpread(await timeProgram(how.gpu, program, options), (ms) => how.rate(ms, variant));
-    } finally {
-      program.dispose();
-    }
+    const program = new Program("roofline");
+    how.record(program, variant);
+    return mapSpread(await timeProgram(how.gpu, program, options), (ms) => how.rate(ms, variant));
   };
   const looks: { readonly variant: Variant; readonly median: number }[] = [];
   for (const variant of variants) {
@@ -322,22 +319,27 @@ async function measureCosts(
 ): Promise<Pick<Roofline, "dispatchUs" | "submitUs" | "readbackMs">> {
   const counter = gpu.createBuffer("counter", 16, GPU_STORAGE);
   const readback = gpu.createBuffer("readback", 16, GPU_READBACK);
-  const many = new Program(gpu, "many dispatches");
-  const one = new Program(gpu, "one dispatch");
-  const mapped = new Program(gpu, "dispatch and copy");
+  const executor = new SubmitExecutor(gpu);
+  const prepared: PreparedProgram[] = [];
+  const prepare = async (label: string, numDispatches: number, target?: GPUBuffer) => {
+    const program = new Program(label);
+    recordCountUp(program, counter, numDispatches);
+    if (target !== undefined) program.copy(counter, target, { size: 16 });
+    const ready = await executor.prepare(program);
+    prepared.push(ready);
+    return ready;
+  };
   try {
-    recordCountUp(many, counter, NUM_DISPATCHES);
-    recordCountUp(one, counter, 1);
-    recordCountUp(mapped, counter, 1);
-    mapped.copy(counter, readback, { size: 16 });
-    for (const program of [many, one, mapped]) await program.finish();
-    const dispatches = await timeProgram(gpu, many, options);
+    const many = await prepare("many dispatches", NUM_DISPATCHES);
+    const one = { program: await prepare("one dispatch", 1), stage: "one dispatch" };
+    const mapped = { program: await prepare("dispatch and copy", 1, readback), stage: "dispatch and copy" };
+    const dispatches = await timePrepared(gpu, many, options);
     const submits = await timeWork(async () => {
-      for (let i = 0; i < NUM_SUBMITS; i++) one.submit();
+      for (let i = 0; i < NUM_SUBMITS; i++) executor.run([one]);
       await flush(gpu);
     }, options);
     const readbackMs = await timeWork(async () => {
-      mapped.submit();
+      executor.run([mapped]);
       await gpu.map(readback);
       readback.unmap();
     }, options);
@@ -347,7 +349,7 @@ async function measureCosts(
       readbackMs,
     };
   } finally {
-    for (const program of [many, one, mapped]) program.dispose();
+    for (const program of prepared) program.dispose();
     gpu.destroyBuffer(counter);
     gpu.destroyBuffer(readback);
   }

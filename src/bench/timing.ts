@@ -2,6 +2,7 @@
 // work in turns, A B A B …, so that a change of the machine's speed affects all of it.
 import { throwIfAborted } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
+import { PreparedProgram } from "../gpu/prepared-program.ts";
 import type { Program } from "../gpu/program.ts";
 import { type Spread, spreadOf } from "./statistics.ts";
 
@@ -47,10 +48,23 @@ export async function timeWork(work: () => Promise<unknown>, options: TimingOpti
 }
 
 /**
- * Milliseconds of one run of a finished program.
- * @throws AbortError between samples.
+ * Milliseconds of one run of a program.
+ * @throws AbortError between samples; GpuError.
  */
 export async function timeProgram(gpu: Gpu, program: Program, options: TimingOptions): Promise<Spread> {
+  const prepared = await PreparedProgram.prepare(gpu, program);
+  try {
+    return await timePrepared(gpu, prepared, options);
+  } finally {
+    prepared.dispose();
+  }
+}
+
+/**
+ * As {@link timeProgram}, of a program that was prepared before.
+ * @throws AbortError between samples.
+ */
+export async function timePrepared(gpu: Gpu, program: PreparedProgram, options: TimingOptions): Promise<Spread> {
   const run = async (repeat: number): Promise<number> =>
     clocked(async () => {
       const encoder = gpu.device.createCommandEncoder({ label: "bench" });

@@ -2,12 +2,11 @@
 // the decode step are recorded once and replayed; a token costs one submit and one readback of a few bytes.
 import { GpuError, InputError, throwIfAborted } from "../errors.ts";
 import { GPU_STORAGE, type Gpu } from "../gpu/device.ts";
-import * as ops from "../gpu/ops/ops.ts";
-import { Program } from "../gpu/program.ts";
+import { type Executor, runOnce, type StagedProgram, SubmitExecutor } from "../gpu/executor.ts";
+import type { PreparedProgram } from "../gpu/prepared-program.ts";
 import { ProgramCache } from "../gpu/program-cache.ts";
-import { padTo4 } from "../gpu/tensor.ts";
 import type { TextConfig } from "../models/config.ts";
-import { decoderLayers, type LayerCapture, rowLogits } from "../models/layers/decoder.ts";
+import type { LayerCapture } from "../models/layers/decoder.ts";
 import {
   createLlamaState,
   destroyLlamaState,
@@ -18,6 +17,13 @@ import {
 } from "../models/layers/decoder-state.ts";
 import { type Intervention, packStep, STEP_BYTES } from "../models/layers/step.ts";
 import type { LlamaWeights } from "../models/weights.ts";
+import {
+  embedPromptProgram,
+  embedTokensProgram,
+  prefillProgram,
+  repeatRowProgram,
+  stepProgram,
+} from "./decoder-programs.ts";
 import { PrefixCache, type PrefixKey } from "./prefix-cache.ts";
 import { type Choice, TokenChooser } from "./token-chooser.ts";
 
@@ -64,6 +70,9 @@ export class DecoderRun {
   private readonly lookahead: number;
   private readonly programs: ProgramCache;
   private current: LlamaState | undefined;
+  private promptLength = 0;
+  /** Runs all programs; explain puts another one here for the time of an answer. */
+  executor: Executor;
   /** Chooses tokens from the logits of the last forward call. */
   readonly chooser: TokenChooser;
   /** What may be used again of the last prompt. */
@@ -84,7 +93,8 @@ export class DecoderRun {
     this.weights = options.weights;
     this.chunkRows = options.chunkRows ?? DEFAULT_CHUNK_ROWS;
     this.lookahead = lookaheadOf(options.lookahead, gpu);
-    this.programs = new ProgramCache(gpu);
+    this.programs = new ProgramCache();
+    this.executor = new SubmitExecutor(gpu);
     this.chooser = new TokenChooser(gpu, this, this.programs);
   }
 
@@ -105,6 +115,7 @@ export class DecoderRun {
   ): Promise<number> {
     const { batchRows = 1 } = options;
     const numPositions = key.inputIds.length;
+    this.promptLength = numPositions;
     await this.reserve({
       capacity: numPositions + batchRows * options.maxNewTokens,
       numRows: Math.max(this.chunkRows, batchRows),
@@ -126,78 +137,65 @@ export class DecoderRun {
     const lookup = Uint32Array.from(ids);
     lookup.fill(NO_TOKEN, ...key.imageSpan);
     gpu.write(state.promptIds, lookup);
-    const program = new Program(gpu, "embed prompt");
-    const temporary: GPUBuffer[] = [];
+    if (image === undefined) {
+      await runOnce(this.executor, embedPromptProgram(this, ids.length, undefined), "embed prompt");
+      return;
+    }
+    const index = gpu.createBufferWith("image row index", image.rowIndex, GPU_STORAGE);
     try {
-      ops.embedTokens(program.at("embed_tokens"), {
-        table: this.weights.embedTokens,
-        ids: state.promptIds,
-        output: state.inputsEmbeds,
-        numRows: ids.length,
-      });
-      if (image !== undefined) {
-        const index = gpu.createBufferWith("image row index", image.rowIndex, GPU_STORAGE);
-        temporary.push(index);
-        ops.gatherRows(program.at("image_features"), {
-          index,
-          source: image.features,
-          filler: image.newline ?? gpu.unused,
-          output: state.inputsEmbeds,
-          numRows: image.rowIndex.length,
-          outputRowStart: image.span[0],
-          columns: padTo4(this.text.hiddenSize),
-        });
-      }
-      await program.submitOnce();
+      const rows = {
+        features: image.features,
+        index,
+        filler: image.newline ?? gpu.unused,
+        start: image.span[0],
+        numRows: image.rowIndex.length,
+      };
+      await runOnce(this.executor, embedPromptProgram(this, ids.length, rows), "embed prompt");
     } finally {
-      for (const buffer of temporary) gpu.destroyBuffer(buffer);
+      gpu.destroyBuffer(index);
     }
   }
 
   /**
    * Runs prompt positions [start, end) through all layers in chunks; earlier ones must be in the cache.
    * Afterwards the logits are those of position end − 1.
+   * @param options.stage "prefill" unless given; of several chunks, each one's positions are told behind it
    * @throws AbortError between chunks.
    */
   async prefill(
     range: readonly [start: number, end: number],
-    options: ForwardOptions & { readonly signal?: AbortSignal | undefined },
+    options: ForwardOptions & { readonly signal?: AbortSignal | undefined; readonly stage?: string },
   ): Promise<void> {
     const [start, end] = range;
-    const rowBytes = padTo4(this.text.hiddenSize) * 4;
-    const { state } = this;
+    const { stage = "prefill", capture, intervention } = options;
     for (let first = start; first < end; first += this.chunkRows) {
       throwIfAborted(options.signal, "Prefill");
       const numRows = Math.min(this.chunkRows, end - first);
-      const isLast = first + numRows === end;
-      this.writeSteps(first, options.intervention);
-      const program = new Program(this.gpu, "prefill");
-      program.copy(state.inputsEmbeds, state.hiddenStates, {
-        size: numRows * rowBytes,
-        sourceOffset: first * rowBytes,
-      });
-      decoderLayers(program, this.gpu, {
-        decoder: this,
+      const hasLogits = first + numRows === end;
+      this.writeSteps(first, intervention);
+      const program = prefillProgram(this, this.gpu, {
+        start: first,
         numRows,
-        isDecode: false,
-        scaledLayers: options.intervention?.layers,
-        capture: isLast && options.capture ? { ...options.capture, row: numRows - 1 } : undefined,
+        hasLogits,
+        scaledLayers: intervention?.layers,
+        capture: hasLogits && capture ? { ...capture, row: numRows - 1 } : undefined,
       });
-      if (isLast) rowLogits(program, this.gpu, { decoder: this, row: numRows - 1, numRows: 1 });
-      await program.submitOnce();
+      const isWhole = numRows === end - start;
+      await runOnce(this.executor, program, isWhole ? stage : `${stage}, positions ${first} to ${first + numRows - 1}`);
     }
   }
 
   /** Runs one prompt position again over the cached prefix, overwriting its own cache slot: AdaptVis' extra step. */
-  async repeatPromptRow(position: number, options: ForwardOptions & { readonly batch?: Batch }): Promise<void> {
-    const rowBytes = padTo4(this.text.hiddenSize) * 4;
-    const { inputsEmbeds, hiddenStates } = this.state;
-    const copies = new Program(this.gpu, "repeat");
-    for (let row = 0; row < (options.batch?.numRows ?? 1); row++) {
-      const place = { size: rowBytes, sourceOffset: position * rowBytes, targetOffset: row * rowBytes };
-      copies.copy(inputsEmbeds, hiddenStates, place);
+  async repeatPromptRow(
+    position: number,
+    options: ForwardOptions & { readonly batch?: Batch; readonly stage: string },
+  ): Promise<void> {
+    const program = await this.executor.prepare(repeatRowProgram(this, position, options.batch?.numRows ?? 1));
+    try {
+      await this.forward(position, options, [{ program, stage: options.stage }]);
+    } finally {
+      program.dispose();
     }
-    await this.forward(position, options, copies);
   }
 
   /**
@@ -210,15 +208,15 @@ export class DecoderRun {
     options: ForwardOptions & { readonly maxNewTokens: number },
   ): AsyncGenerator<Choice, void, void> {
     const { chooser } = this;
-    const lookahead = this.gpu.replay === undefined ? this.lookahead : 1; // no pass past the answer's end is explained
+    const lookahead = Math.min(this.lookahead, this.executor.maxLookahead);
     const reads: Promise<Choice>[] = [];
     let numRead = 0;
     try {
       while (numRead < options.maxNewTokens) {
         while (reads.length < Math.min(options.maxNewTokens, numRead + lookahead)) {
           const slot = reads.length % lookahead;
-          const choose = await chooser.greedyProgram(slot);
-          if (reads.length === 0) await choose.submit();
+          const choose = { program: await chooser.greedyProgram(slot), stage: `choose token ${reads.length}` };
+          if (reads.length === 0) await this.executor.run([choose]);
           else await this.stepChosen(firstPosition + reads.length - 1, options, choose);
           const read = chooser.readSlot(slot);
           read.catch(() => undefined); // whoever awaits it is told; one that is cancelled nobody awaits
@@ -234,9 +232,10 @@ export class DecoderRun {
   }
 
   /** One step from the token that the GPU chose, and the next choice, in one submit. */
-  private async stepChosen(position: number, options: ForwardOptions, choose: Program): Promise<void> {
-    const embed = await this.embedProgram(1);
-    await this.forward(position, options, embed, choose);
+  private async stepChosen(position: number, options: ForwardOptions, choose: StagedProgram): Promise<void> {
+    const stage = this.stepStage(position);
+    const program = await this.embedProgram(1);
+    await this.forward(position, { ...options, stage }, [{ program, stage }], choose);
   }
 
   /** Runs one generated token a batch row at `position`. */
@@ -245,23 +244,18 @@ export class DecoderRun {
     position: number,
     options: ForwardOptions & { readonly batch?: Batch },
   ): Promise<void> {
-    const { state } = this;
-    const numRows = tokenIds.length;
-    this.gpu.write(state.tokenIds, Uint32Array.from(tokenIds));
-    const embed = await this.embedProgram(numRows);
-    await this.forward(position, options, embed);
+    this.gpu.write(this.state.tokenIds, Uint32Array.from(tokenIds));
+    const stage = this.stepStage(position);
+    const program = await this.embedProgram(tokenIds.length);
+    await this.forward(position, { ...options, stage }, [{ program, stage }]);
   }
 
-  private embedProgram(numRows: number): Promise<Program> {
-    const { state } = this;
-    return this.programs.get(`embed ${numRows} tokens`, (program) =>
-      ops.embedTokens(program.at("embed_tokens"), {
-        table: this.weights.embedTokens,
-        ids: state.tokenIds,
-        output: state.hiddenStates,
-        numRows,
-      }),
-    );
+  private stepStage(position: number): string {
+    return `decode step ${position - this.promptLength + 1}`;
+  }
+
+  private embedProgram(numRows: number): Promise<PreparedProgram> {
+    return this.programs.get(this.executor, `embed ${numRows} tokens`, () => embedTokensProgram(this, numRows));
   }
 
   /** Frees state and programs; the weights stay. */
@@ -274,33 +268,22 @@ export class DecoderRun {
 
   private async forward(
     position: number,
-    options: ForwardOptions & { readonly batch?: Batch },
-    fillHiddenStates: Program,
-    choose?: Program,
+    options: ForwardOptions & { readonly batch?: Batch | undefined; readonly stage: string },
+    before: readonly StagedProgram[],
+    after?: StagedProgram,
   ): Promise<void> {
     this.writeSteps(position, options.intervention, options.batch);
+    const { executor } = this;
+    const { capture, stage } = options;
     const numRows = options.batch?.numRows ?? 1;
-    const record = (program: Program) => {
-      decoderLayers(program, this.gpu, {
-        decoder: this,
-        numRows,
-        isDecode: true,
-        scaledLayers: options.intervention?.layers,
-        capture: options.capture,
-      });
-      rowLogits(program, this.gpu, { decoder: this, row: 0, numRows });
-    };
-    const isPlain = options.capture === undefined && options.intervention?.layers === undefined;
-    const program = isPlain
-      ? await this.programs.get(`step ${numRows} rows`, record)
-      : new Program(this.gpu, "traced step");
+    const scaledLayers = options.intervention?.layers;
+    const isPlain = capture === undefined && scaledLayers === undefined;
+    const label = isPlain ? `step ${numRows} rows` : "traced step";
+    const record = () => stepProgram(this, this.gpu, { label, numRows, scaledLayers, capture });
+    const program = isPlain ? await this.programs.get(executor, label, record) : await executor.prepare(record());
     try {
-      if (!isPlain) {
-        record(program);
-        await program.finish();
-      }
-      if (choose === undefined) await program.submit([fillHiddenStates]);
-      else await choose.submit([fillHiddenStates, program]);
+      const step = [...before, { program, stage }];
+      await executor.run(after === undefined ? step : [...step, after]);
     } finally {
       if (!isPlain) program.dispose();
     }

@@ -102,7 +102,11 @@ async function* chosenTokens(
   const seen = new Set(prompt.ids);
   for (let numTokens = 1; ; numTokens++) {
     if (sampling.repetitionPenalty !== 1) run.chooser.writeSeen(seen);
-    const choice = await run.chooser.choose({ repetitionPenalty: sampling.repetitionPenalty, topK: topLogProbs });
+    const choice = await run.chooser.choose({
+      repetitionPenalty: sampling.repetitionPenalty,
+      topK: topLogProbs,
+      stage: `choose token ${numTokens - 1}`,
+    });
     const { tokenId, logProb } = sampling.temperature === 0 ? choice : await sample(run, sampler, choice);
     yield { choice, tokenId, logProb };
     seen.add(tokenId);

@@ -31,8 +31,8 @@ export async function sweep(
   const { promptLength, intervention } = prompt;
   const numRows = intervention.factors.length;
   const batch: Batch = { numRows, prefixLength: promptLength - 1, tailLength: options.maxNewTokens };
-  await run.repeatPromptRow(promptLength - 1, { intervention, batch });
-  let choices = await run.chooser.chooseRows(numRows);
+  await run.repeatPromptRow(promptLength - 1, { intervention, batch, stage: "sweep step" });
+  let choices = await run.chooser.chooseRows(numRows, "choose tokens 0");
   const rows = choices.map(({ confidence }) => ({ tokenIds: [] as number[], isEnded: false, confidence }));
   for (let numTokens = 1; ; numTokens++) {
     for (const [index, row] of rows.entries()) if (!row.isEnded) take(row, choices[index], options.eosTokenIds);
@@ -41,7 +41,7 @@ export async function sweep(
     // A row that has ended runs on with its end token until the others have, and nobody looks.
     const lastIds = rows.map(({ tokenIds }) => tokenIds.at(-1) ?? 0);
     await run.step(lastIds, promptLength + numTokens - 1, { intervention: undefined, batch });
-    choices = await run.chooser.chooseRows(numRows);
+    choices = await run.chooser.chooseRows(numRows, `choose tokens ${numTokens}`);
   }
 }
 

@@ -1,12 +1,12 @@
 // From logits to tokens on the GPU: argmax, softmax statistics and top-k; what is read back is a few bytes a row.
 import { GpuError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
-import * as ops from "../gpu/ops/ops.ts";
-import type { Program } from "../gpu/program.ts";
+import type { Executor } from "../gpu/executor.ts";
+import type { PreparedProgram } from "../gpu/prepared-program.ts";
 import type { ProgramCache } from "../gpu/program-cache.ts";
-import { padTo4 } from "../gpu/tensor.ts";
-import type { TextConfig } from "../models/config.ts";
-import { CHOICE_BYTES, type LlamaState, MAX_LOOKAHEAD, TOP_K_OFFSET } from "../models/layers/decoder-state.ts";
+import type { Decoder } from "../models/layers/decoder.ts";
+import { CHOICE_BYTES, MAX_LOOKAHEAD, TOP_K_OFFSET } from "../models/layers/decoder-state.ts";
+import { chooseIntoSlotProgram, chooseProgram, chooseRowsProgram } from "./decoder-programs.ts";
 
 /** A token with its log-probability in the distribution it was taken from. */
 export interface TokenLogProb {
@@ -34,12 +34,13 @@ export interface ChooseOptions {
   readonly repetitionPenalty: number;
   /** Top entries to report, 0 to 100. */
   readonly topK: number;
+  /** The stage of the answer, such as "choose token 0". */
+  readonly stage: string;
 }
 
-/** Where the logits are. */
-export interface LogitsOwner {
-  readonly text: TextConfig;
-  readonly state: LlamaState;
+/** Where the logits are, and what runs the programs that choose from them. */
+export interface LogitsOwner extends Decoder {
+  readonly executor: Executor;
 }
 
 /** Chooses tokens from the logits that stand in a decoder's state. */
@@ -60,20 +61,20 @@ export class TokenChooser {
    * @throws GpuError when the logits are not finite.
    */
   async choose(options: ChooseOptions): Promise<Choice> {
-    const { repetitionPenalty, topK } = options;
+    const { repetitionPenalty, topK, stage } = options;
+    const { executor } = this.run;
     const isPenalised = repetitionPenalty !== 1;
-    const record = (program: Program) => this.recordChoice(program, options);
-    let program: Program;
-    if (!isPenalised && topK === 0) {
-      program = await this.programs.get("choose", record);
-    } else {
+    let label = "choose";
+    if (isPenalised || topK > 0) {
       // Any number of penalties and k may be asked for: only the last one's program is kept.
-      const key = `choose ${repetitionPenalty} ${topK}`;
-      if (this.rareKey !== key) this.programs.forget(this.rareKey);
-      this.rareKey = key;
-      program = await this.programs.get(key, record);
+      label = `choose ${repetitionPenalty} ${topK}`;
+      if (this.rareKey !== label) this.programs.forget(this.rareKey);
+      this.rareKey = label;
     }
-    await program.submit();
+    const program = await this.programs.get(executor, label, () =>
+      chooseProgram(this.run, { label, repetitionPenalty, topK }),
+    );
+    await executor.run([{ program, stage }]);
     const data = await this.readBack();
     return readChoice(data, { isPenalised, topK, vocabSize: this.run.text.vocabSize });
   }
@@ -82,16 +83,9 @@ export class TokenChooser {
    * The program that leaves the argmax of the logits in slot `slot` of the ring, and as the next step's token: the id
    * need not come to the CPU between two steps.
    */
-  async greedyProgram(slot: number): Promise<Program> {
-    const { state } = this.run;
-    const record = (program: Program) => {
-      const { vocabSize } = this.run.text;
-      const view = { logits: state.logits, numRows: 1, vocabSize, stride: padTo4(vocabSize) };
-      ops.chooseToken(program.at("argmax"), view, { choice: state.choice });
-      program.copy(state.choice, this.slotBuffer(slot), { size: CHOICE_BYTES });
-      program.copy(state.choice, state.tokenIds, { size: 4 });
-    };
-    return this.programs.get(`choose into slot ${slot}`, record, "choose");
+  greedyProgram(slot: number): Promise<PreparedProgram> {
+    const record = () => chooseIntoSlotProgram(this.run, this.slotBuffer(slot));
+    return this.programs.get(this.run.executor, `choose into slot ${slot}`, record);
   }
 
   /** Starts reading a slot after its program was submitted; {@link TokenChooser.cancel} ends it early. */
@@ -118,15 +112,12 @@ export class TokenChooser {
    * Chooses the argmax of each batch row of the last forward call.
    * @throws GpuError when logits are not finite.
    */
-  async chooseRows(numRows: number): Promise<Choice[]> {
-    const { state } = this.run;
+  async chooseRows(numRows: number, stage: string): Promise<Choice[]> {
+    const { executor } = this.run;
     const { vocabSize } = this.run.text;
-    const view = { logits: state.logits, numRows, vocabSize, stride: padTo4(vocabSize) };
-    const program = await this.programs.get(`choose ${numRows} rows`, (recorded) => {
-      ops.chooseToken(recorded, view, { choice: state.choice });
-      recorded.copy(state.choice, state.readback, { size: numRows * CHOICE_BYTES });
-    });
-    await program.submit();
+    const record = () => chooseRowsProgram(this.run, numRows);
+    const program = await this.programs.get(executor, `choose ${numRows} rows`, record);
+    await executor.run([{ program, stage }]);
     const data = await this.readBack();
     return Array.from({ length: numRows }, (_, row) =>
       readChoice(new DataView(data.buffer, row * CHOICE_BYTES), { isPenalised: false, topK: 0, vocabSize }),
@@ -146,23 +137,6 @@ export class TokenChooser {
       words[word] = (words[word] ?? 0) | (1 << (id % 32));
     }
     this.gpu.write(this.run.state.seen, words);
-  }
-
-  private recordChoice(program: Program, { repetitionPenalty, topK }: ChooseOptions): void {
-    const { state } = this.run;
-    const { vocabSize } = this.run.text;
-    const view = { logits: state.logits, numRows: 1, vocabSize, stride: padTo4(vocabSize) };
-    ops.chooseToken(program.at("argmax"), view, { choice: state.choice });
-    program.copy(state.choice, state.readback, { size: CHOICE_BYTES });
-    if (repetitionPenalty !== 1) {
-      ops.repetitionPenalty(program.at("repetition_penalty"), view, { seen: state.seen, penalty: repetitionPenalty });
-      ops.chooseToken(program.at("argmax"), view, { choice: state.choice });
-      program.copy(state.choice, state.readback, { size: CHOICE_BYTES, targetOffset: CHOICE_BYTES });
-    }
-    if (topK > 0) {
-      ops.topK(program.at("top_k"), view, { entries: state.topK, k: topK });
-      program.copy(state.topK, state.readback, { size: topK * 8, targetOffset: TOP_K_OFFSET });
-    }
   }
 
   private async readBack(): Promise<DataView<ArrayBuffer>> {

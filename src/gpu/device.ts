@@ -3,7 +3,6 @@ import { AbortError, GpuError, InputError, kindOf } from "../errors.ts";
 import { PipelineCache } from "./kernel.ts";
 import type { TuningTable } from "./ops/tuning.ts";
 import type { Profiler } from "./profile/profiler.ts";
-import type { Program } from "./program.ts";
 
 /** Limits that the engine asks for as high as the adapter has them; nothing is raised unless it is asked for. */
 const RAISED_LIMITS = [
@@ -60,10 +59,6 @@ export class Gpu {
   readonly profiler: Profiler | undefined;
   /** Constants of kernels that were measured on this adapter; the defaults without one. */
   readonly tuning: TuningTable | undefined;
-  /** Runs programs in place of their one submit while an answer is explained; undefined otherwise. @internal */
-  replay: ((programs: readonly Program[]) => Promise<void>) | undefined = undefined;
-  /** True for what {@link forRecording} returns. */
-  readonly isRecordingOnly: boolean = false;
   /** A small buffer for bindings that a kernel variant declares but does not touch. */
   readonly unused: GPUBuffer;
   /** The same for writable bindings: one buffer must not be bound twice where one binding writes. */
@@ -125,19 +120,6 @@ export class Gpu {
     this.sizes.set(buffer, size);
     this.bytes += size;
     return buffer;
-  }
-
-  /**
-   * This device for recording only: every buffer it makes is one small shared buffer. Programs recorded against it start
-   * compiling their pipelines, which needs no weights, and are then thrown away.
-   */
-  forRecording(): Gpu {
-    return Object.create(this, {
-      createBuffer: { value: () => this.unused },
-      createBufferWith: { value: () => this.unused },
-      write: { value: () => undefined },
-      isRecordingOnly: { value: true },
-    }) as Gpu; // the same object but for these members
   }
 
   /** Destroys a buffer that was made here; a second call does nothing. */
@@ -262,6 +244,9 @@ export class Gpu {
     for (const buffer of [...this.sizes.keys()]) this.destroyBuffer(buffer);
   }
 }
+
+/** Makes buffers as {@link Gpu} does. */
+export type BufferMaker = Pick<Gpu, "createBuffer" | "createBufferWith">;
 
 // Numeric values of GPUBufferUsage and GPUMapMode: Node has no global of that name.
 const MAP_READ = 0x0001;

@@ -1,22 +1,16 @@
-import type { Gpu } from "./device.ts";
-import { Program } from "./program.ts";
+import type { Executor } from "./executor.ts";
+import type { PreparedProgram } from "./prepared-program.ts";
+import type { Program } from "./program.ts";
 
 /** Programs that are recorded at the first use and replayed afterwards. */
 export class ProgramCache {
-  private readonly gpu: Gpu;
-  private readonly programs = new Map<string, Program>();
+  private readonly programs = new Map<string, PreparedProgram>();
 
-  constructor(gpu: Gpu) {
-    this.gpu = gpu;
-  }
-
-  /** The program under `key`, finished; profiles call it `label`. @throws as {@link Program.finish}. */
-  async get(key: string, record: (program: Program) => void, label = key): Promise<Program> {
+  /** The program under `key`, prepared; recorded where it is not there yet. @throws as {@link Executor.prepare}. */
+  async get(executor: Executor, key: string, record: () => Program): Promise<PreparedProgram> {
     const known = this.programs.get(key);
     if (known !== undefined) return known;
-    const program = new Program(this.gpu, label);
-    record(program);
-    await program.finish();
+    const program = await executor.prepare(record());
     this.programs.set(key, program);
     return program;
   }

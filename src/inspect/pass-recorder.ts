@@ -1,13 +1,14 @@
 // Turns the dispatches of an answer into explained passes while they run.
 import type { Gpu } from "../gpu/device.ts";
+import type { Executor, StagedProgram } from "../gpu/executor.ts";
 import type { Kernel } from "../gpu/kernel.ts";
+import { PreparedProgram } from "../gpu/prepared-program.ts";
 import type { Binding, DispatchCommand, Program } from "../gpu/program.ts";
 import type { ModelConfig } from "../models/config.ts";
 import type { ExplainedKernel, ExplainedPass, PassTensor, PassValues } from "./explained-pass.ts";
 import { fixedWorkgroupSize, kernelHeader, weightDtypeOf, workgroupSize } from "./kernel-text.ts";
 import { type BoundTensors, neededBinding, type PassCall } from "./pass-call.ts";
 import { PassRunner, type ReadValues } from "./pass-runner.ts";
-import { StageNamer, type StagePlan } from "./pass-stages.ts";
 import { tensorsOf } from "./pass-tensors.ts";
 import { pictureOf, statisticsOf, type TensorView } from "./pass-values.ts";
 import { wordsOf } from "./pass-words.ts";
@@ -17,7 +18,6 @@ export interface RecorderOptions {
   readonly readsValues: boolean;
   readonly onPass: ((pass: ExplainedPass) => void) | undefined;
   readonly signal: AbortSignal | undefined;
-  readonly plan: StagePlan;
 }
 
 /** A part of a binding that a pass writes. */
@@ -28,35 +28,41 @@ interface Output {
   readonly view: TensorView;
 }
 
-/** Records one answer; to be disposed of. */
-export class PassRecorder {
+/** Runs and records one answer; to be disposed of. */
+export class PassRecorder implements Executor {
+  /** No pass past the answer's end is explained. */
+  readonly maxLookahead = 1;
   readonly passes: ExplainedPass[] = [];
   readonly kernels: Record<string, ExplainedKernel> = {};
+  private readonly gpu: Gpu;
   private readonly config: ModelConfig;
   private readonly options: RecorderOptions;
   private readonly runner: PassRunner;
-  private readonly stages: StageNamer;
   private readonly keys = new Map<Kernel, string>();
 
   constructor(gpu: Gpu, config: ModelConfig, options: RecorderOptions) {
+    this.gpu = gpu;
     this.config = config;
     this.options = options;
     this.runner = new PassRunner(gpu, options.signal);
-    this.stages = new StageNamer(options.plan);
+  }
+
+  /** @throws as {@link PreparedProgram.prepare}. */
+  prepare(program: Program): Promise<PreparedProgram> {
+    return PreparedProgram.prepare(this.gpu, program);
   }
 
   /** Runs and records programs that would be submitted together. @throws as `PassRunner.run`. */
-  async run(programs: readonly Program[]): Promise<void> {
-    const stages = this.stages.next(programs);
+  async run(programs: readonly StagedProgram[]): Promise<void> {
     // What decides where kernels write does not change between the passes of one submit.
     const known = new Map<GPUBuffer, Uint32Array<ArrayBuffer>>();
-    for (const [index, program] of programs.entries()) {
-      await this.runner.run(program, async (command, dispatch) => {
+    for (const { program, stage } of programs) {
+      await this.runner.run(program, async ({ command }, dispatch) => {
         const call = await this.callOf(command, known);
         const bound = tensorsOf(call, this.config);
         const outputs = this.options.readsValues ? outputsOf(command, bound) : [];
         const { values, gpuMs } = await dispatch(outputs);
-        this.add(stages[index] ?? program.label, { command, call, bound, gpuMs, outputs, values });
+        this.add(stage, { command, call, bound, gpuMs, outputs, values });
       });
     }
   }

@@ -1,8 +1,9 @@
 // Runs recorded programs one dispatch at a time and reads, right behind each, how long it took and what it wrote: one
 // staging buffer as large as the largest tensor so far, never all tensors at once.
-import { GpuError, throwIfAborted } from "../errors.ts";
+import { throwIfAborted } from "../errors.ts";
 import { GPU_READBACK, type Gpu } from "../gpu/device.ts";
-import type { Binding, CopyCommand, DispatchCommand, Program } from "../gpu/program.ts";
+import type { PreparedDispatch, PreparedProgram } from "../gpu/prepared-program.ts";
+import type { Binding, CopyCommand } from "../gpu/program.ts";
 import { gather, rangesOf, type TensorView } from "./pass-values.ts";
 
 const QUERY_RESOLVE = 0x0200; // GPUBufferUsage.QUERY_RESOLVE: Node has no global of that name
@@ -47,8 +48,8 @@ export class PassRunner {
    * @throws AbortError between two dispatches; GpuError.
    */
   async run(
-    program: Program,
-    onDispatch: (command: DispatchCommand, dispatch: RunDispatch) => Promise<void>,
+    program: PreparedProgram,
+    onDispatch: (command: PreparedDispatch, dispatch: RunDispatch) => Promise<void>,
   ): Promise<void> {
     for (const command of program.commands) {
       if (!("pipeline" in command)) {
@@ -71,11 +72,9 @@ export class PassRunner {
     for (const buffer of [this.times, this.staging]) if (buffer !== undefined) this.gpu.destroyBuffer(buffer);
   }
 
-  private async dispatch(command: DispatchCommand, views: readonly WantedView[]): Promise<PassResult> {
-    const { pipeline, bindGroup, grid, kernel } = command;
-    if (pipeline.handle === undefined || bindGroup === undefined) {
-      throw new GpuError("shader", `${kernel.name}: explained before finish().`);
-    }
+  private async dispatch(dispatch: PreparedDispatch, views: readonly WantedView[]): Promise<PassResult> {
+    const { pipeline, bindGroup } = dispatch;
+    const { grid, kernel } = dispatch.command;
     const { device } = this.gpu;
     if (device.features.has("timestamp-query")) {
       this.querySet ??= device.createQuerySet({ label: "explain", type: "timestamp", count: 2 });
@@ -85,7 +84,7 @@ export class PassRunner {
     const { querySet, times } = this;
     const timestampWrites = querySet && { querySet, beginningOfPassWriteIndex: 0, endOfPassWriteIndex: 1 };
     const pass = encoder.beginComputePass({ label: kernel.name, ...(timestampWrites && { timestampWrites }) });
-    pass.setPipeline(pipeline.handle);
+    pass.setPipeline(pipeline);
     pass.setBindGroup(0, bindGroup);
     pass.dispatchWorkgroups(...grid);
     pass.end();

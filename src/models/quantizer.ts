@@ -1,6 +1,7 @@
 // Packs chunks of rows into quantised matrices on the GPU: the checkpoint's bytes go into a staging buffer of one chunk,
 // and a kernel writes steps and scales from there.
 import { GPU_STORAGE, type Gpu } from "../gpu/device.ts";
+import { type Executor, runOnce, SubmitExecutor } from "../gpu/executor.ts";
 import * as ops from "../gpu/ops/ops.ts";
 import { Program } from "../gpu/program.ts";
 import type { FloatDtype, MatrixPiece, QuantizedDtype } from "../gpu/tensor.ts";
@@ -8,11 +9,13 @@ import type { FloatDtype, MatrixPiece, QuantizedDtype } from "../gpu/tensor.ts";
 /** Quantises the rows of one load; {@link dispose} frees what it holds on the GPU. */
 export class Quantizer {
   private readonly gpu: Gpu;
+  private readonly executor: Executor;
   private staging: GPUBuffer | undefined;
   private problem: GPUBuffer | undefined;
 
   constructor(gpu: Gpu) {
     this.gpu = gpu;
+    this.executor = new SubmitExecutor(gpu);
   }
 
   /**
@@ -34,10 +37,10 @@ export class Quantizer {
     const source = this.stagingOf(bytes.byteLength);
     this.problem ??= this.gpu.createBuffer("quantize problem", 4, GPU_STORAGE);
     this.gpu.write(source, bytes);
-    const program = new Program(this.gpu, "quantize");
+    const program = new Program("quantize");
     const target = { steps: piece.buffer, scales: piece.scales ?? this.gpu.unusedOutputs[0] };
     ops.quantize(program, { ...shape, source, target, problem: this.problem });
-    await program.submitOnce();
+    await runOnce(this.executor, program, "quantize");
   }
 
   /** Whether a weight packed so far is not finite or needs a scale that no f16 is; waits for the GPU. */

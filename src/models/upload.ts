@@ -35,6 +35,8 @@ export interface Grouping {
 export interface UploadContext {
   readonly checkpoint: Checkpoint;
   readonly gpu: Gpu;
+  /** True where matrices and vectors are wanted without buffers of their own and without values. */
+  readonly isPlan?: boolean;
   readonly signal: AbortSignal | undefined;
   /** Packs the rows of quantised matrices. */
   readonly quantizer: Quantizer;
@@ -82,6 +84,8 @@ export async function uploadStacked(
 ): Promise<Matrix> {
   const { gpu, checkpoint } = context;
   const { columns } = options;
+  const make = (label: string, byteLength: number) =>
+    context.isPlan === true ? gpu.unused : gpu.createBuffer(label, byteLength, GPU_STORAGE);
   const name = tensors.map((tensor) => tensor.name).join(" + ");
   const dtypes = new Set(tensors.map((tensor) => context.dtypeOf(tensor.name, fileDtypeOf(checkpoint, tensor.name))));
   const [only] = dtypes;
@@ -98,14 +102,14 @@ export async function uploadStacked(
   for (let rowStart = 0; rowStart < paddedRows; rowStart += maxRows) {
     const numRows = Math.min(maxRows, paddedRows - rowStart);
     const label = `${name}[${rowStart}:${rowStart + numRows}]`;
-    const piece = { buffer: gpu.createBuffer(label, numRows * row.weights, GPU_STORAGE), rowStart, numRows };
-    const scales = row.scales > 0 ? gpu.createBuffer(`${label} scales`, numRows * row.scales, GPU_STORAGE) : undefined;
+    const piece = { buffer: make(label, numRows * row.weights), rowStart, numRows };
+    const scales = row.scales > 0 ? make(`${label} scales`, numRows * row.scales) : undefined;
     pieces.push(scales === undefined ? piece : { ...piece, scales });
   }
   let firstRow = 0;
   for (const { name: tensor, rows } of tensors) {
     const fileDtype = fileDtypeOf(checkpoint, tensor);
-    if (!gpu.isRecordingOnly) await fillRows(context, tensor, { dtype, fileDtype, rows, columns, pieces, firstRow });
+    if (context.isPlan !== true) await fillRows(context, tensor, { dtype, fileDtype, rows, columns, pieces, firstRow });
     firstRow += paddedLength(rows);
   }
   return { name, dtype, rows: paddedRows, columns: paddedColumns, pieces };
@@ -141,7 +145,7 @@ export async function uploadVector(context: UploadContext, name: string, group: 
 
 /** Uploads vectors as one, each in f32 with its groups padded with zeros. @throws as {@link uploadMatrix}. */
 export async function uploadJoined(context: UploadContext, tensors: readonly StackedTensor[]): Promise<GPUBuffer> {
-  if (context.gpu.isRecordingOnly) return context.gpu.unused;
+  if (context.isPlan === true) return context.gpu.unused;
   const joined = new Float32Array(tensors.reduce((sum, { rows }) => sum + paddedLength(rows), 0));
   let first = 0;
   for (const { name, rows } of tensors) {

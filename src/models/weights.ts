@@ -134,7 +134,7 @@ export async function loadWeights(
       options.onProgress?.({ loadedBytes, totalBytes, tensor });
     },
   };
-  options.onPlan?.(await uploadAll({ ...context, gpu: options.gpu.forRecording() }, config, plan));
+  options.onPlan?.(await uploadAll({ ...context, isPlan: true }, config, plan));
   try {
     return await options.gpu.guard("loading the weights", () => uploadAll(context, config, plan));
   } finally {

@@ -67,7 +67,6 @@ test.each([0, 5, 1.5])("a lookahead of %d is refused", async (lookahead) => {
 
 test("a decode step is eight dispatches a layer at most, on either class of adapter", async () => {
   const gpu = await openTestGpu();
-  const recording = gpu.forRecording();
   const [hidden, inner, heads] = [64, 96, 4];
   const matrix = (rows: number, columns: number) => ({
     weight: {
@@ -75,14 +74,14 @@ test("a decode step is eight dispatches a layer at most, on either class of adap
       dtype: "f32" as const,
       rows: padTo4(rows),
       columns,
-      pieces: [{ buffer: recording.unused, rowStart: 0, numRows: rows }],
+      pieces: [{ buffer: gpu.unused, rowStart: 0, numRows: rows }],
     },
     bias: undefined,
   });
   const layer: LlamaLayerWeights = {
-    inputLayernorm: recording.unused,
+    inputLayernorm: gpu.unused,
     selfAttn: { qkvProj: matrix(3 * hidden, hidden), oProj: matrix(hidden, hidden) },
-    postAttentionLayernorm: recording.unused,
+    postAttentionLayernorm: gpu.unused,
     mlp: { gateUpProj: matrix(2 * inner, hidden), downProj: matrix(hidden, inner) },
   };
   const model = await loadGoldenModel("tiny-llava");
@@ -90,15 +89,16 @@ test("a decode step is eight dispatches a layer at most, on either class of adap
   model.dispose();
   const oneLayer = { ...text, numKeyValueHeads: heads, headDim: hidden / heads, numHiddenLayers: 1 };
   for (const isSoftware of [true, false]) {
-    const classed = Object.create(recording, { isSoftware: { value: isSoftware } }) as typeof recording;
-    const state = createLlamaState(classed, oneLayer, { capacity: 256, numRows: 1, promptRows: 1, batchRows: 1 });
+    const classed = Object.create(gpu, { isSoftware: { value: isSoftware } }) as typeof gpu;
+    const buffers = { createBuffer: () => gpu.unused, createBufferWith: () => gpu.unused };
+    const state = createLlamaState(buffers, oneLayer, { capacity: 256, numRows: 1, promptRows: 1, batchRows: 1 });
     const weights = {
       embedTokens: matrix(8, hidden).weight,
       layers: [layer],
       norm: gpu.unused,
       lmHead: matrix(8, hidden),
     };
-    const program = new Program(classed, "count");
+    const program = new Program("count");
     decoderLayers(program, classed, {
       decoder: { text: oneLayer, weights, state },
       numRows: 1,

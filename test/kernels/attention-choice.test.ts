@@ -9,7 +9,7 @@ import { headLayout } from "./attention-cases.ts";
 
 /** The names of the kernels that a prefill of 40 rows and a decode step over `capacity` slots record. */
 function recordedKernels(gpu: Gpu, capacity = 256): readonly string[] {
-  const program = new Program(gpu, "test");
+  const program = new Program("test");
   const dispatch = vi.spyOn(program, "dispatch").mockImplementation(() => undefined);
   const common = {
     heads: headLayout(2, 1, 8),

@@ -4,6 +4,7 @@ import { GpuError } from "../../src/errors.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
 import { type Constant, defineKernel, type Kernel } from "../../src/gpu/kernel.ts";
 import { KERNELS } from "../../src/gpu/ops/ops.ts";
+import { requestPipelines } from "../../src/gpu/prepared-program.ts";
 import { type Dispatch, Program } from "../../src/gpu/program.ts";
 import { openTestGpu } from "../setup/run-kernel.ts";
 
@@ -152,8 +153,13 @@ describe("Program.dispatch", () => {
       grid: [1],
     };
     await gpu.guard("recording", () => {
-      new Program(gpu, "test").dispatch(kernel, good);
-      expect(() => new Program(gpu, "test").dispatch(kernel, change(gpu, good))).toThrow(error);
+      const record = (call: Dispatch) => {
+        const program = new Program("test");
+        program.dispatch(kernel, call);
+        requestPipelines(gpu, program);
+      };
+      record(good);
+      expect(() => record(change(gpu, good))).toThrow(error);
     });
   }
 

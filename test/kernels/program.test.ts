@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { GpuError } from "../../src/errors.ts";
 import { GPU_STORAGE } from "../../src/gpu/device.ts";
 import { defineKernel } from "../../src/gpu/kernel.ts";
+import { PreparedProgram } from "../../src/gpu/prepared-program.ts";
 import { Program } from "../../src/gpu/program.ts";
 import { withErrorScopes } from "../setup/device.ts";
 import { openTestGpu } from "../setup/run-kernel.ts";
@@ -30,7 +30,7 @@ describe("Program", () => {
       const output = gpu.createBuffer("output", 16, GPU_STORAGE);
       const copy = gpu.createBuffer("copy", 16, GPU_STORAGE);
       const before = gpu.allocatedBytes;
-      const program = new Program(gpu, "test");
+      const program = new Program("test");
       const add = (index: number, offset: number, amount: number) =>
         program.dispatch(ADD, { bindings: { output }, params: { index, offset, amount }, grid: [1] });
       add(0, 1, 0.5);
@@ -38,18 +38,18 @@ describe("Program", () => {
       program.copy(output, copy, { size: 8, sourceOffset: 0, targetOffset: 4 });
       add(0, 3, 0.25);
       expect(program.numDispatches).toBe(3);
-      await program.finish();
+      const prepared = await PreparedProgram.prepare(gpu, program);
       expect(gpu.allocatedBytes).toBe(before + 3 * 256);
       for (let run = 0; run < 2; run++) {
         const encoder = gpu.device.createCommandEncoder();
-        program.encode(encoder);
+        prepared.encode(encoder);
         gpu.device.queue.submit([encoder.finish()]);
       }
       expect([...new Float32Array(await gpu.readBuffer(output, 16))]).toEqual([1843.25, -22, 0, 0]);
       expect([...new Float32Array(await gpu.readBuffer(copy, 16))]).toEqual([0, 184, -22, 0]);
-      program.dispose();
+      prepared.dispose();
       expect(gpu.allocatedBytes).toBe(before);
-      program.dispose();
+      prepared.dispose();
       expect(gpu.allocatedBytes).toBe(before);
       gpu.destroyBuffer(output);
       gpu.destroyBuffer(copy);
@@ -60,27 +60,16 @@ describe("Program", () => {
     const gpu = await openTestGpu();
     await withErrorScopes(gpu.device, async () => {
       const output = gpu.createBuffer("output", 512, GPU_STORAGE);
-      const program = new Program(gpu, "test");
+      const program = new Program("test");
       const bindings = { output: { buffer: output, offset: 256, size: 16 } };
       program.dispatch(ADD, { bindings, params: { index: 1, offset: 0, amount: 7 }, grid: [1] });
-      await program.finish();
+      const prepared = await PreparedProgram.prepare(gpu, program);
       const encoder = gpu.device.createCommandEncoder();
-      program.encode(encoder);
+      prepared.encode(encoder);
       gpu.device.queue.submit([encoder.finish()]);
       expect([...new Float32Array(await gpu.readBuffer(output, 16, 256))]).toEqual([0, 7, 0, 0]);
-      program.dispose();
+      prepared.dispose();
       gpu.destroyBuffer(output);
-    });
-  });
-
-  test("encoding before finish() is refused", async () => {
-    const gpu = await openTestGpu();
-    await withErrorScopes(gpu.device, () => {
-      const program = new Program(gpu, "early");
-      const bindings = { output: gpu.unusedOutputs[0] };
-      program.dispatch(ADD, { bindings, params: { index: 0, offset: 0, amount: 0 }, grid: [1] });
-      const encoder = gpu.device.createCommandEncoder();
-      expect(() => program.encode(encoder)).toThrow(new GpuError("shader", "early: encoded before finish()."));
     });
   });
 });

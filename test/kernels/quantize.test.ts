@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { GPU_STORAGE } from "../../src/gpu/device.ts";
+import { runOnce, SubmitExecutor } from "../../src/gpu/executor.ts";
 import { quantize } from "../../src/gpu/ops/ops.ts";
 import { Program } from "../../src/gpu/program.ts";
 import type { FloatDtype, QuantizedDtype } from "../../src/gpu/tensor.ts";
@@ -40,10 +41,10 @@ async function pack(
     const scales = gpu.createBuffer("scales", pieceRows * row.scales, GPU_STORAGE);
     const problem = gpu.createBuffer("problem", 4, GPU_STORAGE);
     try {
-      const program = new Program(gpu, "quantize");
+      const program = new Program("quantize");
       const call = { source, sourceDtype, numRows, columns, dtype, target: { steps, scales }, rowStart, problem };
       quantize(program, call);
-      await program.submitOnce();
+      await runOnce(new SubmitExecutor(gpu), program, "quantize");
       return {
         stored: new Uint32Array(await gpu.readBuffer(steps, pieceRows * row.weights)),
         scales: new Uint16Array(await gpu.readBuffer(scales, pieceRows * row.scales)),

@@ -1,5 +1,6 @@
 // Runs ops on the GPU for a test: buffers from plain arrays, one Program inside error scopes, results read back.
 import { GPU_STORAGE, GPU_UNIFORM, Gpu } from "../../src/gpu/device.ts";
+import { runOnce, SubmitExecutor } from "../../src/gpu/executor.ts";
 import { Program } from "../../src/gpu/program.ts";
 import type { Matrix, WeightDtype } from "../../src/gpu/tensor.ts";
 import { storedRows, storeWeights } from "../reference/weight-formats.ts";
@@ -50,7 +51,7 @@ export async function runKernel<Name extends string>(
   const gpu = gpuOfTest ?? (await openTestGpu());
   const buffers: GPUBuffer[] = [];
   const lengths = new Map<GPUBuffer, number>();
-  const program = new Program(gpu, "test");
+  const program = new Program("test");
   const keep = (buffer: GPUBuffer): GPUBuffer => {
     buffers.push(buffer);
     return buffer;
@@ -83,16 +84,12 @@ export async function runKernel<Name extends string>(
   try {
     return await withErrorScopes(gpu.device, async () => {
       const outputs = record({ gpu, program, upload, uniform, output, matrix });
-      await program.finish();
-      const encoder = gpu.device.createCommandEncoder();
-      program.encode(encoder);
-      gpu.device.queue.submit([encoder.finish()]);
+      await runOnce(new SubmitExecutor(gpu), program, "test");
       const results: Partial<Record<Name, Float32Array<ArrayBuffer>>> = {};
       for (const name in outputs) results[name] = await readGuarded(gpu, outputs[name], lengths);
       return results as Record<Name, Float32Array<ArrayBuffer>>; // every name of outputs was set
     });
   } finally {
-    program.dispose();
     for (const buffer of buffers) gpu.destroyBuffer(buffer);
   }
 }

@@ -1,6 +1,8 @@
 // Watches the passes of an explained answer from outside: what every buffer of a pass held before it and holds after it.
 import type { AnswerOptions } from "../../src/answer.ts";
-import type { DispatchCommand, Program } from "../../src/gpu/program.ts";
+import type { Executor } from "../../src/gpu/executor.ts";
+import type { PreparedDispatch, PreparedProgram } from "../../src/gpu/prepared-program.ts";
+import type { Binding } from "../../src/gpu/program.ts";
 import type { ExplainedPass } from "../../src/inspect/explained-pass.ts";
 import { type BoundTensors, neededBinding, type PassCall } from "../../src/inspect/pass-call.ts";
 import { PassRecorder } from "../../src/inspect/pass-recorder.ts";
@@ -32,14 +34,14 @@ export async function watchPasses(
     readsValues: true,
     onPass: undefined,
     signal: undefined,
-    plan: { promptLength: inputs.inputIds.length, numTiles: 1, choosesConfidence: false },
   });
-  const run = async (program: Program, command: Program["commands"][number]) => {
-    await recorder.run([{ label: program.label, commands: [command] } as unknown as Program]); // all that it reads of one
+  const run = async (program: PreparedProgram, command: PreparedProgram["commands"][number]) => {
+    const only = Object.create(program, { commands: { value: [command] } }) as PreparedProgram; // the same but for these
+    await recorder.run([{ program: only, stage: program.program.label }]);
   };
-  const dispatch = async (program: Program, command: DispatchCommand) => {
-    const { kernel, grid, place } = command;
-    const { constants = {}, params = {}, bindings } = command.call;
+  const dispatch = async (program: PreparedProgram, prepared: PreparedDispatch) => {
+    const { kernel, grid, place } = prepared.command;
+    const { constants = {}, params = {}, bindings } = prepared.command.call;
     const before = new Map<string, Uint32Array<ArrayBuffer>>();
     const read = async (into: Map<string, Uint32Array<ArrayBuffer>>) => {
       for (const [name, binding] of Object.entries(bindings)) {
@@ -60,7 +62,7 @@ export async function watchPasses(
       const { buffer, offset } = partOf(binding);
       gpu.write(buffer, held, offset);
     }
-    await run(program, command);
+    await run(program, prepared);
     const after = new Map<string, Uint32Array<ArrayBuffer>>();
     await read(after);
     const pass = recorder.passes.at(-1);
@@ -68,14 +70,19 @@ export async function watchPasses(
     options.onPass({ pass, call, bound, before, after });
   };
   try {
-    await model.answerReplayed(inputs, { ...options.answer, reusePrefix: false }, async (programs) => {
-      for (const program of programs) {
-        for (const command of program.commands) {
-          if ("pipeline" in command) await dispatch(program, command);
-          else await run(program, command);
+    const watching: Executor = {
+      maxLookahead: 1,
+      prepare: (program) => recorder.prepare(program),
+      run: async (programs) => {
+        for (const { program } of programs) {
+          for (const command of program.commands) {
+            if ("pipeline" in command) await dispatch(program, command);
+            else await run(program, command);
+          }
         }
-      }
-    });
+      },
+    };
+    await model.answerWith(watching, inputs, { ...options.answer, reusePrefix: false });
   } finally {
     recorder.dispose();
   }
@@ -92,7 +99,7 @@ export function wordsOf({ shape, strides, offset, rows }: TensorView): readonly 
   );
 }
 
-function partOf(binding: NonNullable<DispatchCommand["call"]["bindings"][string]>): {
+function partOf(binding: Binding): {
   readonly buffer: GPUBuffer;
   readonly offset: number;
   readonly size: number;

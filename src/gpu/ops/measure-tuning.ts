@@ -2,6 +2,7 @@
 // shortest time wins, where it is clearly shorter than the default's. A candidate whose numbers differ from the plain
 // form's is left out, however fast it is.
 import { GPU_STORAGE, type Gpu } from "../device.ts";
+import { SubmitExecutor } from "../executor.ts";
 import { Program } from "../program.ts";
 import { type Matrix, storedRowBytes, type WeightDtype } from "../tensor.ts";
 import * as ops from "./ops.ts";
@@ -112,7 +113,7 @@ class TunedLayer {
   }
 
   private async submit(choice: Choice, numDispatches: number): Promise<number> {
-    const program = new Program(this.gpu, "tuning");
+    const program = new Program("tuning");
     for (let i = 0; i < numDispatches; i++) {
       ops.linear(program, this.gpu, {
         layer: { weight: this.weight, bias: undefined },
@@ -123,15 +124,16 @@ class TunedLayer {
         choice,
       });
     }
+    const executor = new SubmitExecutor(this.gpu);
+    const prepared = await executor.prepare(program);
     try {
-      await program.finish();
       await this.gpu.device.queue.onSubmittedWorkDone();
       const startMs = performance.now();
-      program.submit();
+      executor.run([{ program: prepared, stage: "tuning" }]);
       await this.gpu.device.queue.onSubmittedWorkDone();
       return performance.now() - startMs;
     } finally {
-      program.dispose();
+      prepared.dispose();
     }
   }
 

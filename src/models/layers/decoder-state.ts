@@ -1,5 +1,5 @@
 // The decoder's State: the key/value cache and the scratch buffers of a run.
-import { GPU_READBACK, GPU_STORAGE, GPU_UNIFORM, type Gpu } from "../../gpu/device.ts";
+import { type BufferMaker, GPU_READBACK, GPU_STORAGE, GPU_UNIFORM, type Gpu } from "../../gpu/device.ts";
 import { type HeadLayout, NUM_DECODE_SPLITS } from "../../gpu/ops/ops.ts";
 import { padTo4 } from "../../gpu/tensor.ts";
 import type { TextConfig } from "../config.ts";
@@ -105,7 +105,7 @@ export function roundStateSize(size: StateSize): StateSize {
 }
 
 /** Allocates the decoder's buffers. @throws GpuError `limit`. */
-export function createLlamaState(gpu: Gpu, text: TextConfig, size: StateSize): LlamaState {
+export function createLlamaState(gpu: BufferMaker, text: TextConfig, size: StateSize): LlamaState {
   const heads = llamaHeads(text);
   const { numHeads, numKeyValueHeads, paddedHeadDim } = heads;
   const d = padTo4(text.hiddenSize);

@@ -1,6 +1,7 @@
 // Pictures to image features: the vision tower and the projector over every picture or tile, one submit each.
 import { throwIfAborted } from "../../errors.ts";
 import { GPU_STORAGE, type Gpu } from "../../gpu/device.ts";
+import { type Executor, runOnce, SubmitExecutor } from "../../gpu/executor.ts";
 import { Program } from "../../gpu/program.ts";
 import { padTo4 } from "../../gpu/tensor.ts";
 import type { ModelConfig, MultimodalConfig } from "../config.ts";
@@ -21,6 +22,8 @@ export class PictureEncoder {
   private readonly multimodal: MultimodalConfig;
   private readonly weights: { readonly vision: VisionWeights; readonly projector: ProjectorWeights };
   private state: VisionState | undefined;
+  /** Runs all programs; explain puts another one here for the time of an answer. */
+  executor: Executor;
 
   constructor(
     gpu: Gpu,
@@ -34,6 +37,7 @@ export class PictureEncoder {
     this.config = config;
     this.multimodal = options.multimodal;
     this.weights = options.weights;
+    this.executor = new SubmitExecutor(gpu);
   }
 
   /**
@@ -57,25 +61,18 @@ export class PictureEncoder {
     try {
       for (let tile = 0; tile < numTiles; tile++) {
         throwIfAborted(options.signal, "Encoding the picture");
-        const program = new Program(gpu, "vision");
-        encodeImage(program, gpu, {
-          config: multimodal,
-          weights: this.weights.vision,
-          state,
-          pixels,
-          imageIndex: tile,
-          onHiddenState: (layer) => options.capture?.(program, { tile, layer, state }),
-        });
-        projectFeatures(program, gpu, {
+        const program = visionProgram(gpu, {
           config: this.config,
           multimodal,
-          weights: this.weights.projector,
-          hiddenStates: state.hiddenStates,
+          weights: this.weights,
+          state,
+          tile,
+          pixels,
           inner,
           imageFeatures,
-          rowStart: tile * rowsPerTile,
+          capture: options.capture,
         });
-        await program.submitOnce();
+        await runOnce(this.executor, program, numTiles > 1 ? `vision, tile ${tile + 1}` : "vision");
       }
     } catch (error) {
       gpu.destroyBuffer(imageFeatures);
@@ -86,4 +83,44 @@ export class PictureEncoder {
     }
     return imageFeatures;
   }
+}
+
+/** One picture or tile of `pixels` through the vision tower and the projector, into its rows of `imageFeatures`. */
+export function visionProgram(
+  gpu: Gpu,
+  run: {
+    readonly config: ModelConfig;
+    readonly multimodal: MultimodalConfig;
+    readonly weights: { readonly vision: VisionWeights; readonly projector: ProjectorWeights };
+    readonly state: VisionState;
+    readonly tile: number;
+    /** [N, C, S, S] f32 */
+    readonly pixels: GPUBuffer;
+    /** Scratch [P, D] f32 */
+    readonly inner: GPUBuffer;
+    /** [N·P, D] f32 */
+    readonly imageFeatures: GPUBuffer;
+    readonly capture?: VisionCapture | undefined;
+  },
+): Program {
+  const { config, multimodal, weights, state, tile, pixels, inner, imageFeatures } = run;
+  const program = new Program("vision");
+  encodeImage(program, gpu, {
+    config: multimodal,
+    weights: weights.vision,
+    state,
+    pixels,
+    imageIndex: tile,
+    onHiddenState: (layer) => run.capture?.(program, { tile, layer, state }),
+  });
+  projectFeatures(program, gpu, {
+    config,
+    multimodal,
+    weights: weights.projector,
+    hiddenStates: state.hiddenStates,
+    inner,
+    imageFeatures,
+    rowStart: tile * numImageFeatures(multimodal),
+  });
+  return program;
 }

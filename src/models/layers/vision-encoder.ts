@@ -1,6 +1,6 @@
 // The CLIP vision tower: pixelValues [N, C, S, S] → hiddenStates [P + 1, Dv], one picture (or tile) at a time.
 // Source: https://arxiv.org/abs/2103.00020; modeling_clip.py CLIPVisionTransformer.forward
-import { GPU_STORAGE, GPU_UNIFORM, type Gpu } from "../../gpu/device.ts";
+import { type BufferMaker, GPU_STORAGE, GPU_UNIFORM, type Gpu } from "../../gpu/device.ts";
 import * as ops from "../../gpu/ops/ops.ts";
 import type { Program } from "../../gpu/program.ts";
 import { padTo4 } from "../../gpu/tensor.ts";
@@ -29,7 +29,7 @@ export interface VisionState {
 }
 
 /** Allocates the scratch buffers. @throws GpuError `limit`. */
-export function createVisionState(gpu: Gpu, vision: VisionConfig): VisionState {
+export function createVisionState(gpu: BufferMaker, vision: VisionConfig): VisionState {
   const rows = vision.numPatches + 1;
   const f32 = (label: string, count: number) => gpu.createBuffer(`vision ${label}`, count * 4, GPU_STORAGE);
   const d = padTo4(vision.hiddenSize);
