@@ -1,5 +1,6 @@
 // Tokens on their way at once: answers do not depend on how many, nor on what an earlier answer left on its way.
-import { expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import type { AnswerOptions } from "../../src/answer.ts";
 import { AbortError, InputError } from "../../src/errors.ts";
 import { Program } from "../../src/gpu/program.ts";
 import { padTo4 } from "../../src/gpu/tensor.ts";
@@ -7,6 +8,8 @@ import type { Llava } from "../../src/llava.ts";
 import { decoderLayers } from "../../src/models/layers/decoder.ts";
 import { createLlamaState } from "../../src/models/layers/decoder-state.ts";
 import type { LlamaLayerWeights } from "../../src/models/weights.ts";
+import type { ModelInputs } from "../../src/preprocess/processor.ts";
+import { openTestDevice } from "../setup/device.ts";
 import { goldenInputs, readTensorFile } from "../setup/golden.ts";
 import { loadGoldenModel } from "../setup/golden-model.ts";
 import { openTestGpu } from "../setup/run-kernel.ts";
@@ -39,25 +42,126 @@ test.each([1, 2, 3, 4])("%i tokens on their way: the same tokens, log-probabilit
   });
 });
 
-test("what is still on its way when an answer ends, is stopped or fails, does not disturb the next", async () => {
-  await withModel(4, async (model) => {
-    const inputs = await inputsOf(model);
-    const options = { maxNewTokens: 8, ignoreEos: true };
-    const free = (await model.answer(inputs, options)).tokens.map(({ tokenId }) => tokenId);
-    const stop = new AbortController();
-    const aborted = model.answer(inputs, { ...options, signal: stop.signal, onToken: () => stop.abort() });
-    await expect(aborted).rejects.toThrow(AbortError);
-    const failed = model.answer(inputs, {
-      ...options,
-      onToken: () => {
-        throw new RangeError("the caller's own");
-      },
+/** What became of the reads of the choice ring. */
+interface RingReads {
+  /** Reads from this one on are held back, as on a slow GPU. */
+  heldFrom: number;
+  numStarted: number;
+  /** Reads on their way that were not cancelled. */
+  numOutstanding: number;
+  numCancelled: number;
+  /** Cancellations of a slot that nobody reads. */
+  numIdleUnmaps: number;
+}
+
+/** Watches the choice ring of every model that is loaded and asked within `work`. */
+async function watchRing<T>(reads: RingReads, work: () => Promise<T>): Promise<T> {
+  const { device } = await openTestDevice();
+  const createBuffer = device.createBuffer.bind(device);
+  const spy = vi.spyOn(device, "createBuffer").mockImplementation((descriptor) => {
+    const buffer = createBuffer(descriptor);
+    if (/^choice \d/.test(descriptor.label ?? "")) watchBuffer(buffer, reads);
+    return buffer;
+  });
+  try {
+    return await work();
+  } finally {
+    spy.mockRestore();
+  }
+}
+
+function watchBuffer(buffer: GPUBuffer, reads: RingReads): void {
+  const mapAsync = buffer.mapAsync.bind(buffer);
+  const unmap = buffer.unmap.bind(buffer);
+  let cancel: ((error: Error) => void) | undefined;
+  let isMapped = false;
+  buffer.mapAsync = async (mode) => {
+    const isHeld = reads.numStarted >= reads.heldFrom;
+    reads.numStarted++;
+    reads.numOutstanding++;
+    const cancelled = new Promise<undefined>((_, reject) => {
+      cancel = reject;
     });
-    await expect(failed).rejects.toThrow("the caller's own");
-    for (let round = 0; round < 2; round++) {
-      const { tokens } = await model.answer(inputs, { ...options, method: "greedy" });
+    await Promise.race([mapAsync(mode), cancelled]);
+    if (isHeld) await cancelled;
+    reads.numOutstanding--;
+    cancel = undefined;
+    isMapped = true;
+    return undefined;
+  };
+  buffer.unmap = () => {
+    if (cancel !== undefined) {
+      reads.numOutstanding--;
+      reads.numCancelled++;
+      cancel(new DOMException("unmapped", "AbortError"));
+    } else if (!isMapped) reads.numIdleUnmaps++;
+    cancel = undefined;
+    isMapped = false;
+    return unmap();
+  };
+}
+
+describe.each([2, 3, 4])("with %i tokens on their way, each outstanding read is cancelled once after", (lookahead) => {
+  const reads = { heldFrom: Infinity, numStarted: 0, numOutstanding: 0, numCancelled: 0, numIdleUnmaps: 0 };
+  const options = { maxNewTokens: 9, ignoreEos: true };
+  let model: Llava;
+  let inputs: ModelInputs;
+  let free: readonly number[];
+  beforeAll(async () => {
+    await watchRing(reads, async () => {
+      model = await loadGoldenModel("tiny-llava", { lookahead });
+      inputs = await inputsOf(model);
+      free = (await model.answer(inputs, options)).tokens.map(({ tokenId }) => tokenId);
+    });
+    expect(new Set(free.slice(0, 3)).size).toBe(3); // so that the third comes no earlier as an end token
+  });
+  afterAll(() => model.dispose());
+
+  /** Answers with reads held back after `numTokens`; whatever ends the answer has to come with them. */
+  const answerHeld = async (numTokens: number, end: AnswerOptions & { readonly eosTokenId?: number | undefined }) => {
+    Object.assign(reads, { heldFrom: numTokens, numStarted: 0, numCancelled: 0, numIdleUnmaps: 0 });
+    const processor = Object.create(model.processor, {
+      eosTokenIds: { value: [end.eosTokenId] },
+      textStream: { value: () => ({ push: () => "x", flush: () => "" }) },
+    }) as Llava["processor"];
+    const speaking = Object.create(model, { processor: { value: processor } }) as Llava;
+    try {
+      return (await speaking.answer(inputs, { maxNewTokens: 9, ...end })).finishReason;
+    } finally {
+      const numPending = lookahead - 1;
+      expect(reads).toMatchObject({
+        numStarted: numTokens + numPending,
+        numOutstanding: 0,
+        numCancelled: numPending,
+        numIdleUnmaps: 0,
+      });
+      reads.heldFrom = Infinity;
+      const { tokens } = await model.answer(inputs, options);
       expect(tokens.map(({ tokenId }) => tokenId)).toEqual(free);
     }
+  };
+
+  test.each([1, 2, 3])("an abort at token %i", async (numTokens) => {
+    const stop = new AbortController();
+    let numSeen = 0;
+    const onToken = () => void (++numSeen === numTokens && stop.abort());
+    await expect(answerHeld(numTokens, { signal: stop.signal, onToken })).rejects.toThrow(AbortError);
+  });
+
+  test.each([1, 2, 3])("the caller's error at token %i", async (numTokens) => {
+    let numSeen = 0;
+    const onToken = () => {
+      if (++numSeen === numTokens) throw new RangeError("the caller's own");
+    };
+    await expect(answerHeld(numTokens, { onToken })).rejects.toThrow("the caller's own");
+  });
+
+  test.each([1, 2, 3])("an end token as token %i", async (numTokens) => {
+    expect(await answerHeld(numTokens, { eosTokenId: free[numTokens - 1] })).toBe("eos");
+  });
+
+  test.each([1, 2, 3])("a stop string with token %i", async (numTokens) => {
+    expect(await answerHeld(numTokens, { stop: ["x".repeat(numTokens)] })).toBe("stop");
   });
 });
 

@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { CheckpointError } from "../../src/errors.ts";
 import { readModelConfig } from "../../src/models/config.ts";
 import { ropeTable } from "../../src/models/layers/rope.ts";
@@ -10,36 +10,272 @@ const LLAVA = {
   vision_config: { model_type: "clip_vision_model" },
 };
 
-test("the defaults of transformers fill what config.json leaves out", () => {
-  const { text, multimodal } = readModelConfig(LLAVA);
-  expect(text).toMatchObject({
-    vocabSize: 32000,
-    hiddenSize: 4096,
-    intermediateSize: 11008,
-    numHiddenLayers: 32,
-    numAttentionHeads: 32,
-    numKeyValueHeads: 32,
-    headDim: 128,
-    hiddenAct: "silu",
-    rmsNormEps: 1e-6,
-    maxPositionEmbeddings: 2048,
-    tieWordEmbeddings: false,
+const text = (changes: object) => ({ ...LLAVA, text_config: { model_type: "llama", ...changes } });
+const window = (changes: object) => text({ max_position_embeddings: 64, sliding_window: 63, ...changes });
+const next = (pinpoints: unknown) => ({ ...LLAVA, model_type: "llava_next", image_grid_pinpoints: pinpoints });
+const vision = (changes: object) => ({ ...LLAVA, vision_config: { model_type: "clip_vision_model", ...changes } });
+
+const LLAMA_DEFAULTS = {
+  modelType: "llama",
+  vocabSize: 32000,
+  hiddenSize: 4096,
+  intermediateSize: 11008,
+  numHiddenLayers: 32,
+  numAttentionHeads: 32,
+  numKeyValueHeads: 32,
+  headDim: 128,
+  hiddenAct: "silu",
+  rmsNormEps: 1e-6,
+  rope: {
+    type: "default",
+    theta: 10000,
+    factor: 1,
+    lowFreqFactor: 1,
+    highFreqFactor: 4,
+    originalMaxPositionEmbeddings: 2048,
+  },
+  maxPositionEmbeddings: 2048,
+  tieWordEmbeddings: false,
+  qkvBias: false,
+  outputBias: false,
+  mlpBias: false,
+};
+
+const withContext = (length: number) => ({
+  maxPositionEmbeddings: length,
+  rope: { ...LLAMA_DEFAULTS.rope, originalMaxPositionEmbeddings: length },
+});
+
+describe("the defaults of transformers fill what config.json leaves out", () => {
+  test.each([
+    [{ model_type: "llama" }, LLAMA_DEFAULTS],
+    [
+      { model_type: "mistral", sliding_window: null },
+      {
+        ...LLAMA_DEFAULTS,
+        ...withContext(131072),
+        modelType: "mistral",
+        intermediateSize: 14336,
+        numKeyValueHeads: 8,
+      },
+    ],
+    [
+      { model_type: "qwen2" },
+      {
+        ...LLAMA_DEFAULTS,
+        ...withContext(32768),
+        modelType: "qwen2",
+        vocabSize: 151936,
+        intermediateSize: 22016,
+        qkvBias: true,
+      },
+    ],
+  ])("%j", (json, expected) => {
+    expect(readModelConfig(json)).toEqual({ modelType: json.model_type, text: expected, multimodal: undefined });
+    expect(readModelConfig({ ...LLAVA, text_config: json }).text).toEqual(expected);
   });
-  expect(text.rope).toMatchObject({ type: "default", theta: 10000 });
-  expect(multimodal).toMatchObject({
-    imageTokenId: 32000,
-    projectorHiddenAct: "gelu",
-    visionFeatureSelectStrategy: "default",
-    numVisionLayers: 11,
-    imageGridPinpoints: undefined,
+
+  test("qwen2's 32 key/value heads do not follow the query heads; llama's do", () => {
+    expect(() => readModelConfig({ model_type: "qwen2", num_attention_heads: 16 })).toThrow("num_key_value_heads");
+    const qwen2 = readModelConfig({ model_type: "qwen2", num_attention_heads: 64 }).text;
+    expect(qwen2).toMatchObject({ numKeyValueHeads: 32, headDim: 64 });
+    const llama = readModelConfig({ model_type: "llama", num_attention_heads: 64 }).text;
+    expect(llama).toMatchObject({ numKeyValueHeads: 64, headDim: 64 });
   });
-  expect(multimodal?.vision).toMatchObject({
-    hiddenSize: 768,
-    imageSize: 224,
-    patchSize: 32,
-    numPatches: 49,
-    hiddenAct: "quick_gelu",
+
+  test.each([
+    ["llava", undefined],
+    [
+      "llava_next",
+      [
+        [336, 672],
+        [672, 336],
+        [672, 672],
+        [1008, 336],
+        [336, 1008],
+      ],
+    ],
+  ])("%s", (modelType, imageGridPinpoints) => {
+    expect(readModelConfig({ model_type: modelType })).toEqual({
+      modelType,
+      text: LLAMA_DEFAULTS,
+      multimodal: {
+        vision: {
+          hiddenSize: 768,
+          intermediateSize: 3072,
+          numHiddenLayers: 12,
+          numAttentionHeads: 12,
+          headDim: 64,
+          imageSize: 224,
+          patchSize: 32,
+          numChannels: 3,
+          hiddenAct: "quick_gelu",
+          layerNormEps: 1e-5,
+          numPatches: 49,
+        },
+        imageTokenId: 32000,
+        projectorHiddenAct: "gelu",
+        projectorBias: true,
+        numVisionLayers: 11,
+        visionFeatureSelectStrategy: "default",
+        imageGridPinpoints,
+      },
+    });
   });
+});
+
+test("every key that config.json gives is read", () => {
+  const { text, multimodal } = readModelConfig({
+    model_type: "llava_next",
+    image_token_index: 70,
+    projector_hidden_act: "relu",
+    multimodal_projector_bias: false,
+    vision_feature_layer: 3,
+    vision_feature_select_strategy: "full",
+    image_grid_pinpoints: [[8, 16]],
+    text_config: {
+      model_type: "mistral",
+      vocab_size: 71,
+      hidden_size: 24,
+      intermediate_size: 40,
+      num_hidden_layers: 3,
+      num_attention_heads: 6,
+      num_key_value_heads: 3,
+      head_dim: 10,
+      hidden_act: "gelu_new",
+      rms_norm_eps: 0.5,
+      max_position_embeddings: 128,
+      sliding_window: 128,
+      tie_word_embeddings: true,
+      attention_bias: true,
+      mlp_bias: true,
+      rope_scaling: {
+        type: "llama3",
+        factor: 8,
+        low_freq_factor: 2,
+        high_freq_factor: 5,
+        original_max_position_embeddings: 64,
+      },
+      rope_theta: 500,
+    },
+    vision_config: {
+      hidden_size: 12,
+      intermediate_size: 20,
+      num_hidden_layers: 4,
+      num_attention_heads: 3,
+      image_size: 11,
+      patch_size: 4,
+      num_channels: 1,
+      hidden_act: "gelu",
+      layer_norm_eps: 0.25,
+    },
+  });
+  expect(text).toEqual({
+    modelType: "mistral",
+    vocabSize: 71,
+    hiddenSize: 24,
+    intermediateSize: 40,
+    numHiddenLayers: 3,
+    numAttentionHeads: 6,
+    numKeyValueHeads: 3,
+    headDim: 10,
+    hiddenAct: "gelu_pytorch_tanh",
+    rmsNormEps: 0.5,
+    rope: {
+      type: "llama3",
+      theta: 500,
+      factor: 8,
+      lowFreqFactor: 2,
+      highFreqFactor: 5,
+      originalMaxPositionEmbeddings: 64,
+    },
+    maxPositionEmbeddings: 128,
+    tieWordEmbeddings: true,
+    qkvBias: true,
+    outputBias: true,
+    mlpBias: true,
+  });
+  expect(multimodal).toEqual({
+    vision: {
+      hiddenSize: 12,
+      intermediateSize: 20,
+      numHiddenLayers: 4,
+      numAttentionHeads: 3,
+      headDim: 4,
+      imageSize: 11,
+      patchSize: 4,
+      numChannels: 1,
+      hiddenAct: "gelu",
+      layerNormEps: 0.25,
+      numPatches: 4,
+    },
+    imageTokenId: 70,
+    projectorHiddenAct: "relu",
+    projectorBias: false,
+    numVisionLayers: 3,
+    visionFeatureSelectStrategy: "full",
+    imageGridPinpoints: [[8, 16]],
+  });
+});
+
+test("newer keys come before older ones, and the text config's before the outer one's", () => {
+  const outer = { ...LLAVA, image_token_id: 5, image_token_index: 6, tie_word_embeddings: true };
+  expect(readModelConfig(outer).multimodal?.imageTokenId).toBe(5);
+  expect(readModelConfig(outer).text.tieWordEmbeddings).toBe(true);
+  const untied = { ...outer, text_config: { tie_word_embeddings: false } };
+  expect(readModelConfig(untied).text.tieWordEmbeddings).toBe(false);
+  const ropeOf = (json: object) => readModelConfig({ model_type: "llama", ...json }).text.rope;
+  const scaling = { rope_type: "linear", type: "yarn", factor: 2 };
+  expect(ropeOf({ rope_scaling: scaling })).toMatchObject({ type: "linear", factor: 2, theta: 10000 });
+  const parameters = { rope_type: "linear", factor: 4, rope_theta: 7 };
+  const both = { rope_parameters: parameters, rope_scaling: scaling, rope_theta: 8 };
+  expect(ropeOf(both)).toMatchObject({ type: "linear", factor: 4, theta: 7 });
+  expect(ropeOf({ rope_parameters: null, rope_scaling: scaling, rope_theta: 8 })).toMatchObject({
+    factor: 2,
+    theta: 8,
+  });
+});
+
+test("a picture may be one patch", () => {
+  const { multimodal } = readModelConfig(vision({ image_size: 8, patch_size: 8 }));
+  expect(multimodal?.vision.numPatches).toBe(1);
+});
+
+test("null is as good as absent", () => {
+  const nulls = { head_dim: null, rope_scaling: null, hidden_act: null, tie_word_embeddings: null, mlp_bias: null };
+  const json = { model_type: "llama", ...nulls, quantization_config: null };
+  expect(readModelConfig(json).text).toEqual(LLAMA_DEFAULTS);
+});
+
+test.each([
+  ["quick_gelu", "quick_gelu"],
+  ["gelu", "gelu"],
+  ["silu", "silu"],
+  ["swish", "silu"],
+  ["gelu_pytorch_tanh", "gelu_pytorch_tanh"],
+  ["gelu_new", "gelu_pytorch_tanh"],
+  ["relu", "relu"],
+])("the activation %s is computed as %s", (name, activation) => {
+  expect(readModelConfig({ model_type: "llama", hidden_act: name }).text.hiddenAct).toBe(activation);
+});
+
+test.each([
+  [-13, 0],
+  [-1, 12],
+  [0, 0],
+  [12, 12],
+  [[-3], 10],
+])("vision_feature_layer %j of 12 layers runs %i of them", (layer, numVisionLayers) => {
+  const config = readModelConfig({ ...LLAVA, vision_feature_layer: layer });
+  expect(config.multimodal?.numVisionLayers).toBe(numVisionLayers);
+});
+
+test("a window that the context does not exceed, or that the model type does not use, is no window", () => {
+  const contextOf = (json: object) => readModelConfig(json).text.maxPositionEmbeddings;
+  expect(contextOf({ model_type: "mistral", max_position_embeddings: 4096 })).toBe(4096);
+  expect(contextOf({ model_type: "mistral", max_position_embeddings: 64, sliding_window: 64 })).toBe(64);
+  expect(contextOf({ model_type: "qwen2", sliding_window: 64, use_sliding_window: false })).toBe(32768);
+  expect(contextOf({ model_type: "llama", sliding_window: 64 })).toBe(2048);
 });
 
 test("llava-1.5-7b-hf's own config.json", () => {
@@ -65,9 +301,6 @@ test("llava-1.5-7b-hf's own config.json", () => {
   expect(config.text).toMatchObject({ vocabSize: 32064, maxPositionEmbeddings: 4096 });
 });
 
-const text = (changes: object) => ({ ...LLAVA, text_config: { model_type: "llama", ...changes } });
-const vision = (changes: object) => ({ ...LLAVA, vision_config: { model_type: "clip_vision_model", ...changes } });
-
 test.each([
   ["an unknown model type", { model_type: "gpt2" }, "model_type must be llava, llava_next, llama, mistral or qwen2"],
   ["no model type", {}, "model_type must be a string, got nothing"],
@@ -86,6 +319,13 @@ test.each([
   ["a string for a number", text({ vocab_size: "32000" }), 'vocab_size must be a number, got "32000"'],
   ["yarn", text({ rope_scaling: { rope_type: "yarn", factor: 4 } }), "rope_type must be default, linear or llama3"],
   ["partial rotary", text({ partial_rotary_factor: 0.5 }), "partial_rotary_factor must be 1"],
+  ["mistral's window, 4,096 unless given", text({ model_type: "mistral" }), "must be null: windowed attention is not"],
+  ["a window just below the context", window({ model_type: "mistral" }), "sliding_window must be null"],
+  [
+    "qwen2's window when used",
+    window({ model_type: "qwen2", use_sliding_window: true }),
+    "sliding_window must be null",
+  ],
   ["sliding windows", text({ model_type: "mistral", sliding_window: 1024 }), "sliding_window must be null"],
   ["several feature layers", { ...LLAVA, vision_feature_layer: [-2, -5] }, "vision_feature_layer must be one number"],
   [
@@ -98,13 +338,36 @@ test.each([
     { ...LLAVA, vision_feature_select_strategy: "cls" },
     "vision_feature_select_strategy must be default or full",
   ],
+  [
+    "a feature layer beyond the last",
+    { ...LLAVA, vision_feature_layer: 13 },
+    "vision_feature_layer must be an integer from -13 to 12",
+  ],
+  ["half a feature layer", { ...LLAVA, vision_feature_layer: 1.5 }, "vision_feature_layer must be an integer"],
+  ["a negative image token", { ...LLAVA, image_token_index: -1 }, "image_token_index must be a token id"],
+  ["half an image token", { ...LLAVA, image_token_id: 0.5 }, "image_token_index must be a token id"],
+  ["no grids", next([]), "image_grid_pinpoints must be a list of [height, width]"],
+  ["a grid of one side", next([[336]]), "image_grid_pinpoints must be"],
+  ["a grid without height", next([[0, 336]]), "image_grid_pinpoints must be"],
+  ["half a pixel", next([[336, 0.5]]), "image_grid_pinpoints must be"],
+  ["grids that are no list", next("336"), "image_grid_pinpoints must be"],
+  ["vision heads that do not divide", vision({ num_attention_heads: 5 }), "num_attention_heads must be a divisor"],
+  [
+    "a number that JSON writes beyond f64",
+    text({ rms_norm_eps: JSON.parse("1e999") }),
+    "rms_norm_eps must be a number",
+  ],
+  ["a count of 0", text({ num_hidden_layers: 0 }), "text_config.num_hidden_layers must be a positive integer, got 0"],
+  ["a word for a switch", text({ mlp_bias: "no" }), 'mlp_bias must be true or false, got "no"'],
+  ["a number for a name", text({ hidden_act: 3 }), "hidden_act must be a string, got 3"],
+  ["a text config that is a list", { ...LLAVA, text_config: [] }, "expected an object at text_config"],
   ["a patch larger than the picture", vision({ patch_size: 300 }), "patch_size must be at most image_size"],
 ])("%s is refused by name", (_, json, message) => {
   expect(() => readModelConfig(json)).toThrow(CheckpointError);
   expect(() => readModelConfig(json)).toThrow(message);
 });
 
-test("qwen2 has q/k/v biases, llama only with attention_bias", () => {
+test("qwen2 has q/k/v biases, llama only with attention_bias; mlp_bias is a switch of its own", () => {
   expect(readModelConfig({ model_type: "qwen2", num_key_value_heads: 4 }).text).toMatchObject({
     qkvBias: true,
     outputBias: false,
@@ -112,6 +375,12 @@ test("qwen2 has q/k/v biases, llama only with attention_bias", () => {
   expect(readModelConfig({ model_type: "llama", attention_bias: true }).text).toMatchObject({
     qkvBias: true,
     outputBias: true,
+    mlpBias: false,
+  });
+  expect(readModelConfig({ model_type: "llama", mlp_bias: true }).text).toMatchObject({
+    qkvBias: false,
+    outputBias: false,
+    mlpBias: true,
   });
 });
 
@@ -127,6 +396,33 @@ test("rope tables hold cosines, then sines; linear scaling divides positions", (
   for (const [i, value] of expected.entries()) expect(table[i]).toBeCloseTo(value, 6);
   const halved = ropeTable({ ...rope, type: "linear", factor: 2 }, 4, 3);
   expect(halved[8]).toBeCloseTo(Math.cos(1), 6);
+});
+
+test("llama3 scaling divides long wavelengths, leaves short ones, and blends between", () => {
+  const rope = {
+    type: "llama3",
+    theta: 125,
+    factor: 8,
+    lowFreqFactor: 1,
+    highFreqFactor: 4,
+    originalMaxPositionEmbeddings: 64,
+  } as const;
+  // Frequencies 1, 1/5 and 1/25: wavelengths of 6.3 (below 64/4), 31.4 and 157 (above 64/1) positions.
+  const kept = (64 / (10 * Math.PI) - 1) / 3;
+  const frequencies = [1, (1 - kept) / 5 / 8 + kept / 5, 1 / 25 / 8];
+  const table = ropeTable(rope, 6, 4);
+  for (const [i, frequency] of frequencies.entries()) {
+    expect(table[3 * 6 + i]).toBeCloseTo(Math.cos(3 * frequency), 6);
+    expect(table[3 * 6 + 3 + i]).toBeCloseTo(Math.sin(3 * frequency), 6);
+  }
+});
+
+test("angles are rounded to f32 before their cosine, as transformers computes them", () => {
+  const { rope } = readModelConfig({ model_type: "llama", rope_theta: 10 }).text;
+  const [position, frequency] = [4069, Math.fround(1 / Math.sqrt(10))];
+  const angle = Math.fround(position * frequency);
+  expect(Math.abs(Math.cos(angle) - Math.cos(position * frequency))).toBeGreaterThan(1e-5);
+  expect(ropeTable(rope, 4, position + 1)[position * 4 + 1]).toBeCloseTo(Math.cos(angle), 6);
 });
 
 test("a step's words lie as shaders/shared/step.wgsl declares them", () => {
