@@ -77,6 +77,7 @@ function runStryker(copy, picked) {
       mutate: [...new Set(picked.map(({ file }) => file))],
       inPlace: true,
       concurrency: 1,
+      timeoutMS: 20_000, // a timeout counts as killed, so a busy machine must not cause one
       reporters: ["json", "clear-text"],
       clearTextReporter: { logTests: false, reportTests: false, reportMutants: false, reportScoreTable: false },
       jsonReporter: { fileName: out },

@@ -1,8 +1,9 @@
 // Mutants of the shaders: each is written into a copy of the checkout, where the tests of the kernels that hold it are run.
 
 import { spawn } from "node:child_process";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join, posix } from "node:path";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join, posix } from "node:path";
 import process from "node:process";
 import { changedSince, copyCheckout, listFiles, revision, root } from "./copy.mjs";
 import { matcherOf } from "./glob.mjs";
@@ -60,8 +61,7 @@ export async function run(options) {
   });
   const tests = testsOfShaders(files, { shaderFiles, kernels });
   const needed = [...new Set(picked.flatMap(({ file }) => tests.get(file)))];
-  process.stderr.write(`mutation: ${needed.length} test files without a mutant\n`);
-  const baseline = await measureTests(copy, needed, options.adapter);
+  const baseline = await measureTests(copy, needed, { adapter: options.adapter, files });
 
   const mutants = [];
   for (const [id, { file, line, column, kind, before, after }] of picked.entries()) {
@@ -123,20 +123,37 @@ function testsOfShaders(files, { shaderFiles, kernels }) {
   );
 }
 
-/** How long each test file takes, and how many of its tests run on this adapter. @throws when one fails without a mutant */
-async function measureTests(copy, tests, adapter) {
-  if (tests.length === 0) return new Map();
-  const ran = await runTests(copy, tests, { adapter, timeoutSeconds: 3600 });
+/**
+ * How long each test file takes, and how many of its tests run on this adapter; kept in dist/mutation for the next run of the
+ * same sources.
+ * @throws when a test fails without a mutant
+ */
+async function measureTests(copy, tests, { adapter, files }) {
+  const hash = createHash("sha256").update(`${adapter}\0`);
+  for (const file of files.filter(matcherOf(["{src,shaders}/**", "test/{kernels,reference,setup}/**"]))) {
+    hash.update(`${file}\0`).update(readFileSync(join(copy, file)));
+  }
+  const key = hash.digest("hex");
+  const kept = join(root, "dist", "mutation", `tests-${adapter}.json`);
+  const earlier = existsSync(kept) ? JSON.parse(readFileSync(kept, "utf8")) : undefined;
+  const measured = new Map(earlier?.key === key ? earlier.tests : []);
+  const missing = tests.filter((test) => !measured.has(test));
+  if (missing.length === 0) return measured;
+  process.stderr.write(`mutation: first ${missing.length} test files without a mutant\n`);
+  const ran = await runTests(copy, missing, { adapter, timeoutSeconds: 3600 });
   if (!ran.passed) throw new Error(`the tests fail without a mutant: ${ran.failedTest}: ${firstLine(ran.failure)}`);
-  return new Map(
-    ran.files.map(({ name, startTime, endTime, assertionResults }) => [
-      tests.find((test) => name.endsWith(test)),
+  for (const { name, startTime, endTime, assertionResults } of ran.files) {
+    measured.set(
+      missing.find((test) => name.endsWith(test)),
       {
         seconds: Math.max(0, endTime - startTime) / 1000,
         numTests: assertionResults.filter(({ status }) => status === "passed").length,
       },
-    ]),
-  );
+    );
+  }
+  mkdirSync(dirname(kept), { recursive: true });
+  writeFileSync(kept, JSON.stringify({ key, tests: [...measured] }));
+  return measured;
 }
 
 /** Runs test files in one vitest process, until the first failure. */
