@@ -1,0 +1,214 @@
+// Mutants of the shaders: each is written into a copy of the checkout, where the tests of the kernels that hold it are run.
+
+import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join, posix } from "node:path";
+import process from "node:process";
+import { changedSince, copyCheckout, listFiles, revision, root } from "./copy.mjs";
+import { matcherOf } from "./glob.mjs";
+import { askKernels, testsByName } from "./kernel-tests.mjs";
+import { change, report } from "./report.mjs";
+import { sampleOf } from "./sample.mjs";
+import { edited } from "./text-edit.mjs";
+import { wgslMutations } from "./wgsl-mutations.mjs";
+
+const shaderPatterns = ["shaders/*.wgsl", "shaders/shared/*.wgsl"];
+
+/** vitest's configuration of a run: the named files, in that order, and nothing of an earlier run. */
+const config = `
+import base from "./test/vitest.config.ts";
+const files = JSON.parse(process.env.MUTATION_TESTS);
+class InOrder {
+  shard(specifications) {
+    return specifications;
+  }
+  sort(specifications) {
+    const place = ({ moduleId }) => files.findIndex((file) => moduleId.endsWith(file));
+    return specifications.toSorted((a, b) => place(a) - place(b));
+  }
+}
+export default { ...base, test: { ...base.test, include: files, exclude: [], sequence: { sequencer: InOrder } } };
+`;
+
+/** @param {object} options see run.mjs */
+export async function run(options) {
+  const files = listFiles();
+  const isShader = matcherOf(shaderPatterns);
+  const isWanted = matcherOf(options.files ?? shaderPatterns);
+  const changed = options.since === undefined ? undefined : changedSince(options.since);
+  const shaderFiles = files.filter(isShader);
+  const shaders = Object.fromEntries(shaderFiles.map((file) => [file, readFileSync(join(root, file), "utf8")]));
+  const all = shaderFiles
+    .filter((file) => isWanted(file) && (changed?.has(file) ?? true))
+    .flatMap((file) => wgslMutations(shaders[file]).map((mutation) => ({ file, ...mutation })));
+  const picked = sampleOf(all, options, ({ file, before, after }) => `${file}\0${before}\0${after}`);
+  process.stderr.write(`mutation: ${picked.length} of ${all.length} mutants\n`);
+  if (options.list) {
+    for (const { file, line, column, kind, before, after } of picked) {
+      process.stdout.write(`${file}:${line}:${column}  ${kind}\n${change({ before, after })}`);
+    }
+    return;
+  }
+
+  const copy = copyCheckout();
+  writeFileSync(join(copy, "mutation.vitest.config.mjs"), config);
+  const texts = picked.map((mutation) => edited(shaders[mutation.file], mutation));
+  const { kernels, problems } = await askKernels(copy, {
+    adapter: options.adapter,
+    shaders,
+    mutants: picked.map(({ file }, id) => ({ id, file, text: texts[id] })),
+  });
+  const tests = testsOfShaders(files, { shaderFiles, kernels });
+  const needed = [...new Set(picked.flatMap(({ file }) => tests.get(file)))];
+  const baseline = await measureTests(copy, needed, { adapter: options.adapter, files });
+
+  const mutants = [];
+  for (const [id, { file, line, column, kind, before, after }] of picked.entries()) {
+    const holders = kernels.filter((kernel) => kernel.files.includes(file));
+    const ordered = tests
+      .get(file)
+      .filter((test) => baseline.get(test)?.numTests > 0)
+      .sort((a, b) => baseline.get(a).seconds - baseline.get(b).seconds);
+    const seconds = ordered.reduce((sum, test) => sum + baseline.get(test).seconds, 0);
+    const mutant = { file, text: texts[id], original: shaders[file] };
+    const call = { tests: ordered, adapter: options.adapter, timeoutSeconds: 30 + 4 * seconds };
+    const outcome =
+      reasonNotToRun({ holders, ordered, problem: problems[id] }) ?? (await testMutant(copy, mutant, call));
+    mutants.push({ file, line, column, kind, before, after, ...outcome });
+    const took = outcome.seconds === undefined ? "" : ` ${outcome.seconds.toFixed(1)} s`;
+    process.stderr.write(`[${id + 1}/${picked.length}] ${outcome.status}${took}  ${file}:${line}:${column}\n`);
+  }
+  const { adapter, seed, sample, shard } = options;
+  report(mutants, {
+    threshold: options.threshold,
+    out: options.out,
+    about: { part: "wgsl", revision: revision(), adapter, seed, sample, shard, numMutants: all.length },
+  });
+}
+
+function reasonNotToRun({ holders, ordered, problem }) {
+  if (holders.length === 0) return { status: "uncovered", detail: "no kernel of src/gpu/ops holds it" };
+  if (holders.every((kernel) => kernel.problem !== undefined)) {
+    return { status: "not run", detail: "its kernels need features that the adapter lacks" };
+  }
+  if (problem !== undefined) return { status: "invalid", detail: problem };
+  return ordered.length === 0 ? { status: "not run", detail: "its tests are skipped on this adapter" } : undefined;
+}
+
+/** Runs the tests with the mutant in place of the original. */
+async function testMutant(copy, { file, text, original }, { tests, adapter, timeoutSeconds }) {
+  writeFileSync(join(copy, file), text);
+  const { passed, timedOut, seconds, failure, failedTest } = await runTests(copy, tests, { adapter, timeoutSeconds });
+  writeFileSync(join(copy, file), original);
+  if (timedOut) return { status: "timeout", seconds };
+  if (passed) return { status: "survived", seconds };
+  // Some mistakes show only once the overrides have values.
+  const isInvalid = /GpuError: Kernel \S+( was refused|, line \d+)/.test(failure);
+  return isInvalid
+    ? { status: "invalid", detail: firstLine(failure), seconds }
+    : { status: "killed", detail: failedTest, seconds };
+}
+
+/** Of each shader file: the tests of the kernels that hold it, and a shared file's own. */
+function testsOfShaders(files, { shaderFiles, kernels }) {
+  const nameOf = (file) => posix.basename(file, ".wgsl");
+  const testFiles = files.filter(matcherOf(["test/kernels/*.test.ts"]));
+  const byName = testsByName(testFiles, [...new Set(shaderFiles.map(nameOf))]);
+  return new Map(
+    shaderFiles.map((file) => {
+      const names = kernels.filter((kernel) => kernel.files.includes(file)).map(({ name }) => name);
+      return [file, [...new Set([nameOf(file), ...names].flatMap((name) => byName.get(name) ?? []))]];
+    }),
+  );
+}
+
+/**
+ * How long each test file takes, and how many of its tests run on this adapter; kept in dist/mutation for the next run of the
+ * same sources.
+ * @throws when a test fails without a mutant
+ */
+async function measureTests(copy, tests, { adapter, files }) {
+  const hash = createHash("sha256").update(`${adapter}\0`);
+  for (const file of files.filter(matcherOf(["{src,shaders}/**", "test/{kernels,reference,setup}/**"]))) {
+    hash.update(`${file}\0`).update(readFileSync(join(copy, file)));
+  }
+  const key = hash.digest("hex");
+  const kept = join(root, "dist", "mutation", `tests-${adapter}.json`);
+  const earlier = existsSync(kept) ? JSON.parse(readFileSync(kept, "utf8")) : undefined;
+  const measured = new Map(earlier?.key === key ? earlier.tests : []);
+  const missing = tests.filter((test) => !measured.has(test));
+  if (missing.length === 0) return measured;
+  process.stderr.write(`mutation: first ${missing.length} test files without a mutant\n`);
+  const ran = await runTests(copy, missing, { adapter, timeoutSeconds: 3600 });
+  if (!ran.passed) throw new Error(`the tests fail without a mutant: ${ran.failedTest}: ${firstLine(ran.failure)}`);
+  for (const { name, startTime, endTime, assertionResults } of ran.files) {
+    measured.set(
+      missing.find((test) => name.endsWith(test)),
+      {
+        seconds: Math.max(0, endTime - startTime) / 1000,
+        numTests: assertionResults.filter(({ status }) => status === "passed").length,
+      },
+    );
+  }
+  mkdirSync(dirname(kept), { recursive: true });
+  writeFileSync(kept, JSON.stringify({ key, tests: [...measured] }));
+  return measured;
+}
+
+/** Runs test files in one vitest process, until the first failure. */
+async function runTests(copy, tests, { adapter, timeoutSeconds }) {
+  const out = join(copy, "mutation-result.json");
+  rmSync(out, { force: true });
+  const vitest = join(copy, "node_modules", "vitest", "vitest.mjs");
+  const started = performance.now();
+  const child = spawn(
+    process.execPath,
+    [vitest, "run", "--config", "mutation.vitest.config.mjs", "--bail=1", "--reporter=json", `--outputFile=${out}`],
+    {
+      cwd: copy,
+      env: {
+        ...process.env,
+        MUTATION_TESTS: JSON.stringify(tests),
+        ADAPTVIS_TEST_GROUP: "kernels",
+        ADAPTVIS_TEST_ADAPTER: adapter,
+      },
+      stdio: ["ignore", "ignore", "ignore"],
+      detached: true, // a group of its own, so that an endless shader's worker ends with it
+    },
+  );
+  const end = () => {
+    try {
+      process.kill(-child.pid, "SIGKILL");
+    } catch {
+      // It has ended by itself.
+    }
+  };
+  process.once("exit", end);
+  let timedOut = false;
+  const timer = setTimeout(() => {
+    timedOut = true;
+    end();
+  }, timeoutSeconds * 1000);
+  const code = await new Promise((resolve) => child.on("close", resolve));
+  clearTimeout(timer);
+  process.off("exit", end);
+  const seconds = (performance.now() - started) / 1000;
+  const files = readResults(out);
+  const passed = !timedOut && code === 0 && files.length > 0;
+  const failed = files.flatMap(({ assertionResults }) => assertionResults).find(({ status }) => status === "failed");
+  const failure = failed?.failureMessages.join("\n") ?? files.find(({ status }) => status === "failed")?.message ?? "";
+  return { passed, timedOut, seconds, files, failure, failedTest: failed?.fullName ?? `vitest ended with ${code}` };
+}
+
+function readResults(file) {
+  try {
+    return JSON.parse(readFileSync(file, "utf8")).testResults;
+  } catch {
+    return []; // killed, or crashed, before it wrote them
+  }
+}
+
+function firstLine(text) {
+  return text.split("\n")[0];
+}
