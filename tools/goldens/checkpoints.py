@@ -81,6 +81,9 @@ CASES = {
                    12, torch.float32, None),
     "llava-siglip": (dict(model_type="qwen2", num_hidden_layers=3, num_key_value_heads=2, tie_word_embeddings=True), SIGLIP,
                      dict(vision_feature_layer=-1, vision_feature_select_strategy="full"), 13, torch.float32, None),
+    "llava-deep": (dict(hidden_size=48, intermediate_size=80, num_hidden_layers=4, num_key_value_heads=2),
+                   dict(hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=2), dict(), 12,
+                   torch.float32, None),
 }
 NEXT_SIZES = [(40, 60), (90, 30), (50, 50), (33, 71)]  # heights and widths of originals
 
