@@ -1,8 +1,8 @@
 """Tiny random checkpoints with the outputs of Hugging Face transformers, for the engine's parity tests.
 
-    python tools/goldens/checkpoints.py test/golden
+    python tools/goldens/checkpoints.py test/golden [NAME …]
 
-Each folder gets config.json, generation_config.json, weights and expected.safetensors, whose metadata names the versions:
+Without names, all are made. Each folder gets config.json, generation_config.json, weights and expected.safetensors, whose metadata names the versions:
   input_ids [1, T] · pixel_values · image_sizes (LLaVA-NeXT) · vision_hidden.{i} · image_features ·
   f{factor}.logits [V] (last prompt row) · f{factor}.generated [n] (greedy, EOS off) ·
   f{factor}.probs.{layer} [H, T] (last prompt row, as used)
@@ -10,6 +10,7 @@ The factor multiplies the last prompt row's scores of the image columns at prefi
 and head (arXiv 2503.01773); factor 1 leaves transformers as it is.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -52,6 +53,8 @@ VISION = dict(model_type="clip_vision_model", hidden_size=48, intermediate_size=
 TEXT = dict(model_type="llama", hidden_size=64, intermediate_size=112, num_hidden_layers=2, num_attention_heads=4,
             num_key_value_heads=4, vocab_size=160, max_position_embeddings=256, rms_norm_eps=1e-5,
             tie_word_embeddings=False)
+SIGLIP = dict(model_type="siglip_vision_model", hidden_size=36, intermediate_size=68, num_hidden_layers=3,
+              num_attention_heads=3, image_size=42, patch_size=14, vision_use_head=False)
 LLAMA3_ROPE = dict(rope_type="llama3", rope_theta=5000.0, factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0,
                    original_max_position_embeddings=64)
 
@@ -76,6 +79,11 @@ CASES = {
                         None, 21, torch.float32, None),
     "llava-next": (dict(), dict(image_size=28), dict(image_grid_pinpoints=[[28, 56], [56, 28], [56, 56], [84, 28], [28, 84]]),
                    12, torch.float32, None),
+    "llava-siglip": (dict(model_type="qwen2", num_hidden_layers=3, num_key_value_heads=2, tie_word_embeddings=True), SIGLIP,
+                     dict(vision_feature_layer=-1, vision_feature_select_strategy="full"), 13, torch.float32, None),
+    "llava-deep": (dict(hidden_size=48, intermediate_size=80, num_hidden_layers=4, num_key_value_heads=2),
+                   dict(hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=2), dict(), 12,
+                   torch.float32, None),
 }
 NEXT_SIZES = [(40, 60), (90, 30), (50, 50), (33, 71)]  # heights and widths of originals
 
@@ -98,7 +106,8 @@ def build(name):
     if vision is None:
         return AutoModelForCausalLM.from_config(AutoConfig.for_model(**text))
     is_next = name == "llava-next"
-    config = AutoConfig.for_model("llava_next" if is_next else "llava", text_config=text, vision_config={**VISION, **vision},
+    vision = vision if "model_type" in vision else {**VISION, **vision}
+    config = AutoConfig.for_model("llava_next" if is_next else "llava", text_config=text, vision_config=vision,
                                   image_token_id=150, tie_word_embeddings=text["tie_word_embeddings"], **llava)
     return (LlavaNextForConditionalGeneration if is_next else LlavaForConditionalGeneration)(config)
 
@@ -112,6 +121,8 @@ def make(name, folder, seed):
     model.tie_weights()
     model.generation_config.eos_token_id = 2
     model.to(dtype).save_pretrained(folder, **({"max_shard_size": shard} if shard else {}))
+    if CASES[name][1] is SIGLIP:
+        write_siglip_processor(folder, SIGLIP["image_size"])
     model = type(model).from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
     sizes = NEXT_SIZES if name == "llava-next" else [None]
     for index, size in enumerate(sizes):
@@ -119,6 +130,14 @@ def make(name, folder, seed):
         metadata = {"transformers": transformers.__version__, "torch": torch.__version__, "seed": str(seed)}
         file = folder / ("expected.safetensors" if size is None else f"expected-{index}.safetensors")
         save_file({key: value.contiguous() for key, value in tensors.items()}, file, metadata=metadata)
+
+
+def write_siglip_processor(folder, side):
+    """The keys of published SigLIP checkpoints' preprocessor_config.json, which name the class without its backend."""
+    content = dict(do_normalize=True, do_rescale=True, do_resize=True, image_mean=[0.5] * 3,
+                   image_processor_type="SiglipImageProcessor", image_std=[0.5] * 3, processor_class="LlavaProcessor",
+                   resample=3, rescale_factor=1 / 255, size=dict(height=side, width=side))
+    (folder / "preprocessor_config.json").write_text(json.dumps(content, indent=2) + "\n")
 
 
 @torch.no_grad()
@@ -174,9 +193,13 @@ def run(model, name, num_text, generator, size):
 
 
 def main():
-    target = Path(sys.argv[1])
+    target, *names = sys.argv[1:]
+    target = Path(target)
+    torch.set_num_threads(1)
     print("transformers", transformers.__version__, "torch", torch.__version__)
     for seed, name in enumerate(CASES):
+        if names and name not in names:
+            continue
         folder = target / name
         folder.mkdir(parents=True, exist_ok=True)
         make(name, folder, seed)

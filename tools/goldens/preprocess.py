@@ -2,6 +2,7 @@
 
     pip install -r requirements.txt
     python preprocess.py --photographs FOLDER
+    python preprocess.py --only siglip
 
 FOLDER holds coffee.png, chelsea.png, camera.png (CC0) and astronaut.png (public domain) of scikit-image 0.19.3
 (skimage/data). Without it, the pictures of test/golden/preprocess/pictures are used as they are.
@@ -58,17 +59,19 @@ def write(name: str, content: dict) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photographs", type=Path)
-    photographs = parser.parse_args().photographs
+    parser.add_argument("--only", nargs="+", default=[], help="names of the JSON files to make, without .json")
+    arguments = parser.parse_args()
+    photographs, only = arguments.photographs, arguments.only
     print(VERSIONS)
     if photographs:
         make_photographs(photographs)
     pictures = {path.stem: Image.open(path).convert("RGB") for path in sorted((OUT / "pictures").glob("*.png"))}
-    for name, content, data in preprocess_pictures.goldens(pictures, OUT / "files"):
+    for name, content, data in preprocess_pictures.goldens(pictures, OUT / "files", only):
         write(f"{name}.json", content)
         if data:
             (OUT / f"{name}.bin.gz").write_bytes(gzip.compress(data, 9, mtime=0))
             print(name, len(data), hashlib.sha256(data).hexdigest()[:16])
-    for name, content in preprocess_text.goldens(OUT / "tokenizers"):
+    for name, content in [] if only else preprocess_text.goldens(OUT / "tokenizers"):
         write(f"{name}.json", content)
 
 

@@ -14,6 +14,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 from transformers.models.llava_next import modeling_llava_next
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 FILTERS = ["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"]
 PINPOINTS = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]
@@ -23,11 +24,18 @@ def sha(array) -> str:
     return hashlib.sha256(array if isinstance(array, bytes) else array.tobytes()).hexdigest()
 
 
-def goldens(pictures: dict, files: Path):
-    yield resized(pictures)
-    yield clip(pictures)
-    yield anyres(pictures)
-    yield decoded(pictures, files)
+def goldens(pictures: dict, files: Path, names: list):
+    """Yields (name, JSON content, binary data) of each golden in `names`; of all if it is empty."""
+    makers = {
+        "resize": lambda: resized(pictures),
+        "clip": lambda: clip(pictures),
+        "siglip": lambda: siglip(pictures),
+        "anyres": lambda: anyres(pictures),
+        "decode": lambda: decoded(pictures, files),
+    }
+    for name, make in makers.items():
+        if not names or name in names:
+            yield make()
 
 
 def resized(pictures: dict):
@@ -94,6 +102,42 @@ def clip(pictures: dict):
         values = CLIPImageProcessorPil(size=56, crop_size=56)(Image.fromarray(ramp), return_tensors="np")["pixel_values"][0]
         extremes.append({"size": [width, height], "sha256": sha(numpy.ascontiguousarray(values, dtype="<f4"))})
     return "clip", {"cases": cases, "extremes": extremes}, b""
+
+
+def siglip(pictures: dict):
+    """Like `clip`: resized straight to height × width whatever the aspect, without a crop."""
+    half = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    square = lambda side: {"height": side, "width": side}
+    settings = {
+        "llava-interleave": {"size": square(384), "resample": 3, "rescale_factor": 0.00392156862745098, **half},
+        "llava-siglip": {"size": square(42), "resample": 3, "rescale_factor": 0.00392156862745098, **half},
+        "defaults": {},
+        "other mean and filter": {"size": square(56), "resample": 2, "image_mean": [0.1, 0.2, 0.3], "image_std": [0.5, 0.25, 0.3]},
+        "no normalize": {"size": square(42), "do_normalize": False},
+    }
+    cases = []
+    for label, own in settings.items():
+        processor = SiglipImageProcessorPil(**own)
+        for name in pictures if label == "llava-siglip" else ["coffee", "camera"]:
+            values = numpy.asarray(processor(pictures[name], return_tensors="np")["pixel_values"][0], dtype="<f4")
+            cases.append(
+                {
+                    "label": label,
+                    "picture": name,
+                    "config": {"image_processor_type": "SiglipImageProcessor", **own},
+                    "shape": list(values.shape),
+                    "sha256": sha(numpy.ascontiguousarray(values)),
+                    "first": [float(x) for x in values[:, 0, 0]],
+                    "centre": [float(x) for x in values[:, values.shape[1] // 2, values.shape[2] // 2]],
+                }
+            )
+    extremes = []
+    for width, height in [(1, 1), (2000, 10), (10, 2000), (3, 2)]:
+        ramp = (numpy.arange(width * height * 3) * 7 % 256).astype("uint8").reshape(height, width, 3)
+        processor = SiglipImageProcessorPil(**settings["llava-siglip"])
+        values = processor(Image.fromarray(ramp), return_tensors="np")["pixel_values"][0]
+        extremes.append({"size": [width, height], "sha256": sha(numpy.ascontiguousarray(values, dtype="<f4"))})
+    return "siglip", {"cases": cases, "extremes": extremes}, b""
 
 
 def anyres(pictures: dict):
