@@ -37,7 +37,7 @@ export function revision() {
  */
 export function copyCheckout() {
   const copy = mkdtempSync(join(tmpdir(), "adaptvis-mutation-"));
-  process.on("exit", () => rmSync(copy, { recursive: true, force: true }));
+  process.on("exit", () => rmSync(copy, { recursive: true, force: true, maxRetries: 5 }));
   for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(130));
   for (const file of listFiles()) {
     // A link to node_modules, as in a git worktree, is listed as a file.

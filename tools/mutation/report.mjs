@@ -1,8 +1,10 @@
 // What a run found: a JSON file, a summary, and whether the kill rate is high enough.
 
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import process from "node:process";
+import { root } from "./copy.mjs";
+import { oneLine } from "./text-edit.mjs";
 
 const equivalentFile = new URL("equivalent.json", import.meta.url);
 
@@ -44,6 +46,11 @@ export function report(mutants, { threshold, out, about }) {
     equivalents.some(
       ({ file, before, after }) => file === mutant.file && before === mutant.before && after === mutant.after,
     );
+  for (const { file, before } of equivalents) {
+    const path = join(root, file);
+    if (existsSync(path) && oneLine(readFileSync(path, "utf8")).includes(before)) continue;
+    process.stdout.write(`equivalent.json: ${file} no longer has: ${before}\n`);
+  }
   const isAlive = ({ status }) => status === "survived" || status === "uncovered";
   const results = mutants.map((mutant) =>
     isAlive(mutant) && isEquivalent(mutant) ? { ...mutant, status: "equivalent" } : mutant,

@@ -13,11 +13,15 @@ export function lineTexts(text, edit) {
   const lineStart = text.lastIndexOf("\n", edit.start - 1) + 1;
   const newline = text.indexOf("\n", edit.end);
   const lineEnd = newline === -1 ? text.length : newline;
-  const oneLine = (lines) => lines.trim().replace(/\s+/g, " ");
   return {
     line: text.slice(0, edit.start).split("\n").length,
     column: edit.start - lineStart + 1,
     before: oneLine(text.slice(lineStart, lineEnd)),
     after: oneLine(text.slice(lineStart, edit.start) + edit.replacement + text.slice(edit.end, lineEnd)),
   };
+}
+
+/** A text with each run of blanks and line ends as one blank. */
+export function oneLine(text) {
+  return text.trim().replace(/\s+/g, " ");
 }

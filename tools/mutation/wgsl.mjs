@@ -138,21 +138,18 @@ async function measureTests(copy, tests, { adapter, files }) {
   const earlier = existsSync(kept) ? JSON.parse(readFileSync(kept, "utf8")) : undefined;
   const measured = new Map(earlier?.key === key ? earlier.tests : []);
   const missing = tests.filter((test) => !measured.has(test));
-  if (missing.length === 0) return measured;
-  process.stderr.write(`mutation: first ${missing.length} test files without a mutant\n`);
-  const ran = await runTests(copy, missing, { adapter, timeoutSeconds: 3600 });
-  if (!ran.passed) throw new Error(`the tests fail without a mutant: ${ran.failedTest}: ${firstLine(ran.failure)}`);
-  for (const { name, startTime, endTime, assertionResults } of ran.files) {
-    measured.set(
-      missing.find((test) => name.endsWith(test)),
-      {
-        seconds: Math.max(0, endTime - startTime) / 1000,
-        numTests: assertionResults.filter(({ status }) => status === "passed").length,
-      },
-    );
-  }
   mkdirSync(dirname(kept), { recursive: true });
-  writeFileSync(kept, JSON.stringify({ key, tests: [...measured] }));
+  for (const [index, test] of missing.entries()) {
+    const { passed, seconds, files, failure, failedTest } = await runTests(copy, [test], {
+      adapter,
+      timeoutSeconds: 3600,
+    });
+    if (!passed) throw new Error(`${test} fails without a mutant: ${failedTest}: ${firstLine(failure)}`);
+    const results = files.flatMap(({ assertionResults }) => assertionResults);
+    measured.set(test, { seconds, numTests: results.filter(({ status }) => status === "passed").length });
+    writeFileSync(kept, JSON.stringify({ key, tests: [...measured] }));
+    process.stderr.write(`[${index + 1}/${missing.length}] without a mutant ${seconds.toFixed(1)} s  ${test}\n`);
+  }
   return measured;
 }
 
@@ -184,7 +181,7 @@ async function runTests(copy, tests, { adapter, timeoutSeconds }) {
       // It has ended by itself.
     }
   };
-  process.once("exit", end);
+  process.prependOnceListener("exit", end); // before the copy is removed
   let timedOut = false;
   const timer = setTimeout(() => {
     timedOut = true;
