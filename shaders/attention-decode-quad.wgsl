@@ -1,25 +1,28 @@
-// Attention of a decode step; one new query a head over all keys in the cache, at once
+// Attention of a decode step; one query per head against all cached keys, in a single pass
 // Formula: output[b, h] = Σ_j softmax_j(s_j) · values[h/g, j], s_j as attention-decode-split; probs as
 //   attention-decode-reduce when CAPTURE
 // Shapes: queries [rows, .., headDim] f32 · keys, values [Hkv, capacity, headDim] f32 · output [rows, H, headDim] f32 ·
-//   scores, probs [H, S] f32, row 0 only
-// Work division: one quad of threads a head of a row; keys in blocks of 16 with a running maximum and sum: first each
-//   thread scores four of them, then it adds the values of all 16 in its own fourth of headDim, so that threads meet in
-//   quad broadcasts only. Nearly all loads are of keys and values, each once
+//   scores, probs [captured rows, H, S] f32
+// Work division: one quad of threads per head of a row; keys in blocks of 16 with a running maximum and sum: each thread
+//   first scores four of them, then adds the values of all 16 in its own fourth of headDim, so that threads communicate
+//   by quad broadcasts only. Nearly all loads are of keys and values, each loaded once
 // Grid: (ceil(H / 2), rows) workgroups of 8 threads
 // Error bound: as attention-prefill
-// Source: arXiv 2205.14135 algorithm 1 (online softmax); the factor: arXiv 2503.01773. Appended: shared/step
+// Source: arXiv 2205.14135 algorithm 1 (online softmax). Appended: shared/step, shared/capture, shared/score-edit
 enable subgroups;
-override CAPTURE: bool;
 const BLOCK: u32 = 16u;
-const MASKED = -3.0e38;
+const MASKED = -3.3e38; // below KNOCKED_OUT
 
 struct Params {
   headDim4: u32,      // padded headDim / 4
   queryRowStride4: u32,
   headStride4: u32,   // capacity · headDim / 4
   numHeads: u32,
-  group: u32,         // query heads a key/value head
+  group: u32,         // query heads per key/value head
+  layer: u32,
+  captureStart: u32,
+  captureEnd: u32,
+  captureTarget: u32,
   captureStride: u32, // S
   scale: f32,         // 1 / √headDim
 }
@@ -31,7 +34,7 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> probs: array<f32>;
 @group(0) @binding(6) var<uniform> params: Params;
 
-fn slotStart(key: u32, row: u32, base: u32) -> u32 {
+fn keyStart(key: u32, row: u32, base: u32) -> u32 {
   return base + cacheSlot(key, row) * params.headDim4;
 }
 
@@ -47,20 +50,21 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   let isReal = wanted < params.numHeads;
   let mine = lane % 4u;
   let row = group.y;
-  let capture = CAPTURE && row == 0u && isReal;
+  let isKept = isCaptured(row) && isReal;
+  let captureAt = captureOffset(row, head);
   let query = row * params.queryRowStride4 + head * params.headDim4;
   let result = (row * params.numHeads + head) * params.headDim4;
   let base = (head / params.group) * params.headStride4;
-  let numKeys = rowPosition(row) + 1u;
-  let factor = imageFactor(row, head);
+  let numKeys = rowSlot(row) + 1u;
+  let edit = rowEdits(row, head);
 
   var largest = MASKED;
   var total = 0.0; // of the keys this thread scores
   for (var first = 0u; first < numKeys; first += BLOCK) {
     let key = first + mine + vec4<u32>(0u, 4u, 8u, 12u);
     let near = min(key, vec4<u32>(numKeys - 1u));
-    let slots = vec4<u32>(slotStart(near.x, row, base), slotStart(near.y, row, base), slotStart(near.z, row, base),
-      slotStart(near.w, row, base));
+    let slots = vec4<u32>(keyStart(near.x, row, base), keyStart(near.y, row, base), keyStart(near.z, row, base),
+      keyStart(near.w, row, base));
     var s = vec4<f32>(0.0);
     for (var d = 0u; d < params.headDim4; d++) {
       let q = queries[query + d];
@@ -68,16 +72,14 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
         dot(q, keys[slots.w + d]));
     }
     s *= params.scale;
-    if (capture) {
+    if (isKept) {
       for (var i = 0u; i < 4u; i++) {
         if (key[i] < numKeys) {
-          scores[head * params.captureStride + key[i]] = s[i];
+          scores[captureAt + key[i]] = s[i];
         }
       }
     }
-    let isScaled = (key >= vec4<u32>(step.spanStart)) & (key < vec4<u32>(step.spanEnd));
-    s *= select(vec4<f32>(1.0), vec4<f32>(factor), isScaled);
-    s = select(vec4<f32>(MASKED), s, key < vec4<u32>(numKeys));
+    s = select(vec4<f32>(MASKED), editScores(s, key, edit), key < vec4<u32>(numKeys));
     var blockLargest = max(max(s.x, s.y), max(s.z, s.w));
     blockLargest = max(blockLargest, quadSwapX(blockLargest));
     blockLargest = max(largest, max(blockLargest, quadSwapY(blockLargest)));
@@ -112,10 +114,9 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
       output[result + d] /= total;
     }
   }
-  if (capture) {
+  if (isKept) {
     for (var j = mine; j < numKeys; j += 4u) {
-      let at = head * params.captureStride + j;
-      probs[at] = exp(scores[at] * select(1.0, factor, inSpan(j)) - largest) / total;
+      probs[captureAt + j] = exp(editScore(scores[captureAt + j], j, edit) - largest) / total;
     }
   }
 }

@@ -1,18 +1,21 @@
-// Merges the parts that the splits of a decode step's attention left
+// Merges the partial results of the splits of a decode step's attention
 // Formula: M = max_i m_i, L = Σ_i l_i · exp(m_i − M), output = Σ_i o_i · exp(m_i − M) / L;
-//   probs[h, j] = exp(f · scores[h, j] − M) / L when CAPTURE (f as in attention-decode-split)
+//   probs[h, j] = exp(edit(scores[h, j]) − M) / L when CAPTURE (edit as in attention-decode-split)
 // Shapes: partials [rows, H, splits, headDim] f32 · stats [rows, H, splits] of (m, l) · output [rows, H, headDim] f32 ·
-//   scores, probs [H, S] f32, row 0 only
-// Work division: one workgroup a head of a row; one thread a vec4 of headDim (strided), every thread walks the splits
+//   scores, probs [captured rows, H, S] f32
+// Work division: one workgroup per head of a row; one thread per vec4 of headDim (strided), each looping over the splits
 // Grid: (H, rows) workgroups of 32 threads
 // Error bound: splits + 3 roundings of a convex combination: 4e-6 · max|value|
-// Source: flash decoding's second step (the merge of arXiv 2205.14135 algorithm 1). Appended: shared/step
-override NUM_HEADS: u32;
-override CAPTURE: bool;
-
+// Source: flash decoding's second step (the merge of arXiv 2205.14135 algorithm 1). Appended: shared/step,
+//   shared/capture, shared/score-edit
 struct Params {
   headDim4: u32,      // padded headDim / 4
   numSplits: u32,
+  numHeads: u32,
+  layer: u32,
+  captureStart: u32,
+  captureEnd: u32,
+  captureTarget: u32,
   captureStride: u32, // S
 }
 @group(0) @binding(0) var<storage, read> partials: array<vec4<f32>>;
@@ -26,7 +29,7 @@ struct Params {
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let head = group.x;
   let row = group.y;
-  let first = (row * NUM_HEADS + head) * params.numSplits;
+  let first = (row * params.numHeads + head) * params.numSplits;
   var largest = -3.0e38;
   for (var i = 0u; i < params.numSplits; i++) {
     largest = max(largest, stats[first + i].x);
@@ -40,13 +43,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var i = 0u; i < params.numSplits; i++) {
       sum += partials[(first + i) * params.headDim4 + d] * exp(stats[first + i].x - largest);
     }
-    output[(row * NUM_HEADS + head) * params.headDim4 + d] = sum / total;
+    output[(row * params.numHeads + head) * params.headDim4 + d] = sum / total;
   }
-  if (CAPTURE && row == 0u) {
-    let factor = imageFactor(row, head);
-    for (var j = lane; j <= rowPosition(row); j += 32u) {
-      let at = head * params.captureStride + j;
-      probs[at] = exp(scores[at] * select(1.0, factor, inSpan(j)) - largest) / total;
+  if (isCaptured(row)) {
+    let edit = rowEdits(row, head);
+    let captureAt = captureOffset(row, head);
+    for (var j = lane; j <= rowSlot(row); j += 32u) {
+      probs[captureAt + j] = exp(editScore(scores[captureAt + j], j, edit) - largest) / total;
     }
   }
 }

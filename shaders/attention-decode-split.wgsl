@@ -1,16 +1,14 @@
-// Attention of a decode step, each split of the cached keys on its own; attention-decode-reduce merges the splits
+// Attention of a decode step, each split of the cached keys separately; attention-decode-reduce merges the splits
 // Formula: per split of the keys: m = max_j s_j, l = Σ_j exp(s_j − m), o = Σ_j exp(s_j − m) · values[h/g, j], with
-//   s_j = f · scale · queries[b, h] · keys[h/g, j]; f is batch row b's image factor in the image span, else 1
+//   s_j = edit(scale · queries[b, h] · keys[h/g, j]), edit as in shared/score-edit
 // Shapes: queries [rows, .., headDim] f32 · keys, values [Hkv, capacity, headDim] f32 · partials
-//   [rows, H, splits, headDim] f32 · stats [rows, H, splits] of (m, l) · scores [H, S] f32 for row 0 when CAPTURE
-// Work division: one thread a split (a contiguous run of keys) of one head of one batch row; keys in blocks of 4;
+//   [rows, H, splits, headDim] f32 · stats [rows, H, splits] of (m, l) · scores [captured rows, H, S] f32 when CAPTURE
+// Work division: one thread per split (a contiguous run of keys) of one head of one batch row; keys in blocks of 4;
 //   each thread accumulates in its own part of partials (why: see attention-prefill)
 // Grid: (splits / THREADS, H, rows) workgroups of THREADS threads
 // Error bound: as attention-prefill
-// Source: arXiv 2205.14135; flash decoding's split over keys; the factor: arXiv 2503.01773. Appended: shared/step
-override NUM_HEADS: u32;
-override GROUP: u32;     // query heads a key/value head
-override CAPTURE: bool;
+// Source: arXiv 2205.14135; flash decoding's split over keys. Appended: shared/step, shared/capture, shared/score-edit
+override GROUP: u32;     // query heads per key/value head
 override THREADS: u32 = 32u;
 const BLOCK: u32 = 4u; // on lavapipe, 8 compiles three times as long and runs no faster
 
@@ -19,6 +17,11 @@ struct Params {
   queryRowStride4: u32,
   headStride4: u32,   // capacity · headDim / 4
   numSplits: u32,
+  numHeads: u32,
+  layer: u32,
+  captureStart: u32,
+  captureEnd: u32,
+  captureTarget: u32,
   captureStride: u32, // S
   scale: f32,         // 1 / √headDim
 }
@@ -35,12 +38,13 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let split = id.x;
   let head = id.y;
   let row = id.z;
-  let slot = (row * NUM_HEADS + head) * params.numSplits + split;
+  let slot = (row * params.numHeads + head) * params.numSplits + split;
   let partial = slot * params.headDim4;
   let query = row * params.queryRowStride4 + head * params.headDim4;
   let base = (head / GROUP) * params.headStride4;
-  let numKeys = rowPosition(row) + 1u;
-  let factor = imageFactor(row, head);
+  let numKeys = rowSlot(row) + 1u;
+  let edit = rowEdits(row, head);
+  let captureAt = captureOffset(row, head);
   let length = (numKeys + params.numSplits - 1u) / params.numSplits;
   let start = min(split * length, numKeys);
   let end = min(start + length, numKeys);
@@ -66,12 +70,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     var blockLargest = largest;
     for (var j = 0u; j < BLOCK; j++) {
       s[j] *= params.scale;
-      if (CAPTURE && row == 0u && first + j < end) {
-        scores[head * params.captureStride + first + j] = s[j];
+      if (isCaptured(row) && first + j < end) {
+        scores[captureAt + first + j] = s[j];
       }
-      if (inSpan(first + j)) {
-        s[j] *= factor;
-      }
+      s[j] = editScore(s[j], first + j, edit);
       if (first + j < end) {
         blockLargest = max(blockLargest, s[j]);
       }

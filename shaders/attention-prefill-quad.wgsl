@@ -1,18 +1,18 @@
 // Attention of many query rows for CPU adapters; quads of threads share the keys and values that they load
 // Formula: as attention-prefill
 // Shapes: as attention-prefill
-// Work division: one thread ROWS query rows, 8 apart; keys in blocks of 16 with a running maximum and sum. Software
-//   adapters pay for each load of each thread, not for its bytes: so the four threads of a quad each load a different
-//   key or value and hand it to the others, and of 4 rows a block takes 20 loads and stores for 128 × 4 multiply-adds.
+// Work division: one thread computes ROWS query rows, 8 apart; keys in blocks of 16 with a running maximum and sum. On
+//   software adapters, a load costs the same however many bytes it has: so the four threads of a quad each load a different
+//   key or value and broadcast it, and with 4 rows a block takes 20 loads and stores for 128 × 4 multiply-adds.
 //   The keys end where the workgroup's last row does, so that quads stay together; a row masks those beyond its own end
 // Grid: (ceil(rows / (8 · ROWS)), H) workgroups of 8 threads
 // Error bound: as attention-prefill
-// Source: arXiv 2205.14135 algorithm 1 (online softmax); the factor: arXiv 2503.01773. Appended: shared/prefill,
-//   shared/step
+// Source: arXiv 2205.14135 algorithm 1 (online softmax). Appended: shared/prefill, shared/step, shared/capture,
+//   shared/score-edit
 enable subgroups;
 override ROWS: u32; // of a thread: 1, 2 or 4
 const BLOCK: u32 = 16u;
-const MASKED = -3.0e38;
+const MASKED = -3.3e38; // below KNOCKED_OUT
 
 // What the four threads of the quad hold, as columns.
 fn ofQuad(mine: vec4<f32>) -> mat4x4<f32> {
@@ -20,39 +20,31 @@ fn ofQuad(mine: vec4<f32>) -> mat4x4<f32> {
 }
 
 fn numKeysOf(row: u32) -> u32 {
-  return select(params.numKeys, rowPosition(row) + 1u, CAUSAL);
+  return select(params.numKeys, rowSlot(row) + 1u, CAUSAL);
 }
 
-fn factorOf(row: u32, head: u32) -> f32 {
-  if (CAUSAL) {
-    return imageFactor(row, head);
-  }
-  return 1.0;
-}
-
-// Keeps the scores of a row's four keys from `key` on.
-fn capture(products: vec4<f32>, key: u32, head: u32, numKeys: u32) {
-  let at = head * params.captureStride + key;
+// Keeps the scores of a row's four keys from `key` on, from products q·k.
+fn captureFour(products: vec4<f32>, key: u32, numKeys: u32, rowStart: u32) {
   let score = products * params.scale;
-  if (key < numKeys) {
-    scores[at] = score.x;
-  }
-  if (key + 1u < numKeys) {
-    scores[at + 1u] = score.y;
-  }
-  if (key + 2u < numKeys) {
-    scores[at + 2u] = score.z;
-  }
-  if (key + 3u < numKeys) {
-    scores[at + 3u] = score.w;
+  for (var i = 0u; i < 4u; i++) {
+    if (key + i < numKeys) {
+      scores[rowStart + key + i] = score[i];
+    }
   }
 }
 
-// Scores of four keys from products q·k: scaled, times the factor in the span, masked from numKeys on.
-fn finish(products: vec4<f32>, key: u32, numKeys: u32, factor: f32) -> vec4<f32> {
+// The same for the block of 16 keys from `first` on.
+fn capture(products: mat4x4<f32>, first: u32, numKeys: u32, rowStart: u32) {
+  captureFour(products[0], first, numKeys, rowStart);
+  captureFour(products[1], first + 4u, numKeys, rowStart);
+  captureFour(products[2], first + 8u, numKeys, rowStart);
+  captureFour(products[3], first + 12u, numKeys, rowStart);
+}
+
+// Scores of four keys from products q·k: scaled, edited, masked from numKeys on.
+fn finish(products: vec4<f32>, key: u32, numKeys: u32, edit: RowEdits) -> vec4<f32> {
   let four = key + vec4<u32>(0u, 1u, 2u, 3u);
-  let isScaled = (four >= vec4<u32>(step.spanStart)) & (four < vec4<u32>(step.spanEnd));
-  let score = products * params.scale * select(vec4<f32>(1.0), vec4<f32>(factor), isScaled);
+  let score = editScores(products * params.scale, four, edit);
   return select(vec4<f32>(MASKED), score, four < vec4<u32>(numKeys));
 }
 
@@ -67,14 +59,16 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   let last = params.numRows - 1u;
   let row = group.x * 8u * ROWS + lane + vec4<u32>(0u, 8u, 16u, 24u);
   let isReal = row <= vec4<u32>(last);
-  let isCaptured = row == vec4<u32>(params.captureRow);
   let rows = min(row, vec4<u32>(last));
   let query = rows * params.queryRowStride4 + head * params.headDim4;
   let result = rows * params.outputRowStride4 + head * params.headDim4;
   let keyBase = params.keyOffset4 + (head / params.group) * params.headStride4;
   let valueBase = params.valueOffset4 + (head / params.group) * params.headStride4;
   let numKeys = vec4<u32>(numKeysOf(rows.x), numKeysOf(rows.y), numKeysOf(rows.z), numKeysOf(rows.w));
-  let factor = vec4<f32>(factorOf(rows.x, head), factorOf(rows.y, head), factorOf(rows.z, head), factorOf(rows.w, head));
+  let edit0 = rowEdits(rows.x, head);
+  let edit1 = rowEdits(rows.y, head);
+  let edit2 = rowEdits(rows.z, head);
+  let edit3 = rowEdits(rows.w, head);
   let groupKeys = numKeysOf(min((group.x + 1u) * 8u * ROWS - 1u, last));
   let mine = lane % 4u;
 
@@ -128,35 +122,24 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
         s33 += q3 * k3;
       }
     }
-    if (CAPTURE && any(isCaptured)) {
-      var c0 = select(s00, s10, isCaptured.y);
-      var c1 = select(s01, s11, isCaptured.y);
-      var c2 = select(s02, s12, isCaptured.y);
-      var c3 = select(s03, s13, isCaptured.y);
-      if (isCaptured.z) {
-        c0 = s20;
-        c1 = s21;
-        c2 = s22;
-        c3 = s23;
-      }
-      if (isCaptured.w) {
-        c0 = s30;
-        c1 = s31;
-        c2 = s32;
-        c3 = s33;
-      }
-      let end = numKeysOf(params.captureRow);
-      capture(c0, first, head, end);
-      capture(c1, first + 4u, head, end);
-      capture(c2, first + 8u, head, end);
-      capture(c3, first + 12u, head, end);
+    if (isCaptured(row.x)) {
+      capture(mat4x4<f32>(s00, s01, s02, s03), first, numKeys.x, captureOffset(row.x, head));
+    }
+    if (ROWS > 1u && isCaptured(row.y)) {
+      capture(mat4x4<f32>(s10, s11, s12, s13), first, numKeys.y, captureOffset(row.y, head));
+    }
+    if (ROWS > 2u && isCaptured(row.z)) {
+      capture(mat4x4<f32>(s20, s21, s22, s23), first, numKeys.z, captureOffset(row.z, head));
+    }
+    if (ROWS > 2u && isCaptured(row.w)) {
+      capture(mat4x4<f32>(s30, s31, s32, s33), first, numKeys.w, captureOffset(row.w, head));
     }
     let before = largest;
     var sums = vec4<f32>(0.0);
-    s00 = finish(s00, first, numKeys.x, factor.x);
-    s01 = finish(s01, first + 4u, numKeys.x, factor.x);
-    s02 = finish(s02, first + 8u, numKeys.x, factor.x);
-    s03 = finish(s03, first + 12u, numKeys.x, factor.x);
+    s00 = finish(s00, first, numKeys.x, edit0);
+    s01 = finish(s01, first + 4u, numKeys.x, edit0);
+    s02 = finish(s02, first + 8u, numKeys.x, edit0);
+    s03 = finish(s03, first + 12u, numKeys.x, edit0);
     largest.x = max(largest.x, largestOf(s00, s01, s02, s03));
     s00 = exp(s00 - largest.x);
     s01 = exp(s01 - largest.x);
@@ -164,10 +147,10 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
     s03 = exp(s03 - largest.x);
     sums.x = dot(s00 + s01 + s02 + s03, vec4<f32>(1.0));
     if (ROWS > 1u) {
-      s10 = finish(s10, first, numKeys.y, factor.y);
-      s11 = finish(s11, first + 4u, numKeys.y, factor.y);
-      s12 = finish(s12, first + 8u, numKeys.y, factor.y);
-      s13 = finish(s13, first + 12u, numKeys.y, factor.y);
+      s10 = finish(s10, first, numKeys.y, edit1);
+      s11 = finish(s11, first + 4u, numKeys.y, edit1);
+      s12 = finish(s12, first + 8u, numKeys.y, edit1);
+      s13 = finish(s13, first + 12u, numKeys.y, edit1);
       largest.y = max(largest.y, largestOf(s10, s11, s12, s13));
       s10 = exp(s10 - largest.y);
       s11 = exp(s11 - largest.y);
@@ -176,20 +159,20 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
       sums.y = dot(s10 + s11 + s12 + s13, vec4<f32>(1.0));
     }
     if (ROWS > 2u) {
-      s20 = finish(s20, first, numKeys.z, factor.z);
-      s21 = finish(s21, first + 4u, numKeys.z, factor.z);
-      s22 = finish(s22, first + 8u, numKeys.z, factor.z);
-      s23 = finish(s23, first + 12u, numKeys.z, factor.z);
+      s20 = finish(s20, first, numKeys.z, edit2);
+      s21 = finish(s21, first + 4u, numKeys.z, edit2);
+      s22 = finish(s22, first + 8u, numKeys.z, edit2);
+      s23 = finish(s23, first + 12u, numKeys.z, edit2);
       largest.z = max(largest.z, largestOf(s20, s21, s22, s23));
       s20 = exp(s20 - largest.z);
       s21 = exp(s21 - largest.z);
       s22 = exp(s22 - largest.z);
       s23 = exp(s23 - largest.z);
       sums.z = dot(s20 + s21 + s22 + s23, vec4<f32>(1.0));
-      s30 = finish(s30, first, numKeys.w, factor.w);
-      s31 = finish(s31, first + 4u, numKeys.w, factor.w);
-      s32 = finish(s32, first + 8u, numKeys.w, factor.w);
-      s33 = finish(s33, first + 12u, numKeys.w, factor.w);
+      s30 = finish(s30, first, numKeys.w, edit3);
+      s31 = finish(s31, first + 4u, numKeys.w, edit3);
+      s32 = finish(s32, first + 8u, numKeys.w, edit3);
+      s33 = finish(s33, first + 12u, numKeys.w, edit3);
       largest.w = max(largest.w, largestOf(s30, s31, s32, s33));
       s30 = exp(s30 - largest.w);
       s31 = exp(s31 - largest.w);
@@ -243,11 +226,12 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
       for (var d = 0u; d < params.headDim4; d++) {
         output[result[i] + d] /= total[i];
       }
-      if (CAPTURE && isCaptured[i]) {
+      if (isCaptured(row[i])) {
+        let edit = rowEdits(row[i], head);
+        let captureAt = captureOffset(row[i], head);
         for (var j = 0u; j < numKeys[i]; j++) {
-          let at = head * params.captureStride + j;
-          let score = scores[at] * select(1.0, factor[i], CAUSAL && inSpan(j));
-          probs[at] = exp(score - largest[i]) / total[i];
+          let score = editScore(scores[captureAt + j], j, edit);
+          probs[captureAt + j] = exp(score - largest[i]) / total[i];
         }
       }
     }

@@ -1,18 +1,18 @@
-// Attention of many query rows for GPUs; keys and values go through workgroup memory in tiles
+// Attention of many query rows for GPUs; keys and values are loaded into workgroup memory in tiles
 // Formula: as attention-prefill
 // Shapes: as attention-prefill
-// Work division: one workgroup 32 query rows and up to 128 of headDim: four threads a row, each for two rows 16 apart.
-//   Keys, then values, come into workgroup memory in tiles of 16; each thread scores four keys of its rows, then adds all
+// Work division: one workgroup computes 32 query rows and up to 128 of headDim: four threads per row, each for two rows 16 apart.
+//   Keys, then values, are loaded into workgroup memory in tiles of 16; each thread scores four keys of its rows, then adds all
 //   16 values in its own fourth of headDim, which it holds in registers. The keys end where the workgroup's last row does
 // Grid: (ceil(rows / 32), H, ceil(headDim / 128)) workgroups of 64 threads with 12.5 KB of workgroup memory
 // Error bound: as attention-prefill
-// Source: arXiv 2205.14135 algorithm 1; arXiv 2307.08691 (no output in memory between tiles); the factor:
-//   arXiv 2503.01773. Appended: shared/prefill, shared/step
+// Source: arXiv 2205.14135 algorithm 1; arXiv 2307.08691 (no output in memory between tiles).
+//   Appended: shared/prefill, shared/step, shared/capture, shared/score-edit
 const TILE: u32 = 16u;   // keys
 const WIDTH4: u32 = 32u; // vec4s of headDim in a tile
 const SLICES: u32 = 8u; // vec4s of headDim a thread sums: WIDTH4 / 4
 const PITCH: u32 = 33u;  // from one key to the next in a tile: four threads then read from different banks
-const MASKED = -3.0e38;
+const MASKED = -3.3e38; // below KNOCKED_OUT
 
 var<workgroup> tile: array<vec4<f32>, TILE * PITCH>;
 // Of each row four vec4s; component i of the vec4 of thread c belongs to key c + 4 · i of the tile.
@@ -20,14 +20,7 @@ var<workgroup> tileScores: array<vec4<f32>, 128>;
 var<workgroup> tileWeights: array<vec4<f32>, 128>;
 
 fn numKeysOf(row: u32) -> u32 {
-  return select(params.numKeys, rowPosition(row) + 1u, CAUSAL);
-}
-
-fn factorOf(row: u32, head: u32) -> f32 {
-  if (CAUSAL) {
-    return imageFactor(row, head);
-  }
-  return 1.0;
+  return select(params.numKeys, rowSlot(row) + 1u, CAUSAL);
 }
 
 // The tile's keys at + 4 · i as columns.
@@ -35,18 +28,18 @@ fn fourOfTile(at: u32) -> mat4x4<f32> {
   return mat4x4<f32>(tile[at], tile[at + 4u * PITCH], tile[at + 8u * PITCH], tile[at + 12u * PITCH]);
 }
 
-// Scores of four keys from products q·k: scaled, captured, times the factor in the span, masked from numKeys on.
-fn finish(products: vec4<f32>, key: vec4<u32>, numKeys: u32, factor: f32, capture: bool, head: u32) -> vec4<f32> {
+// Scores of four keys from products q·k: scaled, captured, edited, masked from numKeys on.
+fn finish(products: vec4<f32>, key: vec4<u32>, numKeys: u32, edit: RowEdits, isKept: bool) -> vec4<f32> {
   let score = products * params.scale;
-  if (CAPTURE && capture) {
+  if (CAPTURE && isKept) {
+    let captureAt = captureOffset(edit.row, edit.head);
     for (var i = 0u; i < 4u; i++) {
       if (key[i] < numKeys) {
-        scores[head * params.captureStride + key[i]] = score[i];
+        scores[captureAt + key[i]] = score[i];
       }
     }
   }
-  let isScaled = (key >= vec4<u32>(step.spanStart)) & (key < vec4<u32>(step.spanEnd));
-  return select(vec4<f32>(MASKED), score * select(vec4<f32>(1.0), vec4<f32>(factor), isScaled), key < vec4<u32>(numKeys));
+  return select(vec4<f32>(MASKED), editScores(score, key, edit), key < vec4<u32>(numKeys));
 }
 
 fn largestOfTile(at: u32) -> f32 {
@@ -54,10 +47,10 @@ fn largestOfTile(at: u32) -> f32 {
   return max(max(four.x, four.y), max(four.z, four.w));
 }
 
-fn writeProbs(head: u32, column: u32, numKeys: u32, factor: f32, softmax: vec2<f32>) {
+fn writeProbs(column: u32, numKeys: u32, edit: RowEdits, softmax: vec2<f32>) {
+  let captureAt = captureOffset(edit.row, edit.head);
   for (var j = column; j < numKeys; j += 4u) {
-    let at = head * params.captureStride + j;
-    probs[at] = exp(scores[at] * select(1.0, factor, CAUSAL && inSpan(j)) - softmax.x) / softmax.y;
+    probs[captureAt + j] = exp(editScore(scores[captureAt + j], j, edit) - softmax.x) / softmax.y;
   }
 }
 
@@ -75,9 +68,10 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
   let keyBase = params.keyOffset4 + (head / params.group) * params.headStride4;
   let valueBase = params.valueOffset4 + (head / params.group) * params.headStride4 + sliceStart;
   let numKeys = vec2<u32>(numKeysOf(rows.x), numKeysOf(rows.y));
-  let factor = vec2<f32>(factorOf(rows.x, head), factorOf(rows.y, head));
+  let editX = rowEdits(rows.x, head);
+  let editY = rowEdits(rows.y, head);
   let groupKeys = numKeysOf(min(group.x * 32u + 31u, last));
-  let capture = (row == vec2<u32>(params.captureRow)) & vec2<bool>(group.z == 0u);
+  let isKept = vec2<bool>(isCaptured(row.x), isCaptured(row.y)) & vec2<bool>(group.z == 0u);
   let scoresAt = thread + vec2<u32>(0u, 64u);
   let rowAt = scoresAt - column;
 
@@ -107,8 +101,8 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
       workgroupBarrier();
     }
     let key = first + column + vec4<u32>(0u, 4u, 8u, 12u);
-    sx = finish(sx, key, numKeys.x, factor.x, capture.x, head);
-    sy = finish(sy, key, numKeys.y, factor.y, capture.y, head);
+    sx = finish(sx, key, numKeys.x, editX, isKept.x);
+    sy = finish(sy, key, numKeys.y, editY, isKept.y);
     tileScores[scoresAt.x] = sx;
     tileScores[scoresAt.y] = sy;
     for (var d = column; d < width; d += 4u) {
@@ -154,10 +148,10 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
       }
     }
   }
-  if (CAPTURE && capture.x) {
-    writeProbs(head, column, numKeys.x, factor.x, vec2<f32>(largest.x, total.x));
+  if (CAPTURE && isKept.x) {
+    writeProbs(column, numKeys.x, editX, vec2<f32>(largest.x, total.x));
   }
-  if (CAPTURE && capture.y) {
-    writeProbs(head, column, numKeys.y, factor.y, vec2<f32>(largest.y, total.y));
+  if (CAPTURE && isKept.y) {
+    writeProbs(column, numKeys.y, editY, vec2<f32>(largest.y, total.y));
   }
 }

@@ -1,15 +1,15 @@
-// Attention of many query rows; how much each looks at every key, and the values weighted by that
-// Formula: output[r, h] = Σ_j softmax_j(s_j) · values[h/g, j], s_j = f · scale · queries[r, h] · keys[h/g, j];
-//   f is the image factor for the columns of the image span in the scaled rows, else 1; j <= position when CAUSAL
+// Attention of many query rows; the values, weighted by the softmax of the scores
+// Formula: output[r, h] = Σ_j softmax_j(s_j) · values[h/g, j], s_j = edit(scale · queries[r, h] · keys[h/g, j])
+//   with edit as in shared/score-edit; j <= slot of the row when CAUSAL
 // Shapes: queries, output [rows, H, headDim] f32 · keys, values [Hkv, slots, headDim] f32 (by strides) ·
-//   scores, probs [H, S] f32, written only for captureRow when CAPTURE
-// Work division: one thread a query row; keys in blocks of 4 with a running maximum and sum (no row × key matrix);
-//   each thread accumulates in its own part of output. The loops' bound is no override, and no workgroup array holds the
-//   accumulator, because software drivers unroll both: so written, lavapipe compiled for 10 to 80 s, SwiftShader for 2 to 8
+//   scores, probs [captured rows, H, S] f32, written when CAPTURE: s_j before the edit, softmax_j after it
+// Work division: one thread per query row; keys in blocks of 4 with a running maximum and sum (no row × key matrix);
+//   each thread accumulates in its own part of output. The loops' bound is not an override, and the accumulator is not a
+//   workgroup array, because software drivers unroll both: lavapipe then compiled for 10 to 80 s, SwiftShader for 2 to 8 s
 // Grid: (ceil(rows / ROWS), H) workgroups of ROWS threads
 // Error bound: scores as matmul over headDim, exp and the weighted sum: 1e-6 · max|value| · (1 + |s|max)
-// Source: arXiv 2205.14135 algorithm 1 (online softmax); the factor: arXiv 2503.01773. Appended: shared/prefill,
-//   shared/step
+// Source: arXiv 2205.14135 algorithm 1 (online softmax). Appended: shared/prefill, shared/step, shared/capture,
+//   shared/score-edit
 override ROWS: u32 = 32u;
 const BLOCK: u32 = 4u; // on lavapipe, 8 compiles three times as long and runs no faster
 
@@ -25,12 +25,12 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let keyBase = params.keyOffset4 + (head / params.group) * params.headStride4;
   let valueBase = params.valueOffset4 + (head / params.group) * params.headStride4;
   var numKeys = params.numKeys;
-  var factor = 1.0;
   if (CAUSAL) {
-    numKeys = rowPosition(row) + 1u;
-    factor = imageFactor(row, head);
+    numKeys = rowSlot(row) + 1u;
   }
-  let capture = CAPTURE && row == params.captureRow;
+  let edit = rowEdits(row, head);
+  let capture = isCaptured(row);
+  let captureAt = captureOffset(row, head);
 
   for (var d = 0u; d < params.headDim4; d++) {
     output[result + d] = vec4<f32>(0.0);
@@ -50,11 +50,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     for (var j = 0u; j < BLOCK; j++) {
       s[j] *= params.scale;
       if (capture && first + j < numKeys) {
-        scores[head * params.captureStride + first + j] = s[j];
+        scores[captureAt + first + j] = s[j];
       }
-      if (CAUSAL && inSpan(first + j)) {
-        s[j] *= factor;
-      }
+      s[j] = editScore(s[j], first + j, edit);
       if (first + j < numKeys) {
         blockLargest = max(blockLargest, s[j]);
       }
@@ -79,9 +77,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   }
   if (capture) {
     for (var j = 0u; j < numKeys; j++) {
-      let at = head * params.captureStride + j;
-      let score = scores[at] * select(1.0, factor, CAUSAL && inSpan(j));
-      probs[at] = exp(score - largest) / total;
+      let score = editScore(scores[captureAt + j], j, edit);
+      probs[captureAt + j] = exp(score - largest) / total;
     }
   }
 }

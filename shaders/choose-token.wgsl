@@ -1,8 +1,8 @@
 // The most probable token, and what its probability is computed from
-// Formula: token = argmax_v logits[r, v] (the smallest v of equals), logSumExp = log Σ_v exp(logits[r, v]);
+// Formula: token = argmax_v logits[r, v] (the smallest v of equal ones), logSumExp = log Σ_v exp(logits[r, v]);
 //   the confidence of AdaptVis is exp(logit of token − logSumExp); numBad = logits that are NaN or +∞, when the rest means nothing
 // Shapes: logits [rows, stride] f32 · choice [rows] of (token, logit bits, logSumExp bits, numBad) u32
-// Work division: one workgroup a row; 128 threads scan strided parts with a running maximum and sum, thread 0 merges
+// Work division: one workgroup per row; 128 threads scan strided parts with a running maximum and sum, thread 0 merges
 // Grid: (rows) workgroups of 128 threads
 // Error bound: token exact; logSumExp 3e-6 + 1e-6 · |largest logit|
 // Source: torch.argmax, torch.logsumexp

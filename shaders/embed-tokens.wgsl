@@ -1,7 +1,7 @@
 // Looks up a row of the embedding table for every token
 // Formula: output[r] = weight[ids[r] − firstToken] where firstToken <= ids[r] < firstToken + numTokens
 // Shapes: ids [rows] u32 · weight [V, D] (or one row piece of it) · output [rows, D] f32, D a multiple of 4
-// Work division: one thread a vec4; a row whose token lies in another piece is left alone
+// Work division: one thread per vec4; a row whose token is in another piece is skipped
 // Grid: (ceil(D / 4 / 64), rows) workgroups of 64 threads
 // Error bound: exact (f16 and bf16 widen exactly; q8 and q4 times an f16 scale fit an f32)
 // Source: torch.nn.Embedding. Appended: shared/weight-*

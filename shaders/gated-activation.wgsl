@@ -1,7 +1,7 @@
-// The gate of an MLP; lets through as much of the up projection as the activated gate says
+// The gate of an MLP; multiplies the up projection by the activated gate
 // Formula: output[r, c] = activate(gateUp[r, c]) · gateUp[r, I + c]
 // Shapes: gateUp [rows, 2·I] f32, the gate's columns first · output [rows, I] f32; I is a multiple of 4
-// Work division: one thread a vec4
+// Work division: one thread per vec4
 // Grid: (ceil(I / 4 / 64), rows) workgroups of 64 threads
 // Error bound: 4 ulp of exp plus three roundings: 1e-6 relative, 1e-7 absolute near 0
 // Source: SwiGLU, arXiv 2002.05202 eq. 6; modeling_llama.py LlamaMLP.forward. Appended: shared/activation

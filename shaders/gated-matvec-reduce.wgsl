@@ -1,4 +1,4 @@
-// Gate and up projection of an MLP and their product, a workgroup for every four columns
+// Gate and up projection of an MLP and their product, one workgroup per four columns
 // Formula: as gated-matvec
 // Shapes: as gated-matvec
 // Work division: one workgroup computes 4 columns of one row: threads read neighbouring parts of K (coalesced), then add

@@ -1,7 +1,7 @@
-// Copies rows by index; puts the picture's features among the prompt's positions
+// Copies rows by index; puts the picture's features at their positions in the prompt
 // Formula: output[r] = index[r] >= 0 ? source[index[r]] : filler
 // Shapes: index [rows] i32 · source [n, D] f32 · filler [D] f32 (LLaVA-NeXT's image_newline) · output [.., D] f32
-// Work division: one thread a vec4
+// Work division: one thread per vec4
 // Grid: (ceil(D / 4 / 64), rows) workgroups of 64 threads
 // Error bound: exact
 // Source: torch.index_select; modeling_llava_next.py pack_image_features

@@ -1,7 +1,7 @@
-// Normalises every row to mean 0 and variance 1, then scales and shifts its columns
+// Normalises each row to mean 0 and variance 1, then scales and shifts its columns
 // Formula: output[r, c] = (input[r, c] − μ_r) / √(σ²_r + eps) · weight[c] + bias[c], μ and σ² over the D real columns
 // Shapes: input, output [rows, D] f32 · weight, bias [D] f32; rows are padded with zeros to a multiple of 4
-// Work division: one workgroup a row; mean first, then the variance of the differences: two barriers
+// Work division: one workgroup per row; mean first, then the variance of the differences: two barriers
 // Grid: (rows) workgroups of 64 threads
 // Error bound: (D/256 + 66) · 2^-23 relative to max|input − μ|: 2e-5 for D <= 16,384
 // Source: arXiv 1607.06450 eq. 3; torch.nn.LayerNorm

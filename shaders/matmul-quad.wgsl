@@ -1,10 +1,10 @@
 // A linear layer over many rows for CPU adapters; quads of threads share the weights that they load
 // Formula: output[r, c] = activate(Σ_k input[r, k] · weight[c, k] + bias[c]) (+ output[r, c] when ADD_TO_OUTPUT)
 // Shapes: as matmul
-// Work division: one thread computes ROWS rows (8 apart) × 16 columns in registers. Of every four columns each thread of a
-//   quad loads one and all four spread theirs with quadBroadcast, so that a load serves 4 · ROWS sums. The choice on CPU
-//   adapters with subgroups, where a load inside a loop costs as much as ten sums, wherever it goes; hence no loops over
-//   rows and columns either: SwiftShader keeps arrays in memory, and ran them six times slower
+// Work division: one thread computes ROWS rows (8 apart) × 16 columns in registers. Of every four columns, each thread of a
+//   quad loads one and shares it with quadBroadcast, so that a load serves 4 · ROWS sums. The choice on CPU
+//   adapters with subgroups, where a load in a loop costs as much as ten sums. Rows and columns are unrolled for
+//   the same reason: SwiftShader keeps arrays in memory, and loops over them ran six times slower
 // Grid: (ceil(rows / (8 · ROWS)), ceil(N / 16)) workgroups of 8 threads
 // Error bound: as matmul
 // Source: torch.nn.functional.linear. Appended: shared/weight-*, shared/linear, shared/activation

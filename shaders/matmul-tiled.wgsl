@@ -1,12 +1,12 @@
-// A linear layer over many rows for GPUs; both operands go through workgroup memory in tiles
+// A linear layer over many rows for GPUs; both operands are loaded into workgroup memory in tiles
 // Formula: output[r, c] = activate(Σ_k input[r, k] · weight[c, k] + bias[c]) (+ output[r, c] when ADD_TO_OUTPUT)
 // Shapes: as matmul
-// Work division: one workgroup computes TILE × TILE outputs: for every K_STEP of K it brings both operands into shared
-//   memory, transposed and the weights dequantised, 4 × 4 values a thread and turn; one thread then computes 4 × 4
+// Work division: one workgroup computes TILE × TILE outputs: for every K_STEP of K it loads both operands into shared
+//   memory, transposed and with the weights dequantised, 4 × 4 values per thread and iteration; one thread then computes 4 × 4
 //   outputs in registers, or 8 × 8 when WIDE. The choice on GPUs, where a value in shared memory serves TILE sums
 // Grid: (ceil(N / TILE), ceil(rows / TILE)) workgroups of (TILE / 4)² threads, (TILE / 8)² when WIDE
-// Error bound: K sequential f32 additions, |error| <= (K + 4) · 2^-24 · Σ|input · weight|. They are the same ones in the
-//   same order under every TILE, K_STEP and WIDE, so that a row does not change, to the bit, with the form that computes it
+// Error bound: K sequential f32 additions, |error| <= (K + 4) · 2^-24 · Σ|input · weight|. They are the same, in
+//   the same order, under every TILE, K_STEP and WIDE, so that all forms give a row the same bits
 // Source: torch.nn.functional.linear; tiling as in any GEMM text. Appended: shared/weight-*, shared/linear,
 //   shared/activation
 override TILE: u32 = 64u;   // 32, 64 or, WIDE only, 128

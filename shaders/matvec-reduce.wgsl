@@ -2,8 +2,8 @@
 // Formula: output[r, c] = activate(Σ_k input[r, k] · weight[c, k] + bias[c]) (+ output[r, c] when ADD_TO_OUTPUT)
 // Shapes: as matmul, for the few rows of a decode step
 // Work division: one workgroup computes 4 · COLUMNS4 columns of BATCH rows: neighbouring threads read neighbouring parts of
-//   K, 16 bytes of a weight row a load, which serve all BATCH rows as the input's do all columns; then they add up in
-//   shared memory. The choice on GPUs without subgroups, where memory bandwidth is the limit
+//   K, 16 bytes of a weight row per load. A weight serves all BATCH rows, an input value all columns; then the threads add
+//   up in shared memory. The choice on GPUs without subgroups, where memory bandwidth is the limit
 // Grid: (ceil(N / 4 / COLUMNS4) folded to at most 65,535, ceil of the rest, ceil(rows / BATCH)) workgroups of THREADS threads
 // Error bound: (K / (4 · THREADS) + 12) · 2^-24 · Σ|input · weight|
 // Source: torch.nn.functional.linear. Appended: shared/wide-*, shared/matvec-sums, shared/linear, shared/activation

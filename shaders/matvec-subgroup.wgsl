@@ -1,9 +1,9 @@
 // A linear layer over the few rows of a decode step; subgroups add up each sum
 // Formula: output[r, c] = activate(Σ_k input[r, k] · weight[c, k] + bias[c]) (+ output[r, c] when ADD_TO_OUTPUT)
 // Shapes: as matmul, for the few rows of a decode step
-// Work division: as matvec-reduce, but the threads add up by subgroups of any size, then what the subgroups have in shared
-//   memory behind one barrier. The choice on GPUs with subgroups. A subgroup is taken to be a run of neighbouring threads,
-//   as all drivers form it in workgroups of one dimension; start-up tuning compares the result with matvec-reduce's
+// Work division: as matvec-reduce, but the threads add up within subgroups of any size, then add the subgroups' sums in shared
+//   memory after one barrier. The choice on GPUs with subgroups. A subgroup is assumed to be a run of neighbouring threads,
+//   as in all known drivers for workgroups of one dimension; start-up tuning compares the result with matvec-reduce's
 // Grid: as matvec-reduce
 // Error bound: (K / (4 · THREADS) + 4 + THREADS / size of a subgroup + its logarithm) · 2^-24 · Σ|input · weight|
 // Source: torch.nn.functional.linear. Appended: shared/wide-*, shared/matvec-sums, shared/linear, shared/activation

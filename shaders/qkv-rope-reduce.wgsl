@@ -1,4 +1,4 @@
-// Queries, keys and values of a decode step, rotated by position, a workgroup for every four pairs
+// Queries, keys and values of a decode step, rotated, one workgroup per four pairs
 // Formula: as qkv-rope
 // Shapes: as qkv-rope
 // Work division: one workgroup computes four rotation pairs: 4 columns of a head's first half and the 4 of its second;

@@ -1,9 +1,9 @@
-// Queries, keys and values of a decode step, rotated by position; keys and values go into the cache
+// Queries, keys and values of a decode step, rotated; keys and values go into the cache
 // Formula: qkv[r, c] = Σ_k input[r, k] · weight[c, k] + bias[c]; then queries and keys are rotated and keys and values
 //   appended as in rope-append
-// Shapes: input [rows, K] f32 · weight [(H + 2·Hkv)·headDim, K], q, k and v below one another · bias likewise ·
+// Shapes: input [rows, K] f32 · weight [(H + 2·Hkv)·headDim, K], q, k and v stacked by rows · bias likewise ·
 //   queries [rows, (H + 2·Hkv)·headDim] f32, of which the queries' columns are written · keys, values
-//   [Hkv, capacity, headDim] f32 · table [positions, headDim] f32: headDim/2 cosines, then as many sines;
+//   [Hkv, capacity, headDim] f32 · rotary [rows, headDim] f32: headDim/2 cosines, then as many sines;
 //   headDim is a multiple of 8
 // Work division: one thread computes four rotation pairs: 4 columns of a head's first half and the 4 of its second; no
 //   shared memory, no barrier (the choice on CPU adapters)

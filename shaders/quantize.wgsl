@@ -1,13 +1,13 @@
-// Packs weights into whole numbers of 8 or 4 bits with a scale a group of 32
+// Packs weights into integers of 8 or 4 bits with one scale per group of 32
 // Formula: of each group of 32 weights along a row, with `largest` the first one of the largest magnitude:
 //   8 bits: scale = f16(|largest| / 127), step = clamp(round(weight / scale), −127, 127)
 //   4 bits: scale = f16(largest / −8), step = clamp(round(weight / scale), −8, 7), stored as step + 8
 // Shapes: weight [R, K] f32, f16 or bf16, K a multiple of 4 · steps u32 [R, G, BITS] with G = ceil(K / 32), in the order of
 //   shared/weight-q8 and shared/weight-q4 · scales f16 [R, G], two to a u32 · problem [1], set to 1 where a weight is not
 //   finite or a scale is larger than an f16 can be
-// Work division: one thread two groups, whose scales share a word
+// Work division: one thread per two groups, whose scales share a word
 // Grid: (ceil(R · G / 2 / 64)) workgroups of 64 threads
-// Error bound: exact, ties to even: WGSL's division of floats may be off by 2.5 ulp, so all of it is on whole numbers
+// Error bound: exact, ties to even: WGSL's float division may be off by 2.5 ulp, so the kernel computes with integers
 // Source: the block formats Q8_0 and Q4_0 of ggml, with the scale rounded to f16 before the weights are divided by it.
 //   Appended: shared/weight-f32, -f16 or -bf16
 override BITS: u32;

@@ -1,7 +1,7 @@
-// Makes tokens that were there already less likely
+// Makes tokens that have already appeared less likely
 // Formula: logits[r, v] ← logits[r, v] > 0 ? logits[r, v] / penalty : logits[r, v] · penalty for every v seen so far
 // Shapes: logits [rows, stride] f32 · seen [rows, ceil(V / 32)] u32, bit v % 32 of word v / 32
-// Work division: one thread a logit
+// Work division: one thread per logit
 // Grid: (ceil(V / 64), rows) workgroups of 64 threads
 // Error bound: one rounding
 // Source: arXiv 1909.05858 §4.1; transformers RepetitionPenaltyLogitsProcessor

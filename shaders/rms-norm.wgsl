@@ -1,7 +1,7 @@
-// Scales every row to a mean square of 1, then scales its columns
+// Scales each row to a mean square of 1, then scales its columns
 // Formula: output[r, c] = input[r, c] / √(mean_c(input[r, c]²) + eps) · weight[c]
 // Shapes: input, output [rows, D] f32 · weight [D] f32; rows are padded with zeros to a multiple of 4
-// Work division: one workgroup a row; every thread sums a strided part, then all 64 sums: one barrier
+// Work division: one workgroup per row; every thread sums a strided part, then all 64 sums: one barrier
 // Grid: (rows) workgroups of 64 threads
 // Error bound: (D/256 + 66) · 2^-24 relative to the mean of squares: 1e-5 relative for D <= 16,384
 // Source: arXiv 1910.07467 eq. 4; modeling_llama.py LlamaRMSNorm.forward

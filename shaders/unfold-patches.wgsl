@@ -1,7 +1,7 @@
-// Cuts a picture into patches, one row a patch
+// Cuts a picture into patches, one row per patch
 // Formula: output[y·G + x, (c·p + i)·p + j] = pixels[c, y·p + i, x·p + j], G = floor(S / p); 0 in the padded columns
 // Shapes: pixels [C, S, S] f32 · output [G², C·p² padded to a multiple of 4] f32
-// Work division: one thread a vec4 of an output row
+// Work division: one thread per vec4 of an output row
 // Grid: (ceil(columns / 4 / 64), G²) workgroups of 64 threads
 // Error bound: exact
 // Source: torch.nn.functional.unfold: a convolution whose stride is its kernel becomes a matrix product

@@ -1,12 +1,14 @@
-// The types of loading, of a question and of its answer.
-import type { AdaptVisSettings, Method, ScaledRows } from "./adaptvis.ts";
+// The types of loading, of a question and of its answer, and the one JSON form of an answer.
 import type { FinishReason, GeneratedToken } from "./generate/generate.ts";
 import type { SamplingOptions } from "./generate/sampler.ts";
-import type { TuningTable } from "./gpu/ops/tuning.ts";
 import type { Profiler } from "./gpu/profile/profiler.ts";
 import type { WeightDtype } from "./gpu/tensor.ts";
-import type { AnswerAttention } from "./inspect/attention-map.ts";
+import type { TuningTable } from "./gpu/tuning-table.ts";
+import type { AnswerAttention, AttentionMap } from "./inspect/attention-map.ts";
+import type { PlaceRead, PlaceValues, PlaceWrite } from "./inspect/places.ts";
 import type { TraceTensor } from "./inspect/trace.ts";
+import type { Intervention } from "./interventions/intervention.ts";
+import type { MethodName, MethodSettings } from "./interventions/registry.ts";
 import type { LoadProgress } from "./models/weights.ts";
 import type { RgbImage } from "./preprocess/image.ts";
 
@@ -18,7 +20,7 @@ export interface LoadOptions {
   readonly dtype?: WeightDtype | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
-  /** Prompt rows of one submit; 256 unless given. */
+  /** Prompt rows per submit; 256 unless given. */
   readonly chunkRows?: number | undefined;
   /** Constants of kernels as `measureTuning` measured them on this adapter; the defaults unless given. */
   readonly tuning?: TuningTable | undefined;
@@ -29,65 +31,89 @@ export interface LoadOptions {
   readonly lookahead?: number | undefined;
   /** Which class of kernels runs, for CPU adapters or for GPUs; found out from the adapter unless given. */
   readonly adapterClass?: "cpu" | "gpu" | undefined;
-  /** Measures the load and every question from then on; one profiler a model. */
+  /**
+   * Bytes on the GPU for what later questions may use again: keys and values of closed sessions, and features of pictures.
+   * What was used last stays in any case. 256 MiB unless given.
+   */
+  readonly cacheBytes?: number | undefined;
+  /** Measures the load and every question from then on; one profiler per model. */
   readonly profiler?: Profiler | undefined;
 }
 
 /**
- * The parts of an answer in their order: the vision tower and projector (left out when their features are held from the
- * last question), the prompt, AdaptVis' extra step, the tokens.
+ * The parts of an answer in their order: the vision tower and projector (left out when the features are held from an earlier
+ * question), the prompt, the extra step of a method that reads the confidence first, the tokens.
  */
 export type AnswerStage = "vision" | "prefill" | "factor" | "generate";
 
-/** How an answer is made. Everything has the paper's or the field's usual default. */
-export interface AnswerOptions {
-  /** `greedy` unless given. */
-  readonly method?: Method;
-  /** ScalingVis' factor, 0.8 unless given. */
-  readonly factor?: number;
-  /** AdaptVis' settings; those left out are the paper's for Controlled_A. */
-  readonly adaptvis?: Partial<AdaptVisSettings>;
-  /** Decoder layers that the factor acts on; all unless given. */
-  readonly layers?: readonly number[];
-  /** Query heads that the factor acts on; all unless given. */
-  readonly heads?: readonly number[];
-  /** Query rows that the factor acts on; the last prompt row unless given. */
-  readonly rows?: ScaledRows;
+/**
+ * How an answer is made. Everything has the paper's or the field's usual default. The settings of a method (`factor`, `alpha1`,
+ * `layers`, `rows`, …) stand beside its name; their types and defaults are those of src/interventions.
+ */
+export interface AnswerOptions extends MethodSettings {
+  /** A registered method's name, or an intervention of the caller's; `greedy` unless given. */
+  readonly method?: MethodName | Intervention | undefined;
+  /** Settings of an intervention of the caller's, by name. */
+  readonly settings?: Readonly<Record<string, unknown>> | undefined;
   /** Where confidence is taken: over the vocabulary, or over the first tokens of these options as an answer writes them. */
-  readonly confidence?: "vocabulary" | readonly string[];
-  /** Rounds the confidence to two decimals before it meets beta, as the reference does; true unless given. */
-  readonly roundConfidence?: boolean;
+  readonly confidence?: "vocabulary" | readonly string[] | undefined;
+  /** Rounds the confidence to two decimals before it is compared, as the reference does; true unless given. */
+  readonly roundConfidence?: boolean | undefined;
   /** 64 unless given; fewer when the context ends. */
-  readonly maxNewTokens?: number;
+  readonly maxNewTokens?: number | undefined;
   /** Goes on past end tokens, up to maxNewTokens; false unless given. */
-  readonly ignoreEos?: boolean;
+  readonly ignoreEos?: boolean | undefined;
   /** Texts that end the answer and are left out of it. */
-  readonly stop?: readonly string[];
+  readonly stop?: readonly string[] | undefined;
   /** Greedy unless given. */
-  readonly sampling?: Partial<SamplingOptions>;
-  /** Alternatives with log-probabilities to report a token, 0 to 100; 0 unless given. */
-  readonly topLogProbs?: number;
+  readonly sampling?: Partial<SamplingOptions> | undefined;
+  /** Number of most probable tokens to report at each position, 0 to 100; 0 unless given. */
+  readonly topLogProbs?: number | undefined;
   /** Called when a part of the work begins. */
-  readonly onStage?: (stage: AnswerStage) => void;
+  readonly onStage?: ((stage: AnswerStage) => void) | undefined;
   /** Called for every token as it comes. */
-  readonly onToken?: (token: GeneratedToken) => void;
-  /** Uses keys and values of the last question's prompt again as far as the prompts agree; true unless given. */
-  readonly reusePrefix?: boolean;
-  /** Captures the last prompt row's attention; false unless given. */
-  readonly attention?: boolean;
-  readonly signal?: AbortSignal;
+  readonly onToken?: ((token: GeneratedToken) => void) | undefined;
+  /** Uses keys and values of earlier prompts again as far as they agree; true unless given. */
+  readonly reusePrefix?: boolean | undefined;
+  /** Captures the last prompt row's attention for maps; false unless given. */
+  readonly attention?: boolean | undefined;
+  /** Places to read; what was read is in the answer's `reads`. */
+  readonly read?: readonly PlaceRead[] | undefined;
+  /** Places to write. */
+  readonly write?: readonly PlaceWrite[] | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
+
+/** Names of every option that is no method's setting. */
+export const ANSWER_OPTION_NAMES = Object.keys({
+  method: true,
+  settings: true,
+  confidence: true,
+  roundConfidence: true,
+  maxNewTokens: true,
+  ignoreEos: true,
+  stop: true,
+  sampling: true,
+  topLogProbs: true,
+  onStage: true,
+  onToken: true,
+  reusePrefix: true,
+  attention: true,
+  read: true,
+  write: true,
+  signal: true,
+} satisfies Record<Exclude<keyof AnswerOptions, keyof MethodSettings>, true>);
 
 /** A question about a picture. */
 export interface Question extends AnswerOptions {
   /** Undefined for a text-only question. */
   readonly image?: RgbImage | undefined;
   /** Put into the checkpoint's chat template. */
-  readonly question?: string;
+  readonly question?: string | undefined;
   /** The whole prompt instead, `<image>` where the picture goes. */
-  readonly prompt?: string;
+  readonly prompt?: string | undefined;
   /** Text before the first turn, where the template takes one. */
-  readonly system?: string;
+  readonly system?: string | undefined;
 }
 
 /** An answer and how it came about. */
@@ -95,16 +121,23 @@ export interface Answer {
   readonly text: string;
   readonly tokens: readonly GeneratedToken[];
   readonly finishReason: FinishReason;
-  readonly method: Method;
-  /** Of the first token in the unmodified pass for AdaptVis and greedy, in the scaled pass for ScalingVis. */
+  /** The method's name. */
+  readonly method: string;
+  /** The method's settings, defaults filled in. */
+  readonly settings: Readonly<Record<string, unknown>>;
+  /** Of the first token: in the unmodified pass where there is one, else in the pass that gave the answer. */
   readonly confidence: number;
-  /** What image scores of the scaled rows were multiplied by; 1 for greedy. */
+  /** What image scores of the edited rows were multiplied by; 1 where nothing was. */
   readonly factor: number;
   readonly promptTokens: number;
-  /** Image positions [start, end) of the prompt; [0, 0) without a picture. */
+  /** Prompt positions whose keys and values stood in the cache already. */
+  readonly reusedTokens: number;
+  /** From the first image position of the prompt to behind the last; [0, 0) without a picture. */
   readonly imageSpan: readonly [start: number, end: number];
   /** Attention of the last prompt row in the unmodified pass and in the pass that gave the answer, if captured. */
   readonly attention: AnswerAttention | undefined;
+  /** What was read, in the order of `read`. */
+  readonly reads: readonly PlaceValues[];
 }
 
 /** How a sweep is made; greedy, on the last prompt row. */
@@ -128,4 +161,71 @@ export interface Trace {
   readonly tensors: readonly TraceTensor[];
   readonly metadata: Readonly<Record<string, string>>;
   readonly answer: Answer;
+}
+
+/** The maps of one answer: of the pass that gave it, and of the unmodified pass where there was one. */
+export interface AnswerMaps {
+  readonly used: AttentionMap;
+  readonly unmodified: AttentionMap | undefined;
+}
+
+/** An answer as JSON: `--json`, the page's download and result files hold this. */
+export interface AnswerJson {
+  /** Without the spaces around it; the pieces of `tokens` are as they came. */
+  readonly answer: string;
+  readonly method: string;
+  readonly settings: Readonly<Record<string, unknown>>;
+  readonly confidence: number;
+  readonly factor: number;
+  readonly finishReason: FinishReason;
+  readonly promptTokens: number;
+  readonly imageSpan: readonly [start: number, end: number];
+  readonly tokens: readonly {
+    readonly id: number;
+    readonly text: string;
+    readonly logProb: number;
+    readonly top: readonly { readonly id: number; readonly logProb: number }[];
+  }[];
+  readonly attention: {
+    readonly layer: number;
+    readonly head: number | null;
+    readonly share: number;
+    readonly entropy: number;
+    readonly unmodified: { readonly share: number; readonly entropy: number } | null;
+  } | null;
+}
+
+/** The JSON form of an answer. @param maps of one layer and head; without them `attention` is null */
+export function answerJson(
+  answer: Omit<Answer, "attention" | "reads" | "reusedTokens">,
+  maps?: AnswerMaps,
+): AnswerJson {
+  const { method, settings, confidence, factor, finishReason, promptTokens, imageSpan } = answer;
+  return {
+    answer: answer.text.trim(),
+    method,
+    settings,
+    confidence,
+    factor,
+    finishReason,
+    promptTokens,
+    imageSpan,
+    tokens: answer.tokens.map(({ tokenId, text, logProb, top }) => ({
+      id: tokenId,
+      text,
+      logProb,
+      top: top.map((other) => ({ id: other.tokenId, logProb: other.logProb })),
+    })),
+    attention: maps === undefined ? null : mapsJson(maps),
+  };
+}
+
+function mapsJson({ used, unmodified }: AnswerMaps): AnswerJson["attention"] {
+  return {
+    layer: used.layer,
+    head: used.head ?? null,
+    share: used.share,
+    entropy: used.entropy,
+    unmodified: unmodified === undefined ? null : { share: unmodified.share, entropy: unmodified.entropy },
+  };
 }

@@ -3,7 +3,7 @@ import type { LoadOptions } from "./answer.ts";
 import type { Source } from "./checkpoint/source.ts";
 import { InputError, kindOf } from "./errors.ts";
 import { WEIGHT_DTYPES } from "./gpu/tensor.ts";
-import type { ModelInputs } from "./preprocess/processor.ts";
+import type { ModelInputs } from "./models/inputs.ts";
 
 /** @throws InputError naming what was expected and what was given. */
 export function checkLoad(source: Source, options: LoadOptions): void {
@@ -25,7 +25,7 @@ export function checkLoad(source: Source, options: LoadOptions): void {
 
 /** @throws InputError for a question in place of its inputs, say. */
 export function checkInputs(inputs: ModelInputs): void {
-  if (typeof inputs?.inputIds?.length === "number") return;
+  if (typeof inputs?.inputIds?.length === "number" && Array.isArray(inputs.images)) return;
   throw new InputError(`inputs: expected what model.prepare(question) returns, got ${kindOf(inputs)}.`);
 }
 

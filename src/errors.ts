@@ -58,3 +58,10 @@ export function kindOf(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   return typeof value === "object" ? (value.constructor?.name ?? "an object") : `a ${typeof value}`;
 }
+
+/** The element at an index that is known to exist. @throws RangeError where there is none: an error of the engine. */
+export function at<T>(values: { readonly [index: number]: T; readonly length: number }, index: number): T {
+  const value = values[index];
+  if (value === undefined) throw new RangeError(`index: expected below ${values.length}, got ${index}`);
+  return value;
+}

@@ -3,10 +3,10 @@
 import type { Answer, AnswerOptions } from "./answer.ts";
 import { checkInputs } from "./check-arguments.ts";
 import { GpuError } from "./errors.ts";
+import { ExplainExecutor } from "./inspect/explain-executor.ts";
 import type { ExplainedKernel, ExplainedPass } from "./inspect/explained-pass.ts";
-import { PassRecorder } from "./inspect/pass-recorder.ts";
 import type { Llava } from "./llava.ts";
-import type { ModelInputs } from "./preprocess/processor.ts";
+import type { ModelInputs } from "./models/inputs.ts";
 
 /** How an answer is explained: an answer's options, of which `maxNewTokens` is 3 unless given. All of the prompt runs. */
 export interface ExplainOptions extends Omit<AnswerOptions, "reusePrefix"> {
@@ -36,16 +36,16 @@ export const DEFAULT_EXPLAINED_TOKENS = 3;
 export async function explain(model: Llava, inputs: ModelInputs, options: ExplainOptions = {}): Promise<Explanation> {
   checkInputs(inputs);
   const { onPass, values: readsValues = true, ...asked } = options;
-  const { gpu, config } = model;
-  const recorder = new PassRecorder(gpu, config, { readsValues, onPass, signal: options.signal });
+  const { gpu } = model;
+  const executor = new ExplainExecutor(gpu, { readsValues, onPass, signal: options.signal });
   try {
     const answered = { maxNewTokens: DEFAULT_EXPLAINED_TOKENS, ...asked, reusePrefix: false };
-    const answer = await model.answerWith(recorder, inputs, answered);
-    return { answer, passes: recorder.passes, kernels: recorder.kernels };
+    const answer = await model.answer(inputs, answered, { executor, phase: "explain" });
+    return { answer, passes: executor.passes, kernels: executor.kernels };
   } catch (error) {
-    throw withOrigin(error, recorder.passes);
+    throw withOrigin(error, executor.passes);
   } finally {
-    recorder.dispose();
+    executor.dispose();
   }
 }
 

@@ -3,34 +3,25 @@
  * @module core
  */
 export {
-  type AdaptVisSettings,
-  chooseFactor,
-  DEFAULT_ADAPTVIS,
-  DEFAULT_FACTOR,
-  type Method,
-  optionConfidence,
-  roundConfidence,
-  type ScaledRows,
-} from "./adaptvis.ts";
-export type {
-  Answer,
-  AnswerOptions,
-  AnswerStage,
-  LoadOptions,
-  Question,
-  SweepAnswer,
-  SweepOptions,
-  Trace,
+  type Answer,
+  type AnswerJson,
+  type AnswerMaps,
+  type AnswerOptions,
+  type AnswerStage,
+  answerJson,
+  type LoadOptions,
+  type Question,
+  type SweepAnswer,
+  type SweepOptions,
+  type Trace,
 } from "./answer.ts";
 export { blobSource } from "./checkpoint/blob-source.ts";
 export { type Checkpoint, type CheckpointTensor, openCheckpoint, type TensorRange } from "./checkpoint/checkpoint.ts";
-export type { Dtype, WeightDtype as FileWeightDtype } from "./checkpoint/dtypes.ts";
+export { type Dtype, type FileDtype, f32ToBf16, f32ToF16, toF32 } from "./checkpoint/dtypes.ts";
 export { type HttpSourceOptions, httpSource } from "./checkpoint/http-source.ts";
-export { f32ToBf16, f32ToF16, toF32 } from "./checkpoint/numeric.ts";
 export { readSafetensorsHeader, type SafetensorsHeader, type TensorEntry } from "./checkpoint/safetensors.ts";
 export { encodeSafetensors, type TensorToWrite } from "./checkpoint/safetensors-writer.ts";
 export type { Source } from "./checkpoint/source.ts";
-export { type CheckpointSettings, readCheckpointSettings } from "./checkpoint-settings.ts";
 export { AbortError, CheckpointError, GpuError, type GpuErrorReason, InputError } from "./errors.ts";
 export { type ExplainOptions, type Explanation, explain } from "./explain.ts";
 export type { FinishReason, GeneratedToken } from "./generate/generate.ts";
@@ -40,36 +31,71 @@ export { type Gpu, isSoftwareAdapter, requestGpuDevice } from "./gpu/device.ts";
 export { type AdapterGap, type AdapterReport, describeAdapter, type LimitName } from "./gpu/doctor.ts";
 export type { Constant as KernelConstant } from "./gpu/kernel.ts";
 export { measureTuning, type TuningSizes } from "./gpu/ops/measure-tuning.ts";
-export type { Choice as TunableChoice, TunableName } from "./gpu/ops/tunables.ts";
-export { parseTuningTable, type TuningTable, tuningKey } from "./gpu/ops/tuning.ts";
+export type { TunableName } from "./gpu/ops/tunables.ts";
+export { parseTuningTable, tuningKey } from "./gpu/ops/tuning.ts";
 export type { ChromeTrace, ChromeTraceEvent } from "./gpu/profile/chrome-trace.ts";
 export type { KernelTimes, PhaseTimes, ProfileReport, StageTimes } from "./gpu/profile/profile-report.ts";
 export { Profiler, type ProfilerOptions } from "./gpu/profile/profiler.ts";
 export type { FloatDtype, QuantizedDtype, WeightDtype } from "./gpu/tensor.ts";
+export type { TunableChoice, TuningTable } from "./gpu/tuning-table.ts";
 export { type AnswerAttention, type AttentionMap, entropyBits, type MapSelection } from "./inspect/attention-map.ts";
 export type { ExplainedKernel, ExplainedPass, PassTensor, PassValues } from "./inspect/explained-pass.ts";
 export { drawHeatMap, HEAT_MAP_GAP, HEAT_MAP_SIDE, heatColor, overlayAttention } from "./inspect/heat-map.ts";
 export type { KernelHeader } from "./inspect/kernel-text.ts";
-export type { ValuePicture, ValueStatistics } from "./inspect/pass-values.ts";
+export type { PlaceRead, PlaceValues, PlaceWrite } from "./inspect/places.ts";
+export type { ValuePicture, ValueStatistics } from "./inspect/tensor-values.ts";
 export type { TraceTensor } from "./inspect/trace.ts";
+export { type AdaptVisSettings, chooseFactor, DEFAULT_ADAPTVIS } from "./interventions/adaptvis.ts";
+export { confidenceOf, optionConfidence, roundConfidence } from "./interventions/confidence.ts";
+export {
+  type ConfidenceMeasure,
+  columnsOf,
+  defineIntervention,
+  type EditContext,
+  type Edits,
+  type Intervention,
+  type Readings,
+  rowsOf,
+  type ScoreEdit,
+} from "./interventions/intervention.ts";
+export type {
+  ColumnSelection,
+  Parameter,
+  ParameterKind,
+  Parameters,
+  RowSelection,
+} from "./interventions/parameters.ts";
+export { INTERVENTIONS, type MethodName, type MethodSettings } from "./interventions/registry.ts";
 export { Llava } from "./llava.ts";
-export {
-  type ModelConfig,
-  type MultimodalConfig,
-  readModelConfig,
-  type TextConfig,
-  type VisionConfig,
-} from "./models/config.ts";
+export type { ModelConfig, MultimodalConfig, TextConfig, VisionConfig } from "./models/config.ts";
+export { type ImageInput, imageRuns, imageSpan, type ModelInputs, type Run } from "./models/inputs.ts";
 export type { RopeConfig } from "./models/layers/rope.ts";
+export type {
+  Conversation,
+  ConversationMessage,
+  PicturePart,
+  ProcessedTensors,
+  Processor,
+  TextPart,
+} from "./models/processor.ts";
+export { readModelConfig } from "./models/registry.ts";
 export type { LoadProgress } from "./models/weights.ts";
-export {
-  type ClipProcessorConfig,
-  type ColorTriple,
-  fitToSquare,
-  type ResizeRule,
-} from "./preprocess/clip-processor.ts";
+export type {
+  ChatMessage,
+  ChatPart,
+  ChatTemplate,
+  RenderMessagesOptions,
+  RenderOptions,
+} from "./preprocess/chat-template.ts";
 export type { RgbImage } from "./preprocess/image.ts";
 export type { DecodeOptions } from "./preprocess/image-header.ts";
-export type { ModelInputs, ProcessedTensors, Processor } from "./preprocess/processor.ts";
+export {
+  type ColorTriple,
+  fitToSquare,
+  type ImageProcessorConfig,
+  type ResizeRule,
+} from "./preprocess/image-processor.ts";
 export type { ResampleFilter, Size } from "./preprocess/resize-bicubic.ts";
 export type { Tokenizer, TokenStream } from "./preprocess/tokenizer.ts";
+export { AnswerStream, Session } from "./session.ts";
+export type { MethodDefaults } from "./settings.ts";

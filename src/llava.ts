@@ -1,34 +1,38 @@
 // READ FIRST. A vision-language model from load to answer:
 //
-//   load      checkpoint (safetensors by ranges) → config → weights on the GPU
-//   ask       picture + question → pixelValues and inputIds          (preprocess/)
-//             pixelValues → hiddenStates → imageFeatures             (model/clip-vision, model/projector)
-//             inputIds + imageFeatures → inputsEmbeds → logits       (model/llama, one prefill)
-//             confidence → factor → one extra step                   (adaptvis.ts, AdaptVis only)
-//             logits → token → logits → …                            (generate/)
-import { chooseFactor, optionConfidence, roundConfidence, scaledRowRange } from "./adaptvis.ts";
+//   load      checkpoint (safetensors by ranges) → config → weights on the GPU   (checkpoint/, models/registry)
+//   ask       picture + question → pixelValues and inputIds                      (preprocess/, models/processor)
+//             pixelValues → hiddenStates → imageFeatures                         (models/layers/picture-encoder)
+//             inputIds + imageFeatures → inputsEmbeds → logits                   (generate/sequence, one prefill)
+//             confidence → edits → the edited rows again                         (interventions/)
+//             logits → token → logits → …                                        (generate/generate)
+//
+// session.ts runs it for one conversation; a model serves many of them.
 import type { Answer, AnswerOptions, LoadOptions, Question, SweepAnswer, SweepOptions, Trace } from "./answer.ts";
-import { checkInputs, checkLoad } from "./check-arguments.ts";
+import { checkLoad } from "./check-arguments.ts";
 import { openCheckpoint } from "./checkpoint/checkpoint.ts";
 import type { Source } from "./checkpoint/source.ts";
-import { GpuError, InputError } from "./errors.ts";
-import { DecoderRun, type ImageRows } from "./generate/decoder-run.ts";
-import { generate } from "./generate/generate.ts";
-import { sweep } from "./generate/sweep.ts";
+import { InputError } from "./errors.ts";
+import { FeatureCache } from "./generate/feature-cache.ts";
+import { LruBudget } from "./generate/lru-budget.ts";
+import { SequencePool } from "./generate/sequence-pool.ts";
+import { SharedDecoder } from "./generate/shared-decoder.ts";
 import { Gpu } from "./gpu/device.ts";
-import type { Executor } from "./gpu/executor.ts";
 import { checkTuningTable } from "./gpu/ops/tuning.ts";
 import type { WeightDtype } from "./gpu/tensor.ts";
-import { answerAttention } from "./inspect/attention-map.ts";
-import { TraceRecorder, type TraceTensor } from "./inspect/trace.ts";
-import { inputTensors, traceMetadata } from "./inspect/trace-file.ts";
-import { type ModelConfig, readModelConfig } from "./models/config.ts";
+import type { Architecture, ModelWeights } from "./models/architecture.ts";
+import type { ModelConfig } from "./models/config.ts";
+import type { ModelInputs } from "./models/inputs.ts";
 import { PictureEncoder } from "./models/layers/picture-encoder.ts";
-import type { Intervention } from "./models/layers/step.ts";
-import { loadWeights, type ModelWeights } from "./models/weights.ts";
+import { loadProcessor, type Processor } from "./models/processor.ts";
+import { readArchitecture } from "./models/registry.ts";
+import { loadWeights } from "./models/weights.ts";
 import { precompile } from "./precompile.ts";
-import { loadProcessor, type ModelInputs, type Processor } from "./preprocess/processor.ts";
-import { checkFactors, type Settings, settingsOf } from "./settings.ts";
+import { type RunOptions, Session, type SessionHost } from "./session.ts";
+import { type MethodDefaults, readMethodDefaults } from "./settings.ts";
+
+/** Bytes kept for later questions unless the caller says otherwise. */
+const DEFAULT_CACHE_BYTES = 256 * 2 ** 20;
 
 /** A loaded model. Questions asked while one runs wait for their turn. */
 export class Llava {
@@ -37,41 +41,49 @@ export class Llava {
   readonly gpu: Gpu;
   /** What the source calls the checkpoint. */
   readonly name: string;
+  /** Defaults of methods' settings that the checkpoint's adaptvis.json sets, by method and setting. */
+  readonly defaults: MethodDefaults;
+  /** [C, S, S] of a picture's tile; undefined for a model without pictures. */
+  readonly tileShape: readonly [number, number, number] | undefined;
   private readonly weights: ModelWeights;
-  private readonly run: DecoderRun;
-  private readonly encoder: PictureEncoder | undefined;
+  private readonly host: SessionHost;
+  private readonly budget: LruBudget;
   private turn: Promise<unknown> = Promise.resolve();
 
   private constructor(
     gpu: Gpu,
-    config: ModelConfig,
+    architecture: Architecture,
     parts: {
       readonly weights: ModelWeights;
       readonly processor: Processor;
       readonly name: string;
-      readonly options: LoadOptions;
+      readonly defaults: MethodDefaults;
+      readonly decoder: SharedDecoder;
+      readonly encoder: PictureEncoder | undefined;
+      readonly cacheBytes: number | undefined;
     },
   ) {
-    const { weights } = parts;
+    const { weights, defaults, decoder, encoder, cacheBytes = DEFAULT_CACHE_BYTES } = parts;
     this.gpu = gpu;
-    this.config = config;
+    this.config = architecture.config;
     this.weights = weights;
     this.processor = parts.processor;
     this.name = parts.name;
-    this.run = new DecoderRun(gpu, config.text, {
-      weights: weights.llama,
-      chunkRows: parts.options.chunkRows,
-      lookahead: parts.options.lookahead,
-    });
-    const { vision, projector } = weights;
-    this.encoder =
-      config.multimodal && vision && projector
-        ? new PictureEncoder(gpu, config, { multimodal: config.multimodal, weights: { vision, projector } })
-        : undefined;
+    this.defaults = defaults;
+    this.tileShape = architecture.pictures?.tileShape;
+    this.budget = new LruBudget(cacheBytes);
+    this.host = {
+      pool: new SequencePool(decoder, this.budget),
+      features: new FeatureCache(gpu, this.budget),
+      encoder,
+      filler: weights.pictures?.filler,
+      defaults,
+      inTurn: (phase, work) => this.inTurn(phase, work),
+    };
   }
 
   /**
-   * Loads a checkpoint: LLaVA, LLaVA-NeXT or text-only LLaMA-type, in Hugging Face's layout.
+   * Loads a checkpoint of a registered family in Hugging Face's layout.
    * @throws CheckpointError, GpuError, AbortError, or InputError for an option that cannot be; nothing of a failed load stays allocated.
    */
   static async load(source: Source, options: LoadOptions): Promise<Llava> {
@@ -81,17 +93,27 @@ export class Llava {
   }
 
   private static async loadFrom(source: Source, options: LoadOptions): Promise<Llava> {
-    const { signal, onProgress, adapterClass, dtype, profiler, tuning } = options;
+    const { signal, onProgress, adapterClass, dtype, profiler, tuning, cacheBytes } = options;
     if (tuning !== undefined) checkTuningTable(tuning, options.device);
     const gpu = new Gpu(options.device, { isSoftware: adapterClass && adapterClass === "cpu", profiler, tuning });
     try {
       const checkpoint = await openCheckpoint(source, signal);
       try {
-        const config = readModelConfig(checkpoint.config);
-        const processor = await loadProcessor(checkpoint, config);
-        const onPlan = (planned: ModelWeights) => precompile(gpu, config, planned);
-        const weights = await loadWeights(checkpoint, config, { gpu, dtype, signal, onProgress, onPlan });
-        return new Llava(gpu, config, { weights, processor, name: source.name, options });
+        const architecture = readArchitecture(checkpoint.config);
+        const processor = await loadProcessor(checkpoint, architecture);
+        const defaults = await readMethodDefaults(source, signal);
+        let decoder: SharedDecoder | undefined;
+        let encoder: PictureEncoder | undefined;
+        const onAllocated = ({ llama, pictures }: ModelWeights) => {
+          const { text } = architecture.config;
+          decoder = new SharedDecoder(gpu, text, { weights: llama, ...options });
+          encoder = pictures && new PictureEncoder(gpu, text, pictures);
+          precompile(gpu, architecture, { llama, pictures });
+        };
+        const weights = await loadWeights(checkpoint, architecture, { gpu, dtype, signal, onProgress, onAllocated });
+        if (decoder === undefined) throw new RangeError("loadWeights did not call onAllocated");
+        const parts = { weights, processor, name: source.name, defaults, decoder, encoder, cacheBytes };
+        return new Llava(gpu, architecture, parts);
       } finally {
         await checkpoint.close();
       }
@@ -106,12 +128,18 @@ export class Llava {
     return this.weights.llama.lmHead.weight.dtype; // the embedding table of a quantised model may not be quantised
   }
 
+  /** Opens a conversation; many may be open at once. */
+  session(): Session {
+    return new Session(this, this.host);
+  }
+
   /**
    * Answers a question about a picture (or a text-only one).
    * @throws InputError for a bad picture, prompt or option; AbortError; GpuError. The model stays usable.
    */
   async ask(question: Question): Promise<Answer> {
-    return this.answer(this.prepare(question), question);
+    const { image: _image, question: _question, prompt: _prompt, system: _system, ...options } = question;
+    return this.answer(this.prepare(question), options);
   }
 
   /** The inputs that {@link ask} makes: expanded ids and pixel values. @throws InputError. */
@@ -120,43 +148,17 @@ export class Llava {
     const text = question.prompt ?? question.question;
     if (typeof text !== "string") throw new InputError("Neither question nor prompt was given: give one of them.");
     const prompt = question.prompt ?? this.processor.chatPrompt(text, { hasImage: image !== undefined, system });
-    return this.processor.inputs(prompt, image);
+    return this.processor.inputs(prompt, image === undefined ? [] : [image]);
   }
 
   /** Answers prepared inputs, for instance those of a Hugging Face processor. @throws as {@link ask}. */
-  async answer(inputs: ModelInputs, options: AnswerOptions = {}): Promise<Answer> {
-    return this.inTurn("answer", () => this.answerInputs(inputs, options, undefined));
-  }
-
-  /** Answers while `executor` runs every program: see explain.ts. @throws as {@link ask}. @internal */
-  async answerWith(executor: Executor, inputs: ModelInputs, options: AnswerOptions): Promise<Answer> {
-    return this.inTurn("explain", async () => {
-      const { run, encoder } = this;
-      const usual = run.executor;
-      run.executor = executor;
-      if (encoder !== undefined) encoder.executor = executor;
-      try {
-        return await this.answerInputs(inputs, options, undefined);
-      } finally {
-        run.executor = usual;
-        if (encoder !== undefined) encoder.executor = usual;
-      }
-    });
+  async answer(inputs: ModelInputs, options: AnswerOptions = {}, run: RunOptions = {}): Promise<Answer> {
+    return this.once((session) => session.answer(inputs, options, run).answer);
   }
 
   /** Answers and returns every trace point of the run with it. @throws as {@link ask}. */
   async trace(inputs: ModelInputs, options: AnswerOptions = {}): Promise<Trace> {
-    const tensors: TraceTensor[] = [];
-    const answer = await this.inTurn("trace", () => this.answerInputs(inputs, options, tensors));
-    const generatedIds = Int32Array.from(answer.tokens, ({ tokenId }) => tokenId);
-    tensors.push({ name: "generated_ids", dtype: "I32", shape: [generatedIds.length], data: generatedIds });
-    const metadata = traceMetadata({
-      ...answer,
-      model: this.name,
-      adapter: this.gpu.device.adapterInfo,
-      dtype: this.dtype,
-    });
-    return { tensors, metadata, answer };
+    return this.once((session) => session.trace(inputs, options));
   }
 
   /**
@@ -164,7 +166,7 @@ export class Llava {
    * @throws as {@link ask}.
    */
   async sweep(inputs: ModelInputs, factors: readonly number[], options: SweepOptions = {}): Promise<SweepAnswer[]> {
-    return this.inTurn("sweep", () => this.sweepInputs(inputs, factors, options));
+    return this.once((session) => session.sweep(inputs, factors, options));
   }
 
   /**
@@ -172,27 +174,21 @@ export class Llava {
    * @throws InputError when the ids do not fit the context; GpuError when logits are not finite.
    */
   async score(inputs: ModelInputs): Promise<Float64Array<ArrayBuffer>> {
-    return this.inTurn("score", async () => {
-      checkInputs(inputs);
-      const { inputIds } = inputs;
-      const settings = settingsOf({ maxNewTokens: 1 }, this.config.text, inputIds.length);
-      await this.embed(inputs, { settings, signal: undefined, reuse: false });
-      const scores = new Float64Array(inputIds.length - 1);
-      for (let position = 0; position < scores.length; position++) {
-        await this.run.prefill([position, position + 1], { intervention: undefined });
-        scores[position] = logProbability(await this.run.chooser.readLogits(), inputIds[position + 1] ?? 0);
-      }
-      return scores;
-    });
+    return this.once((session) => session.score(inputs));
   }
 
   /**
    * Waits for the kernels that compile since the load; a question asked before waits for those it needs by itself.
-   * @param onProgress told how many are compiled, each time one more is
+   * @param onProgress called with the number of compiled kernels, each time one more is
    * @throws GpuError `shader` when a kernel does not compile.
    */
   async compiled(onProgress?: (numCompiled: number, numKernels: number) => void): Promise<void> {
     return this.gpu.guard("compiling the kernels", () => this.gpu.pipelines.compiled(onProgress));
+  }
+
+  /** Frees what is kept for later questions: keys and values of closed sessions, and features of pictures. */
+  clearCaches(): void {
+    this.budget.clear();
   }
 
   /**
@@ -208,190 +204,14 @@ export class Llava {
     this.dispose();
   }
 
-  private async answerInputs(
-    inputs: ModelInputs,
-    options: AnswerOptions,
-    traced: TraceTensor[] | undefined,
-  ): Promise<Answer> {
-    checkInputs(inputs);
-    const { run } = this;
-    const { signal } = options;
-    const promptLength = inputs.inputIds.length;
-    const settings = settingsOf(options, this.config.text, promptLength);
-    const recorders: TraceRecorder[] = [];
-    const record = () => {
-      if (traced === undefined && options.attention !== true) return undefined;
-      const shape = { numKeys: promptLength, withVision: traced !== undefined };
-      const recorder = new TraceRecorder(this.gpu, this.config, shape);
-      recorders.push(recorder);
-      return recorder;
-    };
+  /** Runs `work` in a session of its own. */
+  private async once<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    const session = this.session();
     try {
-      // Picture → imageFeatures → inputsEmbeds
-      const plainRecorder = record();
-      const reuse = options.reusePrefix !== false && traced === undefined;
-      const { onStage } = options;
-      const numReused = await this.embed(inputs, { settings, signal, reuse, recorder: plainRecorder, traced, onStage });
-
-      // Prefill: unmodified, or with ScalingVis' factor
-      const rows = scaledRowRange(options.rows ?? "last", promptLength);
-      const intervene = (by: number): Intervention => ({
-        span: inputs.imageSpan,
-        rows,
-        factors: [by],
-        layers: options.layers,
-        heads: options.heads,
-      });
-      let factor = settings.method === "scaling" ? settings.factor : 1;
-      let intervention = settings.method === "scaling" ? intervene(factor) : undefined;
-      const start = intervention === undefined ? numReused : Math.min(numReused, rows[0]);
-      onStage?.("prefill");
-      await run.prefill([start, promptLength], { intervention, capture: plainRecorder?.layers, signal });
-
-      // AdaptVis: the first token's confidence chooses the factor, and only the scaled rows run again
-      let confidence: number | undefined;
-      let recorder = plainRecorder;
-      if (settings.method === "adaptvis" || (options.confidence ?? "vocabulary") !== "vocabulary") {
-        confidence = await this.confidence(options);
-      }
-      if (settings.method === "adaptvis" && confidence !== undefined) {
-        factor = chooseFactor(confidence, settings.adaptvis);
-        onStage?.("factor");
-        intervention = intervene(factor);
-        recorder = record();
-        const forward = { intervention, capture: recorder?.layers, signal };
-        if (rows[0] === promptLength - 1) await run.repeatPromptRow(rows[0], { ...forward, stage: "adaptvis step" });
-        else await run.prefill([rows[0], promptLength], { ...forward, stage: "adaptvis prefill" });
-      }
-      run.prefix.hold(inputs, intervention === undefined ? promptLength : rows[0]);
-      if (traced !== undefined && recorder !== undefined) {
-        const logits = await run.chooser.readLogits();
-        traced.push(...(await recorder.layerTensors()));
-        traced.push({ name: "logits", dtype: "F32", shape: [logits.length], data: logits });
-      }
-
-      // Token by token; the factor reaches generated rows only under rows: "generated"
-      onStage?.("generate");
-      const generated = await generate(
-        run,
-        { ids: inputs.inputIds, intervention: options.rows === "generated" ? intervention : undefined },
-        {
-          ...settings,
-          eosTokenIds: options.ignoreEos === true ? [] : this.processor.eosTokenIds,
-          textStream: this.processor.textStream(),
-          onToken: options.onToken,
-          signal,
-        },
-      );
-      const numHeads = this.config.text.numAttentionHeads;
-      const plainRows = settings.method === "scaling" ? undefined : await plainRecorder?.attention();
-      const usedRows = recorder === plainRecorder && plainRows ? plainRows : await recorder?.attention();
-      return {
-        text: generated.text,
-        tokens: generated.tokens,
-        finishReason: generated.finishReason,
-        method: settings.method,
-        confidence: confidence ?? this.rounded(generated.firstConfidence, options),
-        factor,
-        promptTokens: promptLength,
-        imageSpan: inputs.imageSpan,
-        attention: usedRows && answerAttention({ used: usedRows, unmodified: plainRows }, imageOf(inputs), numHeads),
-      };
+      return await work(session);
     } finally {
-      for (const recorder of recorders) recorder.dispose();
+      session.close();
     }
-  }
-
-  private async sweepInputs(
-    inputs: ModelInputs,
-    factors: readonly number[],
-    options: SweepOptions,
-  ): Promise<SweepAnswer[]> {
-    checkInputs(inputs);
-    const { run } = this;
-    const { signal } = options;
-    const promptLength = inputs.inputIds.length;
-    const settings = settingsOf(options, this.config.text, promptLength);
-    checkFactors(factors);
-    const reuse = options.reusePrefix !== false;
-    const numReused = await this.embed(inputs, { settings, signal, reuse, batchRows: factors.length });
-    await run.prefill([numReused, promptLength - 1], { intervention: undefined, signal });
-    run.prefix.hold(inputs, promptLength - 1);
-    const intervention: Intervention = {
-      span: inputs.imageSpan,
-      rows: scaledRowRange("last", promptLength),
-      factors,
-      layers: options.layers,
-      heads: options.heads,
-    };
-    const swept = await sweep(
-      run,
-      { promptLength, intervention },
-      {
-        maxNewTokens: settings.maxNewTokens,
-        eosTokenIds: options.ignoreEos === true ? [] : this.processor.eosTokenIds,
-        signal,
-      },
-    );
-    return swept.map(({ tokenIds, isEnded, confidence }, index) => ({
-      factor: factors[index] ?? 1,
-      text: this.processor.textOf(tokenIds),
-      tokenIds,
-      finishReason: isEnded ? "eos" : "length",
-      confidence: this.rounded(confidence, options),
-    }));
-  }
-
-  private async embed(
-    inputs: ModelInputs,
-    options: {
-      readonly settings: Settings;
-      readonly signal: AbortSignal | undefined;
-      readonly reuse: boolean;
-      readonly batchRows?: number;
-      readonly recorder?: TraceRecorder | undefined;
-      readonly traced?: TraceTensor[] | undefined;
-      readonly onStage?: AnswerOptions["onStage"];
-    },
-  ): Promise<number> {
-    const { signal, traced, batchRows } = options;
-    const { pixelValues, imageSpan: span, imageRowIndex: rowIndex } = inputs;
-    if (!options.reuse) this.run.prefix.clear();
-    const numReused = await this.run.begin(inputs, { maxNewTokens: options.settings.maxNewTokens, batchRows });
-    let features: GPUBuffer | undefined;
-    try {
-      let image: ImageRows | undefined;
-      if (pixelValues !== undefined && numReused < span[1]) {
-        if (this.encoder === undefined)
-          throw new InputError(`Model ${this.name} has no vision tower: ask without a picture.`);
-        options.onStage?.("vision");
-        features = await this.encoder.encode(pixelValues, { signal, capture: options.recorder?.visionCapture });
-        image = { features, span, rowIndex, newline: this.weights.projector?.imageNewline };
-      }
-      await this.run.embed(inputs, image);
-      if (traced !== undefined) {
-        const { inputsEmbeds } = this.run.state;
-        traced.push(...(await inputTensors(this.gpu, this.config, { inputs, inputsEmbeds })));
-        traced.push(...((await options.recorder?.visionTensors()) ?? []));
-      }
-      return numReused;
-    } finally {
-      if (features !== undefined) this.gpu.destroyBuffer(features);
-    }
-  }
-
-  private async confidence(options: AnswerOptions): Promise<number> {
-    const { confidence: kind = "vocabulary" } = options;
-    if (kind === "vocabulary") {
-      const choice = await this.run.chooser.choose({ repetitionPenalty: 1, topK: 0, stage: "confidence" });
-      return this.rounded(choice.confidence, options);
-    }
-    const ids = kind.map((option) => this.processor.firstTokenOf(option));
-    return this.rounded(optionConfidence(await this.run.chooser.readLogits(), ids), options);
-  }
-
-  private rounded(confidence: number, options: Pick<AnswerOptions, "roundConfidence">): number {
-    return options.roundConfidence === false ? confidence : roundConfidence(confidence);
   }
 
   /** Runs `work` after everything asked before it, inside error scopes. */
@@ -404,26 +224,11 @@ export class Llava {
         return await (profiler === undefined ? guarded() : profiler.phase(phase, guarded));
       } catch (error) {
         this.gpu.throwIfLost(); // first: a model is often disposed because its device was lost
-        this.gpu.throwIfDisposed(); // then whatever failed did so because its buffers are gone
+        this.gpu.throwIfDisposed(); // then the failure is that its buffers are gone
         throw error;
       }
     });
     this.turn = result.catch(() => undefined);
     return result;
   }
-}
-
-function logProbability(logits: Float32Array, id: number): number {
-  const largest = logits.reduce((most, value) => Math.max(most, value), Number.NEGATIVE_INFINITY);
-  const sum = logits.reduce((total, value) => total + Math.exp(value - largest), 0);
-  const value = (logits[id] ?? Number.NaN) - largest - Math.log(sum);
-  if (Number.isFinite(value)) return value;
-  throw new GpuError(
-    "shader",
-    "The logits are not finite numbers; check the checkpoint's weights, or try another adapter.",
-  );
-}
-
-function imageOf({ imageSpan, gridWidth, gridHeight }: ModelInputs) {
-  return { span: imageSpan, gridWidth, gridHeight };
 }

@@ -1,51 +1,67 @@
 // The options of an answer, checked and filled with defaults.
-import {
-  type AdaptVisSettings,
-  checkFactor,
-  checkSettings,
-  DEFAULT_ADAPTVIS,
-  DEFAULT_FACTOR,
-  type Method,
-} from "./adaptvis.ts";
-import type { AnswerOptions } from "./answer.ts";
-import { InputError, kindOf } from "./errors.ts";
+import { ANSWER_OPTION_NAMES, type AnswerOptions } from "./answer.ts";
+import type { Source } from "./checkpoint/source.ts";
+import { CheckpointError, InputError, kindOf } from "./errors.ts";
 import { checkSampling, GREEDY, type SamplingOptions } from "./generate/sampler.ts";
+import type { Intervention } from "./interventions/intervention.ts";
+import { MAX_FACTOR, settingsFrom } from "./interventions/parameters.ts";
+import { interventionNamed, SETTING_NAMES } from "./interventions/registry.ts";
 import type { TextConfig } from "./models/config.ts";
 import { MAX_TOP_K } from "./models/layers/decoder-state.ts";
-import { MAX_BATCH_ROWS, MAX_MASKED_HEADS } from "./models/layers/step.ts";
+import { MAX_BATCH_ROWS } from "./models/layers/step.ts";
 
 /** New tokens of an answer unless the caller says otherwise. */
 export const DEFAULT_MAX_NEW_TOKENS = 64;
 
 /** Checked options. */
 export interface Settings {
-  readonly method: Method;
-  readonly factor: number;
-  readonly adaptvis: AdaptVisSettings;
+  readonly method: Intervention;
+  /** The method's settings, defaults filled in. */
+  readonly values: Readonly<Record<string, unknown>>;
   readonly maxNewTokens: number;
   readonly stop: readonly string[];
   readonly sampling: SamplingOptions;
   readonly topLogProbs: number;
 }
 
+/** Defaults of settings that a checkpoint brings along, by method and setting. */
+export type MethodDefaults = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+
 /**
  * Checks options against a model and a prompt; new tokens are cut to what the context leaves.
+ * @param defaults what the checkpoint sets in place of the methods' own defaults
  * @throws InputError naming the option, what is possible and what was given.
  */
-export function settingsOf(options: AnswerOptions, text: TextConfig, promptLength: number): Settings {
-  const method = options.method ?? "greedy";
-  if (method !== "greedy" && method !== "scaling" && method !== "adaptvis") {
-    throw new InputError(`method must be greedy, scaling or adaptvis, got ${String(method)}.`);
+export function settingsOf(
+  options: AnswerOptions,
+  model: { readonly text: TextConfig; readonly defaults: MethodDefaults },
+  promptLength: number,
+): Settings {
+  const { text, defaults } = model;
+  const unknown = Object.keys(options).find(
+    (name) => !ANSWER_OPTION_NAMES.includes(name) && !SETTING_NAMES.includes(name),
+  );
+  if (unknown !== undefined) {
+    const names = [...ANSWER_OPTION_NAMES, ...SETTING_NAMES].join(", ");
+    throw new InputError(`There is no option ${unknown}; the options of an answer are ${names}.`);
   }
-  const factor = options.factor ?? DEFAULT_FACTOR;
-  checkFactor("factor", factor);
-  const adaptvis = { ...DEFAULT_ADAPTVIS, ...options.adaptvis };
-  checkSettings(adaptvis);
-  checkIndices("layers", options.layers, text.numHiddenLayers);
-  checkIndices("heads", options.heads, text.numAttentionHeads);
-  if (options.heads !== undefined && text.numAttentionHeads > MAX_MASKED_HEADS) {
-    throw new InputError(`heads can be chosen among ${MAX_MASKED_HEADS}, this model has ${text.numAttentionHeads}.`);
+  const method = methodOf(options.method);
+  const given: Record<string, unknown> = { ...options.settings };
+  for (const name of SETTING_NAMES) {
+    const value: unknown = Reflect.get(options, name);
+    if (value !== undefined) given[name] = value;
   }
+  const own = Object.hasOwn(defaults, method.name) ? defaults[method.name] : {};
+  const values = settingsFrom(
+    method.parameters,
+    { ...own, ...given },
+    {
+      method: method.name,
+      numLayers: text.numHiddenLayers,
+      numHeads: text.numAttentionHeads,
+      promptLength,
+    },
+  );
   checkTexts("stop", options.stop);
   if (options.confidence !== "vocabulary") checkTexts("confidence", options.confidence);
   if (options.confidence?.length === 0) throw new InputError("confidence: expected at least one option, got none.");
@@ -62,7 +78,13 @@ export function settingsOf(options: AnswerOptions, text: TextConfig, promptLengt
   }
   // The last new token is never run through the decoder, so it needs no position.
   const maxNewTokens = Math.min(wanted, text.maxPositionEmbeddings - promptLength + 1);
-  return { method, factor, adaptvis, maxNewTokens, stop: options.stop ?? [], sampling, topLogProbs };
+  return { method, values, maxNewTokens, stop: options.stop ?? [], sampling, topLogProbs };
+}
+
+/** The intervention of an option. @throws InputError for an unknown name or something else. */
+export function methodOf(method: AnswerOptions["method"]): Intervention {
+  if (typeof method === "object" && typeof method?.edits === "function") return method;
+  return interventionNamed(method === undefined ? "greedy" : (method as string)); // names are checked there
 }
 
 /** @throws InputError unless there are 1 to 32 factors, each a number from 0 to 10,000. */
@@ -71,7 +93,8 @@ export function checkFactors(factors: readonly number[]): void {
   if (factors.length < 1 || factors.length > MAX_BATCH_ROWS) {
     throw new InputError(`factors must be 1 to ${MAX_BATCH_ROWS} numbers, got ${factors.length}.`);
   }
-  for (const factor of factors) checkFactor("factors", factor);
+  const bad = factors.find((factor) => !(typeof factor === "number" && factor >= 0 && factor <= MAX_FACTOR));
+  if (bad !== undefined) throw new InputError(`factors must be numbers from 0 to ${MAX_FACTOR}, got ${bad}.`);
 }
 
 function checkTexts(name: string, texts: readonly string[] | undefined): void {
@@ -81,10 +104,43 @@ function checkTexts(name: string, texts: readonly string[] | undefined): void {
   );
 }
 
-function checkIndices(name: string, indices: readonly number[] | undefined, count: number): void {
-  if (indices !== undefined && !Array.isArray(indices)) {
-    throw new InputError(`${name} must be a list of whole numbers, got ${kindOf(indices)}.`);
+const SETTINGS_FILE = "adaptvis.json";
+
+/** Keys of adaptvis.json, the method and setting that each is a default of, and its largest value. */
+const SETTINGS_KEYS = [
+  { key: "alpha1", method: "adaptvis", setting: "alpha1", most: MAX_FACTOR },
+  { key: "alpha2", method: "adaptvis", setting: "alpha2", most: MAX_FACTOR },
+  { key: "beta", method: "adaptvis", setting: "beta", most: 1 },
+  { key: "scalingFactor", method: "scaling", setting: "factor", most: MAX_FACTOR },
+] as const;
+
+/**
+ * Reads the defaults that a checkpoint brings along in adaptvis.json, which checkpoints of the hub do not have: the settings that
+ * were chosen on its own validation set. Empty where there is no such file.
+ * @throws CheckpointError when the file is not JSON or a value is out of range; AbortError.
+ */
+export async function readMethodDefaults(source: Source, signal?: AbortSignal): Promise<MethodDefaults> {
+  const size = await source.size(SETTINGS_FILE, signal);
+  if (size === undefined) return {};
+  let json: unknown;
+  const bytes = await source.read(SETTINGS_FILE, 0, size, signal);
+  try {
+    json = JSON.parse(new TextDecoder().decode(bytes));
+  } catch (cause) {
+    const message = `${SETTINGS_FILE} of ${source.name} is not JSON; write it again or remove it.`;
+    throw new CheckpointError(message, { file: SETTINGS_FILE, cause });
   }
-  const bad = indices?.find((index) => !Number.isInteger(index) || index < 0 || index >= count);
-  if (bad !== undefined) throw new InputError(`${name} must be whole numbers from 0 to ${count - 1}, got ${bad}.`);
+  const values = typeof json === "object" && json !== null ? json : {};
+  const defaults: Record<string, Record<string, number>> = {};
+  for (const { key, method, setting, most } of SETTINGS_KEYS) {
+    const value: unknown = Reflect.get(values, key);
+    if (value === undefined) continue;
+    if (typeof value !== "number" || !(value >= 0 && value <= most)) {
+      const got = JSON.stringify(value);
+      const message = `${SETTINGS_FILE} of ${source.name}: ${key} must be a number from 0 to ${most}, got ${got}.`;
+      throw new CheckpointError(message, { file: SETTINGS_FILE });
+    }
+    defaults[method] = { ...defaults[method], [setting]: value };
+  }
+  return defaults;
 }

@@ -11,7 +11,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const mebibyte = 2 ** 20;
 
 const topLevel = new Set(
-  "package.json package-lock.json src shaders weights test tools tsconfig.json README.md LICENSE CHANGELOG.md".split(
+  "package.json package-lock.json src shaders weights test tools tsconfig.json README.md LICENSE CHANGELOG.md CONTRIBUTING.md SECURITY.md".split(
     " ",
   ),
 );

@@ -3,7 +3,7 @@
 // Work division: one thread
 // Grid: (1) workgroups
 // Error bound: exact
-// Source: the smallest dispatch there is, and one that must wait for the one before it, as a layer's kernels do
+// Source: the smallest possible dispatch, which must wait for the one before it, as a layer's kernels do
 @group(0) @binding(0) var<storage, read_write> counter: array<u32>;
 
 @compute @workgroup_size(1)

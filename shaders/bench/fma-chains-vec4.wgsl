@@ -1,6 +1,7 @@
 // Formula: each of 4 chains of vec4 per thread: x ← x · factor + addend, `steps` times 4; output[thread] = Σ of the chains
 // Shapes: output [threads] f32
-// Work division: one thread its own chains, in registers only; the two numbers come from uniforms, so nothing can be folded
+// Work division: each thread runs its own chains, in registers only; the two numbers come from uniforms, so that
+//   the compiler cannot fold them
 // Grid: (threads / WORKGROUP) workgroups
 // Error bound: none needed: with factor 1 and addend 1 every sum is a whole number below 2^24
 // Source: the measuring rule of any roofline: independent chains hide the latency of the multiply-add

@@ -1,7 +1,7 @@
 // Formula: output[thread] = Σ over k < perThread of the four parts of data[group · groupStride + lane · laneStride + k · STEP]
 // Shapes: data [n, 4] f32 · output [threads] f32
-// Work division: the strides say which thread reads what: neighbours side by side, each thread a run of its own, or a whole
-//   workgroup one run (laneStride 0: the same bytes for all lanes, counted once)
+// Work division: the strides select what each thread reads: neighbours side by side, one run per thread, or one run per
+//   workgroup (laneStride 0: the same bytes for all lanes, counted once)
 // Grid: (threads / WORKGROUP) workgroups
 // Error bound: none needed: the data are small whole numbers whose sums f32 holds
 // Source: the streaming read of a roofline; the best pattern differs between GPUs and CPU adapters

@@ -1,6 +1,6 @@
 // As shared/columns, for quantised weights on CPU adapters with subgroups, a group of 32 at a time: the threads of a quad
-// share what they load of the input row (all four have the same one), and dotGroup takes each word of weights apart once.
-// Appended with shared/group-* and what declares input and params; every thread of the workgroup has to call it.
+// share their loads of the input row (the same for all four), and dotGroup unpacks each word of weights once. Appended with
+// shared/group-* and declarations of input and params; every thread of the workgroup has to call it.
 enable subgroups;
 
 fn inputPart(x: u32, k: u32) -> vec4<f32> {

@@ -1,5 +1,5 @@
 // Σ_k of one input row with twice four neighbouring rows of the weight, by a workgroup of 64 threads: they read neighbouring
-// parts of K, then add up in shared memory. Appended with shared/weight-* and what declares input and params; every thread
+// parts of K, then add up in shared memory. Appended with shared/weight-* and declarations of input and params; every thread
 // of the workgroup has to call it.
 var<workgroup> partial: array<vec4<f32>, 128>;
 

@@ -1,5 +1,5 @@
-// Σ_k of one input row with four neighbouring rows of the weight, by one thread. Appended with shared/weight-* and what
-// declares input and params. `lane` is only for the other form, shared/columns-quad.
+// Σ_k of one input row with four neighbouring rows of the weight, by one thread. Appended with shared/weight-* and
+// declarations of input and params. Only the other form, shared/columns-quad, uses `lane`.
 fn sumColumns(x: u32, row: u32, lane: u32) -> vec4<f32> {
   let w0 = row * params.weightStride4;
   let w1 = w0 + params.weightStride4;

@@ -1,6 +1,6 @@
-// What the prefill kernels of attention share: variants, parameters and bindings. Appended with shared/step (binding 8).
+// What the prefill kernels of attention share: variants, parameters and bindings. Appended with shared/step
+// (binding 8), shared/capture and shared/score-edit (binding 9).
 override CAUSAL: bool;
-override CAPTURE: bool;
 
 struct Params {
   headDim4: u32,          // padded headDim / 4
@@ -12,8 +12,12 @@ struct Params {
   positionStride4: u32,   // from one key to the next
   headStride4: u32,       // from one key/value head to the next
   outputRowStride4: u32,
-  group: u32,             // query heads a key/value head
-  captureRow: u32,
+  numHeads: u32,
+  group: u32,             // query heads per key/value head
+  layer: u32,
+  captureStart: u32,
+  captureEnd: u32,
+  captureTarget: u32,
   captureStride: u32,     // S
   scale: f32,             // 1 / √headDim
 }

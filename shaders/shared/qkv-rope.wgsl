@@ -8,13 +8,13 @@ override HEAD_DIM: u32; // a multiple of 8
 struct Params {
   inner4: u32,        // K / 4
   weightStride4: u32, // vec4s from a weight row to the next
-  capacity: u32,      // cache slots a head
+  capacity: u32,      // cache slots per head
 }
 @group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> queries: array<vec4<f32>>;
 @group(0) @binding(4) var<uniform> params: Params;
-@group(0) @binding(5) var<storage, read> table: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read> rotary: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read_write> keys: array<vec4<f32>>;
 @group(0) @binding(7) var<storage, read_write> values: array<vec4<f32>>;
 
@@ -24,7 +24,7 @@ fn half4() -> u32 {
 }
 
 // Adds the bias to columns [4·pair4, +4) of a head's halves, rotates queries and keys, and stores: queries to their
-// place in a row of qkv, keys and values to the cache slot of the row's position.
+// place in a row of qkv, keys and values to the row's cache slot.
 fn storePairs(row: u32, head: u32, pair4: u32, first: vec4<f32>, second: vec4<f32>) {
   let column4 = head * 2u * half4() + pair4;
   var a = first;
@@ -33,10 +33,9 @@ fn storePairs(row: u32, head: u32, pair4: u32, first: vec4<f32>, second: vec4<f3
     a += bias[column4];
     b += bias[column4 + half4()];
   }
-  let position = rowPosition(row);
   if (head < NUM_HEADS + NUM_KEY_VALUE_HEADS) {
-    let cosine = table[position * 2u * half4() + pair4];
-    let sine = table[position * 2u * half4() + half4() + pair4];
+    let cosine = rotary[row * 2u * half4() + pair4];
+    let sine = rotary[row * 2u * half4() + half4() + pair4];
     let rotated = a * cosine - b * sine;
     b = b * cosine + a * sine;
     a = rotated;
@@ -47,7 +46,7 @@ fn storePairs(row: u32, head: u32, pair4: u32, first: vec4<f32>, second: vec4<f3
     queries[at + half4()] = b;
     return;
   }
-  let slot = cacheSlot(position, row);
+  let slot = cacheSlot(rowSlot(row), row);
   if (head < NUM_HEADS + NUM_KEY_VALUE_HEADS) {
     let at = ((head - NUM_HEADS) * params.capacity + slot) * 2u * half4() + pair4;
     keys[at] = a;

@@ -1,5 +1,5 @@
 // Weights quantised to 8 bits: four signed bytes to a u32 along a matrix row (byte b of word i is weight 4i + b), and
-// one f16 scale a group of 32, two to a u32. Rows are whole groups, so vec4 i belongs to group i / 8.
+// one f16 scale per group of 32, two to a u32. Rows are whole groups, so vec4 i belongs to group i / 8.
 @group(0) @binding(0) var<storage, read> weight: array<u32>;
 @group(0) @binding(9) var<storage, read> scales: array<u32>;
 

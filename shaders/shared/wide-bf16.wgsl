@@ -1,4 +1,4 @@
-// Weights of a checkpoint stored as bf16, 16 bytes (eight weights) a load; rows are whole loads. Appended with
+// Weights of a checkpoint stored as bf16, 16 bytes (eight weights) per load; rows are whole loads. Appended with
 // shared/wide-load.
 const WIDTH = 2u; // vec4s of weights in a load
 

@@ -1,5 +1,5 @@
-// 16 bytes of quantised weights a load, with their scale; two scales to a u32. Appended with shared/wide-q8 or -q4,
-// whose LOADS says how many loads share such a pair.
+// 16 bytes of quantised weights per load, with their scale; two scales to a u32. Appended with shared/wide-q8 or -q4,
+// whose LOADS is the number of loads that share such a pair.
 @group(0) @binding(0) var<storage, read> weight: array<vec4<u32>>;
 @group(0) @binding(9) var<storage, read> scales: array<u32>;
 

@@ -1,4 +1,4 @@
-// 16 bytes of a checkpoint's weights a load, for formats without scales. Appended with shared/wide-f32, -f16 or -bf16.
+// 16 bytes of a checkpoint's weights per load, for formats without scales. Appended with shared/wide-f32, -f16 or -bf16.
 @group(0) @binding(0) var<storage, read> weight: array<vec4<u32>>;
 
 struct Packed {

@@ -1,4 +1,4 @@
-// Weights of a checkpoint whose rows are no whole loads of 16 bytes: four at a time. Appended with shared/weight-*.
+// Weights of a checkpoint whose rows are not a whole number of 16-byte loads: four at a time. Appended with shared/weight-*.
 const WIDTH = 1u; // vec4s of weights in a load
 
 struct Packed {

@@ -1,4 +1,4 @@
-// Weights quantised to 4 bits as in weight-q4, 16 bytes (a group) a load. Appended with shared/wide-load-scaled.
+// Weights quantised to 4 bits as in weight-q4, 16 bytes (a group) per load. Appended with shared/wide-load-scaled.
 const WIDTH = 8u; // vec4s of weights in a load
 const LOADS = 2u; // loads with a pair of scales
 

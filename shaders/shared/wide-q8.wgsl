@@ -1,4 +1,4 @@
-// Weights quantised to 8 bits as in weight-q8, 16 bytes (half a group) a load. Appended with shared/wide-load-scaled.
+// Weights quantised to 8 bits as in weight-q8, 16 bytes (half a group) per load. Appended with shared/wide-load-scaled.
 const WIDTH = 4u; // vec4s of weights in a load
 const LOADS = 4u; // loads with a pair of scales
 

@@ -1,4 +1,4 @@
-// The picture and the question as they stand on the page, put to the model.
+// Asks the model the page's current question about its current picture.
 
 import { computed } from "@preact/signals";
 import type { RgbImage } from "../preprocess/image.ts";
@@ -19,16 +19,16 @@ import {
   sprites,
 } from "./state.ts";
 
-/** Objects that a form can ask about: those on the scene, or all that tiny-spatial knows for a picture of the user's. */
+/** Objects that a form can ask about: those in the scene, or, for the user's own picture, all that tiny-spatial knows. */
 export const askable = computed<readonly ObjectName[]>(() => {
   if (pictureMode.value === "own") return OBJECT_NAMES;
   return [...new Set(scene.value.objects.map(({ name }) => name))].sort();
 });
 
-/** The form that is filled in. */
+/** The selected form. */
 export const form = computed(() => QUESTION_FORMS.find(({ id }) => id === formId.value) ?? QUESTION_FORMS[0]);
 
-/** The objects in the form: as chosen where they can be asked about, else the next best, never the same one twice. */
+/** The objects in the form: the chosen ones if they can be asked about, otherwise the next available; without duplicates. */
 export const chosenObjects = computed<readonly ObjectName[]>(() => {
   const names: ObjectName[] = [];
   for (const wanted of formObjects.value.slice(0, form.value?.numObjects ?? 0)) {
@@ -39,7 +39,7 @@ export const chosenObjects = computed<readonly ObjectName[]>(() => {
   return names;
 });
 
-/** The question as it will be asked; empty while the form lacks an object or nothing is written. */
+/** The question that will be asked; empty while the form lacks an object or the text is empty. */
 export const question = computed(() => {
   if (questionMode.value === "free") return freeText.value.trim();
   const filled = form.value;
@@ -53,20 +53,18 @@ export async function currentPicture(): Promise<RgbImage | undefined> {
   return scenePicture(scene.value, await readySprites());
 }
 
-/** Asks the question about the picture; what is missing becomes a notice. */
+/** Asks the question about the picture; shows a notice if one of them is missing. */
 export async function ask(options: { readonly isReplacing?: boolean } = {}): Promise<void> {
   if (question.value === "") {
     const message =
-      questionMode.value === "free"
-        ? "Write a question first."
-        : "Add an object to the scene, so that it can be asked about.";
-    notify("There is no question yet", { kind: "input", message });
+      questionMode.value === "free" ? "Write a question first." : "Add an object to the scene to ask about it.";
+    notify("The question is missing", { kind: "input", message });
     return;
   }
   if (pictureMode.value === "own" && ownPicture.value === undefined) {
-    notify("There is no picture yet", {
+    notify("The picture is missing", {
       kind: "input",
-      message: "Choose, paste or drop a picture, or go to the scene.",
+      message: "Choose, paste or drop a picture, or switch to the scene.",
     });
     return;
   }

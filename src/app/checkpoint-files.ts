@@ -3,10 +3,10 @@
 import { EngineError } from "./engine/failure.ts";
 import type { CheckpointSource, LocalFile } from "./protocol.ts";
 
-/** A file of a chosen folder; `path` begins below the folder, with `/` between its parts. */
+/** A file of a chosen folder; `path` is relative to the folder, with `/` as separator. */
 export type FolderFile = LocalFile;
 
-/** A folder whose content can be listed, whichever of the browser's interfaces gives it. */
+/** A folder whose content can be listed, independent of the browser's interface. */
 export interface Folder {
   readonly name: string;
   list(): Promise<readonly (FolderFile | Folder)[]>;
@@ -15,9 +15,9 @@ export interface Folder {
 const CONFIG = "config.json";
 
 /**
- * The checkpoint in a folder, or in the only folder in it that holds one; nothing deeper is listed, so that a home folder
- * chosen by mistake is not walked to its end.
- * @throws EngineError `checkpoint` when there is none, or several.
+ * The checkpoint in a folder, or in its only subfolder that contains one. Deeper folders are not listed, so that a home
+ * folder chosen by mistake is not traversed.
+ * @throws EngineError `checkpoint` when there is no checkpoint, or several.
  */
 export async function checkpointOf(folder: Folder): Promise<ReturnType<typeof chooseRoot>> {
   const entries = await folder.list();
@@ -32,8 +32,8 @@ export async function checkpointOf(folder: Folder): Promise<ReturnType<typeof ch
 }
 
 /**
- * The files of the checkpoint, named from its folder: the chosen one, or the only folder in it that has a config.json.
- * @param name what the chosen folder is called
+ * The files of the checkpoint, with paths relative to its folder: the chosen folder, or its only subfolder with a config.json.
+ * @param name name of the chosen folder
  * @throws EngineError `checkpoint` when there is no config.json, or more than one folder has one.
  */
 export function chooseRoot(
@@ -68,18 +68,18 @@ function failure(message: string): EngineError {
   return new EngineError({ kind: "checkpoint", message });
 }
 
-/** What a checkpoint's folder is called by {@link CheckpointSource}. */
+/** The variant of {@link CheckpointSource} for local files. */
 export type FilesSource = Extract<CheckpointSource, { readonly kind: "files" }>;
 
-/** Whether the browser has a dialog for folders; else a file input is the way, see {@link filesOfInput}. */
+/** Whether the browser has a dialog for folders; without one, use a file input and {@link filesOfInput}. */
 export function hasFolderDialog(): boolean {
   return typeof window.showDirectoryPicker === "function";
 }
 
 /**
- * Opens the browser's dialog for folders; call it on a click.
- * @returns undefined when the person changed their mind
- * @throws EngineError `checkpoint` when the folder holds no checkpoint or cannot be listed.
+ * Opens the browser's dialog for folders; requires a user gesture such as a click.
+ * @returns undefined when the dialog is cancelled
+ * @throws EngineError `checkpoint` when the folder does not contain a checkpoint or cannot be listed.
  */
 export async function pickFolder(): Promise<FilesSource | undefined> {
   try {
@@ -92,8 +92,8 @@ export async function pickFolder(): Promise<FilesSource | undefined> {
 }
 
 /**
- * The folder that an `<input type="file" webkitdirectory>` holds, or single files of one with `multiple`.
- * @throws EngineError `checkpoint` when it holds no checkpoint.
+ * The folder selected in an `<input type="file" webkitdirectory>`, or the files selected in one with `multiple`.
+ * @throws EngineError `checkpoint` when they do not contain a checkpoint.
  */
 export function filesOfInput(files: Iterable<File>): FilesSource {
   const list = [...files];
@@ -111,11 +111,11 @@ export function filesOfInput(files: Iterable<File>): FilesSource {
 }
 
 /**
- * The folder, or the single files, that were dropped. Call it within the drop event: the browser forgets the items after it.
- * @throws EngineError `checkpoint` when there is no checkpoint among them or they cannot be listed.
+ * The dropped folder or files. Call it within the drop event: the browser discards the items afterwards.
+ * @throws EngineError `checkpoint` when they do not contain a checkpoint or cannot be listed.
  */
 export async function filesOfDrop(transfer: DataTransfer): Promise<FilesSource> {
-  // Everything that is taken from the items is taken before the first wait.
+  // Everything is read from the items before the first await.
   const items = [...transfer.items].filter(({ kind }) => kind === "file");
   const taken = items.map(takeItem);
   try {
@@ -128,7 +128,7 @@ export async function filesOfDrop(transfer: DataTransfer): Promise<FilesSource> 
   }
 }
 
-/** What was dropped: a folder, or a file (undefined when the browser does not give it). */
+/** A dropped folder or file; undefined when the browser does not provide it. */
 type Dropped = Folder | FolderFile | undefined;
 
 function takeItem(item: DataTransferItem): Promise<Dropped> {
@@ -166,7 +166,7 @@ function folderOfEntry(folder: FileSystemDirectoryEntry): Folder {
       const found: (Folder | FolderFile)[] = [];
       const reader = folder.createReader();
       for (;;) {
-        // A reader gives its entries in batches, the last of which is empty.
+        // A reader returns its entries in batches; the last batch is empty.
         const batch = await new Promise<FileSystemEntry[]>((resolve, reject) => reader.readEntries(resolve, reject));
         if (batch.length === 0) return found;
         for (const entry of batch) {

@@ -1,4 +1,4 @@
-// The page's end of the worker: the engine as typed calls, its failures as errors, and a new worker when one crashes.
+// The page's side of the worker: typed calls of the engine, failures as errors, and a new worker after a crash.
 import * as Comlink from "comlink";
 import type { ExplainedPass } from "../inspect/explained-pass.ts";
 import type { RgbImage } from "../preprocess/image.ts";
@@ -19,7 +19,7 @@ import type {
 
 export { EngineError } from "./engine/failure.ts";
 
-/** What crashed is told like this. */
+/** The failure of calls whose worker crashed. */
 const CRASHED = { kind: "internal", message: "The worker that runs the model stopped: load the model again." } as const;
 
 /** The engine in its worker. Every promise rejects with an {@link EngineError}. */
@@ -29,7 +29,7 @@ export class EngineClient implements EngineApi {
   private current: { readonly worker: Worker; readonly api: Comlink.Remote<WorkerApi> } | undefined;
   private crash = new AbortController();
 
-  /** @param startWorker makes the worker, at the first call and after each crash */
+  /** @param startWorker creates the worker; called at the first call and after each crash */
   constructor(startWorker: () => Worker) {
     this.startWorker = startWorker;
   }
@@ -69,15 +69,15 @@ export class EngineClient implements EngineApi {
     return this.call((api) => api.stop());
   }
 
-  /** See {@link EngineApi.watch}; it goes on in the worker that follows a crashed one. @throws EngineError. */
+  /** See {@link EngineApi.watch}; continues in the worker that replaces a crashed one. @throws EngineError. */
   async watch(onNotice: (notice: EngineNotice) => void): Promise<void> {
     const isRunning = this.current !== undefined;
     this.watchers.push(onNotice);
     if (isRunning) await this.call((api) => api.watch(Comlink.proxy(onNotice)));
-    else this.api(); // a new worker hears of all watchers
+    else this.api(); // a new worker registers all watchers
   }
 
-  /** Ends the worker at once, with all that it holds; the next call starts a new one. */
+  /** Terminates the worker at once, freeing everything in it; the next call starts a new one. */
   terminate(): void {
     this.end("The worker was ended.");
   }
@@ -122,7 +122,7 @@ export class EngineClient implements EngineApi {
   }
 }
 
-/** Starts the worker that the build put beside the page. */
+/** Starts the worker whose file the build writes beside the page. */
 export function startEngine(): EngineClient {
   return new EngineClient(() => new Worker(new URL(WORKER_FILE, document.baseURI), { type: "module" }));
 }

@@ -54,7 +54,7 @@ function Page() {
   );
 }
 
-/** Moves the focus; a link would take the address, which holds the page's state. */
+/** Moves the focus; a link would change the address, which contains the page's state. */
 function skipToQuestion(): void {
   document.querySelector<HTMLElement>("#question input:checked")?.focus();
 }
@@ -69,7 +69,10 @@ void registerServiceWorker((state) => {
   offlineState.value = state;
 });
 
-/** When what has the focus goes away or becomes inert, its panel's heading gets it, or the page's. */
+/**
+ * When the focused element is removed or becomes inert, moves the focus to the heading of its panel or page; otherwise a
+ * screen reader would start at the top of the page again.
+ */
 export function keepFocus(): void {
   let last: Element | undefined;
   let panel: Element | undefined;

@@ -1,15 +1,15 @@
-// The page without a network: registers the service worker that keeps all its files.
+// Offline use: registers the service worker that caches all files of the page.
 
 import { TAKE_OVER } from "./service-worker-parts.ts";
 
-/** How the page stands to a network. */
+/** Whether the page works offline, and whether a newer version is waiting. */
 export type OfflineState = "unknown" | "kept" | "newer";
 
 /**
- * Registers the service worker beside the page, which then works without a network. A newer version that an earlier visit
- * fetched begins now if no other page is open; this page then loads again.
- * @param onState told `kept` once all files are kept, and `newer` once a newer version of them is kept, too, which comes with
- *   a reload; nothing where the browser or the address (plain http) does not allow that, or the files cannot be kept
+ * Registers the service worker beside the page, after which the page works offline. A newer version that an earlier visit
+ * fetched is activated now if no other page is open; this page then reloads.
+ * @param onState called with `kept` once all files are cached, and with `newer` once a newer version is cached, which a
+ *   reload activates; not called where the browser or the address (plain http) does not allow it, or caching fails
  */
 export async function registerServiceWorker(onState: (state: OfflineState) => void): Promise<void> {
   if (!("serviceWorker" in navigator)) return;
@@ -19,7 +19,7 @@ export async function registerServiceWorker(onState: (state: OfflineState) => vo
   if (registration === undefined) return;
   const follow = async (worker: ServiceWorker) => {
     const isFirst = registration.active === null;
-    // The first one takes over at once, a newer one waits.
+    // The first version activates at once; a newer one waits.
     if (await reaches(worker, isFirst ? "activated" : "installed")) onState(isFirst ? "kept" : "newer");
   };
   const { installing, waiting, active } = registration;
@@ -35,7 +35,7 @@ export async function registerServiceWorker(onState: (state: OfflineState) => vo
   });
 }
 
-/** Whether a service worker comes as far as that; false when it fails on the way, as when a file cannot be kept. */
+/** Whether a service worker reaches a state; false when it fails before, for example because a file cannot be cached. */
 function reaches(worker: ServiceWorker, wanted: "installed" | "activated"): Promise<boolean> {
   return new Promise((resolve) => {
     const look = () => {

@@ -1,17 +1,17 @@
-// Pictures and checkpoints that people hand to the page: chosen, pasted or dropped.
+// Pictures and checkpoints that the user chooses, pastes or drops.
 
 import { filesOfDrop } from "./checkpoint-files.ts";
 import { EngineError, failureOf } from "./engine/failure.ts";
 import { engine, loadLocal } from "./session.ts";
 import { announcement, dismiss, notices, notify, ownPicture, pictureMode } from "./state.ts";
 
-/** Counts the pictures that were asked for; only the newest one counts. */
+/** Number of pictures opened so far; a slower, older one must not replace the newest. */
 let newest = 0;
 
 /**
- * Takes a picture file as the user's picture.
- * @param file the file, or how it is fetched
- * @returns whether it is the picture now: not when it cannot be used, nor when another one was chosen meanwhile
+ * Opens a picture file as the user's picture.
+ * @param file the file, or a function that fetches it
+ * @returns whether it is the current picture: false when it cannot be used, or when another one was chosen meanwhile
  */
 export async function openPicture(file: Blob | (() => Promise<Blob>), name: string): Promise<boolean> {
   const own = ++newest;
@@ -29,7 +29,7 @@ export async function openPicture(file: Blob | (() => Promise<Blob>), name: stri
   }
 }
 
-/** Opens what was dropped: a folder or a checkpoint's files as the model, else a picture. Call it within the event. */
+/** Opens a dropped folder or checkpoint as the model, or a dropped picture. Call it within the event. */
 export async function openDropped(transfer: DataTransfer): Promise<void> {
   const files = [...transfer.files];
   const hasFolder = [...transfer.items].some((item) => item.webkitGetAsEntry()?.isDirectory === true);
@@ -40,7 +40,7 @@ export async function openDropped(transfer: DataTransfer): Promise<void> {
   await openOnePicture(files, "dropped");
 }
 
-/** Opens what was pasted, unless text is pasted where one writes: programs put a picture of the text beside it. */
+/** Opens a pasted picture, unless text is pasted into a field: some programs add a picture of the text. */
 export async function openPasted(event: ClipboardEvent): Promise<void> {
   const { clipboardData, target } = event;
   if (clipboardData === null || clipboardData.files.length === 0) return;
@@ -50,11 +50,11 @@ export async function openPasted(event: ClipboardEvent): Promise<void> {
   await openOnePicture([...clipboardData.files], "pasted");
 }
 
-/** Of several files the first picture is taken, and the page says so. */
+/** Opens the first picture among several files and shows a notice. */
 async function openOnePicture(files: readonly File[], how: "dropped" | "pasted"): Promise<void> {
   const file = files.find(({ type }) => type.startsWith("image/")) ?? files[0];
   if (file === undefined) {
-    notify("There is no file in it", {
+    notify("No file found", {
       kind: "input",
       message: `What was ${how} holds no file: save the picture first.`,
     });
@@ -67,7 +67,7 @@ async function openOnePicture(files: readonly File[], how: "dropped" | "pasted")
   notify("One picture at a time", { kind: "busy", message });
 }
 
-/** Fetches a picture that lies beside the page. @throws EngineError `input` when it cannot be fetched. */
+/** Fetches a picture from beside the page. @throws EngineError `input` when it cannot be fetched. */
 export async function fetchPicture(url: URL): Promise<Blob> {
   const response = await fetch(url).catch(() => undefined);
   if (response?.ok === true) return await response.blob();

@@ -1,15 +1,15 @@
-// What the page and its worker say to each other: plain data that structured cloning carries. The worker owns the device
-// and the model; the page owns the scene and what is shown.
+// Messages between the page and its worker: plain data for structured cloning. The worker owns the device and the model;
+// the page owns the scene and everything it shows.
 
-import type { AdaptVisSettings } from "../adaptvis.ts";
 import type { FinishReason } from "../generate/generate.ts";
 import type { ExplainedKernel, ExplainedPass } from "../inspect/explained-pass.ts";
+import type { AdaptVisSettings } from "../interventions/adaptvis.ts";
 import type { RgbImage } from "../preprocess/image.ts";
 
-/** Where a checkpoint is. */
+/** Location of a checkpoint. */
 export type CheckpointSource =
   | { readonly kind: "url"; readonly url: string }
-  /** Files of a local folder by their path inside it; they are read by ranges. */
+  /** Files of a local folder by their path inside it; read by ranges. */
   | { readonly kind: "files"; readonly name: string; readonly files: readonly LocalFile[] };
 
 /** One file of a local folder. */
@@ -18,7 +18,7 @@ export interface LocalFile {
   readonly file: Blob;
 }
 
-/** How far a load is. */
+/** Progress of a load. */
 export interface LoadStep {
   readonly phase: "adapter" | "config" | "weights" | "kernels";
   /** Of the weights; both 0 before their phase. */
@@ -27,7 +27,7 @@ export interface LoadStep {
   /** Of the kernels; both 0 before their phase. */
   readonly numCompiled: number;
   readonly numKernels: number;
-  /** How much of the whole load is done, 0 to 1; it never falls, and its speed is a guess. */
+  /** Estimated share of the whole load that is done, 0 to 1; never decreases. */
   readonly share: number;
 }
 
@@ -42,16 +42,16 @@ export interface ModelView {
   readonly numLayers: number;
   readonly numHeads: number;
   readonly vocabSize: number;
-  /** Side of the square that the vision tower sees, pixels; undefined for a model without pictures. */
+  /** Side of the vision tower's square input, pixels; undefined for a text-only model. */
   readonly imageSide: number | undefined;
-  /** Whether it sees a picture in several such squares and one of the whole (LLaVA-NeXT). */
+  /** Whether a picture is split into several such squares plus one of the whole (LLaVA-NeXT). */
   readonly seesTiles: boolean;
-  /** Of the checkpoint's adaptvis.json, else the paper's. */
+  /** From the checkpoint's adaptvis.json, otherwise the paper's. */
   readonly settings: AdaptVisSettings;
   readonly loadMs: number;
 }
 
-/** A question as the page asks it: greedily and with AdaptVis over one prefill. */
+/** A question of the page, answered greedily and with AdaptVis over one prefill. */
 export interface AskRequest {
   readonly image: RgbImage | undefined;
   readonly question: string;
@@ -59,27 +59,27 @@ export interface AskRequest {
   readonly maxNewTokens: number;
 }
 
-/** Which of the answers. */
+/** Kind of an answer. */
 export type AnswerKind = "greedy" | "adaptvis" | "factor";
 
-/** What happens while a question runs, in order. */
+/** Events while a question runs, in order. */
 export type AskEvent =
   | { readonly kind: "stage"; readonly text: string }
-  /** The device was lost and is there again: the question starts over, so forget the tokens of before. */
+  /** The device was lost and recovered: the question starts over, so earlier tokens are invalid. */
   | { readonly kind: "restart" }
   | { readonly kind: "token"; readonly answer: AnswerKind; readonly text: string };
 
 /** A token and its probability, from 0 to 1. */
 export interface TokenView {
   readonly tokenId: number;
-  /** As the tokenizer spells it alone, a leading space included. */
+  /** The tokenizer's text of this token alone, including a leading space. */
   readonly text: string;
   readonly probability: number;
 }
 
-/** A generated token with what else could have stood there. */
+/** A generated token with its alternatives. */
 export interface ChosenTokenView extends TokenView {
-  /** Most probable first, the token's own among them if it is. */
+  /** Most probable first; may include the token itself. */
   readonly alternatives: readonly TokenView[];
 }
 
@@ -89,7 +89,7 @@ export interface AttentionView {
   readonly numHeads: number;
   readonly gridWidth: number;
   readonly gridHeight: number;
-  /** [numLayers, numHeads, gridHeight · gridWidth] of all attention; a class token's share is in none of them. */
+  /** [numLayers, numHeads, gridHeight · gridWidth] as shares of all attention; without a class token's share. */
   readonly values: Float32Array<ArrayBuffer>;
   /** [numLayers, numHeads] attention on the picture of all attention, 0 to 1. */
   readonly shares: Float32Array<ArrayBuffer>;
@@ -101,10 +101,10 @@ export interface AnswerView {
   readonly text: string;
   readonly tokens: readonly ChosenTokenView[];
   readonly finishReason: FinishReason;
-  /** First token's probability in the unmodified pass; for a fixed factor in the pass under it. */
+  /** First token's probability in the unmodified pass; for a fixed factor, in the pass under that factor. */
   readonly confidence: number;
   readonly factor: number;
-  /** Undefined without a picture, or for one of several tiles. */
+  /** Undefined without a picture, and for a picture of several tiles. */
   readonly attention: AttentionView | undefined;
   readonly elapsedMs: number;
 }
@@ -117,52 +117,52 @@ export interface AnswersView {
   readonly promptTokens: number;
   /** Image positions [start, end) of the prompt. */
   readonly imageSpan: readonly [start: number, end: number];
-  /** The picture as the vision tower sees it, to lie under the heat map; undefined where there is none. */
+  /** The picture as the vision tower receives it, drawn under the heat map; undefined without one. */
   readonly seen: RgbImage | undefined;
 }
 
 /** Every pass of an answer with AdaptVis. */
 export interface ExplanationView {
-  /** The answer's first tokens, as far as they were explained. */
+  /** The explained first tokens of the answer. */
   readonly text: string;
   readonly factor: number;
-  /** In the order in which they ran. */
+  /** In execution order. */
   readonly passes: readonly ExplainedPass[];
   /** By `ExplainedPass.kernel`. */
   readonly kernels: Readonly<Record<string, ExplainedKernel>>;
 }
 
-/** Why something did not work; each has its own page or notice. */
+/** Kinds of failures; each has its own page or notice. */
 export type FailureKind =
   | "no-webgpu" // the browser has no navigator.gpu
-  | "no-adapter" // it has, and finds no adapter
+  | "no-adapter" // the browser supports WebGPU but finds no adapter
   | "out-of-memory"
   | "limit"
   | "device-lost"
   | "checkpoint"
   | "input"
-  | "busy" // a question came while one runs
+  | "busy" // a question was asked while another one runs
   | "stopped"
   | "internal";
 
-/** A failure as the worker reports it; the message is one sentence for people. */
+/** A failure as the worker reports it; the message is one sentence for display. */
 export interface Failure {
   readonly kind: FailureKind;
   readonly message: string;
 }
 
-/** What the worker tells unasked. */
+/** Notifications that the worker sends outside of calls. */
 export type EngineNotice =
   | { readonly kind: "device-lost"; readonly message: string }
   | { readonly kind: "recovering"; readonly step: LoadStep }
   | { readonly kind: "recovered" }
-  /** The recovery failed: there is no model until the next load. */
+  /** The recovery failed: no model is available until the next load. */
   | { readonly kind: "gave-up"; readonly failure: Failure };
 
-/** What the worker does for the page. Every promise rejects with an Error whose `failure` is a {@link Failure}. */
+/** The worker's interface to the page. Every promise rejects with an Error whose `failure` is a {@link Failure}. */
 export interface EngineApi {
   /**
-   * Loads a checkpoint; what was loaded before stays in use until the new one stands. A load that still runs is stopped.
+   * Loads a checkpoint; the previous one stays in use until the load completes. A load in progress is stopped.
    */
   load(source: CheckpointSource, onStep: (step: LoadStep) => void): Promise<ModelView>;
   /** Decodes a picture file, upright. */
@@ -174,12 +174,12 @@ export interface EngineApi {
   /** The last question's trace, a safetensors file. */
   trace(): Promise<Uint8Array<ArrayBuffer>>;
   /**
-   * The passes of the last question's answer with AdaptVis, which runs again for it, up to three tokens.
-   * @param onPass called for every pass as it is done; all of them come with the result too
+   * The passes of the last question's answer with AdaptVis, which is run again for up to three tokens.
+   * @param onPass called after every pass; the result also contains all passes
    */
   explain(onPass: (pass: ExplainedPass) => void): Promise<ExplanationView>;
-  /** Stops what runs; that call rejects with `stopped`. */
+  /** Stops the running call, which rejects with `stopped`. */
   stop(): Promise<void>;
-  /** Hears of a lost device and of the recovery from it. */
+  /** Registers a listener for lost devices and recoveries. */
   watch(onNotice: (notice: EngineNotice) => void): Promise<void>;
 }

@@ -1,12 +1,12 @@
 // Parts of the service worker that the page or the tests share.
 
-/** What a page says to a service worker of a newer build that waits: begin, if no other page is open. */
+/** Message to a waiting service worker of a newer build: activate if no other page is open. */
 export const TAKE_OVER = "take over";
 
 /**
  * The response for a file, or for the part of it that a Range header asks for.
- * @param range as the request has it, null without one; several ranges at once and other units are ignored, as the RFC allows
- * @returns 200 with the whole file, 206 with one part, or 416 for a part that begins behind the end
+ * @param range the request's Range header, or null; multiple ranges and other units are ignored, as RFC 9110 section 14 allows
+ * @returns 200 with the whole file, 206 with one part, or 416 for a part that begins after the end
  */
 export function partOf(file: Blob, headers: Headers, range: string | null): Response {
   const type = headers.get("content-type") ?? "application/octet-stream";

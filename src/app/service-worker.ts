@@ -1,20 +1,20 @@
-// Keeps all files of one build, so that the page works without a network, and answers the engine's range requests for the
-// weights. A newer build is fetched aside and takes over when a page loads while no other is open: pages and files of two
-// builds do not meet.
+// Caches all files of one build, so that the page works offline, and answers the engine's range requests for the weights. A
+// newer build is cached separately and activated when a page loads while no other is open, so that files of two builds are
+// never mixed.
 import { partOf, TAKE_OVER } from "./service-worker-parts.ts";
 
-/** Paths of the build's files from the page's folder, and a digest of them all; the build fills both in. */
+/** Paths of the build's files relative to the page, and a digest of all of them; the build defines both. */
 declare const BUILD_FILES: readonly string[];
 declare const BUILD_VERSION: string;
 declare const self: ServiceWorkerGlobalScope;
 
 const { registration } = self;
-/** Several playgrounds of one origin keep theirs apart by the scope. */
+/** The scope separates the caches of several playgrounds on one origin. */
 const cachePrefix = `adaptvis ${registration.scope} `;
 const cacheName = cachePrefix + BUILD_VERSION;
 const files = new Set(BUILD_FILES.map(absolute));
 const page = absolute("index.html");
-/** Bodies by address, so that a file read in many ranges is taken from the cache once. */
+/** Bodies by URL, so that a file that is read in many ranges is read from the cache once. */
 const bodies = new Map<string, Promise<{ readonly body: Blob; readonly headers: Headers } | undefined>>();
 
 self.addEventListener("install", (event) => event.waitUntil(keepFiles()));
@@ -30,7 +30,7 @@ self.addEventListener("fetch", (event) => {
 
 async function keepFiles(): Promise<void> {
   const cache = await caches.open(cacheName);
-  // no-cache: the server is asked whether a file that the browser holds is still the same.
+  // no-cache revalidates files in the browser's HTTP cache.
   await cache.addAll([...files].map((url) => new Request(url, { cache: "no-cache" })));
 }
 
@@ -41,7 +41,7 @@ async function removeOldFiles(): Promise<void> {
   );
 }
 
-/** A page has just loaded and this newer build waits: it begins unless another page still needs the old one. */
+/** A page has loaded while this newer build waits: activate unless another page still uses the old build. */
 async function takeOver(): Promise<void> {
   const windows = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
   const pages = windows.filter(({ url }) => url.startsWith(registration.scope));
@@ -61,7 +61,7 @@ async function answerFile(request: Request): Promise<Response> {
   try {
     return await fetch(request);
   } catch {
-    // Everything of the build is kept, so what is not kept does not exist; a loader that looks for it gets its answer.
+    // The whole build is cached, so a missing file does not exist; loaders that probe for it get a 404.
     return new Response("", { status: 404, statusText: "Not Found" });
   }
 }
@@ -82,7 +82,7 @@ async function readKept(url: string) {
     const response = await (await caches.open(cacheName)).match(url);
     return response && { body: await response.blob(), headers: response.headers };
   } catch {
-    return undefined; // a browser that took its storage away, or broke it: the server still has the file
+    return undefined; // the browser evicted or damaged its storage; the server still has the file
   }
 }
 

@@ -1,6 +1,6 @@
-// What the page does: each action runs in the worker, one at a time, and ends in signals or in a notice.
+// The page's actions: each runs in the worker, one at a time, and updates signals or shows a notice.
 
-import type { AdaptVisSettings } from "../adaptvis.ts";
+import type { AdaptVisSettings } from "../interventions/adaptvis.ts";
 import type { RgbImage } from "../preprocess/image.ts";
 import type { FilesSource } from "./checkpoint-files.ts";
 import { TINY_SPATIAL_URL } from "./draw/demo-pictures.ts";
@@ -37,9 +37,9 @@ import { type Turn, Turns } from "./turns.ts";
 
 /** The engine in its worker. */
 export const engine = startEngine();
-// A worker that crashed has stopped.
+// A crashed worker counts as stopped.
 const turns = new Turns(() => engine.stop().catch(() => undefined));
-/** The factor to try next; only the newest counts. */
+/** The next factor to try; a newer one replaces it. */
 let wantedFactor: number | undefined;
 
 /** Loads the embedded checkpoint. */
@@ -47,7 +47,7 @@ export async function loadTinySpatial(): Promise<void> {
   await loadCheckpoint({ kind: "url", url: TINY_SPATIAL_URL }, "tiny-spatial");
 }
 
-/** Loads a folder of this machine, however it was chosen; nothing happens when the choice was called off. */
+/** Loads a local folder; does nothing when the choice was cancelled. */
 export async function loadLocal(choose: () => Promise<FilesSource | undefined>): Promise<void> {
   try {
     const source = await choose();
@@ -57,26 +57,26 @@ export async function loadLocal(choose: () => Promise<FilesSource | undefined>):
   }
 }
 
-/** Hears of lost devices from now on. */
+/** Starts listening for lost devices. */
 export async function watchDevice(): Promise<void> {
   await engine.watch((notice: EngineNotice) => {
     isRecovering.value = notice.kind === "device-lost" || notice.kind === "recovering";
     if (notice.kind === "recovered" && model.value !== undefined)
-      announcement.value = "The GPU is back; you can go on.";
+      announcement.value = "The GPU is available again; you can continue.";
     if (notice.kind !== "gave-up") return;
     model.value = undefined;
     const isCrash = notice.failure.kind === "internal";
-    notify(isCrash ? "The model’s worker crashed" : "The GPU did not come back", notice.failure);
+    notify(isCrash ? "The model’s worker crashed" : "The GPU could not be recovered", notice.failure);
   });
 }
 
-/** Loads a checkpoint; the model before stays when that fails. */
+/** Loads a checkpoint; if that fails, the previous model stays. */
 async function loadCheckpoint(source: CheckpointSource, name: string): Promise<void> {
   await inTurn({ kind: "load", name, step: undefined }, `${name} could not be loaded`, async () => {
     const loaded = await engine.load(source, (step) => {
       running.value = { kind: "load", name, step };
     });
-    // Settings that came with the address are for the first model.
+    // Settings from the address apply to the first model only.
     if (model.value !== undefined) ownSettings.value = undefined;
     model.value = loaded;
     isEmbedded.value = source.kind === "url";
@@ -86,8 +86,8 @@ async function loadCheckpoint(source: CheckpointSource, name: string): Promise<v
 }
 
 /**
- * Asks a question greedily and with AdaptVis. What runs for the answer before is stopped; another question only if this one
- * replaces it.
+ * Asks a question greedily and with AdaptVis. Work for the previous answer is stopped; another running question only if this
+ * one replaces it.
  */
 export async function askAbout(
   picture: () => Promise<RgbImage | undefined>,
@@ -97,7 +97,7 @@ export async function askAbout(
   const now = running.value?.kind;
   if ((now === "ask" && options.isReplacing !== true) || now === "load") {
     const message =
-      now === "ask" ? "Another question runs; wait for its answer or press Stop." : "The model still loads.";
+      now === "ask" ? "Another question is running; wait for its answer or press Stop." : "The model is still loading.";
     notify("One at a time", { kind: "busy", message });
     return;
   }
@@ -122,7 +122,7 @@ export async function askAbout(
   await explainAnswer();
 }
 
-/** Sets the slider's factor and answers under it; while one is answered, only the newest waits. */
+/** Sets the slider's factor and answers under it; while an answer runs, only the newest factor waits. */
 export function tryFactor(value: number): void {
   const wanted = Number(value.toFixed(3));
   factor.value = wanted;
@@ -135,7 +135,7 @@ export function tryFactor(value: number): void {
   } else if (running.value === undefined) void answerWantedFactors();
 }
 
-/** Answers under the factors from 0 to 3 that were not tried yet, by quarters, until one fails or all is stopped. */
+/** Answers under the untried factors from 0 to 3 in steps of 0.25, until one fails or is stopped. */
 export async function tryAllFactors(): Promise<void> {
   const question = asked.value;
   for (let quarter = 0; quarter <= 12; quarter++) {
@@ -161,7 +161,7 @@ async function answerWantedFactors(): Promise<void> {
   }
 }
 
-/** @returns whether there is an answer now. */
+/** @returns whether an answer is available. */
 async function answerUnder(wanted: number): Promise<boolean> {
   streaming.value = { ...streaming.value, factor: "" };
   let isAnswered = false;
@@ -173,7 +173,7 @@ async function answerUnder(wanted: number): Promise<boolean> {
   return isAnswered;
 }
 
-/** Stops what runs. */
+/** Stops the running action. */
 export async function stop(): Promise<void> {
   wantedFactor = undefined;
   await turns.stop();
@@ -193,31 +193,31 @@ export async function explainAnswer(): Promise<void> {
 /** The last question's trace as a file; undefined when that failed. */
 export async function traceFile(): Promise<Uint8Array<ArrayBuffer> | undefined> {
   let bytes: Uint8Array<ArrayBuffer> | undefined;
-  await inTurn({ kind: "trace" }, "The trace could not be made", async () => {
+  await inTurn({ kind: "trace" }, "The trace could not be written", async () => {
     bytes = await engine.trace();
   });
   return bytes;
 }
 
-/** Changes AdaptVis' settings for the questions to come. */
+/** Changes AdaptVis' settings for later questions. */
 export function changeSettings(wanted: AdaptVisSettings): void {
   ownSettings.value = areSame(wanted, modelSettings.value) ? undefined : wanted;
 }
 
 /**
- * Runs `work` as the one thing that runs: what ran is stopped, and has ended before `work` begins. A failure becomes a
- * notice; being stopped is none.
+ * Runs `work` exclusively: the running action is stopped and has ended before `work` begins. A failure becomes a notice;
+ * being stopped is not a failure.
  */
 async function inTurn(what: Running, title: string, work: (turn: Turn) => Promise<void>): Promise<void> {
   running.value = what;
   isStopped.value = false;
   if (what.kind !== "factor") wantedFactor = undefined;
   if (what.kind === "ask" || what.kind === "load") notices.value = [];
-  announcement.value = ""; // so that the same answer again is told again
+  announcement.value = ""; // so that an identical answer is announced again
   const outcome = await turns.take(work);
   const failure = outcome && failureOf(outcome.error);
   if (failure !== undefined && failure.kind !== "stopped") notify(title, failure);
-  if (!turns.isIdle) return; // another action took its place
+  if (!turns.isIdle) return; // another action has started
   running.value = undefined;
   if (failure?.kind === "stopped") {
     isStopped.value = true;

@@ -1,7 +1,7 @@
-// What the page shows, as signals. Only session.ts and the panels' own controls change them.
+// The page's state as signals. Only session.ts and the controls of the panels change them.
 
 import { computed, signal } from "@preact/signals";
-import { type AdaptVisSettings, DEFAULT_ADAPTVIS } from "../adaptvis.ts";
+import { type AdaptVisSettings, DEFAULT_ADAPTVIS } from "../interventions/adaptvis.ts";
 import type { RgbImage } from "../preprocess/image.ts";
 import type { OfflineState } from "./offline.ts";
 import type { AnswerKind, AnswersView, AnswerView, ExplanationView, Failure, LoadStep, ModelView } from "./protocol.ts";
@@ -9,7 +9,7 @@ import type { Sprites } from "./scene/paint.ts";
 import type { QuestionForm } from "./scene/questions.ts";
 import { DEFAULT_SCENE, type ObjectName, type Scene } from "./scene/scene.ts";
 
-/** What runs in the worker; one thing at a time. */
+/** The action that runs in the worker; one at a time. */
 export type Running =
   | { readonly kind: "load"; readonly name: string; readonly step: LoadStep | undefined }
   | { readonly kind: "ask"; readonly question: string; readonly stage: string }
@@ -21,11 +21,11 @@ export type Running =
 export interface Notice {
   readonly id: number;
   readonly failure: Failure;
-  /** What was tried, as a heading. */
+  /** Heading that names the failed action. */
   readonly title: string;
 }
 
-/** A picture of the user's. */
+/** The user's own picture. */
 export interface OwnPicture {
   readonly name: string;
   readonly image: RgbImage;
@@ -37,69 +37,69 @@ export interface Asked {
   readonly answers: AnswersView;
 }
 
-/** The loaded model; undefined until the first one stands. */
+/** The loaded model; undefined until the first load completes. */
 export const model = signal<ModelView | undefined>(undefined);
 /** Whether the loaded model is the one that comes with the page. */
 export const isEmbedded = signal(true);
 /** True from a lost device until the worker has recovered. */
 export const isRecovering = signal(false);
-/** What runs now. */
+/** The running action. */
 export const running = signal<Running | undefined>(undefined);
 /** Whether the last action was stopped; until the next one starts. */
 export const isStopped = signal(false);
 /** Open notices, oldest first. */
 export const notices = signal<readonly Notice[]>([]);
-/** Whether the page works without a network, and whether a newer version of it waits. */
+/** Whether the page works offline, and whether a newer version is waiting. */
 export const offlineState = signal<OfflineState>("unknown");
-/** What a screen reader is told politely. */
+/** Text of the polite live region for screen readers. */
 export const announcement = signal("");
 
-/** Whether the scene or a picture of the user's is asked about. */
+/** Whether questions are about the scene or the user's own picture. */
 export const pictureMode = signal<"scene" | "own">("scene");
-/** What the scene shows. */
+/** The scene. */
 export const scene = signal<Scene>(DEFAULT_SCENE);
-/** Index of the object that keys and buttons act on. */
+/** Index of the object that keys and buttons apply to. */
 export const selected = signal(0);
 /** The objects' pictures; undefined while they load. */
 export const sprites = signal<Sprites | undefined>(undefined);
 /** The user's picture. */
 export const ownPicture = signal<OwnPicture | undefined>(undefined);
 
-/** Whether the question is filled in or written. */
+/** Whether the question comes from the form or is free text. */
 export const questionMode = signal<"form" | "free">("form");
 /** The form's id. */
 export const formId = signal<QuestionForm["id"]>("side");
-/** The objects chosen in the form, in order; those that are not on the scene do not count. */
+/** The objects chosen in the form, in order; those missing from the scene are ignored. */
 export const formObjects = signal<readonly ObjectName[]>(["mug", "dog"]);
 /** Whether every change asks again. */
 export const asksOnChange = signal(false);
-/** The written question. */
+/** The free-text question. */
 export const freeText = signal("");
-/** Longest answer, tokens. */
+/** Maximum answer length, tokens. */
 export const maxNewTokens = signal(24);
 
 /** The loaded checkpoint's settings of AdaptVis. */
 export const modelSettings = computed<AdaptVisSettings>(() => model.value?.settings ?? DEFAULT_ADAPTVIS);
-/** The user's own settings of AdaptVis; undefined while they are the checkpoint's. */
+/** The user's settings of AdaptVis; undefined while the checkpoint's are used. */
 export const ownSettings = signal<AdaptVisSettings | undefined>(undefined);
 /** AdaptVis' settings of the next question. */
 export const settings = computed<AdaptVisSettings>(() => ownSettings.value ?? modelSettings.value);
 
-/** Whether two settings say the same. */
+/** Whether two settings are equal. */
 export function areSame(one: AdaptVisSettings, other: AdaptVisSettings): boolean {
   return one.alpha1 === other.alpha1 && one.alpha2 === other.alpha2 && one.beta === other.beta;
 }
 
 /** The last question that was answered. */
 export const asked = signal<Asked | undefined>(undefined);
-/** Whether there was a picture to look at in that question; without one, no factor has anything to act on. */
+/** Whether that question had a picture; without one, factors have no effect. */
 export const hadPicture = computed(() => {
   const [start, end] = asked.value?.answers.imageSpan ?? [0, 0];
   return start < end;
 });
 /** The answers' texts while they stream. */
 export const streaming = signal<Readonly<Record<AnswerKind, string>>>({ greedy: "", adaptvis: "", factor: "" });
-/** Where the factor slider stands. */
+/** Position of the factor slider. */
 export const factor = signal(1);
 /** The last answers under a fixed factor to the question in {@link asked}, by factor. */
 export const factorAnswers = signal<ReadonlyMap<number, AnswerView>>(new Map());
@@ -108,29 +108,29 @@ export const factorAnswers = signal<ReadonlyMap<number, AnswerView>>(new Map());
 export const mapLayer = signal<number | undefined>(undefined);
 /** Head shown in the heat map; undefined: the mean over heads. */
 export const mapHead = signal<number | undefined>(undefined);
-/** Which answer's attention stands beside the unmodified one. */
+/** The answer whose attention is shown beside the unmodified one. */
 export const mapAnswer = signal<"adaptvis" | "factor">("adaptvis");
 
-/** Index of the pass that "What the kernels do" shows; undefined: none is open. */
+/** Index of the open pass in "What the kernels do"; undefined if none is open. */
 export const openPass = signal<number | undefined>(undefined);
-/** Whether {@link openPass} came with the address: then the passes of the next answer are shown unasked. */
+/** Whether {@link openPass} was set by the address; the passes of the next answer are then shown automatically. */
 export const isPassLinked = signal(false);
 
-/** The passes of the AdaptVis answer in {@link asked}; undefined until they are asked for. */
+/** The passes of the AdaptVis answer in {@link asked}; undefined until requested. */
 export const explanation = signal<ExplanationView | undefined>(undefined);
 
-/** The answer under a fixed factor that stands last. */
+/** The latest answer under a fixed factor. */
 export const factorAnswer = signal<AnswerView | undefined>(undefined);
 
 let lastNotice = 0;
 
-/** Adds a notice, in place of an older one that says the same. */
+/** Adds a notice, replacing an identical older one. */
 export function notify(title: string, failure: Failure): void {
   const others = notices.value.filter((notice) => notice.failure.message !== failure.message);
   notices.value = [...others, { id: ++lastNotice, title, failure }];
 }
 
-/** Takes a notice away. */
+/** Removes a notice. */
 export function dismiss(id: number): void {
   notices.value = notices.value.filter((notice) => notice.id !== id);
 }

@@ -1,4 +1,4 @@
-// Keeps the address and the page the same, and asks anew on every change where that is wanted.
+// Keeps the address and the page in sync, and asks again on every change if the user wants that.
 
 import { effect } from "@preact/signals";
 import { ask, question } from "./asking.ts";
@@ -23,15 +23,15 @@ import {
 } from "./state.ts";
 import { decodeHash, encodeHash } from "./url-state.ts";
 
-/** Until a change counts as made, milliseconds: a drag changes the scene many times. */
+/** Delay before a change takes effect, milliseconds: a drag changes the scene many times. */
 const REST_MS = 350;
 
-/** The address of what the page shows; a picture of the user's is not in it. */
+/** The address of the page's state; it does not contain the user's own picture. */
 export function sharedAddress(): string {
   return new URL(sharedHash(), location.href).href;
 }
 
-/** Puts what the address says onto the page, now and when it changes, and what the page shows into the address. */
+/** Applies the address to the page, now and when it changes, and writes the page's state to the address. */
 export function keepAddress(): void {
   readAddress();
   addEventListener("hashchange", readAddress);
@@ -40,13 +40,13 @@ export function keepAddress(): void {
   effect(() => {
     const hash = sharedHash();
     clearTimeout(timer);
-    // A fresh page keeps the address that it was opened with.
+    // A fresh page keeps its initial address.
     if (!isFirst) timer = setTimeout(() => history.replaceState(undefined, "", hash), REST_MS);
     isFirst = false;
   });
 }
 
-/** Asks again after every change of picture, question or settings while the page's checkbox says so. */
+/** Asks again after every change of picture, question or settings while the page's checkbox is set. */
 export function askOnChange(): void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   let before: readonly unknown[] = [];
@@ -75,7 +75,7 @@ function sharedHash(): string {
 }
 
 function readAddress(): void {
-  // Links within the page (#answers, …) say nothing about its state.
+  // Links within the page (#answers, …) do not contain its state.
   const shared = decodeHash(location.hash);
   if (shared.scene !== undefined) {
     scene.value = shared.scene;

@@ -1,17 +1,17 @@
-// One thing at a time: what begins stops what ran before, and a stop counts from the press on, whatever the page waits for.
+// One action at a time: a new action stops the previous one, and a stop takes effect at once, even while the page waits.
 
 import { AbortError } from "../errors.ts";
 
-/** One action, from its begin on; whether it was stopped. */
+/** A started action, and whether it was stopped. */
 export class Turn {
   private isStopped = false;
 
-  /** From now on {@link throwIfStopped} throws. */
+  /** Makes {@link throwIfStopped} throw from now on. */
   stop(): void {
     this.isStopped = true;
   }
 
-  /** To be called after every wait of the page's own, before the worker is asked for something. @throws AbortError. */
+  /** Call it after every await of the page, before the next call of the worker. @throws AbortError. */
   throwIfStopped(): void {
     if (this.isStopped) throw new AbortError("The action");
   }
@@ -22,7 +22,7 @@ export class Turns {
   private readonly stopWorker: () => Promise<void>;
   private last: { readonly turn: Turn; readonly done: Promise<unknown> } | undefined;
 
-  /** @param stopWorker stops what the worker does now; it does nothing for what the worker is only about to hear of */
+  /** @param stopWorker stops the worker's current call; has no effect on calls that have not reached the worker */
   constructor(stopWorker: () => Promise<void>) {
     this.stopWorker = stopWorker;
   }
@@ -33,8 +33,8 @@ export class Turns {
   }
 
   /**
-   * Stops the action of before, and runs `work` when that has ended.
-   * @returns what happened, once it has ended: undefined, or what `work` threw
+   * Stops the previous action, and runs `work` when that has ended.
+   * @returns undefined, or the error that `work` threw
    */
   async take(work: (turn: Turn) => Promise<void>): Promise<{ readonly error: unknown } | undefined> {
     const before = this.last;

@@ -1,26 +1,27 @@
-// Scene, question and settings in the address behind #, so that they can be shared: short, the same for the same state, and
-// whatever cannot be read is left out.
+// Scene, question and settings in the address's fragment, for sharing: short, equal for equal states; unreadable parts are
+// ignored.
 //
 //   #scene=wall;mug,260,620,320;dog,720,600,360,f&q=Where+is+…&a=0.5,1.2,0.6&pass=12
 //
 // Lengths are thousandths of the picture's side; `a` is alpha1, alpha2 and beta.
-import { type AdaptVisSettings, MAX_FACTOR } from "../adaptvis.ts";
+import type { AdaptVisSettings } from "../interventions/adaptvis.ts";
+import { MAX_FACTOR } from "../interventions/parameters.ts";
 import { BACKGROUNDS, fitObject, isObjectName, MAX_OBJECTS, type Scene, type SceneObject } from "./scene/scene.ts";
 
-/** What an address holds; each part may be missing. */
+/** The state in an address; each part may be missing. */
 export interface SharedState {
   readonly scene?: Scene | undefined;
   readonly question?: string | undefined;
   readonly settings?: AdaptVisSettings | undefined;
-  /** Index of the pass that "What the kernels do" shows. */
+  /** Index of the open pass in "What the kernels do". */
   readonly pass?: number | undefined;
 }
 
-/** The longest question that is written and shared, characters. */
+/** Maximum length of a free-text question, characters. */
 export const MAX_QUESTION_LENGTH = 1000;
 const MAX_PASS = 1_000_000;
 
-/** The address's part from # on; empty when there is nothing to say. */
+/** The fragment of a state, including #; empty for an empty state. */
 export function encodeHash({ scene, question, settings, pass }: SharedState): string {
   const parts: string[] = [];
   if (scene !== undefined) parts.push(`scene=${[scene.background, ...scene.objects.map(encodeObject)].join(";")}`);
@@ -30,7 +31,7 @@ export function encodeHash({ scene, question, settings, pass }: SharedState): st
   return parts.length === 0 ? "" : `#${parts.join("&")}`;
 }
 
-/** What an address's part from # on says; a part that is no such thing is left out. */
+/** The state in a fragment; invalid parts are ignored. */
 export function decodeHash(hash: string): SharedState {
   const values = new URLSearchParams(hash.replace(/^#/, ""));
   const question = values.get("q");
@@ -82,7 +83,7 @@ function wholeNumber(text: string | null | undefined, most: number): number | un
   return Number(text) <= most ? Number(text) : undefined;
 }
 
-/** As forms write text: short for spaces, and readable. */
+/** Encodes text as forms do, which is short for spaces and readable. */
 function encodeText(text: string): string {
   return new URLSearchParams({ q: text.slice(0, MAX_QUESTION_LENGTH) }).toString().slice("q=".length);
 }

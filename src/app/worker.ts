@@ -1,4 +1,4 @@
-// The playground's worker: the engine, off the page's thread. The page talks to it through engine-client.ts.
+// The playground's worker: runs the engine outside of the page's thread. The page calls it through engine-client.ts.
 import * as Comlink from "comlink";
 import { decodeImage } from "../preprocess/decode-image.browser.ts";
 import { PlaygroundEngine } from "./engine/engine.ts";
@@ -7,12 +7,12 @@ import { WorkerApi } from "./engine/worker-api.ts";
 
 const engine = new PlaygroundEngine({
   async requestAdapter() {
-    // Types say that it is there; browsers without WebGPU differ.
+    // The types declare it as present, but browsers without WebGPU lack it.
     const gpu: GPU | undefined = navigator.gpu;
     if (gpu === undefined) {
       const message = isSecureContext
-        ? "This browser has no WebGPU: use a recent Chrome, Edge, Firefox or Safari, or switch WebGPU on."
-        : "This address has no WebGPU: browsers give it to pages over https and on localhost only.";
+        ? "This browser does not support WebGPU: use a recent Chrome, Edge, Firefox or Safari, or enable WebGPU."
+        : "WebGPU is not available at this address: browsers offer it over https and on localhost only.";
       throw new EngineError({ kind: "no-webgpu", message });
     }
     const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
@@ -20,7 +20,7 @@ const engine = new PlaygroundEngine({
     throw new EngineError({
       kind: "no-adapter",
       message:
-        "This browser has WebGPU but finds no graphics adapter for it: check the driver, and that hardware acceleration is on.",
+        "This browser supports WebGPU but finds no graphics adapter: check the driver, and that hardware acceleration is enabled.",
     });
   },
   decodeImage,

@@ -18,25 +18,25 @@ import { verdicts } from "./verdicts.ts";
 
 /** What to run and how. */
 export interface BenchOptions {
-  /** Parts by name, a whole name or its beginning up to a "/"; all when empty. */
+  /** Parts by name, or by a prefix that ends before a "/"; all when empty. */
   readonly only: readonly string[];
-  /** Kernel cases whose name holds this text; all when undefined. */
+  /** Only kernel cases whose name contains this text; all when undefined. */
   readonly filter?: string | undefined;
   readonly isQuick: boolean;
   readonly rounds: number;
   readonly signal?: AbortSignal | undefined;
-  /** Told what is about to be measured. */
+  /** Called with the name of each part before it is measured. */
   readonly onProgress?: ((what: string) => void) | undefined;
 }
 
-/** What the bench needs of the machine beside its GPU. */
+/** What the bench needs of its host besides the GPU. */
 export interface BenchHost {
   readonly stamp: Stamp;
-  /** A random checkpoint, or the embedded one for undefined: its folder, made if need be, and how to read it. */
+  /** The folder of a random checkpoint, written if missing, or of the embedded one for undefined; and how to read it. */
   checkpoint(spec: CheckpointSpec | undefined): Promise<{ readonly folder: string; readonly open: () => Source }>;
   readonly peers: readonly PeerClient[];
   readonly missingPeers: BenchReport["missingPeers"];
-  /** Largest resident set of this process so far; null where nobody knows. */
+  /** Largest resident set of this process so far; null where the host does not report it. */
   peakRssBytes(): number | null;
 }
 
@@ -47,16 +47,16 @@ export function partNames(isSoftware: boolean): readonly string[] {
   return ["roofline", ...new Set(groups), "shares", ...models, ...SCALING_NAMES];
 }
 
-/** Whether a part, or a part of it, is asked for. */
+/** Whether a part, or a part of it, is selected. */
 export function isAsked(name: string, only: readonly string[]): boolean {
   if (only.length === 0) return true;
   return only.some((asked) => name === asked || name.startsWith(`${asked}/`) || asked.startsWith(`${name}/`));
 }
 
-/** Most time that the rounds of one comparison take, ms: a slow adapter gets fewer rounds, never none. */
+/** Time limit for the rounds of one comparison, ms: a slow adapter runs fewer rounds, but at least one. */
 const ROUNDS_BUDGET = { quick: 45_000, full: 300_000 } as const;
 
-/** Runs the bench. @throws AbortError. A part that fails is told in the report, and the others go on. */
+/** Runs the bench. A part that fails is listed in the report, and the others continue. @throws AbortError */
 export async function runBench(gpu: Gpu, host: BenchHost, options: BenchOptions): Promise<BenchReport> {
   return new BenchRun(gpu, host, options).run();
 }
@@ -98,7 +98,7 @@ class BenchRun {
     return isAsked(name, this.options.only);
   }
 
-  /** Runs one part; its failure is one line of the report. */
+  /** Runs one part; a failure becomes a line of the report. */
   private async part<T>(name: string, work: () => Promise<T>): Promise<T | null> {
     const { options, failures } = this;
     throwIfAborted(options.signal, "The bench");
@@ -151,7 +151,7 @@ class BenchRun {
     ];
     const ratios: Ratio[] = [];
     for (const { bar, kernel, of } of wanted) {
-      if (kernel === undefined) continue; // told as a bar without a figure
+      if (kernel === undefined) continue; // reported as a bar without a figure
       const how = { roofline, timing, rounds: this.rounds() };
       const ratio = await this.part(bar.name, () => measureShare(gpu, { bar, kernel, of }, how));
       if (ratio !== null) ratios.push(ratio);

@@ -1,4 +1,4 @@
-// What the bench takes from Node: the machine and versions of a run, and random checkpoints on disk.
+// The bench on Node: the machine and versions of a run, and random checkpoints on disk.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
@@ -53,7 +53,7 @@ function hostVersions(): Readonly<Record<string, string>> {
     : { node: process.version, "webgpu (Dawn)": versionOf("webgpu") ?? "unknown" };
 }
 
-/** The checkout's revision, with + where files were changed; of a package the one that it was made from, where it says so. */
+/** The checkout's revision, followed by + when files differ from it; for a package, the revision that it was built from, if known. */
 function revisionOf(folder: string): string | null {
   if (!existsSync(join(folder, ".git"))) return manifestText(folder, "gitHead") ?? null;
   const git = (...args: string[]) => spawnSync("git", args, { cwd: folder, encoding: "utf8" });
@@ -73,7 +73,7 @@ function versionOf(name: string): string | undefined {
   return undefined;
 }
 
-/** A text out of a folder's package.json. */
+/** A string from a folder's package.json. */
 function manifestText(folder: string, key: "version" | "gitHead"): string | undefined {
   const file = join(folder, "package.json");
   if (!existsSync(file)) return undefined;
@@ -82,7 +82,7 @@ function manifestText(folder: string, key: "version" | "gitHead"): string | unde
   return typeof value === "string" ? value : undefined;
 }
 
-/** Files that come from the embedded checkpoint: its tokenizer's ids are within every bench vocabulary. */
+/** Files copied from the embedded checkpoint: its tokenizer's ids are within every bench vocabulary. */
 const TOKENIZER_FILES = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"];
 
 /** The folder of the bench's checkpoints, by the XDG base directory specification. */
@@ -91,8 +91,8 @@ export function benchCacheFolder(): string {
 }
 
 /**
- * The folder of a spec's checkpoint in `cacheFolder`, made if it is not there.
- * @param tokenizerFolder a checkpoint whose tokenizer files are taken
+ * The folder of a spec's checkpoint in `cacheFolder`, created if missing.
+ * @param tokenizerFolder the checkpoint to copy tokenizer files from
  */
 export async function cachedCheckpoint(
   spec: CheckpointSpec,

@@ -1,8 +1,15 @@
 // Every kernel at the shapes of real models: what is recorded, how many operations it takes and which bytes it must move.
-import * as ops from "../gpu/ops/ops.ts";
+import type { Activation } from "../gpu/ops/activations.ts";
+import { attentionDecode, attentionPrefill, NUM_DECODE_SPLITS } from "../gpu/ops/attention.ts";
+import { embedTokens } from "../gpu/ops/embedding.ts";
+import { gatedActivation, linear } from "../gpu/ops/linear.ts";
+import { layerNorm, rmsNorm } from "../gpu/ops/norm.ts";
+import { type HeadLayout, ropeAppend } from "../gpu/ops/rope.ts";
+import { chooseToken } from "../gpu/ops/sampling.ts";
+import { unfoldPatches } from "../gpu/ops/vision.ts";
 import type { Program } from "../gpu/program.ts";
 import { padTo4, type WeightDtype } from "../gpu/tensor.ts";
-import { ropeTable } from "../models/layers/rope.ts";
+import { ropeFrequencies, rotaryRows } from "../models/layers/rope.ts";
 import { packStep } from "../models/layers/step.ts";
 import { matrixBytes, type Operands } from "./operands.ts";
 import {
@@ -120,7 +127,7 @@ interface LinearShape {
   readonly rows: number;
   readonly isQuick: boolean;
   readonly bias?: boolean;
-  readonly activation?: ops.Activation;
+  readonly activation?: Activation;
 }
 
 function linearCase(options: CaseOptions, shape: LinearShape): KernelCase {
@@ -142,7 +149,7 @@ function linearCase(options: CaseOptions, shape: LinearShape): KernelCase {
       const layer = operands.linear(dtype, { rows, columns, bias });
       const input = operands.numbers(numRows * columns);
       const output = operands.empty(numRows * rows);
-      return (program) => ops.linear(program, operands.gpu, { layer, input, output, numRows, activation });
+      return (program) => linear(program, operands.gpu, { layer, input, output, numRows, activation });
     },
   };
 }
@@ -169,13 +176,13 @@ function attentionDecodeCase(shape: DecoderShape, isQuick: boolean): KernelCase 
         keys: operands.numbers(numKeyValueHeads * capacity * headDim),
         values: operands.numbers(numKeyValueHeads * capacity * headDim),
         output: operands.empty(numHeads * headDim),
-        partials: operands.empty(numHeads * ops.NUM_DECODE_SPLITS * headDim),
-        stats: operands.empty(numHeads * ops.NUM_DECODE_SPLITS * 2),
+        partials: operands.empty(numHeads * NUM_DECODE_SPLITS * headDim),
+        stats: operands.empty(numHeads * NUM_DECODE_SPLITS * 2),
         step: operands.uniform(sequenceStep(numKeys - 1)),
         numRows: 1,
         capacity,
       };
-      return (program) => ops.attentionDecode(program, gpu, call);
+      return (program) => attentionDecode(program, gpu, call);
     },
   };
 }
@@ -216,7 +223,7 @@ function attentionPrefillCase(shape: DecoderShape, { numRows, isQuick, options }
         positionStride: headDim,
         headStride: capacity * headDim,
       };
-      return (program) => ops.attentionPrefill(program, gpu, call);
+      return (program) => attentionPrefill(program, gpu, call);
     },
   };
 }
@@ -252,13 +259,13 @@ function visionAttentionCase(shape: VisionShape, { numRows, isQuick, options }: 
         positionStride: 3 * width,
         headStride: headDim,
       };
-      return (program) => ops.attentionPrefill(program, gpu, call);
+      return (program) => attentionPrefill(program, gpu, call);
     },
   };
 }
 
 /** On a CPU adapter as many heads as fit the time; heads are independent, so that rates stay comparable. */
-function headsWithinBudget(heads: ops.HeadLayout, flopsOf: (numHeads: number) => number, options: CaseOptions) {
+function headsWithinBudget(heads: HeadLayout, flopsOf: (numHeads: number) => number, options: CaseOptions) {
   if (!options.isSoftware || flopsOf(heads.numHeads) <= SOFTWARE_FLOPS) return { heads, sliced: "" };
   const group = heads.numHeads / heads.numKeyValueHeads;
   const numKeyValueHeads = Math.max(1, Math.floor(SOFTWARE_FLOPS / flopsOf(group)));
@@ -290,7 +297,7 @@ function smallDecoderCases(shape: DecoderShape, numRows: number, isQuick: boolea
           columns: d,
           eps: 1e-5,
         };
-        return (program) => ops.rmsNorm(program, call);
+        return (program) => rmsNorm(program, call);
       },
     },
     {
@@ -311,14 +318,19 @@ function smallDecoderCases(shape: DecoderShape, numRows: number, isQuick: boolea
         const call = {
           heads,
           qkv: operands.numbers(numRows * width),
-          table: operands.upload(ropeTable(rope, headDim, capacity)),
+          rotary: operands.upload(
+            rotaryRows(
+              Array.from({ length: numRows }, (_, row) => row),
+              ropeFrequencies(rope, headDim),
+            ),
+          ),
           keys: operands.empty(numKeyValueHeads * capacity * headDim),
           values: operands.empty(numKeyValueHeads * capacity * headDim),
           step: operands.uniform(sequenceStep(0)),
           numRows,
           capacity,
         };
-        return (program) => ops.ropeAppend(program, call);
+        return (program) => ropeAppend(program, call);
       },
     },
     {
@@ -334,7 +346,7 @@ function smallDecoderCases(shape: DecoderShape, numRows: number, isQuick: boolea
           columns: inner,
           activation: "silu",
         } as const;
-        return (program) => ops.gatedActivation(program, call);
+        return (program) => gatedActivation(program, call);
       },
     },
     {
@@ -349,7 +361,7 @@ function smallDecoderCases(shape: DecoderShape, numRows: number, isQuick: boolea
           output: operands.empty(numRows * d),
           numRows,
         };
-        return (program) => ops.embedTokens(program, call);
+        return (program) => embedTokens(program, call);
       },
     },
   ];
@@ -367,7 +379,7 @@ function chooseTokenCase(shape: DecoderShape, isQuick: boolean): KernelCase {
     prepare: (operands) => {
       const view = { logits: operands.numbers(stride), numRows: 1, vocabSize, stride };
       const choice = operands.empty(4);
-      return (program) => ops.chooseToken(program, view, { choice });
+      return (program) => chooseToken(program, view, { choice });
     },
   };
 }
@@ -390,7 +402,7 @@ function layerNormCase(shape: VisionShape, numRows: number): KernelCase {
         columns: d,
         eps: 1e-5,
       };
-      return (program) => ops.layerNorm(program, call);
+      return (program) => layerNorm(program, call);
     },
   };
 }
@@ -414,11 +426,11 @@ function unfoldCase(shape: VisionShape): KernelCase {
         patchSize,
         numChannels: 3,
       };
-      return (program) => ops.unfoldPatches(program, call);
+      return (program) => unfoldPatches(program, call);
     },
   };
 }
 
-function sequenceStep(positionStart: number): Uint32Array<ArrayBuffer> {
-  return packStep({ positionStart, isBatch: false, prefixLength: 0, tailStride: 0 }, undefined);
+function sequenceStep(slotStart: number): Uint32Array<ArrayBuffer> {
+  return packStep({ slotStart, isBatch: false, prefixLength: 0, tailStride: 0 });
 }

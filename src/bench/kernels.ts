@@ -19,13 +19,13 @@ export interface KernelFigure {
   readonly gflops: Spread;
   /** GB/s of 10^9 bytes. */
   readonly gbps: Spread;
-  /** Which ceiling is the nearer one at this shape. */
+  /** The ceiling that limits this shape. */
   readonly limit: "compute" | "memory";
-  /** Time at that ceiling over the measured time. */
+  /** Time at that ceiling divided by the measured time. */
   readonly share: Spread;
 }
 
-/** What of the roofline a share needs, GFLOP/s and GB/s. */
+/** The ceilings that shares refer to, GFLOP/s and GB/s. */
 export interface Ceilings {
   readonly gflops: number;
   readonly gbps: number;
@@ -59,7 +59,7 @@ export async function measureKernel(
 }
 
 /**
- * Records a case as often as it takes, each run on operands of its own, that no cache still holds the first when the last is done.
+ * Records a case several times, each run on separate operands, so that no cache still holds the first run's after the last.
  * @returns the number of runs
  */
 export function recordCase(
@@ -73,15 +73,15 @@ export function recordCase(
   return numRuns;
 }
 
-/** Copies of a case's weights at most: small models fit every cache in real runs, too. */
+/** Maximum number of copies of a case's weights: small models fit in every cache in real runs, too. */
 const MAX_COPIES = 16;
 
-/** Bytes of weights that no cache holds. */
+/** Bytes of weights that do not fit in any cache. */
 function coldBytes(gpu: Gpu): number {
   return gpu.isSoftware ? 2 ** 26 : 2 ** 28;
 }
 
-/** A case's figures from its time a run. */
+/** A case's figures from its time per run. */
 export function kernelFigure(
   kernel: Pick<KernelCase, "name" | "flops" | "bytes">,
   ms: Spread,
@@ -106,7 +106,7 @@ export function kernelFigure(
 export interface Share {
   readonly bar: Bar;
   readonly kernel: KernelCase;
-  /** Which ceiling it is a share of. */
+  /** The ceiling that it is a share of. */
   readonly of: "fma" | "read";
 }
 

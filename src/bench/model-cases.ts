@@ -2,7 +2,7 @@
 import type { CheckpointSpec } from "./random-checkpoint.ts";
 import { CLIP_B, CLIP_L, LLAMA_110M, LLAVA_7B, TINY_SPATIAL } from "./shapes.ts";
 
-/** A model to measure and how much is asked of it. */
+/** A model to measure, and the amount of work. */
 export interface ModelCase {
   /** The part's name, models/… */
   readonly name: string;
@@ -13,17 +13,17 @@ export interface ModelCase {
   readonly prefillRows: number;
   /** Tokens of the decode figure. */
   readonly decodeTokens: number;
-  /** Whether questions about pictures are asked: first and second question, AdaptVis, sweep. */
+  /** Whether questions about pictures are measured: first and second question, AdaptVis, sweep. */
   readonly asksQuestions: boolean;
   /** Text positions of such a question. */
   readonly questionTokens: number;
-  /** Whether peers run it, too. */
+  /** Whether peers also run it. */
   readonly hasPeers: boolean;
-  /** Whether `--quick` runs it without being asked for it by name. */
+  /** Whether `--quick` runs it when it is not selected by name. */
   readonly isQuick: boolean;
 }
 
-/** The cases; CPU adapters get a thinner slice of the 7B model. */
+/** The cases; CPU adapters run a smaller slice of the 7B model. */
 export function modelCases(options: { readonly isSoftware: boolean; readonly isQuick: boolean }): readonly ModelCase[] {
   const { isSoftware, isQuick } = options;
   const dtype = isSoftware ? "F32" : "F16";

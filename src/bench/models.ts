@@ -1,24 +1,26 @@
-// Whole models: load rate, vision tower, prefill, decode, and what questions about pictures cost; beside peers, in turns.
+// Whole models, in turns with peers: load rate, vision tower, prefill, decode, and the cost of questions about pictures.
 
 import { openCheckpoint } from "../checkpoint/checkpoint.ts";
 import type { Source } from "../checkpoint/source.ts";
 import { GpuError } from "../errors.ts";
 import { Gpu } from "../gpu/device.ts";
+import { SubmitExecutor } from "../gpu/executor.ts";
 import { Llava } from "../llava.ts";
-import { readModelConfig, requireMultimodal } from "../models/config.ts";
+import { requireMultimodal } from "../models/config.ts";
+import { imageRuns, imageSpan, type ModelInputs } from "../models/inputs.ts";
 import { PictureEncoder } from "../models/layers/picture-encoder.ts";
+import { readArchitecture } from "../models/registry.ts";
 import { loadWeights } from "../models/weights.ts";
-import type { ModelInputs } from "../preprocess/processor.ts";
 import type { ModelCase } from "./model-cases.ts";
 import type { PeerAnswer, PeerClient } from "./peer.ts";
 import { IMAGE_TOKEN_ID } from "./random-checkpoint.ts";
 import { type Spread, spreadOf } from "./statistics.ts";
 import { clocked, flush, interleave, type RoundsOptions } from "./timing.ts";
 
-/** A peer's figures beside ours. */
+/** A peer's figures for the same model. */
 export interface PeerFigures {
   readonly name: string;
-  /** Why some of it is missing, one sentence each, by what was asked. */
+  /** Reasons for missing figures, one sentence each, by request. */
   readonly refusals: Readonly<Record<string, string>>;
   readonly loadMs: number | null;
   readonly visionMs: readonly number[];
@@ -26,17 +28,17 @@ export interface PeerFigures {
   readonly prefill: readonly number[];
   /** Tokens a second, by round. */
   readonly decode: readonly number[];
-  /** Greedy ids from the same prompt: how many were compared, and how many agreed before the first that did not. */
+  /** Greedy ids from the same prompt: how many were compared, and how many agree before the first difference. */
   readonly agreement: { readonly numCompared: number; readonly numEqual: number } | null;
 }
 
-/** What questions about a picture cost, by round, ms from the question to its token 1, 16 and 64. */
+/** Cost of questions about a picture, by round: ms from the question to its token 1, 16 and 64. */
 export interface QuestionFigures {
   readonly promptTokens: number;
   readonly imageTokens: number;
   readonly greedy: readonly QuestionTimes[];
   readonly adaptvis: readonly QuestionTimes[];
-  /** First token under six factors, from nothing. */
+  /** First token under six factors, without a cache. */
   readonly sweep6Ms: readonly number[];
   /** First token of a second question about the same picture. */
   readonly secondMs: readonly number[];
@@ -55,7 +57,7 @@ export interface ModelFigures {
   readonly description: string;
   readonly weightBytes: number;
   readonly loadMs: number;
-  /** MB of 10^6 bytes a second, files in the system's cache or not. */
+  /** MB of 10^6 bytes per second, whether or not the files are in the system's cache. */
   readonly loadMbps: number;
   readonly visionMs: readonly number[];
   readonly prefillRows: number;
@@ -66,12 +68,12 @@ export interface ModelFigures {
   readonly decode: readonly number[];
   readonly questions: QuestionFigures | null;
   readonly gpuBytes: number;
-  /** Largest resident set of this process so far; null where the host does not tell. */
+  /** Largest resident set of this process so far; null where the host does not report it. */
   readonly peakRssBytes: number | null;
   readonly peers: readonly PeerFigures[];
 }
 
-/** Where a model comes from and what runs beside it. */
+/** Where a model comes from and which peers run it. */
 export interface ModelRun {
   readonly device: GPUDevice;
   readonly isSoftware: boolean;
@@ -134,7 +136,7 @@ async function measureVision(run: ModelRun, peers: readonly PeerRun[]): Promise<
     const pixels = seededPixels(numPixels);
     const encode = () =>
       clocked(async () => {
-        const features = await encoder.encode(pixels, {});
+        const features = await encoder.encode(pixels, { executor: new SubmitExecutor(gpu) });
         await flush(gpu);
         gpu.destroyBuffer(features);
       });
@@ -156,14 +158,12 @@ export async function withEncoder<T>(
   try {
     const checkpoint = await openCheckpoint(run.open());
     try {
-      const config = readModelConfig(checkpoint.config);
-      const multimodal = requireMultimodal(config);
-      const { vision, projector } = await loadWeights(checkpoint, config, { gpu });
-      if (vision === undefined || projector === undefined) throw new RangeError("open: the checkpoint has no vision.");
-      const encoder = new PictureEncoder(gpu, config, { multimodal, weights: { vision, projector } });
-      const { numChannels, imageSize } = multimodal.vision;
+      const architecture = readArchitecture(checkpoint.config);
+      const { pictures } = await loadWeights(checkpoint, architecture, { gpu });
+      if (pictures === undefined) throw new RangeError("open: the checkpoint has no vision.");
+      const encoder = new PictureEncoder(gpu, architecture.config.text, pictures);
       return await gpu.guard("measuring the vision tower", () =>
-        work(gpu, { encoder, numPixels: numChannels * imageSize ** 2 }),
+        work(gpu, { encoder, numPixels: pictures.tileLength }),
       );
     } finally {
       await checkpoint.close();
@@ -187,7 +187,7 @@ async function measureText(
   const runs: Record<string, () => Promise<number>> = {
     prefill: async () => (1000 * ids.length) / (await clocked(() => answer(1, false))),
     decode: async () => {
-      // The same first step in both: what is left is the decode loop.
+      // Both runs have the same first step; the difference is the decode loop.
       const one = await clocked(() => answer(1, true));
       const all = await clocked(() => answer(model.decodeTokens + 1, true));
       return (1000 * model.decodeTokens) / Math.max(all - one, 1e-3);
@@ -208,7 +208,7 @@ async function measureQuestions(llava: Llava, model: ModelCase, rounds: RoundsOp
     return llava.processor.fromTensors({ inputIds, pixelValues });
   };
   const first = ask(10);
-  const second = { ...ask(20), inputIds: secondIds(first.inputIds, ask(20).inputIds, first.imageSpan[1]) };
+  const second = { ...ask(20), inputIds: secondIds(first.inputIds, ask(20).inputIds, imageSpan(first)[1]) };
   const timed = async (method: "greedy" | "adaptvis"): Promise<QuestionTimes> => {
     const started = performance.now();
     const at: number[] = [];
@@ -228,19 +228,19 @@ async function measureQuestions(llava: Llava, model: ModelCase, rounds: RoundsOp
   const factors = [0.5, 0.8, 1, 1.2, 1.5, 2];
   const runs = {
     greedy: () => timed("greedy"),
-    // Right after the first question, whose picture it is about.
+    // Directly after the first question, about the same picture.
     second: () => once(() => llava.answer(second, { maxNewTokens: 1, ignoreEos: true })),
     adaptvis: () => timed("adaptvis"),
     sweep: () => once(() => llava.sweep(first, factors, { maxNewTokens: 1, ignoreEos: true, reusePrefix: false })),
   };
-  // Everything compiles on a few words: a whole question would take a CPU adapter many seconds.
+  // A few words compile everything; a whole question would take a CPU adapter many seconds.
   const short = llava.processor.fromTensors({ inputIds: textIds(8, 30), pixelValues: undefined });
   await llava.answer(short, { method: "adaptvis", maxNewTokens: 2, ignoreEos: true });
   await llava.sweep(short, factors, { maxNewTokens: 1, ignoreEos: true });
   const { greedy, second: seconds, adaptvis, sweep } = await interleave(runs, rounds);
   return {
     promptTokens: first.inputIds.length,
-    imageTokens: first.imageSpan[1] - first.imageSpan[0],
+    imageTokens: imageRuns(first).reduce((sum, [start, end]) => sum + end - start, 0),
     greedy,
     adaptvis,
     sweep6Ms: sweep.map(({ token1 }) => token1),
@@ -248,14 +248,14 @@ async function measureQuestions(llava: Llava, model: ModelCase, rounds: RoundsOp
   };
 }
 
-/** The same beginning and picture with other words behind. */
+/** The same beginning and picture, followed by other words. */
 function secondIds(first: Int32Array, second: Int32Array, imageEnd: number): Int32Array<ArrayBuffer> {
   const ids = Int32Array.from(second);
   ids.set(first.subarray(0, imageEnd));
   return ids;
 }
 
-/** A peer during one model. */
+/** A peer while one model is measured. */
 class PeerRun {
   private readonly client: PeerClient;
   private readonly refusals: Record<string, string> = {};
@@ -276,11 +276,11 @@ class PeerRun {
   async load(dir: string, dtype: string): Promise<void> {
     const model = { dir, dtype, parts: ["llama", "vision"], maxPositions: 1024 } as const;
     this.loadMs = this.take("load", await this.client.load(model))?.ms ?? null;
-    // The first run compiles, as ours does.
+    // The first run compiles, as adaptvis' does.
     if (this.loadMs !== null) this.take("vision", await this.client.vision());
   }
 
-  /** One picture. @returns nothing of interest: peers keep their own figures. */
+  /** Encodes one picture; the peer measures the time itself. */
   async vision(): Promise<number> {
     if (this.isRefused("vision")) return 0;
     const answer = this.take("vision", await this.client.vision());
@@ -288,7 +288,7 @@ class PeerRun {
     return 0;
   }
 
-  /** A prefill and the decoding after it; the first round does not count, for it compiles. */
+  /** A prefill and the decoding after it; the first round is not counted because it compiles. */
   async text(
     ids: readonly number[],
     run: { readonly numTokens: number; readonly ourIds: readonly number[] },
@@ -338,7 +338,7 @@ class PeerRun {
   }
 }
 
-/** How far two greedy continuations agree. */
+/** Number of tokens before two greedy continuations differ. */
 export function compareIds(
   ours: readonly number[],
   theirs: readonly number[],
@@ -349,7 +349,7 @@ export function compareIds(
   return { numCompared, numEqual };
 }
 
-/** Seeded text ids that every bench tokenizer knows, none of them special. */
+/** Seeded text ids that every bench tokenizer has, without special tokens. */
 export function textIds(length: number, seed: number): number[] {
   return Array.from({ length }, (_, index) => 8 + ((index * 7919 + seed * 104_729) % 400));
 }
@@ -359,7 +359,7 @@ export function seededPixels(length: number): Float32Array<ArrayBuffer> {
   return Float32Array.from({ length }, (_, index) => Math.sin(index * 12.9898) * 1.5);
 }
 
-/** The spread of some rounds; undefined when there were none. */
+/** The spread of some rounds; undefined without rounds. */
 export function roundsSpread(rounds: readonly number[]): Spread | undefined {
   return rounds.length === 0 ? undefined : spreadOf(rounds);
 }

@@ -1,13 +1,21 @@
-// Buffers and weight matrices for kernel cases: seeded numbers of sane size, freed together.
+// Buffers and weight matrices for kernel cases: seeded numbers of realistic size, freed together.
 import { GPU_STORAGE, GPU_UNIFORM, type Gpu } from "../gpu/device.ts";
-import { type Linear, type Matrix, type MatrixPiece, storedRowBytes, type WeightDtype } from "../gpu/tensor.ts";
+import {
+  type Linear,
+  type Matrix,
+  type MatrixPiece,
+  matrixSizes,
+  storedRowBytes,
+  type WeightDtype,
+  whole,
+} from "../gpu/tensor.ts";
 import { rowsPerPiece } from "../models/upload.ts";
 
-/** How bench matrices of one dtype are made. */
+/** How the bench makes matrices of one dtype. */
 interface MatrixFormat {
-  /** Bytes of a row of `columns` weights, everything that a kernel reads for it. */
+  /** Bytes that a kernel reads for a row of `columns` weights. */
   readonly rowBytes: (columns: number) => number;
-  /** Numbers that are written again and again until the piece is full; sane as weights. */
+  /** Numbers that are repeated until the buffer is full; realistic as weights. */
   readonly block: () => ArrayBufferView<ArrayBuffer>;
 }
 
@@ -23,7 +31,7 @@ const MATRIX_FORMATS: Readonly<Record<WeightDtype, MatrixFormat>> = {
   q4: { rowBytes: (columns) => quantizedBytes("q4", columns), block: () => seededNumbers(BLOCK_LENGTH, 1) },
 };
 
-/** Any bits are whole numbers of a quantised matrix; its scales are kept apart and are read too. */
+/** Any bits are valid integers of a quantised matrix; its scales are stored separately and read as well. */
 function quantizedBytes(dtype: "q8" | "q4", columns: number): number {
   const { weights, scales } = storedRowBytes({ dtype, columns });
   return weights + scales;
@@ -84,10 +92,10 @@ export class Operands {
       fill(this.gpu, scales, seededHalves(10, 5), numRows * scaleBytes);
       pieces.push({ buffer, rowStart, numRows, scales });
     }
-    return { name: "bench", dtype, rows, columns, pieces };
+    return { name: "bench", dtype, ...matrixSizes([whole(rows)], whole(columns)), pieces };
   }
 
-  /** A linear layer of such a matrix. */
+  /** A linear layer with such a matrix. */
   linear(
     dtype: WeightDtype,
     shape: { readonly rows: number; readonly columns: number; readonly bias: boolean },
@@ -116,7 +124,7 @@ function fill(gpu: Gpu, buffer: GPUBuffer, block: ArrayBufferView<ArrayBuffer>, 
   }
 }
 
-/** A linear congruential generator: speed matters, quality does not. */
+/** A linear congruential generator, chosen for speed rather than quality. */
 function* seededWords(): Generator<number, never> {
   let state = 12_345;
   for (;;) {

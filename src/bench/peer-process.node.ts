@@ -1,18 +1,18 @@
-// A peer in a child process: one JSON object a line, requests on its stdin, answers on its stdout.
+// A peer in a child process: one JSON object per line, requests on its stdin, answers on its stdout.
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
 import type { PeerAnswer, PeerClient, PeerIdentity } from "./peer.ts";
 
-/** How long a peer may take for one answer, ms. */
+/** Time limit for one answer, ms. */
 const DEFAULT_TIMEOUT_MS = 10 * 60_000;
-/** The end of a child's stderr, which explains a crash. */
+/** Length of the end of a child's stderr that is kept to explain a crash. */
 const STDERR_TAIL = 400;
 
 /** How a peer is started. */
 export interface PeerProcessOptions {
-  /** Variables added to this process's, such as the Vulkan driver's. */
+  /** Environment variables to add, such as the Vulkan driver's. */
   readonly env?: Readonly<Record<string, string>>;
   readonly timeoutMs?: number;
   /** Arguments of the program. */
@@ -27,7 +27,7 @@ export interface MissingPeer {
 
 /**
  * Starts the peers of a folder: those that its peers.json lists, as [{"file": …, "args": […], "isSlow": …}], or else every `*.mjs`;
- * slow ones are left out where `isQuick`.
+ * slow peers are skipped with `isQuick`.
  * @throws SyntaxError when peers.json is not JSON.
  */
 export async function startPeers(
@@ -48,7 +48,7 @@ export async function startPeers(
 interface ListedPeer {
   readonly file: string;
   readonly args: readonly string[];
-  /** Takes minutes to get ready. */
+  /** Takes minutes to start. */
   readonly isSlow?: boolean;
 }
 
@@ -61,7 +61,7 @@ function listPeers(folder: string): readonly ListedPeer[] {
     .map((file) => ({ file, args: [] }));
 }
 
-/** Starts one peer program and asks who it is. */
+/** Starts one peer program and asks for its identity. */
 export async function startPeer(file: string, options: PeerProcessOptions = {}): Promise<PeerClient | MissingPeer> {
   const child = new PeerProcess(file, options);
   const hello = await child.ask<PeerIdentity>({ op: "hello" });
@@ -104,7 +104,7 @@ class PeerProcess {
     this.child.stderr.setEncoding("utf8").on("data", (text: string) => {
       this.stderr = (this.stderr + text).slice(-STDERR_TAIL);
     });
-    this.child.stdin.on("error", () => undefined); // a crash is told by "close"
+    this.child.stdin.on("error", () => undefined); // a crash is reported by "close"
     this.ended = new Promise((resolve) => {
       this.child.on("error", (error) => this.end(`${this.name} could not be started: ${error.message}.`, resolve));
       this.child.on("close", (code, signal) => {
@@ -115,7 +115,7 @@ class PeerProcess {
     });
   }
 
-  /** Sends one request and waits for its answer; a peer that crashes or never answers is an answer, too. */
+  /** Sends one request and waits for its answer; a crash or a timeout counts as an answer with a reason. */
   async ask<T extends object>(request: object): Promise<PeerAnswer<T>> {
     if (this.endReason !== undefined) return { ok: false, reason: this.endReason };
     const id = ++this.lastId;
@@ -148,13 +148,13 @@ class PeerProcess {
     await this.ended;
   }
 
-  /** Libraries print lines of their own on stdout: what is no answer to the open request is passed over. */
+  /** Libraries print other lines on stdout: lines that do not answer the open request are ignored. */
   private read(line: string): void {
     let value: unknown;
     try {
       value = JSON.parse(line);
     } catch {
-      return; // no JSON: no answer
+      return; // not JSON, so not an answer
     }
     const { waiting } = this;
     if (waiting === undefined || typeof value !== "object" || value === null) return;

@@ -1,23 +1,23 @@
-// What the bench asks of an engine it is compared with. Any question may be answered with the reason why it cannot be run.
+// The requests that the bench sends to an engine that it is compared with. Each may be answered with the reason why it cannot run.
 
-/** An answer, or why there is none, in one sentence. */
+/** An answer, or the reason for its absence in one sentence. */
 export type PeerAnswer<T> = ({ readonly ok: true } & T) | { readonly ok: false; readonly reason: string };
 
 /** Which parts of a checkpoint a peer loads. */
 export type PeerPart = "llama" | "vision";
 
-/** Who a peer is. */
+/** A peer's identity. */
 export interface PeerIdentity {
   /** For instance onnxruntime-webgpu. */
   readonly name: string;
   readonly version: string;
-  /** What it computes on, in its own words. */
+  /** Its own description of the device. */
   readonly adapter: string;
-  /** What is known to be wrong with its numbers here, a sentence each. */
+  /** Known problems of its numbers on this machine, one sentence each. */
   readonly caveats?: readonly string[];
 }
 
-/** What a peer can be asked, one question at a time; times are the peer's own, in ms. */
+/** The requests to a peer, one at a time; times are measured by the peer, in ms. */
 export interface PeerClient {
   readonly identity: PeerIdentity;
   load(model: {
@@ -28,7 +28,7 @@ export interface PeerClient {
   }): Promise<PeerAnswer<{ readonly ms: number }>>;
   /** Runs a prompt from an empty cache; `argmax` is the next token's id. */
   prefill(ids: readonly number[]): Promise<PeerAnswer<{ readonly ms: number; readonly argmax: number }>>;
-  /** Goes on greedily from the cache with `firstToken`. */
+  /** Continues greedily from the cache with `firstToken`. */
   decode(run: {
     readonly numTokens: number;
     readonly firstToken: number;

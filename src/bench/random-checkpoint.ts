@@ -1,6 +1,8 @@
-// Checkpoints of random weights at a wanted shape, in Hugging Face's layout: real sizes without a download. Weights are
-// scaled so that hidden states keep their size through the layers and the greedy token differs from place to place.
+// Checkpoints of random weights in Hugging Face's layout: real sizes without a download. Weights are scaled so that hidden
+// states keep their size through the layers and the greedy token differs between positions.
 import { encodeSafetensors, type TensorToWrite } from "../checkpoint/safetensors-writer.ts";
+import { readArchitecture } from "../models/registry.ts";
+import { listWeights, type WeightRole, type WeightSpec } from "../models/weight-table.ts";
 import type { DecoderShape, VisionShape } from "./shapes.ts";
 
 /** A checkpoint to make; equal specs give equal bytes. */
@@ -15,9 +17,9 @@ export interface CheckpointSpec {
 }
 
 /** Changes when the same spec gives other bytes. */
-export const GENERATOR_VERSION = 1;
+export const GENERATOR_VERSION = 2;
 
-/** Id of `<image>`, of the beginning and of the end, in the embedded checkpoint's tokenizer, which goes with all of these. */
+/** Ids of `<image>`, BOS and EOS in the embedded checkpoint's tokenizer, which all of these checkpoints use. */
 export const IMAGE_TOKEN_ID = 3;
 const BOS_TOKEN_ID = 0;
 const EOS_TOKEN_ID = 1;
@@ -28,7 +30,7 @@ export interface CheckpointFile {
   readonly content: Uint8Array<ArrayBuffer> | string;
 }
 
-/** Positions that a picture takes. */
+/** Number of positions of a picture. */
 export function numImageTokens(vision: VisionShape): number {
   return (vision.imageSize / vision.patchSize) ** 2;
 }
@@ -37,7 +39,7 @@ export function numImageTokens(vision: VisionShape): number {
 export function numParameters(spec: CheckpointSpec): number {
   return shardsOf(spec)
     .flat()
-    .reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
+    .reduce((sum, { shape }) => sum + numElements(shape), 0);
 }
 
 /** All files but the tokenizer's, one shard at a time: never more than one in memory. */
@@ -58,7 +60,7 @@ export function* checkpointFiles(spec: CheckpointSpec): Generator<CheckpointFile
   yield json("model.safetensors.index.json", { metadata: { total_size: totalBytes }, weight_map: weightMap });
   yield json("generation_config.json", { bos_token_id: BOS_TOKEN_ID, eos_token_id: EOS_TOKEN_ID, do_sample: false });
   yield json("preprocessor_config.json", preprocessorConfig(spec.vision));
-  yield json("config.json", modelConfig(spec)); // last: a folder with it is whole
+  yield json("config.json", modelConfig(spec)); // last: a folder that contains it is complete
 }
 
 function modelConfig({ decoder, vision, dtype, tieWordEmbeddings, maxPositions }: CheckpointSpec): object {
@@ -125,101 +127,66 @@ function preprocessorConfig({ imageSize }: VisionShape): object {
   };
 }
 
-/** A tensor to make: uniform values with this mean and standard deviation. */
-interface TensorSpec {
+/** A tensor to make. */
+interface RandomTensor {
   readonly name: string;
   readonly shape: readonly number[];
+  readonly values: Distribution;
+}
+
+/** Uniform values with this mean and standard deviation. */
+interface Distribution {
   readonly mean: number;
   readonly deviation: number;
 }
 
-/** Small beside what the layers add, so that a tied head does not just repeat the last token. */
-const EMBEDDING_DEVIATION = 0.02;
-/** Widens the logits: their largest of 32,000 comes out some units above the rest. */
-const FINAL_NORM = 8;
-
-function shardsOf({ decoder, vision, tieWordEmbeddings }: CheckpointSpec): readonly (readonly TensorSpec[])[] {
-  const d = decoder.hiddenSize;
-  const dv = vision.hiddenSize;
-  const matrix = (name: string, rows: number, columns: number): TensorSpec => ({
-    name: `${name}.weight`,
-    shape: [rows, columns],
-    mean: 0,
-    deviation: 1 / Math.sqrt(columns), // a normed row comes out with unit size
-  });
-  const vector = (name: string, length: number, mean: number, deviation: number): TensorSpec => ({
-    name,
-    shape: [length],
-    mean,
-    deviation,
-  });
-  const linear = (name: string, rows: number, columns: number) => [
-    matrix(name, rows, columns),
-    vector(`${name}.bias`, rows, 0, 0.02),
-  ];
-  const norm = (name: string) => [vector(`${name}.weight`, dv, 1, 0.05), vector(`${name}.bias`, dv, 0, 0.02)];
-  const table = (name: string): TensorSpec => ({
-    name,
-    shape: [decoder.vocabSize, d],
-    mean: 0,
-    deviation: EMBEDDING_DEVIATION,
-  });
-  const text = "language_model.model";
-  const tower = "vision_tower.vision_model";
-  const queryWidth = decoder.numAttentionHeads * decoder.headDim;
-  const keyWidth = decoder.numKeyValueHeads * decoder.headDim;
-  const llamaLayers = Array.from({ length: decoder.numHiddenLayers }, (_, index) => {
-    const layer = `${text}.layers.${index}`;
-    return [
-      vector(`${layer}.input_layernorm.weight`, d, 1, 0.05),
-      matrix(`${layer}.self_attn.q_proj`, queryWidth, d),
-      matrix(`${layer}.self_attn.k_proj`, keyWidth, d),
-      matrix(`${layer}.self_attn.v_proj`, keyWidth, d),
-      matrix(`${layer}.self_attn.o_proj`, d, queryWidth),
-      vector(`${layer}.post_attention_layernorm.weight`, d, 1, 0.05),
-      matrix(`${layer}.mlp.gate_proj`, decoder.intermediateSize, d),
-      matrix(`${layer}.mlp.up_proj`, decoder.intermediateSize, d),
-      matrix(`${layer}.mlp.down_proj`, d, decoder.intermediateSize),
-    ];
-  });
-  const visionLayers = Array.from({ length: vision.numHiddenLayers }, (_, index) => {
-    const layer = `${tower}.encoder.layers.${index}`;
-    return [
-      ...norm(`${layer}.layer_norm1`),
-      ...["q_proj", "k_proj", "v_proj", "out_proj"].flatMap((name) => linear(`${layer}.self_attn.${name}`, dv, dv)),
-      ...norm(`${layer}.layer_norm2`),
-      ...linear(`${layer}.mlp.fc1`, vision.intermediateSize, dv),
-      ...linear(`${layer}.mlp.fc2`, dv, vision.intermediateSize),
-    ];
-  });
-  const numPatches = numImageTokens(vision);
-  const patch = vision.patchSize;
-  return [
-    [table(`${text}.embed_tokens.weight`)],
-    ...llamaLayers,
-    [
-      vector(`${text}.norm.weight`, d, FINAL_NORM, 0.05),
-      ...(tieWordEmbeddings ? [] : [table("language_model.lm_head.weight")]),
-    ],
-    [
-      vector(`${tower}.embeddings.class_embedding`, dv, 0, 0.5),
-      {
-        name: `${tower}.embeddings.patch_embedding.weight`,
-        shape: [dv, 3, patch, patch],
-        mean: 0,
-        deviation: 1 / Math.sqrt(3 * patch * patch),
-      },
-      { name: `${tower}.embeddings.position_embedding.weight`, shape: [numPatches + 1, dv], mean: 0, deviation: 0.5 },
-      ...norm(`${tower}.pre_layrnorm`),
-      ...norm(`${tower}.post_layernorm`),
-    ],
-    ...visionLayers,
-    [...linear("multi_modal_projector.linear_1", d, dv), ...linear("multi_modal_projector.linear_2", d, d)],
-  ];
+/** How values are drawn, by what a weight is for. */
+function distributionOf(role: WeightRole, shape: readonly number[]): Distribution {
+  switch (role) {
+    case "matrix": // a normed row comes out with unit size
+      return { mean: 0, deviation: 1 / Math.sqrt(numElements(shape.slice(1))) };
+    case "bias":
+      return { mean: 0, deviation: 0.02 };
+    case "norm":
+      return { mean: 1, deviation: 0.05 };
+    case "final-norm": // widens the logits: their largest of 32,000 comes out some units above the rest
+      return { mean: 8, deviation: 0.05 };
+    case "token-embedding": // small beside what the layers add, so that a tied head does not just repeat the last token
+      return { mean: 0, deviation: 0.02 };
+    case "position":
+      return { mean: 0, deviation: 0.5 };
+  }
 }
 
-function randomTensor({ name, shape, mean, deviation }: TensorSpec, dtype: "F32" | "F16", seed: number): TensorToWrite {
-  const length = shape.reduce((product, size) => product * size, 1);
+/**
+ * The tensors of a spec's model, those that no pass reads included: the decoder's first, every layer and what is between layers in
+ * a shard of its own.
+ */
+function shardsOf(spec: CheckpointSpec): readonly (readonly RandomTensor[])[] {
+  const architecture = readArchitecture(modelConfig(spec));
+  const weights = listWeights((w) => architecture.weights(w));
+  const isText = ({ part }: WeightSpec) => part === "decoder" || part === "lm_head";
+  const shards: RandomTensor[][] = [];
+  let shardOf = "";
+  for (const weight of [...weights.filter(isText), ...weights.filter((each) => !isText(each))]) {
+    for (const { name, shape } of weight.tensors) {
+      const place = `${isText(weight) ? "decoder" : weight.part} ${/\.layers\.\d+\./.exec(name)?.[0] ?? ""}`;
+      if (place !== shardOf) shards.push([]);
+      shardOf = place;
+      shards.at(-1)?.push({ name, shape, values: distributionOf(weight.role, shape) });
+    }
+  }
+  return shards;
+}
+
+function numElements(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1);
+}
+
+function randomTensor(tensor: RandomTensor, dtype: "F32" | "F16", seed: number): TensorToWrite {
+  const { name, shape } = tensor;
+  const { mean, deviation } = tensor.values;
+  const length = numElements(shape);
   const values = new Float32Array(length);
   const width = deviation * Math.sqrt(12); // of a uniform distribution
   // xorshift32: loops by index, these are hundreds of millions of numbers.
@@ -233,16 +200,14 @@ function randomTensor({ name, shape, mean, deviation }: TensorSpec, dtype: "F32"
   return { name, dtype, shape, data: dtype === "F32" ? values : toHalves(values) };
 }
 
-/** F16 bits of values that are zero or of normal size in it; the fraction is cut, which random weights do not mind. */
+/** F16 bits of values that are zero or normal in f16; the fraction is truncated, which does not matter for random weights. */
 function toHalves(values: Float32Array<ArrayBuffer>): Uint16Array<ArrayBuffer> {
-  const words = new Uint32Array(values.buffer);
   const halves = new Uint16Array(values.length);
-  for (let i = 0; i < words.length; i++) {
-    const word = words[i] ?? 0;
+  new Uint32Array(values.buffer).forEach((word, index) => {
     const exponent = ((word >>> 23) & 0xff) - 112;
     const sign = (word >>> 16) & 0x8000;
-    halves[i] = exponent <= 0 ? sign : sign | (exponent << 10) | ((word >>> 13) & 0x3ff);
-  }
+    halves[index] = exponent <= 0 ? sign : sign | (exponent << 10) | ((word >>> 13) & 0x3ff);
+  });
   return halves;
 }
 

@@ -1,12 +1,12 @@
 // The bench's verdicts: one ratio per bar, where higher is better (costs are inverted), and the value wanted of each bar.
 import { spreadOf } from "./statistics.ts";
 
-/** One bar and where we stand. */
+/** A bar with the measured ratio. */
 export interface Ratio {
   readonly name: string;
-  /** Median of our figure; null when it could not be measured. */
+  /** Median of adaptvis' figure; null when it could not be measured. */
   readonly ours: number | null;
-  /** Median of what it is compared with; null when it could not be measured. */
+  /** Median of the figure that it is compared with; null when it could not be measured. */
   readonly theirs: number | null;
   readonly unit: string;
   /** Ours over theirs for rates, theirs over ours for costs. */
@@ -14,13 +14,13 @@ export interface Ratio {
   readonly wanted: number;
   /** Smallest and largest ratio of the rounds. */
   readonly spread: { readonly min: number; readonly max: number } | null;
-  /** Whether the ratio reaches what is wanted; null without a ratio. */
+  /** Whether the ratio reaches the wanted value; null without a ratio. */
   readonly isMet: boolean | null;
-  /** What was compared, or why nothing was. */
+  /** What was compared, or why the comparison is missing. */
   readonly reason: string;
 }
 
-/** A bar: its name and what is wanted. */
+/** A bar: its name and the wanted ratio. */
 export interface Bar {
   readonly name: string;
   readonly wanted: number;
@@ -71,7 +71,7 @@ function ratioOf(bar: Bar, compared: Comparison, divide: (ours: number, theirs: 
   };
 }
 
-/** Bars on any adapter; on a GPU some want more. */
+/** The bars of every adapter; some are higher on a GPU. */
 export interface Bars {
   readonly decode: Bar;
   readonly prefill: Bar;

@@ -1,4 +1,4 @@
-// The report as one HTML file: plots as SVG inside it, tables, no script and nothing to load; light and dark.
+// The report as a single HTML file, light and dark: tables and inline SVG plots, without scripts or external resources.
 import type { TopLevelSpec } from "vega-lite";
 import { type BenchReport, digits, reportTables } from "./report.ts";
 import type { ScalingSeries } from "./scaling.ts";
@@ -15,7 +15,7 @@ export async function reportHtml(report: BenchReport): Promise<string> {
   const facts: readonly (readonly [string, string])[] = [
     ["adapter", `${stamp.adapter.description}${stamp.adapter.isSoftware ? ", computing on the CPU" : ""}`],
     [
-      "adapter's own words",
+      "adapter's description",
       Object.entries(stamp.adapter.info)
         .map(([key, value]) => `${key} ${value || "–"}`)
         .join(", "),
@@ -95,7 +95,7 @@ function barsPlot(ratios: BenchReport["ratios"]): Plot {
   return {
     title: "Bars",
     caption:
-      "What was reached over what is wanted, with the smallest and largest of the rounds: at 1 and above a bar is met.",
+      "Reached ratio divided by the wanted ratio, with the smallest and largest of the rounds: a bar is met at 1 and above.",
     spec: {
       width: WIDTH,
       data: { values },
@@ -135,12 +135,12 @@ function rooflinePlot(
   const ends = [Math.min(...intensities, ridge) / 2, ridge, Math.max(...intensities, ridge) * 2];
   const roof = ends.map((intensity) => ({ intensity, gflops: Math.min(ceilings.gflops, ceilings.gbps * intensity) }));
   const axes = {
-    x: { field: "intensity", type: "quantitative", scale: { type: "log" }, title: "operations a byte" },
+    x: { field: "intensity", type: "quantitative", scale: { type: "log" }, title: "operations per byte" },
     y: { field: "gflops", type: "quantitative", scale: { type: "log" }, title: "GFLOP/s" },
   };
   return {
     title: "Kernels under the roofline",
-    caption: `Left of ${digits(ridge)} operations a byte the streaming read is the ceiling, right of it the multiply-adds.`,
+    caption: `Below ${digits(ridge)} operations per byte the streaming read is the ceiling, above it the multiply-adds.`,
     spec: {
       width: WIDTH,
       height: 380,
@@ -149,7 +149,7 @@ function rooflinePlot(
         {
           data: { values: points },
           mark: { type: "point", filled: true, opacity: 0.8 },
-          encoding: { ...axes, color: { field: "limit", type: "nominal", title: "nearer ceiling" } },
+          encoding: { ...axes, color: { field: "limit", type: "nominal", title: "limiting ceiling" } },
         },
       ],
     } as TopLevelSpec,
@@ -165,8 +165,8 @@ function sharesPlot(kernels: NonNullable<BenchReport["kernels"]>): Plot {
     most: share.upperQuartile,
   }));
   return {
-    title: "Share of the nearer ceiling, kernel by kernel",
-    caption: "Time at the ceiling over measured time; the thin line spans the middle half of the samples.",
+    title: "Share of the limiting ceiling by kernel",
+    caption: "Time at the ceiling divided by the measured time; the thin line spans the middle half of the samples.",
     spec: {
       width: WIDTH,
       data: { values },
@@ -219,7 +219,7 @@ function scalingPlot({ title, xLabel, points, explanation }: ScalingSeries): Plo
   };
 }
 
-/** Text and axes take the page's colour, so that one drawing serves light and dark. */
+/** Text and axes use the page's colour, so that one drawing works in light and dark. */
 const INHERITED = {
   background: "transparent",
   view: { stroke: "transparent" },

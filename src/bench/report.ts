@@ -7,11 +7,11 @@ import type { Roofline } from "./roofline.ts";
 import type { ScalingSeries } from "./scaling.ts";
 import { type Spread, spreadOf } from "./statistics.ts";
 
-/** Where and with what a run was made. */
+/** The machine, adapter and versions of a run. */
 export interface Stamp {
   /** ISO 8601 */
   readonly date: string;
-  /** Commit of the checkout, with "+" behind it when files differ from it; null outside of a checkout. */
+  /** Commit of the checkout, followed by "+" when files differ from it; null outside of a checkout. */
   readonly revision: string | null;
   readonly versions: Readonly<Record<string, string>>;
   readonly cpu: string;
@@ -29,19 +29,19 @@ export interface Stamp {
   readonly options: Readonly<Record<string, unknown>>;
 }
 
-/** Everything; parts that were not asked for are null. */
+/** A whole report; parts that were not selected are null. */
 export interface BenchReport {
   readonly stamp: Stamp;
   readonly roofline: Roofline | null;
   readonly kernels: readonly KernelFigure[] | null;
   readonly models: readonly ModelFigures[] | null;
   readonly scaling: readonly ScalingSeries[] | null;
-  /** Who ran beside us. */
+  /** Identities of the peers that ran. */
   readonly peers: readonly PeerIdentity[];
   /** Peers that could not be started, and why. */
   readonly missingPeers: readonly { readonly file: string; readonly reason: string }[];
   readonly ratios: readonly Ratio[];
-  /** Parts that failed, each with one sentence. */
+  /** Parts that failed, with one sentence each. */
   readonly failures: readonly { readonly part: string; readonly message: string }[];
   /** Seconds of each part. */
   readonly seconds: Readonly<Record<string, number>>;
@@ -68,7 +68,7 @@ export function reportTables(report: BenchReport): readonly ReportTable[] {
   ];
   if (failures.length > 0) {
     tables.push({
-      title: "Could not run, or with a caveat",
+      title: "Parts that could not run or have a caveat",
       head: ["part", "why"],
       rows: failures.map(({ part, message }) => [part, message]),
     });
@@ -92,7 +92,7 @@ export function spreadText(spread: Spread): string {
 function rooflineTable(roofline: Roofline): ReportTable {
   const { fma, read, copy, dispatchUs, submitUs, readbackMs } = roofline;
   return {
-    title: "Roofline: what this adapter can do at best",
+    title: "Roofline: ceilings of this adapter",
     head: ["what", "median (min … max)", "unit", "best variant"],
     rows: [
       ["multiply-adds", spreadText(fma.rate), "GFLOP/s", fma.variant],
@@ -107,7 +107,7 @@ function rooflineTable(roofline: Roofline): ReportTable {
 
 function kernelTable(kernels: readonly KernelFigure[]): ReportTable {
   return {
-    title: "Kernels: each at real shapes, against the nearer ceiling",
+    title: "Kernels at real shapes, against the limiting ceiling",
     head: ["kernel", "ms, median (min … max)", "IQR", "GFLOP/s", "GB/s", "share", "of"],
     rows: kernels.map((figure) => [
       figure.name,
@@ -121,7 +121,7 @@ function kernelTable(kernels: readonly KernelFigure[]): ReportTable {
   };
 }
 
-/** "median (min … max)" of some rounds, "–" without any. */
+/** "median (min … max)" of some rounds, "–" without rounds. */
 export function roundsText(rounds: readonly number[]): string {
   return rounds.length === 0 ? "–" : spreadText(spreadOf(rounds));
 }
@@ -207,7 +207,7 @@ function scalingTable({ title, xLabel, points, explanation }: ScalingSeries): Re
 
 function ratioTable(ratios: readonly Ratio[]): ReportTable {
   return {
-    title: "Bars: higher is better, costs are inverted",
+    title: "Bars (higher is better, costs are inverted)",
     head: ["bar", "ratio", "wanted", "", "spread", "ours", "theirs", "what"],
     rows: ratios.map(({ name, ours, theirs, unit, ratio, wanted, spread, isMet, reason }) => [
       name,

@@ -49,7 +49,7 @@ export function recordFma(
   });
 }
 
-/** What thread `thread` must have written: the sum of its chains' first values and of every addend. */
+/** The value that thread `thread` has to write: the sum of its chains' first values and of every addend. */
 export function expectedFma(variant: FmaVariant, thread: number, steps: number): number {
   const first =
     variant.shape === "scalar"
@@ -58,7 +58,7 @@ export function expectedFma(variant: FmaVariant, thread: number, steps: number):
   return first + fmaPerThread(variant, steps);
 }
 
-/** Which thread reads what. */
+/** How reads are distributed over threads. */
 export type ReadPattern = "strided" | "run-per-thread" | "block-per-workgroup" | "run-per-workgroup";
 
 /** All ways to read. */
@@ -133,7 +133,7 @@ export interface Ceiling {
   readonly rate: Spread;
   /** The best variant, in words. */
   readonly variant: string;
-  /** Rates of all variants at the first look. */
+  /** Rates of all variants in the first, short measurement. */
   readonly tried: Readonly<Record<string, number>>;
 }
 
@@ -145,15 +145,15 @@ export interface Roofline {
   readonly read: Ceiling;
   /** GB/s, read and written bytes together. */
   readonly copy: Ceiling;
-  /** Microseconds a dispatch that waits for the one before it, within one pass. */
+  /** Microseconds per dispatch that waits for the one before it, within one pass. */
   readonly dispatchUs: Spread;
-  /** Microseconds a submit of one dispatch. */
+  /** Microseconds per submit of one dispatch. */
   readonly submitUs: Spread;
   /** Milliseconds from a submit to the mapped bytes of its result. */
   readonly readbackMs: Spread;
-  /** Bytes that the read and copy figures were taken over. */
+  /** Bytes that the read and copy figures are measured with. */
   readonly streamBytes: number;
-  /** The winners among the variants, to be run again beside what is compared with them. */
+  /** The fastest variants, which run again in turns with the kernels that are compared with them. */
   readonly winners: { readonly fma: FmaVariant; readonly read: ReadVariant };
 }
 
@@ -175,7 +175,7 @@ export async function measureRoofline(gpu: Gpu, options: TimingOptions): Promise
   }
 }
 
-/** Bytes to stream over: a whole binding, but a CPU adapter's memory bandwidth shows with 64 MiB. */
+/** Bytes to stream: a whole binding; for a CPU adapter, 64 MiB suffice to measure memory bandwidth. */
 function streamSize(gpu: Gpu): number {
   const { maxStorageBufferBindingSize, maxBufferSize } = gpu.device.limits;
   const wanted = gpu.isSoftware ? 2 ** 26 : 2 ** 30;
@@ -191,10 +191,10 @@ export function filledBuffer(gpu: Gpu, byteLength: number): GPUBuffer {
   return buffer;
 }
 
-/** Variants that are measured properly after the first look at all of them. */
+/** Number of variants that are measured in full after the first, short measurement. */
 const NUM_FINALISTS = 3;
 
-/** Looks at each variant once, then measures the best few properly: a disturbance at the first look decides nothing. */
+/** Measures each variant once, then the best few in full, so that a disturbance in the first measurement does not decide. */
 async function best<Variant>(
   variants: readonly Variant[],
   how: {
@@ -223,7 +223,7 @@ async function best<Variant>(
     finals.push({ variant, rate: await time(variant, how.options) });
   }
   const [winner] = finals.sort((a, b) => b.rate.median - a.rate.median);
-  if (winner === undefined) throw new RangeError("variants: a ceiling needs at least one.");
+  if (winner === undefined) throw new RangeError("variants: expected at least one, got none.");
   const tried = Object.fromEntries(looks.map(({ variant, median }) => [how.nameOf(variant), median]));
   const ceiling = { rate: winner.rate, variant: how.nameOf(winner.variant), tried };
   return { ceiling, winner: winner.variant };
@@ -267,7 +267,7 @@ const readVariants = (
 ): readonly ReadVariant[] =>
   workgroups.flatMap((workgroup) => threadCounts.map((numThreads) => ({ pattern, workgroup, numThreads })));
 
-// A CPU's cores like few long runs; neighbours side by side are gathers there, and only tried to be sure.
+// CPU cores are fastest with few long runs; adjacent reads are gathers there, and tried only for completeness.
 const SOFTWARE_READS: readonly ReadVariant[] = [
   ...readVariants("run-per-thread", [16, 32, 64], [2 ** 8, 2 ** 10, 2 ** 12]),
   ...readVariants("block-per-workgroup", [16, 64], [2 ** 10, 2 ** 14]),

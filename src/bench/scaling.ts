@@ -1,7 +1,8 @@
-// What cost grows with: prompt length, pictures, factors of a sweep, width of the model. Small random models in memory.
+// How cost grows with prompt length, pictures, factors of a sweep and model width, measured on small random models in memory.
 
 import type { Source } from "../checkpoint/source.ts";
 import { throwIfAborted } from "../errors.ts";
+import { SubmitExecutor } from "../gpu/executor.ts";
 import { Llava } from "../llava.ts";
 import type { Ceilings } from "./kernels.ts";
 import { seededPixels, textIds, withEncoder } from "./models.ts";
@@ -10,13 +11,13 @@ import { CLIP_B, type DecoderShape, LLAMA_110M, type VisionShape } from "./shape
 import { type CostFit, costAt, fitCost, type Spread } from "./statistics.ts";
 import { flush, type TimingOptions, timeWork } from "./timing.ts";
 
-/** One measured place of a curve. */
+/** A measured point of a curve. */
 export interface ScalingPoint {
   readonly x: number;
   readonly ms: Spread;
   /** The fitted cost model here. */
   readonly modelMs: number;
-  /** What the roofline allows for this much work; null without a roofline. */
+  /** Least time that the roofline allows for this work; null without a roofline. */
   readonly rooflineMs: number | null;
 }
 
@@ -28,11 +29,11 @@ export interface ScalingSeries {
   readonly xLabel: string;
   readonly points: readonly ScalingPoint[];
   readonly fit: CostFit;
-  /** Where the curve bends, from its own numbers. */
+  /** Where the curve bends, derived from its figures. */
   readonly explanation: string;
 }
 
-/** What a curve needs. */
+/** What measuring a curve needs. */
 export interface ScalingRun {
   readonly device: GPUDevice;
   readonly isSoftware: boolean;
@@ -68,7 +69,7 @@ const SMALL_TOWER: VisionShape = {
   patchSize: 16,
 };
 
-/** A tower that only has to be there. */
+/** A vision tower that is required but not measured. */
 const NO_TOWER: VisionShape = {
   ...CLIP_B,
   hiddenSize: 16,
@@ -119,8 +120,8 @@ async function promptLength(run: ScalingRun): Promise<ScalingSeries> {
       maxDegree: 2,
       explain: (fit) =>
         fit.quadratic > 0 && fit.linear > 0
-          ? `Attention's square overtakes the linear layers at about ${whole(fit.linear / fit.quadratic)} tokens; ${fixedPart(fit, "tokens")}`
-          : `No square shows up to ${lengths.at(-1)} tokens: the linear layers outweigh attention; ${fixedPart(fit, "tokens")}`,
+          ? `The quadratic part of attention overtakes the linear layers at about ${whole(fit.linear / fit.quadratic)} tokens; ${fixedPart(fit, "tokens")}`
+          : `No quadratic part is visible up to ${lengths.at(-1)} tokens: the linear layers outweigh attention; ${fixedPart(fit, "tokens")}`,
     });
   });
 }
@@ -138,7 +139,7 @@ async function imageCount(run: ScalingRun): Promise<ScalingSeries> {
       flops: count * (2 * weights * rows + numLayers * 4 * d * rows * rows),
       bytes: count * weights * bytesPerWeight(run),
       work: async () => {
-        const features = await encoder.encode(seededPixels(numPixels * count), {});
+        const features = await encoder.encode(seededPixels(numPixels * count), { executor: new SubmitExecutor(gpu) });
         await flush(gpu);
         gpu.destroyBuffer(features);
       },
@@ -149,7 +150,7 @@ async function imageCount(run: ScalingRun): Promise<ScalingSeries> {
       xLabel: "pictures or tiles",
       maxDegree: 1,
       explain: (fit) =>
-        `Each picture is encoded on its own, so that the curve is a line of ${number(fit.linear)} ms a picture; ${fixedPart(fit, "pictures")}`,
+        `Pictures are encoded one by one, so the curve is a line of ${number(fit.linear)} ms per picture; ${fixedPart(fit, "pictures")}`,
     });
   });
 }
@@ -174,8 +175,8 @@ async function factorCount(run: ScalingRun): Promise<ScalingSeries> {
       explain: (fit) => {
         const shared = fit.constant / Math.max(fit.linear, 1e-9);
         return shared >= 1
-          ? `What all rows share (reading the weights, dispatches) costs as much as ${number(shared)} rows: below that many factors a further one is nearly free, above it the cost grows with them.`
-          : "Rows share next to nothing: every factor costs what the first does, because the products, not the reading of the weights, take the time.";
+          ? `The shared cost (reading the weights, dispatches) equals that of ${number(shared)} rows: below that number of factors another one is nearly free, above it the cost grows with them.`
+          : "Rows share almost no cost: every factor costs as much as the first, because the time is spent on products, not on reading the weights.";
       },
     });
   });
@@ -212,7 +213,7 @@ async function modelWidth(run: ScalingRun): Promise<ScalingSeries> {
       const bend = Math.sqrt(start / Math.max(fit.quadratic, 1e-12));
       return fit.quadratic > 0
         ? `Weights grow with the square of the width; below a width of about ${whole(bend)} dispatches and readbacks (${number(start)} ms for ${numTokens} tokens) outweigh reading them.`
-        : "No square shows: dispatches and readbacks outweigh reading the weights at all these widths.";
+        : "No quadratic part is visible: dispatches and readbacks outweigh reading the weights at all these widths.";
     },
   });
 }
@@ -264,7 +265,7 @@ function fitted(points: readonly Measured[], { name, title, xLabel, maxDegree, e
 }
 
 function fixedPart(fit: CostFit, unit: string): string {
-  if (fit.constant <= 0) return "there is no fixed cost to see.";
+  if (fit.constant <= 0) return "no fixed cost is visible.";
   const upTo = fit.linear > 0 ? `, as much as ${number(fit.constant / fit.linear)} ${unit}` : "";
   return `the fixed cost is ${number(fit.constant)} ms${upTo}.`;
 }

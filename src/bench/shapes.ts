@@ -1,5 +1,5 @@
 // The shapes that kernels are measured at: real models' sizes.
-import type { HeadLayout } from "../gpu/ops/ops.ts";
+import type { HeadLayout } from "../gpu/ops/rope.ts";
 import { padTo4 } from "../gpu/tensor.ts";
 
 /** A decoder's sizes, as config.json names them. */
@@ -12,7 +12,7 @@ export interface DecoderShape {
   readonly numKeyValueHeads: number;
   readonly headDim: number;
   readonly vocabSize: number;
-  /** Keys that a decode step looks at. */
+  /** Keys that a decode step attends to. */
   readonly numKeys: number;
   /** Rows of the prefill cases. */
   readonly prefillRows: readonly number[];

@@ -1,6 +1,6 @@
 // Statistics of measured values: medians, spreads and fitted cost models.
 
-/** Measured values in short. */
+/** Summary of measured values. */
 export interface Spread {
   readonly median: number;
   readonly min: number;
@@ -29,7 +29,7 @@ export function spreadOf(values: readonly number[]): Spread {
   };
 }
 
-/** The spread of `f(value)` for a falling or rising `f`: times to rates, for one. */
+/** The spread of `f(value)` for a monotonic `f`, such as from times to rates. */
 export function mapSpread(spread: Spread, f: (value: number) => number): Spread {
   const [a, b] = [f(spread.min), f(spread.max)];
   const [c, d] = [f(spread.lowerQuartile), f(spread.upperQuartile)];
@@ -52,11 +52,11 @@ function quantile(sorted: readonly number[], share: number): number {
 
 /** A fitted cost model. */
 export interface CostFit {
-  /** What every run costs, ms. */
+  /** Fixed cost of every run, ms. */
   readonly constant: number;
-  /** ms a unit of x. */
+  /** ms per unit of x. */
   readonly linear: number;
-  /** ms a unit of x². */
+  /** ms per unit of x². */
   readonly quadratic: number;
 }
 
@@ -66,8 +66,8 @@ export function costAt(fit: CostFit, x: number): number {
 }
 
 /**
- * Fits by least squares of the relative errors over every choice of parts, and takes the best that has no negative part.
- * @param maxDegree 1 leaves the square out
+ * Fits by least squares of the relative errors for every subset of parts, and returns the best fit without negative parts.
+ * @param maxDegree 1 omits the quadratic part
  */
 export function fitCost(points: readonly { readonly x: number; readonly ms: number }[], maxDegree: 1 | 2): CostFit {
   const degrees = [0, 1, 2].slice(0, maxDegree + 1);

@@ -8,16 +8,16 @@ import { type Spread, spreadOf } from "./statistics.ts";
 
 /** How long to measure. */
 export interface TimingOptions {
-  /** Measuring goes on until this much time has been measured, ms. */
+  /** Measuring continues until the samples sum to this time, ms. */
   readonly targetMs: number;
-  /** And until there are this many samples. */
+  /** Minimum number of samples. */
   readonly minSamples: number;
   readonly signal?: AbortSignal | undefined;
 }
 
 /** A sample is a batch of runs of at least this long, ms: far above the cost of a submit and of waiting for it. */
 const SAMPLE_MS = 20;
-/** Runs of one submit; a GPU's watchdog allows some hundred ms, which SAMPLE_MS keeps far below. */
+/** Maximum runs per submit; a GPU's watchdog allows some hundred ms, and SAMPLE_MS stays far below. */
 const MAX_REPEAT = 4096;
 
 /** Waits until everything submitted so far has run. */
@@ -33,7 +33,7 @@ export async function clocked(work: () => Promise<unknown>): Promise<number> {
   return performance.now() - started;
 }
 
-/** Milliseconds that `work`, and the GPU work it submits, takes each time it is called, after one call that does not count. */
+/** Milliseconds per call of `work`, including the GPU work it submits, after one call that is not counted. */
 export async function timeWork(work: () => Promise<unknown>, options: TimingOptions): Promise<Spread> {
   await work();
   const samples: number[] = [];
@@ -72,7 +72,7 @@ export async function timePrepared(gpu: Gpu, program: PreparedProgram, options: 
       gpu.device.queue.submit([encoder.finish()]);
       await flush(gpu);
     });
-  await run(1); // the first run pays for what drivers put off until then
+  await run(1); // the first run includes work that drivers defer until then
   let repeat = 1;
   let ms = await run(repeat);
   while (ms < SAMPLE_MS && repeat < MAX_REPEAT) {
@@ -90,17 +90,17 @@ export async function timePrepared(gpu: Gpu, program: PreparedProgram, options: 
   return spreadOf(samples);
 }
 
-/** How many turns. */
+/** Number and time limit of rounds. */
 export interface RoundsOptions {
   readonly rounds: number;
-  /** No further round is begun after this much time, ms; the first always runs. */
+  /** No round starts after this time, ms; the first always runs. */
   readonly budgetMs: number;
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Runs each of `runs` once a round, in their order.
- * @returns what each gave, in the order of the rounds
+ * Runs each of `runs` once per round, in their order.
+ * @returns the results of each, in the order of the rounds
  * @throws AbortError between runs.
  */
 export async function interleave<Name extends string, T>(

@@ -1,24 +1,24 @@
-// From a run's figures to its bars: every bar appears, with its figures or with the reason why there are none.
+// From a run's figures to its bars: every bar appears, with its figures or with the reason why they are missing.
 
 import type { ModelFigures, PeerFigures, QuestionFigures, QuestionTimes } from "./models.ts";
 import { type Bar, type Bars, barsFor, costRatio, missingRatio, type Ratio, rateRatio } from "./ratios.ts";
 import type { BenchReport } from "./report.ts";
 import { spreadOf } from "./statistics.ts";
 
-/** What the bars are judged by. */
+/** The figures that the bars are judged by. */
 export interface Found {
-  /** The shares of the roofline, as measured. */
+  /** The measured shares of the roofline. */
   readonly shares: readonly Ratio[];
   readonly models: readonly ModelFigures[] | null;
   readonly missingPeers: BenchReport["missingPeers"];
 }
 
-/** The peers that the bars are about: of ONNX Runtime's forms, for each figure the one that is fastest. */
+/** The peers that the bars compare with: for each figure, the fastest form of ONNX Runtime. */
 const PEER = /^onnxruntime/;
-/** The model that they are about. */
+/** The model that the bars are measured on. */
 const MODEL = "models/llava-110m";
 
-/** One ratio a bar, in a fixed order. */
+/** One ratio per bar, in a fixed order. */
 export function verdicts(isSoftware: boolean, found: Found): readonly Ratio[] {
   const bars = barsFor(isSoftware);
   const share = (bar: Bar) =>
@@ -40,7 +40,7 @@ function peerVerdicts(bars: Bars, found: Found): readonly Ratio[] {
     const peer = best(peers, (figures) => figures[what]);
     if (model === undefined || peer === undefined) return missingRatio(bar, whyNoPeer(model, found));
     if (peer[what].length === 0) return missingRatio(bar, refusalOf(peer, what));
-    const reason = `Tokens a second on ${MODEL.slice("models/".length)}, against ${peer.name}.`;
+    const reason = `Tokens per second on ${MODEL.slice("models/".length)}, against ${peer.name}.`;
     return rateRatio(bar, { ours: model[what], theirs: peer[what], unit: "tokens/s", reason });
   };
   const vision = (bar: Bar): Ratio => {
@@ -53,7 +53,7 @@ function peerVerdicts(bars: Bars, found: Found): readonly Ratio[] {
   return [rate(bars.decode, "decode"), rate(bars.prefill, "prefill"), vision(bars.vision)];
 }
 
-/** The peer with the highest median; one without figures only where there is no other. */
+/** The peer with the highest median; a peer without figures only if all lack them. */
 function best(peers: readonly PeerFigures[], rates: (peer: PeerFigures) => readonly number[]): PeerFigures | undefined {
   const median = (peer: PeerFigures) => (rates(peer).length === 0 ? -1 : spreadOf(rates(peer)).median);
   return [...peers].sort((a, b) => median(b) - median(a))[0];
@@ -62,7 +62,7 @@ function best(peers: readonly PeerFigures[], rates: (peer: PeerFigures) => reado
 function whyNoPeer(model: ModelFigures | undefined, { missingPeers }: Found): string {
   if (model === undefined) return `${MODEL} was not measured.`;
   const missing = missingPeers.find(({ file }) => file.includes("onnx"));
-  return missing?.reason ?? "ONNX Runtime was not there to be compared with: npm run bench installs and starts it.";
+  return missing?.reason ?? "ONNX Runtime is not available for comparison: npm run bench installs and starts it.";
 }
 
 function refusalOf(peer: PeerFigures, what: string): string {

@@ -1,12 +1,10 @@
 // A checkpoint in Blobs: files that a person picked or dropped in the browser, or bytes already in memory.
 
 import { CheckpointError, InputError, throwIfAborted } from "../errors.ts";
-import { quote } from "./messages.ts";
-import { checkPath, checkRange, missingFile, shortFile } from "./range.ts";
-import type { Source } from "./source.ts";
+import { checkPath, checkRange, missingFile, quote, type Source, shortFile } from "./source.ts";
 
 /**
- * A source over `files`, pairs of path (relative to the checkpoint's folder) and content; `name` is what messages call it.
+ * A source over `files`, pairs of path (relative to the checkpoint's folder) and content; `name` is the source's name in messages.
  * @throws InputError when two files have the same path.
  */
 export function blobSource(files: Iterable<readonly [string, Blob]>, name = "the given files"): Source {

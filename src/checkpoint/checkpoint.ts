@@ -1,24 +1,21 @@
-// A checkpoint in Hugging Face's layout: config.json, small text files, and tensors under our canonical names, read by byte ranges.
+// A checkpoint in Hugging Face's layout: config.json, small text files, and tensors under canonical names, read in byte ranges.
 
 import { CheckpointError } from "../errors.ts";
-import { isWeightDtype } from "./dtypes.ts";
-import { kindOf, listNames, quote } from "./messages.ts";
-import { missingFile } from "./range.ts";
+import { isFileDtype } from "./dtypes.ts";
 import type { SafetensorsHeader, TensorEntry } from "./safetensors.ts";
-import type { Source } from "./source.ts";
-import { canonicalName, isKnownUnused } from "./tensor-names.ts";
-import { parseJsonFile, readTextFile } from "./text-file.ts";
+import { jsonKindOf, listNames, missingFile, parseJsonFile, quote, readTextFile, type Source } from "./source.ts";
+import { canonicalName, isSavedBuffer } from "./tensor-names.ts";
 import { readWeightHeaders } from "./weight-files.ts";
 
-/** Where a tensor of the checkpoint lies. */
+/** The location of a tensor. */
 export interface CheckpointTensor {
   readonly file: string;
   readonly entry: TensorEntry;
-  /** The canonical name of the tensor that this is only another name of, as `__metadata__` tells of tied weights. */
+  /** The canonical name of the tensor that this is an alias of: `__metadata__` lists tied weights. */
   readonly aliasOf?: string;
 }
 
-/** A part of a tensor: bytes `[start, end)` counted from its first byte; the whole of it by default. */
+/** A part of a tensor: bytes `[start, end)` counted from its first byte; the whole tensor by default. */
 export interface TensorRange {
   readonly start?: number;
   readonly end?: number;
@@ -30,17 +27,17 @@ export interface Checkpoint {
   readonly source: Source;
   /** config.json. */
   readonly config: Readonly<Record<string, unknown>>;
-  /** By canonical name, aliases included. */
+  /** By canonical name, including aliases. */
   readonly tensors: ReadonlyMap<string, CheckpointTensor>;
-  /** The `__metadata__` of all weight files; where two shards disagree, the one whose name sorts later counts. */
+  /** The `__metadata__` of all weight files; where two shards disagree, the one whose name sorts later wins. */
   readonly metadata: Readonly<Record<string, string>>;
-  /** Bytes of all tensors, each once. */
+  /** Bytes of all tensors, each counted once. */
   readonly totalBytes: number;
   /** Bytes of one tensor. @throws CheckpointError when there is no such tensor. */
   tensorBytes(name: string): number;
   /**
    * Little-endian bytes of a tensor.
-   * @throws CheckpointError when there is no such tensor or the file cannot be read; RangeError when the range leaves the tensor;
+   * @throws CheckpointError when there is no such tensor or the file cannot be read; RangeError when the range exceeds the tensor;
    * AbortError when the signal fires.
    */
   read(name: string, range?: TensorRange): Promise<Uint8Array<ArrayBuffer>>;
@@ -74,7 +71,7 @@ async function readConfig(source: Source, signal?: AbortSignal): Promise<Readonl
   if (text === undefined) throw missingFile(path, source.name);
   const config = parseJsonFile(text, path);
   if (typeof config === "object" && config !== null && !Array.isArray(config)) return { ...config };
-  throw new CheckpointError(`${path} must hold an object, got ${kindOf(config)}; download the file again.`, {
+  throw new CheckpointError(`${path} must hold an object, got ${jsonKindOf(config)}; download the file again.`, {
     file: path,
   });
 }
@@ -132,7 +129,7 @@ class OpenCheckpoint implements Checkpoint {
     const tensor = this.tensors.get(name);
     if (tensor !== undefined) return tensor;
     throw new CheckpointError(
-      `${this.source.name} holds no tensor ${quote(name)}; check that the checkpoint is whole.`,
+      `${this.source.name} has no tensor ${quote(name)}; check that the checkpoint is complete.`,
       {
         file: this.source.name,
         tensor: name,
@@ -158,7 +155,7 @@ function collectTensors(headers: ReadonlyMap<string, SafetensorsHeader>): Readon
       tensors.set(name, { file, entry });
     }
   }
-  // safetensors' save_model writes a tied pair once and notes the other name: "removed name": "kept name".
+  // safetensors' save_model writes a tied pair once and records the other name: "removed name": "kept name".
   for (const [file, { metadata, tensors: entries }] of headers) {
     for (const [removed, kept] of Object.entries(metadata)) {
       const entry = entries.get(kept);
@@ -172,21 +169,21 @@ function collectTensors(headers: ReadonlyMap<string, SafetensorsHeader>): Readon
 
 /** A tensor that a model needs, or may have (`optional`). */
 export interface ExpectedTensor {
-  /** Canonical. */
+  /** Canonical name. */
   readonly name: string;
   readonly shape: readonly number[];
   readonly optional?: boolean;
 }
 
 /**
- * Checks that the checkpoint holds what a model needs and nothing it does not know. An expected alias counts as its tensor.
- * Known-unused names (see `isKnownUnused`) and those that `ignore` (given a canonical name) accepts may be there in any form.
- * @throws CheckpointError that lists all missing, unexpected and misshapen tensors, and those that are not F32, F16 or BF16.
+ * Checks that the checkpoint holds every tensor that a model needs and no unknown ones. An expected alias counts as its tensor.
+ * Saved buffers (see `isSavedBuffer`) and the canonical names in `unused` may be present with any shape and dtype.
+ * @throws CheckpointError listing the tensors that are missing, unexpected, of the wrong shape, or not F32, F16 or BF16.
  */
 export function requireTensors(
   checkpoint: Checkpoint,
   expected: readonly ExpectedTensor[],
-  options: { readonly ignore?: (name: string) => boolean } = {},
+  options: { readonly unused?: ReadonlySet<string> } = {},
 ): void {
   const { tensors, source } = checkpoint;
   const missing: string[] = [];
@@ -204,11 +201,11 @@ export function requireTensors(
     if (got.length !== shape.length || got.some((size, index) => size !== shape[index])) {
       misshapen.push(`${name} [${got.join(", ")}] instead of [${shape.join(", ")}]`);
     }
-    if (!isWeightDtype(dtype)) mistyped.push(`${name} ${dtype}`);
+    if (!isFileDtype(dtype)) mistyped.push(`${name} ${dtype}`);
   }
   const unexpected = [...tensors].flatMap(([name, { aliasOf }]) => {
     const known =
-      aliasOf !== undefined || accounted.has(name) || isKnownUnused(name) || options.ignore?.(name) === true;
+      aliasOf !== undefined || accounted.has(name) || isSavedBuffer(name) || options.unused?.has(name) === true;
     return known ? [] : [quote(name)];
   });
 

@@ -1,4 +1,8 @@
-// The element types that a safetensors file may name, and how many bits one element takes.
+// The element types of the safetensors format, and conversions between those that weights may have: F16 and BF16 bits are
+// widened to F32, which is exact, and rounded back to the nearest value, ties to even.
+// Source: IEEE 754-2019, sections 3.4 (binary16) and 4.3.1 (roundTiesToEven). Bytes are little-endian, as the format and every
+// WebGPU host are. NaNs are converted as bits, never as JavaScript numbers, which may change their payload.
+import type { FloatDtype } from "../gpu/tensor.ts";
 
 /**
  * Bits of one element, for every dtype of the format, in the reference implementation's order (increasing alignment).
@@ -29,16 +33,16 @@ const DTYPE_BITS = {
   U64: 64,
 } as const;
 
-/** A dtype that the safetensors format knows; the engine computes with `F32`, `F16` and `BF16` only. */
+/** A dtype of the safetensors format; the engine computes with `F32`, `F16` and `BF16` only. */
 export type Dtype = keyof typeof DTYPE_BITS;
 
 /** The dtypes that weights may have. */
-export type WeightDtype = "F32" | "F16" | "BF16";
+export type FileDtype = "F32" | "F16" | "BF16";
 
-/** All dtypes of the format, by increasing alignment: the order in which the reference writer sorts (backwards). */
+/** All dtypes of the format, by increasing alignment; the reference writer sorts by the reverse of this order. */
 export const DTYPES: readonly Dtype[] = Object.keys(DTYPE_BITS) as Dtype[];
 
-/** Bits of one element of `dtype`; below 8 for the packed F4 and F6 types. */
+/** Bits per element of `dtype`; fewer than 8 for the packed F4 and F6 types. */
 export function dtypeBits(dtype: Dtype): number {
   return DTYPE_BITS[dtype];
 }
@@ -48,14 +52,21 @@ export function isDtype(name: unknown): name is Dtype {
   return typeof name === "string" && Object.hasOwn(DTYPE_BITS, name);
 }
 
-/** Whether weights of `dtype` can be computed with. */
-export function isWeightDtype(dtype: Dtype): dtype is WeightDtype {
+/** Whether weights may have this dtype. */
+export function isFileDtype(dtype: Dtype): dtype is FileDtype {
   return dtype === "F32" || dtype === "F16" || dtype === "BF16";
 }
 
+/** The GPU's name of a file's dtype; undefined without a dtype, and for one that weights cannot have. */
+export function floatDtypeOf(dtype: Dtype | undefined): FloatDtype | undefined {
+  if (dtype === "F32") return "f32";
+  if (dtype === "F16") return "f16";
+  return dtype === "BF16" ? "bf16" : undefined;
+}
+
 /**
- * Bytes that a tensor takes, or why there is no such number.
- * Factors are multiplied in order and each product is checked, as the reference does; the bound here is 2^53 − 1.
+ * Size of a tensor in bytes, or the reason why it has none.
+ * Factors are multiplied in order and each product is checked, as in the reference; the bound here is 2^53 − 1.
  */
 export function tensorSize(shape: readonly number[], dtype: Dtype): number | "overflow" | "partial-byte" {
   let bits = dtypeBits(dtype);
@@ -64,4 +75,105 @@ export function tensorSize(shape: readonly number[], dtype: Dtype): number | "ov
     if (!Number.isSafeInteger(bits)) return "overflow";
   }
   return bits % 8 === 0 ? bits / 8 : "partial-byte";
+}
+
+/**
+ * The F32 values of `bytes`, which hold `dtype` numbers, little-endian; always a copy. `dtype` is spelled as in the file (`F16`)
+ * or as on the GPU (`f16`).
+ * @throws RangeError when `bytes` is not a whole number of elements.
+ */
+export function toF32(bytes: Uint8Array, dtype: FileDtype | FloatDtype): Float32Array<ArrayBuffer> {
+  const name = dtype.toUpperCase();
+  const elementBytes = name === "F32" ? 4 : 2;
+  if (bytes.length % elementBytes !== 0) {
+    throw new RangeError(`bytes: expected a multiple of ${elementBytes} for ${name}, got ${bytes.length}.`);
+  }
+  const copy = bytes.slice().buffer;
+  if (name === "F32") return new Float32Array(copy);
+
+  const halves = new Uint16Array(copy);
+  const words = new Uint32Array(halves.length);
+  const widen = name === "BF16" ? (half: number) => half << 16 : widenF16;
+  halves.forEach((half, index) => {
+    words[index] = widen(half);
+  });
+  return new Float32Array(words.buffer);
+}
+
+/** The F32 bits of the F16 bits `half`. */
+function widenF16(half: number): number {
+  const sign = (half & 0x8000) << 16;
+  const exponent = (half >> 10) & 0x1f;
+  const fraction = half & 0x3ff;
+  if (exponent === 0x1f) return sign | 0x7f800000 | (fraction << 13);
+  if (exponent !== 0) return sign | ((exponent + 112) << 23) | (fraction << 13);
+  if (fraction === 0) return sign;
+  // Subnormal: fraction · 2^-24, whose leading one becomes the implicit bit.
+  const leadingIndex = 31 - Math.clz32(fraction);
+  return sign | ((leadingIndex + 103) << 23) | ((fraction << (23 - leadingIndex)) & 0x7fffff);
+}
+
+/** The F16 bits nearest to each of `values`, ties to even; ±Infinity from 65520 on; a NaN stays a (quiet) NaN. */
+export function f32ToF16(values: Float32Array): Uint16Array<ArrayBuffer> {
+  const words = new Uint32Array(values.slice().buffer);
+  const halves = new Uint16Array(words.length);
+  words.forEach((word, index) => {
+    halves[index] = narrowToF16(word);
+  });
+  return halves;
+}
+
+function narrowToF16(word: number): number {
+  const sign = (word >>> 16) & 0x8000;
+  const magnitude = word & 0x7fffffff;
+  if (magnitude > 0x7f800000) return sign | 0x7e00 | ((magnitude >> 13) & 0x3ff);
+  if (magnitude >= 0x477ff000) return sign | 0x7c00;
+  if (magnitude >= 0x38800000) return sign | roundShift(magnitude - 0x38000000, 13);
+  // Subnormal in F16: the full significand counts units of 2^-24 once shifted; below 2^-25 nothing is left.
+  const exponent = magnitude >> 23;
+  if (exponent < 102) return sign;
+  return sign | roundShift((magnitude & 0x7fffff) | 0x800000, 126 - exponent);
+}
+
+/** The BF16 bits nearest to each of `values`, ties to even; a NaN stays a (quiet) NaN. */
+export function f32ToBf16(values: Float32Array): Uint16Array<ArrayBuffer> {
+  const words = new Uint32Array(values.slice().buffer);
+  const halves = new Uint16Array(words.length);
+  words.forEach((word, index) => {
+    halves[index] = narrowToBf16(word);
+  });
+  return halves;
+}
+
+function narrowToBf16(word: number): number {
+  const sign = (word >>> 16) & 0x8000;
+  const magnitude = word & 0x7fffffff;
+  if (magnitude > 0x7f800000) return sign | (magnitude >>> 16) | 0x40;
+  return sign | roundShift(magnitude, 16);
+}
+
+/** `value / 2^numBits` rounded to the nearest whole number, ties to even. */
+function roundShift(value: number, numBits: number): number {
+  const kept = value >>> numBits;
+  const rest = value & (2 ** numBits - 1);
+  const half = 2 ** (numBits - 1);
+  return rest > half || (rest === half && (kept & 1) === 1) ? kept + 1 : kept;
+}
+
+/**
+ * The bytes of weights in another dtype.
+ * @returns undefined when a weight is not finite, or not finite after conversion (beyond 65504 in f16).
+ */
+export function convertWeights(
+  bytes: Uint8Array<ArrayBuffer>,
+  from: FloatDtype,
+  to: FloatDtype,
+): Uint8Array<ArrayBuffer> | undefined {
+  if (from === to) return bytes;
+  const values = toF32(bytes, from);
+  if (to === "f32") return new Uint8Array(values.buffer);
+  const halves = to === "f16" ? f32ToF16(values) : f32ToBf16(values);
+  const exponent = to === "f16" ? 0x7c00 : 0x7f80;
+  if (halves.some((bits) => (bits & exponent) === exponent)) return undefined;
+  return new Uint8Array(halves.buffer);
 }

@@ -1,10 +1,9 @@
-// A checkpoint in a local folder, read by positional reads on handles that stay open.
+// A checkpoint in a local folder, read with positional reads from handles that stay open.
 
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import { CheckpointError, throwIfAborted } from "../errors.ts";
-import { allocate, checkPath, checkRange, missingFile, shortFile } from "./range.ts";
-import type { Source } from "./source.ts";
+import { allocate, checkPath, checkRange, missingFile, type Source, shortFile } from "./source.ts";
 
 /** Bytes of one positional read: an abort waits for at most this much. */
 const CHUNK_BYTES = 16 * 1024 * 1024;
@@ -16,12 +15,12 @@ interface OpenFile {
 
 /**
  * A source over the files of `folder`. Each file is opened once; call `close()` when done.
- * Links are followed, for hub caches consist of them.
+ * Links are followed, because hub caches consist of them.
  */
 export function fileSource(folder: string): Source {
   const files = new Map<string, Promise<OpenFile | undefined>>();
 
-  /** The open file, or undefined when there is none; only files that exist are remembered. */
+  /** The open file, or undefined when it does not exist; only existing files are cached. */
   function openOnce(path: string): Promise<OpenFile | undefined> {
     checkPath(path);
     const known = files.get(path);
@@ -91,7 +90,7 @@ async function openFile(location: string, path: string): Promise<OpenFile | unde
   }
 }
 
-/** `length` bytes at `position + offset` of the file into `bytes` at `offset`. */
+/** Reads `length` bytes at `position + offset` of the file into `bytes` at `offset`. */
 async function readAt(
   handle: FileHandle,
   path: string,

@@ -1,4 +1,4 @@
-// One HTTP request for a byte range: sent again after a passing failure, stopped by its AbortSignal, refused with one sentence.
+// One HTTP request for a byte range: repeated after a temporary failure, stopped by its AbortSignal, with one sentence for each error.
 
 import { AbortError, CheckpointError, throwIfAborted } from "../errors.ts";
 
@@ -7,21 +7,22 @@ export interface RangeRequest {
   /** The file's name in its source, for messages. */
   readonly path: string;
   readonly url: string;
-  /** The URL without anything secret, for messages. */
+  /** The URL without secrets, for messages. */
   readonly shownUrl: string;
   readonly headers: Readonly<Record<string, string>>;
   /** First byte. */
   readonly start: number;
   /** The byte after the last; `end` > `start`. */
   readonly end: number;
-  /** The waits before the second, third … attempt, in milliseconds. */
+  /** Delays before the second, third … attempt, in milliseconds. */
   readonly retryDelaysMs: readonly number[];
   readonly signal: AbortSignal | undefined;
 }
 
 /**
- * Sends `request` and gives the response to `use`: status 200, 206 or 416, or undefined when there is no such file.
- * Network failures, also while `use` reads the body, and the statuses 408, 429 and 5xx count as passing: the request is sent again.
+ * Sends `request` and passes the response to `use`: status 200, 206 or 416, or undefined when the file does not exist.
+ * Network failures, including those while `use` reads the body, and the statuses 408, 429 and 5xx are temporary: the
+ * request is sent again.
  * @throws CheckpointError for any other status, and when the last attempt fails too.
  * @throws AbortError when the signal fires.
  */
@@ -61,7 +62,7 @@ async function fetchOnce({
     ...(signal === undefined ? {} : { signal }),
   });
   const { status } = response;
-  // Servers of single-page apps answer a name they lack with their start page; no checkpoint holds HTML.
+  // Servers of single-page apps answer unknown paths with their start page; a checkpoint contains no HTML.
   const isPage = response.ok && response.headers.get("content-type")?.startsWith("text/html") === true;
   if (!isPage && (status === 200 || status === 206 || status === 416)) return response;
   await discard(response);
@@ -73,7 +74,7 @@ async function fetchOnce({
   });
 }
 
-/** Lets go of a body that nobody will read, so that its connection is free again. */
+/** Cancels a body that is not read, so that its connection is free again. */
 export async function discard(response: Response): Promise<void> {
   await response.body?.cancel().catch(() => undefined);
 }

@@ -1,20 +1,18 @@
-// A checkpoint behind HTTP, read by Range requests (RFC 9110, section 14).
+// A checkpoint on an HTTP server, read with Range requests (RFC 9110, section 14).
 
 import { CheckpointError, InputError } from "../errors.ts";
 import { discard, fetchRange } from "./http-request.ts";
-import { quote } from "./messages.ts";
-import { allocate, checkPath, checkRange, missingFile, shortFile } from "./range.ts";
-import type { Source } from "./source.ts";
+import { allocate, checkPath, checkRange, missingFile, quote, type Source, shortFile } from "./source.ts";
 
-/** How an HTTP source asks. */
+/** Options of an HTTP source. */
 export interface HttpSourceOptions {
-  /** Sent with every request, `Authorization` for one. */
+  /** Sent with every request, such as `Authorization`. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** The waits before a request is sent again after a passing failure, in milliseconds; two retries by default. */
+  /** Delays before a request is repeated after a temporary failure, in milliseconds; two retries by default. */
   readonly retryDelaysMs?: readonly number[];
 }
 
-/** A file up to this size may come whole from a server that does not know Range; it is then kept. */
+/** A file up to this size may be sent whole by a server without Range support; it is then kept. */
 const SMALL_FILE_BYTES = 16 * 1024 * 1024;
 const RETRY_DELAYS_MS = [250, 1000];
 
@@ -26,9 +24,9 @@ const RETRY_DELAYS_MS = [250, 1000];
 export function httpSource(baseUrl: string, options: HttpSourceOptions = {}): Source {
   const base = parseBaseUrl(baseUrl);
   const name = base.origin + base.pathname;
-  /** Sizes that the server has told, to notice a file that changes while it is read. */
+  /** Sizes that the server has reported, to detect files that change while they are read. */
   const sizes = new Map<string, number>();
-  /** Small files that came whole. */
+  /** Small files that were sent whole. */
   const wholeFiles = new Map<string, Uint8Array<ArrayBuffer>>();
 
   const requestFor = (path: string, start: number, end: number, signal: AbortSignal | undefined) => {
@@ -45,7 +43,7 @@ export function httpSource(baseUrl: string, options: HttpSourceOptions = {}): So
     };
   };
 
-  /** The whole body of a 200 answer, or undefined (and the body let go) when it is longer than `maxBytes`. */
+  /** The whole body of a 200 response, or undefined (and the body cancelled) when it is longer than `maxBytes`. */
   async function takeWhole(path: string, response: Response, maxBytes: number) {
     const declaredBytes = declaredSize(response);
     if (declaredBytes !== undefined && declaredBytes > maxBytes) {
@@ -83,7 +81,7 @@ export function httpSource(baseUrl: string, options: HttpSourceOptions = {}): So
       const { fileBytes } = contentRange(response);
       await discard(response);
       if (fileBytes === undefined) {
-        const problem = "does not tell the file's size in Content-Range";
+        const problem = "does not give the file's size in Content-Range";
         throw new CheckpointError(
           `The server of ${name}${path} ${problem}; expose that header or use another server.`,
           {
@@ -160,18 +158,20 @@ function parseBaseUrl(baseUrl: string): URL {
     throw new InputError(`${quote(baseUrl)} is not a URL; give the http or https address of a folder.`, { cause });
   }
   if (url.protocol !== "http:" && url.protocol !== "https:") {
-    throw new InputError(`${quote(baseUrl)} is no http or https URL; give the address of a folder on a web server.`);
+    throw new InputError(
+      `${quote(baseUrl)} is not an http or https URL; give the address of a folder on a web server.`,
+    );
   }
   if (url.username !== "" || url.password !== "") {
     throw new InputError(
-      `The URL of ${url.origin} holds a user name or password; pass an Authorization header instead.`,
+      `The URL of ${url.origin} contains a user name or password; pass an Authorization header instead.`,
     );
   }
   if (!url.pathname.endsWith("/")) url.pathname += "/";
   return url;
 }
 
-/** Content-Length, unless the body is compressed, when it counts something else. */
+/** Content-Length, unless the body is compressed: it then counts the compressed bytes. */
 function declaredSize(response: Response): number | undefined {
   const length = response.headers.get("content-length");
   const encoding = response.headers.get("content-encoding");
@@ -180,7 +180,7 @@ function declaredSize(response: Response): number | undefined {
     : Number(length);
 }
 
-/** What Content-Range says, as `bytes 0-9/100`, or in a 416 answer the size alone; the end becomes the byte after the last. */
+/** The parsed Content-Range, such as `bytes 0-9/100`; of a 416 response, only the size. The end becomes exclusive. */
 function contentRange(response: Response): { start?: number; end?: number; fileBytes?: number } {
   const value = response.headers.get("content-range") ?? "";
   const match = /^bytes (?:(\d+)-(\d+)|\*)\/(?:(\d+)|\*)$/.exec(value.trim());
@@ -192,7 +192,7 @@ function contentRange(response: Response): { start?: number; end?: number; fileB
   };
 }
 
-/** The body, or undefined (and the rest let go) once it is longer than `maxBytes`. */
+/** The body, or undefined (and the rest cancelled) once it is longer than `maxBytes`. */
 async function readBody(
   path: string,
   response: Response,
@@ -226,12 +226,12 @@ function cut(path: string, whole: Uint8Array<ArrayBuffer>, start: number, end: n
 }
 
 function noRange(name: string, path: string): CheckpointError {
-  const message = `The server of ${name}${path} ignores Range and sends the whole file; use a server that knows Range.`;
+  const message = `The server of ${name}${path} ignores Range and sends the whole file; use a server that supports Range.`;
   return new CheckpointError(message, { file: path });
 }
 
 function wrongRange(name: string, path: string, got: string): CheckpointError {
-  return new CheckpointError(`The server of ${name}${path} sent ${got}; use a server that handles Range.`, {
+  return new CheckpointError(`The server of ${name}${path} sent ${got}; use a server that supports Range.`, {
     file: path,
   });
 }

@@ -1,10 +1,10 @@
 // What JSON.parse hides: duplicate keys, and how a number was written.
 
-/** What `scanJson` reports; a path is the keys from the outermost object inwards (arrays add nothing). */
+/** What `scanJson` reports; a path lists the keys from the outermost object inwards (arrays add none). */
 export interface JsonVisitor {
-  /** The last key of `path` stands twice in its object, escapes resolved. */
+  /** The last key of `path` appears twice in its object, with escapes resolved. */
   duplicateKey?(path: readonly string[]): void;
-  /** A number stands at `path`, spelt `literal`. */
+  /** There is a number at `path`, written as `literal`. */
   number?(path: readonly string[], literal: string): void;
 }
 
@@ -18,7 +18,7 @@ interface Frame {
 const SPACE = " \t\n\r";
 
 /**
- * Walks `text`, which JSON.parse must have accepted, and reports what JSON.parse does not tell.
+ * Walks `text`, which JSON.parse must have accepted, and reports what JSON.parse hides.
  * It does not recurse, so that deep nesting cannot overflow the stack.
  */
 export function scanJson(text: string, visitor: JsonVisitor): void {

@@ -1,8 +1,8 @@
-// Writes a safetensors file: traces, goldens of our own, quantised weights. The reader's counterpart.
+// Writes safetensors files: traces, goldens, quantised weights. The counterpart of safetensors.ts.
 
 import { DTYPES, type Dtype, tensorSize } from "./dtypes.ts";
-import { quote } from "./messages.ts";
 import { MAX_HEADER_BYTES } from "./safetensors.ts";
+import { quote } from "./source.ts";
 
 /** A tensor to write. */
 export interface TensorToWrite {
@@ -27,9 +27,10 @@ const ARRAY_OF_DTYPE: Readonly<Partial<Record<Dtype, { readonly name: string }>>
 
 /**
  * The bytes of a safetensors file that holds `tensors` and `metadata`: the same input gives the same bytes.
- * Tensors lie by decreasing alignment, then by name, and the data begins at a multiple of 8 bytes, as the reference writes them.
+ * Tensors are sorted by decreasing alignment, then by name, and the data begins at a multiple of 8 bytes, as in the
+ * reference.
  * @throws TypeError when a tensor's array does not hold its dtype.
- * @throws RangeError when a name stands twice, is `__metadata__` or not valid Unicode, or a size does not fit its shape and dtype.
+ * @throws RangeError when a name appears twice, is `__metadata__` or not valid Unicode, or a size does not fit its shape and dtype.
  */
 export function encodeSafetensors(
   tensors: readonly TensorToWrite[],
@@ -53,7 +54,7 @@ export function encodeSafetensors(
 }
 
 function encodeHeader(tensors: readonly TensorToWrite[], metadata: Readonly<Record<string, string>>): Uint8Array {
-  // Joined by hand: an object would put names that look like numbers first.
+  // Joined by hand, because an object would sort names that look like numbers first.
   const fields = Object.keys(metadata).length > 0 ? [`"__metadata__":${JSON.stringify(metadata)}`] : [];
   let begin = 0;
   for (const { name, dtype, shape, data } of tensors) {
@@ -76,7 +77,7 @@ function checkTensors(tensors: readonly TensorToWrite[]): void {
   for (const { name, dtype, shape, data } of tensors) {
     checkUnicode(name, "name");
     if (name === "__metadata__") throw new RangeError('name: "__metadata__" is not a tensor\'s name in this format.');
-    if (names.has(name)) throw new RangeError(`name: ${quote(name)} stands twice.`);
+    if (names.has(name)) throw new RangeError(`name: ${quote(name)} appears twice.`);
     names.add(name);
     const array = ARRAY_OF_DTYPE[dtype];
     if (!(data instanceof Uint8Array) && data.constructor !== array) {
@@ -98,7 +99,7 @@ function checkUnicode(text: string, parameter: string): void {
   if (/\p{Surrogate}/u.test(text)) throw new RangeError(`${parameter}: ${quote(text)} is not valid Unicode.`);
 }
 
-/** By UTF-16 units, which no locale changes. */
+/** By UTF-16 code units, independently of the locale. */
 function compareNames(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }

@@ -1,22 +1,20 @@
-// The header of a safetensors file: where each tensor lies, checked by every rule of the format before a byte is used.
+// The header of a safetensors file: the location of each tensor, checked against every rule of the format before use.
 //
 //   8 bytes   N, u64 little-endian
 //   N bytes   JSON object: name → {dtype, shape, data_offsets: [begin, end)}, and "__metadata__": string → string
 //   the rest  the data; offsets count from its start
 //
 // Source: https://github.com/huggingface/safetensors#format. What the reference leaves to its JSON library (duplicate keys, unknown
-// fields, numbers spelt 1.0) is refused here, so that no two readers can take one file for two different models.
+// fields, numbers written as 1.0) is refused here, so that two readers cannot read one file as two different models.
 
 import { CheckpointError } from "../errors.ts";
 import { type Dtype, isDtype, tensorSize } from "./dtypes.ts";
 import { scanJson } from "./json-scan.ts";
-import { kindOf, quote } from "./messages.ts";
-import { missingFile } from "./range.ts";
-import type { Source } from "./source.ts";
+import { jsonKindOf, missingFile, quote, type Source } from "./source.ts";
 
-/** Where one tensor lies in its file. */
+/** The location of one tensor in its file. */
 export interface TensorEntry {
-  /** The name as the file spells it. */
+  /** The name as in the file. */
   readonly name: string;
   readonly dtype: Dtype;
   /** Row-major, outermost first; `[]` is a scalar. */
@@ -29,7 +27,7 @@ export interface TensorEntry {
 
 /** The header of one safetensors file. */
 export interface SafetensorsHeader {
-  /** The strings under `__metadata__`, empty when there are none. */
+  /** The strings under `__metadata__`; may be empty. */
   readonly metadata: Readonly<Record<string, string>>;
   /** By name, in the order of the file's bytes. */
   readonly tensors: ReadonlyMap<string, TensorEntry>;
@@ -39,12 +37,13 @@ export interface SafetensorsHeader {
 
 /** Bytes of the length field. */
 const LENGTH_BYTES = 8;
-/** The format's bound on N, which keeps a false length from allocating everything. */
+/** The format's bound on N, which prevents a wrong length from allocating all memory. */
 export const MAX_HEADER_BYTES = 100_000_000;
 
 /**
  * Reads and checks the header of `path`: 8 + N bytes, none of the data.
- * @throws CheckpointError when the file is missing or breaks a rule of the format; it names the rule, and the tensor if there is one.
+ * @throws CheckpointError when the file is missing or breaks a rule of the format; the error names the rule, and the
+ *   tensor if there is one.
  * @throws AbortError when `signal` fires.
  */
 export async function readSafetensorsHeader(
@@ -74,7 +73,7 @@ export async function readSafetensorsHeader(
   return parseHeader(header, { path, dataStart, fileBytes });
 }
 
-/** What the checks need to know of the file. */
+/** What the checks need to know about the file. */
 interface FileFacts {
   readonly path: string;
   readonly dataStart: number;
@@ -119,7 +118,7 @@ function parseJson(bytes: Uint8Array<ArrayBuffer>, path: string): object {
   scanJson(text, {
     duplicateKey: (keys) => {
       const where = keys.length > 1 ? `in ${quote(keys.slice(0, -1).join("."))}` : "in the header";
-      throw damaged(path, `the key ${quote(keys.at(-1) ?? "")} stands twice ${where}`, tensorOf(keys));
+      throw damaged(path, `the key ${quote(keys.at(-1) ?? "")} appears twice ${where}`, tensorOf(keys));
     },
     number: (keys, literal) => {
       if (keys[0] === "__metadata__" || /^(?:0|[1-9][0-9]*)$/.test(literal)) return;
@@ -141,17 +140,17 @@ function tensorOf(keys: readonly string[]): { readonly tensor?: string } {
 }
 
 function checkMetadata(value: unknown, path: string): Readonly<Record<string, string>> {
-  if (!isObject(value)) throw damaged(path, `"__metadata__" must be an object, got ${kindOf(value)}`);
+  if (!isObject(value)) throw damaged(path, `"__metadata__" must be an object, got ${jsonKindOf(value)}`);
   const entries = Object.entries(value).map(([key, text]): [string, string] => {
     if (typeof text === "string") return [key, text];
-    throw damaged(path, `"__metadata__" holds ${kindOf(text)} under ${quote(key)}, expected a string`);
+    throw damaged(path, `"__metadata__" holds ${jsonKindOf(text)} under ${quote(key)}, expected a string`);
   });
   return Object.fromEntries(entries);
 }
 
 function checkEntry(name: string, value: unknown, file: FileFacts): TensorEntry {
   const wrong = (problem: string) => damaged(file.path, `tensor ${quote(name)} ${problem}`, { tensor: name });
-  if (!isObject(value)) throw wrong(`is ${kindOf(value)}, expected an object`);
+  if (!isObject(value)) throw wrong(`is ${jsonKindOf(value)}, expected an object`);
   for (const key of ["dtype", "shape", "data_offsets"]) {
     if (!Object.hasOwn(value, key)) throw wrong(`has no ${key}`);
   }
@@ -162,7 +161,9 @@ function checkEntry(name: string, value: unknown, file: FileFacts): TensorEntry 
 
   const dtype = value.dtype;
   if (!isDtype(dtype)) {
-    throw wrong(`has the dtype ${typeof dtype === "string" ? quote(dtype) : kindOf(dtype)}, which the format lacks`);
+    throw wrong(
+      `has the dtype ${typeof dtype === "string" ? quote(dtype) : jsonKindOf(dtype)}, which the format lacks`,
+    );
   }
   const shape = value.shape;
   if (!isSizes(shape)) throw wrong("has a shape that is not an array of whole numbers from 0 to 2^53 − 1");

@@ -1,11 +1,12 @@
-// One name for each tensor, whatever wrote the checkpoint. The published LLaVA names are ours; everything else is mapped to them here.
+// One name for each tensor, independent of the program that wrote the checkpoint. The names of the published LLaVA are canonical;
+// others are mapped to them here.
 //
 //   published            language_model.model.…   language_model.lm_head.…  vision_tower.vision_model.…        multi_modal_projector.…
 //   transformers ≥ 4.52  model.language_model.…   lm_head.…                 model.vision_tower.vision_model.…  model.multi_modal_projector.…
 //   transformers ≥ 5     as published, or as ≥ 4.52, but both without "vision_model." (checked with what 5.23.0's save_pretrained writes)
 //   plain LLaMA          model.layers.…, model.embed_tokens.…, model.norm.…, lm_head.…
 
-/** Prefixes (or whole names), the longer before the shorter that it begins with, and what stands for them in our names. */
+/** Prefixes (or whole names) and their canonical form; a prefix comes before any shorter one that it begins with. */
 const PREFIXES: readonly (readonly [prefix: string, canonical: string])[] = [
   ["language_model.model.", "language_model.model."],
   ["language_model.lm_head.", "language_model.lm_head."],
@@ -23,7 +24,7 @@ const PREFIXES: readonly (readonly [prefix: string, canonical: string])[] = [
   ["lm_head.", "language_model.lm_head."],
 ];
 
-/** The published LLaVA name of the tensor that a checkpoint calls `name`; a name of no known form is returned as it is. */
+/** The published LLaVA name of the tensor that a checkpoint calls `name`; an unknown name is returned unchanged. */
 export function canonicalName(name: string): string {
   for (const [prefix, canonical] of PREFIXES) {
     if (name.startsWith(prefix)) return canonical + name.slice(prefix.length);
@@ -32,12 +33,9 @@ export function canonicalName(name: string): string {
 }
 
 /**
- * Whether a forward pass needs no tensor of this canonical name: tables that old versions saved, the vision tower's last norm, and the
- * vision layers from `numVisionLayersRun` on (the feature layer −2 of 24 runs 23), when that number is given.
+ * Whether this canonical name belongs to a table that old versions saved and that every model computes itself. Other tensors
+ * that a model does not read are declared by its family.
  */
-export function isKnownUnused(name: string, numVisionLayersRun: number = Number.POSITIVE_INFINITY): boolean {
-  if (/(?:^|\.)(?:rotary_emb\.inv_freq|position_ids)$/.test(name)) return true;
-  if (/^vision_tower\.vision_model\.post_layernorm\.(?:weight|bias)$/.test(name)) return true;
-  const layer = /^vision_tower\.vision_model\.encoder\.layers\.(\d+)\./.exec(name)?.[1];
-  return layer !== undefined && Number(layer) >= numVisionLayersRun;
+export function isSavedBuffer(name: string): boolean {
+  return /(?:^|\.)(?:rotary_emb\.inv_freq|position_ids)$/.test(name);
 }

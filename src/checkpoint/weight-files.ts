@@ -2,18 +2,16 @@
 
 import { CheckpointError } from "../errors.ts";
 import { scanJson } from "./json-scan.ts";
-import { kindOf, listNames, quote } from "./messages.ts";
 import { readSafetensorsHeader, type SafetensorsHeader } from "./safetensors.ts";
-import type { Source } from "./source.ts";
-import { parseJsonFile, readTextFile } from "./text-file.ts";
+import { jsonKindOf, listNames, parseJsonFile, quote, readTextFile, type Source } from "./source.ts";
 
 const SINGLE_FILE = "model.safetensors";
 const INDEX_FILE = "model.safetensors.index.json";
-/** Weights that Python pickled: running them is running a program. */
+/** Weights pickled by Python: loading them would execute code. */
 const PICKLED_FILES = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
 
 /**
- * The headers of all weight files, by file name; where both forms exist the single file counts, as in transformers.
+ * The headers of all weight files, by file name; where both forms exist, the single file is used, as in transformers.
  * @throws CheckpointError when there are no weights, a header is bad, or the index and its shards disagree.
  * @throws AbortError when `signal` fires.
  */
@@ -83,13 +81,13 @@ function parseIndex(text: string): ReadonlyMap<string, string> {
   }
   const entries = Object.entries(weightMap).map(([name, file]: [string, unknown]): [string, string] => {
     if (typeof file === "string") return [name, file];
-    throw wrong(`gives the tensor ${quote(name)} ${kindOf(file)}, expected a file name`, name);
+    throw wrong(`gives the tensor ${quote(name)} ${jsonKindOf(file)}, expected a file name`, name);
   });
   if (entries.length === 0) throw wrong("holds an empty weight_map");
   return new Map(entries);
 }
 
-/** Index and shards must name the same tensors, each in one shard. */
+/** Checks that index and shards name the same tensors, each in one shard. */
 function checkIndex(weightMap: ReadonlyMap<string, string>, headers: ReadonlyMap<string, SafetensorsHeader>): void {
   const absent = [...weightMap].filter(([name, file]) => headers.get(file)?.tensors.has(name) !== true);
   const [first] = absent;

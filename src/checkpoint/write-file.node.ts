@@ -1,4 +1,4 @@
-// Writing a file so that it is either whole or not there.
+// Writes a file either completely or not at all.
 
 import { randomUUID } from "node:crypto";
 import { access, constants, open, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
@@ -6,9 +6,9 @@ import { basename, dirname, join } from "node:path";
 import { InputError } from "../errors.ts";
 
 /**
- * Writes `content` to `path` by way of a temporary file in the same folder, renamed at the end: nobody sees half a file, and a failure
- * leaves what was there before. A link is followed; what is no plain file (a pipe, a device) is written directly.
- * @throws InputError when the file cannot be written; nothing is left behind.
+ * Writes `content` to `path` through a temporary file in the same folder, renamed at the end: a partial file is never visible, and a
+ * failure keeps the old file. Links are followed; a pipe or device is written directly.
+ * @throws InputError when the file cannot be written; no temporary file remains.
  */
 export async function writeFileWhole(path: string, content: Uint8Array | string): Promise<void> {
   try {

@@ -1,17 +1,16 @@
-// adaptvis ask: one question about one picture.
+// adaptvis ask: a question about a picture.
 import { basename } from "node:path";
 import type { Command } from "commander";
-import { type AdaptVisSettings, DEFAULT_ADAPTVIS } from "../adaptvis.ts";
-import type { AnswerOptions } from "../answer.ts";
+import { type AnswerOptions, answerJson } from "../answer.ts";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { InputError } from "../errors.ts";
 import type { GeneratedToken } from "../generate/generate.ts";
 import type { MapSelection } from "../inspect/attention-map.ts";
 import { heatMapPng } from "../inspect/heat-map-png.node.ts";
-import { fitToSquare } from "../preprocess/clip-processor.ts";
 import { readImageFile } from "../preprocess/decode-image.node.ts";
 import type { RgbImage } from "../preprocess/image.ts";
-import { answerJson, answerLines, attentionMaps, describeMethod } from "./answer-report.ts";
+import { fitToSquare } from "../preprocess/image-processor.ts";
+import { answerLines, attentionMaps, describeMethod } from "./answer-report.ts";
 import { asUsage, checkOutput, checkSelection, someText, wholeFrom } from "./checks.ts";
 import {
   addMethodOptions,
@@ -31,7 +30,7 @@ import { examples } from "./package-files.ts";
 import { addProfileOption, openProfile, type ProfileFlags } from "./profile.ts";
 import { type Session, styled, UsageError } from "./session.ts";
 
-/** The options of `ask`, as parsed. */
+/** Parsed options of `ask`. */
 export interface AskFlags extends QuestionFlags, MethodFlags, SamplingFlags, ProfileFlags {
   readonly textOnly?: boolean;
   readonly heatmap?: string;
@@ -47,13 +46,13 @@ export function describeAsk(command: Command): Command {
   );
   addMethodOptions(command);
   addSamplingOptions(command)
-    .option("--heatmap <file.png>", "draw where the last prompt token looked", someText)
+    .option("--heatmap <file.png>", "draw a heat map of the last prompt token's attention", someText)
     .option(
       "--layer <number>",
-      "layer of the heat map and of the attention's numbers (default: the middle one)",
+      "layer of the heat map and of the attention figures (default: the middle layer)",
       wholeFrom(0),
     )
-    .option("--head <number>", "head of them (default: the mean of all)", wholeFrom(0));
+    .option("--head <number>", "head of the heat map and figures (default: the mean of all heads)", wholeFrom(0));
   return addProfileOption(command).addHelpText(
     "after",
     examples(({ picture, model }) => [
@@ -82,7 +81,7 @@ export async function ask(session: Session, question: string | undefined, flags:
     const asked = {
       image,
       ...wordsOf(question, flags),
-      ...answerOptions(flags, open),
+      ...answerOptions(flags),
       signal: session.signal,
       ...(isStreamed && { onToken: streamTo(session) }),
     };
@@ -106,11 +105,10 @@ export async function ask(session: Session, question: string | undefined, flags:
       );
       await writeFileWhole(flags.heatmap, png);
     }
-    const settings: AdaptVisSettings = { ...DEFAULT_ADAPTVIS, ...asked.adaptvis };
     session.result({
       question: question ?? null,
       prompt: flags.prompt ?? null,
-      ...answerJson(answer, { maps, settings }),
+      ...answerJson(answer, maps),
       heatmap: flags.heatmap ?? null,
       ...open.facts(),
       timings: { loadMs: open.loadMs, answerMs },
@@ -119,7 +117,7 @@ export async function ask(session: Session, question: string | undefined, flags:
     if (session.isJson) return;
     const times = `Loaded in ${(open.loadMs / 1000).toFixed(2)} s, answered in ${(answerMs / 1000).toFixed(2)} s`;
     const drawn = flags.heatmap === undefined ? [] : [`Heat map: ${flags.heatmap}`];
-    for (const line of [...answerLines(answer, { maps, settings }), ...drawn, times]) {
+    for (const line of [...answerLines(answer, maps), ...drawn, times]) {
       session.note(styled("dim", line, process.stderr));
     }
   } finally {
@@ -127,15 +125,15 @@ export async function ask(session: Session, question: string | undefined, flags:
   }
 }
 
-function answerOptions(flags: AskFlags, open: OpenModel): AnswerOptions {
+function answerOptions(flags: AskFlags): AnswerOptions {
   return {
-    ...methodOptions(flags, open.settings),
+    ...methodOptions(flags),
     ...samplingOptions(flags),
     attention: flags.image !== undefined,
   };
 }
 
-/** Writes tokens as they come, without the space that the first word begins with. */
+/** Streams tokens to stdout, without the leading space of the first word. */
 function streamTo(session: Session): (token: GeneratedToken) => void {
   let isBegun = false;
   return ({ text }) => {
@@ -145,25 +143,25 @@ function streamTo(session: Session): (token: GeneratedToken) => void {
   };
 }
 
-/** The pixels that become patches. @throws InputError for LLaVA-NeXT, whose tiles make no single picture. */
+/** The picture as the vision tower receives it. @throws InputError for LLaVA-NeXT, whose tiles do not form a single picture. */
 function pictureAsSeen(open: OpenModel, image: RgbImage | undefined): RgbImage | undefined {
   const { config, processor, name } = open.model;
   if (config.multimodal?.imageGridPinpoints !== undefined) {
-    throw new InputError(`--heatmap draws single-tile pictures, and ${name} is LLaVA-NeXT: leave it out.`);
+    throw new InputError(`--heatmap supports single-tile pictures only, and ${name} is LLaVA-NeXT: omit it.`);
   }
-  return image && processor.clip && fitToSquare(image, processor.clip);
+  return image && processor.imageProcessor && fitToSquare(image, processor.imageProcessor);
 }
 
 function checkFlags(question: string | undefined, flags: AskFlags): void {
   methodOf(flags);
   checkWords(question, flags, "ask");
   if (flags.image === undefined && flags.textOnly !== true) {
-    throw new UsageError("There is no picture: give one with --image FILE, or --text-only.");
+    throw new UsageError("The picture is missing: give --image FILE or --text-only.");
   }
   if (flags.image !== undefined && flags.textOnly === true) {
-    throw new UsageError("There is an --image and --text-only: leave one out.");
+    throw new UsageError("--image and --text-only exclude each other: omit one.");
   }
   if (flags.heatmap !== undefined && flags.image === undefined) {
-    throw new UsageError("--heatmap needs a picture: give one with --image FILE.");
+    throw new UsageError("--heatmap needs a picture: add --image FILE.");
   }
 }

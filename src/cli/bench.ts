@@ -1,4 +1,4 @@
-// adaptvis bench: how fast this machine runs the engine, kernel by kernel and as a whole, and against what.
+// adaptvis bench: the speed of the engine on this machine, by kernel and as a whole, against its roofline and other engines.
 
 import { existsSync } from "node:fs";
 import type { Command } from "commander";
@@ -17,7 +17,7 @@ import { checkOutput, someText, wholeFrom } from "./checks.ts";
 import { embeddedModel, examples, packageFolder, packageVersion } from "./package-files.ts";
 import { type Session, styled, table, UsageError } from "./session.ts";
 
-/** The options of `bench`, as parsed. */
+/** Parsed options of `bench`. */
 export interface BenchFlags {
   readonly only?: readonly string[];
   readonly filter?: string;
@@ -34,15 +34,15 @@ const DEFAULT_ROUNDS = { quick: 2, full: 5 } as const;
 /** Describes `bench` to commander. */
 export function describeBench(command: Command): Command {
   return command
-    .description("Measure this machine: roofline, kernels, whole models; figures, spreads and bars.")
-    .option("--only <names...>", "parts to run, by name or its beginning (see --list); commas or spaces between them")
-    .option("--filter <text>", "kernel cases whose name holds this text", someText)
-    .option("--quick", "a shorter run: fewer cases, fewer rounds")
-    .option("--rounds <n>", "rounds of each comparison, unless time runs out (default: 5, quick: 2)", wholeFrom(1, 100))
-    .option("--peers <dir>", "folder of programs that run other engines, to be compared with", someText)
-    .option("--list", "print the names of all parts and stop")
-    .option("--report <file>", "write the report as JSON into a file; --json <file> is the same", someText)
-    .option("--html <file>", "write the report as one HTML file with plots", someText)
+    .description("Measure the speed of this machine: roofline, kernels, whole models and scaling.")
+    .option("--only <names...>", "parts to run, by name or prefix (see --list), separated by commas or spaces")
+    .option("--filter <text>", "only kernel cases whose name contains this text", someText)
+    .option("--quick", "a shorter run with fewer cases and rounds")
+    .option("--rounds <n>", "maximum rounds per comparison (default: 5, with --quick 2)", wholeFrom(1, 100))
+    .option("--peers <dir>", "folder of programs that run other engines for comparison", someText)
+    .option("--list", "print the names of all parts and exit")
+    .option("--report <file>", "write the report as JSON to a file; same as --json <file>", someText)
+    .option("--html <file>", "write the report as a single HTML file with plots", someText)
     .addHelpText(
       "after",
       examples(() => ["bench --list", "bench --quick --json bench.json", "bench --only roofline,kernels"]),
@@ -50,8 +50,8 @@ export function describeBench(command: Command): Command {
 }
 
 /**
- * `bench --json FILE` as `bench --report FILE`: for every command --json alone means stdout, and bench takes no operands, so
- * that what stands behind it can only be a file.
+ * Rewrites `bench --json FILE` to `bench --report FILE`. For every command, --json alone writes to stdout; bench takes no
+ * operands, so an argument after --json can only be a file.
  */
 export function withReportFile(args: readonly string[]): readonly string[] {
   const takesValue = (arg: string | undefined) => arg === "--adapter" || arg === "--dawn-toggle";
@@ -76,12 +76,12 @@ export async function bench(session: Session, flags: BenchFlags): Promise<void> 
   }
   const unknown = only.find((name) => !partNames(false).some((part) => isAsked(part, [name])));
   if (unknown !== undefined) {
-    throw new UsageError(`--only ${unknown}: there is no such part; adaptvis bench --list prints their names.`);
+    throw new UsageError(`--only ${unknown}: unknown part; adaptvis bench --list prints the names.`);
   }
   await checkOutput("--report", flags.report, []);
   await checkOutput("--html", flags.html, [flags.report]);
   if (flags.peers !== undefined && !existsSync(flags.peers)) {
-    throw new InputError(`${flags.peers} is not there: --peers expects a folder of programs.`);
+    throw new InputError(`${flags.peers} does not exist: --peers expects a folder of programs.`);
   }
   const opened = await session.openAdapter();
   session.note(`adaptvis: running on ${opened.description}`);
@@ -133,7 +133,7 @@ export async function bench(session: Session, flags: BenchFlags): Promise<void> 
   }
 }
 
-/** What makes a peer's Vulkan use the adapter that we use. */
+/** Environment variables that make a peer's Vulkan use the same adapter. */
 async function peerEnvironment({ kind }: OpenedAdapter): Promise<Record<string, string>> {
   return kind === "lavapipe" || kind === "swiftshader" ? { ...(await driverEnvironment(kind)) } : {};
 }

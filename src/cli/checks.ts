@@ -3,14 +3,14 @@
 import { access, constants, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { InvalidArgumentError } from "commander";
-import { MAX_FACTOR, type ScaledRows } from "../adaptvis.ts";
 import { InputError } from "../errors.ts";
 import type { MapSelection } from "../inspect/attention-map.ts";
+import { MAX_FACTOR, type RowSelection } from "../interventions/parameters.ts";
 import type { ModelConfig } from "../models/config.ts";
 import { MAX_BATCH_ROWS } from "../models/layers/step.ts";
 import { UsageError } from "./session.ts";
 
-/** A finite number within bounds. */
+/** Parser of a finite number within bounds. */
 export function numberFrom(bounds: { readonly least?: number; readonly most?: number; readonly above?: number }) {
   const {
     least = Number.NEGATIVE_INFINITY,
@@ -29,7 +29,7 @@ export function numberFrom(bounds: { readonly least?: number; readonly most?: nu
   };
 }
 
-/** A whole number from `least` to `most`. */
+/** Parser of a whole number from `least` to `most`. */
 export function wholeFrom(least: number, most: number = Number.MAX_SAFE_INTEGER) {
   const range = most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`;
   return (text: string): number => {
@@ -39,7 +39,7 @@ export function wholeFrom(least: number, most: number = Number.MAX_SAFE_INTEGER)
   };
 }
 
-/** The values of an option that may be given several times, in order. */
+/** Collects the values of a repeatable option, in order. */
 export function collected(text: string, before: readonly string[] | undefined): readonly string[] {
   return [...(before ?? []), text];
 }
@@ -65,33 +65,33 @@ export function factorList(text: string): readonly number[] {
     return factors;
   }
   throw new InvalidArgumentError(
-    `Expected 1 to ${MAX_BATCH_ROWS} numbers from 0 to ${MAX_FACTOR} with commas between them, such as "0.5,1,2".`,
+    `Expected 1 to ${MAX_BATCH_ROWS} numbers from 0 to ${MAX_FACTOR}, separated by commas, such as "0.5,1,2".`,
   );
 }
 
-/** `last`, `generated`, or a count of prompt rows from the end. */
-export function scaledRows(text: string): ScaledRows {
-  if (text === "last" || text === "generated") return text;
+/** `last`, `generated`, `after-image`, or a count of prompt rows from the end. */
+export function rowSelection(text: string): RowSelection {
+  if (text === "last" || text === "generated" || text === "after-image") return text;
   const last = /^\d+$/.test(text) ? Number(text) : 0;
   if (Number.isSafeInteger(last) && last >= 1) return { last };
-  throw new InvalidArgumentError('Expected "last", "generated" or a whole number of at least 1.');
+  throw new InvalidArgumentError('Expected "last", "generated", "after-image" or a whole number of at least 1.');
 }
 
-/** Text that is not empty. */
+/** Parser of non-empty text. */
 export function someText(text: string): string {
   if (text !== "") return text;
-  throw new InvalidArgumentError("Expected some text, got none.");
+  throw new InvalidArgumentError("Expected non-empty text.");
 }
 
-/** One more value of an option that may stand several times. */
+/** As {@link collected}, for non-empty text. */
 export function repeated(text: string, before: readonly string[] = []): readonly string[] {
   return [...before, someText(text)];
 }
 
 /**
- * Checks that a file could be written at `path`.
- * @param inputs files that are read: writing over one of them is refused
- * @throws InputError when it could not; UsageError when `path` is one of the inputs.
+ * Checks, before the work begins, that a file can be written at `path`.
+ * @param inputs files that the command reads and must not overwrite
+ * @throws InputError when `path` cannot be written; UsageError when it is one of the inputs.
  */
 export async function checkOutput(
   option: string,
@@ -100,7 +100,7 @@ export async function checkOutput(
 ): Promise<void> {
   if (path === undefined) return;
   if (inputs.some((input) => input !== undefined && resolve(input) === resolve(path))) {
-    throw new UsageError(`${option} ${path} would write over a file that is read: choose another place.`);
+    throw new UsageError(`${option} ${path} would overwrite an input file: choose another place.`);
   }
   const existing = await stat(path).catch(() => undefined);
   if (existing?.isDirectory()) throw cannotWrite(path, "it is a folder");
@@ -117,7 +117,7 @@ function cannotWrite(path: string, reason: string): InputError {
   return new InputError(`${path} cannot be written: ${reason}; choose another place.`);
 }
 
-/** Runs work whose only inputs left to check are options, the question and the prompt. @throws UsageError for an InputError. */
+/** Runs `work`, whose remaining unchecked inputs all come from the command line. @throws UsageError for an InputError. */
 export async function asUsage<T>(work: () => T | Promise<T>): Promise<T> {
   try {
     return await work();
@@ -127,7 +127,7 @@ export async function asUsage<T>(work: () => T | Promise<T>): Promise<T> {
   }
 }
 
-/** @throws UsageError when the model has no such layer or head. */
+/** Checks the selected layer and head. @throws UsageError when the model has no such layer or head. */
 export function checkSelection(config: ModelConfig, selection: MapSelection): void {
   const { numHiddenLayers, numAttentionHeads } = config.text;
   const check = (option: string, index: number | undefined, count: number) => {

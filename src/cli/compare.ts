@@ -1,4 +1,4 @@
-// adaptvis compare: what another dtype changes in a model's answers, against the same model in f32.
+// adaptvis compare: a model's answers and perplexity in another dtype, compared with f32.
 import { readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { Command } from "commander";
@@ -12,21 +12,21 @@ import { openModel } from "./open-model.ts";
 import { examples } from "./package-files.ts";
 import { type Session, table, UsageError } from "./session.ts";
 
-/** The options of `compare`, as parsed. */
+/** Parsed options of `compare`. */
 export interface CompareFlags {
   readonly dtype: WeightDtype;
   readonly benchmark?: string;
   readonly text?: string;
 }
 
-/** One question of a benchmark in What'sUp's form. */
+/** A question of a benchmark in What'sUp's file format. */
 interface BenchmarkQuestion {
   readonly image: string;
   readonly question: string;
   readonly answer: string;
 }
 
-/** What one dtype answers and how well it foretells the text. */
+/** Results of one dtype. */
 interface Measured {
   readonly tokenIds: readonly (readonly number[])[];
   readonly numRight: number;
@@ -39,10 +39,14 @@ const BENCHMARKS = ["Controlled_A", "Controlled_B", "COCO_one"] as const;
 export function describeCompare(command: Command): Command {
   return command
     .description("Compare a model in another dtype with the same model in f32: greedy answers, accuracy, perplexity.")
-    .argument("<model>", "a folder with config.json and model.safetensors")
+    .argument("<model>", "folder with config.json and model.safetensors")
     .addOption(dtypeOption("the dtype to compare with f32").makeOptionMandatory())
-    .option("--benchmark <folder>", "pictures and questions in What'sUp's form, such as tiny-spatial's", someText)
-    .option("--text <file>", "a UTF-8 text to take the perplexity of", someText)
+    .option(
+      "--benchmark <folder>",
+      "folder of pictures and questions in What'sUp's file format, such as tiny-spatial's",
+      someText,
+    )
+    .option("--text <file>", "UTF-8 text file to measure the perplexity of", someText)
     .addHelpText(
       "after",
       examples(({ model }) => [
@@ -55,7 +59,7 @@ export function describeCompare(command: Command): Command {
 /** Runs `compare`. */
 export async function compare(session: Session, model: string, flags: CompareFlags): Promise<void> {
   if (flags.benchmark === undefined && flags.text === undefined) {
-    throw new UsageError("There is nothing to compare on: give --benchmark FOLDER, --text FILE or both.");
+    throw new UsageError("Nothing to compare: give --benchmark FOLDER, --text FILE or both.");
   }
   const questions = flags.benchmark === undefined ? [] : await readQuestions(flags.benchmark);
   const text = flags.text === undefined ? undefined : await readText(flags.text);
@@ -99,7 +103,7 @@ async function measure(
   }
 }
 
-/** exp of the mean negative log-probability of the text's tokens, in windows of at most 256 or the context. */
+/** exp of the mean negative log-probability of the text's tokens, in windows of at most 256 tokens or the context length. */
 async function perplexityOf(model: Llava, text: string): Promise<number> {
   const { inputIds } = model.prepare({ prompt: text });
   const window = Math.min(256, model.config.text.maxPositionEmbeddings - 1);
@@ -108,13 +112,11 @@ async function perplexityOf(model: Llava, text: string): Promise<number> {
   for (let start = 0; start + 1 < inputIds.length; start += window) {
     const ids = Array.from(inputIds.subarray(start, start + window));
     if (ids.length < 2) break;
-    const scores = await model.score(
-      model.processor.fromTensors({ inputIds: ids, pixelValues: undefined, imageSize: undefined }),
-    );
+    const scores = await model.score(model.processor.fromTensors({ inputIds: ids, pixelValues: undefined }));
     sum += scores.reduce((total, score) => total + score, 0);
     count += scores.length;
   }
-  if (count === 0) throw new InputError("The text of --text has fewer than two tokens: give a longer one.");
+  if (count === 0) throw new InputError("The file of --text has fewer than two tokens: give a longer text.");
   return Math.exp(-sum / count);
 }
 
@@ -154,7 +156,7 @@ async function readQuestions(folder: string): Promise<BenchmarkQuestion[]> {
   return all;
 }
 
-/** Objects with image_path in the controlled sets, [COCO id, captions…] in the others. */
+/** File names by annotation: objects with image_path in the controlled sets, [COCO id, captions…] in the others. */
 function imagesOf(annotations: unknown): (string | undefined)[] {
   if (!Array.isArray(annotations)) return [];
   return annotations.map((entry: unknown) => {

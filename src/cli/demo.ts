@@ -1,14 +1,13 @@
-// adaptvis demo (npm start): the embedded checkpoint answers questions about pictures, greedily and with AdaptVis.
+// adaptvis demo (npm start): the embedded checkpoint answers questions about its demo pictures, greedily and with AdaptVis.
 import { mkdir, readFile } from "node:fs/promises";
 import { basename, dirname, join, parse, relative } from "node:path";
 import type { Command } from "commander";
-import { DEFAULT_ADAPTVIS } from "../adaptvis.ts";
 import type { Answer } from "../answer.ts";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { CheckpointError, InputError } from "../errors.ts";
 import { heatMapPng } from "../inspect/heat-map-png.node.ts";
-import { fitToSquare } from "../preprocess/clip-processor.ts";
 import { readImageFile } from "../preprocess/decode-image.node.ts";
+import { fitToSquare } from "../preprocess/image-processor.ts";
 import { attentionMaps, describeChoice, describeMethod } from "./answer-report.ts";
 import { someText } from "./checks.ts";
 import { addModelOptions, type ModelFlags, methodOptions } from "./flags.ts";
@@ -17,7 +16,7 @@ import { commandName, embeddedModel, examples } from "./package-files.ts";
 import { addProfileOption, openProfile, type ProfileFlags } from "./profile.ts";
 import { type Session, styled } from "./session.ts";
 
-/** The options of `demo`, as parsed. */
+/** Parsed options of `demo`. */
 export interface DemoFlags extends ModelFlags, ProfileFlags {
   readonly out: string;
 }
@@ -32,7 +31,7 @@ interface DemoQuestion {
   readonly note?: string;
 }
 
-/** What came out for one question. */
+/** The result of one question. */
 interface DemoResult extends DemoQuestion {
   readonly greedy: string;
   readonly confidence: number;
@@ -44,9 +43,11 @@ interface DemoResult extends DemoQuestion {
 /** Describes `demo` to commander. */
 export function describeDemo(command: Command): Command {
   command
-    .description("Ask the embedded checkpoint about its demo pictures and draw where it looked.")
-    .option("--out <folder>", "where to write the heat maps", someText, "demo-output");
-  return addProfileOption(addModelOptions(command, "another checkpoint that has a demo/demo.json")).addHelpText(
+    .description("Ask the embedded checkpoint about its demo pictures and draw heat maps of its attention.")
+    .option("--out <folder>", "folder for the heat maps", someText, "demo-output");
+  return addProfileOption(
+    addModelOptions(command, "a checkpoint with a demo/demo.json (default: the embedded tiny-spatial)"),
+  ).addHelpText(
     "after",
     examples(() => ["demo", "demo --adapter swiftshader --out heat-maps"]),
   );
@@ -63,9 +64,9 @@ export async function demo(session: Session, flags: DemoFlags): Promise<void> {
     await makeFolder(flags.out);
     const results: DemoResult[] = [];
     for (const [number, question] of questions.entries()) {
-      const result = await answerOne(session, open, { ...question, folder, number, out: flags.out });
+      const { result, reason } = await answerOne(session, open, { ...question, folder, number, out: flags.out });
       results.push(result);
-      session.print(lines(result, { ...DEFAULT_ADAPTVIS, ...open.settings }));
+      session.print(lines(result, reason));
     }
     const timings = { loadMs: open.loadMs, totalMs: elapsed(started) };
     session.result({ questions: results, out: flags.out, ...open.facts(), timings, ...(await profile.finish()) });
@@ -84,14 +85,14 @@ async function answerOne(
   session: Session,
   open: OpenModel,
   question: DemoQuestion & { readonly folder: string; readonly number: number; readonly out: string },
-): Promise<DemoResult> {
+): Promise<{ readonly result: DemoResult; readonly reason: string }> {
   const { model } = open;
   const image = await readImageFile(join(question.folder, question.image), { applyExif: true });
   const ask = (options: { readonly method: "greedy" | "adaptvis" }): Promise<Answer> =>
     model.ask({
       image,
       question: question.question,
-      ...methodOptions(options, open.settings),
+      ...methodOptions(options),
       maxNewTokens: 16,
       attention: true,
       signal: session.signal,
@@ -99,15 +100,15 @@ async function answerOne(
   const greedy = await ask({ method: "greedy" });
   const adaptvis = await ask({ method: "adaptvis" });
   const heatmap = join(question.out, `${question.number + 1}-${parse(question.image).name}.png`);
-  const settings = { ...DEFAULT_ADAPTVIS, ...open.settings };
+  const why = describeChoice(adaptvis);
   const greedyMaps = attentionMaps(greedy, {});
   const adaptvisMaps = attentionMaps(adaptvis, {});
-  const { clip } = model.processor;
-  if (greedyMaps !== undefined && adaptvisMaps !== undefined && clip !== undefined) {
-    const reason = `Factor ${adaptvis.factor}, because confidence ${describeChoice(adaptvis.confidence, settings)}`;
+  const { imageProcessor } = model.processor;
+  if (greedyMaps !== undefined && adaptvisMaps !== undefined && imageProcessor !== undefined) {
+    const reason = `Factor ${adaptvis.factor}, because confidence ${why}`;
     const png = await heatMapPng(
       {
-        picture: fitToSquare(image, clip),
+        picture: fitToSquare(image, imageProcessor),
         heading: question.question,
         caption: `${basename(question.image)}; right answer: ${question.answer}`,
         panels: [
@@ -120,7 +121,7 @@ async function answerOne(
     await writeFileWhole(heatmap, png);
   }
   const { image: file, question: text, answer, note } = question;
-  return {
+  const result: DemoResult = {
     image: file,
     question: text,
     answer,
@@ -131,12 +132,10 @@ async function answerOne(
     adaptvis: adaptvis.text.trim(),
     heatmap,
   };
+  return { result, reason: why };
 }
 
-function lines(
-  result: DemoResult,
-  settings: { readonly alpha1: number; readonly alpha2: number; readonly beta: number },
-): string {
+function lines(result: DemoResult, reason: string): string {
   const mark = (answer: string) => {
     const isRight = answer.trim().toLowerCase().startsWith(result.answer.toLowerCase());
     return isRight ? styled("green", "right") : styled("yellow", "wrong");
@@ -146,7 +145,7 @@ function lines(
     ...(result.note === undefined ? [] : [styled("dim", `  ${result.note}`)]),
     `  right answer  ${result.answer}`,
     `  greedy        ${result.greedy} (${mark(result.greedy)}), confidence ${result.confidence}`,
-    `  AdaptVis      ${result.adaptvis} (${mark(result.adaptvis)}), factor ${result.factor}: confidence ${describeChoice(result.confidence, settings)}`,
+    `  AdaptVis      ${result.adaptvis} (${mark(result.adaptvis)}), factor ${result.factor}: confidence ${reason}`,
     `  heat map      ${result.heatmap}`,
     "",
     "",
@@ -155,7 +154,10 @@ function lines(
 
 async function readQuestions(path: string): Promise<readonly DemoQuestion[]> {
   const bad = (problem: string, cause?: unknown) =>
-    new CheckpointError(`${path} ${problem}; the demo belongs to the embedded checkpoint.`, { file: path, cause });
+    new CheckpointError(
+      `${path} ${problem}; the demo needs a checkpoint with demo pictures, such as the embedded one.`,
+      { file: path, cause },
+    );
   const text = await readFile(path, "utf8").catch((cause: unknown) => {
     throw bad("cannot be read", cause);
   });
@@ -166,7 +168,7 @@ async function readQuestions(path: string): Promise<readonly DemoQuestion[]> {
     throw bad("is not JSON", cause);
   }
   if (!Array.isArray(json) || json.length === 0 || !json.every(isDemoQuestion)) {
-    throw bad("must hold a list of {image, question, answer}");
+    throw bad("must be a list of {image, question, answer}");
   }
   return json;
 }
@@ -182,6 +184,8 @@ async function makeFolder(folder: string): Promise<void> {
     await mkdir(folder, { recursive: true });
   } catch (cause) {
     const above = dirname(folder);
-    throw new InputError(`${folder} cannot be made in ${above}; choose another place with --out.`, { cause });
+    throw new InputError(`The folder ${folder} cannot be created in ${above}; choose another one with --out.`, {
+      cause,
+    });
   }
 }

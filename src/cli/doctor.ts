@@ -1,4 +1,4 @@
-// adaptvis doctor: what this machine computes on, and what it lacks.
+// adaptvis doctor: the adapter of this machine, its features and limits, and what is missing.
 import type { Command } from "commander";
 import { GpuError } from "../errors.ts";
 import { formatBytes } from "../gpu/device.ts";
@@ -10,7 +10,7 @@ import { driverEnvironment } from "../gpu/hosts/vulkan-drivers.node.ts";
 import { examples, packageVersion } from "./package-files.ts";
 import { type Session, styled } from "./session.ts";
 
-/** Whether a software driver is on this machine; `detail` is where, or why not. */
+/** Whether a software driver is present on this machine; `detail` is its location, or the reason why it is missing. */
 interface DriverState {
   readonly present: boolean;
   readonly detail: string;
@@ -19,7 +19,9 @@ interface DriverState {
 /** Describes `doctor` to commander. */
 export function describeDoctor(command: Command): Command {
   return command
-    .description("Tell which GPU or software adapter is used, and what it lacks. Exit code 1 when there is none.")
+    .description(
+      "Print the GPU or software adapter, its features and limits, and what is missing. Exit code 1 without an adapter.",
+    )
     .addHelpText(
       "after",
       examples(() => ["doctor", "doctor --adapter swiftshader --json"]),
@@ -44,7 +46,7 @@ export async function doctor(session: Session): Promise<void> {
   session.print([...hostLines(host), ...adapterLines(opened, report), ...softwareLines(software), ""].join("\n"));
 }
 
-/** There is no adapter; carries the rest of the report for --json. */
+/** No adapter was found; carries the rest of the report for --json. */
 export class DoctorError extends GpuError {
   readonly report: object;
 
@@ -74,7 +76,7 @@ async function stateOf(find: () => Promise<string>): Promise<DriverState> {
   }
 }
 
-/** What the command runs in. */
+/** Versions and platform of the process. */
 interface HostFacts {
   readonly adaptvis: string;
   readonly node?: string;
@@ -106,12 +108,10 @@ function adapterLines(opened: OpenedAdapter, report: AdapterReport): readonly st
   const limitText = Object.entries(limits).map(([name, value]) => {
     return `  ${name} ${/Size$/.test(name) ? formatBytes(value) : value}`;
   });
-  const gapText = report.gaps.map(
-    (gap) => `  no ${gap.missing}: ${gap.consequence}; works all the same: ${gap.worksAnyway}`,
-  );
+  const gapText = report.gaps.map((gap) => `  ${gap.missing}: ${gap.consequence}; still works: ${gap.worksAnyway}`);
   return [
     `${heading("adapter")} ${opened.description}`,
-    `${heading("software")} ${opened.isSoftware ? "yes, it computes on the CPU" : "no"}`,
+    `${heading("software")} ${opened.isSoftware ? "yes, computes on the CPU" : "no"}`,
     `${heading("features")} ${featureText}`,
     heading("limits"),
     ...limitText,
@@ -123,7 +123,7 @@ function adapterLines(opened: OpenedAdapter, report: AdapterReport): readonly st
 function softwareLines(software: Readonly<Record<string, DriverState>>): readonly string[] {
   return [
     heading("software adapters"),
-    ...Object.entries(software).map(([name, state]) => `  ${name}: ${state.present ? "" : "no; "}${state.detail}`),
+    ...Object.entries(software).map(([name, state]) => `  ${name}: ${state.present ? "" : "missing; "}${state.detail}`),
   ];
 }
 

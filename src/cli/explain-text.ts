@@ -2,18 +2,18 @@
 
 import type { Explanation } from "../explain.ts";
 import type { ExplainedPass, PassTensor, PassValues } from "../inspect/explained-pass.ts";
-import type { ValuePicture } from "../inspect/pass-values.ts";
+import type { ValuePicture } from "../inspect/tensor-values.ts";
 import { styled, table, UsageError } from "./session.ts";
 
-const HEAD = ["pass", "place", "kernel", "workgroups", "GPU ms", "wrote", "what comes out"];
+const HEAD = ["pass", "place", "kernel", "workgroups", "GPU ms", "output shape", "output"];
 
-/** A stage and its rows, in order. */
+/** A stage of an answer with its passes, in order. */
 interface Stage {
   readonly name: string;
   readonly passes: readonly ExplainedPass[];
 }
 
-/** The table's lines. */
+/** The lines of the table of passes, grouped by stage. */
 export function stageLines(
   passes: readonly ExplainedPass[],
   options: { readonly withAllLayers: boolean },
@@ -46,7 +46,7 @@ function stageTitle(name: string, passes: readonly ExplainedPass[]): string {
   return `${name}: ${count}${gpuMs === undefined ? "" : `, ${gpuMs.toFixed(2)} ms on the GPU`}`;
 }
 
-/** Rows of which runs of equal layers are one. */
+/** Rows in which a run of layers that repeat the layer before is one row. */
 function foldedRows(passes: readonly ExplainedPass[]): readonly (readonly string[])[] {
   const rows: (readonly string[])[] = [];
   let model: readonly ExplainedPass[] = [];
@@ -78,12 +78,12 @@ function layerGroups(passes: readonly ExplainedPass[]): readonly (readonly Expla
   return groups;
 }
 
-/** "vision.layers.3" of what belongs to a layer, else nothing. */
+/** The layer that a pass belongs to, such as "vision.layers.3"; "" outside of layers. */
 function layerOf(pass: ExplainedPass | undefined): string {
   return /^(?:vision\.)?layers\.\d+/.exec(pass?.place ?? "")?.[0] ?? "";
 }
 
-/** What two layers have in common that do the same. */
+/** A key that is equal for layers that run the same passes. */
 function signatureOf(passes: readonly ExplainedPass[]): string {
   return JSON.stringify(
     passes.map((pass) => [pass.place.slice(layerOf(pass).length), pass.kernel, pass.grid, pass.what]),
@@ -135,17 +135,19 @@ function millisecondsText(gpuMs: number | undefined): string {
 const LABEL_WIDTH = 15;
 const MOST_COLUMNS = 120;
 
-/** The lines about pass `index`. @throws UsageError when there is no such pass. */
+/** The lines about one pass. @throws UsageError when the pass does not exist. */
 export function passLines(
   { passes, kernels }: Explanation,
   options: { readonly index: number; readonly withSource: boolean },
 ): readonly string[] {
   const pass = passes[options.index];
   const kernel = pass && kernels[pass.kernel];
-  if (pass === undefined || kernel === undefined) throw new UsageError(`There is no pass ${options.index}.`);
+  if (pass === undefined || kernel === undefined) throw new UsageError(`Pass ${options.index} does not exist.`);
   const { header } = kernel;
   const time =
-    pass.gpuMs === undefined ? "not known: the adapter has no timestamp queries" : `${pass.gpuMs.toFixed(3)} ms`;
+    pass.gpuMs === undefined
+      ? "unknown: the adapter does not support timestamp queries"
+      : `${pass.gpuMs.toFixed(3)} ms`;
   return [
     styled("bold", `Pass ${pass.index} (0 to ${passes.length - 1}): ${pass.stage}, ${pass.place}`),
     ...wrapped(pass.what, 0),
@@ -166,7 +168,7 @@ export function passLines(
     ...table(["binding", "access", "shape", "dtype", "bytes", "buffer"], pass.tensors.map(tensorRow)),
     ...pass.outputs.flatMap(valuesLines),
     ...(options.withSource
-      ? ["", styled("bold", `WGSL as compiled (${kernel.name} and what it calls)`), kernel.wgsl.trimEnd()]
+      ? ["", styled("bold", `WGSL as compiled (${kernel.name} and the functions it calls)`), kernel.wgsl.trimEnd()]
       : []),
   ];
 }
@@ -179,7 +181,7 @@ function field(label: string, text: string): readonly string[] {
   ];
 }
 
-/** Breaks text between words, so that it fits beside `indent` columns. */
+/** Wraps text between words to the width of the terminal minus `indent`. */
 function wrapped(text: string, indent: number): readonly string[] {
   const width = Math.max(40, Math.min(MOST_COLUMNS, process.stdout.columns ?? MOST_COLUMNS) - indent);
   const lines: string[] = [];
@@ -210,7 +212,7 @@ function tensorRow({ binding, access, shape, dtype, byteLength, label }: PassTen
 
 function valuesLines(values: PassValues): readonly string[] {
   const { label, shape, dtype, min, max, mean, rms, numZeros, numNonFinite, picture } = values;
-  const title = `Wrote ${label} [${shape.join(", ")}] ${dtype}`;
+  const title = `Output ${label} [${shape.join(", ")}] ${dtype}`;
   const statistics = `min ${shortNumber(min)}, max ${shortNumber(max)}, mean ${shortNumber(mean)}, rms ${shortNumber(rms)}`;
   const counts = `${numZeros} zeros, ${numNonFinite} not finite`;
   const isSingle = shape.reduce((product, size) => product * size, 1) === 1;
@@ -220,7 +222,7 @@ function valuesLines(values: PassValues): readonly string[] {
   return ["", styled("bold", title), ...lines];
 }
 
-/** At most six digits; whole numbers as they are. */
+/** At most six significant digits; whole numbers in full. */
 function shortNumber(value: number): string {
   return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(6)));
 }
@@ -229,10 +231,10 @@ const BARS = "▁▂▃▄▅▆▇█";
 const SHADES = " ░▒▓█";
 const NOT_FINITE = "?";
 
-/** Most lines of a picture, so that several fit a screen. */
+/** Maximum number of lines of a picture, so that several fit on a screen. */
 const MOST_LINES = 16;
 
-/** At most 16 lines of 64 characters, and one that tells the scale. */
+/** Draws a tensor in at most 16 lines of 64 characters, followed by a line with the scale: one row as bars, several as shades. */
 export function textPicture({ width, height, values }: ValuePicture): readonly string[] {
   const isWide = height > 1 && width <= 32; // a character is about twice as high as wide
   const rowsPerLine = Math.ceil(height / MOST_LINES);
@@ -252,7 +254,7 @@ export function textPicture({ width, height, values }: ValuePicture): readonly s
     const share = most > least ? (value - least) / (most - least) : 0;
     return levels[Math.min(levels.length - 1, Math.floor(share * levels.length))] ?? NOT_FINITE;
   };
-  const scale = finite.length === 0 ? "nothing finite" : scaleText(levels, least, most);
+  const scale = finite.length === 0 ? "no finite values" : scaleText(levels, least, most);
   return [...lines.map((line) => line.map((value) => characterOf(value).repeat(isWide ? 2 : 1)).join("")), scale];
 }
 

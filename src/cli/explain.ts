@@ -1,9 +1,9 @@
-// adaptvis explain: what the kernels do, pass by pass, for one question about one picture.
+// adaptvis explain: every GPU pass of an answer, with its kernel and output.
 import type { Command } from "commander";
-import { type AdaptVisSettings, DEFAULT_ADAPTVIS } from "../adaptvis.ts";
+import { answerJson } from "../answer.ts";
 import { DEFAULT_EXPLAINED_TOKENS, type Explanation, explain as explainAnswer } from "../explain.ts";
 import { readImageFile } from "../preprocess/decode-image.node.ts";
-import { answerJson, answerLines } from "./answer-report.ts";
+import { answerLines } from "./answer-report.ts";
 import { asUsage, wholeFrom } from "./checks.ts";
 import { passLines, stageLines } from "./explain-text.ts";
 import {
@@ -20,7 +20,7 @@ import { elapsed, openModel } from "./open-model.ts";
 import { examples } from "./package-files.ts";
 import { type Session, styled, UsageError } from "./session.ts";
 
-/** The options of `explain`, as parsed. */
+/** Parsed options of `explain`. */
 export interface ExplainFlags extends QuestionFlags, MethodFlags {
   readonly textOnly?: boolean;
   readonly pass?: number;
@@ -30,22 +30,22 @@ export interface ExplainFlags extends QuestionFlags, MethodFlags {
 
 /** Describes `explain` to commander. */
 export function describeExplain(command: Command): Command {
-  addQuestionOptions(command.description("Show what the kernels do: every pass of an answer, and what it wrote."))
+  addQuestionOptions(command.description("Show what the kernels do: every pass of an answer, with its output."))
     .option("--text-only", "ask without a picture")
     .option(
       "--pass <number>",
-      "one pass: formula, shapes, workgroups, values and a small picture of them",
+      "show one pass: formula, shapes, workgroups, values and a small picture of them",
       wholeFrom(0),
     )
-    .option("--source", "the pass' WGSL too; with --json that of every kernel")
-    .option("--all-layers", "list also the layers that do the same as the one before");
+    .option("--source", "also print the pass's WGSL; with --json, that of every kernel")
+    .option("--all-layers", "also list layers that repeat the layer before");
   return addMethodOptions(command, DEFAULT_EXPLAINED_TOKENS)
     .addHelpText(
       "after",
       `
-The answer is the same to the bit as \`ask\` gives it; here its passes run one at a time, so that what each wrote can be
-read back before the next one. A GPU time is the pass' own, without its submit. With --json, values come without pictures;
-with --pass too, of that pass alone and with them.`,
+The answer has the same bits as that of \`ask\`; its passes run one at a time, so that the output of each can be read back
+before the next. GPU times exclude the submit. With --json, values come without pictures; with --json and --pass, the
+output is limited to that pass and includes its pictures.`,
     )
     .addHelpText(
       "after",
@@ -66,7 +66,7 @@ export async function explain(session: Session, question: string | undefined, fl
     const { model } = open;
     const started = performance.now();
     const inputs = await asUsage(() => model.prepare({ image, ...wordsOf(question, flags) }));
-    const options = { ...methodOptions(flags, open.settings), attention: image !== undefined, signal: session.signal };
+    const options = { ...methodOptions(flags), attention: image !== undefined, signal: session.signal };
     const explanation = await asUsage(() => explainAnswer(model, inputs, options));
     const explainMs = elapsed(started);
     const { answer, passes } = explanation;
@@ -75,7 +75,6 @@ export async function explain(session: Session, question: string | undefined, fl
         `--pass must be a whole number from 0 to ${passes.length - 1}, the passes of this answer, got ${flags.pass}.`,
       );
     }
-    const settings: AdaptVisSettings = { ...DEFAULT_ADAPTVIS, ...options.adaptvis };
     const lines =
       flags.pass === undefined
         ? stageLines(passes, { withAllLayers: flags.allLayers === true })
@@ -84,7 +83,7 @@ export async function explain(session: Session, question: string | undefined, fl
     session.result({
       question: question ?? null,
       prompt: flags.prompt ?? null,
-      ...answerJson(answer, { maps: undefined, settings }),
+      ...answerJson(answer),
       numPasses: passes.length,
       ...explanationJson(explanation, flags),
       ...open.facts(),
@@ -93,7 +92,7 @@ export async function explain(session: Session, question: string | undefined, fl
     if (session.isJson) return;
     const times = `Loaded in ${(open.loadMs / 1000).toFixed(2)} s, explained in ${(explainMs / 1000).toFixed(2)} s`;
     const answered = `Answer: ${answer.text.trim()}`;
-    for (const line of [answered, ...answerLines(answer, { maps: undefined, settings }), times]) {
+    for (const line of [answered, ...answerLines(answer, undefined), times]) {
       session.note(styled("dim", line, process.stderr));
     }
   } finally {
@@ -125,15 +124,15 @@ function checkFlags(session: Session, question: string | undefined, flags: Expla
   methodOf(flags);
   checkWords(question, flags, "explain");
   if (flags.image === undefined && flags.textOnly !== true) {
-    throw new UsageError("There is no picture: give one with --image FILE, or --text-only.");
+    throw new UsageError("The picture is missing: give --image FILE or --text-only.");
   }
   if (flags.image !== undefined && flags.textOnly === true) {
-    throw new UsageError("There is an --image and --text-only: leave one out.");
+    throw new UsageError("--image and --text-only exclude each other: omit one.");
   }
   if (flags.source === true && flags.pass === undefined && !session.isJson) {
-    throw new UsageError("--source prints the WGSL of one pass: say which one with --pass N, or use --json.");
+    throw new UsageError("--source prints the WGSL of one pass: select it with --pass N, or use --json.");
   }
   if (flags.allLayers === true && flags.pass !== undefined) {
-    throw new UsageError("--all-layers is for the list of passes and --pass for one of them: leave one out.");
+    throw new UsageError("--all-layers applies to the list of passes and --pass to a single pass: omit one.");
   }
 }

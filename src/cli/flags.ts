@@ -1,16 +1,16 @@
 // Options that several commands share: the model, the question, the method and the sampling.
 
 import { type Command, Option } from "commander";
-import { MAX_FACTOR, type Method, type ScaledRows } from "../adaptvis.ts";
 import type { AnswerOptions, Question, SweepOptions } from "../answer.ts";
-import type { CheckpointSettings } from "../checkpoint-settings.ts";
 import { WEIGHT_DTYPES, type WeightDtype } from "../gpu/tensor.ts";
+import type { Intervention } from "../interventions/intervention.ts";
+import { INTERVENTIONS, type MethodName, type MethodSettings, SETTING_NAMES } from "../interventions/registry.ts";
 import { DEFAULT_MAX_NEW_TOKENS } from "../settings.ts";
-import { indexList, numberFrom, repeated, scaledRows, someText, wholeFrom } from "./checks.ts";
+import { indexList, numberFrom, repeated, rowSelection, someText, wholeFrom } from "./checks.ts";
 import { commandName } from "./package-files.ts";
 import { UsageError } from "./session.ts";
 
-/** Options of the model, as parsed. */
+/** Parsed options of the model. */
 export interface ModelFlags {
   readonly model?: string;
   readonly dtype?: WeightDtype;
@@ -21,22 +21,22 @@ export interface ModelFlags {
 export function addModelOptions(command: Command, what: string): Command {
   return command
     .option("--model <folder>", what, someText)
-    .addOption(dtypeOption("how weight matrices are stored on the GPU (default: as in the checkpoint)"))
-    .option("--tune", "measure the kernels' constants on this GPU the first time, and use what was measured");
+    .addOption(dtypeOption("how weight matrices are stored on the GPU (default: the checkpoint's dtype)"))
+    .option("--tune", "tune the kernels' constants on this GPU; the result is measured once and cached");
 }
 
-/** `--dtype`, with the dtypes that weights may have. */
+/** The option `--dtype`. @param what its description */
 export function dtypeOption(what: string): Option {
   return new Option("--dtype <dtype>", what).choices(WEIGHT_DTYPES);
 }
 
-/** Options of the picture and the question, as parsed. */
+/** Parsed options of the picture and the question. */
 export interface QuestionFlags extends PictureFlags {
   readonly prompt?: string;
   readonly system?: string;
 }
 
-/** Options of the model and the picture, as parsed. */
+/** Parsed options of the model and the picture. */
 export interface PictureFlags extends ModelFlags {
   readonly image?: string;
   readonly exif: boolean;
@@ -44,19 +44,23 @@ export interface PictureFlags extends ModelFlags {
 
 /** Adds the question and its options. */
 export function addQuestionOptions(command: Command): Command {
-  return addPictureOptions(command.argument("[question]", "put into the model's chat template"))
-    .option("--prompt <text>", "the whole prompt, <image> where the picture goes, instead of a question", someText)
-    .option("--system <text>", "text before the question, where the chat template takes one");
+  return addPictureOptions(command.argument("[question]", "the question, inserted into the model's chat template"))
+    .option(
+      "--prompt <text>",
+      "the whole prompt, with <image> in place of the picture; replaces the question",
+      someText,
+    )
+    .option("--system <text>", "system message, if the chat template supports one");
 }
 
 /** Adds the options of the model and the picture. */
 export function addPictureOptions(command: Command): Command {
   return addModelOptions(command, "a LLaVA checkpoint in Hugging Face's layout (default: the embedded tiny-spatial)")
     .option("--image <file>", "the picture: JPEG, PNG or WebP", someText)
-    .option("--no-exif", "leave the picture as it is stored, without the camera's orientation");
+    .option("--no-exif", "ignore the picture's EXIF orientation");
 }
 
-/** The engine's words of a question. */
+/** The engine's options for the text of a question. */
 export function wordsOf(
   question: string | undefined,
   flags: QuestionFlags,
@@ -69,45 +73,41 @@ export function wordsOf(
 }
 
 /**
+ * Checks that there is either a question or a prompt, and that it is not blank.
  * @param command the command's name, for the example in the message
- * @throws UsageError unless there is a question or a prompt, one of them, and words in it.
+ * @throws UsageError
  */
 export function checkWords(question: string | undefined, flags: QuestionFlags, command: string): void {
   if (question !== undefined && flags.prompt !== undefined) {
-    throw new UsageError("There is a question and a --prompt: give one of them.");
+    throw new UsageError("Both a question and a --prompt are given: omit one of them.");
   }
   const text = question ?? flags.prompt;
   if (text === undefined) {
     throw new UsageError(
-      `There is no question: write it in quotes, such as ${commandName()} ${command} --image photo.jpg "What is in the picture?".`,
+      `The question is missing: give it in quotes, such as ${commandName()} ${command} --image photo.jpg "What is in the picture?".`,
     );
   }
   if (text.trim() === "") throw new UsageError("The question is empty: give at least one word.");
 }
 
-/** Options of where a factor acts, as parsed. */
+/** Parsed options of the layers and heads that a factor acts on. */
 export interface PlaceFlags {
   readonly layers?: readonly number[];
   readonly heads?: readonly number[];
 }
 
-/** Options of an answer's length, as parsed. */
+/** Parsed options of an answer's length. */
 export interface LengthFlags {
   readonly maxNewTokens?: number;
   readonly ignoreEos?: boolean;
 }
 
-/** Options of the method, as parsed. */
-export interface MethodFlags extends PlaceFlags, LengthFlags {
-  readonly method?: Method;
-  readonly factor?: number;
-  readonly alpha1?: number;
-  readonly alpha2?: number;
-  readonly beta?: number;
-  readonly rows?: ScaledRows;
+/** Options of the method, as parsed: its name, and the settings of every registered one. */
+export interface MethodFlags extends MethodSettings, LengthFlags {
+  readonly method?: MethodName;
 }
 
-/** Options of sampling, as parsed. */
+/** Parsed options of sampling. */
 export interface SamplingFlags {
   readonly temperature?: number;
   readonly topK?: number;
@@ -118,43 +118,52 @@ export interface SamplingFlags {
   readonly logProbs?: number;
 }
 
-/** What a model's own adaptvis.json says. */
-export type ModelSettings = CheckpointSettings;
-
-/** Adds the options of the method. @param maxNewTokens the longest answer unless `--max-new-tokens` says otherwise */
+/** Adds the options of the method: its name, and the settings of every registered one. @param maxNewTokens the longest answer unless `--max-new-tokens` says otherwise */
 export function addMethodOptions(command: Command, maxNewTokens = DEFAULT_MAX_NEW_TOKENS): Command {
-  const factor = numberFrom({ least: 0, most: MAX_FACTOR });
-  command
-    .addOption(
-      new Option(
-        "--method <name>",
-        "greedy: unmodified; scaling: one factor; adaptvis: the confidence chooses",
-      ).choices(["greedy", "scaling", "adaptvis"]),
-    )
-    .option("--factor <number>", "ScalingVis' factor; implies --method scaling", factor)
-    .option("--alpha1 <number>", "AdaptVis' factor below beta; implies --method adaptvis", factor)
-    .option("--alpha2 <number>", "AdaptVis' factor from beta on; implies --method adaptvis", factor)
-    .option("--beta <number>", "AdaptVis' threshold; implies --method adaptvis", numberFrom({ least: 0, most: 1 }));
-  addPlaceOptions(command).option(
-    "--rows <rows>",
-    "rows that the factor acts on: last, generated, or the last N of the prompt",
-    scaledRows,
-  );
+  const summaries = INTERVENTIONS.map(({ name, summary }) => `${name}: ${summary}`).join("; ");
+  command.addOption(new Option("--method <name>", summaries).choices(INTERVENTIONS.map(({ name }) => name)));
+  for (const name of SETTING_NAMES) command.addOption(settingOption(name));
   return addLengthOptions(command, maxNewTokens);
 }
 
-/** Adds the options of where a factor acts. */
+/** Adds the options of the layers and heads that a factor acts on. */
 export function addPlaceOptions(command: Command): Command {
-  return command
-    .option("--layers <list>", 'layers that the factor acts on, such as "0,1" or "8-15" (default: all)', indexList)
-    .option("--heads <list>", "heads that the factor acts on (default: all)", indexList);
+  return command.addOption(settingOption("layers")).addOption(settingOption("heads"));
+}
+
+/** The option of a setting; a setting of one method only implies that method. */
+function settingOption(name: string): Option {
+  const methods = methodsWith(name);
+  const [parameter] = methods.map(({ parameters }) => parameters[name]);
+  if (parameter === undefined) throw new RangeError(`no method has a setting ${name}`);
+  const [only] = methods;
+  const implied = methods.length === 1 && only !== undefined ? `; implies --method ${only.name}` : "";
+  const { type, meaning } = parameter;
+  const option = (value: string) => new Option(`--${name} <${value}>`, `${meaning}${implied}`);
+  switch (type.kind) {
+    case "number":
+      return option("number").argParser(numberFrom({ least: type.minimum, most: type.maximum }));
+    case "choice":
+      return option("name").choices(type.choices);
+    case "indices":
+      return option("list").argParser(indexList);
+    case "columns":
+      return option("list").argParser((text) => (text === "image" ? text : indexList(text)));
+    case "rows":
+      return option("rows").argParser(rowSelection);
+  }
+}
+
+function methodsWith(setting: string): readonly Intervention[] {
+  const all: readonly Intervention[] = INTERVENTIONS;
+  return all.filter(({ parameters }) => Object.hasOwn(parameters, setting));
 }
 
 /** Adds the options of an answer's length. */
 export function addLengthOptions(command: Command, maxNewTokens: number): Command {
   return command
-    .option("--max-new-tokens <number>", "longest answer", wholeFrom(1), maxNewTokens)
-    .option("--ignore-eos", "go on past the end token, up to --max-new-tokens");
+    .option("--max-new-tokens <number>", "maximum length of the answer", wholeFrom(1), maxNewTokens)
+    .option("--ignore-eos", "continue after the end token, up to --max-new-tokens");
 }
 
 /** Adds the options of sampling. */
@@ -166,24 +175,26 @@ export function addSamplingOptions(command: Command): Command {
     .option("--repetition-penalty <number>", "above 1: repeat less", numberFrom({ above: 0 }))
     .option("--seed <number>", "same seed, same answer (default: 0)", wholeFrom(0))
     .option("--stop <text>", "end the answer before this text; may be given several times", repeated)
-    .option("--log-probs <number>", "alternatives to report a token (with --json), at most 100", wholeFrom(0, 100));
+    .option(
+      "--log-probs <number>",
+      "number of most probable tokens to report at each position (with --json), at most 100",
+      wholeFrom(0, 100),
+    );
 }
 
 /**
- * The engine's options; what is not on the command line comes from the model's adaptvis.json, else from the engine.
+ * The engine's options of a method.
  * @throws UsageError for options that contradict each other.
  */
-export function methodOptions(flags: MethodFlags, own: ModelSettings): AnswerOptions & { readonly method: Method } {
-  const { alpha1, alpha2, beta, rows } = flags;
-  const method = methodOf(flags);
-  const adaptvis = { alpha1: alpha1 ?? own.alpha1, alpha2: alpha2 ?? own.alpha2, beta: beta ?? own.beta };
-  return {
-    method,
-    ...given({ factor: flags.factor ?? own.scalingFactor }),
-    adaptvis: given(adaptvis),
-    ...given({ rows }),
-    ...sweepOptions(flags),
-  };
+export function methodOptions(flags: MethodFlags): AnswerOptions & { readonly method: MethodName } {
+  const { maxNewTokens, ignoreEos } = flags;
+  return { method: methodOf(flags), ...settingsIn(flags), ...given({ maxNewTokens, ignoreEos }) };
+}
+
+/** The settings among the flags that were given. */
+function settingsIn(flags: MethodFlags): MethodSettings {
+  const entries = SETTING_NAMES.map((name) => [name, Reflect.get(flags, name)] as const);
+  return Object.fromEntries(entries.filter(([, value]) => value !== undefined)) as MethodSettings; // each parsed by its own type
 }
 
 /** The engine's options of a sweep. */
@@ -201,28 +212,25 @@ export function samplingOptions(flags: SamplingFlags): AnswerOptions {
   };
 }
 
-/** The method on the command line, or the one that the other options imply. */
-export function methodOf(flags: MethodFlags): Method {
-  const { alpha1, alpha2, beta } = flags;
-  const hasFactor = flags.factor !== undefined;
-  const hasSettings = [alpha1, alpha2, beta].some((value) => value !== undefined);
-  const method = flags.method ?? (hasFactor ? "scaling" : hasSettings ? "adaptvis" : "greedy");
-  if (hasFactor && method !== "scaling") {
-    throw new UsageError(
-      `--factor is ScalingVis' and cannot go with ${flags.method ?? "AdaptVis' options"}: leave one out.`,
-    );
-  }
-  if (hasSettings && method !== "adaptvis") {
-    throw new UsageError(`--alpha1, --alpha2 and --beta are AdaptVis' and cannot go with ${method}: leave them out.`);
-  }
-  const hasPlace = flags.layers ?? flags.heads ?? flags.rows;
-  if (hasPlace !== undefined && method === "greedy") {
-    throw new UsageError("--layers, --heads and --rows say where a factor acts: choose --method scaling or adaptvis.");
-  }
-  return method;
+/** The method on the command line, or the one that the given settings imply. @throws UsageError where they contradict. */
+export function methodOf(flags: MethodFlags): MethodName {
+  const settings = Object.keys(settingsIn(flags));
+  const implied = settings.flatMap((setting) => {
+    const [only, ...others] = methodsWith(setting);
+    return only === undefined || others.length > 0 ? [] : [{ setting, method: only.name as MethodName }]; // registered
+  });
+  const [first] = implied;
+  const method = flags.method ?? first?.method ?? "greedy";
+  const stranger = settings.find((setting) => methodsWith(setting).every(({ name }) => name !== method));
+  if (stranger === undefined) return method;
+  const owners = methodsWith(stranger).map(({ name }) => name);
+  const because = flags.method === undefined && first !== undefined ? `, which --${first.setting} implies` : "";
+  throw new UsageError(
+    `--${stranger} is a setting of --method ${owners.join(", ")}; it cannot be combined with ${method}${because}: leave one of them out.`,
+  );
 }
 
-/** The entries that have a value; an engine option must be absent, not undefined. */
+/** The entries that have a value: engine options have to be absent, not undefined. */
 function given<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
   // Object.fromEntries loses the keys' types.
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {

@@ -1,4 +1,4 @@
-// adaptvis inspect: what a checkpoint (or any safetensors file) holds, without a GPU.
+// adaptvis inspect: the contents of a checkpoint or of any safetensors file; needs no GPU.
 import { stat } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import type { Command } from "commander";
@@ -9,16 +9,18 @@ import type { Source } from "../checkpoint/source.ts";
 import { CheckpointError } from "../errors.ts";
 import { formatBytes } from "../gpu/device.ts";
 import { WEIGHT_DTYPES, type WeightDtype } from "../gpu/tensor.ts";
-import { type ModelConfig, readModelConfig } from "../models/config.ts";
+import type { Architecture } from "../models/architecture.ts";
+import type { ModelConfig } from "../models/config.ts";
+import { readArchitecture } from "../models/registry.ts";
 import { type MatrixError, weightErrors } from "../models/weight-errors.ts";
-import { weightMemory } from "../models/weights.ts";
+import { listWeights, weightMemory } from "../models/weight-table.ts";
 import { dtypeOption } from "./flags.ts";
 import { examples } from "./package-files.ts";
 import { type Session, styled, table, UsageError } from "./session.ts";
 
-/** One tensor, as listed. */
+/** A tensor in the list. */
 interface ListedTensor {
-  /** As the engine calls it. */
+  /** The engine's canonical name. */
   readonly name: string;
   readonly dtype: string;
   readonly shape: readonly number[];
@@ -26,7 +28,7 @@ interface ListedTensor {
   readonly file: string;
 }
 
-/** Sums over the tensors of one part. */
+/** Totals of one part of the model. */
 interface PartTotal {
   readonly part: string;
   readonly tensors: number;
@@ -34,15 +36,10 @@ interface PartTotal {
   readonly bytes: number;
 }
 
-const PARTS: readonly (readonly [part: string, prefix: RegExp])[] = [
-  ["vision tower", /^vision_tower\./],
-  ["projector", /^(multi_modal_projector\.|image_newline$)/],
-  ["lm_head", /^language_model\.lm_head\./],
-  ["decoder", /^language_model\./],
-  ["other", /^/],
-];
+/** Tensors that no weight of the model is. */
+const OTHER = "other";
 
-/** The options of `inspect`, as parsed. */
+/** Parsed options of `inspect`. */
 export interface InspectFlags {
   readonly dtype?: WeightDtype;
 }
@@ -51,8 +48,8 @@ export interface InspectFlags {
 export function describeInspect(command: Command): Command {
   return command
     .description("List a checkpoint's configuration and tensors, or the tensors of one safetensors file. Needs no GPU.")
-    .argument("<model>", "a folder with config.json and model.safetensors, or one safetensors file")
-    .addOption(dtypeOption("also measure how far the weights of each matrix are off when it is stored so"))
+    .argument("<model>", "folder with config.json and model.safetensors, or a safetensors file")
+    .addOption(dtypeOption("also measure the error of each matrix when it is stored in this dtype"))
     .addHelpText(
       "after",
       examples(({ model }) => [
@@ -67,12 +64,12 @@ export function describeInspect(command: Command): Command {
 export async function inspect(session: Session, model: string, flags: InspectFlags): Promise<void> {
   const stats = await stat(model).catch(() => undefined);
   if (stats === undefined) {
-    throw new CheckpointError(`${model} is not there: expected a model's folder or a safetensors file.`, {
+    throw new CheckpointError(`${model} does not exist: expected a model's folder or a safetensors file.`, {
       file: model,
     });
   }
   if (flags.dtype !== undefined && !stats.isDirectory()) {
-    throw new UsageError("--dtype needs a model's folder, whose config.json says what its tensors are.");
+    throw new UsageError("--dtype needs a model's folder with a config.json, not a single file.");
   }
   const source = fileSource(stats.isDirectory() ? model : dirname(model));
   try {
@@ -89,14 +86,15 @@ async function inspectFolder(
   { source, dtype }: { readonly source: Source; readonly dtype: WeightDtype | undefined },
 ): Promise<void> {
   const checkpoint = await openCheckpoint(source, session.signal);
-  const config = readModelConfig(checkpoint.config);
+  const architecture = readArchitecture(checkpoint.config);
+  const { config } = architecture;
   const tensors = [...checkpoint.tensors].map(([name, { file, entry }]) => listed(name, entry, file));
   const files = [...new Set(tensors.map(({ file }) => file))].sort();
   const metadata: Record<string, Readonly<Record<string, string>>> = {};
   for (const file of files) metadata[file] = (await readSafetensorsHeader(source, file, session.signal)).metadata;
-  const parts = totals(tensors);
-  const memory = Object.fromEntries(WEIGHT_DTYPES.map((each) => [each, weightMemory(checkpoint, config, each)]));
-  const errors = dtype && (await measure(checkpoint, config, { dtype, signal: session.signal }));
+  const parts = totals(tensors, architecture);
+  const memory = Object.fromEntries(WEIGHT_DTYPES.map((each) => [each, weightMemory(checkpoint, architecture, each)]));
+  const errors = dtype && (await measure(checkpoint, architecture, { dtype, signal: session.signal }));
   session.result({
     model: folder,
     config,
@@ -148,7 +146,7 @@ async function inspectFile(session: Session, path: string, source: Source): Prom
   );
 }
 
-/** Errors of the matrices that a dtype changes, and of all of them. */
+/** Errors of the matrices that a dtype changes: of each, the worst, and the mean. */
 interface MeasuredErrors {
   readonly dtype: WeightDtype;
   readonly matrices: readonly MatrixError[];
@@ -158,10 +156,10 @@ interface MeasuredErrors {
 
 async function measure(
   checkpoint: Checkpoint,
-  config: ModelConfig,
+  architecture: Architecture,
   options: { readonly dtype: WeightDtype; readonly signal: AbortSignal },
 ): Promise<MeasuredErrors> {
-  const matrices = await weightErrors(checkpoint, config, options);
+  const matrices = await weightErrors(checkpoint, architecture, options);
   const sum = matrices.reduce((total, { relativeRms }) => total + relativeRms, 0);
   const [worst = null] = [...matrices].sort((a, b) => b.relativeRms - a.relativeRms);
   return { dtype: options.dtype, matrices, worst, meanRelativeRms: sum / Math.max(1, matrices.length) };
@@ -189,14 +187,15 @@ function listed(name: string, entry: TensorEntry, file: string): ListedTensor {
   return { name, dtype: entry.dtype, shape: entry.shape, bytes: entry.end - entry.start, file };
 }
 
-function totals(tensors: readonly ListedTensor[]): readonly PartTotal[] {
-  const partOf = (name: string) => PARTS.find(([, prefix]) => prefix.test(name))?.[0];
-  return PARTS.map(([part]) =>
-    sum(
-      part,
-      tensors.filter(({ name }) => partOf(name) === part),
-    ),
-  ).filter((total) => total.tensors > 0);
+/** By the parts that the model's weights are declared in; what no weight is, such as tables of old versions, is another. */
+function totals(tensors: readonly ListedTensor[], architecture: Architecture): readonly PartTotal[] {
+  const partOf = new Map<string, string>();
+  for (const { tensors: declared, part } of listWeights((w) => architecture.weights(w))) {
+    for (const { name, otherNames } of declared) for (const each of [name, ...otherNames]) partOf.set(each, part);
+  }
+  const parts = [...new Set([...partOf.values(), OTHER])];
+  const inPart = (part: string) => tensors.filter(({ name }) => (partOf.get(name) ?? OTHER) === part);
+  return parts.map((part) => sum(part, inPart(part))).filter((total) => total.tensors > 0);
 }
 
 function sum(part: string, tensors: readonly ListedTensor[]): PartTotal {
@@ -220,7 +219,7 @@ function configLines(folder: string, config: ModelConfig): readonly string[] {
     const { imageSize, patchSize } = vision;
     lines.push(
       `vision   ${multimodal.numVisionLayers} of ${vision.numHiddenLayers} layers run, width ${vision.hiddenSize}, ${vision.numAttentionHeads} heads, mlp ${vision.intermediateSize} ${vision.hiddenAct}, ${imageSize} × ${imageSize} pixels in patches of ${patchSize}`,
-      `image    ${multimodal.imageGridPinpoints === undefined ? `${vision.numPatches} patches` : `${vision.numPatches} patches a tile, ${multimodal.imageGridPinpoints.length} grids`}, features ${multimodal.visionFeatureSelectStrategy}, token ${multimodal.imageTokenId}, projector ${multimodal.projectorHiddenAct}`,
+      `image    ${multimodal.imageGridPinpoints === undefined ? `${vision.numPatches} patches` : `${vision.numPatches} patches per tile, ${multimodal.imageGridPinpoints.length} grids`}, features ${multimodal.visionFeatureSelectStrategy}, token ${multimodal.imageTokenId}, projector ${multimodal.projectorHiddenAct}`,
     );
   }
   lines.push(

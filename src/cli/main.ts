@@ -1,6 +1,6 @@
-// The command line: parses, runs one command, and turns whatever happens into text, one JSON object and an exit code.
-//   0  the work is done      1  the work failed: a file, a picture, a checkpoint, the GPU
-//   2  the command line cannot be used: unknown or contradicting options, a value out of range, an unusable question
+// The command line: parses the arguments, runs a command, and reports the result as text or JSON with an exit code.
+//   0  success      1  the work failed: a file, a picture, a checkpoint, the GPU
+//   2  wrong usage: unknown or contradictory options, a value out of range, a missing question
 //   130 and 143  stopped by Ctrl-C or SIGTERM
 import { Command, CommanderError, Option } from "commander";
 import { AbortError, CheckpointError, GpuError, InputError } from "../errors.ts";
@@ -27,7 +27,7 @@ async function main(args: readonly string[]): Promise<void> {
   let signalCode: number | undefined;
   for (const [signal, code] of Object.entries(SIGNAL_CODES)) {
     process.on(signal, () => {
-      if (signalCode !== undefined) process.exit(code); // the second time: at once
+      if (signalCode !== undefined) process.exit(code); // the second signal exits at once
       signalCode = code;
       stop.abort();
     });
@@ -35,7 +35,7 @@ async function main(args: readonly string[]): Promise<void> {
   process.stdout.on("error", leaveOnBrokenPipe);
   try {
     await buildProgram(stop.signal).parseAsync([...args], { from: "user" });
-    // Everything is written: a device or a driver thread that still lives must not keep the process.
+    // All output is written; a device or driver thread that is still alive must not keep the process running.
     process.exitCode = signalCode ?? 0;
   } catch (error) {
     const isDebug = args.includes("--debug");
@@ -48,23 +48,23 @@ function buildProgram(signal: AbortSignal): Command {
     .description("Vision-language models on WebGPU, with attention that can be read and steered (AdaptVis).")
     .version(packageVersion(), "--version", "print the version")
     .helpOption("--help", "print this help")
-    .addOption(new Option("--adapter <name>", "what to compute on").choices([...adapterChoices]).default("auto"))
+    .addOption(new Option("--adapter <name>", "adapter to compute on").choices([...adapterChoices]).default("auto"))
     .addOption(
       new Option(
         "--dawn-toggle <name>",
-        "switch a toggle of Dawn's on, such as vulkan_enable_f16_on_nvidia; repeatable",
+        "enable a Dawn toggle, such as vulkan_enable_f16_on_nvidia; repeatable",
       ).argParser(collected),
     )
-    .option("--json", "print one JSON object on stdout, and nothing else there")
-    .option("--debug", "print the stack of an error")
+    .option("--json", "print one JSON object on stdout and nothing else there")
+    .option("--debug", "print the stack trace of errors")
     .configureHelp({ showGlobalOptions: true })
     .configureOutput({ outputError: () => undefined, writeErr: (text) => process.stderr.write(text) })
     .exitOverride()
     .addHelpText(
       "after",
       `
-Exit code: 0 done; 1 the work failed (a file, a picture, a checkpoint, the GPU); 2 the command line cannot be used.
-With --json an error is {"error": {"name", "message", …}} on stdout, and one sentence on stderr.`,
+Exit codes: 0 success; 1 the work failed (a file, a picture, a checkpoint, the GPU); 2 wrong usage.
+With --json, an error is {"error": {"name", "message", …}} on stdout, and one sentence on stderr.`,
     )
     .addHelpText(
       "after",
@@ -90,7 +90,7 @@ With --json an error is {"error": {"name", "message", …}} on stdout, and one s
   return program;
 }
 
-/** Tells what went wrong. @returns the exit code. */
+/** Reports an error on stderr, and with --json on stdout. @returns the exit code. */
 function report(
   error: unknown,
   run: { readonly isJson: boolean; readonly isDebug: boolean; readonly signalCode: number | undefined },
@@ -107,19 +107,19 @@ function report(
 
 function messageOf(error: unknown): string {
   if (error instanceof CommanderError) {
-    if (error.code === "commander.help") return "There is no command: run adaptvis --help for the list.";
+    if (error.code === "commander.help") return "The command is missing: adaptvis --help lists all commands.";
     const text = error.message.replace(/^error: /, "").replaceAll("\n", " ");
     return /[.?)]$/.test(text) ? text : `${text}; see --help.`;
   }
   if (error instanceof AbortError) return "stopped.";
   const message = (error instanceof Error ? error.message : String(error)).replaceAll(/\s*\n\s*/g, " ");
-  // Deno's own error for a permission that it was not given; it names the flag.
+  // Deno's error for a missing permission; it names the flag.
   if (error instanceof Error && error.name === "NotCapable") return `${message}, or with -A.`;
   const isOurs = [CheckpointError, InputError, GpuError, UsageError].some((kind) => error instanceof kind);
-  return isOurs ? message : `internal error: ${message}; run it again with --debug and report what it prints.`;
+  return isOurs ? message : `internal error: ${message}; run the command again with --debug and report its output.`;
 }
 
-/** What an error carries besides its message. */
+/** The fields of an error besides its message. */
 function fieldsOf(error: unknown): object {
   if (error instanceof CommanderError) return { name: "UsageError" };
   if (error instanceof CheckpointError) return { name: error.name, file: error.file, tensor: error.tensor };
@@ -128,7 +128,7 @@ function fieldsOf(error: unknown): object {
   return { name: error instanceof Error ? error.name : "Error" };
 }
 
-/** `adaptvis inspect … | head`: the reader has gone, which is no failure to tell of. */
+/** Exits silently when the reader of a pipe is gone, as in `adaptvis inspect … | head`. */
 function leaveOnBrokenPipe(error: NodeJS.ErrnoException): void {
   if (error.code !== "EPIPE") process.stderr.write(`adaptvis: stdout cannot be written (${error.code}).\n`);
   process.exit(1);

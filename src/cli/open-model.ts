@@ -1,4 +1,4 @@
-// Opens the model that the command line names, with progress on stderr, and keeps tuning tables in the user's cache folder.
+// Opens the model selected on the command line, with progress on stderr, and caches tuning tables in the user's cache folder.
 
 import { createHash } from "node:crypto";
 import { mkdir, readFile, stat } from "node:fs/promises";
@@ -7,31 +7,30 @@ import { basename, dirname, join } from "node:path";
 import { SingleBar } from "cli-progress";
 import { fileSource } from "../checkpoint/file-source.node.ts";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
-import { readCheckpointSettings } from "../checkpoint-settings.ts";
 import { CheckpointError, InputError, throwIfAborted } from "../errors.ts";
 import { formatBytes, Gpu, requestGpuDevice } from "../gpu/device.ts";
 import { measureTuning } from "../gpu/ops/measure-tuning.ts";
 import { choiceText } from "../gpu/ops/tunables.ts";
-import { checkTuningTable, parseTuningTable, type TuningTable, tuningKey } from "../gpu/ops/tuning.ts";
+import { checkTuningTable, parseTuningTable, tuningKey } from "../gpu/ops/tuning.ts";
 import type { Profiler } from "../gpu/profile/profiler.ts";
+import type { TuningTable } from "../gpu/tuning-table.ts";
 import { Llava } from "../llava.ts";
-import type { ModelFlags, ModelSettings } from "./flags.ts";
+import type { ModelFlags } from "./flags.ts";
 import { embeddedModel } from "./package-files.ts";
 import type { Session } from "./session.ts";
 
-/** A loaded model and what belongs to it. */
+/** A loaded model with its settings and the time that loading took. */
 export interface OpenModel {
   readonly model: Llava;
-  readonly settings: ModelSettings;
   readonly loadMs: number;
-  /** Adapter and model as --json names them. */
+  /** The fields of --json about the adapter and the model. */
   facts(): object;
   close(): void;
 }
 
 /**
- * Loads a model folder; without one the embedded checkpoint.
- * @throws CheckpointError when there is no such folder or it cannot be used; GpuError; AbortError.
+ * Loads the folder of `--model`, by default the embedded checkpoint.
+ * @throws CheckpointError when the folder does not exist or is not a usable checkpoint; GpuError; AbortError.
  */
 export async function openModel(
   session: Session,
@@ -41,7 +40,6 @@ export async function openModel(
   const started = performance.now();
   const folder = flags.model ?? embeddedModel();
   await checkFolder(folder);
-  const settings = await readModelSettings(folder);
   const adapter = await session.openAdapter();
   session.note(`adaptvis: running on ${adapter.description}`);
   throwIfAborted(session.signal, "Loading the model");
@@ -65,25 +63,12 @@ export async function openModel(
     };
     const { kind, isSoftware, description } = adapter;
     const facts = () => ({ adapter: { kind, isSoftware, description }, model: folder, dtype: model.dtype });
-    return { model, settings, loadMs: elapsed(started), facts, close };
+    return { model, loadMs: elapsed(started), facts, close };
   } catch (error) {
     device.destroy();
     throw error;
   } finally {
     bar.stop();
-  }
-}
-
-/**
- * The defaults that a model's folder brings in adaptvis.json; none without that file.
- * @throws CheckpointError when the file is not JSON or a value is out of range.
- */
-export async function readModelSettings(folder: string): Promise<ModelSettings> {
-  const source = fileSource(folder);
-  try {
-    return await readCheckpointSettings(source);
-  } finally {
-    await source.close?.();
   }
 }
 
@@ -97,12 +82,12 @@ async function checkFolder(folder: string): Promise<void> {
   if (stats?.isDirectory()) return;
   const isHubId = /^[\w.-]+\/[\w.-]+$/.test(folder) && stats === undefined;
   const problem = isHubId
-    ? `no folder ${folder} is here, and models are not downloaded from the hub: download ${folder} and give its folder`
-    : `${folder} is ${stats === undefined ? "not there" : "no folder"}: expected a folder with config.json and model.safetensors`;
+    ? `the folder ${folder} does not exist, and models are not downloaded from the hub: download ${folder} and give its folder`
+    : `${folder} ${stats === undefined ? "does not exist" : "is not a folder"}: expected a folder with config.json and model.safetensors`;
   throw new CheckpointError(`--model: ${problem}.`, { file: folder });
 }
 
-/** A bar on stderr where that is a terminal; elsewhere nothing. */
+/** A progress bar on stderr if that is a terminal; otherwise it does nothing. */
 function progressBar(name: string): { show(loadedBytes: number, totalBytes: number): void; stop(): void } {
   if (!process.stderr.isTTY) return { show: () => undefined, stop: () => undefined };
   const bar = new SingleBar({
@@ -123,8 +108,8 @@ function progressBar(name: string): { show(loadedBytes: number, totalBytes: numb
 }
 
 /**
- * The tuning table of this device: the cached one, else one that is measured now and cached.
- * @param note gets a line for people about what was found or measured
+ * The tuning table of this device: read from the cache, or measured now and cached.
+ * @param note receives a line about the result
  */
 export async function cachedTuning(
   device: GPUDevice,
@@ -145,7 +130,7 @@ export async function cachedTuning(
   }
 }
 
-/** Where a device's table is: one file an adapter, driver and version of the kernels. */
+/** The path of a device's table: one file per adapter, driver and version of the kernels. */
 export function tuningFile(device: GPUDevice): string {
   const name = createHash("sha256").update(tuningKey(device)).digest("hex").slice(0, 16);
   const cache = process.env.XDG_CACHE_HOME || join(homedir(), ".cache");

@@ -1,21 +1,21 @@
-// This package: its folder and version, the embedded checkpoint, how its command is called, and examples for --help.
+// This package: its folder and version, the embedded checkpoint, the name of its command, and examples for --help.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { isDeno } from "../gpu/hosts/adapter.deno.ts";
 
-/** The nearest folder above this file that holds a package.json. */
+/** The nearest folder above this file that contains a package.json. */
 export function packageFolder(): string {
   let folder = dirname(fileURLToPath(import.meta.url));
   while (!existsSync(join(folder, "package.json"))) {
     const above = dirname(folder);
-    if (above === folder) throw new Error("adaptvis' own package.json is missing: install the package again.");
+    if (above === folder) throw new Error("adaptvis' own package.json is missing: reinstall the package.");
     folder = above;
   }
   return folder;
 }
 
-/** How the command was started, for lines to copy: from a checkout it is an npm script, or in Deno the bundle itself. */
+/** The command as the user started it, for examples to copy: in a checkout an npm script, in Deno the bundle itself. */
 export function commandName(): string {
   const program = process.argv[1] ?? "";
   if (isDeno()) {
@@ -31,18 +31,18 @@ export function packageVersion(): string {
   return manifest instanceof Object && "version" in manifest ? String(manifest.version) : "unknown";
 }
 
-/** Its folder. */
+/** The folder of the checkpoint that comes with the package. */
 export function embeddedModel(): string {
   return join(packageFolder(), "weights", "tiny-spatial");
 }
 
-/** Files of the package as seen from the current folder. */
+/** Files of the package, relative to the current folder, so that examples work as printed. */
 export interface ExamplePaths {
   readonly picture: string;
   readonly model: string;
 }
 
-/** commander's text for `addHelpText`: a list of examples that is made when it is asked for. */
+/** Help text for commander's `addHelpText`: a list of examples, built when it is printed. */
 export function examples(list: (paths: ExamplePaths) => readonly string[]): () => string {
   return () => {
     const model = embeddedModel();

@@ -1,4 +1,4 @@
-// --profile: where the time went, as tables on stderr, as fields of --json, and as a trace file for Perfetto.
+// --profile: times by stage and kernel, as tables on stderr, as fields of --json, and as a trace file for Perfetto.
 import { type Command, InvalidArgumentError } from "commander";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { formatBytes } from "../gpu/device.ts";
@@ -7,17 +7,17 @@ import { Profiler } from "../gpu/profile/profiler.ts";
 import { checkOutput } from "./checks.ts";
 import { type Session, styled, table } from "./session.ts";
 
-/** Kernels in the table; --json and the trace have them all. */
+/** Number of kernels in the table; --json and the trace contain all. */
 const NUM_KERNELS_SHOWN = 12;
 
-/** The option, as parsed: true without a file. */
+/** The parsed option: true without a file. */
 export interface ProfileFlags {
   readonly profile?: string | true;
 }
 
-/** A profile of one command's run; without --profile all of it does nothing. */
+/** A profile of a command's run; inactive without --profile. */
 export interface OpenProfile {
-  /** For the model's load. */
+  /** Passed to `Llava.load`. */
   readonly profiler: Profiler | undefined;
   /**
    * Writes the trace and the tables.
@@ -31,15 +31,15 @@ export interface OpenProfile {
 export function addProfileOption(command: Command): Command {
   return command.option(
     "--profile [file.json]",
-    "print where the time went; with a file, write a trace for ui.perfetto.dev too",
+    "print times by stage and kernel; with a file, also write a trace for ui.perfetto.dev",
     traceFile,
   );
 }
 
 /**
- * Starts a profile if --profile is there.
- * @param others files that the command reads or writes, which the trace must not replace
- * @throws InputError when the trace could not be written; UsageError when it is one of `others`.
+ * Starts a profile if --profile is given.
+ * @param others files that the command reads or writes, which the trace must not overwrite
+ * @throws InputError when the trace cannot be written; UsageError when it is one of `others`.
  */
 export async function openProfile(
   session: Session,
@@ -55,14 +55,14 @@ export async function openProfile(
     if (file !== undefined) await writeFileWhole(file, JSON.stringify(await profiler.chromeTrace()));
     if (!session.isJson) {
       for (const line of profileLines(report)) session.note(line);
-      if (file !== undefined) session.note(`Trace: ${file}, to be opened in ui.perfetto.dev or chrome://tracing`);
+      if (file !== undefined) session.note(`Trace: ${file} (open it in ui.perfetto.dev or chrome://tracing)`);
     }
     return { profile: { ...report, file: file ?? null } };
   };
   return { profiler, finish };
 }
 
-/** The tables for people; times are milliseconds. */
+/** The tables as lines; times are in milliseconds. */
 export function profileLines(report: ProfileReport): readonly string[] {
   const { phases, stages, kernels, pipelines } = report;
   const gpuMs = (value: number | undefined) => (value === undefined ? "–" : value.toFixed(2));
@@ -97,12 +97,12 @@ export function profileLines(report: ProfileReport): readonly string[] {
   return [
     "",
     ...table(["phase", "times", "wall ms", "upload ms", "uploaded"], phaseRows),
-    `${pipelines.count} pipelines compiled aside, ${pipelines.totalMs.toFixed(0)} ms if one after the other`,
+    `${pipelines.count} pipelines compiled in parallel, ${pipelines.totalMs.toFixed(0)} ms in total`,
     "",
     ...table(["stage", "submits", "kernels", "record", "pipelines", "encode", "GPU", "readback"], stageRows),
     "",
-    ...table(["kernel", "calls", "GPU ms", "mean µs", "least µs", "share", "constants"], kernelRows),
-    ...(rest > 0 ? [`and ${rest} more, which --json has`] : []),
+    ...table(["kernel", "calls", "GPU ms", "mean µs", "min µs", "share", "constants"], kernelRows),
+    ...(rest > 0 ? [`and ${rest} more (--json lists all)`] : []),
     "",
     ...report.notes.map((note) => styled("dim", note, process.stderr)),
     "",
@@ -119,10 +119,10 @@ function constantsText({ constants }: KernelTimes): string {
     .join(", ");
 }
 
-/** A file's name ends in .json, so that a question behind `--profile` is not taken for one. */
+/** A trace's file name has to end in .json, so that a question after `--profile` is not mistaken for it. */
 function traceFile(text: string): string {
   if (/\.json$/i.test(text)) return text;
   throw new InvalidArgumentError(
-    "Expected a file that ends in .json; for the tables alone, put --profile behind the question.",
+    "Expected a file name that ends in .json; for the tables alone, put --profile after the question.",
   );
 }

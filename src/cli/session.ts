@@ -1,11 +1,11 @@
-// What every command gets: where to write, whether to write JSON, which adapter, and the signal that stops it.
+// A command's session: its output streams, JSON mode, adapter choice and stop signal.
 import { styleText } from "node:util";
 import { InputError } from "../errors.ts";
 import { isDeno, openDenoAdapter } from "../gpu/hosts/adapter.deno.ts";
 import { openNodeAdapter } from "../gpu/hosts/adapter.node.ts";
 import type { AdapterChoice, OpenedAdapter } from "../gpu/hosts/adapter-choice.node.ts";
 
-/** Something on the command line that cannot be used; the exit code is 2. */
+/** Wrong usage of the command line; exit code 2. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
 }
@@ -36,14 +36,14 @@ export class Session {
   }
 
   /**
-   * Opens the adapter that the command line asks for, on Deno's own WebGPU where this is Deno.
-   * @throws GpuError when there is none; UsageError for an unknown toggle, or any in Deno.
+   * Opens the adapter selected on the command line; in Deno, on Deno's own WebGPU.
+   * @throws GpuError when there is no such adapter; UsageError for an unknown toggle, and for any toggle in Deno.
    */
   async openAdapter(): Promise<OpenedAdapter> {
     if (isDeno()) {
       if (this.dawnToggles.length === 0) return await openDenoAdapter(this.adapter);
       throw new UsageError(
-        "--dawn-toggle: Deno's WebGPU is not Dawn, so it has no toggles; leave it out, or use Node.",
+        "--dawn-toggle: Deno's WebGPU is not Dawn and has no toggles; omit the option, or use Node.",
       );
     }
     try {
@@ -53,29 +53,29 @@ export class Session {
     }
   }
 
-  /** Text for people on stdout, as it is; with --json it goes nowhere. */
+  /** Writes text to stdout unchanged; does nothing with --json. */
   print(text: string): void {
     if (!this.isJson) process.stdout.write(text);
   }
 
-  /** A line on stderr. */
+  /** Writes a line to stderr. */
   note(text: string): void {
     process.stderr.write(`${text}\n`);
   }
 
-  /** The one JSON object of --json; without it nothing. */
+  /** Writes the one JSON object of --json; does nothing without --json. */
   result(value: object): void {
     if (this.isJson) process.stdout.write(`${JSON.stringify(value, undefined, process.stdout.isTTY ? 2 : 0)}\n`);
   }
 }
 
-/** `text` in a style where the stream is a terminal with colours; NO_COLOR and FORCE_COLOR are heard. */
+/** Styles `text` if the stream is a terminal with colours; respects NO_COLOR and FORCE_COLOR. */
 export function styled(style: Style, text: string, stream: NodeJS.WriteStream = process.stdout): string {
   const hasColors = stream.isTTY === true && stream.hasColors();
   return hasColors ? styleText(style, text, { validateStream: false }) : text;
 }
 
-/** Lines of a table: the titles, then one line a row. */
+/** Lines of a table: the titles, then one line per row. Each column is as wide as its widest cell. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): readonly string[] {
   const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)));
   const line = (row: readonly string[]) =>

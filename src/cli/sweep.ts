@@ -1,6 +1,7 @@
-// adaptvis sweep: one question about one picture under several factors, side by side.
+// adaptvis sweep: a question about a picture, answered under several factors.
 import { type Command, Option } from "commander";
 import type { SweepAnswer } from "../answer.ts";
+import { imageSpan } from "../models/inputs.ts";
 import { MAX_BATCH_ROWS } from "../models/layers/step.ts";
 import { readImageFile } from "../preprocess/decode-image.node.ts";
 import { asUsage, factorList } from "./checks.ts";
@@ -23,15 +24,18 @@ import { type Session, styled, table, UsageError } from "./session.ts";
 const DEFAULT_FACTORS: readonly number[] = [0.5, 0.8, 1, 1.2, 1.5, 2];
 const DEFAULT_MAX_NEW_TOKENS = 16;
 
-/** The options of `sweep`, as parsed. */
+/** Parsed options of `sweep`. */
 export interface SweepFlags extends QuestionFlags, PlaceFlags, LengthFlags, ProfileFlags {
   readonly factors: readonly number[];
 }
 
 /** Describes `sweep` to commander. */
 export function describeSweep(command: Command): Command {
-  addQuestionOptions(command.description("Ask a question about a picture under several factors at once.")).addOption(
-    new Option("--factors <list>", `up to ${MAX_BATCH_ROWS} numbers that image scores are multiplied by; 1: unmodified`)
+  addQuestionOptions(command.description("Ask a question about a picture under several factors in one run.")).addOption(
+    new Option(
+      "--factors <list>",
+      `up to ${MAX_BATCH_ROWS} factors for the attention scores of the image; 1: unmodified`,
+    )
       .argParser(factorList)
       .default(DEFAULT_FACTORS, DEFAULT_FACTORS.join(",")),
   );
@@ -49,7 +53,7 @@ export function describeSweep(command: Command): Command {
 /** Runs `sweep`. */
 export async function sweep(session: Session, question: string | undefined, flags: SweepFlags): Promise<void> {
   checkWords(question, flags, "sweep");
-  if (flags.image === undefined) throw new UsageError("There is no picture: give one with --image FILE.");
+  if (flags.image === undefined) throw new UsageError("The picture is missing: give --image FILE.");
   const profile = await openProfile(session, flags, [flags.image]);
   const image = await readImageFile(flags.image, { applyExif: flags.exif });
   const open = await openModel(session, flags, profile);
@@ -66,7 +70,7 @@ export async function sweep(session: Session, question: string | undefined, flag
       question: question ?? null,
       prompt: flags.prompt ?? null,
       promptTokens: inputs.inputIds.length,
-      imageSpan: inputs.imageSpan,
+      imageSpan: imageSpan(inputs),
       rows: rows.map(rowJson),
       ...open.facts(),
       timings: { loadMs: open.loadMs, answerMs },
@@ -80,13 +84,13 @@ export async function sweep(session: Session, question: string | undefined, flag
   }
 }
 
-/** One line a row: line breaks of an answer become spaces. */
+/** The cells of one row; line breaks in the answer become spaces. */
 function cellsOf({ factor, confidence, text }: SweepAnswer): readonly string[] {
   const answer = text.trim().replaceAll(/\s*[\r\n]\s*/g, " ");
   return [factor === 1 ? "1 (unmodified)" : String(factor), String(confidence), answer];
 }
 
-/** As in `ask`, `answer` is without the spaces around it. */
+/** A row's fields in --json; `answer` is trimmed, as in `ask`. */
 function rowJson({ factor, confidence, text, finishReason, tokenIds }: SweepAnswer): object {
   return { factor, confidence, answer: text.trim(), finishReason, tokenIds };
 }

@@ -9,8 +9,9 @@ import type { Source } from "../checkpoint/source.ts";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { InputError } from "../errors.ts";
 import type { VisionConfig } from "../models/config.ts";
+import type { ModelInputs } from "../models/inputs.ts";
+import type { ProcessedTensors } from "../models/processor.ts";
 import { readImageFile } from "../preprocess/decode-image.node.ts";
-import type { ModelInputs, ProcessedTensors } from "../preprocess/processor.ts";
 import { asUsage, checkOutput, someText } from "./checks.ts";
 import {
   addMethodOptions,
@@ -25,7 +26,7 @@ import { examples } from "./package-files.ts";
 import { addProfileOption, openProfile, type ProfileFlags } from "./profile.ts";
 import { type Session, styled, UsageError } from "./session.ts";
 
-/** The options of `trace`, as parsed. */
+/** Parsed options of `trace`. */
 export interface TraceFlags extends PictureFlags, MethodFlags, ProfileFlags {
   readonly prompt?: string;
   readonly inputs?: string;
@@ -35,20 +36,24 @@ export interface TraceFlags extends PictureFlags, MethodFlags, ProfileFlags {
 /** Describes `trace` to commander. */
 export function describeTrace(command: Command): Command {
   command
-    .description("Write every trace point of one run to a safetensors file.")
-    .requiredOption("--out <file.safetensors>", "the file to write", someText);
+    .description("Write every trace point of a run to a safetensors file.")
+    .requiredOption("--out <file.safetensors>", "output file", someText);
   addPictureOptions(command)
-    .option("--prompt <text>", "the whole prompt, <image> where the picture goes", someText)
-    .option("--inputs <file.safetensors>", "input_ids and pixel_values of a Hugging Face processor instead", someText);
+    .option("--prompt <text>", "the whole prompt, with <image> in place of the picture", someText)
+    .option(
+      "--inputs <file.safetensors>",
+      "input_ids and pixel_values of a Hugging Face processor, instead of --image and --prompt",
+      someText,
+    );
   return addProfileOption(addMethodOptions(command))
     .addHelpText(
       "after",
       `
-The file holds input_ids, pixel_values, vision.hidden_states.{i}, image_features, inputs_embeds,
+The file contains input_ids, pixel_values, vision.hidden_states.{i}, image_features, inputs_embeds,
 layers.{i}.attention_scores, layers.{i}.attention_probs and layers.{i}.hidden_states of the last prompt row,
-logits and generated_ids; its metadata the image's span, factor, confidence, model, adapter and dtype.
---inputs holds input_ids [1, T] (I64 or I32, the image token once or already expanded), pixel_values [1, 3, S, S]
-(F32; LLaVA-NeXT: [1, N, 3, S, S]) and, for LLaVA-NeXT, image_sizes [1, 2]. A trace is such a file itself.`,
+logits and generated_ids; its metadata contains the image span, factor, confidence, model, adapter and dtype.
+--inputs contains input_ids [1, T] (I64 or I32, the image token once or already expanded), pixel_values [1, 3, S, S]
+(F32; LLaVA-NeXT: [1, N, 3, S, S]) and, for LLaVA-NeXT, image_sizes [1, 2]. A trace can be used as --inputs.`,
     )
     .addHelpText(
       "after",
@@ -74,7 +79,7 @@ export async function trace(session: Session, flags: TraceFlags): Promise<void> 
       ? asUsage(() => model.prepare({ image, prompt: flags.prompt ?? "" }))
       : fileInputs(open, flags.inputs, session.signal));
     const { tensors, metadata, answer } = await asUsage(() =>
-      model.trace(inputs, { ...methodOptions(flags, open.settings), signal: session.signal }),
+      model.trace(inputs, { ...methodOptions(flags), signal: session.signal }),
     );
     await writeFileWhole(flags.out, encodeSafetensors(tensors, metadata));
     const answerMs = elapsed(started);
@@ -112,11 +117,11 @@ function checkFlags(flags: TraceFlags): void {
   const { image, prompt, inputs } = flags;
   if (inputs !== undefined && (image ?? prompt) !== undefined) {
     throw new UsageError(
-      "There is --inputs beside --image or --prompt: give either the tensors or the picture and its prompt.",
+      "--inputs cannot be combined with --image or --prompt: give either the tensors or the picture and its prompt.",
     );
   }
   if (inputs === undefined && prompt === undefined) {
-    throw new UsageError("There is nothing to run: give --image FILE and --prompt TEXT, or --inputs FILE.");
+    throw new UsageError("The input is missing: give --image FILE and --prompt TEXT, or --inputs FILE.");
   }
   if (prompt?.trim() === "") throw new UsageError("The prompt is empty: give at least one word.");
 }
@@ -130,7 +135,7 @@ interface OpenFile {
 
 /**
  * Reads input_ids ([T] or [1, T], I64 or I32), pixel_values (F32: [3, S, S], [N, 3, S, S] or [1, N, 3, S, S]) and, for
- * LLaVA-NeXT, image_sizes ([1, 2] or [2], I64 or I32). Other tensors of the file are left alone.
+ * LLaVA-NeXT, image_sizes ([P, 2] or [2], I64 or I32), of P pictures whose tiles follow each other in pixel_values. Other tensors of the file are left alone.
  * @throws InputError naming the tensor when one is missing or of another dtype or shape; CheckpointError for a damaged file.
  */
 export async function readProcessedTensors(
@@ -142,16 +147,15 @@ export async function readProcessedTensors(
     const header = await readSafetensorsHeader(source, basename(path), options.signal);
     const file = { path, source, header, signal: options.signal };
     const ids = header.tensors.get("input_ids");
-    if (ids === undefined) throw new InputError(`${path} has no tensor input_ids: write the processor's ids into it.`);
+    if (ids === undefined) throw new InputError(`${path} lacks the tensor input_ids: write the processor's ids to it.`);
     const inputIds = await readIntegers(file, ids, { shapes: "[T] or [1, T]", rank: (shape) => isRow(shape) });
     const pixels = header.tensors.get("pixel_values");
     const sizes = header.tensors.get("image_sizes");
-    const [height, width] =
-      sizes === undefined ? [] : await readIntegers(file, sizes, { shapes: "[2] or [1, 2]", rank: isPair });
+    const sides = sizes && (await readIntegers(file, sizes, { shapes: "[2] or [P, 2]", rank: isPairs }));
     return {
       inputIds,
       pixelValues: pixels === undefined ? undefined : await readPixels(file, pixels, options.vision),
-      imageSize: height === undefined || width === undefined ? undefined : [height, width],
+      imageSizes: sides && pairsOf(sides),
     };
   } finally {
     await source.close?.();
@@ -162,8 +166,15 @@ function isRow(shape: readonly number[]): boolean {
   return shape.length === 1 || (shape.length === 2 && shape[0] === 1);
 }
 
-function isPair(shape: readonly number[]): boolean {
-  return isRow(shape) && shape.at(-1) === 2;
+function isPairs(shape: readonly number[]): boolean {
+  return (shape.length === 1 || shape.length === 2) && shape.at(-1) === 2;
+}
+
+function pairsOf(sides: readonly number[]): (readonly [number, number])[] {
+  return sides.flatMap((height, index) => {
+    const width = sides[index + 1];
+    return index % 2 === 0 && width !== undefined ? [[height, width] as const] : [];
+  });
 }
 
 async function readIntegers(
@@ -198,7 +209,7 @@ async function readPixels(
   return new Float32Array((await readTensor(file, entry)).buffer);
 }
 
-/** The tensor's bytes in a buffer of their own, which typed arrays can stand on. */
+/** The tensor's bytes in a separate buffer, which typed arrays can view from offset 0. */
 async function readTensor(file: OpenFile, entry: TensorEntry): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = await file.source.read(basename(file.path), entry.start, entry.end, file.signal);
   return bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice();

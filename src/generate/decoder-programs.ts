@@ -1,12 +1,31 @@
 // The programs of a decoder: recorded here without running anything, for the run itself and for compiling pipelines ahead.
 import type { Gpu } from "../gpu/device.ts";
-import * as ops from "../gpu/ops/ops.ts";
+import { embedTokens, gatherRows } from "../gpu/ops/embedding.ts";
+import {
+  chooseToken,
+  topK as chooseTopK,
+  type LogitsView,
+  repetitionPenalty as penalise,
+} from "../gpu/ops/sampling.ts";
 import { Program } from "../gpu/program.ts";
 import { padTo4 } from "../gpu/tensor.ts";
-import { type Decoder, decoderLayers, type LayerCapture, rowLogits } from "../models/layers/decoder.ts";
-import { CHOICE_BYTES, TOP_K_OFFSET } from "../models/layers/decoder-state.ts";
+import { type Decoder, decoderLayers, rowLogits } from "../models/layers/decoder.ts";
+import {
+  CHOICE_BYTES,
+  type KeyValueCache,
+  type SequenceBuffers,
+  TOP_K_OFFSET,
+} from "../models/layers/decoder-state.ts";
+import type { PlaceVisitor } from "../models/layers/places.ts";
 
-/** Image features on their way into a prompt's positions. */
+/** A decoder with the buffers of one sequence. */
+export interface DecoderRun {
+  readonly decoder: Decoder;
+  readonly cache: KeyValueCache;
+  readonly own: SequenceBuffers;
+}
+
+/** Image features on their way into one run of a prompt's positions. */
 export interface GatheredRows {
   /** [numFeatures, D] f32 */
   readonly features: GPUBuffer;
@@ -21,30 +40,33 @@ export interface GatheredRows {
 
 /** What a forward pass through the layers is recorded with. */
 export interface LayersOptions {
-  /** Layers whose attention takes the intervention; all when undefined. */
-  readonly scaledLayers: readonly number[] | undefined;
-  readonly capture: LayerCapture | undefined;
+  /** Whether attention applies the score edits in the scratch buffers. */
+  readonly isEdited: boolean;
+  readonly places: PlaceVisitor | undefined;
 }
 
-/** inputsEmbeds [T, D] of the T ids in `state.promptIds`, image features put in their places. */
-export function embedPromptProgram(decoder: Decoder, numIds: number, image: GatheredRows | undefined): Program {
-  const { state, text, weights } = decoder;
+const EMBEDDED = "the embedding of every text token";
+const CHOSEN = "the most probable token and its probability";
+
+/** inputsEmbeds [T, D] of the T ids in `scratch.promptIds`, image features put in their places. */
+export function embedPromptProgram(decoder: Decoder, numIds: number, images: readonly GatheredRows[]): Program {
+  const { scratch, text, weights } = decoder;
   const program = new Program("embed prompt");
-  ops.embedTokens(program.at("embed_tokens"), {
+  embedTokens(program.at("embed_tokens", EMBEDDED), {
     table: weights.embedTokens,
-    ids: state.promptIds,
-    output: state.inputsEmbeds,
+    ids: scratch.promptIds,
+    output: scratch.inputsEmbeds,
     numRows: numIds,
   });
-  if (image !== undefined) {
-    ops.gatherRows(program.at("image_features"), {
-      index: image.index,
-      source: image.features,
-      filler: image.filler,
-      output: state.inputsEmbeds,
-      numRows: image.numRows,
-      outputRowStart: image.start,
-      columns: padTo4(text.hiddenSize),
+  for (const { index, features, filler, numRows, start } of images) {
+    gatherRows(program.at("image_features", "image features put in the picture's positions of the prompt"), {
+      index,
+      source: features,
+      filler,
+      output: scratch.inputsEmbeds,
+      numRows,
+      outputRowStart: start,
+      columns: text.hiddenSize,
     });
   }
   return program;
@@ -52,25 +74,26 @@ export function embedPromptProgram(decoder: Decoder, numIds: number, image: Gath
 
 /** Prompt positions [start, start + R) through all layers; their last row's logits where `hasLogits`. */
 export function prefillProgram(
-  decoder: Decoder,
+  run: DecoderRun,
   gpu: Gpu,
   options: LayersOptions & { readonly start: number; readonly numRows: number; readonly hasLogits: boolean },
 ): Program {
-  const { state } = decoder;
-  const { start, numRows, scaledLayers, capture } = options;
-  const rowBytes = padTo4(decoder.text.hiddenSize) * 4;
+  const { decoder, cache, own } = run;
+  const { scratch, text } = decoder;
+  const { start, numRows, isEdited, places } = options;
+  const rowBytes = padTo4(text.hiddenSize) * 4;
   const program = new Program("prefill");
   const place = { size: numRows * rowBytes, sourceOffset: start * rowBytes };
-  program.copy(state.inputsEmbeds, state.hiddenStates, place);
-  decoderLayers(program, gpu, { decoder, numRows, isDecode: false, scaledLayers, capture });
-  if (options.hasLogits) rowLogits(program, gpu, { decoder, row: numRows - 1, numRows: 1 });
+  program.copy(scratch.inputsEmbeds, scratch.hiddenStates, place);
+  decoderLayers(program, gpu, { decoder, cache, numRows, isDecode: false, isEdited, places });
+  if (options.hasLogits) rowLogits(program, gpu, { decoder, logits: own.logits, row: numRows - 1, numRows: 1 });
   return program;
 }
 
 /** One prompt position's embedding as the hidden states of R rows. */
-export function repeatRowProgram(decoder: Decoder, position: number, numRows: number): Program {
-  const { inputsEmbeds, hiddenStates } = decoder.state;
-  const size = padTo4(decoder.text.hiddenSize) * 4;
+export function repeatRowProgram({ scratch, text }: Decoder, position: number, numRows: number): Program {
+  const { inputsEmbeds, hiddenStates } = scratch;
+  const size = padTo4(text.hiddenSize) * 4;
   const program = new Program("repeat");
   for (let row = 0; row < numRows; row++) {
     program.copy(inputsEmbeds, hiddenStates, { size, sourceOffset: position * size, targetOffset: row * size });
@@ -78,14 +101,13 @@ export function repeatRowProgram(decoder: Decoder, position: number, numRows: nu
   return program;
 }
 
-/** The embeddings of R generated tokens, `state.tokenIds`, as hidden states. */
-export function embedTokensProgram(decoder: Decoder, numRows: number): Program {
-  const { state, weights } = decoder;
+/** The embeddings of R generated tokens, `own.tokenIds`, as hidden states. */
+export function embedTokensProgram({ decoder, own }: DecoderRun, numRows: number): Program {
   const program = new Program(`embed ${numRows} tokens`);
-  ops.embedTokens(program.at("embed_tokens"), {
-    table: weights.embedTokens,
-    ids: state.tokenIds,
-    output: state.hiddenStates,
+  embedTokens(program.at("embed_tokens", EMBEDDED), {
+    table: decoder.weights.embedTokens,
+    ids: own.tokenIds,
+    output: decoder.scratch.hiddenStates,
     numRows,
   });
   return program;
@@ -93,62 +115,74 @@ export function embedTokensProgram(decoder: Decoder, numRows: number): Program {
 
 /** R batch rows of hidden states at one position through all layers, to their logits. */
 export function stepProgram(
-  decoder: Decoder,
+  { decoder, cache, own }: DecoderRun,
   gpu: Gpu,
   options: LayersOptions & { readonly label: string; readonly numRows: number },
 ): Program {
-  const { numRows, scaledLayers, capture } = options;
+  const { numRows, isEdited, places } = options;
   const program = new Program(options.label);
-  decoderLayers(program, gpu, { decoder, numRows, isDecode: true, scaledLayers, capture });
-  rowLogits(program, gpu, { decoder, row: 0, numRows });
+  decoderLayers(program, gpu, { decoder, cache, numRows, isDecode: true, isEdited, places });
+  rowLogits(program, gpu, { decoder, logits: own.logits, row: 0, numRows });
   return program;
 }
 
+/** What turns logits into tokens. */
+export type ChoiceBuffers = Pick<SequenceBuffers, "logits" | "choice" | "readback" | "seen" | "topK" | "tokenIds">;
+
 /**
  * The argmax of one row of logits, after a repetition penalty too where that is not 1, and its k largest logits, left in
- * `state.readback`.
+ * `own.readback`.
  */
 export function chooseProgram(
-  decoder: Decoder,
-  options: { readonly label: string; readonly repetitionPenalty: number; readonly topK: number },
+  own: ChoiceBuffers,
+  options: { readonly vocabSize: number; readonly repetitionPenalty: number; readonly topK: number },
 ): Program {
-  const { state } = decoder;
-  const { label, repetitionPenalty, topK } = options;
-  const program = new Program(label);
-  const view = logitsView(decoder, 1);
-  ops.chooseToken(program.at("argmax"), view, { choice: state.choice });
-  program.copy(state.choice, state.readback, { size: CHOICE_BYTES });
+  const { repetitionPenalty, topK, vocabSize } = options;
+  const program = new Program("choose");
+  const view = logitsView(own, { numRows: 1, vocabSize });
+  chooseToken(program.at("argmax", CHOSEN), view, { choice: own.choice });
+  program.copy(own.choice, own.readback, { size: CHOICE_BYTES });
   if (repetitionPenalty !== 1) {
-    ops.repetitionPenalty(program.at("repetition_penalty"), view, { seen: state.seen, penalty: repetitionPenalty });
-    ops.chooseToken(program.at("argmax"), view, { choice: state.choice });
-    program.copy(state.choice, state.readback, { size: CHOICE_BYTES, targetOffset: CHOICE_BYTES });
+    const penalised = program.at("repetition_penalty", "logits of the tokens seen so far made smaller");
+    penalise(penalised, view, { seen: own.seen, penalty: repetitionPenalty });
+    chooseToken(program.at("argmax", CHOSEN), view, { choice: own.choice });
+    program.copy(own.choice, own.readback, { size: CHOICE_BYTES, targetOffset: CHOICE_BYTES });
   }
   if (topK > 0) {
-    ops.topK(program.at("top_k"), view, { entries: state.topK, k: topK });
-    program.copy(state.topK, state.readback, { size: topK * 8, targetOffset: TOP_K_OFFSET });
+    chooseTopK(program.at("top_k", "the most probable tokens in order"), view, { entries: own.topK, k: topK });
+    program.copy(own.topK, own.readback, { size: topK * 8, targetOffset: TOP_K_OFFSET });
   }
   return program;
 }
 
 /** The argmax of one row of logits, left in `slot` and as the next step's token. */
-export function chooseIntoSlotProgram(decoder: Decoder, slot: GPUBuffer): Program {
-  const { choice, tokenIds } = decoder.state;
+export function chooseIntoSlotProgram(
+  own: ChoiceBuffers,
+  options: { readonly vocabSize: number; readonly slot: GPUBuffer },
+): Program {
+  const { choice, tokenIds } = own;
   const program = new Program("choose");
-  ops.chooseToken(program.at("argmax"), logitsView(decoder, 1), { choice });
-  program.copy(choice, slot, { size: CHOICE_BYTES });
+  chooseToken(program.at("argmax", CHOSEN), logitsView(own, { ...options, numRows: 1 }), { choice });
+  program.copy(choice, options.slot, { size: CHOICE_BYTES });
   program.copy(choice, tokenIds, { size: 4 });
   return program;
 }
 
-/** The argmax of each of R rows of logits, left in `state.readback`. */
-export function chooseRowsProgram(decoder: Decoder, numRows: number): Program {
-  const { choice, readback } = decoder.state;
+/** The argmax of each of R rows of logits, left in `own.readback`. */
+export function chooseRowsProgram(
+  own: ChoiceBuffers,
+  options: { readonly vocabSize: number; readonly numRows: number },
+): Program {
+  const { numRows } = options;
   const program = new Program(`choose ${numRows} rows`);
-  ops.chooseToken(program.at("argmax"), logitsView(decoder, numRows), { choice });
-  program.copy(choice, readback, { size: numRows * CHOICE_BYTES });
+  chooseToken(program.at("argmax", CHOSEN), logitsView(own, options), { choice: own.choice });
+  program.copy(own.choice, own.readback, { size: numRows * CHOICE_BYTES });
   return program;
 }
 
-function logitsView({ state, text }: Decoder, numRows: number): ops.LogitsView {
-  return { logits: state.logits, numRows, vocabSize: text.vocabSize, stride: padTo4(text.vocabSize) };
+function logitsView(
+  { logits }: ChoiceBuffers,
+  { numRows, vocabSize }: { readonly numRows: number; readonly vocabSize: number },
+): LogitsView {
+  return { logits, numRows, vocabSize, stride: padTo4(vocabSize) };
 }

@@ -1,10 +1,9 @@
 // The decode loop: choose → emit → stop? → step, until an end token, a stop string or the length.
 import { throwIfAborted } from "../errors.ts";
-import type { Intervention } from "../models/layers/step.ts";
-import type { DecoderRun } from "./decoder-run.ts";
 import { Sampler, type SamplingOptions } from "./sampler.ts";
+import type { ForwardOptions, Sequence } from "./sequence.ts";
 import { StopMatcher } from "./stop.ts";
-import type { Choice, TokenLogProb } from "./token-chooser.ts";
+import type { TokenChoice, TokenLogProb } from "./token-chooser.ts";
 
 /** Why generation ended. */
 export type FinishReason = "eos" | "stop" | "length";
@@ -24,16 +23,14 @@ export interface TextStream {
 }
 
 /** What the loop is asked to do. */
-export interface GenerateOptions {
+export interface GenerateOptions extends ForwardOptions {
   readonly maxNewTokens: number;
   readonly eosTokenIds: readonly number[];
   readonly stop: readonly string[];
   readonly sampling: SamplingOptions;
-  /** Alternatives to report a token, 0 to 100. */
+  /** Number of most probable tokens to report at each position, 0 to 100. */
   readonly topLogProbs: number;
   readonly textStream: TextStream;
-  readonly onToken: ((token: GeneratedToken) => void) | undefined;
-  readonly signal: AbortSignal | undefined;
 }
 
 /** What came out. */
@@ -46,23 +43,23 @@ export interface Generated {
 }
 
 /**
- * Generates from the logits that stand in the decoder's state.
- * @param prompt expanded ids of the prompt; the first new token takes the position after them
- * @param intervention acts on generated rows where its row range reaches them
+ * Generates from the logits that stand in a sequence; yields tokens as they come.
+ * @param promptIds expanded ids of the prompt; the first new token takes the position after them
+ * @returns the whole
  * @throws AbortError between tokens; GpuError when logits are not finite.
  */
-export async function generate(
-  run: DecoderRun,
-  prompt: { readonly ids: Int32Array; readonly intervention: Intervention | undefined },
+export async function* generate(
+  sequence: Sequence,
+  promptIds: Int32Array,
   options: GenerateOptions,
-): Promise<Generated> {
+): AsyncGenerator<GeneratedToken, Generated, void> {
   const stops = new StopMatcher(options.stop);
   const tokens: GeneratedToken[] = [];
   let text = "";
   let firstConfidence = 0;
   let finishReason: FinishReason = "length";
   throwIfAborted(options.signal, "Generation");
-  for await (const { choice, tokenId, logProb } of chosenTokens(run, prompt, options)) {
+  for await (const { choice, tokenId, logProb } of chosenTokens(sequence, promptIds, options)) {
     if (tokens.length === 0) firstConfidence = choice.confidence;
     const isEnd = options.eosTokenIds.includes(tokenId);
     const pushed = isEnd ? { text: "", isStopped: false } : stops.push(options.textStream.push(tokenId));
@@ -71,9 +68,9 @@ export async function generate(
     const token = { tokenId, logProb, text: pushed.text + rest.text, top: choice.top };
     tokens.push(token);
     text += token.text;
-    options.onToken?.(token);
     if (isEnd) finishReason = "eos";
     else if (pushed.isStopped || rest.isStopped) finishReason = "stop";
+    yield token;
     if (isOver) break;
     throwIfAborted(options.signal, "Generation");
   }
@@ -82,35 +79,36 @@ export async function generate(
 
 /** A choice and the token that was taken. */
 interface ChosenToken extends TokenLogProb {
-  readonly choice: Choice;
+  readonly choice: TokenChoice;
 }
 
-/** One token after the other; whoever has enough stops asking, and no step is run for nothing. */
+/** Yields lazily; no step runs after the consumer stops. */
 async function* chosenTokens(
-  run: DecoderRun,
-  prompt: { readonly ids: Int32Array; readonly intervention: Intervention | undefined },
+  sequence: Sequence,
+  promptIds: Int32Array,
   options: GenerateOptions,
 ): AsyncGenerator<ChosenToken, void, void> {
-  const { sampling, maxNewTokens, topLogProbs } = options;
-  const { intervention } = prompt;
+  const { sampling, topLogProbs, executor } = options;
   if (sampling.temperature === 0 && sampling.repetitionPenalty === 1 && topLogProbs === 0) {
-    const choices = run.greedyChoices(prompt.ids.length, { intervention, maxNewTokens });
+    const choices = sequence.greedyChoices(promptIds.length, options);
     for await (const choice of choices) yield { choice, tokenId: choice.tokenId, logProb: choice.logProb };
     return;
   }
+  const { chooser } = sequence;
   const sampler = new Sampler(sampling);
-  const seen = new Set(prompt.ids);
-  for (let numTokens = 1; ; numTokens++) {
-    if (sampling.repetitionPenalty !== 1) run.chooser.writeSeen(seen);
-    const choice = await run.chooser.choose({
+  const seen = new Set(promptIds);
+  for (let numTokens = 0; ; numTokens++) {
+    if (sampling.repetitionPenalty !== 1) chooser.writeSeen(seen);
+    const choice = await chooser.choose(executor, {
       repetitionPenalty: sampling.repetitionPenalty,
       topK: topLogProbs,
-      stage: `choose token ${numTokens - 1}`,
+      stage: `choose token ${numTokens}`,
     });
-    const { tokenId, logProb } = sampling.temperature === 0 ? choice : await sample(run, sampler, choice);
+    const { tokenId, logProb } = sampling.temperature === 0 ? choice : await sample(sequence, sampler, choice);
     yield { choice, tokenId, logProb };
     seen.add(tokenId);
-    await run.step([tokenId], prompt.ids.length + numTokens - 1, { intervention });
+    const stage = `decode step ${numTokens + 1}`;
+    await sequence.step([tokenId], promptIds.length + numTokens, { ...options, stage });
   }
 }
 
@@ -119,8 +117,10 @@ function finish(stops: StopMatcher, textStream: TextStream): { readonly text: st
   return last.isStopped ? last : { text: last.text + stops.flush(), isStopped: false };
 }
 
-async function sample(run: DecoderRun, sampler: Sampler, choice: Choice): Promise<TokenLogProb> {
-  const logits = await run.chooser.readLogits();
+async function sample(sequence: Sequence, sampler: Sampler, choice: TokenChoice): Promise<TokenLogProb> {
+  const logits = await sequence.chooser.readLogits();
   const tokenId = sampler.draw(logits);
-  return { tokenId, logProb: (logits[tokenId] ?? 0) - choice.logSumExp };
+  const logit = logits[tokenId];
+  if (logit === undefined) throw new RangeError(`sampler: expected a token below ${logits.length}, got ${tokenId}`);
+  return { tokenId, logProb: logit - choice.logSumExp };
 }

@@ -4,8 +4,8 @@ import type { Gpu } from "../gpu/device.ts";
 import type { Executor } from "../gpu/executor.ts";
 import type { PreparedProgram } from "../gpu/prepared-program.ts";
 import type { ProgramCache } from "../gpu/program-cache.ts";
-import type { Decoder } from "../models/layers/decoder.ts";
-import { CHOICE_BYTES, MAX_LOOKAHEAD, TOP_K_OFFSET } from "../models/layers/decoder-state.ts";
+import type { TextConfig } from "../models/config.ts";
+import { CHOICE_BYTES, MAX_LOOKAHEAD, type SequenceBuffers, TOP_K_OFFSET } from "../models/layers/decoder-state.ts";
 import { chooseIntoSlotProgram, chooseProgram, chooseRowsProgram } from "./decoder-programs.ts";
 
 /** A token with its log-probability in the distribution it was taken from. */
@@ -16,7 +16,7 @@ export interface TokenLogProb {
 }
 
 /** What the GPU chose from one row of logits. */
-export interface Choice {
+export interface TokenChoice {
   /** Argmax of the logits after the repetition penalty. */
   readonly tokenId: number;
   readonly logProb: number;
@@ -34,67 +34,67 @@ export interface ChooseOptions {
   readonly repetitionPenalty: number;
   /** Top entries to report, 0 to 100. */
   readonly topK: number;
-  /** The stage of the answer, such as "choose token 0". */
-  readonly stage: string;
 }
 
-/** Where the logits are, and what runs the programs that choose from them. */
-export interface LogitsOwner extends Decoder {
-  readonly executor: Executor;
+/** Where the logits are. */
+export interface LogitsOwner {
+  readonly gpu: Gpu;
+  readonly shared: { readonly text: TextConfig };
+  readonly buffers: SequenceBuffers;
 }
 
 /** Chooses tokens from the logits that stand in a decoder's state. */
 export class TokenChooser {
-  private readonly gpu: Gpu;
-  private readonly run: LogitsOwner;
+  private readonly owner: LogitsOwner;
   private readonly programs: ProgramCache;
   private rareKey = "";
 
-  constructor(gpu: Gpu, run: LogitsOwner, programs: ProgramCache) {
-    this.gpu = gpu;
-    this.run = run;
+  constructor(owner: LogitsOwner, programs: ProgramCache) {
+    this.owner = owner;
     this.programs = programs;
   }
 
   /**
    * Chooses a token from the logits of the last forward call; nothing but the choice is read back.
+   * @param stage what the choice is called, such as "confidence" or "choose token 3"
    * @throws GpuError when the logits are not finite.
    */
-  async choose(options: ChooseOptions): Promise<Choice> {
+  async choose(executor: Executor, options: ChooseOptions & { readonly stage: string }): Promise<TokenChoice> {
     const { repetitionPenalty, topK, stage } = options;
-    const { executor } = this.run;
     const isPenalised = repetitionPenalty !== 1;
-    let label = "choose";
-    if (isPenalised || topK > 0) {
+    const isRare = isPenalised || topK > 0;
+    const key = isRare ? `choose ${repetitionPenalty} ${topK}` : "choose";
+    if (isRare) {
       // Any number of penalties and k may be asked for: only the last one's program is kept.
-      label = `choose ${repetitionPenalty} ${topK}`;
-      if (this.rareKey !== label) this.programs.forget(this.rareKey);
-      this.rareKey = label;
+      if (this.rareKey !== key) this.programs.forget(this.rareKey);
+      this.rareKey = key;
     }
-    const program = await this.programs.get(executor, label, () =>
-      chooseProgram(this.run, { label, repetitionPenalty, topK }),
+    const program = await this.programs.get(executor, key, () =>
+      chooseProgram(this.owner.buffers, { ...options, vocabSize: this.vocabSize }),
     );
     await executor.run([{ program, stage }]);
     const data = await this.readBack();
-    return readChoice(data, { isPenalised, topK, vocabSize: this.run.text.vocabSize });
+    return readChoice(data, { isPenalised, topK });
   }
 
   /**
    * The program that leaves the argmax of the logits in slot `slot` of the ring, and as the next step's token: the id
    * need not come to the CPU between two steps.
    */
-  greedyProgram(slot: number): Promise<PreparedProgram> {
-    const record = () => chooseIntoSlotProgram(this.run, this.slotBuffer(slot));
-    return this.programs.get(this.run.executor, `choose into slot ${slot}`, record);
+  async greedyProgram(executor: Executor, slot: number): Promise<PreparedProgram> {
+    const options = { vocabSize: this.vocabSize, slot: this.slotBuffer(slot) };
+    return this.programs.get(executor, `choose into slot ${slot}`, () =>
+      chooseIntoSlotProgram(this.owner.buffers, options),
+    );
   }
 
   /** Starts reading a slot after its program was submitted; {@link TokenChooser.cancel} ends it early. */
-  async readSlot(slot: number): Promise<Choice> {
+  async readSlot(slot: number): Promise<TokenChoice> {
     const buffer = this.slotBuffer(slot);
-    await this.gpu.map(buffer);
+    await this.owner.gpu.map(buffer);
     const data = new DataView(buffer.getMappedRange().slice(0));
     buffer.unmap();
-    return readChoice(data, { isPenalised: false, topK: 0, vocabSize: this.run.text.vocabSize });
+    return readChoice(data, { isPenalised: false, topK: 0 });
   }
 
   /** Gives up reading a slot, so that it can be used again. */
@@ -103,7 +103,7 @@ export class TokenChooser {
   }
 
   private slotBuffer(slot: number): GPUBuffer {
-    const buffer = this.run.state.choiceRing[slot];
+    const buffer = this.owner.buffers.choiceRing[slot];
     if (buffer === undefined) throw new RangeError(`slot must be below ${MAX_LOOKAHEAD}, got ${slot}`);
     return buffer;
   }
@@ -112,46 +112,50 @@ export class TokenChooser {
    * Chooses the argmax of each batch row of the last forward call.
    * @throws GpuError when logits are not finite.
    */
-  async chooseRows(numRows: number, stage: string): Promise<Choice[]> {
-    const { executor } = this.run;
-    const { vocabSize } = this.run.text;
-    const record = () => chooseRowsProgram(this.run, numRows);
-    const program = await this.programs.get(executor, `choose ${numRows} rows`, record);
+  async chooseRows(
+    executor: Executor,
+    options: { readonly numRows: number; readonly stage: string },
+  ): Promise<TokenChoice[]> {
+    const { numRows, stage } = options;
+    const program = await this.programs.get(executor, `choose ${numRows} rows`, () =>
+      chooseRowsProgram(this.owner.buffers, { numRows, vocabSize: this.vocabSize }),
+    );
     await executor.run([{ program, stage }]);
     const data = await this.readBack();
     return Array.from({ length: numRows }, (_, row) =>
-      readChoice(new DataView(data.buffer, row * CHOICE_BYTES), { isPenalised: false, topK: 0, vocabSize }),
+      readChoice(new DataView(data.buffer, row * CHOICE_BYTES), { isPenalised: false, topK: 0 }),
     );
   }
 
   /** The whole row of logits [V]; sampling and option confidence read it, greedy decoding does not. */
   async readLogits(): Promise<Float32Array<ArrayBuffer>> {
-    return new Float32Array(await this.gpu.readBuffer(this.run.state.logits, this.run.text.vocabSize * 4));
+    return new Float32Array(await this.owner.gpu.readBuffer(this.owner.buffers.logits, this.vocabSize * 4));
   }
 
   /** Marks the tokens that the repetition penalty acts on: a set of ids, the prompt's and the generated. */
   writeSeen(ids: ReadonlySet<number>): void {
-    const words = new Uint32Array(Math.ceil(this.run.text.vocabSize / 32));
+    const words = new Uint32Array(Math.ceil(this.vocabSize / 32));
     for (const id of ids) {
       const word = Math.floor(id / 32);
       words[word] = (words[word] ?? 0) | (1 << (id % 32));
     }
-    this.gpu.write(this.run.state.seen, words);
+    this.owner.gpu.write(this.owner.buffers.seen, words);
+  }
+
+  private get vocabSize(): number {
+    return this.owner.shared.text.vocabSize;
   }
 
   private async readBack(): Promise<DataView<ArrayBuffer>> {
-    const { readback } = this.run.state;
-    await this.gpu.map(readback);
+    const { readback } = this.owner.buffers;
+    await this.owner.gpu.map(readback);
     const data = new DataView(readback.getMappedRange().slice(0));
     readback.unmap();
     return data;
   }
 }
 
-function readChoice(
-  data: DataView,
-  options: { readonly isPenalised: boolean; readonly topK: number; readonly vocabSize: number },
-): Choice {
+function readChoice(data: DataView, options: { readonly isPenalised: boolean; readonly topK: number }): TokenChoice {
   const plainLogSumExp = data.getFloat32(8, true);
   const confidence = Math.exp(data.getFloat32(4, true) - plainLogSumExp);
   const at = options.isPenalised ? CHOICE_BYTES : 0;

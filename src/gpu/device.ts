@@ -1,8 +1,8 @@
 // The one owner of GPU memory: limits are asked for, every buffer is counted, every failure becomes a typed error.
 import { AbortError, GpuError, InputError, kindOf } from "../errors.ts";
 import { PipelineCache } from "./kernel.ts";
-import type { TuningTable } from "./ops/tuning.ts";
 import type { Profiler } from "./profile/profiler.ts";
+import type { TuningTable } from "./tuning-table.ts";
 
 /** Limits that the engine asks for as high as the adapter has them; nothing is raised unless it is asked for. */
 const RAISED_LIMITS = [
@@ -244,6 +244,9 @@ export class Gpu {
     for (const buffer of [...this.sizes.keys()]) this.destroyBuffer(buffer);
   }
 }
+
+/** What ops choose their kernels by, and what they bind where a kernel declares a binding that the call does not use. */
+export type KernelContext = Pick<Gpu, "device" | "isSoftware" | "tuning" | "unused" | "unusedOutputs">;
 
 /** Makes buffers as {@link Gpu} does. */
 export type BufferMaker = Pick<Gpu, "createBuffer" | "createBufferWith">;

@@ -2,6 +2,7 @@
 // is checked against it, because WebGPU lets some mistakes pass in silence (a fractional u32 override, for one).
 import { GpuError } from "../errors.ts";
 import type { Profiler } from "./profile/profiler.ts";
+import type { WeightDtype } from "./tensor.ts";
 
 /** A value for a WGSL `override`. */
 export type Constant = number | boolean;
@@ -17,6 +18,8 @@ export interface Kernel {
   /** File name without `.wgsl`. */
   readonly name: string;
   readonly code: string;
+  /** How the weights are stored that it reads; undefined for a kernel that reads none. */
+  readonly weightDtype: WeightDtype | undefined;
   readonly bindings: ReadonlyMap<string, { readonly binding: number; readonly type: GPUBufferBindingType }>;
   readonly overrides: ReadonlyMap<string, { readonly type: string; readonly hasDefault: boolean }>;
   readonly params: readonly ParamField[];
@@ -25,9 +28,15 @@ export interface Kernel {
 /**
  * Reads a kernel's declarations from its WGSL text.
  * @param helpers texts of files in shaders/shared that the kernel calls, appended in this order.
+ * @param weightDtype how the weights are stored that `helpers` unpack
  * @throws GpuError `shader` when a declaration is not of the form the engine uses.
  */
-export function defineKernel(name: string, source: string, helpers: readonly string[] = []): Kernel {
+export function defineKernel(
+  name: string,
+  source: string,
+  helpers: readonly string[] = [],
+  weightDtype?: WeightDtype,
+): Kernel {
   // A module's directives stand before everything else, also those of a helper.
   const text = [source, ...helpers].join("\n");
   const directives = new Set(text.match(/^enable \w+;$/gm));
@@ -58,7 +67,7 @@ export function defineKernel(name: string, source: string, helpers: readonly str
     else if (line.trim() !== "")
       throw new GpuError("shader", `${name}.wgsl: Params member "${line.trim()}" is no scalar.`);
   }
-  return { name, code, bindings, overrides, params };
+  return { name, code, weightDtype, bindings, overrides, params };
 }
 
 /** A pipeline that may still be compiling; `ready` resolves when `handle` is set. */

@@ -1,5 +1,6 @@
 // A recorded list of dispatches and copies: plain data, made without a device. An Executor prepares it and runs it.
 import { GpuError } from "../errors.ts";
+import type { Describe } from "./describe.ts";
 import { type Constant, fitsType, type Kernel } from "./kernel.ts";
 
 /** A buffer, or a part of one that starts at a multiple of 256 bytes. */
@@ -20,14 +21,18 @@ export interface Dispatch {
   readonly params?: Readonly<Record<string, number>>;
   /** Workgroups in x, y, z. */
   readonly grid: readonly [number, number?, number?];
+  /** What is bound and written, for explanations: evaluated only there. */
+  readonly describe?: Describe;
 }
 
 /** One recorded call of a kernel. */
 export interface DispatchCommand {
   readonly kernel: Kernel;
   readonly call: Dispatch;
-  /** Where in the model: what {@link Program.at} said last. */
+  /** Where in the model: as given to {@link Program.at}. */
   readonly place: string;
+  /** What comes out, in a few words: as given there. */
+  readonly what: string;
   readonly grid: readonly [number, number, number];
   /** The bytes of the kernel's `struct Params`; undefined for a kernel without. */
   readonly params: ArrayBuffer | undefined;
@@ -50,6 +55,7 @@ export class Program {
   /** `performance.now()` at the start of the recording. */
   readonly startMs = performance.now();
   private place = "";
+  private what = "";
 
   constructor(label: string) {
     this.label = label;
@@ -60,9 +66,13 @@ export class Program {
     return this.commands.filter(isDispatch).length;
   }
 
-  /** Says where in the model the following calls belong, such as "layers.3.mlp.down_proj": for explanations only. */
-  at(place: string): this {
+  /**
+   * Says where in the model the following calls belong, such as "layers.3.mlp.down_proj", and what comes out of them, in a
+   * few words: for explanations only.
+   */
+  at(place: string, what = ""): this {
     this.place = place;
+    this.what = what;
     return this;
   }
 
@@ -83,6 +93,7 @@ export class Program {
       kernel,
       call,
       place: this.place,
+      what: this.what,
       grid: [call.grid[0], call.grid[1] ?? 1, call.grid[2] ?? 1],
       params: kernel.bindings.has("params") ? packParams(kernel, call.params ?? {}) : undefined,
     });

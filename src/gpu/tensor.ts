@@ -13,6 +13,22 @@ export const WEIGHT_DTYPES: readonly WeightDtype[] = ["f32", "f16", "bf16", "q8"
 /** Weights that share one scale in a quantised matrix. */
 export const GROUP_SIZE = 32;
 
+/** A dimension made of `count` groups (heads) of `size`, each padded to a multiple of 4. */
+export interface Grouping {
+  readonly count: number;
+  readonly size: number;
+}
+
+/** A dimension that is one group. */
+export function whole(size: number): Grouping {
+  return { count: 1, size };
+}
+
+/** Length of a dimension after each of its groups is padded. */
+export function paddedLength(group: Grouping): number {
+  return group.count * padTo4(group.size);
+}
+
 /** Some whole rows of a matrix in one buffer: a matrix larger than one binding is split between rows. */
 export interface MatrixPiece {
   readonly buffer: GPUBuffer;
@@ -30,9 +46,32 @@ export interface MatrixPiece {
 export interface Matrix {
   readonly name: string;
   readonly dtype: WeightDtype;
+  /** Padded. */
   readonly rows: number;
+  /** Padded. */
   readonly columns: number;
+  /** Real rows and columns, without padding. */
+  readonly shape: readonly [rows: number, columns: number];
+  /** Groups of the rows from the first on, one entry per stacked tensor: where the padding is. */
+  readonly rowGroups: readonly Grouping[];
+  /** Groups of the columns. */
+  readonly columnGroup: Grouping;
   readonly pieces: readonly MatrixPiece[];
+}
+
+/** Real and padded sizes of a matrix of stacked tensors. */
+export function matrixSizes(
+  rowGroups: readonly Grouping[],
+  columnGroup: Grouping,
+): Pick<Matrix, "rows" | "columns" | "shape" | "rowGroups" | "columnGroup"> {
+  const numRows = rowGroups.reduce((sum, { count, size }) => sum + count * size, 0);
+  return {
+    rows: rowGroups.reduce((sum, group) => sum + paddedLength(group), 0),
+    columns: paddedLength(columnGroup),
+    shape: [numRows, columnGroup.count * columnGroup.size],
+    rowGroups,
+    columnGroup,
+  };
 }
 
 /** A linear layer: weight [N, K] and, where the checkpoint has one, bias [N] in f32. */

@@ -1,14 +1,17 @@
-// Where the last prompt row looked: its image attention as a grid, with the two numbers that say what a factor did.
+// Attention of the last prompt row on a picture, as a grid, with two numbers that summarise it.
 import { InputError } from "../errors.ts";
-import type { AttentionRow } from "./trace.ts";
+import type { ImageInput } from "../models/inputs.ts";
+import type { AttentionRow } from "./places.ts";
 
-/** Which part of the attention a map shows; defaults: the middle layer, the mean over all heads. */
+/** Which part of the attention a map shows; defaults: the middle layer, the mean over all heads, the first picture. */
 export interface MapSelection {
   readonly layer?: number | undefined;
   readonly head?: number | undefined;
+  /** Index of the picture in the prompt. */
+  readonly image?: number | undefined;
 }
 
-/** The image part of the last prompt row's attention. */
+/** The part of the last prompt row's attention that lies on a picture. */
 export interface AttentionMap {
   readonly layer: number;
   /** Undefined: mean over heads. */
@@ -17,21 +20,24 @@ export interface AttentionMap {
   readonly values: Float64Array<ArrayBuffer>;
   readonly width: number;
   readonly height: number;
-  /** Attention on the image of all attention, 0 to 1. */
+  /** Attention on the picture as a share of all attention, 0 to 1. */
   readonly share: number;
-  /** Entropy of the attention within the image, bits. */
+  /** Entropy of the attention within the picture, bits. */
   readonly entropy: number;
 }
+
+/** Where a picture is in the prompt, and the grid of patches that fill it. */
+export type MappedImage = Pick<ImageInput, "runs" | "grid">;
 
 /**
  * The attention map of one layer and head (or the mean over heads).
  * @param rows attention of every layer, [H, S] each
- * @param image the span's positions and the grid of patches that fill it (a class token before them is left out)
- * @throws InputError when there is no such layer or head, or the span is no such grid.
+ * @param image positions of the picture; a class token before its patches is left out
+ * @throws InputError when there is no such layer or head, or the positions are not a grid.
  */
 export function attentionMap(
   rows: readonly AttentionRow[],
-  image: { readonly span: readonly [number, number]; readonly gridWidth: number; readonly gridHeight: number },
+  image: MappedImage,
   options: { readonly numHeads: number; readonly selection?: MapSelection },
 ): AttentionMap {
   const { numHeads, selection = {} } = options;
@@ -43,12 +49,13 @@ export function attentionMap(
   if (head !== undefined && !(Number.isInteger(head) && head >= 0 && head < numHeads)) {
     throw new InputError(`head must be a whole number from 0 to ${numHeads - 1}, got ${head}.`);
   }
-  const [start, end] = image.span;
-  const numPatches = image.gridWidth * image.gridHeight;
-  const skipped = end - start - numPatches;
-  if (skipped < 0 || skipped > 1) {
+  const positions = image.runs.flatMap(([start, end]) => Array.from({ length: end - start }, (_, i) => start + i));
+  const { width = 0, height = 0 } = image.grid ?? {};
+  const numPatches = width * height;
+  const numSkipped = positions.length - numPatches;
+  if (numPatches === 0 || numSkipped < 0 || numSkipped > 1) {
     throw new InputError(
-      `The image span of ${end - start} positions is no grid of ${image.gridWidth} × ${image.gridHeight} patches; maps are drawn for single-tile pictures.`,
+      `The picture's ${positions.length} positions are not a grid of ${width} × ${height} patches; maps are drawn for single-tile pictures.`,
     );
   }
   const numKeys = row.probs.length / numHeads;
@@ -56,22 +63,19 @@ export function attentionMap(
   const values = new Float64Array(numPatches);
   let share = 0;
   for (const h of heads) {
-    for (let key = start; key < end; key++) {
-      const prob = (row.probs[h * numKeys + key] ?? 0) / heads.length;
+    for (const [index, key] of positions.entries()) {
+      const prob = probAt(row, h * numKeys + key) / heads.length;
       share += prob;
-      const patch = key - start - skipped;
-      if (patch >= 0) values[patch] = (values[patch] ?? 0) + prob;
+      if (index >= numSkipped) values[index - numSkipped] = Number(values[index - numSkipped]) + prob;
     }
   }
-  return {
-    layer,
-    head,
-    values,
-    width: image.gridWidth,
-    height: image.gridHeight,
-    share,
-    entropy: entropyBits(values),
-  };
+  return { layer, head, values, width, height, share, entropy: entropyBits(values) };
+}
+
+function probAt({ probs, layer }: AttentionRow, index: number): number {
+  const prob = probs[index];
+  if (prob === undefined) throw new RangeError(`layer ${layer}: expected an index below ${probs.length}, got ${index}`);
+  return prob;
 }
 
 /** Draws maps from an answer's captured attention. */
@@ -84,18 +88,28 @@ export interface AnswerAttention {
   readonly numHeads: number;
 }
 
-/** Maps of the pass that gave an answer and of the unmodified one, over the same image. */
+/** Maps of the pass that gave an answer and of the unmodified one, over the pictures of its prompt. */
 export function answerAttention(
   rows: { readonly used: readonly AttentionRow[]; readonly unmodified: readonly AttentionRow[] | undefined },
-  image: Parameters<typeof attentionMap>[1],
+  images: readonly MappedImage[],
   numHeads: number,
 ): AnswerAttention {
   const { used, unmodified } = rows;
+  const map = (of: readonly AttentionRow[], selection: MapSelection) => {
+    const { image = 0 } = selection;
+    const chosen = images[image];
+    if (chosen === undefined) {
+      throw new InputError(
+        `image must be a whole number below ${images.length}, the pictures asked about, got ${image}.`,
+      );
+    }
+    return attentionMap(of, chosen, { numHeads, selection });
+  };
   return {
     numLayers: used.length,
     numHeads,
-    used: (selection = {}) => attentionMap(used, image, { numHeads, selection }),
-    unmodified: (selection = {}) => unmodified && attentionMap(unmodified, image, { numHeads, selection }),
+    used: (selection = {}) => map(used, selection),
+    unmodified: (selection = {}) => unmodified && map(unmodified, selection),
   };
 }
 

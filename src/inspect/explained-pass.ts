@@ -1,6 +1,6 @@
 // The passes of an explained answer as plain data.
 import type { KernelHeader } from "./kernel-text.ts";
-import type { ValuePicture, ValueStatistics } from "./pass-values.ts";
+import type { ValuePicture, ValueStatistics } from "./tensor-values.ts";
 
 /** A kernel that passes ran. */
 export interface ExplainedKernel {
@@ -31,7 +31,7 @@ export interface ExplainedPass {
   readonly workgroupSize: readonly [number, number, number];
   /** Values of the kernel's overrides. */
   readonly constants: Readonly<Record<string, number | boolean>>;
-  /** `struct Params`; of a kernel that reads `struct Step` its positions and factor too, as "step.factor". */
+  /** `struct Params`; of an attention or rotation kernel also "step.slotStart", and what its first score edit does, as "edit.strength". */
   readonly params: Readonly<Record<string, number>>;
   /** Undefined where the device cannot tell. */
   readonly gpuMs: number | undefined;

@@ -1,8 +1,7 @@
 // What a kernel's WGSL text says about itself: the parts of its header, and the size of its workgroups.
 import { GpuError } from "../errors.ts";
 import type { Constant, Kernel } from "../gpu/kernel.ts";
-import { KERNELS } from "../gpu/ops/ops.ts";
-import type { WeightDtype } from "../gpu/tensor.ts";
+import { ALL_KERNELS } from "../gpu/ops/kernels.ts";
 
 /** The header of a shader file, without comment marks; what stands there as "as matmul" is matmul's text. */
 export interface KernelHeader {
@@ -56,7 +55,7 @@ export function kernelHeader(kernel: Pick<Kernel, "name" | "code">): KernelHeade
 /** "as matmul, for the few rows of a decode step" → matmul's text, and the rest. */
 function resolved(part: string, title: string): string {
   const [whole, name] = /^as ([a-z][a-z-]*)(?=$|;|, for)/.exec(part) ?? [];
-  const other = allKernels().find(({ kernel }) => kernel.name === name)?.kernel;
+  const other = ALL_KERNELS.find((each) => each.name === name);
   if (whole === undefined || other === undefined) return part;
   const key = Object.entries(TITLES).find(([, value]) => value === title)?.[0];
   const text = Object.entries(kernelHeader(other)).find(([field]) => field === key)?.[1] ?? part;
@@ -65,29 +64,6 @@ function resolved(part: string, title: string): string {
 
 function joinLines(text: string): string {
   return text.trim().replace(/\s*\n\s*/g, " ");
-}
-
-/** A kernel and, where it reads weights, their dtype. */
-interface KernelVariant {
-  readonly kernel: Kernel;
-  readonly dtype: WeightDtype | undefined;
-}
-
-let variants: readonly KernelVariant[] | undefined;
-
-function allKernels(): readonly KernelVariant[] {
-  variants ??= Object.values(KERNELS).flatMap(
-    (entry): KernelVariant[] =>
-      "code" in entry
-        ? [{ kernel: entry, dtype: undefined }]
-        : Object.entries(entry).map(([dtype, kernel]) => ({ kernel, dtype: dtype as WeightDtype })), // perDtype's keys
-  );
-  return variants;
-}
-
-/** How the weights are stored that a kernel reads; undefined for one that reads none. */
-export function weightDtypeOf(kernel: Kernel): WeightDtype | undefined {
-  return allKernels().find((variant) => variant.kernel === kernel)?.dtype;
 }
 
 /**

@@ -1,12 +1,14 @@
-// config.json → numbers. Defaults are those of the model types in transformers, because published files leave most out;
+// The numbers of config.json, and the reading of what families share. Defaults are those of the model types in transformers, because published files leave most out;
 // a value that changes the maths and that the engine does not compute is an error that names it, never ignored.
 import { CheckpointError } from "../errors.ts";
-import type { Activation } from "../gpu/ops/ops.ts";
-import { ConfigReader } from "./config-reader.ts";
+import type { Activation } from "../gpu/ops/activations.ts";
+import type { ConfigReader } from "./config-reader.ts";
 import { type RopeConfig, readRopeConfig } from "./layers/rope.ts";
 
-/** Sizes of a CLIP vision tower. */
+/** Sizes and parts of a vision transformer. */
 export interface VisionConfig {
+  /** As config.json spells it, such as `clip_vision_model`. */
+  readonly modelType: string;
   readonly hiddenSize: number;
   readonly intermediateSize: number;
   readonly numHiddenLayers: number;
@@ -21,11 +23,21 @@ export interface VisionConfig {
   readonly layerNormEps: number;
   /** Patches of one picture: floor(imageSize / patchSize)². */
   readonly numPatches: number;
+  /** Whether a class token comes before the patches. */
+  readonly hasClassToken: boolean;
+  /** Hidden states of one picture: its patches and the class token. */
+  readonly numPositions: number;
+  /** Whether the patch convolution has a bias. */
+  readonly patchBias: boolean;
+  /** Whether a layer norm comes before the layers. */
+  readonly hasPreLayernorm: boolean;
+  /** Whether checkpoints hold a layer norm behind the layers; the family decides whether it is applied. */
+  readonly hasPostLayernorm: boolean;
 }
 
 /** Sizes of a LLaMA-type decoder. */
 export interface TextConfig {
-  readonly modelType: "llama" | "mistral" | "qwen2";
+  readonly modelType: TextModelType;
   readonly vocabSize: number;
   readonly hiddenSize: number;
   readonly intermediateSize: number;
@@ -38,6 +50,7 @@ export interface TextConfig {
   readonly rope: RopeConfig;
   readonly maxPositionEmbeddings: number;
   readonly tieWordEmbeddings: boolean;
+  /** Biases of q_proj, k_proj and v_proj. */
   readonly qkvBias: boolean;
   readonly outputBias: boolean;
   readonly mlpBias: boolean;
@@ -71,6 +84,16 @@ const TEXT_DEFAULTS = {
   qwen2: { vocab_size: 151936, intermediate_size: 22016, num_key_value_heads: 32, max_position_embeddings: 32768 },
 } as const;
 
+/** A decoder that is computed as LLaMA's. */
+export type TextModelType = keyof typeof TEXT_DEFAULTS;
+
+/** Every {@link TextModelType}. */
+export const TEXT_MODEL_TYPES: readonly string[] = Object.keys(TEXT_DEFAULTS);
+
+function isTextModelType(modelType: string): modelType is TextModelType {
+  return Object.hasOwn(TEXT_DEFAULTS, modelType);
+}
+
 const ACTIVATION_NAMES: Readonly<Record<string, Activation>> = {
   quick_gelu: "quick_gelu",
   gelu: "gelu",
@@ -82,28 +105,13 @@ const ACTIVATION_NAMES: Readonly<Record<string, Activation>> = {
 };
 
 /**
- * Reads config.json of a LLaVA, LLaVA-NeXT or text-only LLaMA-type checkpoint.
+ * Reads the config of a LLaMA-type decoder.
+ * @param outerTied `tie_word_embeddings` of the config around it, which counts where its own is missing
  * @throws CheckpointError naming the key, what is possible and what was found.
  */
-export function readModelConfig(json: unknown, file = "config.json"): ModelConfig {
-  const config = new ConfigReader(json, file);
-  const modelType = config.string("model_type", undefined);
-  config.refuse("quantization_config", "quantised checkpoints");
-  if (modelType === "llava" || modelType === "llava_next") {
-    const text = readTextConfig(config.child("text_config"), config.optionalBoolean("tie_word_embeddings"));
-    return { modelType, text, multimodal: readMultimodalConfig(config, modelType) };
-  }
-  if (modelType in TEXT_DEFAULTS) {
-    return { modelType, text: readTextConfig(config, undefined), multimodal: undefined };
-  }
-  throw config.error("model_type", "llava, llava_next, llama, mistral or qwen2", modelType);
-}
-
-function readTextConfig(config: ConfigReader, outerTied: boolean | undefined): TextConfig {
+export function readTextConfig(config: ConfigReader, outerTied: boolean | undefined): TextConfig {
   const modelType = config.string("model_type", "llama");
-  if (modelType !== "llama" && modelType !== "mistral" && modelType !== "qwen2") {
-    throw config.error("model_type", "llama, mistral or qwen2", modelType);
-  }
+  if (!isTextModelType(modelType)) throw config.error("model_type", "llama, mistral or qwen2", modelType);
   const defaults = TEXT_DEFAULTS[modelType];
   const hiddenSize = config.count("hidden_size", 4096);
   const numAttentionHeads = config.count("num_attention_heads", 32);
@@ -151,93 +159,24 @@ function readTextConfig(config: ConfigReader, outerTied: boolean | undefined): T
   };
 }
 
-function readMultimodalConfig(config: ConfigReader, modelType: "llava" | "llava_next"): MultimodalConfig {
-  const vision = readVisionConfig(config.child("vision_config"));
-  const layer = config.optionalNumberOrSingle("vision_feature_layer") ?? -2;
-  const numVisionLayers = layer < 0 ? vision.numHiddenLayers + 1 + layer : layer;
-  if (!Number.isInteger(layer) || numVisionLayers < 0 || numVisionLayers > vision.numHiddenLayers) {
-    const bound = vision.numHiddenLayers;
-    throw config.error("vision_feature_layer", `an integer from ${-bound - 1} to ${bound}`, layer);
-  }
-  const strategy = config.string("vision_feature_select_strategy", "default");
-  if (strategy !== "default" && strategy !== "full") {
-    throw config.error("vision_feature_select_strategy", "default or full", strategy);
-  }
-  const imageTokenId = config.optionalNumber("image_token_id") ?? config.number("image_token_index", 32000);
-  if (!Number.isInteger(imageTokenId) || imageTokenId < 0) {
-    throw config.error("image_token_index", "a token id", imageTokenId);
-  }
-  return {
-    vision,
-    imageTokenId,
-    projectorHiddenAct: readActivation(config, "projector_hidden_act", "gelu"),
-    projectorBias: config.boolean("multimodal_projector_bias", true),
-    numVisionLayers,
-    visionFeatureSelectStrategy: strategy,
-    imageGridPinpoints: modelType === "llava_next" ? readPinpoints(config) : undefined,
-  };
-}
-
-function readVisionConfig(config: ConfigReader): VisionConfig {
-  const modelType = config.string("model_type", "clip_vision_model");
-  if (modelType !== "clip_vision_model") throw config.error("model_type", "clip_vision_model", modelType);
-  const hiddenSize = config.count("hidden_size", 768);
-  const numAttentionHeads = config.count("num_attention_heads", 12);
-  const imageSize = config.count("image_size", 224);
-  const patchSize = config.count("patch_size", 32);
-  const gridSize = Math.floor(imageSize / patchSize);
-  if (gridSize < 1) throw config.error("patch_size", `at most image_size (${imageSize})`, patchSize);
-  if (hiddenSize % numAttentionHeads !== 0) {
-    throw config.error("num_attention_heads", `a divisor of hidden_size (${hiddenSize})`, numAttentionHeads);
-  }
-  return {
-    hiddenSize,
-    intermediateSize: config.count("intermediate_size", 3072),
-    numHiddenLayers: config.count("num_hidden_layers", 12),
-    numAttentionHeads,
-    headDim: hiddenSize / numAttentionHeads,
-    imageSize,
-    patchSize,
-    numChannels: config.count("num_channels", 3),
-    hiddenAct: readActivation(config, "hidden_act", "quick_gelu"),
-    layerNormEps: config.number("layer_norm_eps", 1e-5),
-    numPatches: gridSize * gridSize,
-  };
-}
-
-function readActivation(config: ConfigReader, key: string, fallback: Activation): Activation {
+/** Reads the name of an activation function. @throws CheckpointError when it is not implemented. */
+export function readActivation(config: ConfigReader, key: string, fallback: Activation): Activation {
   const name = config.string(key, fallback);
-  const activation = ACTIVATION_NAMES[name];
+  const activation = Object.hasOwn(ACTIVATION_NAMES, name) ? ACTIVATION_NAMES[name] : undefined;
   if (activation === undefined) throw config.error(key, `one of ${Object.keys(ACTIVATION_NAMES).join(", ")}`, name);
   return activation;
 }
 
-const DEFAULT_PINPOINTS: readonly (readonly [number, number])[] = [
-  [336, 672],
-  [672, 336],
-  [672, 672],
-  [1008, 336],
-  [336, 1008],
-];
-
-function readPinpoints(config: ConfigReader): readonly (readonly [number, number])[] {
-  const value = config.raw("image_grid_pinpoints");
-  if (value === undefined || value === null) return DEFAULT_PINPOINTS;
-  const isPair = (pair: unknown): pair is [number, number] =>
-    Array.isArray(pair) && pair.length === 2 && pair.every((side) => Number.isInteger(side) && side > 0);
-  if (!Array.isArray(value) || value.length === 0 || !value.every(isPair)) {
-    throw config.error("image_grid_pinpoints", "a list of [height, width] in pixels", JSON.stringify(value));
-  }
-  return value;
+/** @throws CheckpointError when no picture can be given to this model. */
+export function requireMultimodal(config: ModelConfig): MultimodalConfig {
+  if (config.multimodal === undefined) throw noVisionTower(config);
+  return config.multimodal;
 }
 
-/** @throws CheckpointError when a prompt cannot be asked about a picture with this checkpoint. */
-export function requireMultimodal(config: ModelConfig): MultimodalConfig {
-  if (config.multimodal === undefined) {
-    throw new CheckpointError(
-      `config.json: model_type ${config.modelType} has no vision tower, so no picture can be given; use a LLaVA checkpoint.`,
-      { file: "config.json" },
-    );
-  }
-  return config.multimodal;
+/** The error for a picture that a text-only model is given. */
+export function noVisionTower({ modelType }: ModelConfig): CheckpointError {
+  return new CheckpointError(
+    `config.json: model_type ${modelType} has no vision tower, so no picture can be given; use a LLaVA checkpoint.`,
+    { file: "config.json" },
+  );
 }

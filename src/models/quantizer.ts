@@ -2,7 +2,7 @@
 // and a kernel writes steps and scales from there.
 import { GPU_STORAGE, type Gpu } from "../gpu/device.ts";
 import { type Executor, runOnce, SubmitExecutor } from "../gpu/executor.ts";
-import * as ops from "../gpu/ops/ops.ts";
+import { quantize } from "../gpu/ops/linear.ts";
 import { Program } from "../gpu/program.ts";
 import type { FloatDtype, MatrixPiece, QuantizedDtype } from "../gpu/tensor.ts";
 
@@ -39,7 +39,7 @@ export class Quantizer {
     this.gpu.write(source, bytes);
     const program = new Program("quantize");
     const target = { steps: piece.buffer, scales: piece.scales ?? this.gpu.unusedOutputs[0] };
-    ops.quantize(program, { ...shape, source, target, problem: this.problem });
+    quantize(program, { ...shape, source, target, problem: this.problem });
     await runOnce(this.executor, program, "quantize");
   }
 

@@ -1,23 +1,25 @@
-// From a tensor's bytes in a file to GPU buffers: whole rows in chunks, split where one binding is too small, padded
-// with zeros where kernels want multiples of 4. No more than one chunk of a tensor is in memory at a time.
+// From a tensor's bytes in a file to GPU buffers: whole rows in chunks, split where one binding is too small, padded with zeros
+// where kernels want multiples of 4. Buffers are allocated first and filled afterwards; no more than one chunk of a tensor is in
+// memory at a time.
 
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
-import { convertWeights } from "../checkpoint/convert-weights.ts";
-import type { Dtype } from "../checkpoint/dtypes.ts";
-import { toF32 } from "../checkpoint/numeric.ts";
+import { convertWeights, toF32 } from "../checkpoint/dtypes.ts";
 import { CheckpointError, GpuError, throwIfAborted } from "../errors.ts";
-import { formatBytes, GPU_STORAGE, type Gpu } from "../gpu/device.ts";
+import { formatBytes, type Gpu } from "../gpu/device.ts";
 import {
   type FloatDtype,
   floatBytes,
+  type Grouping,
   isQuantized,
   type Matrix,
   type MatrixPiece,
+  matrixSizes,
+  paddedLength,
   padTo4,
   storedRowBytes,
-  type WeightDtype,
 } from "../gpu/tensor.ts";
 import type { Quantizer } from "./quantizer.ts";
+import { labelOf, type PlannedTensor, type PlannedWeight } from "./weight-table.ts";
 
 /** Bytes read from the source and written to the GPU at once. */
 const CHUNK_BYTES = 8 * 1024 * 1024;
@@ -25,94 +27,78 @@ const CHUNK_BYTES = 8 * 1024 * 1024;
 /** Pieces a matrix may be split into; more would mean an adapter far too small for the model. */
 const MAX_PIECES = 8;
 
-/** A dimension made of `count` groups (heads) of `size`, each padded to a multiple of 4 on its own. */
-export interface Grouping {
-  readonly count: number;
-  readonly size: number;
-}
-
 /** What uploads share: where from, where to, and who wants to know. */
 export interface UploadContext {
   readonly checkpoint: Checkpoint;
   readonly gpu: Gpu;
-  /** True where matrices and vectors are wanted without buffers of their own and without values. */
-  readonly isPlan?: boolean;
   readonly signal: AbortSignal | undefined;
   /** Packs the rows of quantised matrices. */
   readonly quantizer: Quantizer;
-  /** The dtype that a matrix of this name and dtype in the file gets on the GPU. */
-  readonly dtypeOf: (name: string, fileDtype: FloatDtype) => WeightDtype;
   /** Called after each chunk with the bytes just uploaded. */
   readonly onBytes: (byteLength: number, tensor: string) => void;
 }
 
-/** Length of a dimension after each of its groups is padded. */
-export function paddedLength(group: Grouping): number {
-  return group.count * padTo4(group.size);
-}
-
-/** A tensor whose rows stand below one another's in one matrix. */
-export interface StackedTensor {
-  readonly name: string;
-  /** Grouping of its first dimension. */
-  readonly rows: Grouping;
-}
+/** Makes a zeroed storage buffer. @throws GpuError `limit`. */
+export type CreateBuffer = (label: string, byteLength: number) => GPUBuffer;
 
 /**
- * Uploads a matrix in the dtype that the context gives it; a tensor of more dimensions is read as [first, product of the others].
- * @param rows grouping of the first dimension; @param columns grouping of the second.
- * @throws CheckpointError when the bytes cannot be read or a weight does not fit the dtype; GpuError `limit` when 8
- * pieces would not hold it.
+ * Allocates a matrix, zeroed, in as many pieces as the adapter's bindings need.
+ * @param options.columns grouping of its columns
+ * @throws GpuError `limit` when 8 pieces would not hold it.
  */
-export async function uploadMatrix(
-  context: UploadContext,
-  name: string,
-  options: { readonly rows: Grouping; readonly columns: Grouping; readonly splittable?: boolean },
-): Promise<Matrix> {
-  return uploadStacked(context, [{ name, rows: options.rows }], options);
-}
-
-/**
- * Uploads tensors of equal columns as one matrix, the first one's rows first, so that one dispatch computes all of them.
- * Tensors of different dtypes in the file become f32 where the context would keep each as it is.
- * @throws as {@link uploadMatrix}.
- */
-export async function uploadStacked(
-  context: UploadContext,
-  tensors: readonly StackedTensor[],
-  options: { readonly columns: Grouping; readonly splittable?: boolean },
-): Promise<Matrix> {
-  const { gpu, checkpoint } = context;
-  const { columns } = options;
-  const make = (label: string, byteLength: number) =>
-    context.isPlan === true ? gpu.unused : gpu.createBuffer(label, byteLength, GPU_STORAGE);
-  const name = tensors.map((tensor) => tensor.name).join(" + ");
-  const dtypes = new Set(tensors.map((tensor) => context.dtypeOf(tensor.name, fileDtypeOf(checkpoint, tensor.name))));
-  const [only] = dtypes;
-  const dtype = dtypes.size === 1 && only !== undefined ? only : "f32";
-  const paddedRows = tensors.reduce((sum, { rows }) => sum + paddedLength(rows), 0);
-  const paddedColumns = paddedLength(columns);
-  const row = storedRowBytes({ dtype, columns: paddedColumns });
+export function allocateMatrix(
+  gpu: Gpu,
+  weight: PlannedWeight,
+  options: { readonly columns: Grouping; readonly createBuffer: CreateBuffer },
+): Matrix {
+  const { columns, createBuffer } = options;
+  const name = labelOf(weight);
+  const { dtype } = weight;
+  const rowGroups = weight.tensors.map(({ rows }) => rows);
+  const sizes = matrixSizes(rowGroups, columns);
+  const row = storedRowBytes({ dtype, columns: sizes.columns });
   const maxRows = rowsPerPiece(gpu, name, {
-    numRows: paddedRows,
+    numRows: sizes.rows,
     rowBytes: row.weights,
-    splittable: options.splittable ?? true,
+    splittable: weight.isSplittable,
   });
   const pieces: MatrixPiece[] = [];
-  for (let rowStart = 0; rowStart < paddedRows; rowStart += maxRows) {
-    const numRows = Math.min(maxRows, paddedRows - rowStart);
+  for (let rowStart = 0; rowStart < sizes.rows; rowStart += maxRows) {
+    const numRows = Math.min(maxRows, sizes.rows - rowStart);
     const label = `${name}[${rowStart}:${rowStart + numRows}]`;
-    const piece = { buffer: make(label, numRows * row.weights), rowStart, numRows };
-    const scales = row.scales > 0 ? make(`${label} scales`, numRows * row.scales) : undefined;
+    const piece = { buffer: createBuffer(label, numRows * row.weights), rowStart, numRows };
+    const scales = row.scales > 0 ? createBuffer(`${label} scales`, numRows * row.scales) : undefined;
     pieces.push(scales === undefined ? piece : { ...piece, scales });
   }
+  return { name, dtype, ...sizes, pieces };
+}
+
+/** Allocates a vector of f32, zeroed. @throws GpuError `limit`. */
+export function allocateVector(weight: PlannedWeight, createBuffer: CreateBuffer): GPUBuffer {
+  const length = weight.tensors.reduce((sum, { rows }) => sum + paddedLength(rows), 0);
+  return createBuffer(labelOf(weight), length * 4);
+}
+
+/**
+ * Reads a matrix's tensors into it; a tensor of more dimensions is read as [first, product of the others].
+ * @throws CheckpointError when the bytes cannot be read or a weight does not fit the dtype; AbortError.
+ */
+export async function fillMatrix(context: UploadContext, weight: PlannedWeight, matrix: Matrix): Promise<void> {
   let firstRow = 0;
-  for (const { name: tensor, rows } of tensors) {
-    const fileDtype = fileDtypeOf(checkpoint, tensor);
-    if (context.isPlan !== true) await fillRows(context, tensor, { dtype, fileDtype, rows, columns, pieces, firstRow });
-    firstRow += paddedLength(rows);
+  for (const tensor of weight.tensors) {
+    await fillRows(context, tensor, { matrix, firstRow, fileDtype: fileDtypeOf(context.checkpoint, tensor) });
+    firstRow += paddedLength(tensor.rows);
   }
-  return { name, dtype, rows: paddedRows, columns: paddedColumns, pieces };
+}
+
+/** Reads a vector's tensors into it as f32, padded with zeros. @throws as {@link fillMatrix}. */
+export async function fillVector(context: UploadContext, weight: PlannedWeight, buffer: GPUBuffer): Promise<void> {
+  let first = 0;
+  for (const tensor of weight.tensors) {
+    const values = await readVector(context, tensor);
+    context.gpu.write(buffer, values, first * 4);
+    first += values.length;
+  }
 }
 
 /**
@@ -138,51 +124,29 @@ export function rowsPerPiece(
   return maxRows;
 }
 
-/** Uploads a vector as f32, its groups padded with zeros. @throws as {@link uploadMatrix}. */
-export async function uploadVector(context: UploadContext, name: string, group: Grouping): Promise<GPUBuffer> {
-  return uploadJoined(context, [{ name, rows: group }]);
-}
-
-/** Uploads vectors as one, each in f32 with its groups padded with zeros. @throws as {@link uploadMatrix}. */
-export async function uploadJoined(context: UploadContext, tensors: readonly StackedTensor[]): Promise<GPUBuffer> {
-  if (context.isPlan === true) return context.gpu.unused;
-  const joined = new Float32Array(tensors.reduce((sum, { rows }) => sum + paddedLength(rows), 0));
-  let first = 0;
-  for (const { name, rows } of tensors) {
-    joined.set(await readVector(context, name, rows), first);
-    first += paddedLength(rows);
-  }
-  return context.gpu.createBufferWith(tensors.map(({ name }) => name).join(" + "), joined, GPU_STORAGE);
-}
-
-async function readVector(context: UploadContext, name: string, group: Grouping): Promise<Float32Array<ArrayBuffer>> {
-  const dtype = fileDtypeOf(context.checkpoint, name);
-  const length = group.count * group.size;
-  const bytes = await context.checkpoint.read(name, {
-    start: 0,
-    end: length * floatBytes(dtype),
-    signal: context.signal,
-  });
-  const values = toF32(bytes, dtype);
-  const padded = new Float32Array(paddedLength(group));
-  for (let g = 0; g < group.count; g++) {
-    padded.set(values.subarray(g * group.size, (g + 1) * group.size), g * padTo4(group.size));
-  }
+async function readVector(context: UploadContext, tensor: PlannedTensor): Promise<Float32Array<ArrayBuffer>> {
+  const { name, rows } = tensor;
+  const dtype = fileDtypeOf(context.checkpoint, tensor);
+  const end = rows.count * rows.size * floatBytes(dtype);
+  const bytes = await context.checkpoint.read(name, { start: 0, end, signal: context.signal });
   context.onBytes(bytes.byteLength, name);
+  return padGroups(toF32(bytes, dtype), rows.size);
+}
+
+/** Zeros behind every group of `size` values, up to a multiple of 4. */
+export function padGroups(values: Float32Array<ArrayBuffer>, size: number): Float32Array<ArrayBuffer> {
+  if (size % 4 === 0) return values;
+  const numGroups = values.length / size;
+  const padded = new Float32Array(numGroups * padTo4(size));
+  for (let group = 0; group < numGroups; group++) {
+    padded.set(values.subarray(group * size, (group + 1) * size), group * padTo4(size));
+  }
   return padded;
 }
 
-/** How a file's dtype is called on the GPU, undefined when weights cannot have it. */
-export function floatDtypeOf(dtype: Dtype | undefined): FloatDtype | undefined {
-  if (dtype === "F32") return "f32";
-  if (dtype === "F16") return "f16";
-  return dtype === "BF16" ? "bf16" : undefined;
-}
-
-function fileDtypeOf(checkpoint: Checkpoint, name: string): FloatDtype {
+function fileDtypeOf(checkpoint: Checkpoint, { name, fileDtype }: PlannedTensor): FloatDtype {
+  if (fileDtype !== undefined) return fileDtype;
   const tensor = checkpoint.tensors.get(name);
-  const dtype = floatDtypeOf(tensor?.entry.dtype);
-  if (dtype !== undefined) return dtype;
   const got = tensor?.entry.dtype ?? "no such tensor";
   throw new CheckpointError(`Tensor ${name}: expected F32, F16 or BF16, got ${got}.`, {
     file: tensor?.file ?? checkpoint.source.name,
@@ -190,31 +154,29 @@ function fileDtypeOf(checkpoint: Checkpoint, name: string): FloatDtype {
   });
 }
 
-interface Rows {
-  readonly dtype: WeightDtype;
+/** Where a tensor goes in its matrix. */
+interface Target {
+  readonly matrix: Matrix;
   readonly fileDtype: FloatDtype;
-  readonly rows: Grouping;
-  readonly columns: Grouping;
-  readonly pieces: readonly MatrixPiece[];
   /** Row of the matrix that the tensor begins at. */
   readonly firstRow: number;
 }
 
-async function fillRows(context: UploadContext, name: string, matrix: Rows): Promise<void> {
-  const { dtype, fileDtype, rows, columns, pieces, firstRow } = matrix;
+async function fillRows(context: UploadContext, { name, rows }: PlannedTensor, target: Target): Promise<void> {
+  const { matrix, fileDtype, firstRow } = target;
+  const { dtype, columnGroup: columns } = matrix;
   const elementBytes = floatBytes(fileDtype);
   const sourceRowBytes = columns.count * columns.size * elementBytes;
   const numSourceRows = rows.count * rows.size;
   // A multiple of 4, so that a chunk of quantised rows begins with a whole word of scales.
-  const chunkRows = Math.max(4, Math.floor(CHUNK_BYTES / (paddedLength(columns) * elementBytes) / 4) * 4);
+  const chunkRows = Math.max(4, Math.floor(CHUNK_BYTES / (matrix.columns * elementBytes) / 4) * 4);
   for (let first = 0; first < numSourceRows; ) {
     throwIfAborted(context.signal, "Loading the model");
     // Padded rows of one group and one piece are contiguous: a chunk never crosses either border.
-    const target = firstRow + paddedIndex(rows, first);
-    const piece = pieces.find(({ rowStart, numRows }) => target >= rowStart && target < rowStart + numRows);
-    if (piece === undefined) return;
+    const row = firstRow + paddedIndex(rows, first);
+    const piece = pieceOf(matrix, row);
     const groupRest = isAligned(rows) ? numSourceRows - first : rows.size - (first % rows.size);
-    const numRows = Math.min(chunkRows, groupRest, piece.rowStart + piece.numRows - target);
+    const numRows = Math.min(chunkRows, groupRest, piece.rowStart + piece.numRows - row);
     const start = first * sourceRowBytes;
     const bytes = await context.checkpoint.read(name, {
       start,
@@ -222,11 +184,17 @@ async function fillRows(context: UploadContext, name: string, matrix: Rows): Pro
       signal: context.signal,
     });
     const padded = isAligned(columns) ? bytes : padRows(bytes, columns, { numRows, elementBytes });
-    await storeRows(context, name, { matrix, bytes: padded, numRows, piece, rowStart: target - piece.rowStart });
+    await storeRows(context, name, { target, bytes: padded, numRows, piece, rowStart: row - piece.rowStart });
     context.onBytes(bytes.byteLength, name);
     first += numRows;
   }
-  if (isQuantized(dtype) && (await context.quantizer.hasProblem())) throw doesNotFit(context, name, matrix);
+  if (isQuantized(dtype) && (await context.quantizer.hasProblem())) throw doesNotFit(context, name, target);
+}
+
+function pieceOf({ name, pieces }: Matrix, row: number): MatrixPiece {
+  const piece = pieces.find(({ rowStart, numRows }) => row >= rowStart && row < rowStart + numRows);
+  if (piece === undefined) throw new RangeError(`${name}: no piece holds row ${row}.`);
+  return piece;
 }
 
 /** Writes padded rows in the file's dtype into a piece that holds them in the matrix's. */
@@ -234,27 +202,28 @@ async function storeRows(
   context: UploadContext,
   name: string,
   chunk: {
-    readonly matrix: Rows;
+    readonly target: Target;
     readonly bytes: Uint8Array<ArrayBuffer>;
     readonly numRows: number;
     readonly piece: MatrixPiece;
     readonly rowStart: number;
   },
 ): Promise<void> {
-  const { matrix, bytes, numRows, piece, rowStart } = chunk;
-  const { dtype, fileDtype } = matrix;
-  const columns = paddedLength(matrix.columns);
+  const { target, bytes, numRows, piece, rowStart } = chunk;
+  const { fileDtype } = target;
+  const { dtype, columns } = target.matrix;
   if (isQuantized(dtype)) {
     const rows = { sourceDtype: fileDtype, dtype, numRows, columns, piece, rowStart };
     await context.quantizer.pack(bytes, rows);
     return;
   }
   const converted = convertWeights(bytes, fileDtype, dtype);
-  if (converted === undefined) throw doesNotFit(context, name, matrix);
+  if (converted === undefined) throw doesNotFit(context, name, target);
   context.gpu.write(piece.buffer, converted, rowStart * columns * floatBytes(dtype));
 }
 
-function doesNotFit({ checkpoint }: UploadContext, name: string, { dtype, fileDtype }: Rows): CheckpointError {
+function doesNotFit({ checkpoint }: UploadContext, name: string, { matrix, fileDtype }: Target): CheckpointError {
+  const { dtype } = matrix;
   return new CheckpointError(
     `Tensor ${name}: expected weights that ${dtype} can hold, got one that is too large or not finite; load it as ${fileDtype}.`,
     { file: checkpoint.tensors.get(name)?.file ?? checkpoint.source.name, tensor: name },

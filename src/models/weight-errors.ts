@@ -1,14 +1,22 @@
-// Per matrix of a checkpoint: how far the weights that another dtype stores are from those in the file. Needs no GPU.
+// How far the weights that a dtype stores are from those in the file: per matrix of a checkpoint, on the CPU in f64, by the numbers
+// that shaders/quantize.wgsl and checkpoint/dtypes.ts store. Needs no GPU.
 
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
-import { toF32 } from "../checkpoint/numeric.ts";
+import { f32ToBf16, f32ToF16, toF32 } from "../checkpoint/dtypes.ts";
 import { throwIfAborted } from "../errors.ts";
-import { padTo4, type WeightDtype } from "../gpu/tensor.ts";
-import type { ModelConfig } from "./config.ts";
-import { paddedLength } from "./upload.ts";
-import { addErrors, type ErrorSums, weightError } from "./weight-error.ts";
-import { groupingsOf } from "./weight-storage.ts";
-import { type StoredMatrix, storedMatrices } from "./weights.ts";
+import {
+  type FloatDtype,
+  floatBytes,
+  GROUP_SIZE,
+  type Grouping,
+  isQuantized,
+  paddedLength,
+  type QuantizedDtype,
+  type WeightDtype,
+} from "../gpu/tensor.ts";
+import type { Architecture } from "./architecture.ts";
+import { padGroups } from "./upload.ts";
+import { planWeights } from "./weight-table.ts";
 
 /** Weights that are in memory at once. */
 const CHUNK_WEIGHTS = 2 ** 21;
@@ -29,52 +37,125 @@ export interface MatrixError {
  */
 export async function weightErrors(
   checkpoint: Checkpoint,
-  config: ModelConfig,
+  architecture: Architecture,
   options: { readonly dtype: WeightDtype; readonly signal?: AbortSignal | undefined },
 ): Promise<MatrixError[]> {
   const errors: MatrixError[] = [];
-  for (const matrix of storedMatrices(checkpoint, config, options.dtype)) {
-    if (matrix.dtype === matrix.fileDtype) continue;
-    const { squares, errorSquares, largest } = await errorOf(checkpoint, matrix, { config, signal: options.signal });
-    const relativeRms = errorSquares === 0 ? 0 : Math.sqrt(errorSquares / squares);
-    errors.push({ name: matrix.name, dtype: matrix.dtype, relativeRms, maxError: largest });
+  for (const { tensors, columns, dtype, isUsed } of planWeights(checkpoint, architecture, options.dtype)) {
+    if (columns === undefined || !isUsed) continue;
+    for (const { name, shape, fileDtype } of tensors) {
+      if (fileDtype === undefined || fileDtype === dtype) continue;
+      const numWeights = shape.reduce((product, size) => product * size, 1);
+      const tensor = { name, numWeights, fileDtype, columns, dtype };
+      const { squares, errorSquares, largest } = await errorOf(checkpoint, tensor, options.signal);
+      const relativeRms = errorSquares === 0 ? 0 : Math.sqrt(errorSquares / squares);
+      errors.push({ name, dtype, relativeRms, maxError: largest });
+    }
   }
   return errors;
 }
 
 async function errorOf(
   checkpoint: Checkpoint,
-  matrix: StoredMatrix,
-  options: { readonly config: ModelConfig; readonly signal: AbortSignal | undefined },
+  tensor: {
+    readonly name: string;
+    readonly numWeights: number;
+    readonly fileDtype: FloatDtype;
+    readonly columns: Grouping;
+    readonly dtype: WeightDtype;
+  },
+  signal: AbortSignal | undefined,
 ): Promise<ErrorSums> {
-  const { name, dtype, fileDtype } = matrix;
-  const { columns } = groupingsOf(matrix, options.config);
+  const { name, numWeights, fileDtype, columns, dtype } = tensor;
   const width = columns.count * columns.size;
-  const numWeights = matrix.shape.reduce((product, size) => product * size, 1);
-  const bytesPerWeight = checkpoint.tensorBytes(name) / numWeights;
+  const bytesPerWeight = floatBytes(fileDtype);
   const chunk = Math.max(1, Math.floor(CHUNK_WEIGHTS / width)) * width;
   let sums: ErrorSums = { squares: 0, errorSquares: 0, largest: 0 };
   for (let first = 0; first < numWeights; first += chunk) {
-    throwIfAborted(options.signal, "Measuring the weights' errors");
-    const range = {
-      start: first * bytesPerWeight,
-      end: Math.min(first + chunk, numWeights) * bytesPerWeight,
-      signal: options.signal,
-    };
-    const values = toF32(await checkpoint.read(name, range), fileDtype);
-    const paddedWidth = paddedLength(columns);
-    const padded = paddedWidth === width ? values : padHeads(values, columns.size);
-    sums = addErrors(sums, weightError(padded, paddedWidth, dtype));
+    throwIfAborted(signal, "Measuring the weights' errors");
+    const end = Math.min(first + chunk, numWeights);
+    const range = { start: first * bytesPerWeight, end: end * bytesPerWeight, signal };
+    // Padded as on the GPU, where groups of 32 begin elsewhere for it.
+    const values = padGroups(toF32(await checkpoint.read(name, range), fileDtype), columns.size);
+    sums = addErrors(sums, weightError(values, paddedLength(columns), dtype));
   }
   return sums;
 }
 
-/** Zeros behind every head, as on the GPU, where groups of 32 begin elsewhere for them. */
-function padHeads(values: Float32Array<ArrayBuffer>, headDim: number): Float32Array<ArrayBuffer> {
-  const numHeads = values.length / headDim;
-  const padded = new Float32Array(numHeads * padTo4(headDim));
-  for (let head = 0; head < numHeads; head++) {
-    padded.set(values.subarray(head * headDim, (head + 1) * headDim), head * padTo4(headDim));
+/** Sums over weights, so that chunks of a tensor add up. */
+export interface ErrorSums {
+  /** Σ weight² */
+  readonly squares: number;
+  /** Σ (stored − weight)² */
+  readonly errorSquares: number;
+  /** Largest |stored − weight| */
+  readonly largest: number;
+}
+
+/** The sums of chunk after chunk. */
+export function addErrors(a: ErrorSums, b: ErrorSums): ErrorSums {
+  return {
+    squares: a.squares + b.squares,
+    errorSquares: a.errorSquares + b.errorSquares,
+    largest: Math.max(a.largest, b.largest),
+  };
+}
+
+/** The error of rows of `columns` weights stored as `dtype`; NaN or infinite where a weight does not fit it. */
+export function weightError(values: Float32Array<ArrayBuffer>, columns: number, dtype: WeightDtype): ErrorSums {
+  if (!isQuantized(dtype)) return between(values, narrowed(values, dtype));
+  const stored = new Float32Array(values.length);
+  for (let row = 0; row < values.length; row += columns) {
+    for (let first = row; first < row + columns; first += GROUP_SIZE) {
+      const end = Math.min(first + GROUP_SIZE, row + columns);
+      storeGroup(values.subarray(first, end), stored.subarray(first, end), dtype);
+    }
   }
-  return padded;
+  return between(values, stored);
+}
+
+function narrowed(values: Float32Array<ArrayBuffer>, dtype: FloatDtype): Float32Array {
+  if (dtype === "f32") return values;
+  const halves = dtype === "f16" ? f32ToF16(values) : f32ToBf16(values);
+  return toF32(new Uint8Array(halves.buffer), dtype);
+}
+
+function storeGroup(weights: Float32Array, stored: Float32Array, dtype: QuantizedDtype): void {
+  let largest = 0;
+  for (const weight of weights) {
+    if (!(Math.abs(weight) <= Math.abs(largest))) largest = weight;
+  }
+  const scale = roundToF16(dtype === "q8" ? Math.abs(largest) / 127 : largest / -8);
+  const [least, most] = dtype === "q8" ? [-127, 127] : [-8, 7];
+  weights.forEach((weight, index) => {
+    const step = scale === 0 ? 0 : roundToEven(weight / scale);
+    stored[index] = Math.max(least, Math.min(most, step)) * scale;
+  });
+}
+
+/** An f64 rounded once: by way of an f32 it would be rounded twice. */
+function roundToF16(value: number): number {
+  if (value === 0) return 0;
+  let exponent = Math.floor(Math.log2(Math.abs(value)));
+  if (2 ** exponent > Math.abs(value)) exponent--; // the logarithm was rounded up
+  const unit = 2 ** (Math.max(exponent, -14) - 10);
+  const rounded = roundToEven(value / unit) * unit;
+  return Math.abs(rounded) > 65_504 ? Number.NaN : rounded;
+}
+
+function roundToEven(value: number): number {
+  return Math.abs(value % 1) === 0.5 ? 2 * Math.round(value / 2) : Math.round(value);
+}
+
+function between(values: Float32Array, stored: Float32Array): ErrorSums {
+  let squares = 0;
+  let errorSquares = 0;
+  let largest = 0;
+  values.forEach((weight, index) => {
+    const error = Math.abs((stored[index] ?? Number.NaN) - weight);
+    squares += weight * weight;
+    errorSquares += error * error;
+    if (!(error <= largest)) largest = error;
+  });
+  return { squares, errorSquares, largest };
 }

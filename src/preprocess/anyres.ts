@@ -2,18 +2,18 @@
 //
 // Source: transformers 5.23, models/llava_next/image_processing_pil_llava_next.py, image_processing_utils.py
 // (select_best_resolution, get_patch_output_size) and modeling_llava_next.py (unpad_image, pack_image_features).
-// Two places changed since 4.44, and the newer way is done here: padding by an odd number of pixels puts the odd one at the
-// end (4.44 left it out), and unpadding rounds to 7 decimals before it truncates.
+// Two details changed since 4.44; this file follows the newer version: padding by an odd number of pixels puts the extra pixel
+// at the end (4.44 dropped it), and unpadding rounds to 7 decimals before it truncates.
 
 import { CheckpointError } from "../errors.ts";
-import { type ClipProcessorConfig, clipPixelValues, filled, paste } from "./clip-processor.ts";
 import type { RgbImage } from "./image.ts";
+import { filled, type ImageProcessorConfig, imagePixelValues, paste } from "./image-processor.ts";
 import { resizeImage, type Size } from "./resize-bicubic.ts";
 
 /** The grids a picture may be fitted into, as [height, width] in pixels (config.json's image_grid_pinpoints). */
 export type GridPinpoints = readonly (readonly [number, number])[];
 
-/** What the vision tower gets for one picture. */
+/** The vision tower's input for one picture. */
 export interface AnyresPixels {
   /** f32 [numTiles, 3, S, S]: the whole picture first, then the grid's tiles row by row. */
   readonly pixelValues: Float32Array<ArrayBuffer>;
@@ -39,7 +39,7 @@ export interface AnyresLayoutOptions {
  */
 export function anyresPixelValues(
   image: RgbImage,
-  config: ClipProcessorConfig,
+  config: ImageProcessorConfig,
   gridPinpoints: GridPinpoints,
 ): AnyresPixels {
   const { imageSize: tileSize, filter, resize = { shortestEdge: tileSize } } = config;
@@ -59,7 +59,7 @@ export function anyresPixelValues(
   const tileLength = 3 * tileSize * tileSize;
   const pixelValues = new Float32Array(tiles.length * tileLength);
   tiles.forEach((tile, index) => {
-    pixelValues.set(clipPixelValues(tile, { ...config, padToSquare: false }), index * tileLength);
+    pixelValues.set(imagePixelValues(tile, { ...config, padToSquare: false }), index * tileLength);
   });
   return { pixelValues, numTiles: tiles.length, imageSize: [image.height, image.width] };
 }
@@ -92,7 +92,7 @@ export function anyresLayout(options: AnyresLayoutOptions): Int32Array<ArrayBuff
   return sources;
 }
 
-/** Tiles the vision tower runs on for a picture: the base and the grid's. */
+/** Number of tiles of a picture: the base and the grid's. */
 export function anyresTileCount({
   imageSize,
   gridPinpoints,
@@ -157,7 +157,7 @@ function selectGrid([height, width]: readonly [number, number], pinpoints: GridP
   return best;
 }
 
-/** get_patch_output_size: the side that limits fills the grid, the other is rounded up. */
+/** get_patch_output_size: the limiting side fills the grid, the other is rounded up. */
 function fitInside({ width, height }: Size, grid: Size): Size {
   const scaleWidth = grid.width / width;
   const scaleHeight = grid.height / height;

@@ -1,39 +1,58 @@
-// A question put into the words a model was trained on: the checkpoint's own Jinja template, by @huggingface/jinja, which is
-// loaded with the first checkpoint that has a template, so that a page need not fetch it before.
+// Formats questions as the model was trained on them, with the checkpoint's own Jinja template. @huggingface/jinja is loaded
+// with the first checkpoint that has a template, so that a page does not fetch it earlier.
 
 import type { Template } from "@huggingface/jinja";
 import { CheckpointError, InputError } from "../errors.ts";
 
-/** What {@link loadChatTemplate} needs of a checkpoint: its small files, undefined for one that is not there. */
+/** What {@link loadChatTemplate} needs from a checkpoint: its small files, undefined for a missing one. */
 export interface TemplateFiles {
   readText(path: string): Promise<string | undefined>;
   readJson(path: string): Promise<unknown>;
 }
 
+/** A part of a message: text, or the place of a picture. */
+export type ChatPart = { readonly type: "text"; readonly text: string } | { readonly type: "image" };
+
+/** One message of a conversation. */
+export interface ChatMessage {
+  readonly role: "system" | "user" | "assistant";
+  /** A string is a single text part. */
+  readonly content: string | readonly ChatPart[];
+}
+
 /** A checkpoint's chat template. */
 export interface ChatTemplate {
-  /** The file the template stands in. */
+  /** The file the template is in. */
   readonly file: string;
   /**
-   * The whole prompt of one question, up to where the answer begins.
-   * @throws InputError when the question is empty or holds the image token, or the template has no place for `system`.
-   * @throws CheckpointError with the template's own message when it fails, or when it has no place for the picture.
+   * The whole prompt of a conversation, with one image token per picture, in order.
+   * @throws InputError when a message is malformed, a text contains the image token, or the template refuses these messages,
+   * drops the text of one of them or does not write its pictures.
+   * @throws CheckpointError with the template's own message when it fails for any question.
    */
+  renderMessages(messages: readonly ChatMessage[], options?: RenderMessagesOptions): string;
+  /** The whole prompt of one question, its picture first. @throws as {@link renderMessages}; InputError for an empty question. */
   render(text: string, options: RenderOptions): string;
 }
 
-/** What is asked besides the text. */
+/** How a conversation is rendered. */
+export interface RenderMessagesOptions {
+  /** Ends the prompt where the assistant's answer begins; true by default. */
+  readonly addGenerationPrompt?: boolean;
+}
+
+/** What a question has besides its text. */
 export interface RenderOptions {
   readonly hasImage: boolean;
-  /** What a system message says, for templates that have a place for it. */
+  /** Text of a system message, for templates that support one. */
   readonly system?: string | undefined;
 }
 
 /**
  * Finds the chat template: chat_template.jinja, else chat_template.json, else tokenizer_config.json's chat_template (a
- * string, or a list of named ones of which "default" is taken).
+ * string, or a list of named templates, of which "default" is used).
  * @returns undefined when the checkpoint has none
- * @throws CheckpointError when a template is there but is no Jinja.
+ * @throws CheckpointError when the template is not valid Jinja.
  */
 export async function loadChatTemplate(
   files: TemplateFiles,
@@ -47,18 +66,19 @@ export async function loadChatTemplate(
   return found && new JinjaChatTemplate(found.file, await parse(found), config);
 }
 
-/** How a template takes a message's content: as a list of parts, or as one string with the image token in it. */
+/** How a template takes a message's content: as a list of parts, or as one string of their lines, with image tokens in it. */
 type ContentFormat = "parts" | "string";
 
-/** One message, with its picture first. */
+/** A message whose content is a list of parts. */
 interface Message {
-  readonly role: "system" | "user";
-  readonly text: string;
-  readonly hasImage: boolean;
+  readonly role: ChatMessage["role"];
+  readonly parts: readonly ChatPart[];
 }
 
-/** A question no one asks, to see where a template puts it. */
-const PROBE: Message = { role: "user", text: "QPROBEQ", hasImage: true };
+const PROBE_TEXT = "QPROBEQ";
+
+/** A test question, to find out where a template puts it. */
+const PROBE: Message = { role: "user", parts: [{ type: "image" }, { type: "text", text: PROBE_TEXT }] };
 
 class JinjaChatTemplate implements ChatTemplate {
   readonly file: string;
@@ -71,35 +91,69 @@ class JinjaChatTemplate implements ChatTemplate {
     this.file = file;
     this.template = template;
     this.imageToken = tokenText(config.image_token) ?? "<image>";
-    this.variables = {
-      bos_token: tokenText(config.bos_token) ?? "",
-      eos_token: tokenText(config.eos_token) ?? "",
-      add_generation_prompt: true,
-    };
+    this.variables = { bos_token: tokenText(config.bos_token) ?? "", eos_token: tokenText(config.eos_token) ?? "" };
   }
 
   render(text: string, { hasImage, system }: RenderOptions): string {
     if (text.trim() === "") throw new InputError("The question is empty: give at least one word.");
-    for (const given of [text, system ?? ""]) {
-      if (!given.includes(this.imageToken)) continue;
-      throw new InputError(
-        `The question holds ${this.imageToken}, which the chat template puts there itself: leave it out.`,
-      );
-    }
+    const question = { type: "text", text } as const;
+    const user: ChatMessage = { role: "user", content: hasImage ? [{ type: "image" }, question] : [question] };
+    return this.renderMessages(system === undefined ? [user] : [{ role: "system", content: system }, user]);
+  }
+
+  renderMessages(messages: readonly ChatMessage[], options: RenderMessagesOptions = {}): string {
+    if (messages.length === 0) throw new InputError("messages: expected at least one message, got none.");
+    const checked = messages.map((message, index) => this.checked(message, index));
     this.format ??= this.findFormat();
-    const messages: Message[] = system === undefined ? [] : [{ role: "system", text: system, hasImage: false }];
-    messages.push({ role: "user", text, hasImage });
-    const prompt = this.apply(messages, this.format);
-    if (system !== undefined && !prompt.includes(system.trim())) {
-      throw new InputError(`The chat template of ${this.file} has no place for a system message: leave it out.`);
+    const addGenerationPrompt = options.addGenerationPrompt ?? true;
+    let prompt: string;
+    try {
+      prompt = this.apply(checked, { format: this.format, addGenerationPrompt });
+    } catch (cause) {
+      // The template accepted a single question.
+      const roles = checked.map(({ role }) => role).join(", ");
+      const reason = reasonOf(cause).replace(/\.?$/, ".");
+      throw new InputError(`The chat template of ${this.file} refuses messages of ${roles}: ${reason}`, { cause });
     }
-    if (count(prompt, this.imageToken) !== (hasImage ? 1 : 0)) {
-      throw fail(
-        this.file,
-        `must write ${this.imageToken} once a picture, wrote it ${count(prompt, this.imageToken)} times`,
+    for (const { role, parts } of checked) {
+      if (parts.every((part) => part.type === "image" || prompt.includes(part.text.trim()))) continue;
+      throw new InputError(
+        role === "system"
+          ? `The chat template of ${this.file} has no place for a system message: leave it out.`
+          : `The chat template of ${this.file} leaves out what the ${role} says: give messages that it takes.`,
       );
     }
+    this.checkPictures(prompt, checked.flatMap(({ parts }) => parts.filter(({ type }) => type === "image")).length);
     return prompt;
+  }
+
+  private checkPictures(prompt: string, numPictures: number): void {
+    const numWritten = count(prompt, this.imageToken);
+    if (numWritten === numPictures) return;
+    if (numPictures === 0) throw fail(this.file, `writes ${this.imageToken} into a conversation without pictures`);
+    const pictures = numPictures === 1 ? "one picture" : `${numPictures} pictures`;
+    throw new InputError(
+      `The chat template of ${this.file} writes ${this.imageToken} ${numWritten} times for ${pictures}: it cannot take them where they are.`,
+    );
+  }
+
+  /** @throws InputError for a malformed message, or one that contains the image token. */
+  private checked({ role, content }: ChatMessage, index: number): Message {
+    if (role !== "system" && role !== "user" && role !== "assistant") {
+      throw new InputError(`messages[${index}].role must be system, user or assistant, got ${JSON.stringify(role)}.`);
+    }
+    const parts: readonly ChatPart[] = typeof content === "string" ? [{ type: "text", text: content }] : content;
+    if (!Array.isArray(parts) || !parts.every(isPart)) {
+      const wanted = 'a text or a list of { type: "text", text } and { type: "image" }';
+      throw new InputError(`messages[${index}].content must be ${wanted}.`);
+    }
+    for (const part of parts) {
+      if (part.type !== "text" || !part.text.includes(this.imageToken)) continue;
+      throw new InputError(
+        `The ${role}'s text holds ${this.imageToken}, which the chat template puts there itself: leave it out.`,
+      );
+    }
+    return { role, parts };
   }
 
   private findFormat(): ContentFormat {
@@ -107,29 +161,42 @@ class JinjaChatTemplate implements ChatTemplate {
     let failure: unknown;
     for (const format of formats) {
       try {
-        const prompt = this.apply([PROBE], format);
-        // A list printed as JSON, by a template that wants a string, has no image token in it.
-        if (count(prompt, this.imageToken) === 1 && count(prompt, PROBE.text) === 1) return format;
+        const prompt = this.apply([PROBE], { format, addGenerationPrompt: true });
+        // A template that expects a string prints the list as JSON, without an image token.
+        if (count(prompt, this.imageToken) === 1 && count(prompt, PROBE_TEXT) === 1) return format;
       } catch (cause) {
         failure ??= cause;
       }
     }
-    if (failure !== undefined) throw failure;
+    if (failure !== undefined) throw fail(this.file, `failed: ${reasonOf(failure)}`, failure);
     throw fail(this.file, `has no place for ${this.imageToken} and the question`);
   }
 
-  private apply(messages: readonly Message[], format: ContentFormat): string {
-    const rendered = messages.map(({ role, text, hasImage }) => {
-      if (format === "string") return { role, content: hasImage ? `${this.imageToken}\n${text}` : text };
-      const image = hasImage ? [{ type: "image" }] : [];
-      return { role, content: [...image, { type: "text", text }] };
+  private apply(
+    messages: readonly Message[],
+    options: { readonly format: ContentFormat; readonly addGenerationPrompt: boolean },
+  ): string {
+    const rendered = messages.map(({ role, parts }) => {
+      if (options.format === "parts") return { role, content: parts.map(plainPart) };
+      return { role, content: parts.map((part) => (part.type === "text" ? part.text : this.imageToken)).join("\n") };
     });
-    try {
-      return this.template.render({ ...this.variables, messages: rendered });
-    } catch (cause) {
-      throw fail(this.file, `failed: ${reasonOf(cause)}`, cause);
-    }
+    const { addGenerationPrompt } = options;
+    return this.template.render({
+      ...this.variables,
+      add_generation_prompt: addGenerationPrompt,
+      messages: rendered,
+    });
   }
+}
+
+/** The fields of a part that a template sees. */
+function plainPart(part: ChatPart): ChatPart {
+  return part.type === "text" ? { type: "text", text: part.text } : { type: "image" };
+}
+
+function isPart(part: unknown): part is ChatPart {
+  const { type, text } = asRecord(part);
+  return type === "image" || (type === "text" && typeof text === "string");
 }
 
 async function parse({ file, source }: { readonly file: string; readonly source: string }): Promise<Template> {
@@ -137,7 +204,7 @@ async function parse({ file, source }: { readonly file: string; readonly source:
   try {
     return new Template(source.replaceAll(/\r\n?/g, "\n")); // as Python's Jinja reads its source
   } catch (cause) {
-    throw fail(file, `is no Jinja template: ${reasonOf(cause)}`, cause);
+    throw fail(file, `is not a Jinja template: ${reasonOf(cause)}`, cause);
   }
 }
 

@@ -1,8 +1,8 @@
-// Picture files in a browser, by its own decoders: what decode-image.node.ts gives, with these differences.
+// Decodes picture files with the browser's own decoders. The result is that of decode-image.node.ts, with these differences.
 //
-// What the browser cannot decode is an InputError (in Chromium arithmetic-coded JPEG, and PNG that lacks its last chunk).
-// Transparent pictures go through WebGL, since a 2D canvas loses the colours under transparent pixels. Orientation is ours:
-// Chromium applies it to JPEG and PNG unasked, and to WebP not at all.
+// Files that the browser cannot decode are an InputError (in Chromium: arithmetic-coded JPEG, and PNG without its last chunk).
+// Transparent pictures go through WebGL, because a 2D canvas loses the colours of transparent pixels. The orientation is applied
+// here: Chromium always applies it to JPEG and PNG, and never to WebP.
 
 import { InputError } from "../errors.ts";
 import { applyOrientation, findOrientation, markUpright } from "./exif-orientation.ts";
@@ -12,7 +12,7 @@ import { DEFAULT_MAX_PIXELS } from "./resize-bicubic.ts";
 
 /**
  * Decodes a JPEG, PNG or WebP file.
- * @throws InputError when it is no such file, is damaged, exceeds the pixel limit, or is of a kind the browser cannot decode.
+ * @throws InputError when the file has another format, is damaged, exceeds the pixel limit, or is of a kind the browser cannot decode.
  */
 export async function decodeImage(bytes: Uint8Array, options: DecodeOptions = {}): Promise<RgbImage> {
   const { applyExif = true, name = "The picture", maxPixels = DEFAULT_MAX_PIXELS } = options;
@@ -49,13 +49,13 @@ function drawOpaque(bitmap: ImageBitmap): Uint8ClampedArray | undefined {
   return data;
 }
 
-/** RGBA through a WebGL texture, which keeps colours as they are beside their alpha. */
+/** RGBA through a WebGL texture, which does not multiply colours by alpha. */
 function readUnblended(bitmap: ImageBitmap, name: string): Uint8Array {
   const { width, height } = bitmap;
   const gl = new OffscreenCanvas(1, 1).getContext("webgl2");
   if (gl === null || Math.max(width, height) > gl.getParameter(gl.MAX_TEXTURE_SIZE)) {
     throw new InputError(
-      `${name} has transparent pixels, whose colours this browser does not give: save it without alpha.`,
+      `${name} has transparent pixels, whose colours this browser does not return: save it without alpha.`,
     );
   }
   gl.pixelStorei(gl.UNPACK_PREMULTIPLY_ALPHA_WEBGL, 0);
@@ -80,7 +80,7 @@ function dropAlpha(pixels: Uint8Array | Uint8ClampedArray): Uint8Array {
   return rgb;
 }
 
-// What is used of the DOM, declared here: the project is checked without the DOM library.
+// The part of the DOM that is used, declared here because the project is checked without the DOM library.
 
 interface ImageBitmap {
   readonly width: number;

@@ -1,8 +1,8 @@
-// Picture files in Node, by sharp: the same bytes as `ImageOps.exif_transpose(PIL.Image.open(file)).convert("RGB")`.
+// Decodes picture files in Node with sharp: the same bytes as `ImageOps.exif_transpose(PIL.Image.open(file)).convert("RGB")`.
 //
 // Alpha is dropped, not blended; grey and palettes are expanded; colour profiles, gAMA and cICP are ignored; of an animation
-// the first frame is taken; CMYK is converted without a profile. sharp 0.35 and Pillow 13 agree to the byte on everything in
-// test/preprocess/decode-image.test.ts, which allows JPEG and WebP decoders of other versions 2 of 255.
+// the first frame is used; CMYK is converted without a profile. sharp 0.35 and Pillow 13 agree byte for byte on everything in
+// test/preprocess/decode-image.test.ts, which allows a difference of 2 of 255 for other versions of the JPEG and WebP decoders.
 
 import { readFile } from "node:fs/promises";
 import { InputError } from "../errors.ts";
@@ -13,7 +13,7 @@ import { loadSharp } from "./sharp.node.ts";
 
 /**
  * Decodes a JPEG, PNG or WebP file.
- * @throws InputError when it is no such file, is damaged, exceeds the pixel limit, or is a 12-bit JPEG or 16-bit grey PNG.
+ * @throws InputError when the file has another format, is damaged, exceeds the pixel limit, or is a 12-bit JPEG or 16-bit grey PNG.
  */
 export async function decodeImage(bytes: Uint8Array, options: DecodeOptions = {}): Promise<RgbImage> {
   const { applyExif = true, name = "The picture", maxPixels = DEFAULT_MAX_PIXELS } = options;
@@ -21,7 +21,7 @@ export async function decodeImage(bytes: Uint8Array, options: DecodeOptions = {}
   checkPixelLimit(header, name, { maxPixels });
   const sharp = await loadSharp();
   try {
-    // failOn "error" lets pass what libjpeg only warns of, as PIL does; truncation is never let pass.
+    // failOn "error" accepts files that libjpeg only warns about, as PIL does; truncated files are always refused.
     const input = sharp(bytes, { failOn: "error", ignoreIcc: true, limitInputPixels: false, autoOrient: applyExif });
     const picture = header.isCmyk
       ? input.pipelineColourspace("cmyk").toColourspace("cmyk")
@@ -59,7 +59,7 @@ const READ_ERRORS: Readonly<Record<string, string>> = {
   EACCES: "its permissions forbid it",
 };
 
-/** PIL's cmyk2rgb (src/libImaging/Convert.c); libvips, as PIL, takes every CMYK JPEG as stored inverted. */
+/** PIL's cmyk2rgb (src/libImaging/Convert.c); libvips, like PIL, treats every CMYK JPEG as inverted. */
 function cmykToRgb(cmyk: Uint8Array): Uint8Array {
   const rgb = new Uint8Array((cmyk.length / 4) * 3);
   let out = 0;

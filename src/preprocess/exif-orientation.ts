@@ -1,15 +1,15 @@
-// EXIF orientation, for decoders that cannot be told to leave it alone: found, taken out of the file, and applied to pixels.
+// EXIF orientation, for decoders that cannot be told to ignore it: it is found, reset in the file, and applied to the pixels.
 //
-// Source: EXIF 2.32, 4.6.4 (tag 0x0112); where it stands: APP1 of JPEG, eXIf of PNG, EXIF of WebP (RFC 9649, 2.7.1.5).
+// Source: EXIF 2.32, 4.6.4 (tag 0x0112); its place: APP1 of JPEG, eXIf of PNG, EXIF of WebP (RFC 9649, 2.7.1.5).
 
 import type { RgbImage } from "./image.ts";
 import type { ImageFormat } from "./image-header.ts";
 
-/** Where a file says how its picture is to be turned. */
+/** The orientation entry of a file. */
 export interface OrientationEntry {
-  /** 1 upright, 2 mirrored, 3 upside down, …, 8; files may hold any other number, which then means nothing. */
+  /** 1 upright, 2 mirrored, 3 upside down, …, 8; any other number is ignored. */
   readonly orientation: number;
-  /** Where the 16-bit number stands in the file, and its byte order. */
+  /** Position of the 16-bit number in the file, and its byte order. */
   readonly offset: number;
   readonly isLittleEndian: boolean;
 }
@@ -26,14 +26,14 @@ export function findOrientation(bytes: Uint8Array, format: ImageFormat): Orienta
   }
 }
 
-/** The file with its picture marked as upright. In PNG the chunk's checksum then fails, and decoders leave the chunk out. */
+/** The file with its picture marked as upright. In PNG, the chunk's checksum no longer matches, and decoders ignore the chunk. */
 export function markUpright(bytes: Uint8Array, { offset, isLittleEndian }: OrientationEntry): Uint8Array<ArrayBuffer> {
   const copy = Uint8Array.from(bytes);
   new DataView(copy.buffer).setUint16(offset, 1, isLittleEndian);
   return copy;
 }
 
-/** A picture turned as its orientation says; any number but 2 to 8 leaves it alone (`ImageOps.exif_transpose`). */
+/** The picture turned by its orientation; numbers other than 2 to 8 leave it unchanged (`ImageOps.exif_transpose`). */
 export function applyOrientation(image: RgbImage, orientation: number): RgbImage {
   if (!(orientation >= 2 && orientation <= 8)) return image;
   const { width, height, data } = image;

@@ -1,11 +1,11 @@
-// What a picture file's first bytes say, read before any decoder sees it: the format, and what no decoder would do as PIL.
+// The header of a picture file, read before decoding: format and size, and the kinds that no decoder would decode as PIL does.
 
 import { InputError, kindOf } from "../errors.ts";
 
-/** The formats that are decoded. */
+/** Formats that can be decoded. */
 export type ImageFormat = "jpeg" | "png" | "webp";
 
-/** What a decoder has to know of a file beforehand. */
+/** What is known about a file before it is decoded. */
 export interface ImageHeader {
   readonly format: ImageFormat;
   /** As stored, before any EXIF orientation. */
@@ -15,11 +15,11 @@ export interface ImageHeader {
   readonly isCmyk: boolean;
 }
 
-/** What both decoders take besides the bytes. */
+/** Options of both decoders. */
 export interface DecodeOptions {
-  /** Turn the picture as its EXIF orientation says (transformers' load_image does); true by default. */
+  /** Turns the picture by its EXIF orientation, as transformers' load_image does; true by default. */
   readonly applyExif?: boolean;
-  /** What to call the picture in messages. */
+  /** The picture's name in messages. */
   readonly name?: string;
   /** The most pixels it may have; 100 megapixels by default. */
   readonly maxPixels?: number;
@@ -27,12 +27,12 @@ export interface DecodeOptions {
 
 /**
  * Reads a picture file's header.
- * @param name what to call the file in messages
- * @throws InputError when it is empty, is no JPEG, PNG or WebP, or is of a kind that cannot be decoded faithfully.
+ * @param name the file's name in messages
+ * @throws InputError when it is empty, not a JPEG, PNG or WebP, or of a kind that cannot be decoded faithfully.
  */
 export function readImageHeader(bytes: Uint8Array, name: string): ImageHeader {
   if (!(bytes instanceof Uint8Array)) {
-    const advice = "of a Blob give new Uint8Array(await blob.arrayBuffer())";
+    const advice = "for a Blob, pass new Uint8Array(await blob.arrayBuffer())";
     throw new InputError(`${name}: expected a Uint8Array with a file's bytes, got ${kindOf(bytes)}; ${advice}.`);
   }
   if (bytes.length === 0) throw new InputError(`${name} is empty (0 bytes): expected a JPEG, PNG or WebP picture.`);
@@ -68,7 +68,7 @@ function readJpegHeader(view: DataView, name: string): ImageHeader {
   for (;;) {
     const marker = view.getUint8(at + 1);
     if (view.getUint8(at) !== 0xff || marker === 0xff) {
-      at++; // fill bytes, or rubbish between segments, which decoders skip too
+      at++; // fill bytes, or garbage between segments, which decoders skip too
     } else if (marker === 0x00 || marker === 0x01 || (marker >= 0xd0 && marker <= 0xd8)) {
       at += 2; // markers without a segment
     } else if (marker === 0xda || marker === 0xd9) {
@@ -77,7 +77,7 @@ function readJpegHeader(view: DataView, name: string): ImageHeader {
       const precision = view.getUint8(at + 4);
       if (precision !== 8) {
         throw new InputError(
-          `${name} is a JPEG of ${precision} bits a sample: only 8 bits can be decoded, convert it to those.`,
+          `${name} is a JPEG of ${precision} bits per sample: only 8 bits can be decoded, so convert it.`,
         );
       }
       const isCmyk = view.getUint8(at + 9) === 4;
@@ -88,7 +88,7 @@ function readJpegHeader(view: DataView, name: string): ImageHeader {
   }
 }
 
-/** SOF0 to SOF15: all of 0xC0 to 0xCF but DHT, JPG and DAC. */
+/** SOF0 to SOF15: 0xC0 to 0xCF except DHT, JPG and DAC. */
 function isFrameMarker(marker: number): boolean {
   return marker >= 0xc0 && marker <= 0xcf && marker !== 0xc4 && marker !== 0xc8 && marker !== 0xcc;
 }
@@ -97,7 +97,7 @@ function isFrameMarker(marker: number): boolean {
 function readPngHeader(view: DataView, name: string): ImageHeader {
   const isGrey = view.getUint8(25) === 0;
   if (view.getUint8(24) === 16 && isGrey) {
-    // PIL cuts such values off at 255 instead of scaling them; nobody means the white picture that this gives.
+    // PIL clips such values at 255 instead of scaling them, which gives a white picture.
     throw new InputError(`${name} is a 16-bit grey PNG, which PIL would turn mostly white: convert it to 8 bits.`);
   }
   return { format: "png", width: view.getUint32(16), height: view.getUint32(20), isCmyk: false };

@@ -1,75 +1,94 @@
-// Where the picture goes in the token ids: the one `<image>` id becomes as many positions as the picture has features.
+// Where pictures go in the token ids: an `<image>` id becomes as many positions as its picture has features.
 
 import { InputError } from "../errors.ts";
 
-/** What {@link expandImageToken} has to know. */
+/** What {@link expandImageTokens} needs to know. */
 export interface ExpandOptions {
-  /** config.json's image_token_id (older: image_token_index). */
-  readonly imageTokenId: number;
-  /** Rows of image features that take the place of `<image>`; 0 when there is no picture. */
-  readonly imageTokenCount: number;
+  /** config.json's image_token_id (older: image_token_index); undefined for a text-only model. */
+  readonly imageTokenId: number | undefined;
+  /** Lengths of each picture's runs of image positions. */
+  readonly pictures: readonly (readonly number[])[];
   /** Positions the decoder has (max_position_embeddings). */
   readonly contextLength: number;
-  /** Entries of the embedding table; ids outside of it are refused. */
+  /** Entries of the embedding table; ids outside it are refused. */
   readonly vocabSize?: number;
 }
 
-/** The ids the decoder runs on, and the image's span in them. */
+/** The ids the decoder runs on, and the pictures' positions in them. */
 export interface ExpandedPrompt {
-  /** [T], the image token repeated imageTokenCount times. */
+  /** [T], the image token at every image position */
   readonly inputIds: Int32Array<ArrayBuffer>;
-  /** The image's positions are [imageStart, imageEnd); 0 and 0 without a picture. */
-  readonly imageStart: number;
-  readonly imageEnd: number;
-  /** Ids that are text: T − imageTokenCount. */
-  readonly numText: number;
+  /** The runs [start, end) of each picture. */
+  readonly runs: readonly (readonly (readonly [start: number, end: number])[])[];
 }
 
 /**
- * Makes room for the picture: one `<image>` becomes imageTokenCount positions; ids that already hold exactly that run, as a
- * Hugging Face processor makes them, stay as they are.
- * @throws InputError when the prompt is empty, has no `<image>` or several, has a run of another length, holds an id outside
- * of the vocabulary, or is longer than the context.
+ * Makes room for pictures: each `<image>` becomes the positions of the next picture; ids that already contain exactly these runs,
+ * as a Hugging Face processor makes them, stay unchanged.
+ * @throws InputError when the prompt is empty, has another number of `<image>` than pictures, has runs of other lengths, contains an
+ * id outside the vocabulary, or is longer than the context.
  */
-export function expandImageToken(ids: ArrayLike<number>, options: ExpandOptions): ExpandedPrompt {
-  const { imageTokenId, imageTokenCount, contextLength } = options;
+export function expandImageTokens(ids: ArrayLike<number>, options: ExpandOptions): ExpandedPrompt {
+  const { imageTokenId, pictures, contextLength } = options;
   if (ids.length === 0) throw new InputError("The prompt is empty: give at least one token of text.");
   checkIds(ids, options);
 
-  const { start, end, numOutside } = findRun(ids, imageTokenId);
-  const numFound = end - start + numOutside;
-  if (imageTokenCount === 0) {
-    if (numFound > 0) {
-      throw new InputError(
-        `The prompt has ${numFound} image token(s) (id ${imageTokenId}), but there is no picture: give one.`,
-      );
-    }
-  } else if (numFound === 0) {
-    throw new InputError(
-      `The prompt has no image token (id ${imageTokenId}), but there is a picture: write <image> once.`,
-    );
-  } else if (numOutside > 0 || (numFound > 1 && numFound !== imageTokenCount)) {
-    throw new InputError(
-      `The prompt has ${numFound} image tokens (id ${imageTokenId}) for one picture: ` +
-        `write <image> once, or give one unbroken run of exactly ${imageTokenCount}.`,
-    );
-  }
-
+  const lengths = pictures.flat();
+  const numImage = lengths.reduce((sum, length) => sum + length, 0);
+  const numFound = Array.from(ids).filter((id) => id === imageTokenId).length;
+  const isExpanded = numFound === numImage;
+  const isOneEach = numFound === pictures.length && pictures.every((runs) => runs.length === 1);
+  if (!isExpanded && !isOneEach) throw wrongCount(numFound, options);
   const numText = ids.length - numFound;
-  const length = numText + imageTokenCount;
-  if (length > contextLength) {
-    const parts = imageTokenCount > 0 ? ` (${numText} of text, ${imageTokenCount} of the picture)` : "";
+  if (numText + numImage > contextLength) {
+    const parts = numImage > 0 ? ` (${numText} of text, ${numImage} of ${pictureCount(pictures.length)})` : "";
     throw new InputError(
-      `The prompt has ${length} tokens${parts}, but the model's context has ${contextLength}: shorten the text.`,
+      `The prompt has ${numText + numImage} tokens${parts}, but the model's context has ${contextLength}: shorten the text.`,
     );
   }
 
-  const inputIds = new Int32Array(length);
-  for (let index = 0; index < start; index++) inputIds[index] = Number(ids[index]);
-  inputIds.fill(imageTokenId, start, start + imageTokenCount);
-  for (let index = end; index < ids.length; index++)
-    inputIds[start + imageTokenCount + index - end] = Number(ids[index]);
-  return { inputIds, imageStart: start, imageEnd: start + imageTokenCount, numText };
+  const inputIds = new Int32Array(numText + numImage);
+  const flat: (readonly [number, number])[] = [];
+  let target = 0;
+  for (let index = 0; index < ids.length; ) {
+    const id = Number(ids[index]);
+    const length = id === imageTokenId ? lengths[flat.length] : undefined;
+    if (length === undefined) {
+      inputIds[target++] = id;
+      index++;
+      continue;
+    }
+    const numIds = isExpanded ? length : 1;
+    for (let i = index; i < index + numIds; i++) if (ids[i] !== imageTokenId) throw wrongCount(numFound, options);
+    inputIds.fill(id, target, target + length);
+    flat.push([target, target + length]);
+    target += length;
+    index += numIds;
+  }
+  const runs = pictures.map((own) => flat.splice(0, own.length));
+  return { inputIds, runs };
+}
+
+function wrongCount(numFound: number, { imageTokenId, pictures }: ExpandOptions): InputError {
+  const id = `(id ${imageTokenId})`;
+  if (pictures.length === 0) {
+    return new InputError(`The prompt has ${numFound} image token(s) ${id}, but there is no picture: give one.`);
+  }
+  const each = pictures.length === 1 ? "once" : `${pictures.length} times, once for each picture`;
+  const tokens = numFound === 1 ? "image token" : "image tokens";
+  const lengths = pictures.flat();
+  const whole =
+    lengths.length === 1
+      ? `one unbroken run of exactly ${lengths[0]}`
+      : `unbroken runs of exactly ${lengths.join(", ")} in this order`;
+  const have = numFound === 0 ? `no image token ${id}` : `${numFound} ${tokens} ${id}`;
+  return new InputError(
+    `The prompt has ${have} for ${pictureCount(pictures.length)}: write <image> ${each}, or give ${whole}.`,
+  );
+}
+
+function pictureCount(count: number): string {
+  return count === 1 ? "one picture" : `${count} pictures`;
 }
 
 function checkIds(ids: ArrayLike<number>, { imageTokenId, vocabSize }: ExpandOptions): void {
@@ -79,16 +98,4 @@ function checkIds(ids: ArrayLike<number>, { imageTokenId, vocabSize }: ExpandOpt
     if (id === imageTokenId || (Number.isInteger(id) && id >= 0 && id < end)) continue;
     throw new InputError(`The prompt's token ${index} is ${ids[index]}: expected an integer from 0 to ${end - 1}.`);
   }
-}
-
-/** The first unbroken run [start, end) of `id` (0 and 0 when there is none), and how often it occurs after that. */
-function findRun(ids: ArrayLike<number>, id: number): { start: number; end: number; numOutside: number } {
-  let start = 0;
-  while (start < ids.length && ids[start] !== id) start++;
-  if (start === ids.length) return { start: 0, end: 0, numOutside: 0 };
-  let end = start;
-  while (end < ids.length && ids[end] === id) end++;
-  let numOutside = 0;
-  for (let index = end; index < ids.length; index++) if (ids[index] === id) numOutside++;
-  return { start, end, numOutside };
 }

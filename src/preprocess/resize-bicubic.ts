@@ -1,13 +1,13 @@
 // Pillow's image resizing, byte for byte: bicubic (a = −0.5) and its other convolution filters.
 //
 // Each output pixel is a weighted mean of the input pixels under the filter, which is stretched when shrinking, so that
-// every input pixel counts (antialiasing). First all columns, then all rows; the picture between the two is rounded to
+// every input pixel contributes (antialiasing). First all columns, then all rows; the picture between the two is rounded to
 // 8 bits. The weights are normalised in f64 and rounded to fixed point with 22 fractional bits.
 // Source: Pillow 13, src/libImaging/Resample.c (ImagingResampleInner) and, for "nearest", Geometry.c (ImagingScaleAffine).
 //
-// Pillow 13 takes the rows first when the height loses more than twice the pixels that the width loses (pull request 9549),
-// which rounds a little differently; so do we. With the aspect kept that is a picture more than twice as tall as wide:
-// there Pillow 12 and older give other bytes.
+// Pillow 13 resizes rows first when the height loses more than twice the pixels that the width loses (pull request 9549),
+// which rounds slightly differently; so does this file. With a constant aspect ratio, this concerns pictures more than twice as
+// tall as wide: for them, Pillow 12 and older give other bytes.
 
 import { InputError } from "../errors.ts";
 import type { RgbImage } from "./image.ts";
@@ -43,9 +43,9 @@ export interface Window extends Size {
 /** How to resize. */
 export interface ResizeOptions {
   readonly filter?: ResampleFilter;
-  /** The part of the resized picture that is wanted; only that part is computed. The whole by default. */
+  /** The part of the resized picture to compute; the whole by default. */
   readonly window?: Window;
-  /** The most pixels that the result, or the picture between the two passes, may have. */
+  /** Maximum number of pixels of the result, and of the picture between the two passes. */
   readonly maxPixels?: number;
 }
 
@@ -63,7 +63,7 @@ export function resizeImage(image: RgbImage, size: Size, options: ResizeOptions 
   const columns = weigh(image.width, size.width, { filter, start: window.left, count: window.width });
   const rows = weigh(image.height, size.height, { filter, start: window.top, count: window.height });
   const { width, height } = window;
-  // Pillow leaves a pass out when its side keeps its length. Its weights would be 1 and 0: going through it changes nothing.
+  // Pillow skips a pass whose side keeps its length. Its weights would be 1 and 0, so that running it changes nothing.
   if (takesRowsFirst(image, size)) {
     const under = rangeUnder(columns);
     checkPixels(image, size, { numPixels: (under.end - under.start) * height, maxPixels });
@@ -92,7 +92,7 @@ function crop(image: RgbImage, { left, top, width, height }: Window): RgbImage {
 
 const PRECISION_BITS = 32 - 8 - 2;
 
-/** For each output position the first input position under the filter, how many, and their fixed-point weights. */
+/** For each output position: the first input position under the filter, their number, and their fixed-point weights. */
 interface Weights {
   readonly starts: Int32Array;
   readonly counts: Int32Array;
@@ -115,21 +115,16 @@ function weigh(
   const starts = new Int32Array(count);
   const counts = new Int32Array(count);
   const values = new Int32Array(count * stride);
-  const unscaled = new Float64Array(stride);
   for (let index = 0; index < count; index++) {
     const center = (start + index + 0.5) * scale;
     const first = Math.max(Math.trunc(center - support + 0.5), 0);
     const numTaps = Math.min(Math.trunc(center + support + 0.5), inputLength) - first;
-    let sum = 0;
-    for (let tap = 0; tap < numTaps; tap++) {
-      const value = weight((tap + first - center + 0.5) * (1 / filterScale));
-      unscaled[tap] = value;
-      sum += value;
-    }
-    for (let tap = 0; tap < numTaps; tap++) {
-      const value = sum === 0 ? (unscaled[tap] ?? 0) : (unscaled[tap] ?? 0) / sum;
+    const taps = Array.from({ length: numTaps }, (_, tap) => weight((tap + first - center + 0.5) * (1 / filterScale)));
+    const sum = taps.reduce((total, value) => total + value, 0);
+    taps.forEach((unscaled, tap) => {
+      const value = sum === 0 ? unscaled : unscaled / sum;
       values[index * stride + tap] = Math.trunc(value * 2 ** PRECISION_BITS + (value < 0 ? -0.5 : 0.5));
-    }
+    });
     starts[index] = first;
     counts[index] = numTaps;
   }
@@ -144,7 +139,9 @@ interface Range {
 
 /** The input positions that any of the output positions needs. */
 function rangeUnder({ starts, counts }: Weights): Range {
-  return { start: starts.at(0) ?? 0, end: (starts.at(-1) ?? 0) + (counts.at(-1) ?? 0) };
+  const [start, last, count] = [starts.at(0), starts.at(-1), counts.at(-1)];
+  if (start === undefined || last === undefined || count === undefined) throw new RangeError("weights: no positions.");
+  return { start, end: last + count };
 }
 
 /** New columns for the given rows; column 0 of `image` is `firstColumn` of what the weights count from. */
@@ -227,7 +224,7 @@ function pickNearest(image: RgbImage, size: Size, window: Window, maxPixels: num
   return { width: window.width, height: window.height, data: output };
 }
 
-/** ImagingScaleAffine adds the step up instead of multiplying, and so do we: the roundings are part of its result. */
+/** Accumulates the step instead of multiplying, as ImagingScaleAffine does: the roundings are part of its result. */
 function nearestPositions(inputLength: number, outputLength: number, start: number, count: number): Int32Array {
   const step = inputLength / outputLength;
   const positions = new Int32Array(count);

@@ -1,5 +1,5 @@
-// sharp, loaded only where a picture is decoded or drawn: the rest of the engine runs where its native libraries do not load,
-// are not there (the archive made with --without-pictures), or may not be loaded (Deno without --allow-ffi).
+// Loads sharp only when a picture is decoded or drawn: the rest of the engine runs where its native libraries fail to load, are
+// missing (the archive made with --without-pictures), or may not be loaded (Deno without --allow-ffi).
 
 import type sharp from "sharp";
 import { InputError } from "../errors.ts";
@@ -12,6 +12,6 @@ export async function loadSharp(): Promise<typeof sharp> {
     const [what, why = ""] = String(cause).split("\n");
     // Node's reason, or Deno's; other second lines are advice on installing.
     const reason = /^(ERR_|Requires )/.test(why) ? `${what}: ${why}` : what;
-    throw new InputError(`No picture is decoded or drawn here, since sharp cannot be loaded: ${reason}.`, { cause });
+    throw new InputError(`Pictures cannot be decoded or drawn, because sharp cannot be loaded: ${reason}.`, { cause });
   }
 }

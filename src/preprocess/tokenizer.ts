@@ -1,7 +1,7 @@
-// Text ↔ token ids, by @huggingface/tokenizers on the checkpoint's tokenizer.json and tokenizer_config.json.
+// Text ↔ token ids, with @huggingface/tokenizers and the checkpoint's tokenizer.json and tokenizer_config.json.
 //
-// What is added to the library: transformers' add_bos_token and add_eos_token, Rust's reading of byte runs that are no
-// UTF-8, ids without a token, and a stream that holds back half characters.
+// Added to the library: transformers' add_bos_token and add_eos_token, the Rust library's treatment of byte runs that are not
+// UTF-8, ids without a token, and a stream that holds back incomplete characters.
 
 import { Tokenizer as TokenizerOfLibrary } from "@huggingface/tokenizers";
 import { CheckpointError } from "../errors.ts";
@@ -17,22 +17,22 @@ export interface Tokenizer {
   encode(text: string, options?: { readonly addSpecialTokens?: boolean }): number[];
   /** Ids of a whole prompt: as {@link encode}, but a prompt that begins with the BOS token does not get a second one. */
   encodePrompt(text: string): number[];
-  /** Text of ids; by default without special tokens. Ids without a token give nothing. */
+  /** Text of ids; by default without special tokens. Ids without a token are skipped. */
   decode(ids: ArrayLike<number>, options?: { readonly skipSpecialTokens?: boolean }): string;
-  /** The id of a token as the vocabulary spells it, undefined when it has none. */
+  /** The id of a token as spelled in the vocabulary; undefined for an unknown token. */
   tokenToId(token: string): number | undefined;
-  /** Decodes ids as they come. */
+  /** Decodes ids one at a time. */
   stream(): TokenStream;
 }
 
 /**
- * Text of ids that come one by one, without special tokens. The pieces of valid text joined are {@link Tokenizer.decode}
- * of all ids. A run of byte tokens that turns out not to be UTF-8 after its beginning was handed out keeps that beginning.
+ * Decodes ids one at a time, without special tokens. For valid text, the joined pieces equal {@link Tokenizer.decode} of all ids.
+ * The part of a byte run that was already returned is kept when the run turns out not to be UTF-8.
  */
 export interface TokenStream {
   /** The text that became complete with this id: whole characters, possibly none. */
   push(id: number): string;
-  /** What was held back; incomplete characters come as U+FFFD. */
+  /** The text held back so far; incomplete characters become U+FFFD. */
   flush(): string;
 }
 
@@ -59,7 +59,7 @@ export function loadTokenizer(tokenizerJson: unknown, tokenizerConfig: unknown =
 
   const encode = (text: string, addSpecialTokens: boolean): number[] => {
     const { ids } = library.encode(text, { add_special_tokens: addSpecialTokens });
-    return ids.filter((id) => id !== undefined); // without an unk_token, as in Rust: unknown characters give nothing
+    return ids.filter((id) => id !== undefined); // without an unk_token, as in Rust: unknown characters are dropped
   };
   const decode = (ids: readonly number[], skipSpecialTokens: boolean): string => {
     const known = ids.filter((id) => library.id_to_token(id) !== undefined);
@@ -78,7 +78,7 @@ export function loadTokenizer(tokenizerJson: unknown, tokenizerConfig: unknown =
   };
 }
 
-/** Ids decoded together before the stream starts afresh. */
+/** Ids decoded together before the stream starts a new window. */
 const WINDOW = 64;
 
 /** Decodes a window of ids again with each id: a decoder may treat the first token specially, so that pieces do not add up. */
@@ -127,7 +127,7 @@ function isCut(text: string): boolean {
   return text.endsWith("\ufffd");
 }
 
-/** As Rust's ByteFallback: a run of byte tokens that is no UTF-8 gives one U+FFFD a token, the whole of it. */
+/** As Rust's ByteFallback: each token of a byte run that is not UTF-8 gives one U+FFFD. */
 function decodeByteRuns(tokens: readonly string[]): string[] {
   const pieces: string[] = [];
   let run: number[] = [];
@@ -152,11 +152,11 @@ function decodeRun(bytes: readonly number[]): string {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(Uint8Array.from(bytes));
   } catch {
-    return "\ufffd".repeat(bytes.length); // no UTF-8: not an error, see above
+    return "\ufffd".repeat(bytes.length); // not UTF-8: not an error, see above
   }
 }
 
-/** What is used of the library, whose type declarations do not resolve under "moduleResolution": "NodeNext". */
+/** The part of the library that is used; its type declarations do not resolve under "moduleResolution": "NodeNext". */
 interface LibraryTokenizer {
   encode(text: string, options: { add_special_tokens: boolean }): { readonly ids: readonly (number | undefined)[] };
   decode(

@@ -81,8 +81,9 @@ describe("maps", () => {
     { layer: 1, head: undefined },
     { layer: 1, head: 2 },
   ])("layer $layer, head $head is the engine's own map", (choice) => {
+    const image = { runs: [span], grid: { width: gridWidth, height: gridHeight } };
     const ours = mapOf(view, choice);
-    const theirs = attentionMap(rows, { span, gridWidth, gridHeight }, { numHeads, selection: choice });
+    const theirs = attentionMap(rows, image, { numHeads, selection: choice });
     expect(ours.values.length).toBe(theirs.values.length);
     for (const [patch, value] of theirs.values.entries()) expect(ours.values[patch]).toBeCloseTo(value, 6);
     expect(ours.share).toBeCloseTo(theirs.share, 6);

@@ -33,6 +33,54 @@ test("what begins stops what ran, and begins when that has ended", async () => {
   expect(turns.isIdle).toBe(true);
 });
 
+test("what begins waits for the worker to hear of the stop, and for what ran to end", async () => {
+  const gate = () => {
+    let open: () => void = () => undefined;
+    const opened = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    return { open, opened };
+  };
+  const [heard, ended] = [gate(), gate()];
+  const slow = new Turns(() => heard.opened);
+  const first = slow.take(() => ended.opened);
+  const second = slow.take(async () => void log.push("second"));
+  ended.open();
+  await first;
+  await ticks();
+  expect(log).toEqual([]);
+  heard.open();
+  await second;
+  expect(log).toEqual(["second"]);
+
+  const [endedLate, thirdEnded] = [gate(), gate()];
+  const third = turns.take(() => endedLate.opened.then(thirdEnded.open));
+  const fourth = turns.take(async () => void log.push("fourth"));
+  await ticks();
+  expect([log, turns.isIdle]).toEqual([["second"], false]);
+  endedLate.open();
+  await Promise.all([third, fourth]);
+  expect(log).toEqual(["second", "fourth"]);
+});
+
+test("a stop has ended when the worker has heard of it", async () => {
+  let hasHeard = false;
+  const slow = new Turns(async () => {
+    await ticks();
+    hasHeard = true;
+  });
+  await slow.stop();
+  expect(hasHeard).toBe(false); // there is nothing to stop
+  const running = slow.take(() =>
+    ticks()
+      .then(ticks)
+      .then(() => undefined),
+  );
+  await slow.stop();
+  expect(hasHeard).toBe(true);
+  await running;
+});
+
 test("of several that wait only the newest one runs", async () => {
   const outcomes = ["first", "second", "third"].map((name) => turns.take(() => endless(name)));
   await ticks();

@@ -36,7 +36,7 @@ test("--list names the parts, --json makes an object of them", async () => {
 
 describe("exit code 2 and one sentence", () => {
   test.each([
-    ["an unknown part", ["--only", "everything"], /--only everything: there is no such part/],
+    ["an unknown part", ["--only", "everything"], /--only everything: unknown part/],
     ["no rounds", ["--rounds", "0"], /from 1 to 100/],
     ["an operand", ["fast"], /too many arguments/],
   ])("%s", async (_, args, message) => {

@@ -135,11 +135,7 @@ async function ourTrace(
   const model = await Llava.load(fileSource(folder), { device });
   const inputs = {
     inputIds: Int32Array.from(ids),
-    imageSpan: [0, 0],
-    pixelValues: undefined,
-    imageRowIndex: new Int32Array(0),
-    gridWidth: 0,
-    gridHeight: 0,
+    images: [],
   } as const;
   const { tensors } = await model.trace(inputs, { maxNewTokens: 12 });
   const named = (name: string): ArrayLike<number> => {

@@ -30,6 +30,7 @@ describe("openCheckpoint", () => {
     expect(checkpoint.tensorBytes(name)).toBe(8);
     expect([...new Float32Array((await checkpoint.read(name)).buffer)]).toEqual([1, 1.5]);
     expect([...new Float32Array((await checkpoint.read(name, { start: 4, end: 8 })).buffer)]).toEqual([1.5]);
+    expect([...new Float32Array((await checkpoint.read(name, { end: 4 })).buffer)]).toEqual([1]);
     expect((await checkpoint.read(name, { start: 8 })).length).toBe(0);
     await checkpoint.close();
   });
@@ -38,8 +39,8 @@ describe("openCheckpoint", () => {
     const files = {
       "config.json": CONFIG,
       "model.safetensors.index.json": index({
-        "model.norm.weight": "a.safetensors",
         "lm_head.weight": "b.safetensors",
+        "model.norm.weight": "a.safetensors",
       }),
       "a.safetensors": weights(["model.norm.weight"], { format: "pt", shard: "a" }),
       "b.safetensors": weights(["lm_head.weight"], { format: "pt", shard: "b" }),
@@ -241,7 +242,7 @@ describe("Checkpoint", () => {
   it("refuses unknown tensors, ranges outside the tensor, and an aborted signal", async () => {
     const checkpoint = await open();
     expect(await rejection(checkpoint.read("none"))).toBeInstanceOf(CheckpointError);
-    expect(() => checkpoint.tensorBytes("none")).toThrow('memory holds no tensor "none"');
+    expect(() => checkpoint.tensorBytes("none")).toThrow('memory has no tensor "none"');
     for (const range of [{ end: 9 }, { start: -1 }, { start: 9 }, { start: 4, end: 3 }, { start: 0.5 }]) {
       expect(await rejection(checkpoint.read("image_newline", range))).toBeInstanceOf(RangeError);
     }

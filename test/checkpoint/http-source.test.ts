@@ -1,6 +1,7 @@
 // The HTTP source against servers that behave, and that do not.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { gzipSync } from "node:zlib";
 import { afterEach, describe, expect, it } from "vitest";
 import { type HttpSourceOptions, httpSource } from "../../src/checkpoint/http-source.ts";
 import type { Source } from "../../src/checkpoint/source.ts";
@@ -34,7 +35,7 @@ afterEach(() => {
   }
 });
 
-/** A server that knows Range. */
+/** A server that supports Range. */
 const ranged: Handler = (request, response) => {
   const content =
     request.url === "/models/data.bin" ? CONTENT : request.url === "/models/empty" ? new Uint8Array(0) : undefined;
@@ -68,6 +69,17 @@ describe("with Range", () => {
       "/models/data.bin bytes=0-999",
       "/models/empty bytes=0-0",
     ]);
+  });
+
+  it("finds the folder with and without a slash at its end", async () => {
+    const { source, log } = await serve(ranged);
+    for (const folder of [source.name, source.name.slice(0, -1)]) await httpSource(folder).size("data.bin");
+    expect(log).toEqual(["/models/data.bin bytes=0-0", "/models/data.bin bytes=0-0"]);
+  });
+
+  it("takes 410 for a missing file", async () => {
+    const { source } = await serve((_, response) => void response.writeHead(410).end());
+    expect(await source.size("data.bin")).toBeUndefined();
   });
 
   it("takes 404 for a missing file", async () => {
@@ -149,7 +161,7 @@ describe("with Range", () => {
     const { source } = await serve((_, response) => void response.writeHead(206).end("abcd"));
     expect((await source.read("data.bin", 0, 4)).length).toBe(4);
     expect(String(await rejection(source.size("data.bin")))).toContain(
-      "does not tell the file's size in Content-Range",
+      "does not give the file's size in Content-Range",
     );
   });
 });
@@ -176,8 +188,15 @@ describe("without Range", () => {
     expect(await source.size("data.bin")).toBe(LARGE_BYTES);
     const error = await rejection(source.read("data.bin", 8, 16));
     expect(error).toBeInstanceOf(CheckpointError);
-    expect(String(error)).toContain("ignores Range and sends the whole file; use a server that knows Range.");
+    expect(String(error)).toContain("ignores Range and sends the whole file; use a server that supports Range.");
     expect((await source.read("data.bin", 0, LARGE_BYTES)).length).toBe(LARGE_BYTES);
+  });
+
+  it("does not take a compressed body's length for the file's", async () => {
+    const zipped = gzipSync(new Uint8Array(LARGE_BYTES));
+    const headers = { "content-encoding": "gzip", "content-length": `${zipped.length}` };
+    const { source } = await serve(whole(zipped, headers));
+    expect(String(await rejection(source.size("data.bin")))).toContain("ignores Range");
   });
 
   it("refuses a large file of untold length", async () => {
@@ -275,8 +294,8 @@ describe("abort", () => {
 describe("the address", () => {
   it.each([
     ["models", "is not a URL"],
-    ["ftp://host/models", "is no http or https URL"],
-    ["data:text/plain,x", "is no http or https URL"],
+    ["ftp://host/models", "is not an http or https URL"],
+    ["data:text/plain,x", "is not an http or https URL"],
     ["http://user:secret@host/models", "pass an Authorization header instead"],
   ])("refuses %s", (url, message) => {
     expect(() => httpSource(url)).toThrow(InputError);

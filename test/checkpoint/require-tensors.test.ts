@@ -38,6 +38,8 @@ describe("requireTensors", () => {
   it("checks optional tensors that are there", async () => {
     const { message } = refusalOf(await single(["x"]), [{ name: "x", shape: [3], optional: true }]);
     expect(message).toContain("it has the wrong shape in x [2] instead of [3]");
+    const { message: deeper } = refusalOf(await single(["x"]), [{ name: "x", shape: [2, 3] }]);
+    expect(deeper).toContain("it has the wrong shape in x [2] instead of [2, 3]");
   });
 
   it("overlooks what is known to be unused and what the caller ignores, in any dtype and shape", async () => {
@@ -53,7 +55,7 @@ describe("requireTensors", () => {
       { name: "lm_head.weight", dtype: "U8", shape: [1], data: new Uint8Array(1) },
     ]);
     const checkpoint = await openCheckpoint(memorySource({ "config.json": CONFIG, "model.safetensors": bytes }));
-    requireTensors(checkpoint, [vector("x")], { ignore: (name) => name === "language_model.lm_head.weight" });
+    requireTensors(checkpoint, [vector("x")], { unused: new Set(["language_model.lm_head.weight"]) });
     const { message } = refusalOf(checkpoint, [vector("x")]);
     expect(message).toContain('it holds the unexpected "language_model.lm_head.weight"; check');
   });

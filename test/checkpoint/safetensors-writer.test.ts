@@ -67,7 +67,7 @@ describe("encodeSafetensors", () => {
   });
 
   it.each([
-    ["a name twice", [f32("a", 1), f32("a", 2)], 'name: "a" stands twice.'],
+    ["a name twice", [f32("a", 1), f32("a", 2)], 'name: "a" appears twice.'],
     ["the name __metadata__", [f32("__metadata__", 1)], "is not a tensor's name in this format"],
     ["half a character", [f32("\ud83d", 1)], "is not valid Unicode"],
     [

@@ -144,12 +144,12 @@ describe("keys", () => {
   });
 
   it.each([
-    [`{"a":${entry(0)},"a":${entry(1)}}`, 'the key "a" stands twice in the header', "a"],
-    [`{"a":${entry(0)},"\\u0061":${entry(1)}}`, 'the key "a" stands twice in the header', "a"],
-    [`{"a" :${entry(0)}, "b\\"": ${entry(1)},"b\\u0022"\n:${entry(1)}}`, String.raw`the key "b\"" stands twice`, 'b"'],
-    [`{"a":{"dtype":"U8","dtype":"U8","shape":[2],"data_offsets":[0,2]}}`, 'the key "dtype" stands twice in "a"', "a"],
-    ['{"__metadata__":{"x":"1","x":"1"}}', 'the key "x" stands twice in "__metadata__"', undefined],
-    ['{"__metadata__":{},"__metadata__":{}}', 'the key "__metadata__" stands twice in the header', undefined],
+    [`{"a":${entry(0)},"a":${entry(1)}}`, 'the key "a" appears twice in the header', "a"],
+    [`{"a":${entry(0)},"\\u0061":${entry(1)}}`, 'the key "a" appears twice in the header', "a"],
+    [`{"a" :${entry(0)}, "b\\"": ${entry(1)},"b\\u0022"\n:${entry(1)}}`, String.raw`the key "b\"" appears twice`, 'b"'],
+    [`{"a":{"dtype":"U8","dtype":"U8","shape":[2],"data_offsets":[0,2]}}`, 'the key "dtype" appears twice in "a"', "a"],
+    ['{"__metadata__":{"x":"1","x":"1"}}', 'the key "x" appears twice in "__metadata__"', undefined],
+    ['{"__metadata__":{},"__metadata__":{}}', 'the key "__metadata__" appears twice in the header', undefined],
   ])("must not stand twice: %s", async (header, message, tensor) => {
     const error = await refusal({ header, dataBytes: 2 });
     expect(error.message).toContain(message);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { canonicalName, isKnownUnused } from "../../src/checkpoint/tensor-names.ts";
+import { canonicalName, isSavedBuffer } from "../../src/checkpoint/tensor-names.ts";
 
 /** Our name, and what the four kinds of checkpoint call it: published, transformers 4.52, and 5.23 in its old and its new layout. */
 const LLAVA_NAMES: readonly (readonly [string, ...string[]])[] = [
@@ -60,31 +60,23 @@ describe("canonicalName", () => {
   );
 });
 
-describe("isKnownUnused", () => {
+describe("isSavedBuffer", () => {
   it.each([
     "language_model.model.layers.31.self_attn.rotary_emb.inv_freq",
     "language_model.model.rotary_emb.inv_freq",
     "vision_tower.vision_model.embeddings.position_ids",
-    "vision_tower.vision_model.post_layernorm.weight",
-    "vision_tower.vision_model.post_layernorm.bias",
   ])("knows %s", (name) => {
-    expect(isKnownUnused(name)).toBe(true);
+    expect(isSavedBuffer(name)).toBe(true);
   });
 
   it.each([
     "vision_tower.vision_model.pre_layrnorm.weight",
     "vision_tower.vision_model.encoder.layers.23.mlp.fc1.weight",
     "language_model.model.layers.0.post_attention_layernorm.weight",
-    "vision_tower.vision_model.post_layernorm.scale",
+    "vision_tower.vision_model.post_layernorm.weight",
     "my_position_ids",
     "",
   ])("does not excuse %j", (name) => {
-    expect(isKnownUnused(name)).toBe(false);
-  });
-
-  it("excuses vision layers above those that run", () => {
-    const name = (layer: number) => `vision_tower.vision_model.encoder.layers.${layer}.layer_norm1.weight`;
-    expect([22, 23, 24].map((layer) => isKnownUnused(name(layer), 23))).toEqual([false, true, true]);
-    expect(isKnownUnused("language_model.model.layers.30.mlp.up_proj.weight", 23)).toBe(false);
+    expect(isSavedBuffer(name)).toBe(false);
   });
 });

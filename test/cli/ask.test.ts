@@ -51,7 +51,7 @@ test("--json tells how the answer came about, and --heatmap draws it", async () 
     answer: picture.answer,
     method: "adaptvis",
     factor: 1.25,
-    adaptvis: { alpha1: 0.5, alpha2: 1.25, beta: 0.3 },
+    settings: { alpha1: 0.5, alpha2: 1.25, beta: 0.3, gate: "probability", rows: "last" },
     finishReason: "eos",
     attention: { layer: 1, head: 3, share: expect.any(Number), unmodified: { share: expect.any(Number) } },
     heatmap,
@@ -76,9 +76,9 @@ test("a model's adaptvis.json gives its defaults, and the command line goes befo
     jsonOf(await adaptvis("ask", "--model", model, "--image", picture.path, "--json", ...args, picture.question));
   // A confidence of 1 after rounding is not below a beta of 1.
   const adapted = await ask("--method", "adaptvis", "--alpha2", "1.125");
-  expect(adapted).toMatchObject({ adaptvis: { alpha1: 0.75, alpha2: 1.125, beta: 1 } });
+  expect(adapted).toMatchObject({ settings: { alpha1: 0.75, alpha2: 1.125, beta: 1 } });
   expect(adapted.factor).toBe(adapted.confidence === 1 ? 1.125 : 0.75);
-  expect(await ask("--method", "scaling")).toMatchObject({ method: "scaling", factor: 0.9, adaptvis: null });
+  expect(await ask("--method", "scaling")).toMatchObject({ method: "scaling", factor: 0.9, settings: { factor: 0.9 } });
 });
 
 test("the same question gives the same bytes", async () => {

@@ -42,7 +42,7 @@ test("ask --profile FILE prints tables on stderr, writes a trace, and answers th
   expect(stderr).toMatch(/^vision +1 +\d+( +\d+\.\d\d){5}$/m);
   expect(stderr).toMatch(/^choose +\d+ +\d+( +\d+\.\d\d){5}$/m);
   expect(stderr).toMatch(/^vision: matmul(-quad)? +\d+ +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ % /m);
-  expect(stderr).toContain(`Trace: ${file}, to be opened in ui.perfetto.dev`);
+  expect(stderr).toContain(`Trace: ${file} (open it in ui.perfetto.dev`);
   const events = await readTrace(file);
   expect(events.filter(({ args }) => "gpuNs" in Object(args)).length).toBeGreaterThan(50);
 });
@@ -86,10 +86,10 @@ test("a place that cannot be written ends the command before the work, with one 
 test("a question is not taken for the file, nor a file that is written otherwise", async () => {
   const asked = await adaptvis("ask", "--image", picture.path, "--profile", "Where is it?");
   expect(asked).toMatchObject({ stdout: "", ending: 2 });
-  expect(ownLines(asked.stderr)).toEqual([expect.stringMatching(/ends in \.json.*--profile behind the question/)]);
+  expect(ownLines(asked.stderr)).toEqual([expect.stringMatching(/ends in \.json.*--profile after the question/)]);
   const file = join(folder, "same.json");
   const traced = await adaptvis("trace", "--out", file, "--prompt", "x", "--profile", file);
   expect(traced).toMatchObject({ stdout: "", ending: 2 });
-  expect(ownLines(traced.stderr)).toEqual([expect.stringMatching(/would write over a file/)]);
+  expect(ownLines(traced.stderr)).toEqual([expect.stringMatching(/would overwrite an input file/)]);
   expect(existsSync(file)).toBe(false);
 });

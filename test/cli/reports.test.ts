@@ -57,7 +57,7 @@ test("inspect sums the parts of a checkpoint", async () => {
     bytes: 128 * 64 * 4,
     file: "model.safetensors",
   });
-  const parts = ["vision tower", "projector", "lm_head", "decoder"].map((part) => expect.objectContaining({ part }));
+  const parts = ["vision tower", "projector", "decoder", "lm_head"].map((part) => expect.objectContaining({ part }));
   expect(report).toMatchObject({ config: { modelType: "llava" }, totals: parts });
   const { stdout, ending } = await adaptvis("inspect", tinySpatial);
   expect(ending).toBe(0);

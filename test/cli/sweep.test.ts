@@ -81,10 +81,10 @@ describe("refuses with exit code 2, before a model is loaded", () => {
     ["no factor", ["--factors", "", ...asked], /'' is invalid.*1 to 32 numbers/],
     ["a factor left out", ["--factors", "1,,2", ...asked], /'1,,2' is invalid/],
     ["33 factors", ["--factors", new Array(33).fill("1").join(), ...asked], /is invalid.*1 to 32 numbers/],
-    ["no question", ["--image", "none.png"], /There is no question.* sweep --image/],
+    ["no question", ["--image", "none.png"], /The question is missing.* sweep --image/],
     ["an empty question", ["--image", "none.png", " "], /question is empty/],
-    ["a question and a prompt", ["--prompt", "<image>", ...asked], /a question and a --prompt/],
-    ["no picture", ["where?"], /There is no picture: give one with --image FILE\.$/],
+    ["a question and a prompt", ["--prompt", "<image>", ...asked], /Both a question and a --prompt/],
+    ["no picture", ["where?"], /The picture is missing: give --image FILE\.$/],
     ["no new tokens", ["--max-new-tokens", "0", ...asked], /at least 1/],
     ["a method", ["--method", "adaptvis", ...asked], /unknown option '--method'/],
   ])("%s", async (_, args, message) => {

@@ -81,7 +81,7 @@ describe("refuses with exit code 1 inputs that do not fit, and writes nothing", 
     data: new Float32Array(3 * 56 ** 2),
   };
   test.each<[string, readonly TensorToWrite[], RegExp]>([
-    ["no input_ids", [pixels], /no tensor input_ids/],
+    ["no input_ids", [pixels], /lacks the tensor input_ids/],
     [
       "ids as floats",
       [{ ...ids, dtype: "F32", data: new Float32Array(4) }, pixels],
@@ -98,7 +98,11 @@ describe("refuses with exit code 1 inputs that do not fit, and writes nothing", 
       [ids, { ...pixels, shape: [1, 3, 28, 112] }],
       /pixel_values must be F32 of shape .*got F32 of shape \[1, 3, 28, 112\]/,
     ],
-    ["two pictures", [ids, { ...pixels, shape: [2, 3, 56, 56], data: new Float32Array(6 * 56 ** 2) }], /pixel_values/],
+    [
+      "two pictures",
+      [ids, { ...pixels, shape: [2, 3, 56, 56], data: new Float32Array(6 * 56 ** 2) }],
+      /1 image token .* for 2 pictures/,
+    ],
     ["ids without the image token", [{ ...ids, data: Int32Array.of(0, 4, 5, 6) }, pixels], /no image token/],
     ["an image token twice", [{ ...ids, data: Int32Array.of(120, 4, 120, 6) }, pixels], /2 image tokens/],
     ["an id outside of the vocabulary", [{ ...ids, data: Int32Array.of(0, 120, 5, 128) }, pixels], /token 3 is 128/],
@@ -132,13 +136,13 @@ describe("refuses with exit code 1 inputs that do not fit, and writes nothing", 
 });
 
 test.each([
-  ["nothing to run", [], /nothing to run/],
+  ["nothing to run", [], /The input is missing/],
   [
     "tensors and a prompt",
     ["--inputs", "in.safetensors", "--prompt", "<image>"],
-    /--inputs beside --image or --prompt/,
+    /--inputs cannot be combined with --image or --prompt/,
   ],
-  ["an output that is the input", ["--inputs", "out.safetensors"], /write over a file that is read/],
+  ["an output that is the input", ["--inputs", "out.safetensors"], /overwrite an input file/],
 ])("refuses with exit code 2: %s", async (_, args, message) => {
   const { stderr, ending } = await adaptvis("trace", "--out", "out.safetensors", ...args);
   expect(ending).toBe(2);

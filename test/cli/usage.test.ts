@@ -17,22 +17,22 @@ afterAll(removeFolders);
 
 describe("exit code 2 and one sentence", () => {
   test.each([
-    ["no command", [], /There is no command/],
+    ["no command", [], /The command is missing/],
     ["an unknown command", ["frob"], /unknown command 'frob'/],
     ["an unknown option", ["ask", "--colour", "blue"], /unknown option '--colour'/],
     ["an unknown adapter", ["doctor", "--adapter", "cuda"], /'cuda' is invalid/],
     ["an unknown toggle of Dawn's", ["doctor", "--dawn-toggle", "f17"], /Dawn toggle "f17": this Dawn has none such/],
     ["an unknown dtype", ["ask", "--dtype", "int8", "--image", "x.png", "where?"], /'int8' is invalid.*f32.*q4/],
     ["an unknown dtype of demo", ["demo", "--dtype", "Q4"], /'Q4' is invalid/],
-    ["no question", ["ask", "--image", "x.png"], /There is no question/],
+    ["no question", ["ask", "--image", "x.png"], /The question is missing/],
     ["an empty question", ["ask", "--image", "x.png", " "], /question is empty/],
     ["two questions", ["ask", "--image", "x.png", "where?", "who?"], /too many arguments/],
     [
       "a question and a prompt",
       ["ask", "--image", "x.png", "--prompt", "<image>", "where?"],
-      /a question and a --prompt/,
+      /Both a question and a --prompt/,
     ],
-    ["no picture", ["ask", "where?"], /There is no picture/],
+    ["no picture", ["ask", "where?"], /The picture is missing/],
     [
       "an unknown method",
       ["ask", "--image", "x.png", "--method", "magic", "where?"],
@@ -48,9 +48,13 @@ describe("exit code 2 and one sentence", () => {
     [
       "a factor for AdaptVis",
       ["ask", "--image", "x.png", "--method", "adaptvis", "--factor", "1", "where?"],
-      /cannot go with adaptvis/,
+      /cannot be combined with adaptvis/,
     ],
-    ["layers without a factor", ["ask", "--image", "x.png", "--layers", "0", "where?"], /say where a factor acts/],
+    [
+      "layers without a factor",
+      ["ask", "--image", "x.png", "--layers", "0", "where?"],
+      /--layers is a setting of .*cannot be combined with greedy/,
+    ],
     ["layers that are no list", ["ask", "--image", "x.png", "--layers", "0;1", "where?"], /'0;1' is invalid/],
     ["no new tokens", ["ask", "--image", "x.png", "--max-new-tokens", "0", "where?"], /at least 1/],
     ["compare with nothing to compare on", ["compare", "weights/tiny-spatial", "--dtype", "q4"], /--benchmark.*--text/],
@@ -73,11 +77,11 @@ describe("exit code 1 and one sentence", () => {
       [["ask", "--image", join(folder, "none.png"), "where?"], /none\.png cannot be read: there is no such file/],
       [["ask", "--image", text, "where?"], /text\.jpg is not a picture/],
       [["ask", "--heatmap", folder, ...ask], /it is a folder/],
-      [["ask", "--model", join(folder, "none"), ...ask], /none is not there/],
-      [["ask", "--model", text, ...ask], /text\.jpg is no folder/],
+      [["ask", "--model", join(folder, "none"), ...ask], /none does not exist/],
+      [["ask", "--model", text, ...ask], /text\.jpg is not a folder/],
       [["ask", "--model", "org/name", ...ask], /not downloaded from the hub/],
       [["ask", "--model", folder, ...ask], /config\.json is not in/],
-      [["inspect", join(folder, "none")], /is not there/],
+      [["inspect", join(folder, "none")], /does not exist/],
       [["inspect", folder], /config\.json|model\.safetensors/],
       [["inspect", text], /text\.jpg: /],
     ] as const) {

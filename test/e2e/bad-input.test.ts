@@ -27,7 +27,12 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }));
 
 test.each([
-  ["no WebGPU", { pagePrelude: withoutWebGpu, workerPrelude: withoutWebGpu }, /no WebGPU/, /chrome:\/\/flags/],
+  [
+    "no WebGPU",
+    { pagePrelude: withoutWebGpu, workerPrelude: withoutWebGpu },
+    /does not support WebGPU/,
+    /chrome:\/\/flags/,
+  ],
   ["no adapter", { workerPrelude: withoutAdapter }, /finds no graphics adapter/, /graphics driver/],
   ["too little memory", { workerPrelude: withoutMemory }, /memory/i, /Close other tabs/],
 ])("%s: the page says what is wrong and what to do", async (_, preludes, what, advice) => {

@@ -43,7 +43,7 @@ async function open(options: { readonly pagePrelude?: string } & typeof before =
 test("at an address that browsers give no WebGPU, the page names one that they do", async () => {
   const insecure = `Object.defineProperty(globalThis, "isSecureContext", { value: false });${withoutWebGpu}`;
   const playground = await open({ pagePrelude: insecure, worker: insecure });
-  const text = await playground.notice("no WebGPU");
+  const text = await playground.notice("WebGPU is not available");
   expect(text).toMatch(/Open https:.* if that host has it, or .* http:\/\/localhost/);
   expect(text).not.toContain("chrome://flags");
   await playground.close();

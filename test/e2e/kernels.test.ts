@@ -20,7 +20,9 @@ test("the passes, their shaders and their values are Node's", async () => {
   const inputs = model.prepare({ image: picture, question: QUESTION });
   const { passes, kernels } = await explain(model, inputs, {
     method: "adaptvis",
-    adaptvis: { alpha1: 0.5, alpha2: 1.2, beta: 0.6 },
+    alpha1: 0.5,
+    alpha2: 1.2,
+    beta: 0.6,
   });
   model.dispose();
 

@@ -84,7 +84,7 @@ export async function differencesFromNode(model: Llava, { picture, file, trace }
     ...compareAnswers("greedy", file.greedy, greedy),
     ...compareAnswers("AdaptVis", file.adaptvis, adaptvis.answer),
     ...compareNumbers("logits", trace.get("logits").data, logits),
-    ...compareNumbers("pixel_values", trace.get("pixel_values").data, inputs.pixelValues ?? []),
+    ...compareNumbers("pixel_values", trace.get("pixel_values").data, inputs.images[0]?.pixelValues ?? []),
   ];
   if (trace.ids("generated_ids").join() !== generatedIds.join()) problems.push("the trace's generated_ids differ");
   if (file.promptTokens !== greedy.promptTokens) problems.push(`${file.promptTokens} prompt tokens`);

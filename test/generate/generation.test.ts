@@ -1,10 +1,10 @@
 // Generation options on a real model: streaming, log-probabilities, sampling, the repetition penalty, ends.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { optionConfidence, roundConfidence } from "../../src/adaptvis.ts";
 import type { AnswerOptions } from "../../src/answer.ts";
 import type { GeneratedToken } from "../../src/generate/generate.ts";
+import { optionConfidence, roundConfidence } from "../../src/interventions/confidence.ts";
 import type { Llava } from "../../src/llava.ts";
-import type { ModelInputs } from "../../src/preprocess/processor.ts";
+import type { ModelInputs } from "../../src/models/inputs.ts";
 import { goldenInputs, largestError, readTensorFile } from "../setup/golden.ts";
 import { loadGoldenModel } from "../setup/golden-model.ts";
 
@@ -88,24 +88,27 @@ describe("the confidence", () => {
     }
   });
 
-  test.each(["vocabulary", OPTIONS] as const)("over %s is rounded before it meets beta", async (confidence) => {
-    const exact = confidence === "vocabulary" ? Math.exp(mostProbable()) : optionConfidence(logits, [3, 8, 15]);
-    const rounded = roundConfidence(exact);
-    // Between the two, so that rounding decides which factor is taken.
-    const adaptvis = { alpha1: 0.25, alpha2: 4, beta: (exact + rounded) / 2 };
-    const factorOf = async (options: AnswerOptions) => {
-      const asked = { method: "adaptvis", adaptvis, confidence, maxNewTokens: 1, ignoreEos: true } as const;
-      return (await withOptions([3, 8, 15]).answer(inputs, { ...asked, ...options })).factor;
-    };
-    const [below, above] = [adaptvis.alpha1, adaptvis.alpha2];
-    expect(await factorOf({})).toBe(rounded > exact ? above : below);
-    expect(await factorOf({ roundConfidence: false })).toBe(rounded > exact ? below : above);
-  });
+  test.each([{ confidence: "vocabulary" }, { confidence: OPTIONS }] as const)(
+    "over $confidence is rounded before it meets beta",
+    async ({ confidence }) => {
+      const exact = confidence === "vocabulary" ? Math.exp(mostProbable()) : optionConfidence(logits, [3, 8, 15]);
+      const rounded = roundConfidence(exact);
+      // Between the two, so that rounding decides which factor is taken.
+      const adaptvis = { alpha1: 0.25, alpha2: 4, beta: (exact + rounded) / 2 };
+      const factorOf = async (options: AnswerOptions) => {
+        const asked = { method: "adaptvis", ...adaptvis, confidence, maxNewTokens: 1, ignoreEos: true } as const;
+        return (await withOptions([3, 8, 15]).answer(inputs, { ...asked, ...options })).factor;
+      };
+      const [below, above] = [adaptvis.alpha1, adaptvis.alpha2];
+      expect(await factorOf({})).toBe(rounded > exact ? above : below);
+      expect(await factorOf({ roundConfidence: false })).toBe(rounded > exact ? below : above);
+    },
+  );
 
   test("over the vocabulary is rounded in every answer, unless asked for as it is", async () => {
     const exact = Math.exp(mostProbable());
     for (const method of ["greedy", "adaptvis"] as const) {
-      const { confidence } = await answer({ method, maxNewTokens: 1 });
+      const { confidence } = await answer({ method, maxNewTokens: 3 }); // of the first token, not of a later one
       expect(confidence).toBe(roundConfidence(exact));
       expect((await answer({ method, maxNewTokens: 1, roundConfidence: false })).confidence).toBeCloseTo(exact, 6);
     }

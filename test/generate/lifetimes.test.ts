@@ -9,7 +9,7 @@ import { explain } from "../../src/explain.ts";
 import { openNodeAdapter } from "../../src/gpu/hosts/adapter.node.ts";
 import { Profiler } from "../../src/gpu/profile/profiler.ts";
 import { Llava } from "../../src/llava.ts";
-import type { ModelInputs } from "../../src/preprocess/processor.ts";
+import type { ModelInputs } from "../../src/models/inputs.ts";
 import { addArrays } from "../hosts/add-arrays.ts";
 import { adapterOfEnvironment, openTestDevice, withErrorScopes } from "../setup/device.ts";
 import { GOLDEN, goldenInputs, readTensorFile } from "../setup/golden.ts";

@@ -3,12 +3,12 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { AnswerOptions } from "../../src/answer.ts";
 import { AbortError, InputError } from "../../src/errors.ts";
 import { Program } from "../../src/gpu/program.ts";
-import { padTo4 } from "../../src/gpu/tensor.ts";
+import { matrixSizes, whole } from "../../src/gpu/tensor.ts";
 import type { Llava } from "../../src/llava.ts";
+import type { ModelInputs } from "../../src/models/inputs.ts";
 import { decoderLayers } from "../../src/models/layers/decoder.ts";
-import { createLlamaState } from "../../src/models/layers/decoder-state.ts";
-import type { LlamaLayerWeights } from "../../src/models/weights.ts";
-import type { ModelInputs } from "../../src/preprocess/processor.ts";
+import { createKeyValueCache, createScratch } from "../../src/models/layers/decoder-state.ts";
+import type { LlamaLayerWeights } from "../../src/models/layers/decoder-weights.ts";
 import { openTestDevice } from "../setup/device.ts";
 import { goldenInputs, readTensorFile } from "../setup/golden.ts";
 import { loadGoldenModel } from "../setup/golden-model.ts";
@@ -118,10 +118,13 @@ describe.each([2, 3, 4])("with %i tokens on their way, each outstanding read is 
   afterAll(() => model.dispose());
 
   /** Answers with reads held back after `numTokens`; whatever ends the answer has to come with them. */
-  const answerHeld = async (numTokens: number, end: AnswerOptions & { readonly eosTokenId?: number | undefined }) => {
+  const answerHeld = async (
+    numTokens: number,
+    { eosTokenId, ...end }: AnswerOptions & { readonly eosTokenId?: number | undefined },
+  ) => {
     Object.assign(reads, { heldFrom: numTokens, numStarted: 0, numCancelled: 0, numIdleUnmaps: 0 });
     const processor = Object.create(model.processor, {
-      eosTokenIds: { value: [end.eosTokenId] },
+      eosTokenIds: { value: [eosTokenId] },
       textStream: { value: () => ({ push: () => "x", flush: () => "" }) },
     }) as Llava["processor"];
     const speaking = Object.create(model, { processor: { value: processor } }) as Llava;
@@ -176,8 +179,7 @@ test("a decode step is eight dispatches a layer at most, on either class of adap
     weight: {
       name: "test",
       dtype: "f32" as const,
-      rows: padTo4(rows),
-      columns,
+      ...matrixSizes([whole(rows)], whole(columns)),
       pieces: [{ buffer: gpu.unused, rowStart: 0, numRows: rows }],
     },
     bias: undefined,
@@ -195,7 +197,8 @@ test("a decode step is eight dispatches a layer at most, on either class of adap
   for (const isSoftware of [true, false]) {
     const classed = Object.create(gpu, { isSoftware: { value: isSoftware } }) as typeof gpu;
     const buffers = { createBuffer: () => gpu.unused, createBufferWith: () => gpu.unused };
-    const state = createLlamaState(buffers, oneLayer, { capacity: 256, numRows: 1, promptRows: 1, batchRows: 1 });
+    const scratch = createScratch(buffers, oneLayer, { numRows: 1, promptRows: 1, batchRows: 1, editBytes: 16 });
+    const cache = createKeyValueCache(buffers, oneLayer, 256);
     const weights = {
       embedTokens: matrix(8, hidden).weight,
       layers: [layer],
@@ -204,11 +207,11 @@ test("a decode step is eight dispatches a layer at most, on either class of adap
     };
     const program = new Program("count");
     decoderLayers(program, classed, {
-      decoder: { text: oneLayer, weights, state },
+      decoder: { text: oneLayer, weights, scratch },
+      cache,
       numRows: 1,
       isDecode: true,
-      scaledLayers: undefined,
-      capture: undefined,
+      isEdited: false,
     });
     expect(program.numDispatches).toBeLessThanOrEqual(8);
   }

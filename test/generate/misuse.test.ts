@@ -27,7 +27,7 @@ beforeAll(async () => {
 });
 afterAll(() => model.dispose());
 
-/** A grey picture with `channels` bytes a pixel. */
+/** A grey picture with `channels` bytes per pixel. */
 function picture(width: number, height: number, channels = 3) {
   return { width, height, data: new Uint8Array(width * height * channels).fill(128) };
 }
@@ -109,7 +109,7 @@ describe("a picture", () => {
   test("with alpha, as ImageData has, is never read as RGB", () => {
     expect(() => model.prepare({ image: picture(20, 10, 4), question })).toThrow(InputError);
     expect(() => model.prepare({ image: picture(20, 10, 4), question })).toThrow(
-      /got 20 × 10 pixels and 800 bytes, which is RGBA, as in ImageData: leave every fourth byte out\.$/,
+      /got 20 × 10 pixels and 800 bytes, which is RGBA, as in ImageData: omit every fourth byte\.$/,
     );
   });
 
@@ -130,7 +130,7 @@ describe("a picture", () => {
     [
       "an ArrayBuffer",
       new ArrayBuffer(8),
-      /expected a Uint8Array with a file's bytes, got ArrayBuffer; of a Blob give/,
+      /expected a Uint8Array with a file's bytes, got ArrayBuffer; for a Blob, pass/,
     ],
     ["a path", "photo.jpg", /got a string/],
     ["a Blob", new Blob([new Uint8Array(8)]), /got Blob/],
@@ -145,13 +145,7 @@ describe("a question", () => {
 
   test.each([
     [{ question: 3 }, /Neither question nor prompt was given/],
-    [{ factor: "2", method: "scaling" }, /factor must be a number from 0 to 10000, got 2\.$/],
-    [{ layers: 1, method: "scaling" }, /layers must be a list of whole numbers, got a number\.$/],
-    [{ heads: new Set([1]), method: "scaling" }, /heads must be a list of whole numbers, got Set\.$/],
     [{ stop: "." }, /stop must be a list of texts, got a string\.$/],
-    [{ stop: [1] }, /stop must be a list of texts, got other things\.$/],
-    [{ confidence: "left" }, /confidence must be a list of texts, got a string\.$/],
-    [{ confidence: [], method: "adaptvis" }, /confidence: expected at least one option, got none\.$/],
   ])("%j", async (options, message) => {
     await expect(model.ask(wrong({ image, question, ...options }))).rejects.toThrow(InputError);
     await expect(model.ask(wrong({ image, question, ...options }))).rejects.toThrow(message);

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { type Activation, gatedActivation } from "../../src/gpu/ops/ops.ts";
+import type { Activation } from "../../src/gpu/ops/activations.ts";
+import { gatedActivation } from "../../src/gpu/ops/linear.ts";
 import { activate, erfc } from "../reference/activation.ts";
 import { besides } from "../reference/rows.ts";
 import { BOUNDS } from "../setup/bounds.ts";

@@ -1,13 +1,22 @@
 // What the tests of the attention kernels share: head layouts, operands, the twin for a decoder step, comparisons.
-import { type AttentionKernel, attentionDecode, type HeadLayout, NUM_DECODE_SPLITS } from "../../src/gpu/ops/ops.ts";
+import { expect } from "vitest";
+import {
+  type AttentionEdits,
+  attentionDecode,
+  type DecodeKernelName,
+  NUM_DECODE_SPLITS,
+} from "../../src/gpu/ops/attention.ts";
+import type { HeadLayout } from "../../src/gpu/ops/rope.ts";
 import { padTo4 } from "../../src/gpu/tensor.ts";
+import { packScoreEdits } from "../../src/models/layers/score-edits.ts";
 import { type AttentionRow, attentionPrefill } from "../reference/attention-prefill.ts";
 import type { Random } from "../reference/random.ts";
 import { padRows, unpadRows } from "../reference/rows.ts";
-import { cacheSlot, makeStep, packStep, rowPosition, type Step, scoreFactor } from "../reference/step.ts";
+import { type Edits, editScore, makeEdit, makeEdits } from "../reference/score-edit.ts";
+import { cacheSlot, makeStep, packStep, rowSlot, type Step } from "../reference/step.ts";
 import { BOUNDS, type Bound } from "../setup/bounds.ts";
 import { expectClose } from "../setup/expect-close.ts";
-import { runKernel } from "../setup/run-kernel.ts";
+import { type Recording, runKernel } from "../setup/run-kernel.ts";
 
 /** The layout of H query heads and Hkv key/value heads of `headDim` values. */
 export function headLayout(numHeads: number, numKeyValueHeads: number, headDim: number): HeadLayout {
@@ -52,13 +61,37 @@ export function makeLargeOperands(random: Random, size: { numRows: number; numSl
 }
 
 /** The twin for a causal step: what each row sees, and where, comes from `step`. */
-export function attendStep(operands: Operands, step: Step): readonly (readonly AttentionRow[])[] {
+export function attendStep(operands: Operands, step: Step, edits?: Edits): readonly (readonly AttentionRow[])[] {
   return attentionPrefill({
     ...operands,
-    numKeys: (row) => rowPosition(step, row) + 1,
+    numKeys: (row) => rowSlot(step, row) + 1,
     slotOf: (row, key) => cacheSlot(step, row, key),
-    factorOf: (row, head, key) => scoreFactor(step, row, head, key),
+    edit: (score, place) => editScore(score, edits, { step, ...place }),
   });
+}
+
+/** Edits as the ops take them. */
+export function uploadEdits(
+  upload: Recording["upload"],
+  heads: HeadLayout,
+  edits: Edits | undefined,
+): AttentionEdits | undefined {
+  if (edits === undefined) return undefined;
+  const { rows, numLayers, layer } = edits;
+  return { words: upload(packScoreEdits(rows, { numLayers, numHeads: heads.numHeads })), layer };
+}
+
+/** Rows [start, end) of a call that are captured, and the row of the buffers that they go to. */
+export interface CapturedRows {
+  readonly rows: readonly [start: number, end: number];
+  readonly targetRow?: number;
+  readonly stride: number;
+}
+
+/** Rows of `scores` and `probs` in front of the captured ones, those, and one behind. */
+export function captureLength(numHeads: number, capture: CapturedRows | undefined): number {
+  const { rows = [0, 0], targetRow = 0, stride = 1 } = capture ?? {};
+  return (targetRow + rows[1] - rows[0] + 1) * numHeads * stride;
 }
 
 /** What a decode step leaves in its buffers. */
@@ -73,11 +106,18 @@ export interface DecodeResult {
   readonly numSplits: number;
 }
 
-/** Runs a decode step whose queries lie in rows of q, k and v together; `captureStride` switches the capture on. */
+/** How a decode step is run. */
+export interface DecodeOptions {
+  readonly edits?: Edits | undefined;
+  readonly capture?: CapturedRows;
+  readonly kernel?: DecodeKernelName;
+}
+
+/** Runs a decode step whose queries lie in rows of q, k and v together. */
 export async function runDecode(
   operands: Operands,
   step: Step,
-  { captureStride, kernel = "auto" }: { readonly captureStride?: number; readonly kernel?: AttentionKernel } = {},
+  { edits, capture, kernel }: DecodeOptions = {},
 ): Promise<DecodeResult> {
   const { heads, numRows, numSlots } = operands;
   const { numHeads, numKeyValueHeads, headDim, paddedHeadDim } = heads;
@@ -92,8 +132,8 @@ export async function runDecode(
       output: output(numRows * numHeads * paddedHeadDim),
     };
     const captured = {
-      scores: output(numHeads * (captureStride ?? 1)),
-      probs: output(numHeads * (captureStride ?? 1)),
+      scores: output(captureLength(numHeads, capture)),
+      probs: output(captureLength(numHeads, capture)),
     };
     attentionDecode(program, gpu, {
       heads,
@@ -107,12 +147,19 @@ export async function runDecode(
       capacity: numSlots,
       queryRowStride,
       kernel,
-      capture: captureStride === undefined ? undefined : { ...captured, row: 0, stride: captureStride },
+      capture: capture && { ...captured, ...capture },
+      edits: uploadEdits(upload, heads, edits),
     });
     return { ...buffers, ...captured };
   });
   return { ...results, numSplits };
 }
+
+/** What an edit can do. */
+export const OPERATIONS = ["multiply", "add", "add-magnitude", "knock-out"] as const;
+
+/** Strengths of three layers of four heads, of which those of the second are meant; some are neutral. */
+const OTHER_LAYERS = [9, 9, 9, 9, 0.5, 1, 0, -1.5, 9, 9, 9, 9];
 
 /**
  * A decode step's cases, shared by the tests of its two kernels: keys below, at and above the 32 splits, batches. Each number of
@@ -123,71 +170,114 @@ export const DECODE_CASES: readonly {
   readonly heads: HeadLayout;
   readonly numRows: number;
   readonly step: Step;
+  readonly edits?: Edits;
 }[] = [
   ...[1, 2, 31, 32, 33, 70].map((numKeys) => ({
     title: `tiny-spatial's heads, ${numKeys} keys`,
     heads: headLayout(4, 4, 32),
     numRows: 1,
-    step: makeStep({ positionStart: numKeys - 1 }),
+    step: makeStep({ slotStart: numKeys - 1 }),
   })),
   {
     title: "LLaMA-7B's head size, 300 keys, ten a split: two blocks of 4 and a rest",
     heads: headLayout(4, 4, 128),
     numRows: 1,
-    step: makeStep({ positionStart: 299 }),
+    step: makeStep({ slotStart: 299 }),
   },
   {
     title: "two queries a key, headDim 10 in 12",
     heads: headLayout(4, 2, 10),
     numRows: 1,
-    step: makeStep({ positionStart: 40 }),
+    step: makeStep({ slotStart: 40 }),
   },
   {
     title: "one key head for both, headDim 4",
     heads: headLayout(2, 1, 4),
     numRows: 1,
-    step: makeStep({ positionStart: 9 }),
+    step: makeStep({ slotStart: 9 }),
   },
-  { title: "headDim 256", heads: headLayout(2, 1, 256), numRows: 1, step: makeStep({ positionStart: 50 }) },
+  { title: "headDim 256", heads: headLayout(2, 1, 256), numRows: 1, step: makeStep({ slotStart: 50 }) },
   {
-    title: "three batch rows share a prefix, each with its own tail and factor",
+    title: "three batch rows share a prefix, each with its own tail and edits",
     heads: headLayout(4, 2, 32),
     numRows: 3,
-    step: makeStep({
-      positionStart: 74,
-      positionStep: 0,
-      prefixLength: 68,
-      tailStride: 9,
-      span: [4, 60],
-      scaled: [0, 1000],
-      factors: [1, 0.5, 2],
-    }),
+    step: makeStep({ slotStart: 74, slotStep: 0, prefixLength: 68, tailStride: 9 }),
+    edits: {
+      rows: [
+        [],
+        [makeEdit(4, 0.5, { rows: [0, 1000], columns: [[4, 60]] })],
+        [
+          makeEdit(4, 2, { columns: [[4, 60]] }),
+          makeEdit(4, [1, 0, -0.5, 2], {
+            operation: "add",
+            columns: [
+              [66, 71],
+              [73, 75],
+            ],
+          }), // of its tail, too
+          makeEdit(4, [0, 0, 1, 1], { operation: "knock-out", columns: [[0, 8]] }),
+          makeEdit(4, 0.5, { columns: [[0, 16]] }),
+        ],
+      ],
+      numLayers: 1,
+      layer: 0,
+    },
   },
   {
     title: "32 batch rows, the first key of their tails",
     heads: headLayout(2, 1, 8),
     numRows: 32,
-    step: makeStep({
-      positionStart: 20,
-      positionStep: 0,
-      prefixLength: 20,
-      tailStride: 2,
-      span: [3, 18],
-      scaled: [20, 21],
-      factors: Array.from({ length: 32 }, (_, row) => 0.25 + row / 8),
-    }),
+    step: makeStep({ slotStart: 20, slotStep: 0, prefixLength: 20, tailStride: 2 }),
+    edits: {
+      rows: Array.from({ length: 32 }, (_, row) => [
+        makeEdit(2, 0.25 + row / 8, { rows: [20, 21], columns: [[3, 18]] }),
+      ]),
+      numLayers: 1,
+      layer: 0,
+    },
   },
   {
     title: "one batch row within the prefix",
     heads: headLayout(4, 2, 32),
     numRows: 1,
-    step: makeStep({ positionStart: 30, positionStep: 0, prefixLength: 68, tailStride: 9 }),
+    step: makeStep({ slotStart: 30, slotStep: 0, prefixLength: 68, tailStride: 9 }),
   },
   {
     title: "half of the heads scaled",
     heads: headLayout(4, 4, 32),
     numRows: 1,
-    step: makeStep({ positionStart: 69, span: [4, 68], scaled: [69, 70], scaledHeads: [1, 2], factors: [1.8] }),
+    step: makeStep({ slotStart: 69 }),
+    edits: makeEdits(makeEdit(4, [1, 1.8, 1.8, 1], { rows: [69, 70], columns: [[4, 68]] })),
+  },
+  ...OPERATIONS.map((operation) => ({
+    title: `${operation}, columns with a hole, the second of three layers`,
+    heads: headLayout(4, 4, 32),
+    numRows: 1,
+    step: makeStep({ slotStart: 69 }),
+    edits: {
+      rows: [
+        [
+          makeEdit(12, OTHER_LAYERS, {
+            operation,
+            rows: [69, 70],
+            columns: [
+              [4, 20],
+              [31, 33],
+              [50, 70],
+            ],
+          }),
+        ],
+      ],
+      numLayers: 3,
+      layer: 1,
+    },
+  })),
+  {
+    title: "all keys knocked out: the mean of the values",
+    heads: headLayout(4, 4, 32),
+    numRows: 1,
+    step: makeStep({ slotStart: 69 }),
+    edits: makeEdits(makeEdit(4, 1, { operation: "knock-out", columns: [[0, 70]] })),
   },
 ];
 
@@ -196,7 +286,7 @@ export function makeDecodeOperands(
   random: Random,
   { heads, numRows, step }: { readonly heads: HeadLayout; readonly numRows: number; readonly step: Step },
 ): Operands {
-  const numSlots = step.positionStart + (numRows - 1) * step.tailStride + 2;
+  const numSlots = step.slotStart + (numRows - 1) * step.tailStride + 2;
   return makeOperands(random, heads, { numRows, numSlots });
 }
 
@@ -223,33 +313,33 @@ export function expectAttention(
   );
 }
 
-/** Compares one row's captured scores and probabilities, each [H, stride], with the twin's; the rest must be `filler`. */
+/**
+ * Compares captured scores and probabilities, each [rows, H, stride], with the twin's; all other values must be `filler`.
+ * @param expected of all rows of the call
+ */
 export function expectCapture(
   captured: { readonly scores: Float32Array; readonly probs: Float32Array },
-  expected: readonly AttentionRow[],
-  { stride, filler }: { readonly stride: number; readonly filler: number },
+  expected: readonly (readonly AttentionRow[])[],
+  { capture, filler }: { readonly capture: CapturedRows; readonly filler: number },
 ): void {
-  const shape = [expected.length, stride];
-  const rest = (row: AttentionRow, value: number) => new Array<number>(stride - row.scores.length).fill(value);
+  const { rows, targetRow = 0, stride } = capture;
+  const numHeads = expected[0]?.length ?? 0;
+  const captures = expected.slice(...rows).flat();
+  const indices = captures.flatMap(({ scores }, index) =>
+    scores.map((_, key) => (targetRow * numHeads + index) * stride + key),
+  );
   const check = (
     actual: Float32Array,
     bound: Bound,
     valuesOf: (row: AttentionRow) => readonly number[],
     magnitudesOf: (row: AttentionRow) => readonly number[],
   ) => {
-    const real = (row: number, column: number) => column < Number(expected[row]?.scores.length);
-    expectClose(
-      actual.filter((_, index) => real(Math.floor(index / stride), index % stride)),
-      expected.flatMap(valuesOf),
-      bound,
-      { shape: [expected.flatMap(valuesOf).length], magnitudes: expected.flatMap(magnitudesOf) },
-    );
-    expectClose(
-      actual.map((value, index) => (real(Math.floor(index / stride), index % stride) ? 0 : value)),
-      expected.flatMap((row) => [...row.scores.map(() => 0), ...rest(row, filler)]),
-      BOUNDS.exact,
-      { shape },
-    );
+    const values = Float32Array.from(indices, (index) => actual[index] ?? Number.NaN);
+    const magnitudes = captures.flatMap(magnitudesOf);
+    expectClose(values, captures.flatMap(valuesOf), bound, { shape: [values.length], magnitudes });
+    const rest = actual.slice();
+    for (const index of indices) rest[index] = filler;
+    expect(new Set(rest)).toEqual(new Set([filler]));
   };
   check(
     captured.scores,

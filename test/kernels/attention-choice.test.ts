@@ -2,7 +2,7 @@
 import { describe, expect, test, vi } from "vitest";
 import { Gpu } from "../../src/gpu/device.ts";
 import { openNodeAdapter } from "../../src/gpu/hosts/adapter.node.ts";
-import { attentionDecode, attentionPrefill } from "../../src/gpu/ops/ops.ts";
+import { attentionDecode, attentionPrefill } from "../../src/gpu/ops/attention.ts";
 import { Program } from "../../src/gpu/program.ts";
 import { adapterOfEnvironment, openTestDevice } from "../setup/device.ts";
 import { headLayout } from "./attention-cases.ts";
@@ -45,15 +45,9 @@ describe("attention kernels", () => {
     device.destroy();
   });
 
-  test("of a GPU use workgroup memory, up to 32 splits of 1024 keys", async () => {
+  test("of a GPU use workgroup memory", async () => {
     const { device } = await openTestDevice();
     const gpu = new Gpu(device, { isSoftware: false });
-    expect(recordedKernels(gpu)).toEqual([
-      "attention-prefill-tiled",
-      "attention-decode-split-tiled",
-      "attention-decode-reduce",
-    ]);
-    expect(recordedKernels(gpu, 32 * 1024)).toContain("attention-decode-split-tiled");
-    expect(recordedKernels(gpu, 32 * 1024 + 1)).toEqual(["attention-prefill-tiled", ...PLAIN_DECODE]);
+    expect(recordedKernels(gpu)).toEqual(["attention-prefill-tiled", ...PLAIN_DECODE]);
   });
 });

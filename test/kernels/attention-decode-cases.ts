@@ -1,81 +1,84 @@
 // What the tests of the decode kernels share: a whole step against the twin.
 import { test } from "vitest";
-import type { AttentionKernel } from "../../src/gpu/ops/ops.ts";
+import type { DecodeKernelName } from "../../src/gpu/ops/attention.ts";
 import { createRandom } from "../reference/random.ts";
+import { makeEdit, makeEdits } from "../reference/score-edit.ts";
 import { makeStep, type Step } from "../reference/step.ts";
 import { expectSame } from "../setup/expect-close.ts";
 import { POISON } from "../setup/run-kernel.ts";
 import {
   attendStep,
   DECODE_CASES,
+  type DecodeOptions,
   expectAttention,
   expectCapture,
   headLayout,
   makeDecodeOperands,
   makeLargeOperands,
+  OPERATIONS,
   type Operands,
   runDecode,
 } from "./attention-cases.ts";
 
-/** The tests that a whole decode step has to pass, with whichever kernels. */
-export function testDecode(kernel: AttentionKernel): void {
-  const run = (operands: Operands, step: Step, options: { readonly captureStride?: number } = {}) =>
+/** The tests that a whole decode step has to pass, with any kernels. */
+export function testDecode(kernel: DecodeKernelName): void {
+  const run = (operands: Operands, step: Step, options: Omit<DecodeOptions, "kernel"> = {}) =>
     runDecode(operands, step, { kernel, ...options });
 
   test.each(DECODE_CASES)("$title", async (decodeCase) => {
-    const operands = makeDecodeOperands(createRandom(decodeCase.title.length), decodeCase);
-    const { output } = await run(operands, decodeCase.step);
-    expectAttention(output, attendStep(operands, decodeCase.step), operands);
-  });
+    const { title, step, edits } = decodeCase;
+    const operands = makeDecodeOperands(createRandom(title.length), decodeCase);
+    const expected = attendStep(operands, step, edits);
+    const { output } = await run(operands, step, { edits });
+    expectAttention(output, expected, operands);
 
-  test.each(DECODE_CASES)("captured scores and probabilities of row 0: $title", async (decodeCase) => {
-    const operands = makeDecodeOperands(createRandom(decodeCase.title.length), decodeCase);
-    const captureStride = decodeCase.step.positionStart + 5;
-    const captured = await run(operands, decodeCase.step, { captureStride });
-    const expected = attendStep(operands, decodeCase.step)[0] ?? [];
-    expectCapture(captured, expected, { stride: captureStride, filler: POISON });
-    const { output } = await run(operands, decodeCase.step);
+    // Scores before the edits and probabilities after them, of all rows; and capture does not change a bit.
+    const capture = { rows: [0, operands.numRows], stride: step.slotStart + 5 } as const;
+    const captured = await run(operands, step, { edits, capture });
+    expectCapture(captured, expected, { capture, filler: POISON });
     expectSame(captured.output, output);
   });
 
-  test("a factor of 1 gives the same bits as no factor", async () => {
-    const heads = headLayout(4, 4, 32);
-    const step = makeStep({ positionStart: 69, span: [4, 68], scaled: [69, 70], factors: [1] });
-    const operands = makeDecodeOperands(createRandom(1), { heads, numRows: 1, step });
-    const plain = await run(operands, makeStep({ positionStart: 69 }));
-    expectSame((await run(operands, step)).output, plain.output);
+  const heads = headLayout(4, 2, 32);
+  const batchStep = makeStep({ slotStart: 60, slotStep: 0, prefixLength: 55, tailStride: 8 });
+  const batch = makeDecodeOperands(createRandom(2), { heads, numRows: 3, step: batchStep });
+
+  test.each([
+    { rows: [0, 1], targetRow: 2 },
+    { rows: [1, 3], targetRow: 1 },
+    { rows: [2, 3], targetRow: 0 },
+  ] as const)("captures batch rows $rows into row $targetRow of the buffers", async (some) => {
+    const edits = { rows: [[], [makeEdit(4, 1.7, { columns: [[4, 50]] })]], numLayers: 1, layer: 0 };
+    const capture = { ...some, stride: 64 };
+    const captured = await run(batch, batchStep, { edits, capture });
+    expectCapture(captured, attendStep(batch, batchStep, edits), { capture, filler: POISON });
   });
 
-  test("a factor leaves the batch's other rows as they were, bit for bit", async () => {
-    const heads = headLayout(4, 2, 32);
-    const common = {
-      positionStart: 60,
-      positionStep: 0,
-      prefixLength: 55,
-      tailStride: 8,
-      span: [4, 50],
-      scaled: [0, 99],
-    } as const;
-    const operands = makeDecodeOperands(createRandom(2), { heads, numRows: 3, step: makeStep(common) });
-    const rowLength = 4 * 32;
-    const ones = (await run(operands, makeStep({ ...common, factors: [1, 1, 1] }))).output;
-    const { output } = await run(operands, makeStep({ ...common, factors: [1, 1.7, 1] }));
-    const isOther = (_: number, index: number) => Math.floor(index / rowLength) !== 1;
-    expectSame(output.filter(isOther), ones.filter(isOther));
+  test("neutral edits give the same bits as none", async () => {
+    const columns = [[4, 50]] as const;
+    const neutral = OPERATIONS.map((operation) =>
+      makeEdit(4, operation === "multiply" ? 1 : 0, { operation, columns }),
+    );
+    const others = [makeEdit(4, 3, { rows: [0, 60], columns }), makeEdit(4, 3, { rows: [61, 99], columns })];
+    const edits = { rows: [neutral, [], others], numLayers: 1, layer: 0 };
+    const { output } = await run(batch, batchStep, { edits });
+    expectSame(output, (await run(batch, batchStep)).output);
   });
 
-  test.each([1, 5, 0.5, -2])("scores of ±10,000 times %d stay finite", async (factor) => {
+  test("edits leave the batch's other rows as they were, bit for bit", async () => {
+    const edits = { rows: [[], [makeEdit(4, 1.7, { columns: [[4, 50]] })]], numLayers: 1, layer: 0 };
+    const { output } = await run(batch, batchStep, { edits });
+    const isOther = (_: number, index: number) => Math.floor(index / (4 * 32)) !== 1;
+    expectSame(output.filter(isOther), (await run(batch, batchStep)).output.filter(isOther));
+  });
+
+  test.each([5, 0.5, -2])("scores of ±10,000 times %d stay finite", async (factor) => {
     const numKeys = 90;
     const large = makeLargeOperands(createRandom(3), { numRows: 4, numSlots: numKeys });
-    const step = makeStep({
-      positionStart: numKeys - 1,
-      positionStep: 0,
-      prefixLength: numKeys,
-      span: [3, 60],
-      scaled: [0, numKeys],
-      factors: [factor, factor, 1, factor],
-    });
-    const { output } = await run(large, step);
-    expectAttention(output, attendStep(large, step), large, { scoresAreExact: true });
+    const step = makeStep({ slotStart: numKeys - 1, slotStep: 0, prefixLength: numKeys });
+    const edit = makeEdit(2, factor, { columns: [[3, 60]] });
+    const edits = { ...makeEdits(), rows: [[edit], [edit], [], [edit]] };
+    const { output } = await run(large, step, { edits });
+    expectAttention(output, attendStep(large, step, edits), large, { scoresAreExact: true });
   });
 }

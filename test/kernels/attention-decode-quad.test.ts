@@ -6,5 +6,5 @@ const { device } = await openTestGpu();
 
 // reason: the kernel exchanges values within quads of threads
 describe.skipIf(!device.features.has("subgroups"))("attentionDecodeQuad", () => {
-  testDecode("quad");
+  testDecode("attention-decode-quad");
 });

@@ -1,5 +1,5 @@
 import { describe, test } from "vitest";
-import { KERNELS } from "../../src/gpu/ops/ops.ts";
+import { kernelNamed } from "../../src/gpu/ops/kernels.ts";
 import { attentionDecodeReduce } from "../reference/attention-decode-reduce.ts";
 import type { SplitResult } from "../reference/attention-decode-split.ts";
 import { createRandom } from "../reference/random.ts";
@@ -9,8 +9,10 @@ import { expectClose } from "../setup/expect-close.ts";
 import { runKernel } from "../setup/run-kernel.ts";
 import { testDecode } from "./attention-decode-cases.ts";
 
+const NOTHING_CAPTURED = { layer: 0, captureStart: 0, captureEnd: 0, captureTarget: 0, captureStride: 0 };
+
 describe("attentionDecodeReduce, after the splits", () => {
-  testDecode("plain");
+  testDecode("attention-decode-split");
 });
 
 describe("attentionDecodeReduce, of given splits", () => {
@@ -33,8 +35,8 @@ describe("attentionDecodeReduce, of given splits", () => {
     });
     const { output } = await runKernel(({ gpu, program, upload, uniform, output }) => {
       const target = output(numRows * numHeads * headDim);
-      program.dispatch(KERNELS.attentionDecodeReduce, {
-        constants: { NUM_HEADS: numHeads, CAPTURE: false },
+      program.dispatch(kernelNamed("attention-decode-reduce"), {
+        constants: { CAPTURE: false, EDIT: false },
         bindings: {
           partials: upload(Float32Array.from(splits.flatMap(({ partial }) => partial))),
           stats: upload(Float32Array.from(splits.flatMap(({ largest, total }) => [largest, total]))),
@@ -42,8 +44,9 @@ describe("attentionDecodeReduce, of given splits", () => {
           scores: gpu.unused,
           probs: gpu.unusedOutputs[0],
           step: uniform(packStep(makeStep())),
+          edits: gpu.unused,
         },
-        params: { headDim4: headDim / 4, numSplits, captureStride: 0 },
+        params: { headDim4: headDim / 4, numSplits, numHeads, ...NOTHING_CAPTURED },
         grid: [numHeads, numRows],
       });
       return { output: target };

@@ -1,5 +1,5 @@
 import { describe, test } from "vitest";
-import { KERNELS } from "../../src/gpu/ops/ops.ts";
+import { kernelNamed } from "../../src/gpu/ops/kernels.ts";
 import { createRandom } from "../reference/random.ts";
 import { padRows } from "../reference/rows.ts";
 import { makeStep, packStep } from "../reference/step.ts";
@@ -10,8 +10,11 @@ import { expectSplits, splitsOf } from "./attention-split-cases.ts";
 describe("attentionDecodeSplit", () => {
   test.each(DECODE_CASES)("$title", async (decodeCase) => {
     const operands = makeDecodeOperands(createRandom(decodeCase.title.length), decodeCase);
-    const result = await runDecode(operands, decodeCase.step, { kernel: "plain" });
-    expectSplits(result, splitsOf(operands, decodeCase.step, result), operands);
+    const result = await runDecode(operands, decodeCase.step, {
+      edits: decodeCase.edits,
+      kernel: "attention-decode-split",
+    });
+    expectSplits(result, splitsOf(operands, decodeCase, result), operands);
   });
 
   test("24 splits as three workgroups of 8 threads", async () => {
@@ -19,13 +22,13 @@ describe("attentionDecodeSplit", () => {
     const heads = headLayout(4, 2, 20);
     const { numHeads, numKeyValueHeads, headDim, paddedHeadDim } = heads;
     const operands = makeOperands(createRandom(9), heads, { numRows, numSlots: numKeys });
-    const step = makeStep({ positionStart: numKeys - 1, positionStep: 0, prefixLength: numKeys });
+    const step = makeStep({ slotStart: numKeys - 1, slotStep: 0, prefixLength: numKeys });
     const pad = (values: Float32Array) => padRows(values, headDim, paddedHeadDim);
     const result = await runKernel(({ gpu, program, upload, uniform, output }) => {
       const partials = output(numRows * numHeads * numSplits * paddedHeadDim);
       const stats = output(numRows * numHeads * numSplits * 2);
-      program.dispatch(KERNELS.attentionDecodeSplit, {
-        constants: { NUM_HEADS: numHeads, GROUP: numHeads / numKeyValueHeads, CAPTURE: false, THREADS: threads },
+      program.dispatch(kernelNamed("attention-decode-split"), {
+        constants: { GROUP: numHeads / numKeyValueHeads, CAPTURE: false, EDIT: false, THREADS: threads },
         bindings: {
           queries: upload(pad(operands.queries)),
           keys: upload(pad(operands.keys)),
@@ -34,12 +37,18 @@ describe("attentionDecodeSplit", () => {
           stats,
           scores: gpu.unusedOutputs[0],
           step: uniform(packStep(step)),
+          edits: gpu.unused,
         },
         params: {
           headDim4: paddedHeadDim / 4,
           queryRowStride4: (numHeads * paddedHeadDim) / 4,
           headStride4: (numKeys * paddedHeadDim) / 4,
           numSplits,
+          numHeads,
+          layer: 0,
+          captureStart: 0,
+          captureEnd: 0,
+          captureTarget: 0,
           captureStride: 0,
           scale: 1 / Math.sqrt(headDim),
         },
@@ -47,6 +56,6 @@ describe("attentionDecodeSplit", () => {
       });
       return { partials, stats };
     });
-    expectSplits(result, splitsOf(operands, step, { numSplits }), operands);
+    expectSplits(result, splitsOf(operands, { step }, { numSplits }), operands);
   });
 });

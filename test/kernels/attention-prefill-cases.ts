@@ -1,25 +1,32 @@
 // What the tests of the prefill kernels share: runs of the op, and the cases.
 import { describe, expect, test } from "vitest";
-import { type AttentionKernel, attentionPrefill, KERNELS } from "../../src/gpu/ops/ops.ts";
+import { attentionPrefill, type PrefillKernelName } from "../../src/gpu/ops/attention.ts";
+import { kernelNamed } from "../../src/gpu/ops/kernels.ts";
 import { attentionPrefill as twin } from "../reference/attention-prefill.ts";
 import { createRandom } from "../reference/random.ts";
 import { padRows } from "../reference/rows.ts";
+import { type Edits, editScore, makeEdit, makeEdits } from "../reference/score-edit.ts";
 import { makeStep, packStep, type Step } from "../reference/step.ts";
 import { expectSame } from "../setup/expect-close.ts";
 import { POISON, runKernel } from "../setup/run-kernel.ts";
 import {
   attendStep,
+  type CapturedRows,
+  captureLength,
   expectAttention,
   expectCapture,
   headLayout,
   makeLargeOperands,
   makeOperands,
+  OPERATIONS,
   type Operands,
+  uploadEdits,
 } from "./attention-cases.ts";
 
 interface Options {
-  readonly kernel?: AttentionKernel;
-  readonly captureRow?: number;
+  readonly kernel?: PrefillKernelName;
+  readonly edits?: Edits | undefined;
+  readonly capture?: CapturedRows | undefined;
   /** First row and number of rows of the operands' queries to run. */
   readonly rows?: readonly [number, number];
   /** Threads of a workgroup of the plain kernel, instead of what the op chooses. */
@@ -33,7 +40,7 @@ const STRIDE = 96;
 export async function runCausal(operands: Operands, step: Step, options: Options = {}) {
   const { heads, numSlots } = operands;
   const { paddedHeadDim, headDim, numHeads, numKeyValueHeads } = heads;
-  const { kernel = "auto", captureRow, rows: [rowStart, numRows] = [0, operands.numRows], workgroupRows } = options;
+  const { kernel, edits, capture, rows: [rowStart, numRows] = [0, operands.numRows], workgroupRows } = options;
   const rowOfHeads = numHeads * headDim;
   const queries = padRows(
     padRows(
@@ -47,8 +54,8 @@ export async function runCausal(operands: Operands, step: Step, options: Options
   );
   return await runKernel(({ gpu, program, upload, uniform, output }) => {
     const target = output(numRows * numHeads * paddedHeadDim);
-    const scores = output(numHeads * STRIDE);
-    const probs = output(numHeads * STRIDE);
+    const scores = output(captureLength(numHeads, capture));
+    const probs = output(captureLength(numHeads, capture));
     const buffers = {
       queries: upload(queries),
       keys: upload(padRows(operands.keys, headDim, paddedHeadDim)),
@@ -66,16 +73,24 @@ export async function runCausal(operands: Operands, step: Step, options: Options
       headStride: numSlots * paddedHeadDim,
     };
     if (workgroupRows === undefined) {
-      const capture = captureRow === undefined ? undefined : { scores, probs, row: captureRow, stride: STRIDE };
-      attentionPrefill(program, gpu, { heads, causal: true, ...buffers, ...strides, capture, kernel });
+      attentionPrefill(program, gpu, {
+        heads,
+        causal: true,
+        ...buffers,
+        ...strides,
+        capture: capture && { scores, probs, ...capture },
+        edits: uploadEdits(upload, heads, edits),
+        kernel,
+      });
     } else {
-      program.dispatch(KERNELS.attentionPrefill, {
+      program.dispatch(kernelNamed("attention-prefill"), {
         constants: {
           CAUSAL: true,
           CAPTURE: false,
+          EDIT: false,
           ROWS: workgroupRows,
         },
-        bindings: { ...buffers, scores, probs },
+        bindings: { ...buffers, scores, probs, edits: gpu.unused },
         params: {
           headDim4: paddedHeadDim / 4,
           numRows,
@@ -87,7 +102,11 @@ export async function runCausal(operands: Operands, step: Step, options: Options
           headStride4: strides.headStride / 4,
           outputRowStride4: (numHeads * paddedHeadDim) / 4,
           group: numHeads / numKeyValueHeads,
-          captureRow: 0,
+          numHeads,
+          layer: 0,
+          captureStart: 0,
+          captureEnd: 0,
+          captureTarget: 0,
           captureStride: 0,
           scale: 1 / Math.sqrt(headDim),
         },
@@ -101,7 +120,7 @@ export async function runCausal(operands: Operands, step: Step, options: Options
 /** A vision tower's layer: q, k and v of all positions in the rows of one buffer, every row sees `numKeys` of them. */
 async function runFull(operands: Operands, numKeys: number, options: Options) {
   const { heads, numRows, numSlots } = operands;
-  const { kernel = "auto", captureRow } = options;
+  const { kernel, edits, capture } = options;
   const { numHeads, numKeyValueHeads, headDim, paddedHeadDim } = heads;
   const numBlocks = numHeads + 2 * numKeyValueHeads;
   const numBufferRows = Math.max(numRows, numSlots);
@@ -119,8 +138,8 @@ async function runFull(operands: Operands, numKeys: number, options: Options) {
   }
   return await runKernel(({ gpu, program, upload, uniform, output }) => {
     const target = output(numRows * numHeads * paddedHeadDim);
-    const scores = output(numHeads * STRIDE);
-    const probs = output(numHeads * STRIDE);
+    const scores = output(captureLength(numHeads, capture));
+    const probs = output(captureLength(numHeads, capture));
     const buffer = upload(qkv);
     attentionPrefill(program, gpu, {
       heads,
@@ -128,7 +147,7 @@ async function runFull(operands: Operands, numKeys: number, options: Options) {
       keys: buffer,
       values: buffer,
       output: target,
-      step: uniform(packStep(makeStep({ span: [0, 100], scaled: [0, 100], factors: [9] }))), // not for a vision tower
+      step: uniform(packStep(makeStep())),
       numRows,
       causal: false,
       numKeys,
@@ -138,18 +157,24 @@ async function runFull(operands: Operands, numKeys: number, options: Options) {
       positionStride: numBlocks * paddedHeadDim,
       headStride: paddedHeadDim,
       kernel,
-      capture: captureRow === undefined ? undefined : { scores, probs, row: captureRow, stride: STRIDE },
+      capture: capture && { scores, probs, ...capture },
+      edits: uploadEdits(upload, heads, edits),
     });
     return { output: target, scores, probs };
   });
 }
 
-function attendFull(operands: Operands, numKeys: number) {
-  return twin({ ...operands, numKeys: () => numKeys, slotOf: (_, key) => key, factorOf: () => 1 });
+function attendFull(operands: Operands, numKeys: number, edits?: Edits) {
+  return twin({
+    ...operands,
+    numKeys: () => numKeys,
+    slotOf: (_, key) => key,
+    edit: (score, place) => editScore(score, edits, { step: makeStep(), ...place }),
+  });
 }
 
 /** The tests that every prefill kernel has to pass. */
-export function testPrefill(kernel: AttentionKernel): void {
+export function testPrefill(kernel: PrefillKernelName): void {
   const run = (operands: Operands, step: Step, options: Options = {}) =>
     runCausal(operands, step, { kernel, ...options });
 
@@ -157,26 +182,26 @@ export function testPrefill(kernel: AttentionKernel): void {
     // Rows: one, a workgroup of 32, one less and one more; heads: 1, 2 and 3 queries a key (a variant of
     // the kernel each, which lavapipe takes a second to compile).
     const CASES = [
-      { title: "tiny-spatial's prompt", heads: headLayout(4, 4, 32), numRows: 70, positionStart: 0 },
-      { title: "LLaMA-7B's head size", heads: headLayout(2, 2, 128), numRows: 33, positionStart: 0 },
-      { title: "a later chunk of a prompt", heads: headLayout(4, 4, 32), numRows: 9, positionStart: 61 },
-      { title: "one row, one key", heads: headLayout(4, 4, 32), numRows: 1, positionStart: 0 },
-      { title: "32 rows, headDim 4", heads: headLayout(2, 1, 4), numRows: 32, positionStart: 3 },
-      { title: "31 rows, headDim 20, two queries a key", heads: headLayout(4, 2, 20), numRows: 31, positionStart: 0 },
+      { title: "tiny-spatial's prompt", heads: headLayout(4, 4, 32), numRows: 70, slotStart: 0 },
+      { title: "LLaMA-7B's head size", heads: headLayout(2, 2, 128), numRows: 33, slotStart: 0 },
+      { title: "a later chunk of a prompt", heads: headLayout(4, 4, 32), numRows: 9, slotStart: 61 },
+      { title: "one row, one key", heads: headLayout(4, 4, 32), numRows: 1, slotStart: 0 },
+      { title: "32 rows, headDim 4", heads: headLayout(2, 1, 4), numRows: 32, slotStart: 3 },
+      { title: "31 rows, headDim 20, two queries a key", heads: headLayout(4, 2, 20), numRows: 31, slotStart: 0 },
       {
         title: "one key head for all three, headDim 10 in 12",
         heads: headLayout(3, 1, 10),
         numRows: 17,
-        positionStart: 5,
+        slotStart: 5,
       },
-      { title: "headDim 6 in 8", heads: headLayout(2, 2, 6), numRows: 8, positionStart: 0 },
-      { title: "headDim 256", heads: headLayout(2, 1, 256), numRows: 18, positionStart: 0 },
+      { title: "headDim 6 in 8", heads: headLayout(2, 2, 6), numRows: 8, slotStart: 0 },
+      { title: "headDim 256", heads: headLayout(2, 1, 256), numRows: 18, slotStart: 0 },
     ];
 
-    test.each(CASES)("$title", async ({ heads, numRows, positionStart }) => {
-      const numSlots = positionStart + numRows + 3;
+    test.each(CASES)("$title", async ({ heads, numRows, slotStart }) => {
+      const numSlots = slotStart + numRows + 3;
       const operands = makeOperands(createRandom(numRows), heads, { numRows, numSlots });
-      const step = makeStep({ positionStart });
+      const step = makeStep({ slotStart });
       const { output } = await run(operands, step);
       expectAttention(output, attendStep(operands, step), operands);
     });
@@ -188,78 +213,114 @@ export function testPrefill(kernel: AttentionKernel): void {
         const operands = makeOperands(createRandom(2), headLayout(4, 2, 32), { numRows: 45, numSlots: 48 });
         const { output } = await run(operands, makeStep());
         const first = await run(operands, makeStep(), { rows: [0, cut] });
-        const second = await run(operands, makeStep({ positionStart: cut }), { rows: [cut, 45 - cut] });
+        const second = await run(operands, makeStep({ slotStart: cut }), { rows: [cut, 45 - cut] });
         expectSame([...first.output, ...second.output], output, 4 * 32);
       },
     );
   });
 
-  describe("the image factor", () => {
+  describe("score edits", () => {
     const numRows = 70;
-    const operands = makeOperands(createRandom(3), headLayout(4, 4, 32), { numRows, numSlots: 72 });
+    const heads = headLayout(4, 4, 32);
+    const operands = makeOperands(createRandom(3), heads, { numRows, numSlots: 72 });
     const rowLength = 4 * 32;
-    const span = [4, 68] as const;
-    const lastRow = [numRows - 1, numRows] as const;
+    const columns = [[4, 68]] as const;
+    const expectEdited = async (edits: Edits, step = makeStep()) => {
+      const { output } = await run(operands, step, { edits });
+      expectAttention(output, attendStep(operands, step, edits), operands);
+      return output;
+    };
 
-    test.each([0, 0.5, 1.2, 2, -1])("%d on the last row leaves all other rows as they were", async (factor) => {
-      const step = makeStep({ span, scaled: lastRow, factors: [factor] });
-      const { output } = await run(operands, step);
-      expectAttention(output, attendStep(operands, step), operands);
+    test.each([0, 0.5, 2, -1])("the last row's scores times %d leave all other rows as they were", async (factor) => {
+      const output = await expectEdited(makeEdits(makeEdit(4, factor, { rows: [numRows - 1, numRows], columns })));
       const { output: plain } = await run(operands, makeStep());
       expectSame(output.subarray(0, -rowLength), plain.subarray(0, -rowLength), rowLength);
       expect(output.subarray(-rowLength).some((value, index) => value !== plain.at(index - rowLength))).toBe(true);
     });
 
-    test("1 gives the same bits as no factor", async () => {
-      const step = makeStep({ span, scaled: [0, numRows], factors: [1] });
-      const plain = await run(operands, makeStep());
-      expectSame((await run(operands, step)).output, plain.output, rowLength);
+    test("neutral edits give the same bits as none", async () => {
+      const neutral = OPERATIONS.map((operation) =>
+        makeEdit(4, operation === "multiply" ? 1 : 0, { operation, columns }),
+      );
+      const others = [
+        makeEdit(4, 3, { columns: [[9, 9]] }),
+        makeEdit(4, 3, { rows: [numRows, numRows + 9], columns }),
+        makeEdit(4, 3, { columns: [[numRows, numRows + 40]] }),
+      ];
+      const { output: plain } = await run(operands, makeStep());
+      for (const edits of [makeEdits(...neutral, ...others), makeEdits()]) {
+        expectSame((await run(operands, makeStep(), { edits })).output, plain, rowLength);
+      }
     });
 
     test.each([
-      { title: "all rows", span, scaled: [0, numRows] },
-      { title: "rows [10, 20) only", span, scaled: [10, 20] },
-      { title: "from row 33 on", span, scaled: [33, 0xffffffff] },
-      { title: "a span of one column", span: [7, 8], scaled: [0, numRows] },
-      { title: "a span that ends behind the keys", span: [60, 1000], scaled: [0, numRows] },
-      { title: "all columns", span: [0, numRows], scaled: [0, numRows] },
-    ] as const)("$title", async ({ span, scaled }) => {
-      const step = makeStep({ span, scaled, factors: [1.5] });
-      const { output } = await run(operands, step);
-      expectAttention(output, attendStep(operands, step), operands);
+      { title: "all rows", rows: [0, numRows], columns },
+      { title: "rows [10, 20) only", rows: [10, 20], columns },
+      { title: "from row 33 on", rows: [33, Number.POSITIVE_INFINITY], columns },
+      { title: "a single column", rows: [0, numRows], columns: [[7, 8]] },
+      {
+        title: "columns with holes",
+        rows: [0, numRows],
+        columns: [
+          [1, 3],
+          [31, 33],
+          [40, 64],
+          [69, 70],
+        ],
+      },
+      { title: "columns past the keys", rows: [0, numRows], columns: [[60, 1000]] },
+    ] as const)("$title", async (changes) => {
+      await expectEdited(makeEdits(makeEdit(4, 1.5, changes)));
     });
 
-    test.each([
-      { title: "an empty span", span: [9, 9], scaled: [0, numRows] },
-      { title: "no scaled row", span, scaled: [numRows, numRows + 9] },
-      { title: "no scaled head", span, scaled: [0, numRows], scaledHeads: [] },
-    ] as const)("$title changes nothing", async (changes) => {
-      const { output } = await run(operands, makeStep({ ...changes, factors: [3] }));
-      expectSame(output, (await run(operands, makeStep())).output, rowLength);
+    test.each(OPERATIONS)("%s with a strength per head, in the second of three layers", async (operation) => {
+      const strengths = [9, 9, 9, 9, 0.5, 1, 0, -1.5, 9, 9, 9, 9];
+      const edit = makeEdit(12, strengths, {
+        operation,
+        rows: [20, 60],
+        columns: [
+          [4, 30],
+          [35, 68],
+        ],
+      });
+      await expectEdited({ rows: [[edit]], numLayers: 3, layer: 1 });
     });
 
-    test("positions count, not rows: a later chunk", async () => {
-      const step = makeStep({ positionStart: 2, span, scaled: [40, 50], factors: [0.7] });
-      const { output } = await run(operands, step);
-      expectAttention(output, attendStep(operands, step), operands);
+    test("several edits of one row, in their order; what is knocked out stays so", async () => {
+      const edits = makeEdits(
+        makeEdit(4, 2, { columns }),
+        makeEdit(4, [0.5, 0, -1, 3], { operation: "add", columns: [[0, 40]] }),
+        makeEdit(4, [0, 1, 0, 1], { operation: "knock-out", rows: [40, 65], columns: [[20, 34]] }),
+        makeEdit(4, -0.5, { operation: "add-magnitude", rows: [0, 50], columns: [[10, 70]] }),
+        makeEdit(4, -2, { rows: [60, 70], columns: [[30, 33]] }),
+      );
+      await expectEdited(edits);
     });
 
-    test("heads by the mask, of more than 64", async () => {
-      const many = makeOperands(createRandom(4), headLayout(72, 36, 4), { numRows: 10, numSlots: 10 });
-      const scaledHeads = [0, 5, 31, 32, 63, 64, 71];
-      const step = makeStep({ span: [2, 8], scaled: [0, 10], scaledHeads, factors: [2.5] });
-      const { output } = await run(many, step);
-      expectAttention(output, attendStep(many, step), many);
+    test("all keys knocked out: the mean of the values", async () => {
+      await expectEdited(makeEdits(makeEdit(4, 1, { operation: "knock-out", columns: [[0, numRows]] })));
+    });
+
+    test("slots count, not rows: a later chunk", async () => {
+      await expectEdited(makeEdits(makeEdit(4, 0.7, { rows: [40, 50], columns })), makeStep({ slotStart: 2 }));
+    });
+
+    test("of more than 128 heads", async () => {
+      const many = makeOperands(createRandom(4), headLayout(132, 66, 4), { numRows: 10, numSlots: 10 });
+      const strengths = Array.from({ length: 132 }, (_, head) => (head % 33 === 5 || head > 127 ? 2.5 : 1));
+      const edits = makeEdits(makeEdit(132, strengths, { columns: [[2, 8]] }));
+      const { output } = await run(many, makeStep(), { edits });
+      expectAttention(output, attendStep(many, makeStep(), edits), many);
       const { output: plain } = await run(many, makeStep());
-      const isPlain = (_: number, index: number) => !scaledHeads.includes(Math.floor(index / 4) % 72);
+      const isPlain = (_: number, index: number) => strengths[Math.floor(index / 4) % 132] === 1;
       expectSame(output.filter(isPlain), plain.filter(isPlain));
     });
 
-    test.each([1, 5, 0.5, -2])("scores of ±10,000 times %d stay finite", async (factor) => {
+    test.each([5, 0.5, -2])("scores of ±10,000 times %d stay finite", async (factor) => {
       const large = makeLargeOperands(createRandom(5), { numRows: 40, numSlots: 40 });
-      const step = makeStep({ span: [3, 30], scaled: [0, 40], factors: [factor] });
-      const { output } = await run(large, step);
-      expectAttention(output, attendStep(large, step), large, { scoresAreExact: true });
+      const edits = makeEdits(makeEdit(2, factor, { columns: [[3, 30]] }));
+      const { output } = await run(large, makeStep(), { edits });
+      expectAttention(output, attendStep(large, makeStep(), edits), large, { scoresAreExact: true });
     });
 
     test("scores that are all about −10,000 stay finite", async () => {
@@ -269,29 +330,51 @@ export function testPrefill(kernel: AttentionKernel): void {
         queries: large.queries.map((x) => -Math.abs(x)),
         keys: large.keys.map((x) => Math.abs(x)),
       };
-      const step = makeStep({ span: [3, 30], scaled: [0, 40], factors: [5] });
-      const { output } = await run(negative, step);
-      expectAttention(output, attendStep(negative, step), negative, { scoresAreExact: true });
+      const edits = makeEdits(makeEdit(2, 5, { columns: [[3, 30]] }));
+      const { output } = await run(negative, makeStep(), { edits });
+      expectAttention(output, attendStep(negative, makeStep(), edits), negative, { scoresAreExact: true });
     });
   });
 
   describe("capture", () => {
     const operands = makeOperands(createRandom(7), headLayout(4, 2, 20), { numRows: 40, numSlots: 50 });
-    const step = makeStep({ positionStart: 7, span: [3, 30], scaled: [0, 100], factors: [1.8] });
+    const step = makeStep({ slotStart: 7 });
+    const edits = makeEdits(makeEdit(4, 1.8, { rows: [10, 99], columns: [[3, 30]] }));
 
-    test.each([39, 0, 18])("row %d: scores before the factor, probabilities after it", async (captureRow) => {
-      const captured = await run(operands, step, { captureRow });
-      const expected = attendStep(operands, step)[captureRow] ?? [];
-      expectCapture(captured, expected, { stride: STRIDE, filler: POISON });
+    // All rows: each thread of a workgroup, and each row of a thread of attention-prefill-quad.
+    test.each([
+      { rows: [0, 40] },
+      { rows: [39, 40], targetRow: 3 },
+      { rows: [6, 19], targetRow: 1 },
+      { rows: [18, 19] },
+    ] as const)("$rows: scores before the edits, probabilities after them", async (some) => {
+      const capture = { ...some, stride: STRIDE };
+      const captured = await run(operands, step, { edits, capture });
+      expectCapture(captured, attendStep(operands, step, edits), { capture, filler: POISON });
+    });
+
+    // Of a workgroup's 32 rows every fourth part is another variable or component of some kernel: a neighbour's edit would show.
+    test.each([0, 7, 8, 13, 16, 23, 24, 31, 32, 39])("row %d of 40 is the only edited one", async (row) => {
+      const only = makeEdits(makeEdit(4, 1.8, { rows: [7 + row, 8 + row], columns: [[3, 30]] }));
+      const capture = { rows: [0, 40], stride: STRIDE } as const;
+      const captured = await run(operands, step, { edits: only, capture });
+      expectCapture(captured, attendStep(operands, step, only), { capture, filler: POISON });
+    });
+
+    test.each([1, 8, 9, 13, 16])("of %d rows", async (numRows) => {
+      const few = { ...operands, numRows };
+      const capture = { rows: [0, numRows], stride: STRIDE } as const;
+      const captured = await run(operands, step, { edits, capture, rows: [0, numRows] });
+      expectCapture(captured, attendStep(few, step, edits), { capture, filler: POISON });
     });
 
     test("does not change a bit of the output", async () => {
-      const { output } = await run(operands, step, { captureRow: 39 });
-      expectSame(output, (await run(operands, step)).output, 4 * 20);
+      const { output } = await run(operands, step, { edits, capture: { rows: [3, 40], stride: STRIDE } });
+      expectSame(output, (await run(operands, step, { edits })).output, 4 * 20);
     });
 
     test("without capture nothing is written", async () => {
-      const { scores, probs } = await run(operands, step);
+      const { scores, probs } = await run(operands, step, { edits });
       expect(new Set([...scores, ...probs])).toEqual(new Set([POISON]));
     });
   });
@@ -309,10 +392,14 @@ export function testPrefill(kernel: AttentionKernel): void {
       expectAttention(output, attendFull(operands, numKeys), operands);
     });
 
-    test("capture of a row", async () => {
+    test("edits, and capture of two rows", async () => {
       const operands = makeOperands(createRandom(8), headLayout(2, 2, 64), { numRows: 65, numSlots: 65 });
-      const captured = await runFull(operands, 65, { kernel, captureRow: 44 });
-      expectCapture(captured, attendFull(operands, 65)[44] ?? [], { stride: STRIDE, filler: POISON });
+      const edits = makeEdits(makeEdit(2, [2, -1], { rows: [40, 50], columns: [[1, 33]] }));
+      const capture = { rows: [44, 46], stride: STRIDE } as const;
+      const captured = await runFull(operands, 65, { kernel, edits, capture });
+      const expected = attendFull(operands, 65, edits);
+      expectAttention(captured.output, expected, operands);
+      expectCapture(captured, expected, { capture, filler: POISON });
     });
   });
 }

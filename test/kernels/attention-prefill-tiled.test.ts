@@ -2,5 +2,5 @@ import { describe } from "vitest";
 import { testPrefill } from "./attention-prefill-cases.ts";
 
 describe("attentionPrefillTiled", () => {
-  testPrefill("tiled");
+  testPrefill("attention-prefill-tiled");
 });

@@ -1,7 +1,8 @@
 // What the tests of the two split kernels share: the twin's splits, and the comparison.
 import { attentionDecodeSplit, type SplitResult } from "../reference/attention-decode-split.ts";
 import { at, unpadRows } from "../reference/rows.ts";
-import { cacheSlot, type Step, scoreFactor } from "../reference/step.ts";
+import type { Edits } from "../reference/score-edit.ts";
+import { cacheSlot, type Step } from "../reference/step.ts";
 import { BOUNDS } from "../setup/bounds.ts";
 import { expectClose } from "../setup/expect-close.ts";
 import { attendStep, type Operands } from "./attention-cases.ts";
@@ -9,16 +10,16 @@ import { attendStep, type Operands } from "./attention-cases.ts";
 /** The twin's splits of all rows and heads, in the buffers' order. */
 export function splitsOf(
   operands: Operands,
-  step: Step,
+  { step, edits }: { readonly step: Step; readonly edits?: Edits | undefined },
   { numSplits, multiple = 1 }: { readonly numSplits: number; readonly multiple?: number },
 ): readonly SplitResult[] {
   const { heads, numSlots, values } = operands;
-  return attendStep(operands, step).flatMap((row, rowIndex) =>
-    row.flatMap(({ scores }, head) => {
+  return attendStep(operands, step, edits).flatMap((row, rowIndex) =>
+    row.flatMap(({ editedScores }, head) => {
       const keyHead = Math.floor(head / (heads.numHeads / heads.numKeyValueHeads));
       return attentionDecodeSplit(
-        scores.map((score, key) => score * scoreFactor(step, rowIndex, head, key)),
-        scores.map((_, key) => {
+        editedScores,
+        editedScores.map((_, key) => {
           const start = (keyHead * numSlots + cacheSlot(step, rowIndex, key)) * heads.headDim;
           return Array.from({ length: heads.headDim }, (_, d) => at(values, start + d));
         }),
@@ -36,14 +37,16 @@ export function expectSplits(
 ): void {
   const { headDim, paddedHeadDim } = operands.heads;
   const largestValue = operands.values.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0);
-  const largestScore = Math.max(...expected.filter(({ total }) => total > 0).map(({ largest }) => Math.abs(largest)));
+  // Of a split of which all keys are knocked out, the largest score is as large as a score can be, and exact.
+  const counted = expected.filter(({ total, largest }) => total > 0 && largest > -1e38);
+  const largestScore = Math.max(0, ...counted.map(({ largest }) => Math.abs(largest)));
   const column = (index: number) => actual.stats.filter((_, at) => at % 2 === index);
   // A split without keys has a sum of 0; its largest score then is whatever is smaller than every score.
   expectClose(
     column(0).map((largest, index) => (expected[index]?.total === 0 ? 0 : largest)),
     expected.map(({ largest, total }) => (total === 0 ? 0 : largest)),
     BOUNDS.attentionScores,
-    { shape: [expected.length], magnitudes: expected.map(() => 1 + largestScore) },
+    { shape: [expected.length], magnitudes: expected.map(({ largest }) => Math.max(1 + largestScore, -largest)) },
   );
   expectClose(
     column(1),

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { chooseToken } from "../../src/gpu/ops/ops.ts";
+import { chooseToken } from "../../src/gpu/ops/sampling.ts";
 import { chooseToken as twin } from "../reference/choose-token.ts";
 import { createRandom } from "../reference/random.ts";
 import { BOUNDS } from "../setup/bounds.ts";

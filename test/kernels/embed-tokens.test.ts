@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { embedTokens } from "../../src/gpu/ops/ops.ts";
+import { embedTokens } from "../../src/gpu/ops/embedding.ts";
 import { WEIGHT_DTYPES, type WeightDtype } from "../../src/gpu/tensor.ts";
 import { embedTokens as twin } from "../reference/embed-tokens.ts";
 import { createRandom } from "../reference/random.ts";

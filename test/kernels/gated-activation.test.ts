@@ -1,5 +1,6 @@
 import { describe, test } from "vitest";
-import { type Activation, gatedActivation } from "../../src/gpu/ops/ops.ts";
+import type { Activation } from "../../src/gpu/ops/activations.ts";
+import { gatedActivation } from "../../src/gpu/ops/linear.ts";
 import { gatedActivation as twin } from "../reference/gated-activation.ts";
 import { createRandom } from "../reference/random.ts";
 import { besides } from "../reference/rows.ts";

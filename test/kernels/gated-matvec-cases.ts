@@ -1,7 +1,8 @@
 // The cases of both gated-matvec kernels: same formula, same shapes, same bounds.
 import { describe, test } from "vitest";
-import { type Activation, gatedMatvec } from "../../src/gpu/ops/ops.ts";
-import { WEIGHT_DTYPES, type WeightDtype } from "../../src/gpu/tensor.ts";
+import type { Activation } from "../../src/gpu/ops/activations.ts";
+import { type GatedMatvecKernelName, gatedMatvec } from "../../src/gpu/ops/linear.ts";
+import { isQuantized, WEIGHT_DTYPES, type WeightDtype } from "../../src/gpu/tensor.ts";
 import { gatedMatvec as twin } from "../reference/gated-matvec.ts";
 import { createRandom } from "../reference/random.ts";
 import { storeWeights } from "../reference/weight-formats.ts";
@@ -32,31 +33,35 @@ const CASES: readonly GatedCase[] = [
   { title: "gelu_pytorch_tanh", inner: 64, columns: 64, activation: "gelu_pytorch_tanh" },
 ];
 
-/** Runs the cases on one form of the kernel. */
-export function testGatedMatvec(form: "thread" | "quad" | "reduce"): void {
-  describe(`gatedMatvec, ${form}`, () => {
-    test.each(CASES)("$title", async ({ inner, columns, ...rest }) => {
-      const { numRows = 1, dtype = "f32", hasBias = false, activation = "silu" } = rest;
-      const random = createRandom(inner + columns);
-      const input = random.normals(numRows * inner);
-      const weight = random.normals(2 * columns * inner, 1 / Math.sqrt(inner));
-      const bias = hasBias ? random.normals(2 * columns) : undefined;
-      const { output } = await runKernel(({ gpu, program, upload, output, matrix }) => {
-        const target = output(numRows * columns);
-        gatedMatvec(program, gpu, {
-          layer: { weight: matrix(weight, [2 * columns, inner], { dtype }), bias: bias && upload(bias) },
-          input: upload(input),
-          output: target,
-          numRows,
-          activation,
-          form,
+/** Runs the cases on one kernel. */
+export function testGatedMatvec(kernel: GatedMatvecKernelName): void {
+  const isQuad = kernel === "gated-matvec-quad";
+  describe(kernel, () => {
+    test.each(CASES.filter(({ dtype = "f32" }) => !isQuad || isQuantized(dtype)))(
+      "$title",
+      async ({ inner, columns, ...rest }) => {
+        const { numRows = 1, dtype = "f32", hasBias = false, activation = "silu" } = rest;
+        const random = createRandom(inner + columns);
+        const input = random.normals(numRows * inner);
+        const weight = random.normals(2 * columns * inner, 1 / Math.sqrt(inner));
+        const bias = hasBias ? random.normals(2 * columns) : undefined;
+        const { output } = await runKernel(({ gpu, program, upload, output, matrix }) => {
+          const target = output(numRows * columns);
+          gatedMatvec(program, gpu, {
+            layer: { weight: matrix(weight, [2 * columns, inner], { dtype }), bias: bias && upload(bias) },
+            input: upload(input),
+            output: target,
+            numRows,
+            activation,
+            kernel,
+          });
+          return { output: target };
         });
-        return { output: target };
-      });
-      const stored = storeWeights(weight, dtype, inner).values;
-      const expected = twin({ input, weight: stored, numRows, inner, columns: 2 * columns, bias }, activation);
-      const { values, magnitudes } = expected;
-      expectClose(output, values, linearBound(inner), { shape: [numRows, columns], magnitudes });
-    });
+        const stored = storeWeights(weight, dtype, inner).values;
+        const expected = twin({ input, weight: stored, numRows, inner, columns: 2 * columns, bias }, activation);
+        const { values, magnitudes } = expected;
+        expectClose(output, values, linearBound(inner), { shape: [numRows, columns], magnitudes });
+      },
+    );
   });
 }

@@ -1,3 +1,3 @@
 import { testGatedMatvec } from "./gated-matvec-cases.ts";
 
-testGatedMatvec("reduce");
+testGatedMatvec("gated-matvec-reduce");

@@ -1,4 +1,4 @@
 import { testGatedMatvec } from "./gated-matvec-cases.ts";
 
-testGatedMatvec("thread");
-testGatedMatvec("quad");
+testGatedMatvec("gated-matvec");
+testGatedMatvec("gated-matvec-quad");

@@ -1,5 +1,5 @@
 import { describe, test } from "vitest";
-import { gatherRows } from "../../src/gpu/ops/ops.ts";
+import { gatherRows } from "../../src/gpu/ops/embedding.ts";
 import { gatherRows as twin } from "../reference/gather-rows.ts";
 import { createRandom } from "../reference/random.ts";
 import { BOUNDS } from "../setup/bounds.ts";

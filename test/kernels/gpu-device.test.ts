@@ -9,8 +9,9 @@ import {
   requestGpuDevice,
 } from "../../src/gpu/device.ts";
 import { openNodeAdapter } from "../../src/gpu/hosts/adapter.node.ts";
-import type { Constant, Kernel } from "../../src/gpu/kernel.ts";
-import { ACTIVATIONS, KERNELS } from "../../src/gpu/ops/ops.ts";
+import type { Constant } from "../../src/gpu/kernel.ts";
+import { ACTIVATIONS } from "../../src/gpu/ops/activations.ts";
+import { ALL_KERNELS } from "../../src/gpu/ops/kernels.ts";
 import { adapterOfEnvironment, openTestDevice } from "../setup/device.ts";
 
 /** The test device with its own ledger, and with the methods in `changes` instead of its own. */
@@ -130,7 +131,7 @@ describe("limits", () => {
     const device = await adapter.requestDevice({ requiredFeatures });
     const gpu = new Gpu(device);
     const constants: Record<string, Constant> = {
-      ...{ HAS_BIAS: true, ADD_TO_OUTPUT: true, ACTIVATION: ACTIVATIONS.gelu, CAUSAL: true, CAPTURE: true },
+      ...{ HAS_BIAS: true, ADD_TO_OUTPUT: true, ACTIVATION: ACTIVATIONS.gelu, CAUSAL: true, CAPTURE: true, EDIT: true },
       ...{
         NUM_HEADS: 4,
         NUM_KEY_VALUE_HEADS: 2,
@@ -142,10 +143,7 @@ describe("limits", () => {
         BATCH: 1,
       },
     };
-    const all: readonly Kernel[] = Object.values(KERNELS).flatMap((kernel) =>
-      "name" in kernel ? [kernel] : Object.values(kernel),
-    );
-    const kernels = all.filter(({ code }) => code.includes("enable subgroups;") === needsSubgroups);
+    const kernels = ALL_KERNELS.filter(({ code }) => code.includes("enable subgroups;") === needsSubgroups);
     expect(kernels.length).toBeGreaterThan(0);
     await gpu.guard("compiling", () =>
       Promise.all(

@@ -1,5 +1,5 @@
 import { describe, test } from "vitest";
-import { layerNorm } from "../../src/gpu/ops/ops.ts";
+import { layerNorm } from "../../src/gpu/ops/norm.ts";
 import { padTo4 } from "../../src/gpu/tensor.ts";
 import { layerNorm as twin } from "../reference/layer-norm.ts";
 import { createRandom } from "../reference/random.ts";

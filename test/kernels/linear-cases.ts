@@ -1,9 +1,11 @@
 // The cases of the kernels that compute a linear layer: same formula, same shapes, same bounds.
 import { describe, test } from "vitest";
+import type { Activation } from "../../src/gpu/ops/activations.ts";
+import { linear } from "../../src/gpu/ops/linear.ts";
 import type { LinearKernelName } from "../../src/gpu/ops/linear-kernels.ts";
-import { type Activation, linear } from "../../src/gpu/ops/ops.ts";
-import { type Choice, choiceText } from "../../src/gpu/ops/tunables.ts";
+import { choiceText } from "../../src/gpu/ops/tunables.ts";
 import { WEIGHT_DTYPES, type WeightDtype } from "../../src/gpu/tensor.ts";
+import type { TunableChoice } from "../../src/gpu/tuning-table.ts";
 import type { LinearCall, Sums } from "../reference/matmul.ts";
 import { createRandom } from "../reference/random.ts";
 import { storeWeights } from "../reference/weight-formats.ts";
@@ -30,7 +32,7 @@ export interface LinearCase {
   readonly splits?: readonly number[];
   readonly inputScale?: number;
   /** Values of the kernel's tunable constants; the defaults unless given. */
-  readonly choice?: Choice;
+  readonly choice?: TunableChoice;
 }
 
 /**
@@ -115,7 +117,7 @@ export function linearCases(
 
 /** Cases that run every candidate for a kernel's constants, over edges of the largest tiles and batches. */
 export function choiceCases(
-  choices: readonly Choice[],
+  choices: readonly TunableChoice[],
   options: { readonly rows: readonly number[]; readonly dtypes: readonly WeightDtype[] },
 ): readonly LinearCase[] {
   return choices.flatMap((choice) =>

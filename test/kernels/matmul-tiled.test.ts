@@ -1,17 +1,19 @@
 import { expect, test } from "vitest";
-import { linear } from "../../src/gpu/ops/ops.ts";
-import { type Choice, choiceText, TUNABLES } from "../../src/gpu/ops/tunables.ts";
+import { linear } from "../../src/gpu/ops/linear.ts";
+import { TUNABLES } from "../../src/gpu/ops/linear-kernels.ts";
+import { choiceText } from "../../src/gpu/ops/tunables.ts";
 import type { Matrix } from "../../src/gpu/tensor.ts";
+import type { TunableChoice } from "../../src/gpu/tuning-table.ts";
 import { matmulTiled } from "../reference/matmul-tiled.ts";
 import { createRandom } from "../reference/random.ts";
 import { runKernel } from "../setup/run-kernel.ts";
 import { choiceCases, linearCases, testLinear } from "./linear-cases.ts";
 
-const CHOICES: readonly Choice[] = [...TUNABLES["matmul-tiled"], ...TUNABLES["matmul-tiled small"]];
+const CHOICES: readonly TunableChoice[] = [...TUNABLES["matmul-tiled"], ...TUNABLES["matmul-tiled small"]];
 
 // 65 rows: an image of 8 × 8 patches and the class token. A workgroup of the default computes 32 × 32 where tiles are few.
 const cases = linearCases([65, 1, 3, 4, 5, 31, 32, 33], { workgroupColumns: 32, activations: ["quick_gelu", "gelu"] });
-testLinear("matmulTiled", matmulTiled, [...cases, ...choiceCases(CHOICES, { rows: [65], dtypes: ["f16"] })]);
+testLinear("matmul-tiled", matmulTiled, [...cases, ...choiceCases(CHOICES, { rows: [65], dtypes: ["f16"] })]);
 
 test.each(["f32", "q4"] as const)(
   "a row of %s weights is the same, to the bit, under every choice and among any others",
@@ -19,7 +21,7 @@ test.each(["f32", "q4"] as const)(
     const [numRows, inner, columns] = [67, 292, 72];
     const random = createRandom(7);
     const [input, values] = [random.normals(numRows * inner), random.normals(columns * inner)];
-    const run = async (rowStart: number, count: number, choice?: Choice): Promise<Float32Array> => {
+    const run = async (rowStart: number, count: number, choice?: TunableChoice): Promise<Float32Array> => {
       const { output } = await runKernel(({ gpu, program, upload, output: outputOf, matrix }) => {
         const target = outputOf(count * columns);
         const weight: Matrix = matrix(values, [columns, inner], { dtype });
@@ -29,7 +31,7 @@ test.each(["f32", "q4"] as const)(
           inputRowStart: rowStart,
           output: target,
           numRows: count,
-          kernel: "matmulTiled",
+          kernel: "matmul-tiled",
           choice,
         });
         return { output: target };

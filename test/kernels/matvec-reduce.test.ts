@@ -1,6 +1,8 @@
 import { expect, test } from "vitest";
-import { KERNELS, linear } from "../../src/gpu/ops/ops.ts";
+import { kernelNamed } from "../../src/gpu/ops/kernels.ts";
+import { linear } from "../../src/gpu/ops/linear.ts";
 import { Program } from "../../src/gpu/program.ts";
+import { matrixSizes, whole } from "../../src/gpu/tensor.ts";
 import { matvecReduce } from "../reference/matvec-reduce.ts";
 import { createRandom } from "../reference/random.ts";
 import { linearBound } from "../setup/bounds.ts";
@@ -10,7 +12,7 @@ import { choiceCases, linearCases, testLinear } from "./linear-cases.ts";
 
 // A workgroup of 128 threads computes 4 columns of up to 8 rows; other candidates 8 columns.
 const cases = linearCases([1, 2, 3, 5, 9], { workgroupColumns: 8, activations: ["silu"] });
-testLinear("matvecReduce", matvecReduce, [
+testLinear("matvec-reduce", matvecReduce, [
   ...cases,
   ...choiceCases([{ THREADS: 64, COLUMNS4: 1 }], { rows: [1, 9], dtypes: ["q4"] }),
   // With eight rows lavapipe takes a minute to compile this one.
@@ -26,7 +28,7 @@ test("matvecReduce over a folded grid", async () => {
   const weight = random.normals(columns * inner);
   const { output } = await runKernel(({ gpu, program, upload, output }) => {
     const target = output(numRows * columns);
-    program.dispatch(KERNELS.matvecReduce.f32, {
+    program.dispatch(kernelNamed("matvec-reduce", "f32"), {
       constants: { HAS_BIAS: false, ADD_TO_OUTPUT: false, ACTIVATION: 0, BATCH: 1 },
       bindings: { weight: upload(weight), input: upload(input), bias: gpu.unused, output: target },
       params: {
@@ -54,8 +56,7 @@ test("more columns than one grid dimension holds are recorded without an error",
   const weight = {
     name: "lm_head",
     dtype: "f32",
-    rows,
-    columns: 4,
+    ...matrixSizes([whole(rows)], whole(4)),
     pieces: [{ buffer: gpu.unused, rowStart: 0, numRows: rows }],
   } as const;
   linear(program, gpu, {
@@ -63,7 +64,7 @@ test("more columns than one grid dimension holds are recorded without an error",
     input: gpu.unused,
     output: gpu.unusedOutputs[0],
     numRows: 1,
-    kernel: "matvecReduce",
+    kernel: "matvec-reduce",
   });
   expect(program.numDispatches).toBe(1);
 });

@@ -1,4 +1,4 @@
-import { TUNABLES } from "../../src/gpu/ops/tunables.ts";
+import { TUNABLES } from "../../src/gpu/ops/linear-kernels.ts";
 import { matvecSubgroup } from "../reference/matvec-subgroup.ts";
 import { choiceCases, linearCases, testLinear } from "./linear-cases.ts";
 
@@ -6,7 +6,7 @@ import { choiceCases, linearCases, testLinear } from "./linear-cases.ts";
 // A workgroup of 128 threads computes 4 columns of up to 8 rows; other candidates 8 columns.
 const cases = linearCases([1, 2, 3, 5, 9], { workgroupColumns: 8, activations: ["silu"] });
 const candidates = [...TUNABLES["matvec f16"], ...TUNABLES["matvec q4"]].filter(({ SUBGROUPS }) => SUBGROUPS);
-testLinear("matvecSubgroup", matvecSubgroup, [
+testLinear("matvec-subgroup", matvecSubgroup, [
   ...cases,
   ...choiceCases(candidates, { rows: [9], dtypes: ["q4"] }),
   ...choiceCases([{ THREADS: 256, COLUMNS4: 2 }], { rows: [1, 3, 9], dtypes: ["f16"] }),

@@ -5,7 +5,7 @@ import { linearCases, testLinear } from "./linear-cases.ts";
 const cases = linearCases([1, 2, 4], { workgroupColumns: 32, activations: ["silu", "gelu"] });
 testLinear("matvec", matvec, cases);
 testLinear(
-  "matvecQuad",
+  "matvec-quad",
   matvec,
   cases.filter(({ dtype }) => dtype === "q8" || dtype === "q4"),
 );

@@ -1,11 +1,11 @@
 // The cases of both qkv-rope kernels: same formula, same shapes, same bounds.
 import { describe, expect, test } from "vitest";
-import { type HeadLayout, qkvRope } from "../../src/gpu/ops/ops.ts";
-import { WEIGHT_DTYPES, type WeightDtype } from "../../src/gpu/tensor.ts";
+import { type HeadLayout, type QkvRopeKernelName, qkvRope } from "../../src/gpu/ops/rope.ts";
+import { isQuantized, WEIGHT_DTYPES, type WeightDtype } from "../../src/gpu/tensor.ts";
 import { qkvRope as twin } from "../reference/qkv-rope.ts";
 import { createRandom } from "../reference/random.ts";
-import { ropeTable } from "../reference/rope-append.ts";
-import { makeStep, packStep, type Step } from "../reference/step.ts";
+import { rotaryRows } from "../reference/rope-append.ts";
+import { makeStep, packStep, rowSlot, type Step } from "../reference/step.ts";
 import { storeWeights } from "../reference/weight-formats.ts";
 import { BOUNDS, linearBound } from "../setup/bounds.ts";
 import { expectClose } from "../setup/expect-close.ts";
@@ -22,17 +22,19 @@ interface QkvCase {
   readonly numRows?: number;
   readonly step?: Step;
   readonly capacity?: number;
+  /** Of row 0, if not its slot. */
+  readonly positionStart?: number;
   readonly dtype?: WeightDtype;
   readonly hasBias?: boolean;
 }
 
 const CASES: readonly QkvCase[] = [
-  { title: "tiny-spatial's heads", heads: headLayout(4, 4, 32), inner: 128, step: makeStep({ positionStart: 70 }) },
+  { title: "tiny-spatial's heads", heads: headLayout(4, 4, 32), inner: 128, step: makeStep({ slotStart: 70 }) },
   {
     title: "LLaMA-7B's head size at a late position",
     heads: headLayout(2, 2, 128),
     inner: 256,
-    step: makeStep({ positionStart: 2045 }),
+    step: makeStep({ slotStart: 2045 }),
     capacity: 2048,
   },
   { title: "three query heads a key/value head, headDim 24", heads: headLayout(6, 2, 24), inner: 36 },
@@ -46,61 +48,76 @@ const CASES: readonly QkvCase[] = [
     hasBias: true,
   })),
   {
-    title: "three batch rows at one position, each into its own tail",
+    title: "positions that are not the slots",
     heads: headLayout(4, 2, 32),
     inner: 64,
     numRows: 3,
-    step: makeStep({ positionStart: 11, positionStep: 0, prefixLength: 9, tailStride: 5 }),
+    step: makeStep({ slotStart: 3 }),
+    positionStart: 1000,
+  },
+  {
+    title: "three batch rows at one slot, each into its own tail",
+    heads: headLayout(4, 2, 32),
+    inner: 64,
+    numRows: 3,
+    step: makeStep({ slotStart: 11, slotStep: 0, prefixLength: 9, tailStride: 5 }),
   },
 ];
 
-/** Runs the cases on one form of the kernel. */
-export function testQkvRope(form: "thread" | "quad" | "reduce"): void {
-  describe(`qkvRope, ${form}`, () => {
-    test.each(CASES)("$title", async ({ title, heads, inner, ...rest }) => {
-      const { numRows = 1, step = makeStep({ positionStart: 5 }), capacity = 128 } = rest;
-      const { dtype = "f32", hasBias = false } = rest;
-      const { numHeads, numKeyValueHeads, headDim } = heads;
-      const columns = (numHeads + 2 * numKeyValueHeads) * headDim;
-      const random = createRandom(title.length);
-      const input = random.normals(numRows * inner);
-      const weight = random.normals(columns * inner, 1 / Math.sqrt(inner));
-      const bias = hasBias ? random.normals(columns) : undefined;
-      const cacheLength = numKeyValueHeads * capacity * headDim;
-      const gpuResult = await runKernel(({ gpu, program, upload, uniform, output, matrix }) => {
-        const qkv = output(numRows * columns);
-        const keys = output(cacheLength);
-        const values = output(cacheLength);
-        qkvRope(program, gpu, {
-          heads,
-          layer: { weight: matrix(weight, [columns, inner], { dtype }), bias: bias && upload(bias) },
-          input: upload(input),
-          qkv,
-          table: upload(ropeTable(step.positionStart + numRows, headDim, THETA)),
-          keys,
-          values,
-          step: uniform(packStep(step)),
-          numRows,
-          capacity,
-          form,
+/** Runs the cases on one kernel. */
+export function testQkvRope(kernel: QkvRopeKernelName): void {
+  const isQuad = kernel === "qkv-rope-quad";
+  describe(kernel, () => {
+    test.each(CASES.filter(({ dtype = "f32" }) => !isQuad || isQuantized(dtype)))(
+      "$title",
+      async ({ title, heads, inner, ...rest }) => {
+        const { numRows = 1, step = makeStep({ slotStart: 5 }), capacity = 128 } = rest;
+        const { dtype = "f32", hasBias = false, positionStart } = rest;
+        const { numHeads, numKeyValueHeads, headDim } = heads;
+        const positions = Array.from({ length: numRows }, (_, row) =>
+          positionStart === undefined ? rowSlot(step, row) : positionStart - 300 * row,
+        );
+        const columns = (numHeads + 2 * numKeyValueHeads) * headDim;
+        const random = createRandom(title.length);
+        const input = random.normals(numRows * inner);
+        const weight = random.normals(columns * inner, 1 / Math.sqrt(inner));
+        const bias = hasBias ? random.normals(columns) : undefined;
+        const cacheLength = numKeyValueHeads * capacity * headDim;
+        const gpuResult = await runKernel(({ gpu, program, upload, uniform, output, matrix }) => {
+          const qkv = output(numRows * columns);
+          const keys = output(cacheLength);
+          const values = output(cacheLength);
+          qkvRope(program, gpu, {
+            heads,
+            layer: { weight: matrix(weight, [columns, inner], { dtype }), bias: bias && upload(bias) },
+            input: upload(input),
+            qkv,
+            rotary: upload(rotaryRows(positions, headDim, THETA)),
+            keys,
+            values,
+            step: uniform(packStep(step)),
+            numRows,
+            capacity,
+            kernel,
+          });
+          return { qkv, keys, values };
         });
-        return { qkv, keys, values };
-      });
 
-      const stored = storeWeights(weight, dtype, inner).values;
-      const call = { input, weight: stored, numRows, inner, columns, bias };
-      const expected = twin(call, heads, { step, capacity, theta: THETA, filler: POISON });
-      // A pair's sums are each off by the linear layer's bound, and the rotation mixes two of them.
-      const largest = Math.max(...expected.sums.magnitudes);
-      const bound = linearBound(inner);
-      const close = (got: Float32Array, want: Float64Array, shape: readonly number[]) =>
-        expectClose(got, want, bound, { shape, magnitudes: want.map((x) => (x === POISON ? 0 : 2 * largest)) });
-      const isQuery = (_: number, index: number) => index % columns < numHeads * headDim;
-      close(gpuResult.qkv.filter(isQuery), expected.queries.values, [numRows, numHeads, headDim]);
-      expect(gpuResult.qkv.filter((value, index) => !isQuery(value, index)).every((x) => x === POISON)).toBe(true);
-      close(gpuResult.keys, expected.keys.values, [numKeyValueHeads, capacity, headDim]);
-      close(gpuResult.values, expected.values, [numKeyValueHeads, capacity, headDim]);
-      expect(BOUNDS.rope.relative).toBeLessThan(bound.relative); // the rotation's own error is covered
-    });
+        const stored = storeWeights(weight, dtype, inner).values;
+        const call = { input, weight: stored, numRows, inner, columns, bias };
+        const expected = twin(call, heads, { step, positions, capacity, theta: THETA, filler: POISON });
+        // A pair's sums are each off by the linear layer's bound, and the rotation mixes two of them.
+        const largest = Math.max(...expected.sums.magnitudes);
+        const bound = linearBound(inner);
+        const close = (got: Float32Array, want: Float64Array, shape: readonly number[]) =>
+          expectClose(got, want, bound, { shape, magnitudes: want.map((x) => (x === POISON ? 0 : 2 * largest)) });
+        const isQuery = (_: number, index: number) => index % columns < numHeads * headDim;
+        close(gpuResult.qkv.filter(isQuery), expected.queries.values, [numRows, numHeads, headDim]);
+        expect(gpuResult.qkv.filter((value, index) => !isQuery(value, index)).every((x) => x === POISON)).toBe(true);
+        close(gpuResult.keys, expected.keys.values, [numKeyValueHeads, capacity, headDim]);
+        close(gpuResult.values, expected.values, [numKeyValueHeads, capacity, headDim]);
+        expect(BOUNDS.rope.relative).toBeLessThan(bound.relative); // the rotation's own error is covered
+      },
+    );
   });
 }

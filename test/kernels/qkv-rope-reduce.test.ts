@@ -1,3 +1,3 @@
 import { testQkvRope } from "./qkv-rope-cases.ts";
 
-testQkvRope("reduce");
+testQkvRope("qkv-rope-reduce");

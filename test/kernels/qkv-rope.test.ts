@@ -1,4 +1,4 @@
 import { testQkvRope } from "./qkv-rope-cases.ts";
 
-testQkvRope("thread");
-testQkvRope("quad");
+testQkvRope("qkv-rope");
+testQkvRope("qkv-rope-quad");

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { GPU_STORAGE } from "../../src/gpu/device.ts";
 import { runOnce, SubmitExecutor } from "../../src/gpu/executor.ts";
-import { quantize } from "../../src/gpu/ops/ops.ts";
+import { quantize } from "../../src/gpu/ops/linear.ts";
 import { Program } from "../../src/gpu/program.ts";
 import type { FloatDtype, QuantizedDtype } from "../../src/gpu/tensor.ts";
 import { storedRowBytes } from "../../src/gpu/tensor.ts";

@@ -1,5 +1,5 @@
 import { describe, test } from "vitest";
-import { repetitionPenalty } from "../../src/gpu/ops/ops.ts";
+import { repetitionPenalty } from "../../src/gpu/ops/sampling.ts";
 import { createRandom } from "../reference/random.ts";
 import { repetitionPenalty as twin } from "../reference/repetition-penalty.ts";
 import { BOUNDS } from "../setup/bounds.ts";

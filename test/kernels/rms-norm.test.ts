@@ -1,5 +1,5 @@
 import { describe, test } from "vitest";
-import { rmsNorm } from "../../src/gpu/ops/ops.ts";
+import { rmsNorm } from "../../src/gpu/ops/norm.ts";
 import { padTo4 } from "../../src/gpu/tensor.ts";
 import { createRandom } from "../reference/random.ts";
 import { rmsNorm as twin } from "../reference/rms-norm.ts";

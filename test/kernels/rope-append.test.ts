@@ -1,9 +1,9 @@
 import { describe, test } from "vitest";
-import { type HeadLayout, ropeAppend } from "../../src/gpu/ops/ops.ts";
+import { type HeadLayout, ropeAppend } from "../../src/gpu/ops/rope.ts";
 import { createRandom } from "../reference/random.ts";
-import { ropeTable, ropeAppend as twin } from "../reference/rope-append.ts";
+import { rotaryRows, ropeAppend as twin } from "../reference/rope-append.ts";
 import { padRows, unpadRows } from "../reference/rows.ts";
-import { makeStep, packStep, type Step } from "../reference/step.ts";
+import { makeStep, packStep, rowSlot, type Step } from "../reference/step.ts";
 import { BOUNDS } from "../setup/bounds.ts";
 import { expectClose } from "../setup/expect-close.ts";
 import { POISON, runKernel } from "../setup/run-kernel.ts";
@@ -17,6 +17,8 @@ interface RopeCase {
   readonly numRows: number;
   readonly step: Step;
   readonly capacity: number;
+  /** Of row 0, if not its slot. */
+  readonly positionStart?: number;
 }
 
 const CASES: readonly RopeCase[] = [
@@ -31,21 +33,21 @@ const CASES: readonly RopeCase[] = [
     title: "LLaMA-7B's head size, a later chunk, positions of a long context",
     heads: headLayout(2, 2, 128),
     numRows: 3,
-    step: makeStep({ positionStart: 2045 }),
+    step: makeStep({ slotStart: 2045 }),
     capacity: 2048,
   },
   {
     title: "three query heads a key/value head, headDim 20",
     heads: headLayout(6, 2, 20),
     numRows: 5,
-    step: makeStep({ positionStart: 7 }),
+    step: makeStep({ slotStart: 7 }),
     capacity: 16,
   },
   {
     title: "one key/value head for all, headDim 10 in 12",
     heads: headLayout(4, 1, 10),
     numRows: 5,
-    step: makeStep({ positionStart: 1 }),
+    step: makeStep({ slotStart: 1 }),
     capacity: 8,
   },
   { title: "headDim 6 in 8", heads: headLayout(2, 1, 6), numRows: 3, step: makeStep(), capacity: 4 },
@@ -54,34 +56,44 @@ const CASES: readonly RopeCase[] = [
   { title: "headDim 62 in 64", heads: headLayout(1, 1, 62), numRows: 2, step: makeStep(), capacity: 2 },
   { title: "headDim 66 in 68", heads: headLayout(1, 1, 66), numRows: 2, step: makeStep(), capacity: 2 },
   {
-    title: "three batch rows at one position, each into its own tail",
+    title: "three batch rows at one slot, each into its own tail",
     heads: headLayout(4, 2, 32),
     numRows: 3,
-    step: makeStep({ positionStart: 11, positionStep: 0, prefixLength: 9, tailStride: 5 }),
+    step: makeStep({ slotStart: 11, slotStep: 0, prefixLength: 9, tailStride: 5 }),
     capacity: 32,
+  },
+  {
+    title: "positions that are not the slots, above and below them",
+    heads: headLayout(4, 2, 32),
+    numRows: 4,
+    step: makeStep({ slotStart: 12 }),
+    positionStart: 900,
+    capacity: 16,
   },
   {
     title: "one batch row in the shared prefix",
     heads: headLayout(4, 2, 32),
     numRows: 1,
-    step: makeStep({ positionStart: 8, positionStep: 0, prefixLength: 9, tailStride: 5 }),
+    step: makeStep({ slotStart: 8, slotStep: 0, prefixLength: 9, tailStride: 5 }),
     capacity: 32,
   },
   {
     title: "a sequence past a prefix, whose rows have no tails of their own",
     heads: headLayout(4, 2, 32),
     numRows: 4,
-    step: makeStep({ positionStart: 7, prefixLength: 9, tailStride: 5 }),
+    step: makeStep({ slotStart: 7, prefixLength: 9, tailStride: 5 }),
     capacity: 32,
   },
 ];
 
 describe("ropeAppend", () => {
-  test.each(CASES)("$title", async ({ title, heads, numRows, step, capacity }) => {
+  test.each(CASES)("$title", async ({ title, heads, numRows, step, capacity, positionStart }) => {
     const { numHeads, numKeyValueHeads, headDim, paddedHeadDim } = heads;
     const allHeads = numHeads + 2 * numKeyValueHeads;
     const qkv = createRandom(title.length).normals(numRows * allHeads * headDim);
-    const table = ropeTable(step.positionStart + numRows, headDim, THETA);
+    const positions = Array.from({ length: numRows }, (_, row) =>
+      positionStart === undefined ? rowSlot(step, row) : positionStart - 300 * row,
+    );
     const cacheLength = numKeyValueHeads * capacity * paddedHeadDim;
     const gpuResult = await runKernel(({ program, upload, uniform, output }) => {
       const rotated = output(padRows(qkv, headDim, paddedHeadDim));
@@ -90,7 +102,7 @@ describe("ropeAppend", () => {
       ropeAppend(program, {
         heads,
         qkv: rotated,
-        table: upload(table),
+        rotary: upload(rotaryRows(positions, headDim, THETA)),
         keys,
         values,
         step: uniform(packStep(step)),
@@ -100,7 +112,7 @@ describe("ropeAppend", () => {
       return { qkv: rotated, keys, values };
     });
 
-    const expected = twin(qkv, heads, { step, numRows, capacity, theta: THETA, filler: POISON });
+    const expected = twin(qkv, heads, { step, positions, capacity, theta: THETA, filler: POISON });
     // The rotated queries are the first heads of every row of qkv.
     const rowLength = allHeads * paddedHeadDim;
     const queries = gpuResult.qkv.filter((_, index) => index % rowLength < numHeads * paddedHeadDim);

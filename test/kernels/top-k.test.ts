@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { topK } from "../../src/gpu/ops/ops.ts";
+import { topK } from "../../src/gpu/ops/sampling.ts";
 import { createRandom } from "../reference/random.ts";
 import { topK as twin } from "../reference/top-k.ts";
 import { runKernel } from "../setup/run-kernel.ts";

@@ -1,5 +1,5 @@
 import { describe, test } from "vitest";
-import { unfoldPatches } from "../../src/gpu/ops/ops.ts";
+import { unfoldPatches } from "../../src/gpu/ops/vision.ts";
 import { padTo4 } from "../../src/gpu/tensor.ts";
 import { createRandom } from "../reference/random.ts";
 import { padRows } from "../reference/rows.ts";

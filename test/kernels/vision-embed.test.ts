@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { visionEmbed } from "../../src/gpu/ops/ops.ts";
+import { visionEmbed } from "../../src/gpu/ops/vision.ts";
 import type { WeightDtype } from "../../src/gpu/tensor.ts";
 import { createRandom } from "../reference/random.ts";
 import { visionEmbed as twin } from "../reference/vision-embed.ts";
@@ -13,19 +13,21 @@ const DTYPES: readonly WeightDtype[] = ["f32", "f16", "bf16"];
 async function embed(
   data: {
     readonly patches: Float32Array<ArrayBuffer>;
-    readonly classEmbedding: Float32Array<ArrayBuffer>;
+    readonly classEmbedding: Float32Array<ArrayBuffer> | undefined;
     readonly position: Float32Array;
+    readonly columns: number;
   },
   options: { readonly dtype: WeightDtype; readonly splits?: readonly number[] },
 ): Promise<Float32Array> {
-  const columns = data.classEmbedding.length;
+  const { columns, classEmbedding } = data;
   const numPatches = data.patches.length / columns;
+  const numPositions = data.position.length / columns;
   const { output } = await runKernel(({ program, upload, output, matrix }) => {
-    const target = output((numPatches + 1) * columns);
+    const target = output(numPositions * columns);
     visionEmbed(program, {
-      position: matrix(data.position, [numPatches + 1, columns], options),
+      position: matrix(data.position, [numPositions, columns], options),
       patches: upload(data.patches),
-      classEmbedding: upload(data.classEmbedding),
+      classEmbedding: classEmbedding && upload(classEmbedding),
       output: target,
       numPatches,
     });
@@ -37,6 +39,7 @@ async function embed(
 function makeData(numPatches: number, columns: number) {
   const random = createRandom(columns);
   return {
+    columns,
     patches: random.normals(numPatches * columns),
     classEmbedding: random.normals(columns),
     position: random.normals((numPatches + 1) * columns),
@@ -55,6 +58,16 @@ describe.each(DTYPES)("visionEmbed, %s", (dtype) => {
     const data = makeData(numPatches, columns);
     const expected = twin(data.patches, data.classEmbedding, storeWeights(data.position, dtype).values);
     expectClose(await embed(data, { dtype }), expected, BOUNDS.oneRounding, { shape: [numPatches + 1, columns] });
+  });
+
+  test.each([
+    [64, 128],
+    [1, 260],
+  ] as const)("%d patches × %d without a class token", async (numPatches, columns) => {
+    const made = makeData(numPatches, columns);
+    const data = { ...made, classEmbedding: undefined, position: made.position.slice(columns) };
+    const expected = twin(data.patches, [], storeWeights(data.position, dtype).values);
+    expectClose(await embed(data, { dtype }), expected, BOUNDS.oneRounding, { shape: [numPatches, columns] });
   });
 });
 

@@ -19,7 +19,7 @@ import { makeProject, type Project } from "./project.ts";
 const examples = join(repositoryRoot, "tools", "examples");
 const picture = join(repositoryRoot, "weights", "tiny-spatial", "demo", "mug_left_of_dog.jpeg");
 const QUESTION = "Where is the mug in relation to the dog? Answer with left, right, on or under.";
-const ANSWER = "Left (confidence 1, factor 1.5)";
+const ANSWER = "Left (confidence 1, factor 1.2)";
 
 let project: Project;
 let model: string;

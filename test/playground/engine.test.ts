@@ -124,12 +124,12 @@ describe("loading and asking", () => {
   test("a question gives what the library gives, over one vision run and one prefill", async () => {
     const { device } = await openTestDevice();
     const request = await requestFor();
-    const { image, question, settings: adaptvis, maxNewTokens } = request;
+    const { image, question, settings, maxNewTokens } = request;
     using model = await Llava.load(fileSource(MODEL), { device });
-    const asked = { image, question, adaptvis, maxNewTokens, attention: true };
+    const asked = { image, question, maxNewTokens, attention: true };
     const expected = [
       await model.ask({ ...asked, method: "greedy" }),
-      await model.ask({ ...asked, method: "adaptvis", reusePrefix: false }),
+      await model.ask({ ...asked, method: "adaptvis", ...settings, reusePrefix: false }),
     ] as const;
 
     host.labels = [];

@@ -7,7 +7,7 @@ import {
   anyresTokenCount,
   type GridPinpoints,
 } from "../../src/preprocess/anyres.ts";
-import { readClipProcessorConfig } from "../../src/preprocess/clip-processor.ts";
+import { readImageProcessorConfig } from "../../src/preprocess/image-processors.ts";
 import { cropped, readGolden, readPicture, sha256, type Versioned, versionsOf } from "./golden.ts";
 
 interface AnyresGolden extends Versioned {
@@ -34,7 +34,7 @@ const golden = readGolden<AnyresGolden>("anyres.json");
 const real = { gridPinpoints: golden.pinpoints, tileSize: 336, patchGrid: 24 };
 
 describe(`anyresPixelValues is bit-equal to ${versionsOf(golden, "transformers", "pillow")}`, () => {
-  const config = readClipProcessorConfig({ image_processor_type: "LlavaNextImageProcessor", size: 56, crop_size: 56 });
+  const config = readImageProcessorConfig({ image_processor_type: "LlavaNextImageProcessor", size: 56, crop_size: 56 });
 
   test.each(golden.tiles)("$label, $imageSize", async ({ picture, crop, imageSize, tiles }) => {
     const result = anyresPixelValues(cropped(await readPicture(picture), crop), config, golden.smallPinpoints);

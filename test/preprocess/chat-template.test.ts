@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { CheckpointError, InputError } from "../../src/errors.ts";
-import { loadChatTemplate, type TemplateFiles } from "../../src/preprocess/chat-template.ts";
+import { type ChatMessage, loadChatTemplate, type TemplateFiles } from "../../src/preprocess/chat-template.ts";
 import { readGolden, type Versioned, versionsOf } from "./golden.ts";
 
 interface ChatGolden extends Versioned {
@@ -77,10 +77,10 @@ describe("loadChatTemplate", () => {
     expect(await loadChatTemplate(files({}), undefined)).toBeUndefined();
   });
 
-  test("what is no Jinja is refused", async () => {
+  test("a template that is not Jinja is refused", async () => {
     await expect(template("{% for %}")).rejects.toThrow(CheckpointError);
     await expect(template("{% for %}")).rejects.toThrow(
-      /^The chat template of chat_template\.jinja is no Jinja template: /,
+      /^The chat template of chat_template\.jinja is not a Jinja template: /,
     );
   });
 });
@@ -125,5 +125,70 @@ describe("render", () => {
     expect(() => none.render("Q?", { hasImage: true })).toThrow(/has no place for <image> and the question/);
     const two = await template("{% for p in messages[0].content %}<image>{{ p.text }}{% endfor %}");
     expect(() => two.render("Q?", { hasImage: true })).toThrow(CheckpointError);
+  });
+});
+
+describe("renderMessages", () => {
+  const turns: readonly ChatMessage[] = [
+    { role: "system", content: "Be brief." },
+    { role: "user", content: [{ type: "image" }, { type: "text", text: "What is this?" }, { type: "image" }] },
+    { role: "assistant", content: "A cup." },
+    { role: "user", content: "And this?" },
+  ];
+  const parts = `{% for m in messages %}[{{ m.role }}]{% for p in m.content %}{{ '<image>' if p.type == 'image' else p.text }}{% endfor %}{% endfor %}{{ '[assistant]' if add_generation_prompt }}`;
+  const string = `{% for m in messages %}[{{ m.role }}]{{ m.content | trim }}{% endfor %}{{ '[assistant]' if add_generation_prompt }}`;
+
+  test("parts keep their order; a string template gets them as lines", async () => {
+    expect((await template(parts)).renderMessages(turns)).toBe(
+      "[system]Be brief.[user]<image>What is this?<image>[assistant]A cup.[user]And this?[assistant]",
+    );
+    expect((await template(string)).renderMessages(turns)).toBe(
+      "[system]Be brief.[user]<image>\nWhat is this?\n<image>[assistant]A cup.[user]And this?[assistant]",
+    );
+  });
+
+  test("without a generation prompt it ends with the last message", async () => {
+    const loaded = await template(parts);
+    const prompt = loaded.renderMessages(turns.slice(0, 3), { addGenerationPrompt: false });
+    expect(prompt).toMatch(/A cup\.$/);
+  });
+
+  test("one question is a conversation of one message", async () => {
+    const loaded = await template(golden.templates.parts ?? "");
+    const content = [{ type: "image" }, { type: "text", text: golden.text }] as const;
+    expect(loaded.renderMessages([{ role: "user", content }])).toBe(loaded.render(golden.text, { hasImage: true }));
+  });
+
+  const user = (content: ChatMessage["content"]): ChatMessage => ({ role: "user", content });
+  test.each<readonly [string, string, readonly unknown[], RegExp]>([
+    ["no messages", parts, [], /at least one message/],
+    ["another role", parts, [{ role: "tool", content: "x" }], /messages\[0\]\.role must be system, user or assistant/],
+    ["a video", parts, [user("a"), { role: "user", content: [{ type: "video" }] }], /messages\[1\]\.content must be/],
+    ["content that is none", parts, [{ role: "user" }], /messages\[0\]\.content must be/],
+    ["an image token in a text", string, [user("see <image>")], /user's text holds <image>/],
+    ["an image token in an answer", string, [user("a"), { role: "assistant", content: "<image>" }], /assistant's text/],
+    [
+      "roles that the template refuses",
+      `{% if messages | length > 1 %}{{ raise_exception('Roles must alternate') }}{% endif %}${parts}`,
+      [user("a"), user("b")],
+      /refuses messages of user, user: .*Roles must alternate/,
+    ],
+    [
+      "a second picture that the template does not write",
+      "{% for p in messages[0].content %}{% if p.type == 'text' %}<image>{{ p.text }}{% endif %}{% endfor %}",
+      [user([{ type: "image" }, { type: "image" }, { type: "text", text: "b" }])],
+      /writes <image> 1 times for 2 pictures/,
+    ],
+    [
+      "an answer that the template drops",
+      `{% for m in messages if m.role == 'user' %}{% for p in m.content %}{{ '<image>' if p.type == 'image' else p.text }}{% endfor %}{% endfor %}`,
+      [user("a"), { role: "assistant", content: "zzz" }],
+      /leaves out what the assistant says/,
+    ],
+  ])("refuses %s", async (_, source, messages, message) => {
+    const loaded = await template(source);
+    const render = () => loaded.renderMessages(messages as readonly ChatMessage[]); // what a caller without types gives
+    expect(render).toThrow(InputError);
+    expect(render).toThrow(message);
   });
 });

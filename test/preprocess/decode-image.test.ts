@@ -4,10 +4,11 @@ import { join } from "node:path";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { InputError } from "../../src/errors.ts";
-import { clipPixelValues, readClipProcessorConfig } from "../../src/preprocess/clip-processor.ts";
 import { decodeImage, readImageFile } from "../../src/preprocess/decode-image.node.ts";
 import { applyOrientation, findOrientation, markUpright } from "../../src/preprocess/exif-orientation.ts";
 import { readImageHeader } from "../../src/preprocess/image-header.ts";
+import { imagePixelValues } from "../../src/preprocess/image-processor.ts";
+import { readImageProcessorConfig } from "../../src/preprocess/image-processors.ts";
 import { decodedCases, JPEG_AND_WEBP_BOUND, refusedCases } from "./decode-golden.ts";
 import { differences, goldenPath } from "./golden.ts";
 
@@ -42,7 +43,7 @@ describe("refuses in one sentence that names the file", () => {
     ["drawing.svg", /is a SVG file/],
     ["some.gif", /is a GIF file/],
     ["some.bmp", /is a BMP file/],
-    ["12-bit.jpg", /is a JPEG of 12 bits a sample/],
+    ["12-bit.jpg", /is a JPEG of 12 bits per sample/],
     ["16-bit-grey.png", /is a 16-bit grey PNG/],
     ["truncated.jpg", /damaged or truncated JPEG/],
     ["without-end.jpg", /damaged or truncated JPEG/],
@@ -117,7 +118,7 @@ describe("extreme shapes through CLIP's preprocessing", () => {
       .toFile(path);
     const image = await readImageFile(path);
     expect([image.width, image.height]).toEqual([width, height]);
-    const pixelValues = clipPixelValues(image, readClipProcessorConfig({ size: 336, crop_size: 336 }));
+    const pixelValues = imagePixelValues(image, readImageProcessorConfig({ size: 336, crop_size: 336 }));
     expect(pixelValues).toHaveLength(3 * 336 * 336);
     expect(pixelValues.every(Number.isFinite)).toBe(true);
   });

@@ -1,5 +1,5 @@
 // Twin of shaders/shared/activation.wgsl: the activations by their names in config.json.
-import type { Activation } from "../../src/gpu/ops/ops.ts";
+import type { Activation } from "../../src/gpu/ops/activations.ts";
 
 /** activation(x) in f64. */
 export function activate(x: number, activation: Activation): number {

@@ -1,5 +1,5 @@
 // Twin of shaders/attention-prefill.wgsl: softmax attention row by row, with the whole row of scores at hand.
-import type { HeadLayout } from "../../src/gpu/ops/ops.ts";
+import type { HeadLayout } from "../../src/gpu/ops/rope.ts";
 import { at } from "./rows.ts";
 
 /** Operands as plain arrays, without any padding. */
@@ -16,21 +16,29 @@ export interface AttentionCall {
   readonly numKeys: (row: number) => number;
   /** In which slot the key of this index lies for this row. */
   readonly slotOf: (row: number, key: number) => number;
-  /** What a score is multiplied by before the softmax. */
-  readonly factorOf: (row: number, head: number, key: number) => number;
+  /** What a score becomes before the softmax; itself unless given. */
+  readonly edit?: (score: number, place: ScorePlace) => number;
 }
 
-/** One row and head: scores before the factor, the magnitudes of their sums, probabilities after it, output. */
+/** Where a score stands. */
+export interface ScorePlace {
+  readonly row: number;
+  readonly head: number;
+  readonly key: number;
+}
+
+/** One row and head: scores before the edits, the magnitudes of their sums, probabilities after them, output. */
 export interface AttentionRow {
   readonly scores: readonly number[];
+  readonly editedScores: readonly number[];
   readonly scoreMagnitudes: readonly number[];
   readonly probs: readonly number[];
   readonly output: readonly number[];
-  /** The largest |factor · score|. */
+  /** The largest |edited score| that counts: knocked-out scores do not, unless all are. */
   readonly largestScore: number;
 }
 
-/** output[r, h] = Σ_j softmax_j(factor · q·k / √headDim) · values[h / group, j], as [rows][H]. */
+/** output[r, h] = Σ_j softmax_j(edit(q·k / √headDim)) · values[h / group, j], as [rows][H]. */
 export function attentionPrefill(call: AttentionCall): readonly (readonly AttentionRow[])[] {
   return Array.from({ length: call.numRows }, (_, row) =>
     Array.from({ length: call.heads.numHeads }, (_, head) => attend(call, row, head)),
@@ -49,13 +57,14 @@ function attend(call: AttentionCall, row: number, head: number): AttentionRow {
   const products = starts.map((start) => dimensions.map((d) => at(call.queries, query + d) * at(call.keys, start + d)));
   const scores = products.map((terms) => sum(terms) / Math.sqrt(headDim));
   const scoreMagnitudes = products.map((terms) => sum(terms.map(Math.abs)) / Math.sqrt(headDim));
-  const scaled = scores.map((score, key) => score * call.factorOf(row, head, key));
-  const largest = Math.max(...scaled);
-  const weights = scaled.map((score) => Math.exp(score - largest));
+  const editedScores = scores.map((score, key) => call.edit?.(score, { row, head, key }) ?? score);
+  const largest = Math.max(...editedScores);
+  const weights = editedScores.map((score) => Math.exp(score - largest));
   const total = sum(weights);
   const probs = weights.map((weight) => weight / total);
   const output = dimensions.map((d) => sum(probs.map((prob, key) => prob * at(call.values, at(starts, key) + d))));
-  return { scores, scoreMagnitudes, probs, output, largestScore: Math.max(...scaled.map(Math.abs)) };
+  const counted = editedScores.filter((score) => score > -1e38).map(Math.abs);
+  return { scores, editedScores, scoreMagnitudes, probs, output, largestScore: Math.max(0, ...counted) };
 }
 
 function sum(terms: readonly number[]): number {

@@ -1,5 +1,5 @@
 // Twin of shaders/gated-activation.wgsl.
-import type { Activation } from "../../src/gpu/ops/ops.ts";
+import type { Activation } from "../../src/gpu/ops/activations.ts";
 import { activate } from "./activation.ts";
 import { at } from "./rows.ts";
 

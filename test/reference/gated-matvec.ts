@@ -1,5 +1,5 @@
 // Twin of shaders/gated-matvec.wgsl: a linear layer whose first half of columns gates the second.
-import type { Activation } from "../../src/gpu/ops/ops.ts";
+import type { Activation } from "../../src/gpu/ops/activations.ts";
 import { activate } from "./activation.ts";
 import { type LinearCall, matmul, type Sums } from "./matmul.ts";
 import { at } from "./rows.ts";

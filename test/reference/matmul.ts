@@ -1,5 +1,5 @@
 // Twin of shaders/matmul.wgsl: a linear layer with everything the kernels do around it.
-import type { Activation } from "../../src/gpu/ops/ops.ts";
+import type { Activation } from "../../src/gpu/ops/activations.ts";
 import { activate } from "./activation.ts";
 import { at } from "./rows.ts";
 

@@ -1,14 +1,14 @@
 // Twin of shaders/rope-append.wgsl.
-import type { HeadLayout } from "../../src/gpu/ops/ops.ts";
+import type { HeadLayout } from "../../src/gpu/ops/rope.ts";
 import type { Sums } from "./matmul.ts";
 import { at } from "./rows.ts";
-import { cacheSlot, rowPosition, type Step } from "./step.ts";
+import { cacheSlot, rowSlot, type Step } from "./step.ts";
 
-/** The table that the kernel reads, [positions, headDim] f32: headDim/2 cosines, then as many sines, rounded from f64. */
-export function ropeTable(numPositions: number, headDim: number, theta: number): Float32Array<ArrayBuffer> {
-  return Float32Array.from({ length: numPositions * headDim }, (_, index) => {
+/** The rows that the kernel reads, [R, headDim] f32: headDim/2 cosines, then as many sines, rounded from f64. */
+export function rotaryRows(positions: readonly number[], headDim: number, theta: number): Float32Array<ArrayBuffer> {
+  return Float32Array.from({ length: positions.length * headDim }, (_, index) => {
     const column = index % headDim;
-    const angle = angleOf(Math.floor(index / headDim), column % (headDim / 2), headDim, theta);
+    const angle = angleOf(at(positions, Math.floor(index / headDim)), column % (headDim / 2), headDim, theta);
     return column < headDim / 2 ? Math.cos(angle) : Math.sin(angle);
   });
 }
@@ -23,22 +23,24 @@ export interface RopeResult {
 }
 
 /**
- * Rotates the pairs (i, i + headDim/2) of every query and key by position · theta^(−2i / headDim) and puts keys and values into
- * their cache slots; `qkv` is [rows, H + 2·Hkv, headDim].
+ * Rotates the pairs (i, i + headDim/2) of every query and key by the row's position · theta^(−2i / headDim) and puts keys and
+ * values into their cache slots; `qkv` is [rows, H + 2·Hkv, headDim].
  */
 export function ropeAppend(
   qkv: ArrayLike<number>,
   heads: HeadLayout,
   call: {
     readonly step: Step;
-    readonly numRows: number;
+    /** Of the rows; one each. */
+    readonly positions: readonly number[];
     readonly capacity: number;
     readonly theta: number;
     readonly filler: number;
   },
 ): RopeResult {
   const { numHeads, numKeyValueHeads, headDim } = heads;
-  const { step, numRows, capacity, theta, filler } = call;
+  const { step, positions, capacity, theta, filler } = call;
+  const numRows = positions.length;
   const makeSums = (length: number, initial: number): Sums => ({
     values: new Float64Array(length).fill(initial),
     magnitudes: new Float64Array(length).fill(Math.abs(initial)),
@@ -47,8 +49,7 @@ export function ropeAppend(
   const keys = makeSums(numKeyValueHeads * capacity * headDim, filler);
   const values = new Float64Array(numKeyValueHeads * capacity * headDim).fill(filler);
   for (let row = 0; row < numRows; row++) {
-    const position = rowPosition(step, row);
-    const slot = cacheSlot(step, row, position);
+    const slot = cacheSlot(step, row, rowSlot(step, row));
     for (let head = 0; head < numHeads + 2 * numKeyValueHeads; head++) {
       const start = (row * (numHeads + 2 * numKeyValueHeads) + head) * headDim;
       const keyHead = head - numHeads;
@@ -61,7 +62,7 @@ export function ropeAppend(
         }
         const isFirst = index < headDim / 2;
         const partner = isFirst ? -at(qkv, start + index + headDim / 2) : at(qkv, start + index - headDim / 2);
-        const angle = angleOf(position, index % (headDim / 2), headDim, theta);
+        const angle = angleOf(at(positions, row), index % (headDim / 2), headDim, theta);
         const target = keyHead < 0 ? queries : keys;
         const to = (keyHead < 0 ? row * numHeads + head : keyHead * capacity + slot) * headDim + index;
         target.values[to] = own * Math.cos(angle) + partner * Math.sin(angle);

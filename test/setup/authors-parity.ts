@@ -96,7 +96,9 @@ export async function flipChecks(model: Llava, flip: FlipCase, pictures: TensorF
   const { threshold, weight1, weight2, chosen, tokens } = flip.adaptvis;
   const answer = await model.answer(inputs, {
     method: "adaptvis",
-    adaptvis: { alpha1: weight1, alpha2: weight2, beta: threshold },
+    alpha1: weight1,
+    alpha2: weight2,
+    beta: threshold,
     maxNewTokens: tokens.length,
     ignoreEos: true,
   });

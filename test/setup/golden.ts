@@ -1,10 +1,10 @@
 // Reading goldens, in any host that has files.
 import { fileURLToPath } from "node:url";
+import { toF32 } from "../../src/checkpoint/dtypes.ts";
 import { fileSource } from "../../src/checkpoint/file-source.node.ts";
-import { toF32 } from "../../src/checkpoint/numeric.ts";
 import { readSafetensorsHeader } from "../../src/checkpoint/safetensors.ts";
 import type { Llava } from "../../src/llava.ts";
-import type { ModelInputs } from "../../src/preprocess/processor.ts";
+import type { ModelInputs } from "../../src/models/inputs.ts";
 
 /** Folder of the goldens. */
 export const GOLDEN = fileURLToPath(new URL("../golden", import.meta.url));
@@ -62,7 +62,7 @@ export function goldenInputs(model: Llava, golden: TensorFile, prefix = ""): Mod
   return model.processor.fromTensors({
     inputIds: golden.ids(`${prefix}input_ids`),
     pixelValues: pixels,
-    imageSize: height !== undefined && width !== undefined ? [height, width] : undefined,
+    imageSizes: height !== undefined && width !== undefined ? [[height, width]] : undefined,
   });
 }
 

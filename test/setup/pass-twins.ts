@@ -1,7 +1,8 @@
 // What a watched pass should have written: its kernel's twin on what the pass' own buffers held before it.
 import { ACTIVATIONS, type Activation } from "../../src/gpu/ops/activations.ts";
-import type { HeadLayout } from "../../src/gpu/ops/ops.ts";
+import type { HeadLayout } from "../../src/gpu/ops/rope.ts";
 import { padTo4 } from "../../src/gpu/tensor.ts";
+import { unpackScoreEdits } from "../../src/models/layers/describe-edits.ts";
 import { type AttentionCall, attentionPrefill } from "../reference/attention-prefill.ts";
 import { gatedActivation } from "../reference/gated-activation.ts";
 import { gatedMatvec } from "../reference/gated-matvec.ts";
@@ -9,7 +10,8 @@ import { layerNorm } from "../reference/layer-norm.ts";
 import { type LinearCall, matmul, type Sums } from "../reference/matmul.ts";
 import { rmsNorm } from "../reference/rms-norm.ts";
 import { at, padRows, unpadRows } from "../reference/rows.ts";
-import { makeStep, type Step, scoreFactor } from "../reference/step.ts";
+import { editScore } from "../reference/score-edit.ts";
+import { makeStep, type Step } from "../reference/step.ts";
 import { BOUNDS, type Bound, linearBound } from "./bounds.ts";
 import type { WatchedPass } from "./watch-passes.ts";
 
@@ -151,19 +153,21 @@ function activation(watched: WatchedPass): Expected {
 }
 
 function stepOf({ call }: WatchedPass): Step {
-  const words = call.words;
-  const word = (index: number) => at(words, index);
-  const heads = Array.from({ length: 128 }, (_, head) => head);
+  const word = (index: number) => at(call.words, index);
   return makeStep({
-    positionStart: word(0),
-    positionStep: word(1) === 0 ? 0 : 1,
+    slotStart: word(0),
+    slotStep: word(1) === 0 ? 0 : 1,
     prefixLength: word(2),
     tailStride: word(3),
-    span: [word(4), word(5)],
-    scaled: [word(6), word(7)],
-    scaledHeads: heads.filter((head) => ((word(8 + (head >>> 5)) >>> (head & 31)) & 1) === 1),
-    factors: Array.from(new Float32Array(words.buffer, words.byteOffset + 48, 32)),
   });
+}
+
+/** What the twin makes of a score: the pass' edits, of its layer. */
+function editOf(watched: WatchedPass, step: Step): AttentionCall["edit"] {
+  if (watched.call.constants.EDIT !== true) return (score) => score;
+  const [layer, numHeads] = [param(watched, "layer"), param(watched, "numHeads")];
+  const edits = { rows: unpackScoreEdits(watched.call.editWords, { layer, numHeads }), numLayers: 1, layer: 0 };
+  return (score, place) => editScore(score, edits, { step, ...place });
 }
 
 /** What both attentions say of their operands; strides in values. */
@@ -178,11 +182,7 @@ interface Strides {
   readonly head: number;
 }
 
-function attention(
-  watched: WatchedPass,
-  strides: Strides,
-  call: Pick<AttentionCall, "numKeys" | "factorOf">,
-): Expected {
+function attention(watched: WatchedPass, strides: Strides, call: Pick<AttentionCall, "numKeys" | "edit">): Expected {
   const { heads, numRows, numSlots } = strides;
   const { numHeads, numKeyValueHeads, headDim, paddedHeadDim } = heads;
   const gather = (
@@ -236,7 +236,7 @@ function prefill(watched: WatchedPass): Expected {
   const isCausal = watched.call.constants.CAUSAL === true;
   const numRows = param(watched, "numRows");
   const step = isCausal ? stepOf(watched) : makeStep();
-  const numSlots = isCausal ? step.positionStart + numRows : param(watched, "numKeys");
+  const numSlots = isCausal ? step.slotStart + numRows : param(watched, "numKeys");
   return attention(
     watched,
     {
@@ -250,8 +250,8 @@ function prefill(watched: WatchedPass): Expected {
       head: param(watched, "headStride4") * 4,
     },
     {
-      numKeys: (row) => (isCausal ? step.positionStart + row + 1 : numSlots),
-      factorOf: (row, head, key) => (isCausal ? scoreFactor(step, row, head, key) : 1),
+      numKeys: (row) => (isCausal ? step.slotStart + row + 1 : numSlots),
+      edit: editOf(watched, step),
     },
   );
 }
@@ -259,7 +259,7 @@ function prefill(watched: WatchedPass): Expected {
 function decode(watched: WatchedPass): Expected {
   const step = stepOf(watched);
   const heads = headsOf(watched);
-  const numSlots = step.positionStart + 1;
+  const numSlots = step.slotStart + 1;
   return attention(
     watched,
     {
@@ -272,6 +272,6 @@ function decode(watched: WatchedPass): Expected {
       position: heads.paddedHeadDim,
       head: param(watched, "headStride4") * 4,
     },
-    { numKeys: () => numSlots, factorOf: (row, head, key) => scoreFactor(step, row, head, key) },
+    { numKeys: () => numSlots, edit: editOf(watched, step) },
   );
 }

@@ -2,7 +2,7 @@
 import { GPU_STORAGE, GPU_UNIFORM, Gpu } from "../../src/gpu/device.ts";
 import { runOnce, SubmitExecutor } from "../../src/gpu/executor.ts";
 import { Program } from "../../src/gpu/program.ts";
-import type { Matrix, WeightDtype } from "../../src/gpu/tensor.ts";
+import { type Matrix, matrixSizes, type WeightDtype, whole } from "../../src/gpu/tensor.ts";
 import { storedRows, storeWeights } from "../reference/weight-formats.ts";
 import { openTestDevice, withErrorScopes } from "./device.ts";
 
@@ -78,7 +78,7 @@ export async function runKernel<Name extends string>(
       const piece = { buffer: upload(stored), rowStart, numRows: end - rowStart };
       return scales === undefined ? piece : { ...piece, scales: upload(scales) };
     });
-    return { name: "test", dtype, rows, columns, pieces };
+    return { name: "test", dtype, ...matrixSizes([whole(rows)], whole(columns)), rows, pieces };
   };
   const uniform = (data: ArrayBufferView<ArrayBuffer>) => keep(gpu.createBufferWith("uniform", data, GPU_UNIFORM));
   try {

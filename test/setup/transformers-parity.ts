@@ -12,6 +12,7 @@ export const TRANSFORMERS_CASES: readonly (readonly [name: string, expected: str
   ["llava-long-prompt", "expected"],
   ["llava-biases", "expected"],
   ["llava-wide-head", "expected"],
+  ["llava-deep", "expected"],
   ["llama-text-tied", "expected"],
   ["llava-next", "expected-0"],
   ["llava-next", "expected-1"],
@@ -29,7 +30,7 @@ export async function transformersChecks(model: Llava, golden: TensorFile): Prom
     const expectedIds = golden.ids(`f${factor}.generated`);
     const trace = await model.trace(inputs, {
       method: factor === "1.0" ? "greedy" : "scaling",
-      factor: Number(factor),
+      ...(factor !== "1.0" && { factor: Number(factor) }),
       maxNewTokens: expectedIds.length,
       ignoreEos: true,
     });

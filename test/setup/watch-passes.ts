@@ -1,24 +1,34 @@
 // Watches the passes of an explained answer from outside: what every buffer of a pass held before it and holds after it.
 import type { AnswerOptions } from "../../src/answer.ts";
+import type { Description, TensorView } from "../../src/gpu/describe.ts";
 import type { Executor } from "../../src/gpu/executor.ts";
+import type { Constant, Kernel } from "../../src/gpu/kernel.ts";
 import type { PreparedDispatch, PreparedProgram } from "../../src/gpu/prepared-program.ts";
 import type { Binding } from "../../src/gpu/program.ts";
+import { ExplainExecutor } from "../../src/inspect/explain-executor.ts";
 import type { ExplainedPass } from "../../src/inspect/explained-pass.ts";
-import { type BoundTensors, neededBinding, type PassCall } from "../../src/inspect/pass-call.ts";
-import { PassRecorder } from "../../src/inspect/pass-recorder.ts";
-import { tensorsOf } from "../../src/inspect/pass-tensors.ts";
-import type { TensorView } from "../../src/inspect/pass-values.ts";
 import type { Llava } from "../../src/llava.ts";
-import type { ModelInputs } from "../../src/preprocess/processor.ts";
+import type { ModelInputs } from "../../src/models/inputs.ts";
 
 /** A NaN that no kernel computes: what stands where a pass is expected to write. */
 export const POISON_WORD = 0xffc0dead;
 
+/** One dispatch. */
+export interface WatchedCall {
+  readonly kernel: Kernel;
+  readonly constants: Readonly<Record<string, Constant>>;
+  readonly params: Readonly<Record<string, number>>;
+  readonly grid: readonly [number, number, number];
+  /** The words of `struct Step`, and of the score edits where the kernel reads them; else empty. */
+  readonly words: Uint32Array<ArrayBuffer>;
+  readonly editWords: Uint32Array<ArrayBuffer>;
+}
+
 /** One pass, with its bindings' words by name. */
 export interface WatchedPass {
   readonly pass: ExplainedPass;
-  readonly call: PassCall;
-  readonly bound: BoundTensors;
+  readonly call: WatchedCall;
+  readonly bound: Description["tensors"];
   readonly before: ReadonlyMap<string, Uint32Array<ArrayBuffer>>;
   readonly after: ReadonlyMap<string, Uint32Array<ArrayBuffer>>;
 }
@@ -29,8 +39,8 @@ export async function watchPasses(
   inputs: ModelInputs,
   options: { readonly answer: AnswerOptions; readonly onPass: (watched: WatchedPass) => void },
 ): Promise<void> {
-  const { gpu, config } = model;
-  const recorder = new PassRecorder(gpu, config, {
+  const { gpu } = model;
+  const recorder = new ExplainExecutor(gpu, {
     readsValues: true,
     onPass: undefined,
     signal: undefined,
@@ -40,8 +50,9 @@ export async function watchPasses(
     await recorder.run([{ program: only, stage: program.program.label }]);
   };
   const dispatch = async (program: PreparedProgram, prepared: PreparedDispatch) => {
-    const { kernel, grid, place } = prepared.command;
-    const { constants = {}, params = {}, bindings } = prepared.command.call;
+    const { kernel, grid } = prepared.command;
+    const { constants = {}, params = {}, bindings, describe } = prepared.command.call;
+    if (describe === undefined) throw new Error(`${kernel.name} does not describe itself`);
     const before = new Map<string, Uint32Array<ArrayBuffer>>();
     const read = async (into: Map<string, Uint32Array<ArrayBuffer>>) => {
       for (const [name, binding] of Object.entries(bindings)) {
@@ -50,10 +61,10 @@ export async function watchPasses(
       }
     };
     await read(before);
-    const needed = neededBinding(kernel.name, constants);
-    const words = (needed && before.get(needed)) ?? new Uint32Array(0);
-    const call = { kernel, constants, params, grid, place, words };
-    const bound = tensorsOf(call, config);
+    const words = before.get("step") ?? new Uint32Array(0);
+    const editWords = (constants.EDIT === true && before.get("edits")) || new Uint32Array(0);
+    const call = { kernel, constants, params, grid, words, editWords };
+    const { tensors: bound } = await describe(async (name) => before.get(name) ?? new Uint32Array(0));
     for (const [name, { written, isUpdated }] of Object.entries(bound)) {
       const held = before.get(name);
       const binding = bindings[name];
@@ -82,7 +93,7 @@ export async function watchPasses(
         }
       },
     };
-    await model.answerWith(watching, inputs, { ...options.answer, reusePrefix: false });
+    await model.answer(inputs, { ...options.answer, reusePrefix: false }, { executor: watching });
   } finally {
     recorder.dispose();
   }

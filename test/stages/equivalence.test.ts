@@ -2,14 +2,19 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { AnswerOptions, Trace } from "../../src/answer.ts";
 import type { Llava } from "../../src/llava.ts";
+import { type ImageInput, imageSpan, type ModelInputs } from "../../src/models/inputs.ts";
 import { PictureEncoder } from "../../src/models/layers/picture-encoder.ts";
-import type { ModelInputs } from "../../src/preprocess/processor.ts";
 import { goldenInputs, largestError, readTensorFile } from "../setup/golden.ts";
 import { loadGoldenModel } from "../setup/golden-model.ts";
 import { PARITY } from "../setup/parity-bounds.ts";
 
 function named(trace: Trace, name: string): ArrayLike<number> {
   return trace.tensors.find((tensor) => tensor.name === name)?.data ?? [];
+}
+
+/** The same pictures with other pixel values. */
+function changed(inputs: ModelInputs, change: (value: number) => number): ImageInput[] {
+  return inputs.images.map((image) => ({ ...image, pixelValues: image.pixelValues.map(change) }));
 }
 
 describe.each(["tiny-llava-gqa", "llava-mqa-full", "llava-odd-widths-bf16"])("%s", (name) => {
@@ -35,7 +40,7 @@ describe.each(["tiny-llava-gqa", "llava-mqa-full", "llava-odd-widths-bf16"])("%s
 
   test.each([0.5, 1.5])("AdaptVis' one extra step equals a second prefill, factor %f", async (factor) => {
     const adaptvis = { alpha1: factor, alpha2: factor, beta: 0.5 };
-    const oneStep = await model.trace(inputs, { method: "adaptvis", adaptvis, maxNewTokens: 5, ignoreEos: true });
+    const oneStep = await model.trace(inputs, { method: "adaptvis", ...adaptvis, maxNewTokens: 5, ignoreEos: true });
     const oracle = await model.trace(inputs, { method: "scaling", factor, maxNewTokens: 5, ignoreEos: true });
     expect(largestError(named(oneStep, "logits"), named(oracle, "logits"))).toBeLessThan(PARITY.oracle);
     for (const tensor of oracle.tensors.filter(({ name: point }) => point.startsWith("layers."))) {
@@ -47,7 +52,13 @@ describe.each(["tiny-llava-gqa", "llava-mqa-full", "llava-odd-widths-bf16"])("%s
   test("AdaptVis over the last three rows equals a second prefill", async () => {
     const adaptvis = { alpha1: 0.5, alpha2: 0.5, beta: 0.5 };
     const rows = { last: 3 };
-    const oneStep = await model.trace(inputs, { method: "adaptvis", adaptvis, rows, maxNewTokens: 5, ignoreEos: true });
+    const oneStep = await model.trace(inputs, {
+      method: "adaptvis",
+      ...adaptvis,
+      rows,
+      maxNewTokens: 5,
+      ignoreEos: true,
+    });
     const oracle = await model.trace(inputs, {
       method: "scaling",
       factor: 0.5,
@@ -125,14 +136,14 @@ describe.each(["tiny-llava-gqa", "llava-mqa-full", "llava-odd-widths-bf16"])("%s
   });
 
   test("a question after others on the same or another picture is answered to the bit as on its own", async () => {
-    const pixelValues = inputs.pixelValues?.map((value) => -value);
+    const images = changed(inputs, (value) => -value);
     const text = (ids: readonly number[]) =>
-      Int32Array.from([...inputs.inputIds.slice(0, inputs.imageSpan[1]), ...ids]);
+      Int32Array.from([...inputs.inputIds.slice(0, imageSpan(inputs)[1]), ...ids]);
     const questions: ModelInputs[] = [
       inputs,
       { ...inputs, inputIds: text([5, 9]) },
       { ...inputs, inputIds: text([5, 9, 11, 12, 3, 17, 20]) },
-      { ...inputs, pixelValues },
+      { ...inputs, images },
       inputs,
     ];
     const methods: AnswerOptions[] = [
@@ -145,8 +156,13 @@ describe.each(["tiny-llava-gqa", "llava-mqa-full", "llava-odd-widths-bf16"])("%s
     const options = { maxNewTokens: 4, ignoreEos: true, topLogProbs: 20, roundConfidence: false } as const;
     for (const [index, method] of [...methods, ...methods.toReversed()].entries()) {
       for (const question of questions) {
-        const reused = await model.answer(question, { ...options, ...method });
-        const alone = await model.answer(question, { ...options, ...method, reusePrefix: false });
+        const { reusedTokens: _, ...reused } = await model.answer(question, { ...options, ...method });
+        const { reusedTokens: none, ...alone } = await model.answer(question, {
+          ...options,
+          ...method,
+          reusePrefix: false,
+        });
+        expect(none).toBe(0);
         expect(reused, `method ${index}`).toEqual(alone);
         await model.answer(question, { ...options, ...method }); // and what the next question finds is this one's
       }
@@ -163,7 +179,7 @@ describe.each(["tiny-llava-gqa", "llava-mqa-full", "llava-odd-widths-bf16"])("%s
       await model.answer({ ...inputs, inputIds: inputs.inputIds.slice(0, -1) }, options);
       await model.answer(inputs, { ...options, method: "adaptvis" });
       expect(encode).toHaveBeenCalledTimes(1);
-      await model.answer({ ...inputs, pixelValues: inputs.pixelValues?.map((value) => value + 1) }, options);
+      await model.answer({ ...inputs, images: changed(inputs, (value) => value + 1) }, options);
       expect(encode).toHaveBeenCalledTimes(2);
     } finally {
       encode.mockRestore();

@@ -101,7 +101,7 @@ test("tiny-spatial's answer with AdaptVis, every pass of it", async () => {
   using model = await Llava.load(fileSource(folder), { device, dtype: "f32", lookahead: 1 });
   const image = await readImageFile(`${folder}/demo/ball_behind_robot.png`);
   const question = "Where is the ball in relation to the robot? Answer with left, right, front or behind.";
-  const answer = { method: "adaptvis", adaptvis: { alpha1: 0.5, alpha2: 1.2, beta: 0.6 }, maxNewTokens: 2 } as const;
+  const answer = { method: "adaptvis", alpha1: 0.5, alpha2: 1.2, beta: 0.6, maxNewTokens: 2 } as const;
   const recomputed = await expectPasses(model, model.prepare({ image, question }), { ...answer, ignoreEos: true });
   const count = [...recomputed.values()].reduce((sum, passes) => sum + passes, 0);
   expect(recomputed.get("rms-norm")).toBe(3 * 9);

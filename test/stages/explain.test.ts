@@ -10,8 +10,8 @@ import { AbortError } from "../../src/errors.ts";
 import { type Explanation, explain } from "../../src/explain.ts";
 import type { ExplainedPass, PassValues } from "../../src/inspect/explained-pass.ts";
 import { Llava } from "../../src/llava.ts";
+import { imageSpan, type ModelInputs } from "../../src/models/inputs.ts";
 import { readImageFile } from "../../src/preprocess/decode-image.node.ts";
-import type { ModelInputs } from "../../src/preprocess/processor.ts";
 import { countDispatches } from "../setup/count-dispatches.ts";
 import { openTestDevice } from "../setup/device.ts";
 import { GOLDEN, goldenInputs, largestError, readTensorFile } from "../setup/golden.ts";
@@ -28,7 +28,8 @@ const METHODS: readonly AnswerOptions[] = [
 ];
 
 /** What must not change, attention as numbers. */
-function plain({ attention, ...answer }: Answer): object {
+/** An answer without what depends on the questions before it. */
+function plain({ attention, reusedTokens: _, ...answer }: Answer): object {
   return { ...answer, map: attention?.used() };
 }
 
@@ -129,7 +130,7 @@ describe("tiny-llava", () => {
     expectStatistics(values("vision", "multi_modal_projector.linear_2"), features);
     expectStatistics(values("embed prompt", "image_features"), features);
     const embeds = tensorOf(trace, "inputs_embeds");
-    const [start, end] = inputs.imageSpan;
+    const [start, end] = imageSpan(inputs);
     const text = embeds.filter((_, index) => index < start * 64 || index >= end * 64);
     expectStatistics(values("embed prompt", "embed_tokens"), text);
     for (const layer of [0, 1]) {
@@ -188,13 +189,14 @@ describe("tiny-llava", () => {
       "choose token 2",
     ]);
     const attends = passes.filter(({ place }) => place.endsWith("layers.0.self_attn"));
-    const factors = attends.map(({ stage, params }) => [stage, params["step.factor"]]);
+    const factors = attends.map(({ stage, params }) => [stage, params["edit.strength"]]);
     expect(factors).toContainEqual(["adaptvis step", answer.factor]);
     expect(factors).toContainEqual(["prefill", undefined]);
     const extra = passes.find(({ stage, kernel }) => stage === "adaptvis step" && kernel.startsWith("attention"));
-    const [row] = [inputs.inputIds.length - 1];
-    expect(extra?.what).toContain(`in position ${row} the scores of the image times ${answer.factor}`);
-    expect(extra?.params["step.positionStart"]).toBe(row);
+    const row = inputs.inputIds.length - 1;
+    const numColumns = answer.imageSpan[1] - answer.imageSpan[0];
+    expect(extra?.what).toContain(`in position ${row} the scores of ${numColumns} keys times ${answer.factor}`);
+    expect(extra?.params["step.slotStart"]).toBe(row);
   });
 
   test("without values nothing is read back, and the passes are the same", async () => {
@@ -316,7 +318,7 @@ test("tiny-spatial: a question about a picture, all methods", async () => {
   const inputs = model.prepare({ image, question });
   const adaptvis = { alpha1: 0.5, alpha2: 1.2, beta: 0.6 };
   for (const method of ["greedy", "scaling", "adaptvis"] as const) {
-    const options = { method, adaptvis, maxNewTokens: 4 };
+    const options = { method, ...(method === "adaptvis" && adaptvis), maxNewTokens: 4 };
     const explanation = await explain(model, inputs, options);
     expect(plain(explanation.answer)).toEqual(plain(await model.answer(inputs, options)));
     expectWhole(explanation);

@@ -12,9 +12,7 @@ test.each(["f32", "q4"] as const)(
     const inputs = goldenInputs(model, await readTensorFile(`${name}/expected.safetensors`));
     const { tokens } = await model.answer(inputs, { maxNewTokens: 6, ignoreEos: true });
     const inputIds = [...inputs.inputIds, ...tokens.map(({ tokenId }) => tokenId)];
-    const scores = await model.score(
-      model.processor.fromTensors({ inputIds, pixelValues: undefined, imageSize: undefined }),
-    );
+    const scores = await model.score(model.processor.fromTensors({ inputIds, pixelValues: undefined }));
     expect(scores).toHaveLength(inputIds.length - 1);
     expect(
       largestError(

@@ -1,7 +1,7 @@
 // A batched sweep against one answer a factor, and against the authors' outputs.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Llava } from "../../src/llava.ts";
-import type { ModelInputs } from "../../src/preprocess/processor.ts";
+import type { ModelInputs } from "../../src/models/inputs.ts";
 import { goldenInputs, readTensorFile } from "../setup/golden.ts";
 import { loadGoldenModel } from "../setup/golden-model.ts";
 
@@ -59,7 +59,9 @@ describe.each(["tiny-llava", "llava-mqa-full", "llava-odd-widths-bf16"])("%s", (
         Array.from({ length: 33 }, () => 1),
       ),
     ).rejects.toThrow("got 33");
-    await expect(model.sweep(inputs, [1, Number.NaN])).rejects.toThrow("factors must be a number from 0 to 10000");
+    await expect(model.sweep(inputs, [1, Number.NaN])).rejects.toThrow(
+      "factors must be numbers from 0 to 10000, got NaN.",
+    );
   });
 });
 

@@ -40,10 +40,13 @@ describe(`tiny-spatial against transformers ${golden.versions.transformers}, Pil
       const inputs = model.prepare({ prompt, image: picture });
       expect(Array.from(inputs.inputIds)).toEqual(tensors.ids(`q${index}.input_ids`));
       const pixels = tensors.get(`q${index}.pixel_values`).data;
-      expect(largestError(inputs.pixelValues ?? [], pixels)).toBeLessThan(PARITY.jpegPixelValues);
+      expect(largestError(inputs.images[0]?.pixelValues ?? [], pixels)).toBeLessThan(PARITY.jpegPixelValues);
       for (const [factor, reply] of Object.entries(replies)) {
         const options = { method: "scaling", factor: Number(factor), maxNewTokens: 8 } as const;
-        const trace = await model.trace({ ...inputs, pixelValues: pixels }, options);
+        const trace = await model.trace(
+          { ...inputs, images: inputs.images.map((image) => ({ ...image, pixelValues: pixels })) },
+          options,
+        );
         const logits = trace.tensors.find(({ name }) => name === "logits")?.data ?? [];
         expect(largestError(logits, tensors.get(`q${index}.logits.${factor}`).data)).toBeLessThan(PARITY.logits);
         const ids = tensors.ids(`q${index}.generated.${factor}`);

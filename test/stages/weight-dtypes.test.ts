@@ -7,8 +7,9 @@ import { CheckpointError } from "../../src/errors.ts";
 import { Gpu } from "../../src/gpu/device.ts";
 import { WEIGHT_DTYPES, type WeightDtype } from "../../src/gpu/tensor.ts";
 import { Llava } from "../../src/llava.ts";
-import { readModelConfig } from "../../src/models/config.ts";
-import { loadWeights, weightMemory } from "../../src/models/weights.ts";
+import { readArchitecture } from "../../src/models/registry.ts";
+import { weightMemory } from "../../src/models/weight-table.ts";
+import { loadWeights } from "../../src/models/weights.ts";
 import { openTestDevice } from "../setup/device.ts";
 import { GOLDEN, goldenInputs, largestError, readTensorFile } from "../setup/golden.ts";
 import { loadGoldenModel } from "../setup/golden-model.ts";
@@ -75,10 +76,10 @@ describe("memory", () => {
         const gpu = new Gpu(device, { isSoftware });
         const before = gpu.allocatedBytes;
         const checkpoint = await openCheckpoint(fileSource(`${GOLDEN}/${name}`));
-        const config = readModelConfig(checkpoint.config);
-        await loadWeights(checkpoint, config, { gpu, dtype });
+        const architecture = readArchitecture(checkpoint.config);
+        await loadWeights(checkpoint, architecture, { gpu, dtype });
         await checkpoint.close();
-        expect(gpu.allocatedBytes - before, dtype).toBe(weightMemory(checkpoint, config, dtype));
+        expect(gpu.allocatedBytes - before, dtype).toBe(weightMemory(checkpoint, architecture, dtype));
         gpu.dispose();
         expect(gpu.allocatedBytes).toBe(0);
       }

@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from "commander";
 import { expect, test } from "vitest";
-import { indexList, numberFrom, repeated, scaledRows, someText, wholeFrom } from "../../src/cli/checks.ts";
+import { indexList, numberFrom, repeated, rowSelection, someText, wholeFrom } from "../../src/cli/checks.ts";
 import { methodOf, methodOptions } from "../../src/cli/flags.ts";
 import { UsageError } from "../../src/cli/session.ts";
 
@@ -28,10 +28,10 @@ test("numbers keep to their bounds", () => {
 });
 
 test("rows are last, generated or a count", () => {
-  expect(scaledRows("last")).toBe("last");
-  expect(scaledRows("generated")).toBe("generated");
-  expect(scaledRows("3")).toEqual({ last: 3 });
-  for (const text of ["0", "-1", "all", "1.5", ""]) expect(() => scaledRows(text)).toThrow(InvalidArgumentError);
+  expect(rowSelection("last")).toBe("last");
+  expect(rowSelection("generated")).toBe("generated");
+  expect(rowSelection("3")).toEqual({ last: 3 });
+  for (const text of ["0", "-1", "all", "1.5", ""]) expect(() => rowSelection(text)).toThrow(InvalidArgumentError);
 });
 
 test("texts are not empty, and may come several times", () => {
@@ -59,17 +59,16 @@ test.each([
   expect(() => methodOf(flags)).toThrow(UsageError);
 });
 
-test("the command line goes before the model's settings, and what neither says is left to the engine", () => {
-  const own = { alpha1: 0.7, beta: 0.6, scalingFactor: 0.9 };
-  expect(methodOptions({ method: "adaptvis", beta: 0.3 }, own)).toEqual({
-    method: "adaptvis",
-    factor: 0.9,
-    adaptvis: { alpha1: 0.7, beta: 0.3 },
-  });
-  expect(methodOptions({ factor: 0.5, rows: "generated" }, {})).toEqual({
+test("what the command line does not say is left to the engine", () => {
+  expect(methodOptions({ method: "adaptvis", beta: 0.3 })).toEqual({ method: "adaptvis", beta: 0.3 });
+  expect(methodOptions({ factor: 0.5, rows: "generated" })).toEqual({
     method: "scaling",
     factor: 0.5,
-    adaptvis: {},
     rows: "generated",
+  });
+  expect(methodOptions({ gate: "margin", maxNewTokens: 3 })).toEqual({
+    method: "adaptvis",
+    gate: "margin",
+    maxNewTokens: 3,
   });
 });

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { CheckpointError } from "../../src/errors.ts";
-import { readModelConfig } from "../../src/models/config.ts";
-import { ropeTable } from "../../src/models/layers/rope.ts";
-import { MAX_BATCH_ROWS, packStep } from "../../src/models/layers/step.ts";
+import { ropeFrequencies, rotaryRows } from "../../src/models/layers/rope.ts";
+import { packStep } from "../../src/models/layers/step.ts";
+import { readModelConfig } from "../../src/models/registry.ts";
 
 const LLAVA = {
   model_type: "llava",
@@ -39,6 +39,15 @@ const LLAMA_DEFAULTS = {
   qkvBias: false,
   outputBias: false,
   mlpBias: false,
+};
+
+/** What every CLIP tower is made of. */
+const CLIP_PARTS = {
+  modelType: "clip_vision_model",
+  hasClassToken: true,
+  patchBias: false,
+  hasPreLayernorm: true,
+  hasPostLayernorm: true,
 };
 
 const withContext = (length: number) => ({
@@ -112,6 +121,8 @@ describe("the defaults of transformers fill what config.json leaves out", () => 
           hiddenAct: "quick_gelu",
           layerNormEps: 1e-5,
           numPatches: 49,
+          numPositions: 50,
+          ...CLIP_PARTS,
         },
         imageTokenId: 32000,
         projectorHiddenAct: "gelu",
@@ -208,6 +219,8 @@ test("every key that config.json gives is read", () => {
       hiddenAct: "gelu",
       layerNormEps: 0.25,
       numPatches: 4,
+      numPositions: 5,
+      ...CLIP_PARTS,
     },
     imageTokenId: 70,
     projectorHiddenAct: "relu",
@@ -307,17 +320,19 @@ test.each([
   ["no object", [], "expected a JSON object"],
   ["a quantised checkpoint", { ...LLAVA, quantization_config: { bits: 4 } }, "quantization_config is set"],
   ["an unknown text model", text({ model_type: "gemma" }), "text_config.model_type must be"],
-  [
-    "an unknown vision model",
-    vision({ model_type: "siglip_vision_model" }),
-    "vision_config.model_type must be clip_vision_model",
-  ],
+  ["an unknown vision model", vision({ model_type: "pixtral" }), "vision_config.model_type must be clip_vision_model"],
   ["an unknown activation", text({ hidden_act: "xielu" }), "text_config.hidden_act must be one of"],
+  ["a name that every object has", text({ hidden_act: "constructor" }), "text_config.hidden_act must be one of"],
   ["heads that do not divide", text({ num_key_value_heads: 5 }), "num_key_value_heads must be a divisor"],
   ["an odd head size", text({ head_dim: 15 }), "head_dim must be an even number"],
   ["a fractional count", text({ num_hidden_layers: 1.5 }), "num_hidden_layers must be a positive integer"],
   ["a string for a number", text({ vocab_size: "32000" }), 'vocab_size must be a number, got "32000"'],
   ["yarn", text({ rope_scaling: { rope_type: "yarn", factor: 4 } }), "rope_type must be default, linear or llama3"],
+  [
+    "rotary embeddings of several axes",
+    text({ rope_parameters: { rope_type: "default", mrope_section: [16, 24, 24] } }),
+    "mrope_section must be absent",
+  ],
   ["partial rotary", text({ partial_rotary_factor: 0.5 }), "partial_rotary_factor must be 1"],
   ["mistral's window, 4,096 unless given", text({ model_type: "mistral" }), "must be null: windowed attention is not"],
   ["a window just below the context", window({ model_type: "mistral" }), "sliding_window must be null"],
@@ -384,18 +399,19 @@ test("qwen2 has q/k/v biases, llama only with attention_bias; mlp_bias is a swit
   });
 });
 
-test("rope tables hold cosines, then sines; linear scaling divides positions", () => {
+test("rotary rows hold cosines, then sines; linear scaling divides positions", () => {
   const rope = readModelConfig({ model_type: "llama", rope_theta: 100 }).text.rope;
-  const table = ropeTable(rope, 4, 3);
-  const expected = [0, 1, 2].flatMap((position) => [
+  const rows = rotaryRows([7, 0, 2], ropeFrequencies(rope, 4));
+  const expected = [7, 0, 2].flatMap((position) => [
     Math.cos(position),
     Math.cos(position / 10),
     Math.sin(position),
     Math.sin(position / 10),
   ]);
-  for (const [i, value] of expected.entries()) expect(table[i]).toBeCloseTo(value, 6);
-  const halved = ropeTable({ ...rope, type: "linear", factor: 2 }, 4, 3);
-  expect(halved[8]).toBeCloseTo(Math.cos(1), 6);
+  expect(rows).toHaveLength(expected.length);
+  for (const [i, value] of expected.entries()) expect(rows[i]).toBeCloseTo(value, 6);
+  const halved = rotaryRows([2], ropeFrequencies({ ...rope, type: "linear", factor: 2 }, 4));
+  expect(halved[0]).toBeCloseTo(Math.cos(1), 6);
 });
 
 test("llama3 scaling divides long wavelengths, leaves short ones, and blends between", () => {
@@ -410,10 +426,10 @@ test("llama3 scaling divides long wavelengths, leaves short ones, and blends bet
   // Frequencies 1, 1/5 and 1/25: wavelengths of 6.3 (below 64/4), 31.4 and 157 (above 64/1) positions.
   const kept = (64 / (10 * Math.PI) - 1) / 3;
   const frequencies = [1, (1 - kept) / 5 / 8 + kept / 5, 1 / 25 / 8];
-  const table = ropeTable(rope, 6, 4);
+  const row = rotaryRows([3], ropeFrequencies(rope, 6));
   for (const [i, frequency] of frequencies.entries()) {
-    expect(table[3 * 6 + i]).toBeCloseTo(Math.cos(3 * frequency), 6);
-    expect(table[3 * 6 + 3 + i]).toBeCloseTo(Math.sin(3 * frequency), 6);
+    expect(row[i]).toBeCloseTo(Math.cos(3 * frequency), 6);
+    expect(row[3 + i]).toBeCloseTo(Math.sin(3 * frequency), 6);
   }
 });
 
@@ -422,19 +438,11 @@ test("angles are rounded to f32 before their cosine, as transformers computes th
   const [position, frequency] = [4069, Math.fround(1 / Math.sqrt(10))];
   const angle = Math.fround(position * frequency);
   expect(Math.abs(Math.cos(angle) - Math.cos(position * frequency))).toBeGreaterThan(1e-5);
-  expect(ropeTable(rope, 4, position + 1)[position * 4 + 1]).toBeCloseTo(Math.cos(angle), 6);
+  expect(rotaryRows([position], ropeFrequencies(rope, 4))[1]).toBeCloseTo(Math.cos(angle), 6);
 });
 
 test("a step's words lie as shaders/shared/step.wgsl declares them", () => {
-  const positions = { positionStart: 9, isBatch: true, prefixLength: 7, tailStride: 3 };
-  const words = packStep(positions, { span: [2, 5], rows: [6, 10], factors: [0.5, 1.5], heads: [0, 33] });
-  expect(Array.from(words.slice(0, 12))).toEqual([9, 0, 7, 3, 2, 5, 6, 10, 1, 2, 0, 0]);
-  expect(Array.from(new Float32Array(words.buffer).slice(12, 15))).toEqual([0.5, 1.5, 1]);
-  const plain = packStep({ ...positions, isBatch: false }, undefined);
-  expect(Array.from(plain.slice(1, 8))).toEqual([1, 7, 3, 0, 0, 0, 0]);
-  expect(() => packStep(positions, { span: [0, 1], rows: [0, 1], factors: [], heads: [128] })).toThrow(
-    "heads 0 to 127",
-  );
-  const factors = Array.from({ length: MAX_BATCH_ROWS + 1 }, () => 1);
-  expect(() => packStep(positions, { span: [0, 1], rows: [0, 1], factors })).toThrow("at most 32");
+  const slots = { slotStart: 9, prefixLength: 7, tailStride: 3 };
+  expect([...packStep({ ...slots, isBatch: true })]).toEqual([9, 0, 7, 3]);
+  expect([...packStep({ ...slots, isBatch: false })]).toEqual([9, 1, 7, 3]);
 });

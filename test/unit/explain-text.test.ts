@@ -26,5 +26,5 @@ test("equal values, and those that are no numbers", () => {
   expect(textPicture({ width: 3, height: 1, values: Float32Array.of(2, 2, 2) })).toEqual(["▁▁▁", "▁ 2 to █ 2"]);
   const values = Float32Array.of(Number.NaN, 1, Number.POSITIVE_INFINITY);
   expect(textPicture({ width: 3, height: 1, values })).toEqual(["?▁?", "▁ 1 to █ 1"]);
-  expect(textPicture({ width: 1, height: 1, values: Float32Array.of(Number.NaN) })).toEqual(["?", "nothing finite"]);
+  expect(textPicture({ width: 1, height: 1, values: Float32Array.of(Number.NaN) })).toEqual(["?", "no finite values"]);
 });

@@ -1,10 +1,10 @@
-// One layer's and head's map out of what the worker sent, and pictures onto canvases.
+// The map of one layer and head from the worker's data, and drawing pictures on canvases.
 
 import { type AttentionMap, entropyBits } from "../../inspect/attention-map.ts";
 import type { RgbImage } from "../../preprocess/image.ts";
 import type { AttentionView } from "../protocol.ts";
 
-/** Which map of an answer is shown. */
+/** The selected map of an answer. */
 export interface MapChoice {
   readonly layer: number;
   /** Undefined: the mean over heads. */
@@ -12,8 +12,8 @@ export interface MapChoice {
 }
 
 /**
- * The map of one layer and head, or of the mean over heads; numbers past the last layer or head mean the last.
- * @returns values [gridHeight, gridWidth] of all attention
+ * The map of one layer and head, or of the mean over heads; indices past the end select the last layer or head.
+ * @returns values [gridHeight, gridWidth] as shares of all attention
  */
 export function mapOf(view: AttentionView, choice: MapChoice): AttentionMap {
   const { numLayers, numHeads, gridWidth: width, gridHeight: height } = view;
@@ -33,7 +33,7 @@ export function mapOf(view: AttentionView, choice: MapChoice): AttentionMap {
   return { layer, head, values, width, height, share, entropy: entropyBits(values) };
 }
 
-/** The patch with most attention. */
+/** The patch with the most attention. */
 export function brightestPatch({ values, width }: AttentionMap): {
   readonly row: number;
   readonly column: number;
@@ -44,7 +44,7 @@ export function brightestPatch({ values, width }: AttentionMap): {
   return { row: Math.floor(best / width), column: best % width, value: values[best] ?? 0 };
 }
 
-/** Where in the picture a patch lies, in words. */
+/** A patch's place in the picture in words. */
 export function placeInWords(
   map: AttentionMap,
   { row, column }: { readonly row: number; readonly column: number },
@@ -56,8 +56,8 @@ export function placeInWords(
 }
 
 /**
- * Puts a picture onto a canvas, which takes the picture's size.
- * @param largest longest side of the canvas, pixels: of a larger picture every n-th pixel is taken
+ * Draws a picture on a canvas, which gets the picture's size.
+ * @param largest maximum side of the canvas, pixels: of a larger picture, every n-th pixel is drawn
  */
 export function putPicture(canvas: HTMLCanvasElement, picture: RgbImage, largest = Number.POSITIVE_INFINITY): void {
   const { data } = picture;

@@ -1,4 +1,4 @@
-// The example pictures that lie beside the embedded checkpoint.
+// The example pictures of the embedded checkpoint.
 
 /** The embedded checkpoint's address. */
 export const TINY_SPATIAL_URL = new URL("./weights/tiny-spatial/", document.baseURI).href;

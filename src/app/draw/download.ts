@@ -1,22 +1,22 @@
-// Files for the user: bytes, JSON, pictures.
+// Downloads: files, answers as JSON, pictures as PNG.
 
 import type { RgbImage } from "../../preprocess/image.ts";
 import type { AnswerView, ModelView } from "../protocol.ts";
 import type { Asked } from "../state.ts";
 import { putPicture } from "./attention-view.ts";
 
-/** Lets the browser save a file. */
+/** Downloads a file. */
 export function save(file: Blob, name: string): void {
   const url = URL.createObjectURL(file);
   const link = document.createElement("a");
   link.href = url;
   link.download = name;
   link.click();
-  // Not at once: the browser reads it only after the click.
+  // Delayed, because the browser reads it after the click.
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
-/** A picture as a PNG file. @throws when the browser has no memory for it. */
+/** A picture as a PNG file. @throws when the browser lacks the memory. */
 export async function pngOf(picture: RgbImage): Promise<Blob> {
   const canvas = document.createElement("canvas");
   putPicture(canvas, picture);

@@ -1,8 +1,8 @@
-// The passes of an answer as people read them: stage by stage, and in a stage layer by layer.
+// Groups the passes of an answer by stage, and within a stage by layer.
 
 import type { ExplainedPass } from "../../inspect/explained-pass.ts";
 
-/** Passes that belong together. */
+/** Consecutive passes of one layer. */
 export interface PassGroup {
   /** "layer 3", or empty for those outside of layers. */
   readonly title: string;
@@ -14,11 +14,11 @@ export interface PassStage {
   readonly title: string;
   readonly groups: readonly PassGroup[];
   readonly numPasses: number;
-  /** Undefined where the device cannot tell. */
+  /** Undefined if the device does not measure it. */
   readonly gpuMs: number | undefined;
 }
 
-/** Groups passes, which keep their order. */
+/** Groups passes, keeping their order. */
 export function stagesOf(passes: readonly ExplainedPass[]): readonly PassStage[] {
   return runsOf(passes, ({ stage }) => stage).map(({ key, items }) => ({
     title: key,
@@ -28,7 +28,7 @@ export function stagesOf(passes: readonly ExplainedPass[]): readonly PassStage[]
   }));
 }
 
-/** Time of several passes together; undefined where the device cannot tell. */
+/** Total time of several passes; undefined if the device does not measure it. */
 export function timeOf(passes: readonly ExplainedPass[]): number | undefined {
   let sum = 0;
   for (const { gpuMs } of passes) {
@@ -38,7 +38,7 @@ export function timeOf(passes: readonly ExplainedPass[]): number | undefined {
   return sum;
 }
 
-/** "2 × 1 × 8", without ones at the end. */
+/** Formats sizes as "2 × 1 × 8", without trailing ones. */
 export function extent(sizes: readonly number[]): string {
   const last = sizes.findLastIndex((size) => size !== 1);
   return sizes.slice(0, Math.max(1, last + 1)).join(" × ");

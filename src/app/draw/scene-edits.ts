@@ -1,4 +1,4 @@
-// Changes of the scene as the page offers them, by pointer, key and button, each told to a screen reader.
+// Edits of the scene by pointer, key and button, each announced to screen readers.
 
 import {
   describePlace,
@@ -12,20 +12,20 @@ import {
 } from "../scene/scene.ts";
 import { announcement, scene, selected } from "../state.ts";
 
-/** A change to one object; `index` is where that object is afterwards, undefined when it is gone. */
+/** A change to one object; `index` is its index afterwards, undefined if it was removed. */
 export interface Edit {
   readonly apply: (scene: Scene, index: number) => { readonly scene: Scene; readonly index: number | undefined };
-  /** What happened, before the object's place; undefined: the place alone. */
+  /** Announced before the object's place; undefined announces the place alone. */
   readonly done?: string;
 }
 
 const STEP = 0.02;
 const LARGE_STEP = 0.1;
 const GROWTH = 1.08;
-/** Until an object has come to rest, milliseconds. */
+/** Time without changes after which an object is at rest, milliseconds. */
 const REST_MS = 400;
 
-/** Puts the object's centre at a point. */
+/** Moves the object's centre to a point. */
 export function moveTo(x: number, y: number): Edit {
   return { apply: (from, index) => ({ scene: moveObject(from, index, x, y), index }) };
 }
@@ -39,16 +39,16 @@ export function grow(isLarger: boolean): Edit {
   };
 }
 
-/** Turns the object left to right. */
+/** Mirrors the object horizontally. */
 export const flip: Edit = { apply: (from, index) => ({ scene: flipObject(from, index), index }), done: "flipped" };
 
-/** Lays the object over all others. */
+/** Moves the object in front of all others. */
 export const toFront: Edit = {
   apply: (from, index) => ({ scene: raiseObject(from, index), index: from.objects.length - 1 }),
   done: "in front",
 };
 
-/** Lays the object under all others. */
+/** Moves the object behind all others. */
 export const toBack: Edit = {
   apply(from, index) {
     const object = from.objects[index];
@@ -59,13 +59,13 @@ export const toBack: Edit = {
   done: "behind",
 };
 
-/** Takes the object away. */
+/** Removes the object. */
 export const remove: Edit = {
   apply: (from, index) => ({ scene: removeObject(from, index), index: undefined }),
   done: "removed",
 };
 
-/** What a key does to the object that has the focus; undefined for other keys. */
+/** The edit that a key applies to the focused object; undefined for other keys. */
 export function applyKey(key: string, isShifted: boolean): Edit | undefined {
   const step = isShifted ? LARGE_STEP : STEP;
   const by = (x: number, y: number): Edit => ({
@@ -106,7 +106,7 @@ export function applyKey(key: string, isShifted: boolean): Edit | undefined {
 
 let telling: ReturnType<typeof setTimeout> | undefined;
 
-/** Makes a change and tells of it once the object rests. */
+/** Applies an edit and announces it once the object is at rest. */
 export function edit({ apply, done }: Edit, index: number): void {
   const name = scene.value.objects[index]?.name;
   if (name === undefined) return;
@@ -121,8 +121,8 @@ export function edit({ apply, done }: Edit, index: number): void {
 }
 
 /**
- * The objects with keys that stay when their order changes, in the keys' order: buttons that change places in the document
- * would lose the focus.
+ * The objects with keys that do not depend on their order, sorted by key: buttons that move in the document would lose the
+ * focus.
  */
 export function labelled(
   objects: readonly SceneObject[],

@@ -1,18 +1,18 @@
-// Numbers as the page writes them: a unit stays on its number's line.
+// Formats numbers for the page; a no-break space keeps each unit on its number's line.
 
-/** A probability or share from 0 to 1 in per cent, as precise as its size asks for. */
+/** A probability or share from 0 to 1 in per cent, with a precision that depends on its size. */
 export function percent(share: number): string {
   const value = share * 100;
   if (value !== 0 && value < 0.05) return "<\u00a00.1\u00a0%";
   return `${value.toFixed(value >= 99.95 || value === 0 ? 0 : 1)}\u00a0%`;
 }
 
-/** A probability, factor or threshold with up to `digits` decimals and no zeros at the end. */
+/** A probability, factor or threshold with up to `digits` decimals and without trailing zeros. */
 export function decimal(value: number, digits = 3): string {
   return Number(value.toFixed(digits)).toString();
 }
 
-/** Bytes in the largest unit that keeps a whole part. */
+/** Bytes in the largest unit with a value of at least 1. */
 export function byteSize(bytes: number): string {
   if (bytes < 1024) return `${bytes}\u00a0B`;
   const units = ["KiB", "MiB", "GiB"];
@@ -33,7 +33,7 @@ export function duration(milliseconds: number): string {
   return `${(milliseconds / 1000).toFixed(milliseconds < 10_000 ? 2 : 0)}\u00a0s`;
 }
 
-/** A token's text with what cannot be seen made visible: a leading space, line ends, nothing at all. */
+/** A token's text with invisible characters made visible: a leading space, line breaks, tabs, the empty text. */
 export function visibleToken(text: string): string {
   if (text === "") return "(nothing)";
   return text.replace(/^ /, "␣").replaceAll("\n", "↵").replaceAll("\t", "⇥");

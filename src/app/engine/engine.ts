@@ -1,4 +1,4 @@
-// The playground's engine: one loaded model, one question at a time, and a new device when the old one goes away.
+// The playground's engine: one loaded model, one question at a time, and a new device after a loss.
 
 import { encodeSafetensors } from "../../checkpoint/safetensors-writer.ts";
 import { AbortError, InputError } from "../../errors.ts";
@@ -22,11 +22,11 @@ import { EngineError, failureOf, isDeviceLoss, Losses, orAborted } from "./failu
 import { type EngineHost, type LoadedModel, loadModel } from "./loaded-model.ts";
 import { answerUnderFactor, askBoth, LastQuestion } from "./question.ts";
 
-/** Waits before an adapter is asked for again after a loss: the browser may be starting its GPU process anew. */
+/** Delays before requesting an adapter again after a loss: the browser may be restarting its GPU process. */
 const ADAPTER_WAITS_MS = [250, 1000, 4000];
-/** Files larger than this are no pictures that anybody asks about, and would be read whole. */
+/** Upper limit for picture files, which are read as a whole. */
 const MAX_PICTURE_BYTES = 256 * 2 ** 20;
-/** Pictures with more pixels, as no phone makes them, need more memory than a tab has: decoded, on a canvas, without alpha. */
+/** Larger pictures exceed a tab's memory: decoded, on a canvas, and without alpha. Phones do not take such pictures. */
 const MAX_PICTURE_PIXELS = 50_000_000;
 
 const ignore = () => undefined;
@@ -41,9 +41,9 @@ export class PlaygroundEngine implements EngineApi {
   private running: { readonly controller: AbortController; readonly done: Promise<unknown> } | undefined;
   private recovery: Promise<void> | undefined;
   private last: LastQuestion | undefined;
-  /** Whether the page was told of a loss, and not yet of its end. */
+  /** Whether the page was notified of a loss but not yet of the recovery. */
   private isLossTold = false;
-  /** Why there is no model, once a recovery failed. */
+  /** Why no model is available after a failed recovery. */
   private gaveUp: Failure | undefined;
 
   constructor(host: EngineHost) {
@@ -63,7 +63,7 @@ export class PlaygroundEngine implements EngineApi {
     } finally {
       if (this.loading === controller) {
         this.loading = undefined;
-        // A device that was lost on the way counts no more, however the load ended; a recovery tells of itself.
+        // A device that was lost during the load no longer matters, whatever the result; a recovery sends its own notification.
         if (this.isLossTold && this.recovery === undefined) this.notify({ kind: "recovered" });
       }
     }
@@ -105,10 +105,10 @@ export class PlaygroundEngine implements EngineApi {
     const { inputs, request, method } = this.lastQuestion();
     return this.alone((signal) =>
       this.surviving(signal, ignore, async ({ model }) => {
-        const { settings: adaptvis, maxNewTokens } = request;
+        const { settings, maxNewTokens } = request;
         const { tensors, metadata } = await model.trace(inputs, {
           method,
-          adaptvis,
+          ...(method === "adaptvis" && settings),
           maxNewTokens,
           signal,
         });
@@ -120,12 +120,12 @@ export class PlaygroundEngine implements EngineApi {
   /** See {@link EngineApi.explain}. @throws InputError without a question; as {@link ask}. */
   async explain(onPass: (pass: ExplainedPass) => void): Promise<ExplanationView> {
     const { inputs, request, method } = this.lastQuestion();
-    const { settings: adaptvis } = request;
+    const { settings } = request;
     return this.alone((signal) =>
       this.surviving(signal, ignore, async ({ model }) => {
         const { answer, passes, kernels } = await explain(model, inputs, {
           method,
-          adaptvis,
+          ...(method === "adaptvis" && settings),
           onPass,
           signal,
         });
@@ -146,11 +146,11 @@ export class PlaygroundEngine implements EngineApi {
   }
 
   private lastQuestion(): LastQuestion {
-    if (this.last === undefined) throw new InputError("Nothing was asked yet: ask a question first.");
+    if (this.last === undefined) throw new InputError("No question was asked yet: ask a question first.");
     return this.last;
   }
 
-  /** Runs one question; a second one meanwhile is refused, and the first goes on. */
+  /** Runs one question; a second one is refused meanwhile, and the first continues. */
   private async alone<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     if (this.running !== undefined) {
       throw new EngineError({ kind: "busy", message: "A question is being answered: wait for it, or stop it." });
@@ -165,7 +165,7 @@ export class PlaygroundEngine implements EngineApi {
     }
   }
 
-  /** Runs `work` on the loaded model, and once more if the device is lost under it and comes back. */
+  /** Runs `work` on the loaded model, and once more if the device is lost meanwhile and recovered. */
   private async surviving<T>(
     signal: AbortSignal,
     onEvent: (event: AskEvent) => void,
@@ -179,13 +179,14 @@ export class PlaygroundEngine implements EngineApi {
       } catch (cause) {
         if (signal.aborted || !(await isDeviceLoss(cause, loaded.lost))) throw cause;
         if (attempt < 2) continue;
-        const message = "The GPU device was lost again under this question: ask a shorter one, or a smaller model.";
+        const message =
+          "The GPU device was lost again during this question: ask a shorter one, or use a smaller model.";
         throw new EngineError({ kind: "device-lost", message }, { cause });
       }
     }
   }
 
-  /** The loaded model, after a recovery that is under way. @throws EngineError when there is none; AbortError. */
+  /** The loaded model, after a recovery in progress. @throws EngineError without a model; AbortError. */
   private async standing(signal: AbortSignal): Promise<LoadedModel> {
     while (this.recovery !== undefined) await orAborted(this.recovery, signal, "The question");
     if (this.loaded !== undefined) return this.loaded;
@@ -193,8 +194,8 @@ export class PlaygroundEngine implements EngineApi {
   }
 
   /**
-   * Opens a checkpoint; when the device is lost meanwhile, again on a new one.
-   * @param options.waitsMs how long to wait before each further request for an adapter when there is none
+   * Opens a checkpoint; if the device is lost meanwhile, again on a new one.
+   * @param options.waitsMs delays before each further request when no adapter is found
    */
   private async open(
     source: CheckpointSource,
@@ -227,7 +228,7 @@ export class PlaygroundEngine implements EngineApi {
     }
   }
 
-  /** Puts a model in the place of the one before, which goes when its question is answered. */
+  /** Replaces the loaded model; the previous one is freed when its question is answered. */
   private adopt(fresh: LoadedModel): void {
     const before = this.loaded;
     this.loaded = fresh;
@@ -242,7 +243,7 @@ export class PlaygroundEngine implements EngineApi {
     if (before !== undefined) this.retire(before);
   }
 
-  /** Frees a model when the question that may run on it has ended: to free it before would stop that as the caller does. */
+  /** Frees a model after the question running on it has ended; freeing it earlier would abort the question. */
   private retire(loaded: LoadedModel): void {
     const isIdle = this.running?.done.catch(() => undefined) ?? Promise.resolve();
     void isIdle.then(() => loaded.close());
@@ -261,7 +262,7 @@ export class PlaygroundEngine implements EngineApi {
       else fresh.close(); // another checkpoint was loaded meanwhile
       this.notify({ kind: "recovered" });
     } catch (error) {
-      if (this.loaded !== lost) return this.notify({ kind: "recovered" }); // by another checkpoint
+      if (this.loaded !== lost) return this.notify({ kind: "recovered" }); // another checkpoint replaced it
       this.loaded = undefined;
       this.gaveUp = givenUp(failureOf(error));
       this.notify({ kind: "gave-up", failure: this.gaveUp });
@@ -274,10 +275,10 @@ export class PlaygroundEngine implements EngineApi {
   }
 }
 
-/** A browser whose GPU process crashed too often gives a page no adapter any more; loading the page again helps. */
+/** After too many crashes of its GPU process, a browser refuses adapters to a page until it is reloaded. */
 function givenUp(failure: Failure): Failure {
   if (failure.kind !== "no-adapter") return failure;
   const message =
-    "The GPU device was lost and the browser gives no other one: load this page again, or start the browser anew.";
+    "The GPU device was lost and the browser offers no other: load this page again, or restart the browser.";
   return { kind: "device-lost", message };
 }

@@ -2,7 +2,7 @@
 import { AbortError, CheckpointError, GpuError, InputError } from "../../errors.ts";
 import type { Failure, FailureKind } from "../protocol.ts";
 
-/** A failure that has its kind already. */
+/** An error that carries a failure with its kind. */
 export class EngineError extends Error {
   override readonly name = "EngineError";
   readonly failure: Failure;
@@ -13,19 +13,19 @@ export class EngineError extends Error {
   }
 }
 
-/** A call's result as it travels from the worker to the page. */
+/** A call's result or failure as plain data, since structured cloning strips the fields of an Error. */
 export type Outcome<T> =
   | { readonly isOk: true; readonly value: T }
   | { readonly isOk: false; readonly failure: Failure };
 
-/** The failure that an error of the engine stands for; an error of unknown kind is `internal`. */
+/** The failure that corresponds to an error of the engine; `internal` for unknown errors. */
 export function failureOf(error: unknown): Failure {
   if (error instanceof EngineError) return error.failure;
   const message = error instanceof Error ? error.message : String(error);
   return { kind: kindOf(error), message };
 }
 
-/** Runs `work` and turns what it throws into data. */
+/** Runs `work` and converts errors into data. */
 export async function outcomeOf<T>(work: () => Promise<T>): Promise<Outcome<T>> {
   try {
     return { isOk: true, value: await work() };
@@ -45,24 +45,24 @@ function kindOf(error: unknown): FailureKind {
   if (error instanceof CheckpointError) return "checkpoint";
   if (error instanceof InputError) return "input";
   if (error instanceof GpuError) return error.reason === "shader" ? "internal" : error.reason;
-  // The host's own words for memory that it does not give.
+  // The host's message for a failed allocation.
   if (error instanceof RangeError && /allocation|array length|buffer/i.test(error.message)) return "out-of-memory";
   return "internal";
 }
 
-/** Losses within this time count together, milliseconds. */
+/** Time window in which losses are counted, milliseconds. */
 const WINDOW_MS = 60_000;
-/** The loss at which nothing more is tried. */
+/** Number of losses within the window after which recovery stops. */
 const MOST_LOSSES = 3;
 
-/** Counts lost devices. */
+/** Counts lost devices, so that a device that is lost again and again is not recovered forever. */
 export class Losses {
   private times: number[] = [];
 
   /**
-   * Counts one.
-   * @param nowMs of a clock that only goes forward
-   * @throws GpuError `device-lost` when it is the third within a minute.
+   * Counts a loss.
+   * @param nowMs time of a monotonic clock
+   * @throws GpuError `device-lost` at the third loss within a minute.
    */
   count(reason: string, nowMs: number): void {
     this.times = [...this.times.filter((time) => nowMs - time < WINDOW_MS), nowMs];
@@ -75,12 +75,12 @@ export class Losses {
   }
 }
 
-/** How long a device's `lost` may come behind the error that it caused, milliseconds. */
+/** Maximum delay of a device's `lost` promise after the error that the loss caused, milliseconds. */
 const GRACE_MS = 250;
 
 /**
- * Whether an error came of a lost device: it says so, or the device turns out to be lost. An AbortError may come of one, too,
- * since the lost model is disposed of; whether it came of a stop, the caller knows.
+ * Whether a lost device caused an error: the error states it, or `lost` resolves. An AbortError can also be caused by a
+ * loss, since the lost model is disposed; the caller has to exclude its own stops.
  * @param lost resolves when the device is lost
  */
 export async function isDeviceLoss(error: unknown, lost?: Promise<unknown>): Promise<boolean> {
@@ -91,9 +91,9 @@ export async function isDeviceLoss(error: unknown, lost?: Promise<unknown>): Pro
 }
 
 /**
- * Waits for `work`, or until the signal fires; the work itself goes on.
- * @param what for the message, such as "Loading the model"
- * @throws AbortError when the signal fires; what `work` throws.
+ * Waits for `work` or until the signal fires; the work itself continues.
+ * @param what subject of the message, such as "Loading the model"
+ * @throws AbortError when the signal fires; otherwise the error of `work`.
  */
 export async function orAborted<T>(work: Promise<T>, signal: AbortSignal, what: string): Promise<T> {
   let stop: () => void = () => undefined;
@@ -102,7 +102,7 @@ export async function orAborted<T>(work: Promise<T>, signal: AbortSignal, what: 
     if (signal.aborted) stop();
     else signal.addEventListener("abort", stop, { once: true });
   });
-  work.catch(() => undefined); // it may fail when nobody waits any more
+  work.catch(() => undefined); // it may fail after the wait has ended
   try {
     return await Promise.race([work, aborted]);
   } finally {

@@ -1,28 +1,27 @@
 // A loaded checkpoint with its own device, opened from an address or local files, and what the engine needs of its host
 // (a worker or a test).
 
-import { type AdaptVisSettings, DEFAULT_ADAPTVIS } from "../../adaptvis.ts";
 import { blobSource } from "../../checkpoint/blob-source.ts";
 import { httpSource } from "../../checkpoint/http-source.ts";
 import type { Source } from "../../checkpoint/source.ts";
-import { type CheckpointSettings, readCheckpointSettings } from "../../checkpoint-settings.ts";
 import { isSoftwareAdapter, requestGpuDevice } from "../../gpu/device.ts";
+import { type AdaptVisSettings, DEFAULT_ADAPTVIS } from "../../interventions/adaptvis.ts";
 import { Llava } from "../../llava.ts";
 import type { RgbImage } from "../../preprocess/image.ts";
 import type { DecodeOptions } from "../../preprocess/image-header.ts";
 import type { CheckpointSource, LoadStep, ModelView } from "../protocol.ts";
 import { orAborted } from "./failure.ts";
 
-/** The surroundings of a {@link PlaygroundEngine}. */
+/** What a {@link PlaygroundEngine} needs of its host, so that the same code runs in a worker and in a test. */
 export interface EngineHost {
-  /** Milliseconds of a clock that only goes forward, as `performance.now()`. */
+  /** Milliseconds of a monotonic clock, such as `performance.now()`. */
   now(): number;
   /**
-   * Finds an adapter; a new one each time, since an adapter gives one device only.
+   * Requests a new adapter: an adapter provides only one device.
    * @throws EngineError `no-webgpu` or `no-adapter`.
    */
   requestAdapter(): Promise<GPUAdapter>;
-  /** Decodes a picture file, upright. @throws InputError when it cannot. */
+  /** Decodes a picture file, upright. @throws InputError when it cannot be decoded. */
   decodeImage(bytes: Uint8Array, options: DecodeOptions): Promise<RgbImage>;
 }
 
@@ -31,7 +30,7 @@ export class LoadedModel {
   readonly source: CheckpointSource;
   readonly model: Llava;
   readonly view: ModelView;
-  /** Resolves with the reason when the device goes away; never after {@link LoadedModel.close}. */
+  /** Resolves with the reason when the device is lost; never after {@link LoadedModel.close}. */
   readonly lost: Promise<string>;
   private isClosed = false;
 
@@ -57,8 +56,8 @@ export class LoadedModel {
 
 /**
  * Loads a checkpoint on a new device.
- * @param onStep told of every phase
- * @throws EngineError, CheckpointError, GpuError or AbortError; nothing of a failed load stays.
+ * @param onStep called for every phase
+ * @throws EngineError, CheckpointError, GpuError or AbortError; a failed load frees everything.
  */
 export async function loadModel(
   host: EngineHost,
@@ -67,7 +66,7 @@ export async function loadModel(
 ): Promise<LoadedModel> {
   const startMs = performance.now();
   const { signal } = options;
-  // Kernels go on compiling behind a load that was stopped; nobody hears of that.
+  // Kernels continue to compile after a stopped load; their result is ignored.
   const step = stepReporter((news) => signal.aborted || options.onStep(news));
   step({ phase: "adapter" });
   const adapter = await orAborted(host.requestAdapter(), signal, "Loading the model"); // drivers may start slowly
@@ -75,7 +74,6 @@ export async function loadModel(
   try {
     step({ phase: "config" });
     const files = openSource(source);
-    const settings = await settingsOf(files, signal);
     const model = await Llava.load(files, {
       device,
       signal,
@@ -89,7 +87,11 @@ export async function loadModel(
       model.dispose();
       throw error;
     }
-    const view = viewOf(model, { name: nameOf(source), settings, loadMs: performance.now() - startMs });
+    const view = viewOf(model, {
+      name: nameOf(source),
+      settings: settingsOf(model),
+      loadMs: performance.now() - startMs,
+    });
     return new LoadedModel(source, model, view);
   } catch (error) {
     device.destroy();
@@ -97,7 +99,7 @@ export async function loadModel(
   }
 }
 
-/** A source for the engine; local files are read by ranges. @throws InputError for a bad address. */
+/** The engine's source for a checkpoint; local files are read by ranges. @throws InputError for an invalid URL. */
 function openSource(source: CheckpointSource): Source {
   if (source.kind === "url") return httpSource(source.url);
   return blobSource(
@@ -106,21 +108,19 @@ function openSource(source: CheckpointSource): Source {
   );
 }
 
-/** The page asks in words, so that a checkpoint without what they need is refused at once. @throws CheckpointError. */
+/** The page asks questions as text, so a checkpoint without a tokenizer or chat template is refused. @throws CheckpointError. */
 function checkWords({ processor, config }: Llava): void {
   processor.tokenizer.encode(processor.chatPrompt("?", { hasImage: config.multimodal !== undefined }));
 }
 
-async function settingsOf(files: Source, signal: AbortSignal): Promise<AdaptVisSettings> {
-  const { alpha1, alpha2, beta }: CheckpointSettings = await readCheckpointSettings(files, signal);
-  return {
-    alpha1: alpha1 ?? DEFAULT_ADAPTVIS.alpha1,
-    alpha2: alpha2 ?? DEFAULT_ADAPTVIS.alpha2,
-    beta: beta ?? DEFAULT_ADAPTVIS.beta,
-  };
+/** AdaptVis' settings: the checkpoint's own, else the paper's. */
+function settingsOf({ defaults }: Llava): AdaptVisSettings {
+  const own: Readonly<Record<string, unknown>> = defaults.adaptvis ?? {};
+  const { alpha1, alpha2, beta } = { ...DEFAULT_ADAPTVIS, ...own };
+  return { alpha1: Number(alpha1), alpha2: Number(alpha2), beta: Number(beta) };
 }
 
-/** A folder's own name, of a path or an address. */
+/** The last segment of a path or URL. */
 function nameOf(source: CheckpointSource): string {
   if (source.kind === "files") return source.name;
   return new URL(source.url).pathname.split("/").findLast((part) => part !== "") ?? source.url;
@@ -149,11 +149,11 @@ function viewOf(
   };
 }
 
-/** Where each phase begins on the whole load's scale, 0 to 1; measured on tiny-spatial only, so a guess for others. */
+/** Start of each phase as a share of the whole load, measured on tiny-spatial; an estimate for other models. */
 const PHASE_STARTS = { adapter: 0, config: 0.04, weights: 0.08, kernels: 0.4 } as const;
 const PHASE_ENDS = { adapter: 0.04, config: 0.08, weights: 0.4, kernels: 1 } as const;
 
-/** Fills in what a phase does not say with what the phases before it said. */
+/** Completes a phase's fields with those of the phases before it. */
 function stepReporter(onStep: (step: LoadStep) => unknown) {
   let last: LoadStep = {
     phase: "adapter",

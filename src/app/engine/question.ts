@@ -1,12 +1,15 @@
 // A question of the playground: greedily and with AdaptVis over one prefill, then under any fixed factor; and its answers as
 // the plain arrays and probabilities that the page shows.
-import { checkSettings, chooseFactor } from "../../adaptvis.ts";
+
 import type { Answer, AnswerOptions, AnswerStage } from "../../answer.ts";
 import { InputError } from "../../errors.ts";
+import { adaptvis, chooseFactor } from "../../interventions/adaptvis.ts";
+import { settingsFrom } from "../../interventions/parameters.ts";
 import type { Llava } from "../../llava.ts";
-import { fitToSquare } from "../../preprocess/clip-processor.ts";
+import type { ModelInputs } from "../../models/inputs.ts";
+import type { Processor } from "../../models/processor.ts";
 import type { RgbImage } from "../../preprocess/image.ts";
-import type { ModelInputs, Processor } from "../../preprocess/processor.ts";
+import { fitToSquare } from "../../preprocess/image-processor.ts";
 import type {
   AnswerKind,
   AnswersView,
@@ -19,41 +22,42 @@ import type {
   TokenView,
 } from "../protocol.ts";
 
-/** Alternatives shown a token. */
+/** Number of alternatives shown per token. */
 const NUM_ALTERNATIVES = 5;
 
-/** The question that was asked last, prepared: plain data, so that it outlives a lost device. */
+/** The prepared last question: plain data, so that it survives a lost device. */
 export class LastQuestion {
   readonly request: AskRequest;
   readonly inputs: ModelInputs;
-  /** The picture as the vision tower sees it; undefined without one, and for LLaVA-NeXT's tiles. */
+  /** The picture as the vision tower receives it; undefined without one, and for LLaVA-NeXT's tiles. */
   readonly seen: RgbImage | undefined;
   readonly numAlternatives: number;
-  /** Without a picture there is nothing for a factor to act on. */
+  /** Without a picture, factors have no effect. */
   readonly method: "greedy" | "adaptvis";
 
-  /** @throws InputError for a question or setting that cannot be used. */
+  /** Prepares a question. @throws InputError for an invalid question or setting. */
   constructor(model: Llava, request: AskRequest, view: Pick<ModelView, "vocabSize">) {
-    checkSettings(request.settings);
+    const { text } = model.config;
+    const sizes = { numLayers: text.numHiddenLayers, numHeads: text.numAttentionHeads, promptLength: 1 };
+    settingsFrom(adaptvis.parameters, { ...request.settings }, { ...sizes, method: adaptvis.name });
     this.request = request;
     this.inputs = model.prepare({ image: request.image, question: request.question });
-    const { clip } = model.processor;
+    const { imageProcessor } = model.processor;
     this.method = request.image === undefined ? "greedy" : "adaptvis";
-    const isSingle = this.inputs.gridWidth > 0;
-    this.seen =
-      request.image !== undefined && clip !== undefined && isSingle ? fitToSquare(request.image, clip) : undefined;
+    const isSingle = this.inputs.images.every(({ grid }) => grid !== undefined);
+    this.seen = request.image && imageProcessor && isSingle ? fitToSquare(request.image, imageProcessor) : undefined;
     this.numAlternatives = Math.min(NUM_ALTERNATIVES, view.vocabSize);
   }
 }
 
-/** What a run is told, and whom it tells. */
+/** Options and callbacks of a run. */
 interface RunOptions {
   readonly onEvent: (event: AskEvent) => void;
   readonly signal: AbortSignal;
 }
 
 /**
- * Both answers: one prefill, and one extra step under the factor that the greedy pass' confidence chooses.
+ * Both answers: one prefill, and one extra step under the factor chosen by the confidence of the greedy pass.
  * @throws InputError, GpuError or AbortError.
  */
 export async function askBoth(model: Llava, question: LastQuestion, options: RunOptions): Promise<AnswersView> {
@@ -78,7 +82,7 @@ export async function askBoth(model: Llava, question: LastQuestion, options: Run
 }
 
 /**
- * The answer under a fixed factor: the last prompt row runs again over the keys and values that are held, then the tokens.
+ * The answer under a fixed factor: the last prompt row runs again over the cached keys and values, then the tokens.
  * @throws InputError, GpuError or AbortError.
  */
 export async function answerUnderFactor(
@@ -125,14 +129,14 @@ function describeStage(stage: AnswerStage, factor: number | undefined): string {
   }
 }
 
-/** What a view holds that the answer does not know. */
+/** Fields of a view that are not part of the answer. */
 export interface AnswerFacts {
   readonly kind: AnswerKind;
   readonly confidence: number;
   readonly elapsedMs: number;
 }
 
-/** An answer as the page shows it. */
+/** An answer in the form that the page shows. */
 export function answerView(answer: Answer, processor: Processor, facts: AnswerFacts): AnswerView {
   const spelling = new Spelling(processor);
   const view = ({ tokenId, logProb }: { readonly tokenId: number; readonly logProb: number }): TokenView => ({
@@ -150,7 +154,7 @@ export function answerView(answer: Answer, processor: Processor, facts: AnswerFa
   };
 }
 
-/** Attention of the pass that gave the answer; undefined without a picture or for one of several tiles. */
+/** Attention of the pass that gave the answer; undefined without a picture, and for a picture of several tiles. */
 function attentionView(answer: Answer): AttentionView | undefined {
   const { attention } = answer;
   const [start, end] = answer.imageSpan;
@@ -170,12 +174,12 @@ function attentionView(answer: Answer): AttentionView | undefined {
     }
     return { numLayers, numHeads, gridWidth: width, gridHeight: height, values, shares };
   } catch (error) {
-    if (error instanceof InputError) return undefined; // LLaVA-NeXT's tiles are no single grid
+    if (error instanceof InputError) return undefined; // LLaVA-NeXT's tiles do not form a single grid
     throw error;
   }
 }
 
-/** Spells tokens alone: decoders drop the space before a first word, so each is decoded behind itself. */
+/** Text of single tokens: decoders drop the space before a first word, so each token is decoded after a copy of itself. */
 class Spelling {
   private readonly processor: Processor;
   private readonly known = new Map<number, string>();

@@ -1,4 +1,4 @@
-// The engine as the worker offers it: failures as data, events delivered before the result, large arrays moved.
+// The worker's interface to the engine: failures as data, events before results, large arrays transferred.
 import * as Comlink from "comlink";
 import type { ExplainedPass } from "../../inspect/explained-pass.ts";
 import type { RgbImage } from "../../preprocess/image.ts";
@@ -19,7 +19,7 @@ import { type Outcome, outcomeOf } from "./failure.ts";
 /** A function of the page, called from the worker. */
 type Listener<T> = (event: T) => unknown;
 
-/** What the worker exposes: {@link EngineApi} with an {@link Outcome} for every promise. */
+/** The interface that the worker exposes: {@link EngineApi} with an {@link Outcome} for every promise. */
 export class WorkerApi {
   private readonly engine: EngineApi;
 
@@ -71,7 +71,7 @@ export class WorkerApi {
     return outcomeOf(() => this.engine.watch((notice) => void onNotice(notice)));
   }
 
-  /** Runs `work`, and returns when the page has heard of everything that it told: ports keep no order among them. */
+  /** Runs `work`, and returns after the page has received all of its events: message ports do not order among each other. */
   private async told<E, T>(listener: Listener<E>, work: (tell: (event: E) => void) => Promise<T>): Promise<Outcome<T>> {
     const heard: unknown[] = [];
     const outcome = await outcomeOf(() => work((event) => void heard.push(listener(event))));

@@ -1,6 +1,6 @@
 // The two answers side by side, streamed and finished, and the confidence that chose the factor, with its three settings.
 
-import { type AdaptVisSettings, chooseFactor } from "../../adaptvis.ts";
+import { type AdaptVisSettings, chooseFactor } from "../../interventions/adaptvis.ts";
 import { ask } from "../asking.ts";
 import { decimal, duration, percent } from "../draw/words.ts";
 import type { AnswerKind, AnswerView } from "../protocol.ts";
@@ -14,7 +14,7 @@ const titles: Readonly<Record<AnswerKind, string>> = {
   factor: "Your factor",
 };
 
-/** Characters from which an answer is set as running text. */
+/** Number of characters from which an answer is set as running text. */
 const LONG = 60;
 
 /** The answers panel. */
@@ -26,12 +26,12 @@ export function Answers() {
     return (
       <Panel id="answers" title="Answers">
         <p>
-          Press <strong>Ask</strong>. The model then answers twice: as it is (greedy), and with AdaptVis, which first
-          checks how sure the model is and then makes it look harder at the picture, or wider over it.
+          Press <strong>Ask</strong>. The model then answers twice: unmodified (greedy), and with AdaptVis, which first
+          checks how sure the model is and then sharpens or widens its attention to the picture.
         </p>
         <p class="hint">
-          With the answers come the confidence that decided, a slider to try other factors, where in the picture the
-          model looked, every token with what else could have stood there, and the GPU passes that made it.
+          Below the answers you find the confidence that chose the factor, a slider to try other factors, where in the
+          picture the model looked, the alternatives to every token, and the GPU passes of the answer.
         </p>
       </Panel>
     );
@@ -48,7 +48,7 @@ export function Answers() {
         {isTwofold && <AnswerCard kind="adaptvis" answer={isAsking ? undefined : done?.answers.adaptvis} />}
       </div>
       {done !== undefined && (
-        // While the next answer comes, what belongs to the last one keeps its place but not its say.
+        // While the next answer streams, the parts of the last one keep their place but are inert.
         <div class={isAsking ? "stale" : ""} inert={isAsking}>
           {hadPicture.value ? (
             <Confidence
@@ -59,7 +59,7 @@ export function Answers() {
             />
           ) : (
             <p class="hint">
-              There was no picture to look at harder or wider, so AdaptVis answers as the unmodified model does.
+              There was no picture to look at, so AdaptVis gives the same answer as the unmodified model.
             </p>
           )}
         </div>
@@ -98,11 +98,11 @@ function AnswerNumbers({ answer }: { readonly answer: AnswerView }) {
 
 interface ConfidenceProps {
   readonly confidence: number;
-  /** With which the answers were made. */
+  /** The settings of the shown answers. */
   readonly used: AdaptVisSettings;
-  /** As they are set now. */
+  /** The current settings. */
   readonly now: AdaptVisSettings;
-  /** The checkpoint's. */
+  /** The checkpoint's settings. */
   readonly defaults: AdaptVisSettings;
 }
 
@@ -126,7 +126,7 @@ export function Confidence({ confidence, used, now, defaults }: ConfidenceProps)
           onChange={(beta) => changeSettings({ ...now, beta })}
         />
         <NumberField
-          label="alpha1, if below"
+          label="alpha1, when below"
           value={now.alpha1}
           min={0}
           max={10}
@@ -134,7 +134,7 @@ export function Confidence({ confidence, used, now, defaults }: ConfidenceProps)
           onChange={(alpha1) => changeSettings({ ...now, alpha1 })}
         />
         <NumberField
-          label="alpha2, if not"
+          label="alpha2, otherwise"
           value={now.alpha2}
           min={0}
           max={10}
@@ -144,7 +144,7 @@ export function Confidence({ confidence, used, now, defaults }: ConfidenceProps)
       </div>
       <div>
         <button type="button" disabled={isDefault} onClick={() => changeSettings(defaults)}>
-          Back to the checkpoint’s values
+          Reset to the checkpoint’s values
         </button>
       </div>
     </div>
@@ -159,7 +159,7 @@ function Meter({ confidence, settings }: { readonly confidence: number; readonly
     <div class="meter">
       <div class="meter-sides" aria-hidden="true">
         <span class={isBelow ? "chosen" : ""}>below beta: × {decimal(alpha1)}</span>
-        <span class={isBelow ? "" : "chosen"}>from beta on: × {decimal(alpha2)}</span>
+        <span class={isBelow ? "" : "chosen"}>from beta: × {decimal(alpha2)}</span>
       </div>
       {/* biome-ignore lint/a11y/useSemanticElements: a meter element has no room for beta's mark */}
       <div
@@ -190,13 +190,13 @@ function sentence(confidence: number, settings: AdaptVisSettings): string {
   const isBelow = confidence < beta;
   const factor = chooseFactor(confidence, settings);
   const start = `The first token has probability ${decimal(confidence)}, which is ${isBelow ? "below" : "at least"} beta (${decimal(beta)}).`;
-  return `${start} So AdaptVis takes ${isBelow ? "alpha1" : "alpha2"} and multiplies the attention scores of the picture by ${decimal(factor)}: ${effect(factor, isBelow && alpha1 < 1)}`;
+  return `${start} So AdaptVis uses ${isBelow ? "alpha1" : "alpha2"} and multiplies the attention scores of the picture by ${decimal(factor)}: ${effect(factor, isBelow && alpha1 < 1)}`;
 }
 
 function effect(factor: number, isUnsure: boolean): string {
   if (factor === 1) return "nothing changes.";
-  if (factor > 1) return "it looks harder at what it already looks at.";
-  return isUnsure ? "unsure, it looks wider over the picture." : "it looks wider over the picture.";
+  if (factor > 1) return "its attention becomes sharper.";
+  return isUnsure ? "it is unsure, so its attention becomes wider." : "its attention becomes wider.";
 }
 
 function Outdated({ confidence, used, now }: Omit<ConfidenceProps, "defaults">) {

@@ -1,4 +1,4 @@
-// The few controls that the panels share. Each has a visible label, which is also its accessible name.
+// Controls that the panels share. Each has a visible label, which is also its accessible name.
 
 import type { ComponentChildren } from "preact";
 import { useId, useState } from "preact/hooks";
@@ -94,13 +94,13 @@ export function Slider(props: {
   );
 }
 
-/** A number to type. One out of range becomes the nearest in it, and the field says so; what is no number changes nothing. */
+/** A number field. A value out of range is clamped, with a hint; text that is not a number changes nothing. */
 export function NumberField(props: {
   readonly label: string;
   readonly value: number;
   readonly min: number;
   readonly max: number;
-  /** Of the arrows; 1 means whole numbers only, else what is typed may lie between. */
+  /** Step of the arrows; 1 allows whole numbers only, other steps allow values in between. */
   readonly step: number;
   readonly onChange: (value: number) => void;
 }) {
@@ -123,7 +123,7 @@ export function NumberField(props: {
           const near = Math.min(Math.max(typed, min), max);
           const accepted = Number.isFinite(near) ? (step === 1 ? Math.round(near) : near) : value;
           setMoved(near !== typed && !Number.isNaN(typed));
-          // Written at once: where the value stays the same, nothing else would take away what was typed.
+          // Written at once: if the value is unchanged, nothing else would replace the typed text.
           event.currentTarget.value = String(accepted);
           if (accepted !== value) props.onChange(accepted);
         }}
@@ -168,7 +168,7 @@ export function Select<T extends string>(props: {
   );
 }
 
-/** One fact of a list of facts. */
+/** An entry of a list of facts. */
 export function Fact({ name, children }: { readonly name: string; readonly children: ComponentChildren }) {
   return (
     <div>
@@ -178,7 +178,7 @@ export function Fact({ name, children }: { readonly name: string; readonly child
   );
 }
 
-/** A button that opens the system's file chooser. */
+/** A button that opens the system's file dialog. */
 export function FileButton(props: {
   readonly label: string;
   readonly accept?: string;
@@ -196,7 +196,7 @@ export function FileButton(props: {
         {...(props.isFolder === true ? { webkitdirectory: true } : {})}
         onChange={(event) => {
           const files = [...(event.currentTarget.files ?? [])];
-          // So that the same file can be chosen again.
+          // Allows choosing the same file again.
           event.currentTarget.value = "";
           if (files.length > 0) props.onFiles(files);
         }}

@@ -1,4 +1,4 @@
-// A factor of one's own with its answer: one extra step a change, no new prefill.
+// The user's own factor with its answer: one extra step per change, without a new prefill.
 
 import { decimal, percent } from "../draw/words.ts";
 import { tryAllFactors, tryFactor } from "../session.ts";
@@ -14,13 +14,13 @@ export function FactorPanel() {
   const now = running.value;
   const shown = factorAnswer.value;
   const isRunning = now?.kind === "factor" && now.factor === factor.value;
-  // Until its first word comes, the answer before stays in sight.
+  // The previous answer is shown until the first word of the new one arrives.
   const isStreaming = shown === undefined || (isRunning && streaming.value.factor !== "");
   return (
     <Panel
       id="factor"
       title="Try another factor"
-      lead="The scores of the picture’s patches are multiplied by the factor before the softmax, in every layer and head. Below 1 the look is wider, above 1 harder; 1 is the unmodified model."
+      lead="The attention scores of the picture’s patches are multiplied by the factor before the softmax, in every layer and head. Below 1, attention is wider, above 1 sharper; 1 is the unmodified model."
     >
       <div class="factor-controls">
         <Slider
@@ -62,14 +62,14 @@ function Preset({ label, value }: { readonly label: string; readonly value: numb
   );
 }
 
-/** Every factor that was tried with this question: the first token's probability, and where the answer changes. */
+/** A chart of all factors tried with this question: the first token's probability, and where the answer changes. */
 function Tried() {
   const tried = [...factorAnswers.value.values()].sort((left, right) => left.factor - right.factor);
   if (tried.length < 2) return null;
   const largest = Math.max(LARGEST, ...tried.map((answer) => answer.factor));
   const xOf = (value: number) => 34 + (258 * value) / largest;
   const yOf = (probability: number) => 102 - 66 * probability;
-  // Their words stand above the chart, by turns in two lines so that neighbours do not meet.
+  // Labels above the chart alternate between two lines, so that neighbours do not overlap.
   const changes = tried.filter((answer, index) => answer.text !== tried[index - 1]?.text);
   const summary = tried
     .map((answer) => `factor ${decimal(answer.factor)}: ${answer.text}, ${percent(answer.confidence)}`)

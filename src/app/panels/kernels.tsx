@@ -1,4 +1,4 @@
-// "What the kernels do": every GPU pass of the last answer, on demand.
+// The panel "What the kernels do": every GPU pass of the last answer, on demand.
 
 import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import type { ExplainedKernel } from "../../inspect/explained-pass.ts";
@@ -19,7 +19,7 @@ export function Kernels() {
     <Panel
       id="kernels"
       title="What the kernels do"
-      lead={`Every GPU pass that made the ${hadPicture.value ? "AdaptVis " : ""}answer, in order: what it computes, its shader, and the values that came out.`}
+      lead={`Every GPU pass that made the ${hadPicture.value ? "AdaptVis " : ""}answer, in order: what it computes, its shader, and its output values.`}
     >
       {now?.kind === "explain" ? (
         <div class="ask-progress">
@@ -53,7 +53,7 @@ function Passes({ explanation: { passes, kernels, text, factor } }: { readonly e
   const isWhole = text === asked.value?.answers.adaptvis.text;
   const numKernels = Object.keys(kernels).length;
   const missing = openPass.value !== undefined && openPass.value >= passes.length ? openPass.value : undefined;
-  // A pass that the address names is shown, even below closed stages.
+  // A pass named by the address is shown, even in a closed stage.
   useEffect(() => {
     if (openPass.value !== undefined) document.getElementById(`pass-${openPass.value}`)?.scrollIntoView();
   }, [passes]);
@@ -62,8 +62,8 @@ function Passes({ explanation: { passes, kernels, text, factor } }: { readonly e
       <p>
         {passes.length} passes of {numKernels} kernels
         {total === undefined
-          ? ". This browser or GPU does not tell how long each took."
-          : `, ${duration(total)} of computing.`}{" "}
+          ? ". This browser or GPU does not measure their times."
+          : `, ${duration(total)} of GPU time.`}{" "}
         {text === ""
           ? "They gave an empty answer"
           : `${isWhole ? "They gave" : "They began the answer with"} “${text}”`}
@@ -120,7 +120,7 @@ function Layer(props: { readonly group: PassGroup; readonly kernels: Readonly<Re
   );
 }
 
-/** Opens a `<details>` when it comes to hold the open pass; only its reader closes it. */
+/** Opens a `<details>` when the open pass is in it; only the user closes it. */
 function useOpening(isWanted: boolean) {
   const details = useRef<HTMLDetailsElement>(null);
   useLayoutEffect(() => {
@@ -129,13 +129,14 @@ function useOpening(isWanted: boolean) {
   return details;
 }
 
-/** What a stage is for. */
+/** Purpose of a stage. */
 function stageInWords(title: string): string {
   if (title.startsWith("vision")) return "the picture becomes image features";
   if (title === "embed prompt") return "every position of the prompt becomes a vector";
-  if (title.startsWith("prefill")) return "all positions of the prompt go through the decoder at once";
+  if (title.startsWith("prefill")) return "all positions of the prompt go through the decoder in one pass";
   if (title === "confidence") return "the unmodified first token and its probability";
-  if (title.startsWith("adaptvis")) return "the last position again, with the picture’s scores times the factor";
+  if (title.startsWith("adaptvis"))
+    return "the last position again, with the picture’s scores multiplied by the factor";
   if (title.startsWith("choose")) return "the most probable token";
   if (title.startsWith("decode step")) return "the chosen token goes through the decoder";
   return "";

@@ -10,7 +10,7 @@ import type { AttentionView } from "../protocol.ts";
 import { asked, factorAnswer, hadPicture, mapAnswer, mapHead, mapLayer, notify } from "../state.ts";
 import { type Choice, Panel, Segmented, Slider } from "./controls.tsx";
 
-/** Shortest side of a drawn map, pixels. */
+/** Minimum side of a drawn map, pixels. */
 const SIDE = 448;
 
 /** The heat map panel; nothing for an answer without a picture. */
@@ -28,7 +28,7 @@ export function Looked() {
     <Panel
       id="looked"
       title="Where it looked"
-      lead="How much attention the position that gives the first word pays to each patch of the picture, as the model saw it."
+      lead="How much attention the position that produces the first word pays to each patch of the picture, as the model received it."
     >
       <div class="map-controls">
         <Slider
@@ -77,7 +77,7 @@ export function Looked() {
   );
 }
 
-/** The picture and the maps beside each other, as a file. */
+/** Downloads the picture and the maps side by side. */
 async function saveMaps(
   seen: RgbImage,
   views: readonly (AttentionView | undefined)[],
@@ -92,7 +92,7 @@ async function saveMaps(
   }
 }
 
-/** Says why there is no map, where there was a picture. */
+/** Explains why a picture has no map. */
 function NoMap() {
   return (
     <Panel id="looked" title="Where it looked">
@@ -123,7 +123,7 @@ function OtherChoice() {
   );
 }
 
-/** The picture under its map with what the map says in numbers. */
+/** The picture under its map, and the map's figures. */
 function MapFigure(props: {
   readonly name: string;
   readonly factor: number;
@@ -205,7 +205,7 @@ function Legend({ numPatches }: { readonly numPatches: number }) {
   );
 }
 
-/** A grid with a cell for every layer (down) and head (across); the same choice is in the sliders, for the keyboard. */
+/** A grid with a cell per layer (down) and head (across); the sliders offer the same choice for keyboards. */
 export function HeadGrid(props: {
   readonly name: string;
   readonly view: AttentionView;
@@ -251,7 +251,7 @@ export function HeadGrid(props: {
   );
 }
 
-/** Colours from no attention on the picture to all of it. */
+/** Colour scale from no attention on the picture to all of it. */
 function paint(canvas: HTMLCanvasElement, { numLayers, numHeads, shares }: AttentionView): void {
   canvas.width = numHeads;
   canvas.height = numLayers;

@@ -1,4 +1,4 @@
-// The page's name and purpose, whether it works offline, and the choice of light or dark.
+// The page's name and purpose, its offline state, and the choice of light or dark.
 
 import { useEffect, useState } from "preact/hooks";
 import { offlineState } from "../state.ts";
@@ -6,7 +6,7 @@ import { Select } from "./controls.tsx";
 
 type Theme = "system" | "light" | "dark";
 
-/** Other pages of the same host have their own. */
+/** Key of the stored theme; specific to this page, since other pages share the origin. */
 const STORED = "adaptvis theme";
 
 const themes = [
@@ -36,7 +36,7 @@ export function Masthead() {
   );
 }
 
-/** A newer version is never mixed with the one that other tabs run, so that it waits for the last of them. */
+/** A newer version is never mixed with the version in other tabs, so it waits until the last of them closes. */
 function Offline() {
   switch (offlineState.value) {
     case "unknown":
@@ -63,7 +63,7 @@ function ThemeChoice() {
     try {
       localStorage.setItem(STORED, theme);
     } catch {
-      // Storage may be forbidden; the choice then lasts as long as the page.
+      // Storage may be blocked; the choice then lasts until the page is closed.
     }
   }, [theme]);
   return <Select<Theme> label="Colours" choices={themes} value={theme} onChange={setTheme} />;

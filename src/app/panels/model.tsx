@@ -17,7 +17,7 @@ export function ModelPanel() {
     <Panel id="model" title="Model">
       <Facts />
       <Checkpoints />
-      <h3>Take away</h3>
+      <h3>Downloads</h3>
       <Downloads />
     </Panel>
   );
@@ -128,21 +128,21 @@ async function savePicture(): Promise<void> {
   try {
     const picture = await currentPicture();
     if (picture !== undefined) save(await pngOf(picture), "adaptvis-picture.png");
-    else notify("There is no picture yet", { kind: "input", message: "Choose, paste or drop a picture first." });
+    else notify("The picture is missing", { kind: "input", message: "Choose, paste or drop a picture first." });
   } catch (error) {
     notify("The picture could not be saved", { kind: "internal", message: String(error) });
   }
 }
 
-/** Copies the address; a picture of the user's is not in it, and the button says so. */
+/** Copies the address; the user's own picture is not part of it, which the button notes. */
 function CopyLink() {
   const [said, setSaid] = useState("");
   const copy = async () => {
     try {
       await navigator.clipboard.writeText(sharedAddress());
-      setSaid(pictureMode.value === "own" ? "Copied; your picture is not in it." : "Copied.");
+      setSaid(pictureMode.value === "own" ? "Copied, without your picture." : "Copied.");
     } catch {
-      setSaid("The browser forbids copying: take the address from its address bar.");
+      setSaid("The browser does not allow copying: copy the address from its address bar.");
     }
   };
   return (

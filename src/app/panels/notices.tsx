@@ -5,16 +5,16 @@ import type { FailureKind, LoadStep } from "../protocol.ts";
 import { stop } from "../session.ts";
 import { announcement, dismiss, isRecovering, model, type Notice, notices, running } from "../state.ts";
 
-/** All open notices, and the one of a lost device while the worker recovers. */
+/** All open notices, and a notice about a lost device while the worker recovers. */
 export function Notices() {
   return (
     <div class="notices">
       {isRecovering.value && (
         <div class="notice told" role="status">
           <div class="body">
-            <strong>The GPU was lost; the page is bringing the model back</strong>
-            Drivers reset a GPU after a crash, a long sleep or too long a computation. Nothing needs to be done: the
-            picture and the question stay, and you can ask again in a moment.
+            <strong>The GPU was lost; the page is restoring the model</strong>
+            Drivers reset a GPU after a crash, a long sleep or a computation that takes too long. You do not need to do
+            anything: the picture and the question stay, and you can ask again in a moment.
           </div>
         </div>
       )}
@@ -45,7 +45,7 @@ function NoticeCard({ notice }: { readonly notice: Notice }) {
   );
 }
 
-/** What to do where the address is the reason: no browser and no switch would help. */
+/** Instructions when the address is the reason: another browser or setting would not help. */
 function OnlySecure() {
   const { host, pathname } = location;
   return (
@@ -56,7 +56,7 @@ function OnlySecure() {
   );
 }
 
-/** What to do, where the message alone does not say. */
+/** Instructions, for failures whose message alone is not enough. */
 const advice: Readonly<Partial<Record<FailureKind, ComponentChildren>>> = {
   "no-webgpu": (
     <>
@@ -65,8 +65,8 @@ const advice: Readonly<Partial<Record<FailureKind, ComponentChildren>>> = {
         <li>Safari has it since version 26, on macOS, iOS and iPadOS.</li>
         <li>Firefox has it since version 141 on Windows and 145 on Macs with Apple silicon.</li>
         <li>
-          On Linux, newer versions of Chrome have it for some GPUs; otherwise open <code>chrome://flags</code>, search
-          for “WebGPU” and switch on “Unsafe WebGPU Support” and “Vulkan”.
+          On Linux, newer versions of Chrome support it for some GPUs; otherwise open <code>chrome://flags</code>,
+          search for “WebGPU” and switch on “Unsafe WebGPU Support” and “Vulkan”.
         </li>
       </ul>
       <p>
@@ -76,12 +76,10 @@ const advice: Readonly<Partial<Record<FailureKind, ComponentChildren>>> = {
   ),
   "no-adapter": (
     <ul>
+      <li>In the browser’s settings, enable “Use graphics acceleration when available”, then restart the browser.</li>
       <li>
-        In the browser’s settings, switch on “Use graphics acceleration when available”, then restart the browser.
-      </li>
-      <li>
-        <code>chrome://gpu</code> (Firefox: <code>about:support</code>) says whether WebGPU is off and why; an updated
-        graphics driver often helps.
+        <code>chrome://gpu</code> (Firefox: <code>about:support</code>) shows whether WebGPU is disabled and why; an
+        updated graphics driver often helps.
       </li>
       <li>
         Without any GPU, Chrome can compute in software: start it with{" "}
@@ -95,20 +93,20 @@ const advice: Readonly<Partial<Record<FailureKind, ComponentChildren>>> = {
       <li>Ask for a shorter answer, or open a smaller checkpoint; tiny-spatial needs a few MiB.</li>
     </ul>
   ),
-  limit: <p>This GPU cannot hold such a model or question; a smaller checkpoint or picture may fit.</p>,
+  limit: <p>This GPU is too small for this model or question; a smaller checkpoint or picture may fit.</p>,
 };
 
-/** What a step of loading is called. */
+/** Description of a loading step. */
 function stepInWords({ phase, loadedBytes, totalBytes, numCompiled, numKernels }: LoadStep): string {
   if (phase === "adapter") return "looking for a GPU";
-  if (phase === "config") return "reading what the model is";
+  if (phase === "config") return "reading the configuration";
   if (phase === "weights") {
     return totalBytes === 0 ? "weights" : `weights, ${byteSize(loadedBytes)} of ${byteSize(totalBytes)}`;
   }
   return numKernels === 0 ? "compiling kernels" : `compiling kernels, ${numCompiled} of ${numKernels}`;
 }
 
-/** Loading's progress; nothing when nothing loads. */
+/** The progress of loading; empty when no load is running. */
 export function LoadStrip() {
   const now = running.value;
   if (now?.kind !== "load") return null;
@@ -124,7 +122,7 @@ export function LoadStrip() {
   );
 }
 
-/** Polite announcements: an answer that stands, an object that moved. */
+/** Polite announcements for screen readers, such as a finished answer or a moved object. */
 export function Announcer() {
   return (
     <div class="visually-hidden" role="status" aria-live="polite">

@@ -14,7 +14,7 @@ interface PassProps {
   readonly kernel: ExplainedKernel | undefined;
 }
 
-/** A pass of the list. */
+/** A pass in the list. */
 export function PassRow({ pass, kernel }: PassProps) {
   const isOpen = openPass.value === pass.index;
   const detailId = `pass-${pass.index}-detail`;
@@ -63,7 +63,7 @@ function PassDetail({ pass, kernel }: PassProps) {
         {pass.gpuMs !== undefined && <Fact name="Time">{duration(pass.gpuMs)}</Fact>}
       </dl>
       {kernel !== undefined && <Header name={kernel.name} header={kernel.header} />}
-      <h4>What came out</h4>
+      <h4>Output</h4>
       {pass.outputs.length === 0 && <p class="hint">Its values were not read back.</p>}
       <div class="outputs">
         {pass.outputs.map((values) => (
@@ -78,7 +78,7 @@ function PassDetail({ pass, kernel }: PassProps) {
   );
 }
 
-/** To the passes before and after; they may lie in another stage, which then opens. */
+/** Buttons to the previous and next pass; if that is in another stage, the stage opens. */
 function Neighbours({ index }: { readonly index: number }) {
   const last = (explanation.value?.passes.length ?? 0) - 1;
   const go = (to: number) => {
@@ -100,7 +100,7 @@ function Neighbours({ index }: { readonly index: number }) {
 const parts: readonly (readonly [key: keyof KernelHeader, title: string])[] = [
   ["formula", "Formula"],
   ["shapes", "Shapes"],
-  ["workDivision", "Who does what"],
+  ["workDivision", "Work division"],
   ["grid", "Grid"],
   ["errorBound", "Error bound"],
   ["source", "Source"],
@@ -128,7 +128,7 @@ const accesses = { read: "reads", write: "writes", "read-write": "changes" } as 
 
 function Tensors({ tensors }: { readonly tensors: readonly PassTensor[] }) {
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, and by keyboard only with the focus
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, which by keyboard requires the focus
     <section class="scroll-across" tabIndex={0} aria-label="What it reads and writes">
       <table class="tensors">
         <caption>What it reads and writes</caption>
@@ -193,12 +193,12 @@ function Source({ kernel }: { readonly kernel: ExplainedKernel }) {
   );
 }
 
-/** One tensor that came out of a pass. */
+/** An output tensor of a pass. */
 export function PassOutput({ values }: { readonly values: PassValues }) {
   const { label, shape, picture } = values;
   const canvas = useRef<HTMLCanvasElement>(null);
   const { least, most } = rangeOf(picture.values);
-  // Before the browser shows the figure: an effect after that would show it blank for a moment.
+  // A layout effect, since a later effect would show the figure blank for a moment.
   useLayoutEffect(() => {
     if (canvas.current !== null) paint(canvas.current, picture, { least, most });
   });
@@ -254,7 +254,7 @@ const gradient = `linear-gradient(to right, ${Array.from(
       .join(" ")})`,
 ).join(", ")})`;
 
-/** Four digits, in powers of ten where the number is very small or large. */
+/** Four significant digits, in exponential notation for very small or large numbers. */
 function shortNumber(value: number): string {
   const size = Math.abs(value);
   if (value !== 0 && (size < 1e-3 || size >= 1e5)) return value.toExponential(2);
@@ -272,7 +272,7 @@ function rangeOf(values: Float32Array): { readonly least: number; readonly most:
   return least > most ? { least: Number.NaN, most: Number.NaN } : { least, most };
 }
 
-/** A pixel a cell; cells that are no finite numbers are blue. */
+/** One pixel per cell; cells with non-finite values are blue. */
 function paint(
   canvas: HTMLCanvasElement,
   { width, height, values }: PassValues["picture"],

@@ -32,13 +32,13 @@ export function PicturePanel() {
   );
 }
 
-/** What can be decoded; a file chooser then greys out the rest. */
+/** Types that can be decoded; file dialogs disable the others. */
 const ACCEPT = "image/jpeg,image/png,image/webp,.jpg,.jpeg,.png,.webp";
 
-/** Longest side of the preview, pixels. */
+/** Maximum side of the preview, pixels. */
 const PREVIEW_SIDE = 1024;
 
-/** The tab for pictures of one's own. */
+/** The tab for the user's own picture. */
 export function OwnPictureTab() {
   const picture = ownPicture.value;
   const open = (files: readonly File[]) => {
@@ -94,7 +94,7 @@ function Shown({ picture }: { readonly picture: OwnPicture }) {
 function Examples() {
   const [pictures, setPictures] = useState<readonly DemoPicture[]>([]);
   useEffect(() => {
-    // Without them, nothing but the row of examples is missing.
+    // Without them, only the row of examples is missing.
     demoPictures().then(setPictures, () => setPictures([]));
   }, []);
   if (pictures.length === 0) return null;
@@ -129,10 +129,10 @@ function Examples() {
   );
 }
 
-/** What is dragged over the page tells of itself more often than that, milliseconds; HTML says every 350 or so. */
+/** Longer than the interval between dragover events, milliseconds; HTML specifies about 350. */
 const SILENCE_MS = 1000;
 
-/** Listens on the whole page; shows where to drop while something is dragged over it. */
+/** Handles drops and pastes on the whole page; shows a drop target during a drag. */
 export function DropAnywhere() {
   const [isOver, setOver] = useState(false);
   useEffect(() => {
@@ -149,7 +149,7 @@ export function DropAnywhere() {
       event.preventDefault();
       event.dataTransfer.dropEffect = "copy";
       setOver(true);
-      // Where an element goes away under the pointer, nobody tells that the drag left the window.
+      // If an element is removed under the pointer, no event reports that the drag left the window.
       clearTimeout(silence);
       silence = setTimeout(leave, SILENCE_MS);
     };

@@ -1,4 +1,4 @@
-// The question: a form to fill in or free text, and the buttons that ask and stop.
+// The question: a form or free text, and the buttons Ask and Stop.
 
 import { useEffect, useId } from "preact/hooks";
 import { ask, askable, chosenObjects, form, question } from "../asking.ts";
@@ -26,7 +26,7 @@ export function QuestionPanel() {
     <Panel id="question" title="Question">
       <form
         class="stack"
-        noValidate // a field that the browser finds fault with may be hidden, and Ask would do nothing
+        noValidate // an invalid field may be hidden, and Ask would do nothing
         onSubmit={(event) => {
           event.preventDefault();
           void ask();
@@ -40,7 +40,7 @@ export function QuestionPanel() {
           ]}
           value={questionMode.value}
           onChange={(mode) => {
-            // What the form says is a start for what is written.
+            // The form's question is the initial free text.
             if (mode === "free" && freeText.value === "") freeText.value = question.value;
             questionMode.value = mode;
           }}
@@ -74,7 +74,7 @@ function FormFields() {
             value={names[place] ?? ""}
             onChange={(name) => {
               if (name === "") return;
-              // Choosing the other one's object swaps the two.
+              // Choosing the other field's object swaps the two.
               const swapped = names.map((other) => (other === name ? (names[place] ?? other) : other));
               formObjects.value = swapped.with(place, name);
             }}
@@ -82,8 +82,8 @@ function FormFields() {
         ))}
       </div>
       <p class="sentence">
-        <span class="visually-hidden">It will ask: </span>
-        {question.value === "" ? "This question needs more objects on the scene." : question.value}
+        <span class="visually-hidden">Question: </span>
+        {question.value === "" ? "This question needs more objects in the scene." : question.value}
       </p>
     </>
   );
@@ -114,7 +114,7 @@ function FreeText() {
         </span>
       )}
       {model.value?.name === "tiny-spatial" && (
-        <span class="hint">tiny-spatial was trained on the form’s wordings only; other words give noise.</span>
+        <span class="hint">tiny-spatial was trained on the form’s wording only; other wording gives noise.</span>
       )}
     </div>
   );

@@ -49,7 +49,7 @@ export function SceneTab() {
           onClick={() => {
             scene.value = DEFAULT_SCENE;
             selected.value = 0;
-            announcement.value = `The scene is as at the start. ${describeScene(DEFAULT_SCENE)}`;
+            announcement.value = `The scene was reset. ${describeScene(DEFAULT_SCENE)}`;
           }}
         >
           Reset
@@ -59,7 +59,7 @@ export function SceneTab() {
   );
 }
 
-/** Buttons for the object that was touched last, for those who have no keyboard. */
+/** Buttons for the selected object, for use without a keyboard. */
 function Chosen() {
   const index = selected.value;
   const object = scene.value.objects[index];
@@ -80,10 +80,10 @@ function Chosen() {
         <button type="button" onClick={() => edit(flip, index)}>
           Flip
         </button>
-        <button type="button" onClick={() => edit(toFront, index)} title="Over all others">
+        <button type="button" onClick={() => edit(toFront, index)} title="In front of all others">
           Front
         </button>
-        <button type="button" onClick={() => edit(toBack, index)} title="Under all others">
+        <button type="button" onClick={() => edit(toBack, index)} title="Behind all others">
           Back
         </button>
         <button type="button" onClick={() => edit(remove, index)}>
@@ -104,7 +104,7 @@ function Palette() {
   return (
     <details>
       <summary>Add an object</summary>
-      {isFull && <p class="hint">The scene holds {MAX_OBJECTS} objects; remove one first.</p>}
+      {isFull && <p class="hint">The scene has the maximum of {MAX_OBJECTS} objects; remove one first.</p>}
       <div class="palette">
         {OBJECT_NAMES.map((name) => (
           <button key={name} type="button" disabled={isFull} onClick={() => add(name)} aria-label={`Add ${name}`}>
@@ -122,7 +122,7 @@ export function SceneStage() {
   const canvas = useRef<HTMLCanvasElement>(null);
   useEffect(() => {
     readySprites().catch(() => {
-      const message = "Their pictures could not be fetched; reload the page when you are online.";
+      const message = "The objects’ pictures could not be fetched; reload the page when you are online.";
       notify("The objects are missing", { kind: "input", message });
     });
     const observer = new ResizeObserver(() => paint(canvas.current));
@@ -130,7 +130,7 @@ export function SceneStage() {
     return () => observer.disconnect();
   }, []);
   useSignalEffect(() => {
-    // Both are read here, so that their changes paint again.
+    // Reading both signals here repaints when they change.
     if (scene.value !== undefined && sprites.value !== undefined) paint(canvas.current);
   });
   return (
@@ -159,7 +159,7 @@ function focusChosen(stage: HTMLElement | null): void {
 }
 
 function Handle({ object, index }: { readonly object: SceneObject; readonly index: number }) {
-  /** From the object's centre to where the pointer took hold of it, as shares of the side. */
+  /** Offset from the object's centre to the point where the pointer grabbed it, as shares of the side. */
   const hold = useRef<{ readonly x: number; readonly y: number } | undefined>(undefined);
   const box = boxOf(object);
   const share = (value: number) => `${(value * 100).toFixed(3)}%`;
@@ -189,7 +189,7 @@ function Handle({ object, index }: { readonly object: SceneObject; readonly inde
         if (change === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
         event.preventDefault();
         edit(change, index);
-        // A removed object takes the focus with it.
+        // Removing the object also removes the focus.
         const stage = event.currentTarget.parentElement;
         if (change === remove) requestAnimationFrame(() => focusChosen(stage));
       }}

@@ -1,4 +1,4 @@
-// The answer's tokens with their probabilities; the chosen one with what else could have stood there.
+// The answer's tokens with their probabilities, and the alternatives to the selected token.
 
 import { useState } from "preact/hooks";
 import { percent, visibleToken } from "../draw/words.ts";
@@ -19,7 +19,7 @@ export function Tokens() {
     <Panel
       id="tokens"
       title="Token by token"
-      lead="The model writes one token at a time. Choose one to see what else could have stood in its place."
+      lead="The model writes one token at a time. Choose a token to see its alternatives."
     >
       {hadPicture.value && (
         <Segmented<AnswerKind>
@@ -45,7 +45,7 @@ function Chips(props: {
   readonly onChoose: (index: number) => void;
 }) {
   const { answer, chosen } = props;
-  if (answer.tokens.length === 0) return <p class="hint">The model ended its answer at once.</p>;
+  if (answer.tokens.length === 0) return <p class="hint">The model ended its answer without a token.</p>;
   return (
     <ol class="chips" aria-label="Tokens">
       {answer.tokens.map((token, index) => (
@@ -60,7 +60,7 @@ function Chips(props: {
   );
 }
 
-/** The most probable tokens of one place as bars; the one taken is marked, and stands last if it is not among them. */
+/** The most probable tokens of a position as bars; the generated token is marked, and added at the end if not among them. */
 function Alternatives({ token }: { readonly token: ChosenTokenView }) {
   const isAmong = token.alternatives.some(({ tokenId }) => tokenId === token.tokenId);
   const rows = isAmong ? token.alternatives : [...token.alternatives, token];

@@ -20,7 +20,7 @@ export async function loadSprites(): Promise<Sprites> {
   return new Map(await Promise.all(entries));
 }
 
-/** A canvas of the page or off it. */
+/** A canvas context, on the page or offscreen. */
 export type Painter = CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D;
 
 /** Draws a scene into the square from (0, 0) to (side, side). */
@@ -31,7 +31,7 @@ export function paintScene(
 ): void {
   const { sprites, side } = options;
   painter.save();
-  painter.scale(side, side); // from here on everything is a share of the side
+  painter.scale(side, side); // from here on, all lengths are shares of the side
   painter.imageSmoothingEnabled = true;
   painter.imageSmoothingQuality = "high";
   BACKGROUND_PAINTERS[scene.background](painter);
@@ -43,7 +43,7 @@ export function paintScene(
   painter.restore();
 }
 
-// Colours as the training pictures have them: no channel below 90.
+// Colours of the training pictures: every channel is at least 90.
 const BACKGROUND_PAINTERS: Readonly<Record<Background, (painter: Painter) => void>> = {
   plain: (painter) => fill(painter, "#cfd9e6"),
   gradient(painter) {
@@ -108,10 +108,10 @@ function paintSprite(painter: Painter, object: SceneObject, sprite: ImageBitmap)
 /** Side of the training pictures, pixels. */
 const SIDE = 224;
 
-/** Pixels of a scene, whatever size the page shows it at. */
+/** Pixels of a scene at the training pictures' size, independent of its size on the page. */
 export function scenePicture(scene: Scene, sprites: Sprites): RgbImage {
   const painter = new OffscreenCanvas(SIDE, SIDE).getContext("2d", { willReadFrequently: true });
-  if (painter === null) throw new Error("This browser gives no 2D canvas to draw the scene on.");
+  if (painter === null) throw new Error("This browser does not provide a 2D canvas for the scene.");
   paintScene(painter, scene, { sprites, side: SIDE });
   const { data: pixels } = painter.getImageData(0, 0, SIDE, SIDE);
   const data = new Uint8Array(SIDE * SIDE * 3);

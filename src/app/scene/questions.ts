@@ -1,9 +1,9 @@
-// The questions that tiny-spatial was trained on, as forms to fill in; the words are tools/train-tiny/questions.py's.
+// Forms for the questions that tiny-spatial was trained on, worded as in tools/train-tiny/questions.py.
 
 /** A form: a question about none, one or two of the objects. */
 export interface QuestionForm {
   readonly id: "side" | "depth" | "place" | "inventory";
-  /** For a menu. */
+  /** Label in a menu. */
   readonly label: string;
   readonly numObjects: 0 | 1 | 2;
   /** The answers that it names. */
@@ -19,8 +19,8 @@ export const QUESTION_FORMS: readonly QuestionForm[] = [
 ];
 
 /**
- * The question that a form and its objects make.
- * @param names as many as the form asks for; missing ones read "object"
+ * The question of a filled form.
+ * @param names the form's objects; missing ones become "object"
  */
 export function fillIn(form: QuestionForm, names: readonly string[]): string {
   const [first = "object", second = "object"] = names;
@@ -35,7 +35,7 @@ export function fillIn(form: QuestionForm, names: readonly string[]): string {
   }
 }
 
-/** The form and the objects of a question that a form made; undefined for any other. */
+/** The form and objects of a question; undefined if no form produces it. */
 export function readForm(
   question: string,
 ): { readonly form: QuestionForm; readonly names: readonly string[] } | undefined {

@@ -1,7 +1,7 @@
 // A scene as plain data, its objects, edits to it, and its description in words. All lengths are shares of the picture's side,
 // so that a scene is drawn at any size; nothing here draws.
 
-/** Width and height of each object's sprite, pixels; its name is the word that questions use and the file's name. */
+/** Width and height of each object's sprite, pixels; the name is both the word in questions and the file name. */
 export const OBJECT_SIZES = {
   apple: [128, 123],
   ball: [128, 126],
@@ -32,7 +32,7 @@ export const OBJECT_SIZES = {
 /** An object's name. */
 export type ObjectName = keyof typeof OBJECT_SIZES;
 
-/** All of them, in the alphabet's order. */
+/** All object names in alphabetical order. */
 export const OBJECT_NAMES: readonly ObjectName[] = Object.keys(OBJECT_SIZES).filter(isObjectName);
 
 /** Whether a word is an object's name. */
@@ -45,7 +45,7 @@ export function withArticle(name: string): string {
   return `${/^[aeiou]/.test(name) ? "an" : "a"} ${name}`;
 }
 
-/** Backgrounds, of the kinds that tiny-spatial was trained on. */
+/** The kinds of background that tiny-spatial was trained on. */
 export const BACKGROUNDS = ["plain", "gradient", "wall", "stripes", "checks"] as const;
 
 /** A background's name; `wall` is a wall and a floor. */
@@ -60,11 +60,11 @@ export interface SceneObject {
   readonly y: number;
   /** The longer side. */
   readonly size: number;
-  /** Whether it is turned left to right. */
+  /** Whether it is mirrored horizontally. */
   readonly flipped: boolean;
 }
 
-/** What the canvas shows; later objects lie over earlier ones. */
+/** A background and objects; later objects cover earlier ones. */
 export interface Scene {
   readonly background: Background;
   readonly objects: readonly SceneObject[];
@@ -78,11 +78,11 @@ export interface Box {
   readonly height: number;
 }
 
-/** Least and largest size of an object; the training pictures have 0.2 to 0.43. */
+/** Minimum and maximum size of an object; the training pictures have 0.2 to 0.43. */
 export const SIZE_RANGE = [0.15, 0.5] as const;
 /** Size of an object that is added. */
 const USUAL_SIZE = 0.33;
-/** Objects that a scene may have; the training pictures have up to four. */
+/** Maximum number of objects in a scene; the training pictures have up to four. */
 export const MAX_OBJECTS = 8;
 
 /** A mug to the left of a dog. */
@@ -103,36 +103,36 @@ export function boxOf({ name, x, y, size }: SceneObject): Box {
   return { left: x - width / 2, top: y - height / 2, width, height };
 }
 
-/** Puts an object's centre at a point, or as near to it as the object stays whole in the picture. */
+/** Moves an object's centre to a point, or to the nearest point where the object is wholly inside the picture. */
 export function moveObject(scene: Scene, index: number, x: number, y: number): Scene {
   return withObject(scene, index, (object) => ({ ...object, x, y }));
 }
 
-/** Makes an object's longer side as long as asked, within {@link SIZE_RANGE}. */
+/** Sets the length of an object's longer side, clamped to {@link SIZE_RANGE}. */
 export function resizeObject(scene: Scene, index: number, size: number): Scene {
   return withObject(scene, index, (object) => ({ ...object, size }));
 }
 
-/** Turns an object left to right. */
+/** Mirrors an object horizontally. */
 export function flipObject(scene: Scene, index: number): Scene {
   return withObject(scene, index, (object) => ({ ...object, flipped: !object.flipped }));
 }
 
-/** Lays an object over all others; it gets the last index. */
+/** Moves an object in front of all others; it gets the last index. */
 export function raiseObject(scene: Scene, index: number): Scene {
   const object = scene.objects[index];
   if (object === undefined) return scene;
   return { ...scene, objects: [...scene.objects.filter((_, other) => other !== index), object] };
 }
 
-/** Takes an object away. */
+/** Removes an object. */
 export function removeObject(scene: Scene, index: number): Scene {
   return { ...scene, objects: scene.objects.filter((_, other) => other !== index) };
 }
 
 /**
- * Adds an object over all others; the scene stays as it is when it has {@link MAX_OBJECTS}.
- * @param at its centre; the freest of nine places unless given
+ * Adds an object in front of all others; a scene with {@link MAX_OBJECTS} is unchanged.
+ * @param at its centre; by default the freest of nine places
  */
 export function addObject(scene: Scene, name: ObjectName, at?: { readonly x: number; readonly y: number }): Scene {
   if (scene.objects.length >= MAX_OBJECTS) return scene;
@@ -140,12 +140,12 @@ export function addObject(scene: Scene, name: ObjectName, at?: { readonly x: num
   return { ...scene, objects: [...scene.objects, fitObject({ name, x, y, size: USUAL_SIZE, flipped: false })] };
 }
 
-/** Puts another background behind the objects. */
+/** Replaces the background. */
 export function withBackground(scene: Scene, background: Background): Scene {
   return { ...scene, background };
 }
 
-/** The nearest object to what is asked that has an allowed size and lies whole in the picture. */
+/** The object, clamped to an allowed size and to a position wholly inside the picture. */
 export function fitObject(object: SceneObject): SceneObject {
   const size = clamp(object.size, ...SIZE_RANGE);
   const { width, height } = boxOf({ ...object, size });
@@ -159,7 +159,7 @@ function withObject(scene: Scene, index: number, change: (object: SceneObject) =
   return { ...scene, objects };
 }
 
-/** Of nine places the one that is farthest from its nearest object. */
+/** The one of nine places that is farthest from its nearest object. */
 function freePlace({ objects }: Scene): { readonly x: number; readonly y: number } {
   const stops = [0.5, 0.2, 0.8];
   const places = stops.flatMap((y) => stops.map((x) => ({ x, y })));
@@ -172,7 +172,7 @@ function clamp(value: number, least: number, most: number): number {
   return Math.min(Math.max(value, least), most);
 }
 
-/** Where an object is, in words: "at the upper left", "in the middle, over the dog". */
+/** An object's place in words: "at the upper left", "in the middle, over the dog". */
 export function describePlace(scene: Scene, index: number): string {
   const object = scene.objects[index];
   if (object === undefined) return "";

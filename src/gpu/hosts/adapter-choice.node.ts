@@ -132,11 +132,11 @@ async function request(host: AdapterHost): Promise<OpenedAdapter | undefined> {
   const found = await host.request();
   if (found === null) return undefined;
   const { info } = found.adapter;
-  const kind = kindOf(info);
+  const kind = adapterKindOf(info);
   return { ...found, kind, isSoftware: kind !== "gpu", description: describe(info, kind) };
 }
 
-function kindOf(info: GPUAdapterInfo): AdapterKind {
+function adapterKindOf(info: GPUAdapterInfo): AdapterKind {
   // Dawn names the architecture; Deno has the driver's name for the device in `description` alone.
   if (info.architecture === "swiftshader" || info.description.startsWith("SwiftShader Device")) return "swiftshader";
   if (info.device.startsWith("llvmpipe") || info.description.startsWith("llvmpipe")) return "lavapipe";

@@ -1,53 +1,155 @@
-// The attention ops, each of which chooses among kernels by the adapter: `quad` for CPU adapters with subgroups, where
-// loads are dear and barriers dearer; `tiled` for GPUs, in workgroup memory; `plain` where there is neither. Letters as in
-// ops.ts: R rows, H query heads, Hkv key/value heads, S keys.
+// The attention ops. Letters: R rows, H query heads, Hkv key/value heads, S keys.
 import attentionDecodeQuadWgsl from "../../../shaders/attention-decode-quad.wgsl";
 import attentionDecodeReduceWgsl from "../../../shaders/attention-decode-reduce.wgsl";
 import attentionDecodeSplitWgsl from "../../../shaders/attention-decode-split.wgsl";
-import attentionDecodeSplitTiledWgsl from "../../../shaders/attention-decode-split-tiled.wgsl";
 import attentionPrefillWgsl from "../../../shaders/attention-prefill.wgsl";
 import attentionPrefillQuadWgsl from "../../../shaders/attention-prefill-quad.wgsl";
 import attentionPrefillTiledWgsl from "../../../shaders/attention-prefill-tiled.wgsl";
+import captureWgsl from "../../../shaders/shared/capture.wgsl";
 import prefillWgsl from "../../../shaders/shared/prefill.wgsl";
+import scoreEditWgsl from "../../../shaders/shared/score-edit.wgsl";
 import stepWgsl from "../../../shaders/shared/step.wgsl";
-import type { Gpu } from "../device.ts";
-import { defineKernel } from "../kernel.ts";
+import type { Description } from "../describe.ts";
+import type { KernelContext } from "../device.ts";
+import { defineKernel, type Kernel } from "../kernel.ts";
 import type { Program } from "../program.ts";
+import { descriptions } from "./descriptions-loader.ts";
+import { chooseEntry, type KernelEntry } from "./kernel-list.ts";
 import { hasQuads, quadRows } from "./quads.ts";
+import type { HeadLayout } from "./rope.ts";
 
-/** The attention kernels by file name. */
-export const ATTENTION_KERNELS = {
-  attentionPrefill: defineKernel("attention-prefill", attentionPrefillWgsl, [prefillWgsl, stepWgsl]),
-  attentionPrefillQuad: defineKernel("attention-prefill-quad", attentionPrefillQuadWgsl, [prefillWgsl, stepWgsl]),
-  attentionPrefillTiled: defineKernel("attention-prefill-tiled", attentionPrefillTiledWgsl, [prefillWgsl, stepWgsl]),
-  attentionDecodeQuad: defineKernel("attention-decode-quad", attentionDecodeQuadWgsl, [stepWgsl]),
-  attentionDecodeSplit: defineKernel("attention-decode-split", attentionDecodeSplitWgsl, [stepWgsl]),
-  attentionDecodeSplitTiled: defineKernel("attention-decode-split-tiled", attentionDecodeSplitTiledWgsl, [stepWgsl]),
-  attentionDecodeReduce: defineKernel("attention-decode-reduce", attentionDecodeReduceWgsl, [stepWgsl]),
-} as const;
+const HELPERS = [stepWgsl, captureWgsl, scoreEditWgsl] as const;
 
-/** Which of the attention kernels runs; `auto` chooses by the class of adapter and its features. */
-export type AttentionKernel = "auto" | "plain" | "quad" | "tiled";
-
-/** Head counts and sizes that attention kernels are compiled for. */
-export interface HeadLayout {
-  readonly numHeads: number;
-  readonly numKeyValueHeads: number;
-  readonly headDim: number;
-  /** headDim rounded up to a multiple of 4, as rows store it. */
-  readonly paddedHeadDim: number;
+/** A kernel without variants. */
+function only(kernel: Kernel) {
+  return { variants: [kernel], kernel: () => kernel };
 }
 
-/** Buffers that receive one row's attention scores (before the factor) and probabilities (after it), [H, stride] f32. */
+const prefillKernel = (name: string, source: string) => only(defineKernel(name, source, [prefillWgsl, ...HELPERS]));
+const decodeKernel = (name: string, source: string) => only(defineKernel(name, source, HELPERS));
+
+/** Query rows of a prefill workgroup; attention-prefill-quad has fewer where there are no more. */
+const PREFILL_ROWS = 32;
+
+/** Values of headDim that a workgroup of attention-prefill-tiled takes. */
+const TILE_WIDTH = 128;
+
+type PrefillShape = Pick<PrefillCall, "numRows" | "heads">;
+
+/** The kernels of {@link attentionPrefill}: in workgroup memory on GPUs, by quads of threads on CPU adapters that have them. */
+export const ATTENTION_PREFILL_KERNELS = [
+  {
+    name: "attention-prefill-tiled",
+    ...prefillKernel("attention-prefill-tiled", attentionPrefillTiledWgsl),
+    supports: (gpu) => !gpu.isSoftware,
+    plan: ({ numRows, heads }) => ({
+      constants: {},
+      grid: [Math.ceil(numRows / PREFILL_ROWS), heads.numHeads, Math.ceil(heads.paddedHeadDim / TILE_WIDTH)],
+    }),
+  },
+  {
+    name: "attention-prefill-quad",
+    ...prefillKernel("attention-prefill-quad", attentionPrefillQuadWgsl),
+    supports: hasQuads,
+    plan: ({ numRows, heads }) => {
+      const rows = quadRows(numRows);
+      return { constants: { ROWS: rows }, grid: [Math.ceil(numRows / (8 * rows)), heads.numHeads] };
+    },
+  },
+  {
+    name: "attention-prefill",
+    ...prefillKernel("attention-prefill", attentionPrefillWgsl),
+    supports: () => true,
+    plan: ({ numRows, heads }) => ({
+      constants: { ROWS: PREFILL_ROWS },
+      grid: [Math.ceil(numRows / PREFILL_ROWS), heads.numHeads],
+    }),
+  },
+] as const satisfies readonly KernelEntry<PrefillShape>[];
+
+/** Most splits of the keys in a decode step, and those that `partials` and `stats` have room for. */
+export const NUM_DECODE_SPLITS = 32;
+
+type DecodeShape = Pick<DecodeCall, "numRows" | "heads" | "capacity">;
+
+/** A kernel of a decode step: of all keys at once, or of one split of them each, to be merged. */
+interface DecodeEntry extends KernelEntry<DecodeShape> {
+  readonly isSplit: boolean;
+}
+
+const groupOf = ({ numHeads, numKeyValueHeads }: HeadLayout) => numHeads / numKeyValueHeads;
+
+/** The kernels of {@link attentionDecode}; the parts of those that split the keys are merged by {@link DECODE_REDUCE}. */
+export const ATTENTION_DECODE_KERNELS = [
+  {
+    name: "attention-decode-quad",
+    isSplit: false,
+    ...decodeKernel("attention-decode-quad", attentionDecodeQuadWgsl),
+    supports: hasQuads,
+    plan: ({ numRows, heads }) => ({
+      constants: {},
+      params: { group: groupOf(heads) },
+      grid: [Math.ceil(heads.numHeads / 2), numRows],
+    }),
+  },
+  {
+    name: "attention-decode-split",
+    isSplit: true,
+    ...decodeKernel("attention-decode-split", attentionDecodeSplitWgsl),
+    supports: () => true,
+    plan: ({ numRows, heads }) => ({
+      constants: { GROUP: groupOf(heads), THREADS: NUM_DECODE_SPLITS },
+      params: { numSplits: NUM_DECODE_SPLITS },
+      grid: [1, heads.numHeads, numRows],
+    }),
+  },
+] as const satisfies readonly DecodeEntry[];
+
+/** Merges the parts of a decode step whose keys are split. */
+export const DECODE_REDUCE = defineKernel("attention-decode-reduce", attentionDecodeReduceWgsl, HELPERS);
+
+/** The kernels of {@link attentionPrefill} by name. */
+export type PrefillKernelName = (typeof ATTENTION_PREFILL_KERNELS)[number]["name"];
+/** The kernels of {@link attentionDecode} by name. */
+export type DecodeKernelName = (typeof ATTENTION_DECODE_KERNELS)[number]["name"];
+
+/**
+ * Where a call leaves the attention of some of its rows: scores before the edits and probabilities after them, each
+ * [rows, H, stride] f32.
+ */
 export interface AttentionCapture {
   readonly scores: GPUBuffer;
   readonly probs: GPUBuffer;
-  readonly row: number;
+  /** Rows [start, end) of the call. */
+  readonly rows: readonly [start: number, end: number];
+  /** Row of the buffers that the first of them goes to; 0 unless given. */
+  readonly targetRow?: number;
   readonly stride: number;
 }
 
+/** Which rows a description of score edits is about. */
+export interface EditedRows {
+  readonly layer: number;
+  readonly numHeads: number;
+  readonly slotStart: number;
+  readonly numRows: number;
+}
+
+/** The score edits of a call; see shaders/shared/score-edit.wgsl. */
+export interface AttentionEdits {
+  /** Packed edits, u32 */
+  readonly words: GPUBuffer;
+  /** Row of the edits' strengths. */
+  readonly layer: number;
+  /** What the words say of some rows, for explanations. */
+  readonly describe?: (
+    words: Uint32Array<ArrayBuffer>,
+    rows: EditedRows,
+  ) => Promise<Pick<Description, "detail" | "params"> | undefined>;
+}
+
 /** What both attention ops take; strides and offsets are in f32 values. */
-interface AttentionCall {
+export interface AttentionCall {
   readonly heads: HeadLayout;
   readonly queries: GPUBuffer;
   readonly queryRowStride: number;
@@ -59,181 +161,133 @@ interface AttentionCall {
   readonly step: GPUBuffer;
   readonly numRows: number;
   readonly capture?: AttentionCapture | undefined;
-  readonly kernel?: AttentionKernel;
+  /** Without edits the kernel variant does not read any. */
+  readonly edits?: AttentionEdits | undefined;
 }
 
-/** Query rows of a prefill workgroup; `quad` has fewer where there are no more. */
-const PREFILL_ROWS = 32;
-
-/** Values of headDim that a workgroup of the tiled prefill takes. */
-const TILE_WIDTH = 128;
-
-const PREFILL_KERNELS = {
-  plain: ATTENTION_KERNELS.attentionPrefill,
-  quad: ATTENTION_KERNELS.attentionPrefillQuad,
-  tiled: ATTENTION_KERNELS.attentionPrefillTiled,
-} as const;
+/** The call of {@link attentionPrefill}. */
+export interface PrefillCall extends AttentionCall {
+  readonly causal: boolean;
+  /** Keys of every row when not causal. */
+  readonly numKeys: number;
+  readonly keyOffset: number;
+  readonly valueOffset: number;
+  readonly positionStride: number;
+  readonly headStride: number;
+  /** This kernel instead of the one that suits the adapter. */
+  readonly kernel?: PrefillKernelName | undefined;
+}
 
 /** Flash attention of R query rows; see attention-prefill.wgsl for the strides. */
-export function attentionPrefill(
-  program: Program,
-  gpu: Gpu,
-  call: AttentionCall & {
-    readonly causal: boolean;
-    /** Keys of every row when not causal. */
-    readonly numKeys: number;
-    readonly keyOffset: number;
-    readonly valueOffset: number;
-    readonly positionStride: number;
-    readonly headStride: number;
-  },
-): void {
-  const { numHeads, numKeyValueHeads, headDim, paddedHeadDim } = call.heads;
-  const kind = chooseKernel(gpu, call.kernel);
-  const rows = quadRows(call.numRows);
-  program.dispatch(PREFILL_KERNELS[kind], {
-    constants: {
-      CAUSAL: call.causal,
-      CAPTURE: call.capture !== undefined,
-      ...(kind === "plain" && { ROWS: PREFILL_ROWS }),
-      ...(kind === "quad" && { ROWS: rows }),
-    },
+export function attentionPrefill(program: Program, gpu: KernelContext, call: PrefillCall): void {
+  const { heads, numRows, numKeys, causal } = call;
+  const { numHeads, headDim, paddedHeadDim } = heads;
+  const entry = chooseEntry<PrefillShape>(ATTENTION_PREFILL_KERNELS, gpu, {
+    shape: call,
+    name: call.kernel,
+  });
+  const { constants, grid } = entry.plan(call, gpu);
+  program.dispatch(entry.kernel(call), {
+    constants: { CAUSAL: causal, ...variant(call), ...constants },
     bindings: {
-      queries: call.queries,
-      keys: call.keys,
-      values: call.values,
+      ...inputs(call, gpu),
       output: call.output,
-      scores: call.capture?.scores ?? gpu.unusedOutputs[0],
       probs: call.capture?.probs ?? gpu.unusedOutputs[1],
-      step: call.step,
     },
     params: {
       headDim4: paddedHeadDim / 4,
-      numRows: call.numRows,
-      numKeys: call.numKeys,
+      numRows,
+      numKeys,
       queryRowStride4: call.queryRowStride / 4,
       keyOffset4: call.keyOffset / 4,
       valueOffset4: call.valueOffset / 4,
       positionStride4: call.positionStride / 4,
       headStride4: call.headStride / 4,
       outputRowStride4: (numHeads * paddedHeadDim) / 4,
-      group: numHeads / numKeyValueHeads,
-      captureRow: call.capture?.row ?? 0,
-      captureStride: call.capture?.stride ?? 0,
+      group: groupOf(heads),
+      ...rowParams(call),
       scale: 1 / Math.sqrt(headDim),
     },
-    grid: [
-      Math.ceil(call.numRows / (kind === "quad" ? 8 * rows : PREFILL_ROWS)),
-      numHeads,
-      kind === "tiled" ? Math.ceil(paddedHeadDim / TILE_WIDTH) : 1,
-    ],
+    grid,
+    describe: async (read) => (await descriptions()).attentionPrefill(call, read),
   });
 }
 
-function chooseKernel(gpu: Gpu, kernel: AttentionKernel = "auto"): Exclude<AttentionKernel, "auto"> {
-  if (kernel !== "auto") return kernel;
-  if (!gpu.isSoftware) return "tiled";
-  return hasQuads(gpu) ? "quad" : "plain";
-}
-
-/** Most splits of the keys in a decode step, and those that `partials` and `stats` have room for. */
-export const NUM_DECODE_SPLITS = 32;
-
-/** Most keys of a split of attention-decode-split-tiled. */
-const MOST_TILED_SPLIT_KEYS = 1024;
-
-type DecodeCall = AttentionCall & {
+/** The call of {@link attentionDecode}. */
+export interface DecodeCall extends AttentionCall {
   /** [R, H, splits, paddedHeadDim] f32 */
   readonly partials: GPUBuffer;
   /** [R, H, splits, 2] f32 */
   readonly stats: GPUBuffer;
   /** Cache slots a key/value head */
   readonly capacity: number;
-};
-
-/** Attention of R batch rows at one position over the cache: at once, or split over the keys and then merged. */
-export function attentionDecode(program: Program, gpu: Gpu, call: DecodeCall): void {
-  const kind = chooseKernel(gpu, call.kernel);
-  if (kind === "quad") decodeAtOnce(program, gpu, call);
-  else decodeInSplits(program, gpu, call, kind);
+  /** This kernel instead of the one that suits the adapter. */
+  readonly kernel?: DecodeKernelName | undefined;
 }
 
-function decodeAtOnce(program: Program, gpu: Gpu, call: DecodeCall): void {
-  const { numHeads, numKeyValueHeads, headDim, paddedHeadDim } = call.heads;
-  program.dispatch(ATTENTION_KERNELS.attentionDecodeQuad, {
-    constants: { CAPTURE: call.capture !== undefined },
-    bindings: {
-      queries: call.queries,
-      keys: call.keys,
-      values: call.values,
-      output: call.output,
-      scores: call.capture?.scores ?? gpu.unusedOutputs[0],
-      probs: call.capture?.probs ?? gpu.unusedOutputs[1],
-      step: call.step,
-    },
+/** Attention of R batch rows at one slot over the cache: at once, or split over the keys and then merged. */
+export function attentionDecode(program: Program, gpu: KernelContext, call: DecodeCall): void {
+  const { heads, numRows, partials, stats, output, capture } = call;
+  const { numHeads, headDim, paddedHeadDim } = heads;
+  const entry = chooseEntry<DecodeShape, DecodeEntry>(ATTENTION_DECODE_KERNELS, gpu, {
+    shape: call,
+    name: call.kernel,
+  });
+  const { constants, params, grid } = entry.plan(call, gpu);
+  const headDim4 = paddedHeadDim / 4;
+  const probs = capture?.probs ?? gpu.unusedOutputs[1];
+  program.dispatch(entry.kernel(call), {
+    constants: { ...variant(call), ...constants },
+    bindings: { ...inputs(call, gpu), ...(entry.isSplit ? { partials, stats } : { output, probs }) },
     params: {
-      headDim4: paddedHeadDim / 4,
+      headDim4,
       queryRowStride4: call.queryRowStride / 4,
       headStride4: (call.capacity * paddedHeadDim) / 4,
-      numHeads,
-      group: numHeads / numKeyValueHeads,
-      captureStride: call.capture?.stride ?? 0,
+      ...rowParams(call),
       scale: 1 / Math.sqrt(headDim),
+      ...params,
     },
-    grid: [Math.ceil(numHeads / 2), call.numRows],
+    grid,
+    describe: async (read) => (await descriptions()).attentionDecode(call, read, entry.isSplit ? NUM_DECODE_SPLITS : 1),
+  });
+  if (!entry.isSplit) return;
+  program.dispatch(DECODE_REDUCE, {
+    constants: variant(call),
+    bindings: {
+      partials,
+      stats,
+      output,
+      scores: capture?.scores ?? gpu.unused,
+      probs,
+      step: call.step,
+      edits: call.edits?.words ?? gpu.unused,
+    },
+    params: { headDim4, numSplits: NUM_DECODE_SPLITS, ...rowParams(call) },
+    grid: [numHeads, numRows],
+    describe: async (read) => (await descriptions()).attentionReduce(call, read, NUM_DECODE_SPLITS),
   });
 }
 
-function decodeInSplits(program: Program, gpu: Gpu, call: DecodeCall, kind: "plain" | "tiled"): void {
-  const { numHeads, numKeyValueHeads, headDim, paddedHeadDim } = call.heads;
-  const numSplits = NUM_DECODE_SPLITS;
-  const captureStride = call.capture?.stride ?? 0;
-  const headDim4 = paddedHeadDim / 4;
-  const common = { NUM_HEADS: numHeads, CAPTURE: call.capture !== undefined };
-  const group = numHeads / numKeyValueHeads;
-  const bindings = {
-    queries: call.queries,
-    keys: call.keys,
-    values: call.values,
-    partials: call.partials,
-    stats: call.stats,
-    scores: call.capture?.scores ?? gpu.unusedOutputs[0],
-    step: call.step,
+/** Bindings that all attention kernels of queries have. */
+function inputs({ queries, keys, values, step, capture, edits }: AttentionCall, gpu: KernelContext) {
+  const scores = capture?.scores ?? gpu.unusedOutputs[0];
+  return { queries, keys, values, scores, step, edits: edits?.words ?? gpu.unused };
+}
+
+/** Which parts the variant of an attention kernel has. */
+function variant({ capture, edits }: AttentionCall): { readonly CAPTURE: boolean; readonly EDIT: boolean } {
+  return { CAPTURE: capture !== undefined, EDIT: edits !== undefined };
+}
+
+/** The parameters of shared/capture.wgsl and shared/score-edit.wgsl. */
+function rowParams({ heads, capture, edits }: AttentionCall) {
+  const [captureStart, captureEnd] = capture?.rows ?? [0, 0];
+  return {
+    numHeads: heads.numHeads,
+    layer: edits?.layer ?? 0,
+    captureStart,
+    captureEnd,
+    captureTarget: capture?.targetRow ?? 0,
+    captureStride: capture?.stride ?? 0,
   };
-  const params = {
-    headDim4,
-    queryRowStride4: call.queryRowStride / 4,
-    headStride4: (call.capacity * paddedHeadDim) / 4,
-    numSplits,
-    captureStride,
-    scale: 1 / Math.sqrt(headDim),
-  };
-  if (kind === "tiled" && call.capacity <= numSplits * MOST_TILED_SPLIT_KEYS) {
-    program.dispatch(ATTENTION_KERNELS.attentionDecodeSplitTiled, {
-      constants: { CAPTURE: common.CAPTURE },
-      bindings,
-      params: { ...params, numHeads, group, valueThreads: Math.min(128, 2 ** Math.ceil(Math.log2(headDim4))) },
-      grid: [numSplits, numHeads, call.numRows],
-    });
-  } else {
-    program.dispatch(ATTENTION_KERNELS.attentionDecodeSplit, {
-      constants: { ...common, GROUP: group, THREADS: numSplits },
-      bindings,
-      params,
-      grid: [1, numHeads, call.numRows],
-    });
-  }
-  program.dispatch(ATTENTION_KERNELS.attentionDecodeReduce, {
-    constants: common,
-    bindings: {
-      partials: call.partials,
-      stats: call.stats,
-      output: call.output,
-      scores: call.capture?.scores ?? gpu.unused,
-      probs: call.capture?.probs ?? gpu.unusedOutputs[1],
-      step: call.step,
-    },
-    params: { headDim4, numSplits, captureStride },
-    grid: [numHeads, call.numRows],
-  });
 }

@@ -4,10 +4,11 @@
 import { GPU_STORAGE, type Gpu } from "../device.ts";
 import { SubmitExecutor } from "../executor.ts";
 import { Program } from "../program.ts";
-import { type Matrix, storedRowBytes, type WeightDtype } from "../tensor.ts";
-import * as ops from "./ops.ts";
-import { type Choice, isSameChoice, TUNABLE_NAMES, type TunableName, usableCandidates } from "./tunables.ts";
-import { type TuningTable, tuningKey } from "./tuning.ts";
+import { type Matrix, matrixSizes, storedRowBytes, type WeightDtype, whole } from "../tensor.ts";
+import type { TunableChoice, TuningTable } from "../tuning-table.ts";
+import { linear } from "./linear.ts";
+import { isSameChoice, type TunableName } from "./tunables.ts";
+import { TUNABLE_NAMES, tuningKey, usableCandidates } from "./tuning.ts";
 
 /** Sizes of the layers that candidates are measured on. */
 export interface TuningSizes {
@@ -43,7 +44,7 @@ const SAME_WITHIN = 1e-3;
  * @throws GpuError when the device is lost or a kernel does not compile.
  */
 export async function measureTuning(gpu: Gpu, sizes: TuningSizes = SIZES): Promise<TuningTable> {
-  const choices: Partial<Record<TunableName, Choice>> = {};
+  const choices: Partial<Record<TunableName, TunableChoice>> = {};
   for (const name of gpu.isSoftware ? [] : TUNABLE_NAMES) {
     const best = await gpu.guard("tuning", () => measure(gpu, name, sizes));
     if (best !== undefined) choices[name] = best;
@@ -51,14 +52,14 @@ export async function measureTuning(gpu: Gpu, sizes: TuningSizes = SIZES): Promi
   return { format: 1, key: tuningKey(gpu.device), choices };
 }
 
-async function measure(gpu: Gpu, name: TunableName, sizes: TuningSizes): Promise<Choice | undefined> {
+async function measure(gpu: Gpu, name: TunableName, sizes: TuningSizes): Promise<TunableChoice | undefined> {
   const candidates = usableCandidates(name, gpu.device);
   const plain = candidates.find(({ SUBGROUPS }) => SUBGROUPS !== true) ?? candidates[0];
   if (plain === undefined || candidates.length < 2) return plain;
   const layer = new TunedLayer(gpu, name, sizes);
   try {
     const expected = await layer.values(plain);
-    const right: { readonly choice: Choice; readonly isDefault: boolean; ms: number }[] = [];
+    const right: { readonly choice: TunableChoice; readonly isDefault: boolean; ms: number }[] = [];
     for (const [index, choice] of candidates.entries()) {
       const isRight = isSameChoice(choice, plain) || isClose(await layer.values(choice), expected);
       if (isRight) right.push({ choice, isDefault: index === 0, ms: Number.POSITIVE_INFINITY });
@@ -95,32 +96,32 @@ class TunedLayer {
     const scales = row.scales > 0 ? this.filled(columns * row.scales, halves) : undefined;
     const piece = { buffer, rowStart: 0, numRows: columns };
     const pieces = [scales === undefined ? piece : { ...piece, scales }];
-    this.weight = { name: "tuning", dtype, rows: columns, columns: inner, pieces };
+    this.weight = { name: "tuning", dtype, ...matrixSizes([whole(columns)], whole(inner)), pieces };
     this.input = this.filled(this.numRows * inner * 4, floats);
     this.output = this.filled(this.numRows * columns * 4, () => 0);
   }
 
   /** What comes out under a choice: all rows. */
-  async values(choice: Choice): Promise<Float32Array> {
+  async values(choice: TunableChoice): Promise<Float32Array> {
     await this.submit(choice, 1);
     const length = this.numRows * this.weight.rows;
     return new Float32Array(await this.gpu.readBuffer(this.output, length * 4));
   }
 
   /** Time of some dispatches under a choice, ms. */
-  async time(choice: Choice): Promise<number> {
+  async time(choice: TunableChoice): Promise<number> {
     return this.submit(choice, this.numRows > 1 ? DISPATCHES.product : DISPATCHES.vector);
   }
 
-  private async submit(choice: Choice, numDispatches: number): Promise<number> {
+  private async submit(choice: TunableChoice, numDispatches: number): Promise<number> {
     const program = new Program("tuning");
     for (let i = 0; i < numDispatches; i++) {
-      ops.linear(program, this.gpu, {
+      linear(program, this.gpu, {
         layer: { weight: this.weight, bias: undefined },
         input: this.input,
         output: this.output,
         numRows: this.numRows,
-        kernel: this.numRows > 1 ? "rows" : "auto",
+        rowStable: this.numRows > 1,
         choice,
       });
     }

@@ -1,8 +1,8 @@
 // Kernels for CPU adapters in which the four threads of a quad share what they load (quadBroadcast).
-import type { Gpu } from "../device.ts";
+import type { KernelContext } from "../device.ts";
 
 /** Whether kernels that share loads over quads are the choice: on CPU adapters that have subgroups. */
-export function hasQuads(gpu: Gpu): boolean {
+export function hasQuads(gpu: KernelContext): boolean {
   return gpu.isSoftware && gpu.device.features.has("subgroups");
 }
 

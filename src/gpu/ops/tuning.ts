@@ -1,22 +1,19 @@
 // The table of tuned constants: plain JSON, valid for one adapter and the kernels it was measured with.
 import { InputError } from "../../errors.ts";
-import { GPU_LINEAR_KERNELS } from "./linear-kernels.ts";
-import {
-  type Choice,
-  choiceText,
-  isSameChoice,
-  isTunableName,
-  TUNABLES,
-  type TunableName,
-  usableCandidates,
-} from "./tunables.ts";
+import type { TunableChoice, TuningTable } from "../tuning-table.ts";
+import { TUNABLES, tunedTexts } from "./linear-kernels.ts";
+import { choiceText, isSameChoice, type TunableName, usableOf } from "./tunables.ts";
 
-/** Which constants kernels run with on one adapter; what is left out has its default. */
-export interface TuningTable {
-  readonly format: 1;
-  /** {@link tuningKey} of where it was measured. */
-  readonly key: string;
-  readonly choices: Readonly<Partial<Record<TunableName, Choice>>>;
+/** Names of what can be chosen, in the order of measuring. */
+export const TUNABLE_NAMES = Object.keys(TUNABLES).filter(isTunableName);
+
+function isTunableName(name: string): name is TunableName {
+  return Object.hasOwn(TUNABLES, name);
+}
+
+/** Candidates that the device has the feature and the limits for; there is one at least on every WebGPU device. */
+export function usableCandidates(name: TunableName, device: GPUDevice): readonly TunableChoice[] {
+  return usableOf(TUNABLES[name], device);
 }
 
 /** What a table is valid for: the adapter with its driver, the feature that kernels differ by, and the kernels' text. */
@@ -28,7 +25,7 @@ export function tuningKey(device: GPUDevice): string {
 
 /**
  * Reads a table out of parsed JSON.
- * @throws InputError when it is no table or chooses what is no candidate.
+ * @throws InputError when it is not a tuning table, or selects an unknown candidate.
  */
 export function parseTuningTable(json: unknown): TuningTable {
   const refuse = (problem: string): never => {
@@ -39,10 +36,10 @@ export function parseTuningTable(json: unknown): TuningTable {
   if (format !== 1) return refuse(`expected format 1, got ${JSON.stringify(format)}`);
   if (typeof key !== "string") return refuse(`expected a key of text, got ${JSON.stringify(key)}`);
   if (!isRecord(choices)) return refuse("expected an object choices");
-  const known: Partial<Record<TunableName, Choice>> = {};
+  const known: Partial<Record<TunableName, TunableChoice>> = {};
   for (const [name, value] of Object.entries(choices)) {
     if (!isTunableName(name)) return refuse(`nothing named ${JSON.stringify(name)} can be chosen`);
-    const candidates: readonly Choice[] = TUNABLES[name];
+    const candidates: readonly TunableChoice[] = TUNABLES[name];
     const choice = candidates.find((candidate) => isRecord(value) && isSameChoice(candidate, value));
     if (choice === undefined) {
       const expected = candidates.map((candidate) => `(${choiceText(candidate)})`).join(" or ");
@@ -75,7 +72,7 @@ let digest: string | undefined;
 function kernelDigest(): string {
   if (digest !== undefined) return digest;
   let hash = 0x811c9dc5;
-  for (const { code } of Object.values(GPU_LINEAR_KERNELS).flatMap((kernel) => Object.values(kernel))) {
+  for (const code of tunedTexts()) {
     for (let i = 0; i < code.length; i++) hash = Math.imul(hash ^ code.charCodeAt(i), 0x01000193);
   }
   digest = (hash >>> 0).toString(16).padStart(8, "0");

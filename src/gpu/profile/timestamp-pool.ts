@@ -1,5 +1,6 @@
 // Begin and end times of compute passes: query sets that fill up one after the other, are resolved behind the work that
 // wrote them, read back aside and used again, so that memory stays bounded however long a profile runs.
+import { at } from "../../errors.ts";
 import { GPU_READBACK, type Gpu } from "../device.ts";
 
 /** WebGPU's largest query set; each pass takes two entries of it. */
@@ -191,8 +192,8 @@ export class TimestampPool<Label> {
 
   private take(block: Block<Label>, times: BigUint64Array): void {
     for (const [index, label] of block.labels.entries()) {
-      const begin = times[index * 2] ?? 0n;
-      const end = times[index * 2 + 1] ?? 0n;
+      const begin = at(times, index * 2);
+      const end = at(times, index * 2 + 1);
       if (begin === 0n || end === 0n) {
         this.numMissing++;
         continue;

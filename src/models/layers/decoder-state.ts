@@ -1,13 +1,11 @@
-// The decoder's State: the key/value cache and the scratch buffers of a run.
+// The decoder's buffers: scratch that all sequences of a model share, because one forward call runs after the other, and what
+// each sequence keeps between two calls: keys and values, logits, choices.
 import { type BufferMaker, GPU_READBACK, GPU_STORAGE, GPU_UNIFORM, type Gpu } from "../../gpu/device.ts";
-import { type HeadLayout, NUM_DECODE_SPLITS } from "../../gpu/ops/ops.ts";
+import { NUM_DECODE_SPLITS } from "../../gpu/ops/attention.ts";
+import type { HeadLayout } from "../../gpu/ops/rope.ts";
 import { padTo4 } from "../../gpu/tensor.ts";
 import type { TextConfig } from "../config.ts";
-import { ropeTable } from "./rope.ts";
 import { STEP_BYTES } from "./step.ts";
-
-/** Cache slots are allocated in multiples of this. */
-const CAPACITY_STEP = 256;
 
 /** Keys and values of one layer, [Hkv, capacity, headDim] f32 each. */
 export interface LayerCache {
@@ -15,29 +13,33 @@ export interface LayerCache {
   readonly values: GPUBuffer;
 }
 
-/** Sizes that a decoder state is allocated for. */
-export interface StateSize {
-  /** Cache slots: prompt, new tokens and the batch rows' tails. */
+/** Keys and values of one sequence. */
+export interface KeyValueCache {
+  /** Cache slots. */
   readonly capacity: number;
+  readonly layers: readonly LayerCache[];
+}
+
+/** Sizes that scratch buffers are allocated for. */
+export interface ScratchSize {
   /** Rows of one forward call. */
   readonly numRows: number;
-  /** Rows of the whole prompt. */
+  /** Rows of a whole prompt. */
   readonly promptRows: number;
   /** Batch rows of a decode step. */
   readonly batchRows: number;
+  /** Bytes of score edits. */
+  readonly editBytes: number;
 }
 
-/** Buffers of a decoder run; f32 unless said. */
-export interface LlamaState {
-  readonly size: StateSize;
+/** Buffers that hold nothing from one forward call to the next; f32 unless said. */
+export interface DecoderScratch {
+  readonly size: ScratchSize;
   readonly heads: HeadLayout;
-  readonly layers: readonly LayerCache[];
-  /** [capacity, headDim] */
-  readonly ropeTable: GPUBuffer;
-  /** [promptRows, D] */
-  readonly inputsEmbeds: GPUBuffer;
   /** [promptRows] u32 */
   readonly promptIds: GPUBuffer;
+  /** [promptRows, D] */
+  readonly inputsEmbeds: GPUBuffer;
   /** [R, D] */
   readonly hiddenStates: GPUBuffer;
   /** [R, D] */
@@ -54,15 +56,22 @@ export interface LlamaState {
   readonly partials: GPUBuffer;
   /** [B, H, splits, 2] */
   readonly stats: GPUBuffer;
-  /** `struct Step` with the intervention, for the layers it acts on. */
-  readonly step: GPUBuffer;
-  /** `struct Step` without it, for the other layers. */
-  readonly plainStep: GPUBuffer;
-  /** [B] u32: the tokens that the next decode step reads */
-  readonly tokenIds: GPUBuffer;
   /** [B, D]: the rows that logits are computed for */
   readonly lastHidden: GPUBuffer;
-  /** [B, V] */
+  /** `struct Step` */
+  readonly step: GPUBuffer;
+  /** [R, headDim]: cosines and sines of each row's position */
+  readonly rotary: GPUBuffer;
+  /** Packed score edits, u32; see score-edits.ts */
+  readonly edits: GPUBuffer;
+}
+
+/** Buffers of one sequence beside its cache. */
+export interface SequenceBuffers {
+  readonly batchRows: number;
+  /** [B] u32: the tokens that the next decode step reads */
+  readonly tokenIds: GPUBuffer;
+  /** [B, V] f32 */
   readonly logits: GPUBuffer;
   /** [ceil(V / 32)] u32 */
   readonly seen: GPUBuffer;
@@ -89,7 +98,7 @@ export const MAX_LOOKAHEAD = 4;
 export const TOP_K_OFFSET = 2 * CHOICE_BYTES;
 
 /** Head counts of the decoder as attention kernels take them. */
-export function llamaHeads(text: TextConfig): HeadLayout {
+export function decoderHeads(text: TextConfig): HeadLayout {
   return {
     numHeads: text.numAttentionHeads,
     numKeyValueHeads: text.numKeyValueHeads,
@@ -98,66 +107,85 @@ export function llamaHeads(text: TextConfig): HeadLayout {
   };
 }
 
-/** Rounds a wanted size up so that later, slightly longer prompts fit without a new allocation. */
-export function roundStateSize(size: StateSize): StateSize {
-  const roundUp = (count: number) => Math.ceil(count / CAPACITY_STEP) * CAPACITY_STEP;
-  return { ...size, capacity: roundUp(size.capacity), promptRows: roundUp(size.promptRows) };
-}
-
-/** Allocates the decoder's buffers. @throws GpuError `limit`. */
-export function createLlamaState(gpu: BufferMaker, text: TextConfig, size: StateSize): LlamaState {
-  const heads = llamaHeads(text);
+/** Allocates the scratch buffers. @throws GpuError `limit`. */
+export function createScratch(gpu: BufferMaker, text: TextConfig, size: ScratchSize): DecoderScratch {
+  const heads = decoderHeads(text);
   const { numHeads, numKeyValueHeads, paddedHeadDim } = heads;
   const d = padTo4(text.hiddenSize);
   const inner = padTo4(text.intermediateSize);
-  const vocabulary = padTo4(text.vocabSize);
-  const splits = NUM_DECODE_SPLITS;
-  const words = (label: string, count: number) => gpu.createBuffer(`llama ${label}`, count * 4, GPU_STORAGE);
-  const cacheWords = numKeyValueHeads * size.capacity * paddedHeadDim;
-  const layers = Array.from({ length: text.numHiddenLayers }, (_, layer) => ({
-    keys: words(`layers.${layer} keys`, cacheWords),
-    values: words(`layers.${layer} values`, cacheWords),
-  }));
+  const slots = size.batchRows * numHeads * NUM_DECODE_SPLITS;
+  const words = (label: string, count: number) => gpu.createBuffer(`decoder ${label}`, count * 4, GPU_STORAGE);
   return {
     size,
     heads,
-    layers,
-    ropeTable: gpu.createBufferWith("rope table", ropeTable(text.rope, text.headDim, size.capacity), GPU_STORAGE),
-    inputsEmbeds: words("inputsEmbeds", size.promptRows * d),
     promptIds: words("promptIds", size.promptRows),
+    inputsEmbeds: words("inputsEmbeds", size.promptRows * d),
     hiddenStates: words("hiddenStates", size.numRows * d),
     normed: words("normed", size.numRows * d),
     qkv: words("qkv", size.numRows * (numHeads + 2 * numKeyValueHeads) * paddedHeadDim),
     attention: words("attention", size.numRows * numHeads * paddedHeadDim),
     gateUp: words("gateUp", size.numRows * 2 * inner),
     inner: words("inner", size.numRows * inner),
-    partials: words("partials", size.batchRows * numHeads * splits * paddedHeadDim),
-    stats: words("stats", size.batchRows * numHeads * splits * 2),
-    step: gpu.createBuffer("step", STEP_BYTES, GPU_UNIFORM),
-    plainStep: gpu.createBuffer("plain step", STEP_BYTES, GPU_UNIFORM),
-    tokenIds: words("tokenIds", size.batchRows),
+    partials: words("partials", slots * paddedHeadDim),
+    stats: words("stats", slots * 2),
     lastHidden: words("lastHidden", size.batchRows * d),
-    logits: words("logits", size.batchRows * vocabulary),
+    step: gpu.createBuffer("step", STEP_BYTES, GPU_UNIFORM),
+    rotary: words("rotary", size.numRows * text.headDim),
+    edits: words("edits", size.editBytes / 4),
+  };
+}
+
+/** Frees the scratch buffers. */
+export function destroyScratch(gpu: Gpu, { size: _size, heads: _heads, ...buffers }: DecoderScratch): void {
+  for (const buffer of Object.values(buffers)) gpu.destroyBuffer(buffer);
+}
+
+/** Allocates keys and values for `capacity` slots. @throws GpuError `limit`. */
+export function createKeyValueCache(gpu: BufferMaker, text: TextConfig, capacity: number): KeyValueCache {
+  const { numKeyValueHeads, paddedHeadDim } = decoderHeads(text);
+  const words = (label: string) =>
+    gpu.createBuffer(label, numKeyValueHeads * capacity * paddedHeadDim * 4, GPU_STORAGE);
+  const layers = Array.from({ length: text.numHiddenLayers }, (_, layer) => ({
+    keys: words(`layers.${layer} keys`),
+    values: words(`layers.${layer} values`),
+  }));
+  return { capacity, layers };
+}
+
+/** Bytes of a cache of so many slots. */
+export function keyValueBytes(text: TextConfig, capacity: number): number {
+  const { numKeyValueHeads, paddedHeadDim } = decoderHeads(text);
+  return text.numHiddenLayers * 2 * numKeyValueHeads * capacity * paddedHeadDim * 4;
+}
+
+/** Frees the keys and values. */
+export function destroyKeyValueCache(gpu: Gpu, cache: KeyValueCache): void {
+  for (const { keys, values } of cache.layers) {
+    gpu.destroyBuffer(keys);
+    gpu.destroyBuffer(values);
+  }
+}
+
+/** Allocates a sequence's buffers. @throws GpuError `limit`. */
+export function createSequenceBuffers(gpu: BufferMaker, text: TextConfig, batchRows: number): SequenceBuffers {
+  const words = (label: string, count: number) => gpu.createBuffer(label, count * 4, GPU_STORAGE);
+  const topBytes = TOP_K_OFFSET + MAX_TOP_K * 8;
+  return {
+    batchRows,
+    tokenIds: words("tokenIds", batchRows),
+    logits: words("logits", batchRows * padTo4(text.vocabSize)),
     seen: words("seen", Math.ceil(text.vocabSize / 32)),
-    choice: words("choice", size.batchRows * (CHOICE_BYTES / 4)),
+    choice: words("choice", batchRows * (CHOICE_BYTES / 4)),
     topK: words("topK", MAX_TOP_K * 2),
-    readback: gpu.createBuffer(
-      "readback",
-      Math.max(TOP_K_OFFSET + MAX_TOP_K * 8, size.batchRows * CHOICE_BYTES),
-      GPU_READBACK,
-    ),
+    readback: gpu.createBuffer("readback", Math.max(topBytes, batchRows * CHOICE_BYTES), GPU_READBACK),
     choiceRing: Array.from({ length: MAX_LOOKAHEAD }, (_, slot) =>
       gpu.createBuffer(`choice ${slot}`, CHOICE_BYTES, GPU_READBACK),
     ),
   };
 }
 
-/** Frees the buffers of a state. */
-export function destroyLlamaState(gpu: Gpu, state: LlamaState): void {
-  const { layers, choiceRing, size: _size, heads: _heads, ...buffers } = state;
-  for (const { keys, values } of layers) {
-    gpu.destroyBuffer(keys);
-    gpu.destroyBuffer(values);
-  }
+/** Frees a sequence's buffers. */
+export function destroySequenceBuffers(gpu: Gpu, sequence: SequenceBuffers): void {
+  const { choiceRing, batchRows: _batchRows, ...buffers } = sequence;
   for (const buffer of [...Object.values(buffers), ...choiceRing]) gpu.destroyBuffer(buffer);
 }

@@ -1,195 +1,187 @@
-// The LLaMA-type decoder: hiddenStates [R, D] through all layers, then logits of one row.
+// The LLaMA-type decoder: hiddenStates [R, D] through all layers, then logits of some rows.
 // Source: https://arxiv.org/abs/2302.13971; modeling_llama.py LlamaModel.forward
 import type { Gpu } from "../../gpu/device.ts";
-import * as ops from "../../gpu/ops/ops.ts";
+import { type AttentionEdits, attentionDecode, attentionPrefill } from "../../gpu/ops/attention.ts";
+import { gatedActivation, gatedMatvec, isWhole, linear } from "../../gpu/ops/linear.ts";
+import { rmsNorm } from "../../gpu/ops/norm.ts";
+import { canFuseRope, qkvRope, ropeAppend } from "../../gpu/ops/rope.ts";
 import type { Program } from "../../gpu/program.ts";
 import { padTo4 } from "../../gpu/tensor.ts";
 import type { TextConfig } from "../config.ts";
-import type { LlamaLayerWeights, LlamaWeights } from "../weights.ts";
-import type { LayerCache, LlamaState } from "./decoder-state.ts";
+import type { DecoderScratch, KeyValueCache, LayerCache } from "./decoder-state.ts";
+import type { LlamaLayerWeights, LlamaWeights } from "./decoder-weights.ts";
+import type { PlaceVisitor } from "./places.ts";
 
-/** One decoder: its sizes, weights and buffers. */
+/** One decoder: its sizes, weights and scratch buffers. */
 export interface Decoder {
   readonly text: TextConfig;
   readonly weights: LlamaWeights;
-  readonly state: LlamaState;
+  readonly scratch: DecoderScratch;
 }
 
-/** Where a traced run leaves one row's attention and hidden states, layer by layer. */
-export interface LayerCapture {
-  /** Row of this call that is captured. */
-  readonly row: number;
-  /** Keys a captured row has room for. */
-  readonly stride: number;
-  /** Per layer [H, stride] f32 */
-  readonly scores: readonly GPUBuffer[];
-  /** Per layer [H, stride] f32 */
-  readonly probs: readonly GPUBuffer[];
-  /** Per layer [D] f32 */
-  readonly hiddenStates: readonly GPUBuffer[];
-}
-
-/** What every layer of one forward call shares. */
-interface LayersRun {
+/** One forward call: R rows that follow each other in one sequence, or one new row for each sequence of a batch. */
+export interface DecoderCall {
   readonly decoder: Decoder;
+  readonly cache: KeyValueCache;
   readonly numRows: number;
-  /** True for one new token a batch row over a cached prefix: attention is then split over the keys. */
+  /** True for one new token per batch row over a cached prefix: attention then runs per row over all keys. */
   readonly isDecode: boolean;
-  readonly capture: LayerCapture | undefined;
+  /** Whether attention applies the score edits in `scratch.edits`; a call without edits reads none. */
+  readonly isEdited: boolean;
+  readonly places?: PlaceVisitor | undefined;
 }
 
 /** One layer's part of it. */
-interface LayerRun extends LayersRun {
+interface LayerCall extends DecoderCall {
   readonly layer: LlamaLayerWeights;
   readonly index: number;
-  /** `struct Step`, with the intervention where this layer takes it */
-  readonly step: GPUBuffer;
 }
 
-/** Records all layers over R rows of `state.hiddenStates`, in place. */
-export function decoderLayers(
-  program: Program,
-  gpu: Gpu,
-  run: LayersRun & {
-    /** Layers whose attention takes the intervention; all when undefined. */
-    readonly scaledLayers: readonly number[] | undefined;
-  },
-): void {
-  const { decoder, capture } = run;
-  const { state } = decoder;
-  const rowBytes = padTo4(decoder.text.hiddenSize) * 4;
-  decoder.weights.layers.forEach((layer, index) => {
-    const isScaled = run.scaledLayers === undefined || run.scaledLayers.includes(index);
-    decoderLayer(program, gpu, {
-      ...run,
-      layer,
-      index,
-      step: isScaled ? state.step : state.plainStep,
-    });
-    const target = capture?.hiddenStates[index];
-    if (capture !== undefined && target !== undefined) {
-      program.copy(state.hiddenStates, target, { size: rowBytes, sourceOffset: capture.row * rowBytes });
-    }
+/** Records all layers over R rows of `scratch.hiddenStates`, in place. */
+export function decoderLayers(program: Program, gpu: Gpu, call: DecoderCall): void {
+  const { text, scratch, weights } = call.decoder;
+  const { hiddenStates } = scratch;
+  const embeds = { place: "inputs_embeds", buffer: hiddenStates, groups: 1, groupSize: text.hiddenSize };
+  call.places?.visit(program, { ...embeds, numRows: call.numRows });
+  weights.layers.forEach((layer, index) => {
+    decoderLayer(program, gpu, { ...call, layer, index });
   });
 }
 
-function decoderLayer(program: Program, gpu: Gpu, run: LayerRun): void {
-  const { layer, numRows, step } = run;
-  const { text, state } = run.decoder;
-  const { hiddenStates, normed, heads } = state;
+function decoderLayer(program: Program, gpu: Gpu, call: LayerCall): void {
+  const { layer, index, numRows, isDecode, places } = call;
+  const { text, scratch } = call.decoder;
+  const { hiddenStates, normed, heads, step } = scratch;
+  const cache = layerCache(call.cache, index);
   const norm = { numRows, columns: text.hiddenSize, eps: text.rmsNormEps };
   // A prompt row comes out the same, to the bit, in a chunk of any length: after a reused prefix few rows may be left.
-  const kernel = run.isDecode ? "auto" : "rows";
-  const at = (name: string) => program.at(`layers.${run.index}.${name}`);
+  const rowStable = !isDecode;
+  const at = (name: string, what: string) => program.at(`layers.${index}.${name}`, what);
+  const visit = (name: string, buffer: GPUBuffer, groupSize: number, groups = 1) =>
+    places?.visit(program, { place: `layers.${index}.${name}`, buffer, groups, groupSize, numRows });
 
   // x + o_proj(attention(rmsNorm(x)))
-  ops.rmsNorm(at("input_layernorm"), { input: hiddenStates, weight: layer.inputLayernorm, output: normed, ...norm });
-  const cache = state.layers[run.index];
-  if (cache === undefined) return;
-  const { capacity } = state.size;
-  const rotation = { heads, qkv: state.qkv, table: state.ropeTable, ...cache, step, numRows, capacity };
-  const isSingle = run.isDecode && numRows === 1;
-  if (isSingle && ops.canFuseRope(heads, layer.selfAttn.qkvProj.weight)) {
-    ops.qkvRope(at("self_attn.qkv_proj"), gpu, { ...rotation, layer: layer.selfAttn.qkvProj, input: normed });
+  const inputNorm = { input: hiddenStates, weight: layer.inputLayernorm, output: normed, ...norm };
+  rmsNorm(at("input_layernorm", "hidden states, normalised for the attention"), inputNorm);
+  visit("input_layernorm", normed, text.hiddenSize);
+  const { capacity } = call.cache;
+  const rotation = { heads, qkv: scratch.qkv, rotary: scratch.rotary, ...cache, step, numRows, capacity };
+  const isSingle = isDecode && numRows === 1;
+  if (isSingle && canFuseRope(heads, layer.selfAttn.qkvProj.weight)) {
+    const what = "q, k and v of all heads, rotated, put into the cache";
+    qkvRope(at("self_attn.qkv_proj", what), gpu, { ...rotation, layer: layer.selfAttn.qkvProj, input: normed });
   } else {
-    const qkvProj = { layer: layer.selfAttn.qkvProj, input: normed, output: state.qkv };
-    ops.linear(at("self_attn.qkv_proj"), gpu, { ...qkvProj, numRows, kernel });
-    ops.ropeAppend(at("self_attn.rotary_emb"), rotation);
+    const qkvProj = { layer: layer.selfAttn.qkvProj, input: normed, output: scratch.qkv };
+    linear(at("self_attn.qkv_proj", "q, k and v of all heads"), gpu, { ...qkvProj, numRows, rowStable });
+    ropeAppend(at("self_attn.rotary_emb", "q and k rotated by position, k and v put into the cache"), rotation);
   }
-  attention(at("self_attn"), gpu, {
-    ...run,
-    cache,
-    queryRowStride: (heads.numHeads + 2 * heads.numKeyValueHeads) * heads.paddedHeadDim,
-  });
-  ops.linear(at("self_attn.o_proj"), gpu, {
+  const reader = isDecode ? "the last position" : "every position";
+  const mixed = `the values that ${reader} attends to, in itself and all before it`;
+  attention(at("self_attn", mixed), gpu, { ...call, layerCache: cache });
+  visit("self_attn", scratch.attention, heads.headDim, heads.numHeads);
+  linear(at("self_attn.o_proj", "the attention's result, added to the hidden states"), gpu, {
     layer: layer.selfAttn.oProj,
-    input: state.attention,
+    input: scratch.attention,
     output: hiddenStates,
     numRows,
-    kernel,
+    rowStable,
     addToOutput: true,
   });
+  visit("self_attn.o_proj", hiddenStates, text.hiddenSize);
 
   // x + down_proj(activation(gate_proj(rmsNorm(x))) · up_proj(rmsNorm(x)))
   const postNorm = { input: hiddenStates, weight: layer.postAttentionLayernorm, output: normed, ...norm };
-  ops.rmsNorm(at("post_attention_layernorm"), postNorm);
-  const gated = { output: state.inner, numRows, activation: text.hiddenAct };
-  if (isSingle && ops.isWhole(layer.mlp.gateUpProj.weight)) {
-    ops.gatedMatvec(at("mlp.gate_up_proj"), gpu, { ...gated, layer: layer.mlp.gateUpProj, input: normed });
+  rmsNorm(at("post_attention_layernorm", "hidden states, normalised for the MLP"), postNorm);
+  visit("post_attention_layernorm", normed, text.hiddenSize);
+  const gated = { output: scratch.inner, numRows, activation: text.hiddenAct };
+  const innerValues = `the MLP's inner values: ${text.hiddenAct}(gate) · up`;
+  if (isSingle && isWhole(layer.mlp.gateUpProj.weight)) {
+    gatedMatvec(at("mlp.gate_up_proj", innerValues), gpu, { ...gated, layer: layer.mlp.gateUpProj, input: normed });
   } else {
-    const gateUpProj = { layer: layer.mlp.gateUpProj, input: normed, output: state.gateUp };
-    ops.linear(at("mlp.gate_up_proj"), gpu, { ...gateUpProj, numRows, kernel });
-    ops.gatedActivation(at("mlp.act_fn"), { ...gated, gateUp: state.gateUp, columns: padTo4(text.intermediateSize) });
+    const gateUpProj = { layer: layer.mlp.gateUpProj, input: normed, output: scratch.gateUp };
+    linear(at("mlp.gate_up_proj", "gate and up projection of the MLP"), gpu, { ...gateUpProj, numRows, rowStable });
+    const columns = text.intermediateSize;
+    gatedActivation(at("mlp.act_fn", innerValues), { ...gated, gateUp: scratch.gateUp, columns });
   }
-  ops.linear(at("mlp.down_proj"), gpu, {
+  visit("mlp.act_fn", scratch.inner, text.intermediateSize);
+  linear(at("mlp.down_proj", "the MLP's result, added to the hidden states"), gpu, {
     layer: layer.mlp.downProj,
-    input: state.inner,
+    input: scratch.inner,
     output: hiddenStates,
     numRows,
-    kernel,
+    rowStable,
     addToOutput: true,
   });
+  visit("mlp.down_proj", hiddenStates, text.hiddenSize);
 }
 
-function attention(
-  program: Program,
-  gpu: Gpu,
-  run: LayerRun & { readonly cache: LayerCache; readonly queryRowStride: number },
-): void {
-  const { numRows, step, cache, queryRowStride } = run;
-  const { state } = run.decoder;
-  const { heads, size } = state;
-  const scores = run.capture?.scores[run.index];
-  const probs = run.capture?.probs[run.index];
-  const capture =
-    run.capture !== undefined && scores !== undefined && probs !== undefined
-      ? { scores, probs, row: run.capture.row, stride: run.capture.stride }
-      : undefined;
+function attention(program: Program, gpu: Gpu, call: LayerCall & { readonly layerCache: LayerCache }): void {
+  const { numRows, index, isEdited } = call;
+  const { scratch } = call.decoder;
+  const { heads } = scratch;
+  const { capacity } = call.cache;
   const common = {
     heads,
-    queries: state.qkv,
-    ...cache,
-    output: state.attention,
-    step,
+    queries: scratch.qkv,
+    ...call.layerCache,
+    output: scratch.attention,
+    step: scratch.step,
     numRows,
-    queryRowStride,
-    capture,
+    queryRowStride: (heads.numHeads + 2 * heads.numKeyValueHeads) * heads.paddedHeadDim,
+    capture: call.places?.attention(index),
+    edits: isEdited ? { words: scratch.edits, layer: index, describe: describeEdits } : undefined,
   };
-  if (run.isDecode) {
-    const { partials, stats } = state;
-    ops.attentionDecode(program, gpu, { ...common, partials, stats, capacity: size.capacity });
+  if (call.isDecode) {
+    const { partials, stats } = scratch;
+    attentionDecode(program, gpu, { ...common, partials, stats, capacity });
     return;
   }
-  ops.attentionPrefill(program, gpu, {
+  attentionPrefill(program, gpu, {
     ...common,
     causal: true,
     numKeys: 0,
     keyOffset: 0,
     valueOffset: 0,
     positionStride: heads.paddedHeadDim,
-    headStride: size.capacity * heads.paddedHeadDim,
+    headStride: capacity * heads.paddedHeadDim,
   });
 }
 
-/** Records logits [R, V] of rows [row, row + R) of `state.hiddenStates`: final norm and lm_head. */
+/** Records logits [R, V] of rows [row, row + R) of `scratch.hiddenStates`: final norm and lm_head. */
 export function rowLogits(
   program: Program,
   gpu: Gpu,
-  run: { readonly decoder: Decoder; readonly row: number; readonly numRows: number },
+  call: {
+    readonly decoder: Decoder;
+    /** [R, V] f32 */
+    readonly logits: GPUBuffer;
+    readonly row: number;
+    readonly numRows: number;
+  },
 ): void {
-  const { text, weights, state } = run.decoder;
-  const { row, numRows } = run;
+  const { text, weights, scratch } = call.decoder;
+  const { row, numRows, logits } = call;
   const rowBytes = padTo4(text.hiddenSize) * 4;
   if (row > 0) {
-    program.copy(state.hiddenStates, state.lastHidden, { size: numRows * rowBytes, sourceOffset: row * rowBytes });
+    program.copy(scratch.hiddenStates, scratch.lastHidden, { size: numRows * rowBytes, sourceOffset: row * rowBytes });
   }
-  ops.rmsNorm(program.at("norm"), {
-    input: row > 0 ? state.lastHidden : state.hiddenStates,
+  rmsNorm(program.at("norm", "the last row, normalised for the vocabulary"), {
+    input: row > 0 ? scratch.lastHidden : scratch.hiddenStates,
     weight: weights.norm,
-    output: state.normed,
+    output: scratch.normed,
     numRows,
     columns: text.hiddenSize,
     eps: text.rmsNormEps,
   });
-  ops.linear(program.at("lm_head"), gpu, { layer: weights.lmHead, input: state.normed, output: state.logits, numRows });
+  const lmHead = { layer: weights.lmHead, input: scratch.normed, output: logits, numRows };
+  linear(program.at("lm_head", "logits: a score for every token of the vocabulary"), gpu, lmHead);
 }
+
+function layerCache(cache: KeyValueCache, index: number): LayerCache {
+  const layer = cache.layers[index];
+  if (layer === undefined) throw new RangeError(`layer must be below ${cache.layers.length}, got ${index}`);
+  return layer;
+}
+
+const describeEdits: AttentionEdits["describe"] = async (words, rows) =>
+  (await import("./describe-edits.ts")).describeEdits(words, rows);

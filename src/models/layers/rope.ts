@@ -1,5 +1,4 @@
-// Rotary position embeddings: the frequencies of config.json and the cos/sin table that the kernels read.
-
+// Rotary position embeddings: the frequencies of config.json, and the cosines and sines that the kernels rotate rows by.
 import type { CheckpointError } from "../../errors.ts";
 import type { ConfigReader } from "../config-reader.ts";
 
@@ -26,6 +25,13 @@ export function readRopeConfig(config: ConfigReader, maxPositionEmbeddings: numb
   if (type !== "default" && type !== "linear" && type !== "llama3") {
     throw unsupported(scaling, type);
   }
+  if (scaling.has("mrope_section")) {
+    throw scaling.error(
+      "mrope_section",
+      "absent: rotary embeddings of several axes are not implemented",
+      scaling.raw("mrope_section"),
+    );
+  }
   return {
     type,
     theta: scaling.optionalNumber("rope_theta") ?? config.number("rope_theta", 10000),
@@ -41,24 +47,33 @@ function unsupported(scaling: ConfigReader, type: string): CheckpointError {
 }
 
 /**
- * Table [numPositions, headDim] f32: headDim/2 cosines, then as many sines, of position · frequency.
- *
- * Frequencies and angles are rounded to f32 as transformers computes them (at position 4,000 an exact angle would differ
- * from its by up to 2e-4, more than the parity bound); cos and sin themselves are evaluated in f64.
+ * The angle of each rotated pair per position, headDim/2 numbers, rounded to f32 as transformers computes them.
  * @see https://arxiv.org/abs/2104.09864 §3.2; modeling_rope_utils.py `_compute_llama3_parameters`
  */
-export function ropeTable(rope: RopeConfig, headDim: number, numPositions: number): Float32Array<ArrayBuffer> {
-  const half = headDim / 2;
-  const frequencies = Array.from({ length: half }, (_, i) => scaleFrequency(rope, baseFrequency(rope, i, headDim)));
-  const table = new Float32Array(numPositions * headDim);
-  for (let position = 0; position < numPositions; position++) {
-    frequencies.forEach((frequency, i) => {
+export function ropeFrequencies(rope: RopeConfig, headDim: number): readonly number[] {
+  return Array.from({ length: headDim / 2 }, (_, pair) => scaleFrequency(rope, baseFrequency(rope, pair, headDim)));
+}
+
+/**
+ * The cosines and sines that rows are rotated by, [R, headDim] f32: per row headDim/2 cosines, then as many sines, of
+ * position · frequency.
+ *
+ * Angles are rounded to f32 as transformers computes them (at position 4,000 an exact angle would differ from its by up to
+ * 2e-4, more than the parity bound); cos and sin themselves are evaluated in f64.
+ * @param positions of the R rows
+ * @param frequencies as of {@link ropeFrequencies}
+ */
+export function rotaryRows(positions: readonly number[], frequencies: readonly number[]): Float32Array<ArrayBuffer> {
+  const half = frequencies.length;
+  const rows = new Float32Array(positions.length * 2 * half);
+  for (const [row, position] of positions.entries()) {
+    for (const [pair, frequency] of frequencies.entries()) {
       const angle = Math.fround(position * frequency);
-      table[position * headDim + i] = Math.cos(angle);
-      table[position * headDim + half + i] = Math.sin(angle);
-    });
+      rows[row * 2 * half + pair] = Math.cos(angle);
+      rows[row * 2 * half + half + pair] = Math.sin(angle);
+    }
   }
-  return table;
+  return rows;
 }
 
 function baseFrequency(rope: RopeConfig, pair: number, headDim: number): number {

@@ -1,12 +1,128 @@
-// The CLIP vision tower: pixelValues [N, C, S, S] → hiddenStates [P + 1, Dv], one picture (or tile) at a time.
+// Vision transformers such as CLIP's: pixelValues [N, C, S, S] → hiddenStates [P', Dv], one picture (or tile) at a time, where P'
+// counts the patches and the class token. What a tower lacks (class token, first norm) its config says.
 // Source: https://arxiv.org/abs/2103.00020; modeling_clip.py CLIPVisionTransformer.forward
 import { type BufferMaker, GPU_STORAGE, GPU_UNIFORM, type Gpu } from "../../gpu/device.ts";
-import * as ops from "../../gpu/ops/ops.ts";
+import { attentionPrefill } from "../../gpu/ops/attention.ts";
+import { linear } from "../../gpu/ops/linear.ts";
+import { layerNorm } from "../../gpu/ops/norm.ts";
+import type { HeadLayout } from "../../gpu/ops/rope.ts";
+import { unfoldPatches, visionEmbed } from "../../gpu/ops/vision.ts";
 import type { Program } from "../../gpu/program.ts";
-import { padTo4 } from "../../gpu/tensor.ts";
-import type { MultimodalConfig, VisionConfig } from "../config.ts";
-import type { VisionLayerWeights, VisionWeights } from "../weights.ts";
+import { type Linear, type Matrix, padTo4 } from "../../gpu/tensor.ts";
+import type { VisionConfig } from "../config.ts";
+import type { WeightDeclarer } from "../weight-table.ts";
+import type { PlaceVisitor } from "./places.ts";
 import { STEP_BYTES } from "./step.ts";
+
+/** A layer norm's scale and shift, [D] f32 each. */
+export interface NormWeights {
+  readonly weight: GPUBuffer;
+  readonly bias: GPUBuffer;
+}
+
+/** One encoder layer. */
+export interface VisionLayerWeights {
+  readonly layerNorm1: NormWeights;
+  readonly selfAttn: {
+    /** q_proj, k_proj and v_proj stacked by rows: [3·H·headDim, Dv] */
+    readonly qkvProj: Linear;
+    readonly outProj: Linear;
+  };
+  readonly layerNorm2: NormWeights;
+  readonly mlp: { readonly fc1: Linear; readonly fc2: Linear };
+}
+
+/** A vision tower, only the layers that run. */
+export interface VisionWeights {
+  /** [Dv]; undefined for a tower without class token */
+  readonly classEmbedding: GPUBuffer | undefined;
+  /** [Dv, C·p²] */
+  readonly patchEmbedding: Linear;
+  /** [P', Dv] */
+  readonly positionEmbedding: Matrix;
+  /** Undefined for a tower without a norm before its layers. */
+  readonly preLayrnorm: NormWeights | undefined;
+  readonly layers: readonly VisionLayerWeights[];
+  /** Undefined where the family takes hidden states from before it. */
+  readonly postLayernorm: NormWeights | undefined;
+}
+
+const PREFIX = "vision_tower.vision_model";
+
+/** Declares a vision tower that runs its first `numLayers` layers; the others and a norm that is not applied are unused. */
+export function visionWeights(
+  w: WeightDeclarer,
+  vision: VisionConfig,
+  use: { readonly numLayers: number; readonly usesPostLayernorm: boolean },
+): VisionWeights {
+  const tower = w.part("vision tower");
+  const { hiddenSize, numChannels, patchSize } = vision;
+  const embeddings = `${PREFIX}.embeddings`;
+  const weights = {
+    classEmbedding: vision.hasClassToken
+      ? tower.vector(`${embeddings}.class_embedding`, hiddenSize, "position")
+      : undefined,
+    patchEmbedding: tower.linear({
+      stack: [{ name: `${embeddings}.patch_embedding`, rows: hiddenSize }],
+      columns: numChannels * patchSize ** 2,
+      columnShape: [numChannels, patchSize, patchSize],
+      bias: vision.patchBias,
+      isQuantizable: false,
+    }),
+    positionEmbedding: tower.table(`${embeddings}.position_embedding.weight`, {
+      rows: vision.numPositions,
+      columns: hiddenSize,
+      role: "position",
+      isQuantizable: false,
+      isSplittable: false,
+    }),
+    preLayrnorm: vision.hasPreLayernorm ? normWeights(tower, `${PREFIX}.pre_layrnorm`, hiddenSize) : undefined,
+    layers: Array.from({ length: use.numLayers }, (_, layer) => layerWeights(tower, layer, vision)),
+  };
+  for (let layer = use.numLayers; layer < vision.numHiddenLayers; layer++) layerWeights(tower.unused(), layer, vision);
+  const post = (owner: WeightDeclarer) => normWeights(owner, `${PREFIX}.post_layernorm`, hiddenSize);
+  if (vision.hasPostLayernorm && !use.usesPostLayernorm) post(tower.unused());
+  return { ...weights, postLayernorm: use.usesPostLayernorm ? post(tower) : undefined };
+}
+
+function normWeights(w: WeightDeclarer, name: string, size: number): NormWeights {
+  return { weight: w.vector(`${name}.weight`, size, "norm"), bias: w.vector(`${name}.bias`, size, "bias") };
+}
+
+function layerWeights(w: WeightDeclarer, layer: number, vision: VisionConfig): VisionLayerWeights {
+  const { hiddenSize, intermediateSize } = vision;
+  const prefix = `${PREFIX}.encoder.layers.${layer}`;
+  const heads = { count: vision.numAttentionHeads, size: vision.headDim };
+  const projection = (name: string) => ({ name: `${prefix}.self_attn.${name}`, rows: heads });
+  return {
+    layerNorm1: normWeights(w, `${prefix}.layer_norm1`, hiddenSize),
+    selfAttn: {
+      qkvProj: w.linear({
+        stack: ["q_proj", "k_proj", "v_proj"].map(projection),
+        columns: hiddenSize,
+        bias: true,
+      }),
+      outProj: w.linear({
+        stack: [{ name: `${prefix}.self_attn.out_proj`, rows: hiddenSize }],
+        columns: heads,
+        bias: true,
+      }),
+    },
+    layerNorm2: normWeights(w, `${prefix}.layer_norm2`, hiddenSize),
+    mlp: {
+      fc1: w.linear({
+        stack: [{ name: `${prefix}.mlp.fc1`, rows: intermediateSize }],
+        columns: hiddenSize,
+        bias: true,
+      }),
+      fc2: w.linear({
+        stack: [{ name: `${prefix}.mlp.fc2`, rows: hiddenSize }],
+        columns: intermediateSize,
+        bias: true,
+      }),
+    },
+  };
+}
 
 /** Scratch buffers of the vision tower, f32; reused for every picture. */
 export interface VisionState {
@@ -14,15 +130,15 @@ export interface VisionState {
   readonly patches: GPUBuffer;
   /** [P, Dv] */
   readonly patchEmbeds: GPUBuffer;
-  /** [P + 1, Dv]: the hidden state of the layer just run */
+  /** [P', Dv]: the hidden state of the layer just run */
   readonly hiddenStates: GPUBuffer;
-  /** [P + 1, Dv] */
+  /** [P', Dv] */
   readonly normed: GPUBuffer;
-  /** [P + 1, 3·H·headDim] */
+  /** [P', 3·H·headDim] */
   readonly qkv: GPUBuffer;
-  /** [P + 1, H·headDim] */
+  /** [P', H·headDim] */
   readonly attention: GPUBuffer;
-  /** [P + 1, I] */
+  /** [P', I] */
   readonly inner: GPUBuffer;
   /** Attention's uniforms, all zero: no positions, no image span. */
   readonly step: GPUBuffer;
@@ -30,7 +146,7 @@ export interface VisionState {
 
 /** Allocates the scratch buffers. @throws GpuError `limit`. */
 export function createVisionState(gpu: BufferMaker, vision: VisionConfig): VisionState {
-  const rows = vision.numPatches + 1;
+  const rows = vision.numPositions;
   const f32 = (label: string, count: number) => gpu.createBuffer(`vision ${label}`, count * 4, GPU_STORAGE);
   const d = padTo4(vision.hiddenSize);
   const heads = headLayout(vision);
@@ -51,22 +167,30 @@ export function encodeImage(
   program: Program,
   gpu: Gpu,
   run: {
-    readonly config: MultimodalConfig;
+    readonly vision: VisionConfig;
     readonly weights: VisionWeights;
     readonly state: VisionState;
     /** [N, C, S, S] f32 */
     readonly pixels: GPUBuffer;
     readonly imageIndex: number;
-    /** Called when hidden state i (0 = after the pre-layernorm) stands in `state.hiddenStates`. */
-    readonly onHiddenState?: (index: number) => void;
+    /** Told of every hidden state, "vision.hidden_states.{i}" (0 = before the layers), while `state.hiddenStates` holds it. */
+    readonly places?: PlaceVisitor | undefined;
   },
 ): void {
-  const { weights, state } = run;
-  const { vision } = run.config;
-  const numRows = vision.numPatches + 1;
+  const { vision, weights, state } = run;
+  const numRows = vision.numPositions;
+  const visit = (index: number) =>
+    run.places?.visit(program, {
+      place: `vision.hidden_states.${index}`,
+      buffer: state.hiddenStates,
+      groups: 1,
+      groupSize: vision.hiddenSize,
+      numRows,
+    });
 
   // Patch embedding: a convolution whose stride is its kernel is a matrix product over unfolded patches.
-  ops.unfoldPatches(program.at("vision.patch_embedding"), {
+  const at = (name: string, what: string) => program.at(`vision.${name}`, what);
+  unfoldPatches(at("patch_embedding", "the picture cut into patches"), {
     pixels: run.pixels,
     output: state.patches,
     imageIndex: run.imageIndex,
@@ -74,32 +198,44 @@ export function encodeImage(
     patchSize: vision.patchSize,
     numChannels: vision.numChannels,
   });
-  ops.linear(program, gpu, {
+  linear(at("patch_embedding", "every patch's pixels as a hidden state"), gpu, {
     layer: weights.patchEmbedding,
     input: state.patches,
     output: state.patchEmbeds,
     numRows: vision.numPatches,
   });
-  ops.visionEmbed(program.at("vision.position_embedding"), {
+  const { preLayrnorm, postLayernorm } = weights;
+  visionEmbed(at("position_embedding", "class token and patches, each plus its position's embedding"), {
     position: weights.positionEmbedding,
     patches: state.patchEmbeds,
     classEmbedding: weights.classEmbedding,
-    output: state.normed,
+    output: preLayrnorm === undefined ? state.hiddenStates : state.normed,
     numPatches: vision.numPatches,
   });
-  ops.layerNorm(program.at("vision.pre_layrnorm"), {
-    input: state.normed,
-    ...weights.preLayrnorm,
-    output: state.hiddenStates,
-    numRows,
-    columns: vision.hiddenSize,
-    eps: vision.layerNormEps,
-  });
-  run.onHiddenState?.(0);
+  const norm = { numRows, columns: vision.hiddenSize, eps: vision.layerNormEps };
+  if (preLayrnorm !== undefined) {
+    layerNorm(at("pre_layrnorm", "hidden states before the first layer"), {
+      input: state.normed,
+      ...preLayrnorm,
+      output: state.hiddenStates,
+      ...norm,
+    });
+  }
+  visit(0);
   weights.layers.forEach((layer, index) => {
     encoderLayer(program, gpu, { vision, layer, index, state });
-    run.onHiddenState?.(index + 1);
+    visit(index + 1);
   });
+  if (postLayernorm !== undefined) {
+    const { hiddenStates, normed } = state;
+    layerNorm(at("post_layernorm", "hidden states after the last layer, normalised"), {
+      input: hiddenStates,
+      ...postLayernorm,
+      output: normed,
+      ...norm,
+    });
+    program.copy(normed, hiddenStates, { size: hiddenStates.size });
+  }
 }
 
 function encoderLayer(
@@ -114,17 +250,19 @@ function encoderLayer(
 ): void {
   const { vision, layer, state } = run;
   const { hiddenStates, normed, qkv, attention, inner } = state;
-  const numRows = vision.numPatches + 1;
+  const numRows = vision.numPositions;
   const heads = headLayout(vision);
   const width = heads.numHeads * heads.paddedHeadDim;
   const norm = { numRows, columns: vision.hiddenSize, eps: vision.layerNormEps };
 
-  const at = (name: string) => program.at(`vision.layers.${run.index}.${name}`);
+  const at = (name: string, what: string) => program.at(`vision.layers.${run.index}.${name}`, what);
 
   // x + attention(layerNorm1(x))
-  ops.layerNorm(at("layer_norm1"), { input: hiddenStates, ...layer.layerNorm1, output: normed, ...norm });
-  ops.linear(at("self_attn.qkv_proj"), gpu, { layer: layer.selfAttn.qkvProj, input: normed, output: qkv, numRows });
-  ops.attentionPrefill(at("self_attn"), gpu, {
+  const forAttention = "hidden states, normalised for the attention";
+  layerNorm(at("layer_norm1", forAttention), { input: hiddenStates, ...layer.layerNorm1, output: normed, ...norm });
+  const qkvProj = { layer: layer.selfAttn.qkvProj, input: normed, output: qkv, numRows };
+  linear(at("self_attn.qkv_proj", "q, k and v of all heads"), gpu, qkvProj);
+  attentionPrefill(at("self_attn", "the values that every patch attends to, in all patches"), gpu, {
     heads,
     queries: qkv,
     keys: qkv,
@@ -140,7 +278,7 @@ function encoderLayer(
     positionStride: 3 * width,
     headStride: heads.paddedHeadDim,
   });
-  ops.linear(at("self_attn.out_proj"), gpu, {
+  linear(at("self_attn.out_proj", "the attention's result, added to the hidden states"), gpu, {
     layer: layer.selfAttn.outProj,
     input: attention,
     output: hiddenStates,
@@ -149,15 +287,16 @@ function encoderLayer(
   });
 
   // x + fc2(activation(fc1(layerNorm2(x))))
-  ops.layerNorm(at("layer_norm2"), { input: hiddenStates, ...layer.layerNorm2, output: normed, ...norm });
-  ops.linear(at("mlp.fc1"), gpu, {
+  const forMlp = "hidden states, normalised for the MLP";
+  layerNorm(at("layer_norm2", forMlp), { input: hiddenStates, ...layer.layerNorm2, output: normed, ...norm });
+  linear(at("mlp.fc1", `the MLP's inner values, through ${vision.hiddenAct}`), gpu, {
     layer: layer.mlp.fc1,
     input: normed,
     output: inner,
     numRows,
     activation: vision.hiddenAct,
   });
-  ops.linear(at("mlp.fc2"), gpu, {
+  linear(at("mlp.fc2", "the MLP's result, added to the hidden states"), gpu, {
     layer: layer.mlp.fc2,
     input: inner,
     output: hiddenStates,
@@ -166,7 +305,7 @@ function encoderLayer(
   });
 }
 
-function headLayout(vision: VisionConfig): ops.HeadLayout {
+function headLayout(vision: VisionConfig): HeadLayout {
   return {
     numHeads: vision.numAttentionHeads,
     numKeyValueHeads: vision.numAttentionHeads,

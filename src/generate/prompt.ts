@@ -1,0 +1,93 @@
+// A prompt as the decoder takes it, and how much of one can be taken over from another.
+
+/** Half-open range of positions. */
+export type Run = readonly [start: number, end: number];
+
+/** One picture of a prompt. */
+export interface PromptImage {
+  /** [N, C, S, S] f32 */
+  readonly pixelValues: Float32Array<ArrayBuffer>;
+  /** Positions that its features take, in order. */
+  readonly runs: readonly Run[];
+  /** Feature row of each of those positions; −1 for the filler row (LLaVA-NeXT's newline). */
+  readonly rowIndex: Int32Array<ArrayBuffer>;
+}
+
+/** Ids and pictures of a prompt. */
+export interface Prompt {
+  /** [T], each image position holding the image token */
+  readonly inputIds: Int32Array<ArrayBuffer>;
+  readonly images: readonly PromptImage[];
+  /** [T] position of each token for the rotary embedding; 0 … T − 1 unless given. */
+  readonly positions?: Int32Array<ArrayBuffer> | undefined;
+}
+
+/** What a key/value cache holds, unmodified: the first `numPositions` of a prompt and of what was generated behind it. */
+export interface HeldPrompt {
+  readonly prompt: Prompt;
+  readonly numPositions: number;
+}
+
+/**
+ * A prompt with copies of all arrays, since callers may write their next picture into the same ones.
+ * @param generatedIds ids behind the prompt that have been run too
+ */
+export function copyPrompt(prompt: Prompt, generatedIds: readonly number[] = []): Prompt {
+  const { inputIds, images, positions } = prompt;
+  return {
+    inputIds: Int32Array.from([...inputIds, ...generatedIds]),
+    images: images.map(({ pixelValues, runs, rowIndex }) => ({
+      pixelValues: pixelValues.slice(),
+      runs,
+      rowIndex: rowIndex.slice(),
+    })),
+    positions: positions?.slice(),
+  };
+}
+
+/**
+ * Positions at the start of a prompt whose keys and values stand in a cache; at most T − 1, because the last row's logits are
+ * wanted. A picture counts as a whole: a prefix that ends within one is cut to what is before it.
+ */
+export function reusablePositions(held: HeldPrompt | undefined, prompt: Prompt): number {
+  if (held === undefined || !isSamePlaced(held.prompt.positions, prompt.positions)) return 0;
+  const { prompt: before, numPositions } = held;
+  const longest = Math.min(numPositions, before.inputIds.length, prompt.inputIds.length - 1);
+  let common = 0;
+  while (common < longest && before.inputIds[common] === prompt.inputIds[common]) common++;
+  for (const [index, image] of prompt.images.entries()) {
+    const start = startOf(image);
+    if (start >= common) break;
+    const other = before.images[index];
+    if (endOf(image) > common || other === undefined || !isSamePicture(other, image)) return start;
+  }
+  return common;
+}
+
+/** First position of a picture. */
+export function startOf({ runs }: PromptImage): number {
+  return Math.min(...runs.map(([start]) => start));
+}
+
+/** Position behind a picture's last. */
+export function endOf({ runs }: PromptImage): number {
+  return Math.max(...runs.map(([, end]) => end));
+}
+
+/** Prompts with positions of their own are only taken over where those are the same throughout. */
+function isSamePlaced(a: Int32Array | undefined, b: Int32Array | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b;
+  return isSame(a, b);
+}
+
+function isSamePicture(a: PromptImage, b: PromptImage): boolean {
+  const isSameRuns = isSame(a.runs.flat(), b.runs.flat());
+  return isSameRuns && isSame(a.rowIndex, b.rowIndex) && isSame(a.pixelValues, b.pixelValues);
+}
+
+/** Whether two lists of numbers are equal. */
+export function isSame(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}

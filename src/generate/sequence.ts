@@ -1,0 +1,459 @@
+// One sequence of tokens in a decoder: its keys and values, its logits and its recorded programs. Embeds a prompt, prefills in
+// chunks, steps token by token; a token costs one submit and one readback of a few bytes.
+import { throwIfAborted } from "../errors.ts";
+import { GPU_STORAGE, type Gpu } from "../gpu/device.ts";
+import { type Executor, runOnce, type StagedProgram } from "../gpu/executor.ts";
+import type { PreparedProgram } from "../gpu/prepared-program.ts";
+import { Program } from "../gpu/program.ts";
+import { ProgramCache } from "../gpu/program-cache.ts";
+import {
+  createKeyValueCache,
+  createSequenceBuffers,
+  decoderHeads,
+  destroyKeyValueCache,
+  destroySequenceBuffers,
+  type KeyValueCache,
+  keyValueBytes,
+  type SequenceBuffers,
+} from "../models/layers/decoder-state.ts";
+import type { PlaceRequests } from "../models/layers/places.ts";
+import { ropeFrequencies, rotaryRows } from "../models/layers/rope.ts";
+import { packStep, type StepSlots } from "../models/layers/step.ts";
+import {
+  type DecoderRun,
+  embedPromptProgram,
+  embedTokensProgram,
+  type GatheredRows,
+  prefillProgram,
+  repeatRowProgram,
+  stepProgram,
+} from "./decoder-programs.ts";
+import { copyPrompt, type HeldPrompt, type Prompt, reusablePositions } from "./prompt.ts";
+import type { SharedDecoder } from "./shared-decoder.ts";
+import { type TokenChoice, TokenChooser } from "./token-chooser.ts";
+
+/** Sentinel id; embed-tokens skips this row. */
+const NO_TOKEN = 0xffffffff;
+
+/** Cache slots are allocated in multiples of this. */
+const CAPACITY_STEP = 256;
+
+/** What a forward call runs with. */
+export interface ForwardOptions {
+  readonly executor: Executor;
+  /** Score edits of each batch row as packScoreEdits packs them; none unless given. */
+  readonly edits?: Uint32Array<ArrayBuffer> | undefined;
+  /** What is read or written on the way; nothing unless given. */
+  readonly places?: PlaceRequests | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Rows of a batch: sequences that share a prompt and then each go their own way. */
+export interface Batch {
+  readonly numRows: number;
+  /** Cache slots [0, prefixLength) are shared. */
+  readonly prefixLength: number;
+  /** Cache slots of each row's own tail. */
+  readonly tailLength: number;
+}
+
+/** A sequence with its cache; one forward call at a time, and only one of all the sequences of a model. */
+export class Sequence {
+  readonly shared: SharedDecoder;
+  /** Chooses tokens from the logits of the last forward call. */
+  readonly chooser: TokenChooser;
+  private readonly programs = new ProgramCache();
+  private readonly frequencies: readonly number[];
+  private cache: KeyValueCache | undefined;
+  private own: SequenceBuffers | undefined;
+  private sharedVersion = -1;
+  private held: HeldPrompt | undefined;
+  /** Positions at the start whose rows were prefilled behind nothing but prefilled rows: the same whatever was asked before. */
+  private numPrefilled = 0;
+  private isPrefilled = true;
+  private prompt: Prompt | undefined;
+
+  constructor(shared: SharedDecoder) {
+    this.shared = shared;
+    this.frequencies = ropeFrequencies(shared.text.rope, shared.text.headDim);
+    this.chooser = new TokenChooser(this, this.programs);
+  }
+
+  /** Device of the decoder. */
+  get gpu(): Gpu {
+    return this.shared.gpu;
+  }
+
+  /** Bytes of the keys and values. */
+  get numBytes(): number {
+    return this.cache === undefined ? 0 : keyValueBytes(this.shared.text, this.cache.capacity);
+  }
+
+  /** Logits and choices. @throws RangeError before {@link Sequence.begin}. */
+  get buffers(): SequenceBuffers {
+    if (this.own === undefined) throw new RangeError("The sequence was used before a prompt was begun.");
+    return this.own;
+  }
+
+  /** Positions at a prompt's start whose keys and values stand in the cache. */
+  reusable(prompt: Prompt): number {
+    return reusablePositions(this.held, prompt);
+  }
+
+  /** Those of them that another sequence may take over: none that depend on how a conversation went. */
+  sharable(prompt: Prompt): number {
+    const numReusable = this.reusable(prompt);
+    if (numReusable <= this.numPrefilled) return numReusable;
+    // Cut as a shorter hold would be, so that no picture is left in part.
+    return this.held === undefined
+      ? 0
+      : reusablePositions({ prompt: this.held.prompt, numPositions: this.numPrefilled }, prompt);
+  }
+
+  /** Positions whose keys and values are held for reuse. */
+  get numHeld(): number {
+    return this.held?.numPositions ?? 0;
+  }
+
+  /**
+   * Makes room for a prompt and its answer.
+   * @param options.keep positions at the start whose keys and values have to survive
+   * @throws GpuError `limit` or `out-of-memory`.
+   */
+  async begin(
+    prompt: Prompt,
+    options: {
+      readonly maxNewTokens: number;
+      readonly keep: number;
+      readonly executor: Executor;
+      readonly batchRows?: number | undefined;
+    },
+  ): Promise<void> {
+    const { shared } = this;
+    const { batchRows = 1, keep } = options;
+    const promptRows = prompt.inputIds.length;
+    await this.gpu.guard("allocating the key/value cache", async () => {
+      shared.reserve({ promptRows, batchRows });
+      await this.reserveCache(promptRows + batchRows * options.maxNewTokens, keep, options.executor);
+      this.reserveOwn(batchRows);
+      this.dropStalePrograms();
+    });
+    this.prompt = prompt;
+    this.held = undefined;
+    this.isPrefilled = keep <= this.numPrefilled;
+    this.numPrefilled = Math.min(this.numPrefilled, keep);
+  }
+
+  /** Copies the first positions' keys and values of another sequence over; {@link Sequence.begin} must have made room. */
+  async copyFrom(other: Sequence, numPositions: number, executor: Executor): Promise<void> {
+    const [source, target] = [other.keyValues, this.keyValues];
+    await this.copyKeyValues(source, target, { numPositions, executor });
+    this.numPrefilled = numPositions;
+  }
+
+  /**
+   * Notes what the cache holds unmodified, for a later prompt that begins alike.
+   * @param generatedIds ids behind the prompt that were run unmodified
+   */
+  hold(prompt: Prompt, numPositions: number, generatedIds: readonly number[] = []): void {
+    this.numPrefilled = this.isPrefilled ? numPositions : Math.min(this.numPrefilled, numPositions);
+    const length = numPositions + generatedIds.length;
+    this.held = { prompt: copyPrompt(prompt, generatedIds), numPositions: length };
+  }
+
+  /** Forgets what the cache holds. */
+  forget(): void {
+    this.held = undefined;
+    this.numPrefilled = 0;
+  }
+
+  /**
+   * Forgets rows that decode steps have written, and those behind them: their last bits depend on how a conversation went,
+   * and another sequence has to come out the same whatever was asked before.
+   */
+  forgetGenerated(): void {
+    if (this.held === undefined) return;
+    const { prompt, numPositions } = this.held;
+    this.held = { prompt, numPositions: Math.min(numPositions, this.numPrefilled) };
+  }
+
+  /**
+   * Writes inputsEmbeds [T, D] for a prompt.
+   * @param features of each picture, [N·P, D] f32; rows of a picture without keep what they hold
+   * @param filler [D] f32, for feature rows of −1
+   */
+  async embed(
+    prompt: Prompt,
+    features: readonly (GPUBuffer | undefined)[],
+    options: { readonly executor: Executor; readonly filler: GPUBuffer | undefined },
+  ): Promise<void> {
+    const { gpu, shared } = this;
+    const { scratch } = shared.decoder;
+    const lookup = Uint32Array.from(prompt.inputIds);
+    for (const { runs } of prompt.images) for (const run of runs) lookup.fill(NO_TOKEN, ...run);
+    gpu.write(scratch.promptIds, lookup);
+    const gathered: GatheredRows[] = [];
+    const temporary: GPUBuffer[] = [];
+    try {
+      for (const [index, { runs, rowIndex }] of prompt.images.entries()) {
+        const source = features[index];
+        if (source === undefined) continue;
+        let first = 0;
+        for (const [start, end] of runs) {
+          const numRows = end - start;
+          const rows = gpu.createBufferWith("image row index", rowIndex.slice(first, first + numRows), GPU_STORAGE);
+          temporary.push(rows);
+          gathered.push({ features: source, index: rows, filler: options.filler ?? gpu.unused, start, numRows });
+          first += numRows;
+        }
+      }
+      const program = embedPromptProgram(shared.decoder, lookup.length, gathered);
+      await runOnce(options.executor, program, "embed prompt");
+    } finally {
+      for (const buffer of temporary) gpu.destroyBuffer(buffer);
+    }
+  }
+
+  /**
+   * Runs prompt positions [start, end) through all layers in chunks; earlier ones must be in the cache.
+   * Afterwards the logits are those of position end − 1.
+   * @param stage what the chunks are called, "prefill" unless given
+   * @throws AbortError between chunks.
+   */
+  async prefill(
+    range: readonly [start: number, end: number],
+    options: ForwardOptions & { readonly stage?: string },
+  ): Promise<void> {
+    const [start, end] = range;
+    const { executor, places, stage = "prefill" } = options;
+    for (let first = start; first < end; ) {
+      throwIfAborted(options.signal, "Prefill");
+      const most = Math.min(end, first + this.shared.chunkRows);
+      const chunkEnd = places?.chunkEnd(first, most) ?? most;
+      if (options.edits !== undefined) this.shared.reserve({ editBytes: options.edits.byteLength });
+      this.writeInputs({ slotStart: first, numRows: chunkEnd - first }, options);
+      const isWhole = first === start && chunkEnd === end;
+      const name = isWhole ? stage : `${stage}, positions ${first} to ${chunkEnd - 1}`;
+      const numRows = chunkEnd - first;
+      const program = prefillProgram(this.run, this.gpu, {
+        start: first,
+        numRows,
+        hasLogits: chunkEnd === end,
+        isEdited: options.edits !== undefined,
+        places: places?.visitor(first, numRows),
+      });
+      await runOnce(executor, program, name);
+      first = chunkEnd;
+    }
+  }
+
+  /** Runs one prompt position again over the cached prefix, overwriting its own cache slot: AdaptVis' extra step. */
+  async repeatPromptRow(
+    position: number,
+    options: ForwardOptions & { readonly batch?: Batch; readonly stage: string },
+  ): Promise<void> {
+    const { executor } = options;
+    const numRows = options.batch?.numRows ?? 1;
+    this.refresh(options);
+    const prepared = await executor.prepare(repeatRowProgram(this.shared.decoder, position, numRows));
+    try {
+      await this.forward(position, options, [{ program: prepared, stage: options.stage }]);
+    } finally {
+      prepared.dispose();
+    }
+  }
+
+  /**
+   * Greedy choices, one after the other, from the logits that stand: `firstPosition` is the first new token's. Steps are
+   * submitted up to the lookahead before their choices are read, each reading the token that the GPU chose before it.
+   * @throws GpuError when logits are not finite.
+   */
+  async *greedyChoices(
+    firstPosition: number,
+    options: ForwardOptions & { readonly maxNewTokens: number },
+  ): AsyncGenerator<TokenChoice, void, void> {
+    const { chooser } = this;
+    const { executor } = options;
+    const lookahead = Math.min(this.shared.lookahead, executor.maxLookahead);
+    const reads: Promise<TokenChoice>[] = [];
+    let numRead = 0;
+    try {
+      while (numRead < options.maxNewTokens) {
+        while (reads.length < Math.min(options.maxNewTokens, numRead + lookahead)) {
+          this.refresh(options);
+          const index = reads.length;
+          const slot = index % lookahead;
+          const choose = { program: await chooser.greedyProgram(executor, slot), stage: `choose token ${index}` };
+          if (index === 0) {
+            await executor.run([choose]);
+          } else {
+            const stage = `decode step ${index}`;
+            const embed = { program: await this.embedding(executor, 1), stage };
+            await this.forward(firstPosition + index - 1, { ...options, stage }, [embed], choose);
+          }
+          const read = chooser.readSlot(slot);
+          read.catch(() => undefined); // reported to the caller that awaits it; a cancelled read has none
+          reads.push(read);
+        }
+        const choice = await reads[numRead];
+        numRead++;
+        if (choice !== undefined) yield choice;
+      }
+    } finally {
+      for (; numRead < reads.length; numRead++) chooser.cancel(numRead % lookahead);
+    }
+  }
+
+  /** Runs one generated token per batch row at `position`. */
+  async step(
+    tokenIds: readonly number[],
+    position: number,
+    options: ForwardOptions & { readonly batch?: Batch; readonly stage: string },
+  ): Promise<void> {
+    this.refresh(options);
+    this.gpu.write(this.buffers.tokenIds, Uint32Array.from(tokenIds));
+    const program = await this.embedding(options.executor, tokenIds.length);
+    await this.forward(position, options, [{ program, stage: options.stage }]);
+  }
+
+  /** Frees cache, buffers and programs. */
+  dispose(): void {
+    this.programs.dispose();
+    this.held = undefined;
+    this.prompt = undefined;
+    if (this.cache !== undefined) destroyKeyValueCache(this.gpu, this.cache);
+    if (this.own !== undefined) destroySequenceBuffers(this.gpu, this.own);
+    this.cache = undefined;
+    this.own = undefined;
+  }
+
+  private get run(): DecoderRun {
+    return { decoder: this.shared.decoder, cache: this.keyValues, own: this.buffers };
+  }
+
+  private get keyValues(): KeyValueCache {
+    if (this.cache === undefined) throw new RangeError("The sequence was used before a prompt was begun.");
+    return this.cache;
+  }
+
+  private embedding(executor: Executor, numRows: number): Promise<PreparedProgram> {
+    return this.programs.get(executor, `embed ${numRows} tokens`, () => embedTokensProgram(this.run, numRows));
+  }
+
+  private async forward(
+    position: number,
+    options: ForwardOptions & { readonly batch?: Batch; readonly stage: string },
+    before: readonly StagedProgram[],
+    choose?: StagedProgram,
+  ): Promise<void> {
+    const { executor, edits, places, batch, stage } = options;
+    const numRows = batch?.numRows ?? 1;
+    const visitor = places?.visitor(position, numRows);
+    const isEdited = edits !== undefined;
+    const label = `step ${numRows} rows`;
+    const record = () => stepProgram(this.run, this.gpu, { label, numRows, isEdited, places: visitor });
+    // Only programs that read and write nothing on the way are the same at every position.
+    const isPlain = visitor === undefined;
+    const program = isPlain
+      ? await this.programs.get(executor, isEdited ? `${label}, edited` : label, record)
+      : await executor.prepare(record());
+    try {
+      this.writeInputs({ slotStart: position, numRows, batch }, options);
+      await executor.run([...before, { program, stage }, ...(choose === undefined ? [] : [choose])]);
+    } finally {
+      if (!isPlain) program.dispose();
+    }
+  }
+
+  /** Writes what one forward call reads beside its rows: slots, rotations and score edits. */
+  private writeInputs(
+    rows: { readonly slotStart: number; readonly numRows: number; readonly batch?: Batch | undefined },
+    { edits }: Pick<ForwardOptions, "edits">,
+  ): void {
+    const { slotStart, numRows, batch } = rows;
+    const slots: StepSlots = {
+      slotStart,
+      isBatch: batch !== undefined,
+      prefixLength: batch?.prefixLength ?? 0,
+      tailStride: batch?.tailLength ?? 0,
+    };
+    const { scratch } = this.shared.decoder;
+    const positions = Array.from({ length: numRows }, (_, row) => {
+      return this.positionOf(batch === undefined ? slotStart + row : slotStart);
+    });
+    this.gpu.write(scratch.step, packStep(slots));
+    this.gpu.write(scratch.rotary, rotaryRows(positions, this.frequencies));
+    if (edits !== undefined) this.gpu.write(scratch.edits, edits);
+  }
+
+  /** The rotary position of a slot: the prompt's own, then one more for each generated token. */
+  private positionOf(slot: number): number {
+    const positions = this.prompt?.positions;
+    if (positions === undefined) return slot;
+    const own = positions[slot];
+    if (own !== undefined) return own;
+    const last = positions.reduce((most, position) => Math.max(most, position), -1);
+    return last + 1 + slot - positions.length;
+  }
+
+  /** Before the programs of a step are taken: makes room, also where another sequence has run in between. */
+  private refresh({ edits, batch }: Pick<ForwardOptions, "edits"> & { readonly batch?: Batch | undefined }): void {
+    this.shared.reserve({ batchRows: batch?.numRows ?? 1, editBytes: edits?.byteLength ?? 0 });
+    this.dropStalePrograms();
+  }
+
+  /** Programs name scratch buffers, which a longer prompt or more edits replace. */
+  private dropStalePrograms(): void {
+    if (this.sharedVersion === this.shared.version) return;
+    this.programs.dispose();
+    this.sharedVersion = this.shared.version;
+  }
+
+  private async reserveCache(capacity: number, keep: number, executor: Executor): Promise<void> {
+    const before = this.cache;
+    if (before !== undefined && before.capacity >= capacity) return;
+    const rounded = Math.ceil(capacity / CAPACITY_STEP) * CAPACITY_STEP;
+    this.programs.dispose();
+    if (before !== undefined && keep === 0) {
+      this.cache = undefined; // frees before it allocates
+      destroyKeyValueCache(this.gpu, before);
+    }
+    this.cache = createKeyValueCache(this.gpu, this.shared.text, rounded);
+    if (before === undefined || keep === 0) return;
+    await this.copyKeyValues(before, this.cache, { numPositions: keep, executor });
+    destroyKeyValueCache(this.gpu, before);
+  }
+
+  private reserveOwn(batchRows: number): void {
+    if (this.own !== undefined && this.own.batchRows >= batchRows) return;
+    this.programs.dispose();
+    if (this.own !== undefined) destroySequenceBuffers(this.gpu, this.own);
+    this.own = undefined;
+    this.own = createSequenceBuffers(this.gpu, this.shared.text, batchRows);
+  }
+
+  /** Heads lie one behind the other, each with room for all slots: the first positions of each are copied. */
+  private async copyKeyValues(
+    source: KeyValueCache,
+    target: KeyValueCache,
+    options: { readonly numPositions: number; readonly executor: Executor },
+  ): Promise<void> {
+    const { numKeyValueHeads, paddedHeadDim } = decoderHeads(this.shared.text);
+    const size = options.numPositions * paddedHeadDim * 4;
+    const program = new Program("copy keys and values");
+    for (const [index, from] of source.layers.entries()) {
+      const to = target.layers[index];
+      if (to === undefined) throw new RangeError(`The caches have ${source.layers.length} and ${index} layers.`);
+      for (let head = 0; head < numKeyValueHeads; head++) {
+        const place = {
+          size,
+          sourceOffset: head * source.capacity * paddedHeadDim * 4,
+          targetOffset: head * target.capacity * paddedHeadDim * 4,
+        };
+        program.copy(from.keys, to.keys, place);
+        program.copy(from.values, to.values, place);
+      }
+    }
+    await runOnce(options.executor, program, "copy keys and values");
+  }
+}

@@ -1,0 +1,135 @@
+// The ops of rotary embedding: q and k of a call's rows are rotated by position, and k and v put into the cache. Letters: R
+// rows, H query heads, Hkv key/value heads, K columns in.
+import qkvRopeWgsl from "../../../shaders/qkv-rope.wgsl";
+import qkvRopeReduceWgsl from "../../../shaders/qkv-rope-reduce.wgsl";
+import ropeAppendWgsl from "../../../shaders/rope-append.wgsl";
+import sharedQkvRopeWgsl from "../../../shaders/shared/qkv-rope.wgsl";
+import stepWgsl from "../../../shaders/shared/step.wgsl";
+import { GpuError } from "../../errors.ts";
+import type { KernelContext } from "../device.ts";
+import { defineKernel } from "../kernel.ts";
+import type { Program } from "../program.ts";
+import { type Linear, type Matrix, weightStride4 } from "../tensor.ts";
+import { descriptions } from "./descriptions-loader.ts";
+import { chooseEntry } from "./kernel-list.ts";
+import { isWhole, wholePiece } from "./linear.ts";
+import { fusedEntries, weightBindings } from "./weight-kernels.ts";
+
+/** Head counts and sizes that attention and rotation kernels are compiled for. */
+export interface HeadLayout {
+  readonly numHeads: number;
+  readonly numKeyValueHeads: number;
+  readonly headDim: number;
+  /** headDim rounded up to a multiple of 4, as rows store it. */
+  readonly paddedHeadDim: number;
+}
+
+/** The buffers of a rotation: what is rotated, by what, and the cache that keys and values are put into. */
+export interface RotationCall {
+  readonly heads: HeadLayout;
+  /** [R, H + 2·Hkv, paddedHeadDim] f32 */
+  readonly qkv: GPUBuffer;
+  /** [R, headDim] f32: per row headDim/2 cosines, then as many sines */
+  readonly rotary: GPUBuffer;
+  readonly keys: GPUBuffer;
+  readonly values: GPUBuffer;
+  /** `struct Step` of shaders/shared/step.wgsl */
+  readonly step: GPUBuffer;
+  readonly numRows: number;
+  /** Cache slots of a key/value head. */
+  readonly capacity: number;
+}
+
+/** The kernel of {@link ropeAppend}. */
+export const ROPE_APPEND = defineKernel("rope-append", ropeAppendWgsl, [stepWgsl]);
+
+/** Rotates queries and keys of qkv in place and appends keys and values to the cache. */
+export function ropeAppend(program: Program, call: RotationCall): void {
+  const { qkv, rotary, keys, values, step, numRows, capacity } = call;
+  const { numHeads, numKeyValueHeads, headDim, paddedHeadDim } = call.heads;
+  program.dispatch(ROPE_APPEND, {
+    constants: {
+      NUM_HEADS: numHeads,
+      NUM_KEY_VALUE_HEADS: numKeyValueHeads,
+      HEAD_DIM: headDim,
+      PADDED_HEAD_DIM: paddedHeadDim,
+    },
+    bindings: { qkv, rotary, keys, values, step },
+    params: { capacity },
+    grid: [Math.ceil(headDim / 2 / 32), numHeads + 2 * numKeyValueHeads, numRows],
+    describe: async (read) => (await descriptions()).ropeAppend(call, read),
+  });
+}
+
+/** What the kernel of {@link qkvRope} is chosen by. */
+interface QkvShape {
+  readonly weight: Matrix;
+  readonly headDim: number;
+  readonly numRows: number;
+}
+
+/** The kernels of {@link qkvRope}. */
+export const QKV_ROPE_KERNELS = fusedEntries<QkvShape, "qkv-rope">(
+  "qkv-rope",
+  { threads: qkvRopeWgsl, reduce: qkvRopeReduceWgsl, helpers: [sharedQkvRopeWgsl, stepWgsl] },
+  {
+    threads: ({ weight, numRows }) => ({ constants: {}, grid: [Math.ceil(weight.rows / 64), numRows] }),
+    reduce: ({ weight, headDim, numRows }) => ({
+      constants: {},
+      grid: [headDim / 8, weight.rows / headDim, numRows],
+    }),
+  },
+);
+
+/** The kernels of {@link qkvRope} by name. */
+export type QkvRopeKernelName = (typeof QKV_ROPE_KERNELS)[number]["name"];
+
+/** The call of {@link qkvRope}. */
+export interface QkvRopeCall extends RotationCall {
+  readonly layer: Linear;
+  /** [R, K] */
+  readonly input: GPUBuffer;
+  /** This kernel instead of the one that suits the adapter. */
+  readonly kernel?: QkvRopeKernelName | undefined;
+}
+
+/** Whether {@link qkvRope} can compute these heads from this matrix; else a linear layer and {@link ropeAppend} do. */
+export function canFuseRope(heads: HeadLayout, weight: Matrix): boolean {
+  return heads.headDim % 8 === 0 && isWhole(weight);
+}
+
+/**
+ * Queries, keys and values of the few rows of a decode step, rotated and appended: a linear layer over the stacked
+ * projections and {@link ropeAppend} in one dispatch. The columns of keys and values of qkv are left alone.
+ * @throws GpuError `limit` or `shader` where {@link canFuseRope} is false.
+ */
+export function qkvRope(program: Program, gpu: KernelContext, call: QkvRopeCall): void {
+  const { numRows, capacity, input, rotary, keys, values, step } = call;
+  const { numHeads, numKeyValueHeads, headDim } = call.heads;
+  const { weight, bias } = call.layer;
+  const piece = wholePiece(weight);
+  if (headDim % 8 !== 0) throw new GpuError("shader", `qkv-rope: headDim must be a multiple of 8, got ${headDim}.`);
+  const shape = { weight, headDim, numRows };
+  const entry = chooseEntry<QkvShape>(QKV_ROPE_KERNELS, gpu, { shape, name: call.kernel });
+  program.dispatch(entry.kernel(shape), {
+    constants: {
+      HAS_BIAS: bias !== undefined,
+      NUM_HEADS: numHeads,
+      NUM_KEY_VALUE_HEADS: numKeyValueHeads,
+      HEAD_DIM: headDim,
+    },
+    bindings: {
+      ...weightBindings(piece),
+      input,
+      bias: bias ?? gpu.unused,
+      queries: call.qkv,
+      rotary,
+      keys,
+      values,
+      step,
+    },
+    params: { inner4: weight.columns / 4, weightStride4: weightStride4(weight), capacity },
+    grid: entry.plan(shape, gpu).grid,
+    describe: async (read) => (await descriptions()).qkvRope(call, read),
+  });
+}

@@ -1,0 +1,12 @@
+/**
+ * Loads what reads, writes, traces and attention maps take, at the first answer that asks for one of them: they are chunks of their
+ * own for bundlers.
+ */
+export async function inspection() {
+  const [places, trace, maps] = await Promise.all([
+    import("./places.ts"),
+    import("./trace.ts"),
+    import("./attention-map.ts"),
+  ]);
+  return { ...places, ...trace, ...maps };
+}

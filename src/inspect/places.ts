@@ -1,0 +1,459 @@
+// Reading and writing at places of a run: hidden states and attention of any layer and position. Traces, heat maps and patching
+// all use this; without a request nothing is dispatched.
+import { InputError } from "../errors.ts";
+import { GPU_STORAGE, type Gpu } from "../gpu/device.ts";
+import type { AttentionCapture } from "../gpu/ops/attention.ts";
+import { addRows } from "../gpu/ops/embedding.ts";
+import type { Program } from "../gpu/program.ts";
+import { padTo4 } from "../gpu/tensor.ts";
+import type { TextConfig } from "../models/config.ts";
+import type { PlaceRequests, PlaceVisit, PlaceVisitor } from "../models/layers/places.ts";
+
+/** What to read. */
+export interface PlaceRead {
+  /**
+   * A place's name, such as `layers.3.hidden_states` (after layer 3), `layers.3.self_attn.o_proj`, `layers.3.attention_probs`,
+   * `inputs_embeds` or `vision.hidden_states.2`.
+   */
+  readonly place: string;
+  /**
+   * Positions in the prompt and, behind it, of generated tokens; the last prompt position unless given. Places of the vision
+   * tower are read whole.
+   */
+  readonly positions?: readonly number[] | undefined;
+}
+
+/** What to write into hidden states. */
+export interface PlaceWrite {
+  /** The name of a place that holds hidden states. */
+  readonly place: string;
+  readonly positions: readonly number[];
+  /** [positions, D] f32 */
+  readonly values: Float32Array<ArrayBuffer>;
+  /** `replace` unless given. */
+  readonly mode?: "replace" | "add" | undefined;
+}
+
+/** What was read at a place. */
+export interface PlaceValues {
+  readonly place: string;
+  /** Positions that were run, ascending; undefined for places of the vision tower. */
+  readonly positions: readonly number[] | undefined;
+  /**
+   * [positions, D]; of attention [positions, H, S], S being the keys that the last of the positions sees; of the vision tower
+   * [tiles, rows, Dv]
+   */
+  readonly shape: readonly number[];
+  readonly data: Float32Array<ArrayBuffer>;
+}
+
+/** Attention of one row in one layer. */
+export interface AttentionRow {
+  readonly layer: number;
+  /** [H, S] before score edits and before softmax */
+  readonly scores: Float32Array<ArrayBuffer>;
+  /** [H, S] as used, after score edits */
+  readonly probs: Float32Array<ArrayBuffer>;
+}
+
+/** Rows that are copied aside at a place. */
+interface RowReader {
+  readonly positions: readonly number[];
+  readonly groups: number;
+  readonly groupSize: number;
+  /** [positions, groups · padTo4(groupSize)] f32 */
+  readonly buffer: GPUBuffer;
+}
+
+/** Attention that is captured in one layer. */
+interface AttentionReader {
+  /** [positions, H, stride] f32 each */
+  readonly scores: GPUBuffer;
+  readonly probs: GPUBuffer;
+}
+
+/** A vision tower's rows, per tile. */
+interface VisionReader {
+  readonly rows: number;
+  readonly columns: number;
+  readonly tiles: Map<number, GPUBuffer>;
+}
+
+/** Inner places of a decoder layer whose output can be read; those that hold hidden states can be written too. */
+const LAYER_PLACES: Readonly<Record<string, "hidden" | "other">> = {
+  input_layernorm: "other",
+  self_attn: "other",
+  "self_attn.o_proj": "hidden",
+  post_attention_layernorm: "other",
+  "mlp.act_fn": "other",
+  "mlp.down_proj": "hidden",
+};
+
+/** The requests of one run and what they have collected; to be disposed of. */
+export class Places implements PlaceRequests {
+  private readonly gpu: Gpu;
+  private readonly text: TextConfig;
+  private readonly promptLength: number;
+  private readonly rowReads = new Map<string, readonly number[]>();
+  private readonly rowReaders = new Map<string, RowReader>();
+  private readonly visionReads = new Set<string>();
+  private readonly visionReaders = new Map<string, VisionReader>();
+  private readonly writes: readonly {
+    readonly write: PlaceWrite;
+    readonly place: string;
+    readonly buffer: GPUBuffer;
+  }[];
+  private readonly attentionLayers: ReadonlySet<number>;
+  /** Query rows whose attention is read, ascending. */
+  private readonly attentionPositions: readonly number[];
+  private readonly attentionReaders = new Map<number, AttentionReader>();
+
+  /**
+   * @param requests what to read and write
+   * @param run the prompt's length, and the positions that the run may reach
+   * @throws InputError for a place that does not exist, a position out of reach, or values of the wrong length.
+   */
+  constructor(
+    gpu: Gpu,
+    text: TextConfig,
+    requests: {
+      readonly reads: readonly PlaceRead[];
+      readonly writes?: readonly PlaceWrite[] | undefined;
+      readonly promptLength: number;
+      readonly maxPositions: number;
+    },
+  ) {
+    this.gpu = gpu;
+    this.text = text;
+    const { promptLength, maxPositions, writes = [] } = requests;
+    this.promptLength = promptLength;
+    const attention = new Set<number>();
+    const attentionPositions = new Set<number>();
+    for (const { place, positions = [promptLength - 1] } of requests.reads) {
+      checkPositions(place, positions, maxPositions);
+      const layer = attentionLayerOf(place);
+      if (layer !== undefined) {
+        checkLayer(place, layer, text);
+        attention.add(layer);
+        for (const position of positions) attentionPositions.add(position);
+      } else if (place.startsWith("vision.")) {
+        this.visionReads.add(canonicalPlace(place));
+      } else {
+        const name = canonicalPlace(place);
+        checkPlace(place, name, { text, isWritten: false });
+        const others = this.rowReads.get(name) ?? [];
+        this.rowReads.set(name, ascending([...others, ...positions]));
+      }
+    }
+    this.attentionLayers = attention;
+    this.attentionPositions = ascending([...attentionPositions]);
+    // All of them are checked before the first buffer is made.
+    const checked = writes.map((write) => ({ write, place: checkWrite(write, { text, maxPositions }) }));
+    this.writes = checked.map(({ write, place }) => {
+      const values = paddedRows(write.values, text.hiddenSize);
+      return { write, place, buffer: gpu.createBufferWith(`write ${place}`, values, GPU_STORAGE) };
+    });
+  }
+
+  /** The lowest position that is read or written: rows from there on have to run. */
+  get firstPosition(): number {
+    if (this.visionReads.size > 0) return 0; // pictures are only encoded for rows that run
+    const positions = [...this.attentionPositions, ...this.writes.flatMap(({ write }) => write.positions)];
+    for (const read of this.rowReads.values()) positions.push(...read);
+    return positions.reduce((least, position) => Math.min(least, position), Number.POSITIVE_INFINITY);
+  }
+
+  /** Whether anything is written, so that keys and values behind it are not those of the prompt. */
+  get firstWritten(): number {
+    const positions = this.writes.flatMap(({ write }) => write.positions);
+    return positions.reduce((least, position) => Math.min(least, position), Number.POSITIVE_INFINITY);
+  }
+
+  /** Attention kernels capture one run of rows per call: a chunk ends where the next run begins. */
+  chunkEnd(first: number, end: number): number {
+    const rows = this.attentionPositions.filter((position) => position >= first && position < end);
+    const gap = rows.findIndex((position, index) => index > 0 && position !== Number(rows[index - 1]) + 1);
+    return gap < 0 ? end : Number(rows[gap]);
+  }
+
+  /** The visitor of a call over slots [first, first + numRows) of a sequence; undefined where none of them is asked for. */
+  visitor(first: number, numRows: number): PlaceVisitor | undefined {
+    const within = (position: number) => position >= first && position < first + numRows;
+    const rows = this.attentionPositions.filter(within);
+    const reads = [...this.rowReads.values()].some((positions) => positions.some(within));
+    const writes = this.writes.some(({ write }) => write.positions.some(within));
+    if (rows.length === 0 && !reads && !writes) return undefined;
+    return {
+      visit: (program, visit) => this.visitRows(program, { ...visit, first }),
+      attention: (layer) => (rows.length === 0 ? undefined : this.capture(layer, rows, first)),
+    };
+  }
+
+  /** The visitor of one tile's vision tower. */
+  visionVisitor(tile: number): PlaceVisitor | undefined {
+    if (this.visionReads.size === 0) return undefined;
+    return { visit: (program, visit) => this.visitVision(program, visit, tile), attention: () => undefined };
+  }
+
+  /** Attention of one row as it stands now in every layer that is read. */
+  async attentionRows(position: number): Promise<AttentionRow[]> {
+    const rows: AttentionRow[] = [];
+    for (const layer of [...this.attentionLayers].sort((a, b) => a - b)) {
+      const [scores, probs] = await Promise.all([
+        this.attentionOf(layer, "scores", [position]),
+        this.attentionOf(layer, "probs", [position]),
+      ]);
+      rows.push({ layer, scores, probs });
+    }
+    return rows;
+  }
+
+  /**
+   * What a read has collected.
+   * @param numRun positions that the run has reached; all unless given
+   * @throws InputError when none of its positions was run.
+   */
+  async values(read: PlaceRead, numRun = Number.POSITIVE_INFINITY): Promise<PlaceValues> {
+    const { place, positions = [this.promptLength - 1] } = read;
+    const wereRun = () => {
+      const rows = ascending(positions).filter((position) => position < numRun);
+      if (rows.length === 0) throw new InputError(`${place}: none of the positions to read was run.`);
+      return rows;
+    };
+    const layer = attentionLayerOf(place);
+    if (layer !== undefined) {
+      const rows = wereRun();
+      const kind = place.endsWith("scores") ? "scores" : "probs";
+      const data = await this.attentionOf(layer, kind, rows);
+      const numKeys = Number(rows.at(-1)) + 1;
+      return { place, positions: rows, shape: [rows.length, this.text.numAttentionHeads, numKeys], data };
+    }
+    const name = canonicalPlace(place);
+    if (name.startsWith("vision.")) return this.visionValues(place, name);
+    const reader = this.rowReaders.get(name);
+    if (reader === undefined) throw new InputError(`${place}: none of the positions to read was run.`);
+    const wanted = wereRun();
+    const columns = reader.groups * reader.groupSize;
+    const all = await this.readPadded(reader.buffer, reader.positions.length * reader.groups, reader.groupSize);
+    const data = new Float32Array(wanted.length * columns);
+    for (const [row, position] of wanted.entries()) {
+      const at = reader.positions.indexOf(position) * columns;
+      data.set(all.subarray(at, at + columns), row * columns);
+    }
+    return { place, positions: wanted, shape: [wanted.length, columns], data };
+  }
+
+  /** Names of the vision tower's places that have been visited, in order. */
+  get visionPlaces(): readonly string[] {
+    return [...this.visionReaders.keys()];
+  }
+
+  /** Frees the buffers. */
+  dispose(): void {
+    const buffers = [
+      ...[...this.rowReaders.values()].map(({ buffer }) => buffer),
+      ...[...this.attentionReaders.values()].flatMap(({ scores, probs }) => [scores, probs]),
+      ...[...this.visionReaders.values()].flatMap(({ tiles }) => [...tiles.values()]),
+      ...this.writes.map(({ buffer }) => buffer),
+    ];
+    for (const buffer of buffers) this.gpu.destroyBuffer(buffer);
+    this.rowReaders.clear();
+    this.attentionReaders.clear();
+    this.visionReaders.clear();
+  }
+
+  private visitRows(program: Program, visit: PlaceVisit & { readonly first: number }): void {
+    const { place, buffer, groups, groupSize, first, numRows } = visit;
+    const rowBytes = groups * padTo4(groupSize) * 4;
+    for (const { write, place: written, buffer: values } of this.writes) {
+      if (written !== place) continue;
+      for (const [row, position] of write.positions.entries()) {
+        if (position < first || position >= first + numRows) continue;
+        if (write.mode === "add") {
+          addRows(program.at(place, "a vector added to the hidden state"), {
+            values,
+            output: buffer,
+            columns: rowBytes / 4,
+            numRows: 1,
+            valueRowStart: row,
+            outputRowStart: position - first,
+          });
+        } else {
+          const target = (position - first) * rowBytes;
+          program.copy(values, buffer, { size: rowBytes, sourceOffset: row * rowBytes, targetOffset: target });
+        }
+      }
+    }
+    const positions = this.rowReads.get(place);
+    if (positions === undefined) return;
+    let reader = this.rowReaders.get(place);
+    if (reader === undefined) {
+      const target = this.gpu.createBuffer(`read ${place}`, positions.length * rowBytes, GPU_STORAGE);
+      reader = { positions, groups, groupSize, buffer: target };
+      this.rowReaders.set(place, reader);
+    }
+    for (const [index, position] of positions.entries()) {
+      if (position < first || position >= first + numRows) continue;
+      const source = (position - first) * rowBytes;
+      program.copy(buffer, reader.buffer, { size: rowBytes, sourceOffset: source, targetOffset: index * rowBytes });
+    }
+  }
+
+  private visitVision(program: Program, { place, buffer, groupSize, numRows }: PlaceVisit, tile: number): void {
+    if (!this.visionReads.has(place) && !this.visionReads.has(VISION_ALL)) return;
+    const size = numRows * padTo4(groupSize) * 4;
+    const copied = this.gpu.createBuffer(`read ${place}`, size, GPU_STORAGE);
+    const reader = this.visionReaders.get(place) ?? { rows: numRows, columns: groupSize, tiles: new Map() };
+    const before = reader.tiles.get(tile);
+    if (before !== undefined) this.gpu.destroyBuffer(before);
+    reader.tiles.set(tile, copied);
+    this.visionReaders.set(place, reader);
+    program.copy(buffer, copied, { size });
+  }
+
+  private capture(layer: number, rows: readonly number[], first: number): AttentionCapture | undefined {
+    if (!this.attentionLayers.has(layer)) return undefined;
+    const [start] = rows;
+    const last = rows.at(-1);
+    if (start === undefined || last === undefined) return undefined;
+    let reader = this.attentionReaders.get(layer);
+    if (reader === undefined) {
+      const bytes = this.attentionPositions.length * this.text.numAttentionHeads * this.attentionStride * 4;
+      const buffer = (kind: string) => this.gpu.createBuffer(`read layers.${layer} ${kind}`, bytes, GPU_STORAGE);
+      reader = { scores: buffer("scores"), probs: buffer("probs") };
+      this.attentionReaders.set(layer, reader);
+    }
+    return {
+      ...reader,
+      rows: [start - first, last - first + 1],
+      targetRow: this.attentionPositions.indexOf(start),
+      stride: this.attentionStride,
+    };
+  }
+
+  /** Keys that the last row whose attention is read sees. */
+  private get attentionStride(): number {
+    return Number(this.attentionPositions.at(-1)) + 1;
+  }
+
+  private async attentionOf(
+    layer: number,
+    kind: "scores" | "probs",
+    positions: readonly number[],
+  ): Promise<Float32Array<ArrayBuffer>> {
+    const reader = this.attentionReaders.get(layer);
+    if (reader === undefined) throw new InputError(`layers.${layer}: attention was not read.`);
+    const { numAttentionHeads } = this.text;
+    const stride = this.attentionStride;
+    const numKeys = Number(positions.at(-1)) + 1;
+    const data = new Float32Array(positions.length * numAttentionHeads * numKeys);
+    for (const [row, position] of positions.entries()) {
+      const from = this.attentionPositions.indexOf(position) * numAttentionHeads * stride * 4;
+      const bytes = await this.gpu.readBuffer(reader[kind], numAttentionHeads * stride * 4, from);
+      const heads = new Float32Array(bytes);
+      for (let head = 0; head < numAttentionHeads; head++) {
+        // Keys behind a row's own are masked: they stay 0.
+        const seen = heads.subarray(head * stride, head * stride + position + 1);
+        data.set(seen, (row * numAttentionHeads + head) * numKeys);
+      }
+    }
+    return data;
+  }
+
+  private async visionValues(place: string, name: string): Promise<PlaceValues> {
+    const reader = this.visionReaders.get(name);
+    if (reader === undefined) throw new InputError(`${place}: the vision tower has no such place, or did not run.`);
+    const { rows, columns, tiles } = reader;
+    const data = new Float32Array(tiles.size * rows * columns);
+    for (const [tile, buffer] of tiles) data.set(await this.readPadded(buffer, rows, columns), tile * rows * columns);
+    return { place, positions: undefined, shape: [tiles.size, rows, columns], data };
+  }
+
+  /** Rows of `columns` values from a buffer whose rows are padded to a multiple of 4. */
+  private async readPadded(buffer: GPUBuffer, numRows: number, columns: number): Promise<Float32Array<ArrayBuffer>> {
+    const stride = padTo4(columns);
+    const padded = new Float32Array(await this.gpu.readBuffer(buffer, numRows * stride * 4));
+    if (stride === columns) return padded;
+    const data = new Float32Array(numRows * columns);
+    for (let row = 0; row < numRows; row++) {
+      data.set(padded.subarray(row * stride, row * stride + columns), row * columns);
+    }
+    return data;
+  }
+}
+
+/** Reads every place of the vision tower that holds hidden states. */
+export const VISION_ALL = "vision.*";
+
+/** The name that programs give a place: trace names are other names for some. */
+export function canonicalPlace(place: string): string {
+  const hidden = /^layers\.(\d+)\.hidden_states$/.exec(place)?.[1];
+  return hidden === undefined ? place : `layers.${hidden}.mlp.down_proj`;
+}
+
+function attentionLayerOf(place: string): number | undefined {
+  const layer = /^layers\.(\d+)\.attention_(?:scores|probs)$/.exec(place)?.[1];
+  return layer === undefined ? undefined : Number(layer);
+}
+
+function checkLayer(place: string, layer: number, text: TextConfig): void {
+  if (layer < text.numHiddenLayers) return;
+  throw new InputError(`${place}: the decoder's layers are 0 to ${text.numHiddenLayers - 1}.`);
+}
+
+function checkPlace(
+  place: string,
+  name: string,
+  options: { readonly text: TextConfig; readonly isWritten: boolean },
+): void {
+  const { text, isWritten } = options;
+  if (name === "inputs_embeds") return;
+  const [, layer, part = ""] = /^layers\.(\d+)\.(.+)$/.exec(name) ?? [];
+  const kind = Object.hasOwn(LAYER_PLACES, part) ? LAYER_PLACES[part] : undefined;
+  if (layer === undefined || kind === undefined || (isWritten && kind !== "hidden")) {
+    const parts = Object.entries(LAYER_PLACES).filter(([, holds]) => !isWritten || holds === "hidden");
+    const names = parts.map(([known]) => `layers.N.${known}`).join(", ");
+    const verb = isWritten ? "written" : "read";
+    throw new InputError(
+      `${place} is not a place that can be ${verb}: expected inputs_embeds, layers.N.hidden_states, ${names}.`,
+    );
+  }
+  checkLayer(place, Number(layer), text);
+}
+
+/** Checks a write and returns the canonical name of its place. */
+function checkWrite(write: PlaceWrite, run: { readonly text: TextConfig; readonly maxPositions: number }): string {
+  const { text, maxPositions } = run;
+  const { positions, values } = write;
+  const place = canonicalPlace(write.place);
+  checkPlace(write.place, place, { text, isWritten: true });
+  checkPositions(write.place, positions, maxPositions);
+  const numValues = positions.length * text.hiddenSize;
+  if (values instanceof Float32Array && values.length === numValues) return place;
+  throw new InputError(
+    `${write.place}: values must be a Float32Array of ${positions.length} × ${text.hiddenSize} numbers, got ${values?.length}.`,
+  );
+}
+
+function checkPositions(place: string, positions: readonly number[], maxPositions: number): void {
+  const bad = positions.find((position) => !Number.isInteger(position) || position < 0 || position >= maxPositions);
+  if (bad === undefined && positions.length > 0) return;
+  throw new InputError(
+    `${place}: positions must be whole numbers from 0 to ${maxPositions - 1}, at least one, got ${bad ?? "none"}.`,
+  );
+}
+
+function ascending(positions: readonly number[]): readonly number[] {
+  return [...new Set(positions)].sort((a, b) => a - b);
+}
+
+function paddedRows(values: Float32Array<ArrayBuffer>, columns: number): Float32Array<ArrayBuffer> {
+  const stride = padTo4(columns);
+  if (stride === columns) return values;
+  const numRows = values.length / columns;
+  const padded = new Float32Array(numRows * stride);
+  for (let row = 0; row < numRows; row++) {
+    padded.set(values.subarray(row * columns, (row + 1) * columns), row * stride);
+  }
+  return padded;
+}

@@ -1,0 +1,136 @@
+// What an intervention is: parameters described once, what it has to read of the unmodified pass, and what it edits from
+// that. Each method is one file beside this one and a line in registry.ts.
+import { InputError } from "../errors.ts";
+import type { ScoreEdit as PackedEdit, ScoreOperation } from "../models/layers/score-edits.ts";
+import type { ColumnSelection, Parameters, RowSelection, SettingsOf } from "./parameters.ts";
+
+/** Half-open range of positions. */
+export type Run = readonly [start: number, end: number];
+
+/** The prompt and the model that an intervention acts on. */
+export interface EditContext {
+  readonly numLayers: number;
+  /** Query heads of a layer. */
+  readonly numHeads: number;
+  readonly promptLength: number;
+  /** Positions that hold image features, in order. */
+  readonly imageRuns: readonly Run[];
+}
+
+/** An edit of attention scores before the softmax. */
+export interface ScoreEdit {
+  readonly operation: ScoreOperation;
+  /** One strength for all layers and heads of the edit, or [numLayers, numHeads] f32. */
+  readonly strength: number | Float32Array;
+  /** Decoder layers it acts on; all unless given. */
+  readonly layers?: readonly number[] | undefined;
+  /** Query heads it acts on; all unless given. */
+  readonly heads?: readonly number[] | undefined;
+  /** Key positions. */
+  readonly columns: readonly Run[];
+  /** Query positions; an end beyond the prompt reaches that many generated rows. */
+  readonly rows: Run;
+}
+
+/** What a gate reads from the first token's distribution in the unmodified pass; see {@link confidenceOf}. */
+export type ConfidenceMeasure = "probability" | "margin" | "entropy";
+
+/** What was read before an intervention decides. */
+export interface Readings {
+  /** The first token's confidence by the measure that {@link Intervention.reads} names; undefined where it names none. */
+  readonly confidence: number | undefined;
+}
+
+/** What an intervention does to one answer. */
+export interface Edits {
+  readonly scores: readonly ScoreEdit[];
+  /** What image scores are multiplied by, for reports; 1 where nothing is multiplied. */
+  readonly factor: number;
+}
+
+/** A method of answering. */
+export interface Intervention<P extends Parameters = Parameters, Name extends string = string> {
+  /** As the command line and the library spell it, in kebab-case. */
+  readonly name: Name;
+  /** As papers spell it. */
+  readonly title: string;
+  /** One phrase for help texts. */
+  readonly summary: string;
+  /** Paper and section. */
+  readonly source: string;
+  readonly parameters: P;
+  /**
+   * The confidence that has to be read from an unmodified pass before {@link Intervention.edits} can decide. Without it, the
+   * edits act in the first pass already, and there is no unmodified one.
+   */
+  reads?(settings: SettingsOf<P>): ConfidenceMeasure;
+  /** The edits of one answer. Rows before the first edited one are shared with the unmodified pass. */
+  edits(settings: SettingsOf<P>, context: EditContext, readings: Readings): Edits;
+}
+
+/** Types an intervention's settings from its parameters. */
+export function defineIntervention<const P extends Parameters, const Name extends string>(
+  intervention: Intervention<P, Name>,
+): Intervention<P, Name> {
+  return intervention;
+}
+
+/** No change. */
+export const NO_EDITS: Edits = { scores: [], factor: 1 };
+
+/** The confidence that was read. @throws RangeError when the intervention names no measure in `reads`. */
+export function readConfidence({ confidence }: Readings): number {
+  if (confidence === undefined) throw new RangeError("readings: expected a confidence, but `reads` names no measure");
+  return confidence;
+}
+
+/** Query positions [start, end) of a selection; an end at infinity reaches every generated row. */
+export function rowsOf(rows: RowSelection, context: EditContext): Run {
+  const { promptLength, imageRuns } = context;
+  if (rows === "last") return [promptLength - 1, promptLength];
+  if (rows === "generated") return [promptLength - 1, Number.POSITIVE_INFINITY];
+  if (rows === "after-image") return [imageRuns.at(-1)?.[1] ?? 0, Number.POSITIVE_INFINITY];
+  return [promptLength - rows.last, promptLength];
+}
+
+/** Key positions of a selection as runs in ascending order. */
+export function columnsOf(columns: ColumnSelection, context: EditContext): readonly Run[] {
+  if (columns === "image") return context.imageRuns;
+  const runs: [number, number][] = [];
+  for (const position of [...new Set(columns)].sort((a, b) => a - b)) {
+    const last = runs.at(-1);
+    if (last !== undefined && last[1] === position) last[1]++;
+    else runs.push([position, position + 1]);
+  }
+  return runs;
+}
+
+/** Strength that leaves a score as it is. */
+const NEUTRAL: Readonly<Record<ScoreOperation, number>> = { multiply: 1, add: 0, "add-magnitude": 0, "knock-out": 0 };
+
+/** The largest slot, where a range of rows is open. */
+const EVERY_ROW = 0xffffffff;
+
+/** An edit as the kernels take it: a strength for each layer and head, neutral where it does not act. */
+export function packedEdit(edit: ScoreEdit, context: EditContext): PackedEdit {
+  const { operation, strength, columns, rows } = edit;
+  const { numLayers, numHeads } = context;
+  const strengths = new Float32Array(numLayers * numHeads).fill(NEUTRAL[operation]);
+  for (let layer = 0; layer < numLayers; layer++) {
+    if (edit.layers !== undefined && !edit.layers.includes(layer)) continue;
+    for (let head = 0; head < numHeads; head++) {
+      if (edit.heads !== undefined && !edit.heads.includes(head)) continue;
+      const at = layer * numHeads + head;
+      const value = typeof strength === "number" ? strength : strength[at];
+      if (value === undefined) {
+        throw new InputError(`strengths must be ${numLayers} × ${numHeads} numbers, got ${strengthsOf(strength)}.`);
+      }
+      strengths[at] = value;
+    }
+  }
+  return { operation, columns, strengths, rows: [rows[0], Math.min(rows[1], EVERY_ROW)] };
+}
+
+function strengthsOf(strength: number | Float32Array): number {
+  return typeof strength === "number" ? 1 : strength.length;
+}

@@ -1,0 +1,170 @@
+// The parameters of an intervention, described once: types, checks, defaults, command-line flags and forms derive from it.
+import { InputError, kindOf } from "../errors.ts";
+
+/** Query rows that an intervention acts on: the last prompt row, it and every generated one, the last n of the prompt, or all after the pictures. */
+export type RowSelection = "last" | "generated" | "after-image" | { readonly last: number };
+
+/** What a value must be, for checks, flags and forms. */
+export type ParameterKind =
+  | { readonly kind: "number"; readonly minimum: number; readonly maximum: number }
+  | { readonly kind: "choice"; readonly choices: readonly string[] }
+  | { readonly kind: "indices"; readonly of: "layers" | "heads" }
+  | { readonly kind: "columns" }
+  | { readonly kind: "rows" };
+
+/** One parameter: its type, default and meaning. `T` is the type of its value. */
+export interface Parameter<T> {
+  readonly type: ParameterKind;
+  /** Undefined where leaving it out has a meaning of its own, such as "all layers". */
+  readonly default: T;
+  /** A phrase for help texts and forms. */
+  readonly meaning: string;
+}
+
+/** The parameters of an intervention by name. */
+export type Parameters = Readonly<Record<string, Parameter<unknown>>>;
+
+/** The values of parameters. */
+export type SettingsOf<P extends Parameters> = {
+  readonly [Name in keyof P]: P[Name] extends Parameter<infer T> ? T : never;
+};
+
+/** Largest factor: scores reach some hundreds, and far beyond this their products overflow f32. */
+export const MAX_FACTOR = 10_000;
+
+/** A number from `minimum` to `maximum`. */
+export function number(options: {
+  readonly default: number;
+  readonly minimum: number;
+  readonly maximum: number;
+  readonly meaning: string;
+}): Parameter<number> {
+  const { minimum, maximum, meaning } = options;
+  return { type: { kind: "number", minimum, maximum }, default: options.default, meaning };
+}
+
+/** A number that scores are multiplied by. */
+export function factor(initial: number, meaning: string): Parameter<number> {
+  return number({ default: initial, minimum: 0, maximum: MAX_FACTOR, meaning });
+}
+
+/** One of several names. */
+export function choice<const Name extends string>(options: {
+  readonly choices: readonly [Name, ...Name[]];
+  readonly meaning: string;
+}): Parameter<Name> {
+  const { choices, meaning } = options;
+  return { type: { kind: "choice", choices }, default: choices[0], meaning };
+}
+
+/** Where a score edit acts: layers, heads and query rows. */
+export const PLACE_PARAMETERS = {
+  layers: indices("layers", "decoder layers that it acts on (default: all)"),
+  heads: indices("heads", "query heads that it acts on (default: all)"),
+  rows: {
+    type: { kind: "rows" },
+    default: "last",
+    meaning: "query rows that it acts on: last, generated, after-image, or the last N of the prompt",
+  } as Parameter<RowSelection>, // widens the default's type to the parameter's
+} as const;
+
+/** Key columns of a score edit. */
+export const COLUMN_PARAMETERS = {
+  columns: {
+    type: { kind: "columns" },
+    default: "image",
+    meaning: "key columns that it acts on: image, or a list of prompt positions",
+  } as Parameter<ColumnSelection>, // as above
+} as const;
+
+/** Key columns: all image positions of the prompt, or positions by index. */
+export type ColumnSelection = "image" | readonly number[];
+
+function indices(of: "layers" | "heads", meaning: string): Parameter<readonly number[] | undefined> {
+  return { type: { kind: "indices", of }, default: undefined, meaning };
+}
+
+/** What values are checked against beside their own kind. */
+export interface SettingsContext {
+  readonly numLayers: number;
+  readonly numHeads: number;
+  readonly promptLength: number;
+}
+
+/**
+ * Fills `given` with defaults and checks it.
+ * @throws InputError naming the parameter, what is possible and what was given, also for one that is not among `parameters`.
+ */
+export function settingsFrom<P extends Parameters>(
+  parameters: P,
+  given: Readonly<Record<string, unknown>>,
+  context: SettingsContext & { readonly method: string },
+): SettingsOf<P> {
+  const known = Object.keys(parameters);
+  const stranger = Object.keys(given).find((name) => given[name] !== undefined && !known.includes(name));
+  if (stranger !== undefined) {
+    const has = known.length === 0 ? "it has none" : `it has ${known.join(", ")}`;
+    throw new InputError(`${stranger} is not a setting of method ${context.method}: ${has}.`);
+  }
+  const entries = Object.entries(parameters).map(([name, parameter]) => {
+    const value = given[name] ?? parameter.default;
+    if (value !== undefined) checkValue(name, value, { type: parameter.type, context });
+    return [name, value];
+  });
+  return Object.fromEntries(entries) as SettingsOf<P>; // each value was checked against its parameter
+}
+
+/** @throws InputError when `value` is not of the parameter's type; bounds of the model are checked where `context` is given. */
+export function checkValue(
+  name: string,
+  value: unknown,
+  options: { readonly type: ParameterKind; readonly context?: SettingsContext | undefined },
+): void {
+  const { type, context } = options;
+  const refuse = (expected: string): never => {
+    throw new InputError(`${name} must be ${expected}, got ${typeof value === "number" ? value : described(value)}.`);
+  };
+  switch (type.kind) {
+    case "number": {
+      const fits = typeof value === "number" && value >= type.minimum && value <= type.maximum;
+      if (!fits) refuse(`a number from ${type.minimum} to ${type.maximum}`);
+      break;
+    }
+    case "choice":
+      if (typeof value !== "string" || !type.choices.includes(value)) refuse(type.choices.join(" or "));
+      break;
+    case "indices":
+      checkIndices(name, value, type.of === "layers" ? context?.numLayers : context?.numHeads);
+      break;
+    case "columns":
+      if (value !== "image") checkIndices(name, value, context?.promptLength);
+      break;
+    case "rows": {
+      const isNamed = value === "last" || value === "generated" || value === "after-image";
+      if (!isNamed) checkLast(name, value, context?.promptLength);
+      break;
+    }
+  }
+}
+
+function checkIndices(name: string, value: unknown, count = Number.POSITIVE_INFINITY): void {
+  if (!Array.isArray(value)) throw new InputError(`${name} must be a list of whole numbers, got ${kindOf(value)}.`);
+  const bad: unknown = value.find((index) => !Number.isInteger(index) || index < 0 || index >= count);
+  if (bad === undefined && !value.includes(undefined)) return;
+  const range = Number.isFinite(count) ? `from 0 to ${count - 1}` : "of at least 0";
+  throw new InputError(`${name} must be whole numbers ${range}, got ${String(bad)}.`);
+}
+
+function checkLast(name: string, value: unknown, promptLength = Number.POSITIVE_INFINITY): void {
+  const last: unknown = typeof value === "object" && value !== null ? Reflect.get(value, "last") : undefined;
+  if (last === undefined) {
+    throw new InputError(`${name} must be last, generated, after-image or { last: number }, got ${described(value)}.`);
+  }
+  if (typeof last === "number" && Number.isInteger(last) && last >= 1 && last <= promptLength) return;
+  const most = Number.isFinite(promptLength) ? `from 1 to the prompt's ${promptLength}` : "of at least 1";
+  throw new InputError(`${name}: last must be a whole number ${most}, got ${String(last)}.`);
+}
+
+function described(value: unknown): string {
+  return typeof value === "string" ? JSON.stringify(value) : kindOf(value);
+}

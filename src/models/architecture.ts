@@ -1,0 +1,69 @@
+// What a model family is: one folder that reads its config.json, declares its weights, prepares its pictures and records the
+// programs that encode them. registry.ts lists the families.
+
+import type { RgbImage } from "../preprocess/image.ts";
+import type { ImageProcessorConfig } from "../preprocess/image-processor.ts";
+import type { ModelConfig } from "./config.ts";
+import type { ConfigReader } from "./config-reader.ts";
+import type { LlamaWeights } from "./layers/decoder-weights.ts";
+import type { PictureRecipe } from "./layers/picture-encoder.ts";
+import type { WeightDeclarer } from "./weight-table.ts";
+
+/** A model family. */
+export interface ModelFamily {
+  /** Values of config.json's model_type. */
+  readonly modelTypes: readonly string[];
+  /** @throws CheckpointError naming the key, what is possible and what was found. */
+  read(config: ConfigReader): Architecture;
+}
+
+/** One checkpoint's model: everything that follows from its config.json. */
+export interface Architecture {
+  readonly config: ModelConfig;
+  /** How pictures become inputs; undefined for a text-only model. */
+  readonly pictures: PictureLayout | undefined;
+  /** Declares every weight of the model. */
+  weights(w: WeightDeclarer): ModelWeights;
+}
+
+/** All weights of a model, and how pictures are encoded with them. */
+export interface ModelWeights {
+  readonly llama: LlamaWeights;
+  /** Undefined for a text-only model. */
+  readonly pictures: PictureRecipe | undefined;
+}
+
+/** How a family prepares its pictures, and which positions of the prompt they become. */
+export interface PictureLayout {
+  /** The id that marks image positions. */
+  readonly imageTokenId: number;
+  /** Shape of one tile, [C, S, S]. */
+  readonly tileShape: readonly [channels: number, height: number, width: number];
+  /**
+   * Pixel values of one picture, [N, C, S, S] f32.
+   * @throws InputError or CheckpointError when the picture cannot be prepared.
+   */
+  pixelValues(image: RgbImage, processor: ImageProcessorConfig): Float32Array<ArrayBuffer>;
+  /**
+   * Positions of one picture of this size in pixels; undefined where the size is not known.
+   * @throws InputError when the family needs it.
+   */
+  positions(imageSize: ImageSize | undefined): PicturePositions;
+}
+
+/** [height, width] of an original picture, in pixels. */
+export type ImageSize = readonly [height: number, width: number];
+
+/** The prompt's positions of one picture. */
+export interface PicturePositions {
+  /** Tiles of its pixel values. */
+  readonly numTiles: number;
+  /** Lengths of its runs of image positions, in order; their sum is the length of `rowIndex`. */
+  readonly runLengths: readonly number[];
+  /** Row of the image features at each image position over all runs, −1 for the filler row (a newline). */
+  readonly rowIndex: Int32Array<ArrayBuffer>;
+  /** Patches along the picture's sides; undefined where its positions are no single grid. */
+  readonly grid: { readonly width: number; readonly height: number } | undefined;
+  /** Text that takes the place of the image token before the prompt is encoded; the token is repeated unless given. */
+  readonly text?: string;
+}

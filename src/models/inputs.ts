@@ -1,0 +1,42 @@
+// What a model runs on: token ids, and pictures with the positions that they take.
+
+/** A half-open range of positions. */
+export type Run = readonly [start: number, end: number];
+
+/** The inputs of one prompt. */
+export interface ModelInputs {
+  /** [T], the image token at every image position */
+  readonly inputIds: Int32Array<ArrayBuffer>;
+  /** In the order of their positions; empty for text only. */
+  readonly images: readonly ImageInput[];
+  /** [T] rope position of every token; 0 to T − 1 unless given. */
+  readonly positions?: Int32Array<ArrayBuffer>;
+}
+
+/** One picture and where it is in the prompt. */
+export interface ImageInput {
+  /** [N, C, S, S] f32: the picture, or its tiles */
+  readonly pixelValues: Float32Array<ArrayBuffer>;
+  /** Positions of the picture, in order; text may be between two runs. */
+  readonly runs: readonly Run[];
+  /** Row of the picture's features at each position over all runs, −1 for the filler row (LLaVA-NeXT's newline) */
+  readonly rowIndex: Int32Array<ArrayBuffer>;
+  /** Patches along the picture's sides; undefined where its positions are no single grid. */
+  readonly grid: { readonly width: number; readonly height: number } | undefined;
+}
+
+/** All image positions of a prompt, in order. */
+export function imageRuns(inputs: Pick<ModelInputs, "images">): readonly Run[] {
+  return inputs.images.flatMap(({ runs }) => runs);
+}
+
+/** From the first run's start to the last one's end, text between them included; [0, 0) without runs. */
+export function spanOf(runs: readonly Run[]): Run {
+  const [first, last] = [runs.at(0), runs.at(-1)];
+  return first === undefined || last === undefined ? [0, 0] : [first[0], last[1]];
+}
+
+/** From the first image position of a prompt to behind the last one; [0, 0) without a picture. */
+export function imageSpan(inputs: Pick<ModelInputs, "images">): Run {
+  return spanOf(imageRuns(inputs));
+}

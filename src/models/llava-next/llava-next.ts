@@ -1,0 +1,55 @@
+// LLaVA-NeXT (LLaVA-1.6): a picture is cut into tiles at a higher resolution, and its rows end in a newline.
+// Source: modeling_llava_next.py; preprocess/anyres.ts
+import { InputError } from "../../errors.ts";
+import { anyresLayout, anyresPixelValues, anyresTileCount, type GridPinpoints } from "../../preprocess/anyres.ts";
+import type { ModelFamily, PictureLayout } from "../architecture.ts";
+import type { MultimodalConfig } from "../config.ts";
+import type { ConfigReader } from "../config-reader.ts";
+import { llavaArchitecture, readMultimodalConfig } from "../llava/llava.ts";
+
+/** `llava_next`. */
+export const llavaNext: ModelFamily = {
+  modelTypes: ["llava_next"],
+  read(reader) {
+    const gridPinpoints = readPinpoints(reader);
+    const multimodal = readMultimodalConfig(reader, gridPinpoints);
+    return llavaArchitecture(reader, { multimodal, pictures: anyresPictures(multimodal, gridPinpoints) });
+  },
+};
+
+function anyresPictures(multimodal: MultimodalConfig, gridPinpoints: GridPinpoints): PictureLayout {
+  const { numPatches, numChannels, imageSize: tileSize } = multimodal.vision;
+  const patchGrid = Math.sqrt(numPatches);
+  return {
+    imageTokenId: multimodal.imageTokenId,
+    tileShape: [numChannels, tileSize, tileSize],
+    pixelValues: (image, processor) => anyresPixelValues(image, processor, gridPinpoints).pixelValues,
+    positions(imageSize) {
+      if (imageSize === undefined) {
+        throw new InputError("image_sizes is missing: LLaVA-NeXT needs the original picture's [height, width].");
+      }
+      const rowIndex = anyresLayout({ imageSize, gridPinpoints, tileSize, patchGrid });
+      const numTiles = anyresTileCount({ imageSize, gridPinpoints, tileSize });
+      return { numTiles, runLengths: [rowIndex.length], rowIndex, grid: undefined };
+    },
+  };
+}
+
+const DEFAULT_PINPOINTS: GridPinpoints = [
+  [336, 672],
+  [672, 336],
+  [672, 672],
+  [1008, 336],
+  [336, 1008],
+];
+
+function readPinpoints(config: ConfigReader): GridPinpoints {
+  const value = config.raw("image_grid_pinpoints");
+  if (value === undefined || value === null) return DEFAULT_PINPOINTS;
+  const isPair = (pair: unknown): pair is [number, number] =>
+    Array.isArray(pair) && pair.length === 2 && pair.every((side) => Number.isInteger(side) && side > 0);
+  if (!Array.isArray(value) || value.length === 0 || !value.every(isPair)) {
+    throw config.error("image_grid_pinpoints", "a list of [height, width] in pixels", JSON.stringify(value));
+  }
+  return value;
+}

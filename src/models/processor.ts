@@ -1,0 +1,280 @@
+// Question and pictures to the model's inputs, with the checkpoint's own tokenizer, chat template and image processor.
+import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { CheckpointError, InputError } from "../errors.ts";
+import {
+  type ChatMessage,
+  type ChatTemplate,
+  loadChatTemplate,
+  type RenderMessagesOptions,
+} from "../preprocess/chat-template.ts";
+import { checkImage, type RgbImage } from "../preprocess/image.ts";
+import type { ImageProcessorConfig } from "../preprocess/image-processor.ts";
+import { readImageProcessorConfig } from "../preprocess/image-processors.ts";
+import { expandImageTokens } from "../preprocess/prompt.ts";
+import { loadTokenizer, type Tokenizer } from "../preprocess/tokenizer.ts";
+import type { Architecture, ImageSize, PictureLayout, PicturePositions } from "./architecture.ts";
+import { noVisionTower } from "./config.ts";
+import type { ImageInput, ModelInputs } from "./inputs.ts";
+
+/** Inputs as a Hugging Face processor makes them. */
+export interface ProcessedTensors {
+  /** [T], each image token once or already expanded */
+  readonly inputIds: ArrayLike<number>;
+  /** [N, C, S, S] f32: the tiles of all pictures, one picture after the other; undefined for text only */
+  readonly pixelValues: Float32Array<ArrayBuffer> | undefined;
+  /** [height, width] of each original picture; needed for LLaVA-NeXT */
+  readonly imageSizes?: readonly ImageSize[] | undefined;
+}
+
+/** A message whose image parts carry their pictures. */
+export interface ConversationMessage {
+  readonly role: ChatMessage["role"];
+  readonly content: string | readonly (TextPart | PicturePart)[];
+}
+
+/** Words of a message. */
+export interface TextPart {
+  readonly type: "text";
+  readonly text: string;
+}
+
+/** A picture of a message. */
+export interface PicturePart {
+  readonly type: "image";
+  readonly image: RgbImage;
+}
+
+/** A conversation as a prompt, and its pictures in the order of their `<image>`. */
+export interface Conversation {
+  readonly prompt: string;
+  readonly images: readonly RgbImage[];
+}
+
+/** The part of an {@link Architecture} that inputs depend on. */
+type InputArchitecture = Pick<Architecture, "config" | "pictures">;
+
+/** A checkpoint's tokenizer, chat template and picture preprocessing. */
+export class Processor {
+  /** Ids that end an answer: generation_config.json's, else config.json's. */
+  readonly eosTokenIds: readonly number[];
+  /** How pictures are prepared; undefined where the checkpoint has no preprocessor_config.json. */
+  readonly imageProcessor: ImageProcessorConfig | undefined;
+  private readonly architecture: InputArchitecture;
+  private readonly tokenizerOrUndefined: Tokenizer | undefined;
+  private readonly template: ChatTemplate | undefined;
+
+  constructor(
+    architecture: InputArchitecture,
+    parts: {
+      readonly eosTokenIds: readonly number[];
+      readonly imageProcessor: ImageProcessorConfig | undefined;
+      readonly tokenizer: Tokenizer | undefined;
+      readonly template: ChatTemplate | undefined;
+    },
+  ) {
+    this.architecture = architecture;
+    this.eosTokenIds = parts.eosTokenIds;
+    this.imageProcessor = parts.imageProcessor;
+    this.tokenizerOrUndefined = parts.tokenizer;
+    this.template = parts.template;
+  }
+
+  /** @throws CheckpointError when the checkpoint has no tokenizer.json. */
+  get tokenizer(): Tokenizer {
+    if (this.tokenizerOrUndefined === undefined) throw missingFile("tokenizer.json", "text cannot be encoded");
+    return this.tokenizerOrUndefined;
+  }
+
+  /** Puts a question into the checkpoint's chat template. @throws CheckpointError when there is none or it fails. */
+  chatPrompt(text: string, options: { readonly hasImage: boolean; readonly system?: string | undefined }): string {
+    return this.requireTemplate().render(text, options);
+  }
+
+  /**
+   * Puts a conversation into the checkpoint's chat template. What it returns {@link inputs} takes.
+   * @throws CheckpointError when there is no template or it fails; InputError for messages that the template does not take.
+   */
+  conversation(messages: readonly ConversationMessage[], options?: RenderMessagesOptions): Conversation {
+    const prompt = this.requireTemplate().renderMessages(messages, options);
+    const images = messages.flatMap(({ content }) =>
+      typeof content === "string" ? [] : content.flatMap((part) => (part.type === "image" ? [part.image] : [])),
+    );
+    return { prompt, images };
+  }
+
+  /**
+   * Inputs for a whole prompt and its pictures, in the order of their `<image>`.
+   * @throws InputError for no RGB picture, an empty or too long prompt, or one without one `<image>` for each picture;
+   * CheckpointError when the model takes no pictures or their settings are missing.
+   */
+  inputs(prompt: string, images: readonly RgbImage[]): ModelInputs {
+    if (prompt.trim() === "") throw new InputError("The prompt is empty: give at least one word.");
+    const { tokenizer } = this;
+    if (images.length === 0) return this.layOut(tokenizer.encodePrompt(prompt), []);
+    for (const image of images) checkImage(image);
+    const layout = this.pictures();
+    const { imageProcessor } = this;
+    if (imageProcessor === undefined) throw missingFile("preprocessor_config.json", "pictures cannot be prepared");
+    const pictures = images.map((image) => ({
+      pixelValues: layout.pixelValues(image, imageProcessor),
+      positions: layout.positions([image.height, image.width]),
+    }));
+    const expanded = expandText(prompt, {
+      imageToken: tokenizer.decode([layout.imageTokenId], { skipSpecialTokens: false }),
+      texts: pictures.map(({ positions }) => positions.text),
+    });
+    return this.layOut(tokenizer.encodePrompt(expanded), pictures);
+  }
+
+  /** Checks tensors of a Hugging Face processor and lays the pictures out. @throws InputError when they do not fit. */
+  fromTensors(tensors: ProcessedTensors): ModelInputs {
+    const { inputIds, pixelValues, imageSizes } = tensors;
+    if (pixelValues === undefined) return this.layOut(inputIds, []);
+    const layout = this.pictures();
+    const tileLength = layout.tileShape.reduce((product, size) => product * size, 1);
+    const pictures: Picture[] = [];
+    let at = 0;
+    // Without sizes there are as many pictures as the values are long for.
+    while (imageSizes === undefined ? at < pixelValues.length || at === 0 : pictures.length < imageSizes.length) {
+      const positions = layout.positions(imageSizes?.[pictures.length]);
+      const length = positions.numTiles * tileLength;
+      pictures.push({ positions, pixelValues: pixelValues.subarray(at, at + length) });
+      at += length;
+    }
+    if (at !== pixelValues.length) {
+      throw new InputError(
+        `pixel_values must hold ${at / tileLength} × [${layout.tileShape.join(", ")}] numbers, got ${pixelValues.length}: prepare the picture with this checkpoint's processor.`,
+      );
+    }
+    return this.layOut(inputIds, pictures);
+  }
+
+  /** First token of an option as an answer would begin. */
+  firstTokenOf(option: string): number {
+    const [first] = this.tokenizer.encode(option, { addSpecialTokens: false });
+    if (first === undefined) throw new InputError("An option of confidence is empty: give words.");
+    return first;
+  }
+
+  /** Turns generated ids into text as they come; without a tokenizer there is no text. */
+  textStream(): { push(tokenId: number): string; flush(): string } {
+    return this.tokenizerOrUndefined?.stream() ?? { push: () => "", flush: () => "" };
+  }
+
+  /** Text of generated ids without special tokens; empty without a tokenizer. */
+  textOf(tokenIds: readonly number[]): string {
+    return this.tokenizerOrUndefined?.decode(tokenIds) ?? "";
+  }
+
+  private requireTemplate(): ChatTemplate {
+    if (this.template === undefined) {
+      throw missingFile(
+        "chat_template.jinja",
+        "a question cannot be put into words for this model; give a whole prompt",
+      );
+    }
+    return this.template;
+  }
+
+  /** @throws CheckpointError when the model takes no pictures. */
+  private pictures(): PictureLayout {
+    const { config, pictures } = this.architecture;
+    if (pictures === undefined) throw noVisionTower(config);
+    return pictures;
+  }
+
+  private layOut(ids: ArrayLike<number>, pictures: readonly Picture[]): ModelInputs {
+    const { text } = this.architecture.config;
+    const { inputIds, runs } = expandImageTokens(ids, {
+      imageTokenId: this.architecture.pictures?.imageTokenId,
+      pictures: pictures.map(({ positions }) => positions.runLengths),
+      contextLength: text.maxPositionEmbeddings,
+      vocabSize: text.vocabSize,
+    });
+    const images = pictures.map(({ pixelValues, positions }, index): ImageInput => {
+      const { rowIndex, grid } = positions;
+      return { pixelValues, runs: runs[index] ?? [], rowIndex, grid };
+    });
+    return { inputIds, images };
+  }
+}
+
+/** A prepared picture. */
+interface Picture {
+  readonly pixelValues: Float32Array<ArrayBuffer>;
+  readonly positions: PicturePositions;
+}
+
+/**
+ * Puts the text that a family writes for its pictures in the place of their image tokens, before the prompt is encoded; pictures
+ * without such a text keep the token.
+ */
+export function expandText(
+  prompt: string,
+  { imageToken, texts }: { readonly imageToken: string; readonly texts: readonly (string | undefined)[] },
+): string {
+  if (texts.every((text) => text === undefined)) return prompt;
+  return prompt
+    .split(imageToken)
+    .map((part, index) => (index === 0 ? part : `${texts[index - 1] ?? imageToken}${part}`))
+    .join("");
+}
+
+function missingFile(file: string, consequence: string): CheckpointError {
+  return new CheckpointError(`The checkpoint has no ${file}, so ${consequence}.`, { file });
+}
+
+/**
+ * Loads the processor files that a checkpoint has; those it lacks are missed only when they are needed.
+ * @throws CheckpointError when a file is there but cannot be used.
+ */
+export async function loadProcessor(checkpoint: Checkpoint, architecture: InputArchitecture): Promise<Processor> {
+  const tokenizerJson = await checkpoint.readJson("tokenizer.json");
+  const tokenizerConfig = (await checkpoint.readJson("tokenizer_config.json")) ?? {};
+  const tokenizer = tokenizerJson === undefined ? undefined : loadTokenizer(tokenizerJson, tokenizerConfig);
+  const template = await loadChatTemplate(checkpoint, tokenizerConfig);
+  return new Processor(architecture, {
+    eosTokenIds: await readEosTokenIds(checkpoint),
+    imageProcessor: architecture.pictures && (await readImageProcessor(checkpoint, architecture.pictures)),
+    tokenizer,
+    template,
+  });
+}
+
+async function readImageProcessor(
+  checkpoint: Checkpoint,
+  { tileShape }: PictureLayout,
+): Promise<ImageProcessorConfig | undefined> {
+  const file = "preprocessor_config.json";
+  const own = await checkpoint.readJson(file);
+  const nested = own === undefined ? await checkpoint.readJson("processor_config.json") : undefined;
+  const hasNested = typeof nested === "object" && nested !== null && "image_processor" in nested;
+  if (own === undefined && !hasNested) return undefined;
+  const processor = readImageProcessorConfig(own ?? nested, own === undefined ? "processor_config.json" : file);
+  const [, side] = tileShape;
+  if (processor.imageSize !== side) {
+    throw new CheckpointError(
+      `${file}: pictures come out ${processor.imageSize} pixels wide, but the vision tower of config.json takes ${side}.`,
+      { file },
+    );
+  }
+  return processor;
+}
+
+async function readEosTokenIds(checkpoint: Checkpoint): Promise<readonly number[]> {
+  const generation = asRecord(await checkpoint.readJson("generation_config.json"));
+  const config = asRecord(checkpoint.config);
+  const value = generation.eos_token_id ?? config.eos_token_id ?? asRecord(config.text_config).eos_token_id ?? [];
+  const ids = Array.isArray(value) ? value : [value];
+  if (!ids.every((id): id is number => Number.isInteger(id))) {
+    throw new CheckpointError(
+      `generation_config.json: eos_token_id must be a token id or a list of them, got ${JSON.stringify(value)}.`,
+      { file: "generation_config.json" },
+    );
+  }
+  return ids;
+}
+
+function asRecord(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null ? (value as Readonly<Record<string, unknown>>) : {}; // read key by key
+}

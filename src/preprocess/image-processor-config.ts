@@ -1,0 +1,164 @@
+// preprocessor_config.json → the steps that prepare a picture, for every image processor of the CLIP kind.
+import { CheckpointError } from "../errors.ts";
+import type { ColorTriple, ImageProcessorConfig, ResizeRule } from "./image-processor.ts";
+import { RESAMPLE_FILTERS } from "./resize-bicubic.ts";
+
+/** The keys of a preprocessor_config.json. */
+export type Values = Readonly<Record<string, unknown>>;
+
+/** Defaults of an image processor for keys that the file lacks. */
+export interface ProcessorDefaults {
+  /** `size`, in the file's form. */
+  readonly size: unknown;
+  readonly centerCrop: boolean;
+  /** PIL's number of the filter. */
+  readonly resample: number;
+  readonly mean: ColorTriple;
+  readonly std: ColorTriple;
+  /** Whether `do_pad` pads pictures to a square. */
+  readonly padsToSquare: boolean;
+}
+
+/** Keys that would change the pixel values and that are not implemented; false and null disable them. */
+const REFUSED_KEYS = [
+  "pad_size",
+  "size_divisor",
+  "reducing_gap",
+  "use_square_size",
+  "do_flip_channel_order",
+  "do_reduce_labels",
+  "do_image_splitting",
+  "do_color_quantize",
+  "do_thumbnail",
+  "do_align_long_axis",
+  "max_image_size",
+  "min_pixels",
+  "max_pixels",
+  "offset",
+];
+
+/**
+ * Reads the steps of an image processor.
+ * @throws CheckpointError when a value has the wrong type or changes the pixel values in a way that is not implemented.
+ */
+export function readImageSteps(values: Values, defaults: ProcessorDefaults, file: string): ImageProcessorConfig {
+  const fail: Fail = (key, expected) => wrongValue(values, { key, expected, file });
+  for (const key of REFUSED_KEYS) {
+    if ((values[key] ?? false) !== false) throw fail(key, "absent or null (it is not implemented)");
+  }
+  if ((values.data_format ?? "channels_first") !== "channels_first") throw fail("data_format", '"channels_first"');
+
+  const flag = (key: string, fallback: boolean): boolean => {
+    const value = values[key] ?? fallback;
+    if (typeof value !== "boolean") throw fail(key, "true or false");
+    return value;
+  };
+  const triple = (key: string, fallback: ColorTriple): ColorTriple => {
+    const value = values[key] ?? fallback;
+    const [red, green, blue, ...more] =
+      typeof value === "number" ? [value, value, value] : Array.isArray(value) ? value : [];
+    if (!isNumber(red) || !isNumber(green) || !isNumber(blue) || more.length > 0) throw fail(key, "three numbers");
+    return [red, green, blue];
+  };
+
+  const filter = RESAMPLE_FILTERS[Number(values.resample ?? defaults.resample)];
+  if (filter === undefined) throw fail("resample", "a PIL filter from 0 to 5");
+  const rescaleFactor = values.rescale_factor ?? 1 / 255;
+  if (!isNumber(rescaleFactor)) throw fail("rescale_factor", "a number");
+  const imageMean = triple("image_mean", defaults.mean);
+  const std = triple("image_std", defaults.std);
+  if (std.includes(0)) throw fail("image_std", "three numbers other than 0");
+
+  const padToSquare = defaults.padsToSquare && flag("do_pad", false);
+  const resize = flag("do_resize", true) ? readResizeRule(values, defaults.size, fail) : undefined;
+  const centerCrop = flag("do_center_crop", defaults.centerCrop);
+  const imageSize = centerCrop ? readCropSize(values.crop_size ?? 224) : sideOf(resize, padToSquare);
+  if (imageSize === undefined) {
+    if (centerCrop) throw fail("crop_size", "a positive integer, or {height, width} with equal ones");
+    throw fail("size", "one that makes every picture the same square, since do_center_crop is false");
+  }
+  return {
+    imageSize,
+    padToSquare,
+    resize,
+    filter,
+    centerCrop,
+    rescaleFactor: flag("do_rescale", true) ? rescaleFactor : undefined,
+    normalize: flag("do_normalize", true) ? { mean: imageMean, std } : undefined,
+    imageMean,
+    imageGridPinpoints: readPinpoints(values.image_grid_pinpoints ?? undefined, fail),
+  };
+}
+
+/** The error for a value that does not fit. */
+export function wrongValue(
+  values: Values,
+  { key, expected, file }: { readonly key: string; readonly expected: string; readonly file: string },
+): CheckpointError {
+  return new CheckpointError(`${file}: ${key} must be ${expected}, got ${show(values[key])}.`, { file });
+}
+
+/** `json` as an object. @throws CheckpointError when it is something else. */
+export function asObject(json: unknown, what: string, file: string): Values {
+  if (typeof json === "object" && json !== null && !Array.isArray(json)) return json as Values; // checked
+  throw new CheckpointError(`${file}: expected ${what} to hold a JSON object, got ${show(json)}.`, { file });
+}
+
+type Fail = (key: string, expected: string) => CheckpointError;
+
+function readResizeRule(values: Values, fallback: unknown, fail: Fail): ResizeRule {
+  const size = values.size ?? fallback;
+  if (isCount(size)) {
+    return values.default_to_square === true ? { width: size, height: size } : { shortestEdge: size };
+  }
+  if (Array.isArray(size) && size.length === 2 && isCount(size[0]) && isCount(size[1])) {
+    return { height: size[0], width: size[1] };
+  }
+  if (typeof size === "object" && size !== null) {
+    const given = Object.fromEntries(Object.entries(size).filter(([, value]) => value !== null));
+    const keys = Object.keys(given).sort().join();
+    if (keys === "shortest_edge" && isCount(given.shortest_edge)) return { shortestEdge: given.shortest_edge };
+    if (keys === "height,width" && isCount(given.height) && isCount(given.width)) {
+      return { height: given.height, width: given.width };
+    }
+  }
+  throw fail("size", "a positive integer, {shortest_edge} or {height, width}");
+}
+
+function readCropSize(size: unknown): number | undefined {
+  if (isCount(size)) return size;
+  if (typeof size !== "object" || size === null) return undefined;
+  const { height, width } = size as Readonly<Record<string, unknown>>; // an object whose values are checked below
+  return isCount(height) && height === width ? height : undefined;
+}
+
+/** The side of the square that every picture is resized to, if it is one. */
+function sideOf(resize: ResizeRule | undefined, padToSquare: boolean): number | undefined {
+  if (resize === undefined) return undefined;
+  if ("width" in resize) return resize.width === resize.height ? resize.width : undefined;
+  return padToSquare ? resize.shortestEdge : undefined;
+}
+
+function readPinpoints(value: unknown, fail: Fail): readonly (readonly [number, number])[] | undefined {
+  if (value === undefined) return undefined;
+  if (!Array.isArray(value) || value.length === 0) throw fail("image_grid_pinpoints", "a list of [height, width]");
+  return value.map((pair) => {
+    if (!Array.isArray(pair) || pair.length !== 2) throw fail("image_grid_pinpoints", "a list of [height, width]");
+    const [height, width] = pair;
+    if (!isCount(height) || !isCount(width)) throw fail("image_grid_pinpoints", "a list of [height, width]");
+    return [height, width];
+  });
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isInteger(value) && (value as number) > 0; // isInteger is true of numbers only
+}
+
+function isNumber(value: unknown): value is number {
+  return Number.isFinite(value);
+}
+
+function show(value: unknown): string {
+  const text = JSON.stringify(value) ?? "nothing";
+  return text.length > 80 ? `${text.slice(0, 80)}…` : text;
+}

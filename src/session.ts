@@ -1,0 +1,629 @@
+// One conversation with a model, on one screen: prompt → embed → prefill → (confidence → edits → again) → token by token. The keys
+// and values stay from turn to turn, so that a next turn runs only what is new.
+import type { Answer, AnswerOptions, SweepAnswer, SweepOptions, Trace } from "./answer.ts";
+import { checkInputs } from "./check-arguments.ts";
+import { AbortError, GpuError, InputError } from "./errors.ts";
+import type { FeatureCache } from "./generate/feature-cache.ts";
+import { type FinishReason, type GeneratedToken, generate } from "./generate/generate.ts";
+import { endOf } from "./generate/prompt.ts";
+import type { Sequence } from "./generate/sequence.ts";
+import type { SequencePool } from "./generate/sequence-pool.ts";
+import { sweep } from "./generate/sweep.ts";
+import { type Executor, SubmitExecutor } from "./gpu/executor.ts";
+import { inspection } from "./inspect/inspection-loader.ts";
+import type { AttentionRow, PlaceRead, Places } from "./inspect/places.ts";
+import type { TraceTensor } from "./inspect/trace.ts";
+import { confidenceOf, roundConfidence } from "./interventions/confidence.ts";
+import { type ConfidenceMeasure, type EditContext, type Edits, packedEdit } from "./interventions/intervention.ts";
+import type { Llava } from "./llava.ts";
+import { imageRuns, imageSpan, type ModelInputs } from "./models/inputs.ts";
+import type { PictureEncoder } from "./models/layers/picture-encoder.ts";
+import { packScoreEdits } from "./models/layers/score-edits.ts";
+import type { ConversationMessage as Message } from "./models/processor.ts";
+import { checkFactors, type MethodDefaults, type Settings, settingsOf } from "./settings.ts";
+
+/** What sessions share with their model. @internal */
+export interface SessionHost {
+  readonly pool: SequencePool;
+  readonly features: FeatureCache;
+  /** Undefined for a model without pictures. */
+  readonly encoder: PictureEncoder | undefined;
+  /** [D] f32, where image positions without a feature are filled (LLaVA-NeXT's newline). */
+  readonly filler: GPUBuffer | undefined;
+  readonly defaults: MethodDefaults;
+  /** Runs `work` when nothing else of the model runs, inside error scopes. */
+  inTurn<T>(phase: string, work: () => Promise<T>): Promise<T>;
+}
+
+/** What a trace collects beside the answer. */
+interface TraceSink {
+  readonly tensors: TraceTensor[];
+}
+
+/** Features that a picture was encoded to. */
+interface MadeFeatures {
+  readonly pixelValues: Float32Array<ArrayBuffer>;
+  readonly buffer: GPUBuffer;
+}
+
+/** How an answer is run, for explanations, traces and profiles. */
+export interface RunOptions {
+  /** Submits unless given. */
+  readonly executor?: Executor | undefined;
+  /** Name of the profiler's phase; "answer" unless given. */
+  readonly phase?: string | undefined;
+  readonly trace?: TraceSink | undefined;
+}
+
+/** A conversation: its keys and values, and the messages so far. One answer at a time; many sessions may be open at once. */
+export class Session {
+  private readonly model: Llava;
+  private readonly host: SessionHost;
+  private readonly history: Message[] = [];
+  private sequence: Sequence | undefined;
+  private isAnswering = false;
+  private isClosed = false;
+
+  /** @internal */
+  constructor(model: Llava, host: SessionHost) {
+    this.model = model;
+    this.host = host;
+  }
+
+  /** The messages so far, answers included. */
+  get messages(): readonly Message[] {
+    return this.history;
+  }
+
+  /**
+   * Asks the next question of the conversation.
+   * @param question text, a message of the user's, or all messages of a conversation, which replace those so far
+   * @returns the answer: its tokens as they come with `for await`, the whole as `.answer`; nothing runs before either is asked for
+   * @throws InputError for a bad question or option, when the answer is asked for.
+   */
+  ask(question: string | Message | readonly Message[], options: AnswerOptions = {}): AnswerStream {
+    const asked = messagesOf(question);
+    const messages = Array.isArray(question) ? asked : [...this.history, ...asked];
+    const onAnswer = (answer: Answer) => {
+      this.history.length = 0;
+      this.history.push(...messages, { role: "assistant", content: answer.text.trim() });
+    };
+    const inputs = () => {
+      const { processor } = this.model;
+      const { prompt, images } = processor.conversation(messages);
+      return processor.inputs(prompt, images);
+    };
+    return this.stream(inputs, options, { onAnswer });
+  }
+
+  /** Answers prepared inputs; the conversation's messages stay as they are. As {@link Session.ask}. */
+  answer(inputs: ModelInputs, options: AnswerOptions = {}, run: RunOptions = {}): AnswerStream {
+    return this.stream(() => inputs, options, run);
+  }
+
+  /** Answers and returns every trace point of the run with it. @throws as {@link Session.ask}. */
+  async trace(inputs: ModelInputs, options: AnswerOptions = {}): Promise<Trace> {
+    const { model } = this;
+    const tensors: TraceTensor[] = [];
+    const answer = await this.answer(inputs, options, { phase: "trace", trace: { tensors } }).answer;
+    const generatedIds = Int32Array.from(answer.tokens, ({ tokenId }) => tokenId);
+    tensors.push({ name: "generated_ids", dtype: "I32", shape: [generatedIds.length], data: generatedIds });
+    const adapter = model.gpu.device.adapterInfo;
+    const { traceMetadata } = await inspection();
+    const metadata = traceMetadata({ ...answer, model: model.name, adapter, dtype: model.dtype });
+    return { tensors, metadata, answer };
+  }
+
+  /**
+   * Answers under each of up to 32 factors (1: unmodified) at the cost of one prefill and one batch of decode steps.
+   * @throws as {@link Session.ask}.
+   */
+  async sweep(inputs: ModelInputs, factors: readonly number[], options: SweepOptions = {}): Promise<SweepAnswer[]> {
+    return this.alone(() => this.host.inTurn("sweep", () => this.sweepInputs(inputs, factors, options)));
+  }
+
+  /**
+   * The natural logarithm of each text token's probability after those before it, [T − 1]: the first has none before it.
+   * @throws InputError when the ids do not fit the context; GpuError when logits are not finite.
+   */
+  async score(inputs: ModelInputs): Promise<Float64Array<ArrayBuffer>> {
+    return this.alone(() => this.host.inTurn("score", () => this.scoreInputs(inputs)));
+  }
+
+  /** Gives the session's keys and values back; an answer that runs is rejected at its next token. A second call does nothing. */
+  close(): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    if (!this.isAnswering) this.giveBack();
+  }
+
+  /** As {@link Session.close}, for `using`. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  private stream(
+    inputs: () => ModelInputs,
+    options: AnswerOptions,
+    run: RunOptions & { readonly onAnswer?: (answer: Answer) => void },
+  ): AnswerStream {
+    const begin = () => {
+      this.begin();
+      return this.run(inputs(), options, run);
+    };
+    const end = (answer: Answer | undefined) => {
+      if (answer !== undefined) run.onAnswer?.(answer);
+      this.end();
+    };
+    const inTurn = <T>(work: () => Promise<T>) => this.host.inTurn(run.phase ?? "answer", work);
+    return new AnswerStream({ begin, end, inTurn });
+  }
+
+  private begin(): void {
+    if (this.isClosed) throw new InputError("The session is closed: open another with model.session().");
+    if (this.isAnswering) {
+      throw new InputError("The session is answering already: wait for that answer, or open another session.");
+    }
+    this.isAnswering = true;
+  }
+
+  private end(): void {
+    this.isAnswering = false;
+    if (this.isClosed) this.giveBack();
+  }
+
+  private async alone<T>(work: () => Promise<T>): Promise<T> {
+    this.begin();
+    try {
+      return await work();
+    } finally {
+      this.end();
+    }
+  }
+
+  private giveBack(): void {
+    if (this.sequence !== undefined) this.host.pool.release(this.sequence);
+    this.sequence = undefined;
+  }
+
+  private throwIfClosed(): void {
+    if (this.isClosed) throw new AbortError("The answer", "because its session was closed");
+  }
+
+  /** The whole of one answer; yields its tokens. */
+  private async *run(
+    inputs: ModelInputs,
+    options: AnswerOptions,
+    run: RunOptions,
+  ): AsyncGenerator<GeneratedToken, Answer, void> {
+    checkInputs(inputs);
+    const { model } = this;
+    const { defaults } = this.host;
+    const { config, gpu, processor } = model;
+    const { text } = config;
+    const { signal, onStage } = options;
+    const { executor = new SubmitExecutor(gpu) } = run;
+    const promptLength = inputs.inputIds.length;
+    const settings = settingsOf(options, { text, defaults }, promptLength);
+    const { method, values } = settings;
+    const context = editContext(inputs, model);
+    const measure = method.reads?.(values);
+    let edits = measure === undefined ? method.edits(values, context, { confidence: undefined }) : undefined;
+    const places = await this.places(options, { settings, promptLength, isTraced: run.trace !== undefined });
+    try {
+      // Picture → imageFeatures → inputsEmbeds → logits: unmodified, or with the edits of a method that reads nothing
+      const firstEdited = firstRow(edits, promptLength);
+      const first = Math.min(firstEdited, places?.firstPosition ?? promptLength);
+      const reuse = options.reusePrefix !== false && run.trace === undefined;
+      const prepared = { settings, executor, reuse, first, places, signal, onStage };
+      const { sequence, start } = await this.prepare(inputs, prepared);
+      onStage?.("prefill");
+      const forward = { executor, places, signal };
+      await sequence.prefill([start, promptLength], { ...forward, edits: packed(edits, context) });
+
+      // The first token's confidence decides on edits, and only the rows that they act on run again
+      let confidence: number | undefined;
+      let plainRows: readonly AttentionRow[] | undefined;
+      if (measure !== undefined || (options.confidence ?? "vocabulary") !== "vocabulary") {
+        confidence = await this.confidence(sequence, { options, measure: measure ?? "probability", executor });
+      }
+      if (options.attention === true && (measure !== undefined || edits?.scores.length === 0)) {
+        plainRows = await places?.attentionRows(promptLength - 1);
+      }
+      if (measure !== undefined) {
+        edits = method.edits(values, context, { confidence });
+        const words = packed(edits, context);
+        const from = firstRow(edits, promptLength);
+        if (words !== undefined && from < promptLength) {
+          onStage?.("factor");
+          const again = { ...forward, edits: words };
+          if (from === promptLength - 1)
+            await sequence.repeatPromptRow(from, { ...again, stage: `${method.name} step` });
+          else await sequence.prefill([from, promptLength], { ...again, stage: `${method.name} prefill` });
+        }
+      }
+      const numPlain = Math.min(firstRow(edits, promptLength), places?.firstWritten ?? promptLength);
+      sequence.hold(inputs, numPlain);
+      if (run.trace !== undefined && places !== undefined) {
+        const logits = await sequence.chooser.readLogits();
+        const tileShape = model.tileShape;
+        const { traceTensors } = await inspection();
+        run.trace.tensors.push(...(await traceTensors(places, { inputs, text, tileShape, logits })));
+      }
+
+      // Token by token; edits reach generated rows only where their range does
+      onStage?.("generate");
+      const isEdited = edits?.scores.some(({ rows: [, end] }) => end > promptLength) === true;
+      const tokens = generate(sequence, inputs.inputIds, {
+        ...forward,
+        ...settings,
+        edits: isEdited ? packed(edits, context) : undefined,
+        eosTokenIds: options.ignoreEos === true ? [] : processor.eosTokenIds,
+        textStream: processor.textStream(),
+      });
+      const generated = yield* this.emitting(tokens, options.onToken);
+      if (numPlain === promptLength && !isEdited) {
+        // The last token was chosen, but not run.
+        sequence.hold(
+          inputs,
+          promptLength,
+          generated.tokens.slice(0, -1).map(({ tokenId }) => tokenId),
+        );
+      }
+      const usedRows = options.attention === true ? await places?.attentionRows(promptLength - 1) : undefined;
+      const attention =
+        usedRows &&
+        (await inspection()).answerAttention(
+          { used: usedRows, unmodified: plainRows },
+          inputs.images,
+          text.numAttentionHeads,
+        );
+      const reads = [];
+      const numRun = promptLength + generated.tokens.length - 1;
+      for (const read of options.read ?? []) reads.push(await valuesOf(places, read, numRun));
+      return {
+        text: generated.text,
+        tokens: generated.tokens,
+        finishReason: generated.finishReason,
+        method: method.name,
+        settings: values,
+        confidence: confidence ?? rounded(generated.firstConfidence, options),
+        factor: edits?.factor ?? 1,
+        promptTokens: promptLength,
+        reusedTokens: start,
+        imageSpan: imageSpan(inputs),
+        attention,
+        reads,
+      };
+    } finally {
+      places?.dispose();
+    }
+  }
+
+  /** Hands tokens on; a closed session or a throwing callback ends the answer. */
+  private async *emitting<T>(
+    tokens: AsyncGenerator<GeneratedToken, T, void>,
+    onToken: AnswerOptions["onToken"],
+  ): AsyncGenerator<GeneratedToken, T, void> {
+    try {
+      for (;;) {
+        const next = await tokens.next();
+        if (next.done === true) return next.value;
+        this.throwIfClosed();
+        onToken?.(next.value);
+        yield next.value;
+      }
+    } finally {
+      await tokens.return(undefined as T); // cancels what is still on its way; the value is dropped
+    }
+  }
+
+  private async places(
+    options: AnswerOptions,
+    run: { readonly settings: Settings; readonly promptLength: number; readonly isTraced: boolean },
+  ): Promise<Places | undefined> {
+    const { gpu, config } = this.model;
+    const { settings, promptLength, isTraced } = run;
+    const isAsked = (options.read ?? []).length > 0 || (options.write ?? []).length > 0;
+    if (!isAsked && !isTraced && options.attention !== true) return undefined;
+    const { attentionReads, Places, traceReads } = await inspection();
+    const reads: PlaceRead[] = [...(options.read ?? [])];
+    if (isTraced) reads.push(...traceReads(config.text, promptLength));
+    else if (options.attention === true) reads.push(...attentionReads(config.text));
+    const maxPositions = promptLength + settings.maxNewTokens;
+    return new Places(gpu, config.text, { reads, writes: options.write, promptLength, maxPositions });
+  }
+
+  /**
+   * A sequence with room for the prompt and its answer, and the prompt's embeddings written.
+   * @returns the sequence, and the first position that has to run
+   */
+  private async prepare(
+    inputs: ModelInputs,
+    run: {
+      readonly settings: Pick<Settings, "maxNewTokens">;
+      readonly executor: Executor;
+      readonly reuse: boolean;
+      /** Positions from here on run in any case. */
+      readonly first: number;
+      readonly places?: Places | undefined;
+      readonly signal: AbortSignal | undefined;
+      readonly onStage?: AnswerOptions["onStage"];
+      readonly batchRows?: number;
+    },
+  ): Promise<{ readonly sequence: Sequence; readonly start: number }> {
+    const { executor, batchRows } = run;
+    const { maxNewTokens } = run.settings;
+    const room = { maxNewTokens, executor, batchRows };
+    let numReused: number;
+    if (this.sequence === undefined) {
+      const acquired = await this.host.pool.acquire(inputs, room);
+      this.sequence = acquired.sequence;
+      numReused = acquired.numReused;
+    } else {
+      numReused = this.sequence.reusable(inputs);
+      await this.sequence.begin(inputs, { ...room, keep: numReused });
+    }
+    const { sequence } = this;
+    const start = run.reuse ? Math.min(numReused, run.first) : 0;
+    const made: MadeFeatures[] = [];
+    try {
+      const features = await this.features(inputs, { ...run, start, made });
+      await sequence.embed(inputs, features, { executor, filler: this.host.filler });
+    } finally {
+      // Only now: one that is kept may free another that the prompt needs.
+      for (const { pixelValues, buffer } of made) this.host.features.add(pixelValues, buffer);
+    }
+    return { sequence, start };
+  }
+
+  /** Features of each picture that has positions to run; undefined for the others. Adds those that are new to `made`. */
+  private async features(
+    inputs: ModelInputs,
+    run: {
+      readonly start: number;
+      readonly made: MadeFeatures[];
+      readonly reuse: boolean;
+      readonly executor: Executor;
+      readonly places?: Places | undefined;
+      readonly signal: AbortSignal | undefined;
+      readonly onStage?: AnswerOptions["onStage"];
+    },
+  ): Promise<(GPUBuffer | undefined)[]> {
+    const { model } = this;
+    const { encoder, features } = this.host;
+    const found: (GPUBuffer | undefined)[] = [];
+    let firstTile = 0;
+    for (const image of inputs.images) {
+      const { pixelValues } = image;
+      if (endOf(image) <= run.start) {
+        found.push(undefined);
+        continue;
+      }
+      if (encoder === undefined)
+        throw new InputError(`Model ${model.name} has no vision tower: ask without a picture.`);
+      const isRead = run.places?.visionVisitor(firstTile) !== undefined;
+      let buffer = isRead || !run.reuse ? undefined : features.find(pixelValues);
+      if (buffer === undefined) {
+        run.onStage?.("vision");
+        const { executor, places, signal } = run;
+        const tile = firstTile;
+        const visitor = (index: number) => places?.visionVisitor(tile + index);
+        buffer = await encoder.encode(pixelValues, { executor, signal, visitor });
+        run.made.push({ pixelValues, buffer });
+      }
+      firstTile += pixelValues.length / encoder.tileLength;
+      found.push(buffer);
+    }
+    return found;
+  }
+
+  private async sweepInputs(
+    inputs: ModelInputs,
+    factors: readonly number[],
+    options: SweepOptions,
+  ): Promise<SweepAnswer[]> {
+    checkInputs(inputs);
+    const { model } = this;
+    const { defaults } = this.host;
+    const { signal, layers, heads } = options;
+    const promptLength = inputs.inputIds.length;
+    checkFactors(factors);
+    const settings = settingsOf({ ...options, method: "scaling" }, { text: model.config.text, defaults }, promptLength);
+    const { method, values } = settings;
+    const context = editContext(inputs, model);
+    const executor = new SubmitExecutor(model.gpu);
+    const { sequence, start } = await this.prepare(inputs, {
+      settings,
+      executor,
+      reuse: options.reusePrefix !== false,
+      first: promptLength - 1,
+      signal,
+      batchRows: factors.length,
+    });
+    await sequence.prefill([start, promptLength - 1], { executor, signal });
+    sequence.hold(inputs, promptLength - 1);
+    const edits = factors.map((factor) => {
+      const { scores } = method.edits({ ...values, factor, layers, heads }, context, { confidence: undefined });
+      return scores.map((edit) => packedEdit(edit, context));
+    });
+    const swept = await sweep(
+      sequence,
+      { promptLength, numRows: factors.length, edits: packScoreEdits(edits, context), reachesGenerated: false },
+      {
+        executor,
+        maxNewTokens: settings.maxNewTokens,
+        eosTokenIds: options.ignoreEos === true ? [] : model.processor.eosTokenIds,
+        signal,
+      },
+    );
+    return swept.map(({ tokenIds, isEnded, confidence }, index) => {
+      const factor = factors[index];
+      if (factor === undefined)
+        throw new RangeError(`the sweep has ${swept.length} rows for ${factors.length} factors`);
+      const finishReason: FinishReason = isEnded ? "eos" : "length";
+      const text = model.processor.textOf(tokenIds);
+      return { factor, text, tokenIds, finishReason, confidence: rounded(confidence, options) };
+    });
+  }
+
+  private async scoreInputs(inputs: ModelInputs): Promise<Float64Array<ArrayBuffer>> {
+    checkInputs(inputs);
+    const { model } = this;
+    const { defaults } = this.host;
+    const { inputIds } = inputs;
+    const settings = settingsOf({ maxNewTokens: 1 }, { text: model.config.text, defaults }, inputIds.length);
+    const executor = new SubmitExecutor(model.gpu);
+    const prepared = { settings, executor, reuse: false, first: 0, signal: undefined };
+    const { sequence } = await this.prepare(inputs, prepared);
+    const scores = new Float64Array(inputIds.length - 1);
+    for (let position = 0; position < scores.length; position++) {
+      await sequence.prefill([position, position + 1], { executor });
+      scores[position] = logProbability(await sequence.chooser.readLogits(), Number(inputIds[position + 1]));
+    }
+    return scores;
+  }
+
+  private async confidence(
+    sequence: Sequence,
+    run: { readonly options: AnswerOptions; readonly measure: ConfidenceMeasure; readonly executor: Executor },
+  ): Promise<number> {
+    const { options, measure, executor } = run;
+    const { confidence: over = "vocabulary" } = options;
+    const { chooser } = sequence;
+    if (over === "vocabulary" && measure === "probability") {
+      const choice = await chooser.choose(executor, { repetitionPenalty: 1, topK: 0, stage: "confidence" });
+      return rounded(choice.confidence, options);
+    }
+    const logits = await chooser.readLogits();
+    if (over === "vocabulary") return rounded(confidenceOf(logits, measure), options);
+    const ids = over.map((option) => this.model.processor.firstTokenOf(option));
+    const among = ids.map((id) => logits[id] ?? Number.NEGATIVE_INFINITY);
+    return rounded(confidenceOf(among, measure), options);
+  }
+}
+
+/** One answer: its tokens as they come, or the whole. Nothing runs before one of them is asked for. */
+export class AnswerStream implements AsyncIterable<GeneratedToken> {
+  private readonly work: AnswerWork;
+  private whole: Promise<Answer> | undefined;
+  private settle: ((ending: { readonly answer: Answer } | { readonly error: unknown }) => void) | undefined;
+
+  /** @internal */
+  constructor(work: AnswerWork) {
+    this.work = work;
+  }
+
+  /**
+   * The whole answer. Where nobody iterates, all of it runs at once; else it is there when the iteration has ended.
+   * @throws as `Session.ask`; AbortError where the iteration was left before its end.
+   */
+  get answer(): Promise<Answer> {
+    this.whole ??= this.runWhole();
+    return this.whole;
+  }
+
+  /** The tokens as they come; other sessions may run between two of them. One iteration only. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<GeneratedToken, void, void> {
+    if (this.whole !== undefined) throw new InputError("The answer was asked for already: iterate over it only once.");
+    this.whole = new Promise((resolve, reject) => {
+      this.settle = (ending) => ("answer" in ending ? resolve(ending.answer) : reject(ending.error));
+    });
+    this.whole.catch(() => undefined); // the iteration throws the same error
+    const { begin, end, inTurn } = this.work;
+    const tokens = begin();
+    let answer: Answer | undefined;
+    let failure: { readonly error: unknown } | undefined;
+    try {
+      for (;;) {
+        const next = await inTurn(() => tokens.next());
+        if (next.done === true) {
+          answer = next.value;
+          return;
+        }
+        yield next.value;
+      }
+    } catch (error) {
+      failure = { error };
+      throw error;
+    } finally {
+      const isLeft = answer === undefined && failure === undefined;
+      if (isLeft) await inTurn(async () => void (await tokens.return(LEFT)));
+      end(answer);
+      this.settle?.(
+        answer === undefined ? (failure ?? { error: new AbortError("The answer", "by its reader") }) : { answer },
+      );
+    }
+  }
+
+  private async runWhole(): Promise<Answer> {
+    const { begin, end, inTurn } = this.work;
+    const tokens = begin();
+    let answer: Answer | undefined;
+    try {
+      answer = await inTurn(async () => {
+        for (;;) {
+          const next = await tokens.next();
+          if (next.done === true) return next.value;
+        }
+      });
+      return answer;
+    } finally {
+      end(answer);
+    }
+  }
+}
+
+/** How an answer runs: begun, advanced in turns, and ended with the whole or without it. */
+interface AnswerWork {
+  readonly begin: () => AsyncGenerator<GeneratedToken, Answer, void>;
+  readonly end: (answer: Answer | undefined) => void;
+  readonly inTurn: <T>(work: () => Promise<T>) => Promise<T>;
+}
+
+/** What a generator that is left early returns; never seen. */
+const LEFT = undefined as unknown as Answer;
+
+function editContext(inputs: ModelInputs, { config }: Llava): EditContext {
+  return {
+    numLayers: config.text.numHiddenLayers,
+    numHeads: config.text.numAttentionHeads,
+    promptLength: inputs.inputIds.length,
+    imageRuns: imageRuns(inputs),
+  };
+}
+
+/** The first prompt row that edits act on; the prompt's length where there is none. */
+function firstRow(edits: Edits | undefined, promptLength: number): number {
+  return (edits?.scores ?? []).reduce((first, { rows: [start] }) => Math.min(first, start), promptLength);
+}
+
+function packed(edits: Edits | undefined, context: EditContext): Uint32Array<ArrayBuffer> | undefined {
+  if (edits === undefined || edits.scores.length === 0) return undefined;
+  return packScoreEdits([edits.scores.map((edit) => packedEdit(edit, context))], context);
+}
+
+function rounded(confidence: number, options: Pick<AnswerOptions, "roundConfidence">): number {
+  return options.roundConfidence === false ? confidence : roundConfidence(confidence);
+}
+
+async function valuesOf(places: Places | undefined, read: PlaceRead, numRun: number) {
+  if (places === undefined) throw new RangeError("places were not prepared for a read");
+  return places.values(read, numRun);
+}
+
+function messagesOf(question: string | Message | readonly Message[]): readonly Message[] {
+  if (typeof question === "string") return [{ role: "user", content: question }];
+  return "role" in question ? [question] : question;
+}
+
+function logProbability(logits: Float32Array, id: number): number {
+  const largest = logits.reduce((most, value) => Math.max(most, value), Number.NEGATIVE_INFINITY);
+  const sum = logits.reduce((total, value) => total + Math.exp(value - largest), 0);
+  const value = (logits[id] ?? Number.NaN) - largest - Math.log(sum);
+  if (Number.isFinite(value)) return value;
+  throw new GpuError(
+    "shader",
+    "The logits are not finite numbers; check the checkpoint's weights, or try another adapter.",
+  );
+}

@@ -1,0 +1,60 @@
+// How an op chooses among its kernels: the first that supports the call, or the one that the caller names.
+import { describe, expect, test } from "vitest";
+import { GpuError } from "../../src/errors.ts";
+import { Gpu, type KernelContext } from "../../src/gpu/device.ts";
+import { chooseEntry } from "../../src/gpu/ops/kernel-list.ts";
+import { GATED_MATVEC_KERNELS } from "../../src/gpu/ops/linear.ts";
+import { LINEAR_KERNELS, type LinearShape } from "../../src/gpu/ops/linear-kernels.ts";
+import type { WeightDtype } from "../../src/gpu/tensor.ts";
+import { openTestDevice } from "../setup/device.ts";
+
+/** A device of either class, with or without subgroups. */
+async function contextOf(isSoftware: boolean, hasSubgroups: boolean): Promise<KernelContext> {
+  const gpu = new Gpu((await openTestDevice()).device, { isSoftware });
+  const { limits } = gpu.device;
+  const features = new Set<string>(hasSubgroups ? ["subgroups"] : []);
+  return Object.create(gpu, { device: { value: { limits, features } } }) as KernelContext;
+}
+
+function shapeOf(numRows: number, options: { rowStable?: boolean; dtype?: WeightDtype } = {}): LinearShape {
+  const { rowStable = false, dtype = "f16" } = options;
+  return { weight: { dtype, columns: 64 }, numRows, columns4: 16, rowStable, choice: undefined };
+}
+
+describe("a linear layer's kernel", () => {
+  test.each([
+    [true, true, shapeOf(1), "matvec"],
+    [true, true, shapeOf(1, { dtype: "q4" }), "matvec-quad"],
+    [true, true, shapeOf(1, { rowStable: true, dtype: "q4" }), "matmul-quad"],
+    [true, true, shapeOf(2), "matmul-quad"],
+    [true, false, shapeOf(4, { dtype: "q8" }), "matvec"],
+    [true, false, shapeOf(5), "matmul"],
+    [true, false, shapeOf(1, { rowStable: true }), "matmul"],
+    [false, true, shapeOf(32), "matvec-subgroup"],
+    [false, false, shapeOf(32), "matvec-reduce"],
+    [false, true, shapeOf(33), "matmul-tiled"],
+    [false, false, shapeOf(1, { rowStable: true }), "matmul-tiled"],
+  ] as const)("CPU adapter %s, subgroups %s, %j: %s", async (isSoftware, hasSubgroups, shape, expected) => {
+    const gpu = await contextOf(isSoftware, hasSubgroups);
+    expect(chooseEntry<LinearShape>(LINEAR_KERNELS, gpu, { shape, name: undefined }).name).toBe(expected);
+  });
+
+  test("is the one that the caller names", async () => {
+    const gpu = await contextOf(true, true);
+    expect(chooseEntry<LinearShape>(LINEAR_KERNELS, gpu, { shape: shapeOf(1), name: "matmul-tiled" }).name).toBe(
+      "matmul-tiled",
+    );
+    expect(() => chooseEntry<LinearShape>(LINEAR_KERNELS, gpu, { shape: shapeOf(1), name: "conv" })).toThrow(
+      new GpuError(
+        "shader",
+        "No kernel computes this call: expected one of matmul-quad, matvec-quad, matmul-tiled, matvec-subgroup, matvec-reduce, matvec, matmul, got conv.",
+      ),
+    );
+  });
+});
+
+test("a kernel for quantised weights refuses others", () => {
+  const quad = GATED_MATVEC_KERNELS.find(({ name }) => name === "gated-matvec-quad");
+  const weight = { name: "test", dtype: "f16", rows: 8, columns: 8, pieces: [] } as const;
+  expect(() => quad?.kernel({ weight })).toThrow(new GpuError("shader", "This kernel does not read weights in f16."));
+});

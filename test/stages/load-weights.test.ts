@@ -1,0 +1,58 @@
+// Weights are allocated before any is read, and a load that fails leaves nothing behind.
+import { expect, test } from "vitest";
+import { openCheckpoint } from "../../src/checkpoint/checkpoint.ts";
+import { fileSource } from "../../src/checkpoint/file-source.node.ts";
+import { AbortError } from "../../src/errors.ts";
+import { Gpu } from "../../src/gpu/device.ts";
+import { readArchitecture } from "../../src/models/registry.ts";
+import { weightMemory } from "../../src/models/weight-table.ts";
+import { type LoadWeightsOptions, loadWeights } from "../../src/models/weights.ts";
+import { openTestDevice } from "../setup/device.ts";
+import { GOLDEN } from "../setup/golden.ts";
+
+async function load(options: Omit<LoadWeightsOptions, "gpu">) {
+  const { device, isSoftware } = await openTestDevice();
+  const gpu = new Gpu(device, { isSoftware });
+  const before = gpu.allocatedBytes;
+  const checkpoint = await openCheckpoint(fileSource(`${GOLDEN}/llava-next`));
+  const architecture = readArchitecture(checkpoint.config);
+  const bytes = () => gpu.allocatedBytes - before;
+  const loading = loadWeights(checkpoint, architecture, { ...options, gpu });
+  const failure: unknown = await loading.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  const result = { failure, bytes: bytes(), wanted: weightMemory(checkpoint, architecture, options.dtype) };
+  await checkpoint.close();
+  gpu.dispose();
+  return result;
+}
+
+test("onAllocated comes once, with every buffer, before the first byte is read", async () => {
+  const events: string[] = [];
+  const { failure, bytes, wanted } = await load({
+    onAllocated: ({ llama, pictures }) => {
+      expect(llama.embedTokens.pieces.length).toBeGreaterThan(0);
+      expect(pictures?.filler).toBeDefined();
+      events.push("allocated");
+    },
+    onProgress: ({ loadedBytes, totalBytes }) => events.push(loadedBytes === totalBytes ? "whole" : "part"),
+  });
+  expect(failure).toBeUndefined();
+  expect(bytes).toBe(wanted);
+  expect([events[0], events.at(-1)]).toEqual(["allocated", "whole"]);
+  expect(events.filter((event) => event === "allocated")).toHaveLength(1);
+});
+
+test("an abort, and an error of onAllocated, free everything", async () => {
+  const controller = new AbortController();
+  const aborted = await load({ signal: controller.signal, dtype: "q8", onProgress: () => controller.abort() });
+  expect(aborted.failure).toBeInstanceOf(AbortError);
+  expect(aborted.bytes).toBe(0);
+  const thrown = await load({
+    onAllocated: () => {
+      throw new RangeError("the caller's own");
+    },
+  });
+  expect(thrown).toMatchObject({ failure: new RangeError("the caller's own"), bytes: 0 });
+});

@@ -1,0 +1,91 @@
+// How much of a held prompt a new one can take over.
+import { expect, test } from "vitest";
+import { copyPrompt, type Prompt, type PromptImage, reusablePositions } from "../../src/generate/prompt.ts";
+
+const IMAGE = 99;
+
+function image(start: number, pixels: readonly number[] = [1, 2, 3]): PromptImage {
+  return {
+    pixelValues: Float32Array.from(pixels),
+    runs: [[start, start + 3]],
+    rowIndex: Int32Array.from([0, 1, 2]),
+  };
+}
+
+/** Ids 1, 7, a picture at [2, 5), then these. */
+function prompt(textIds: readonly number[], pixels?: readonly number[]): Prompt {
+  return { inputIds: Int32Array.from([1, 7, IMAGE, IMAGE, IMAGE, ...textIds]), images: [image(2, pixels)] };
+}
+
+function held(before: Prompt, numPositions = before.inputIds.length) {
+  return { prompt: copyPrompt(before), numPositions };
+}
+
+test("nothing is reusable before a prompt", () => {
+  expect(reusablePositions(undefined, prompt([4]))).toBe(0);
+});
+
+test("the same picture is reused up to where the texts part, and never the last position", () => {
+  expect(reusablePositions(held(prompt([4, 5, 6])), prompt([4, 8, 6]))).toBe(6);
+  expect(reusablePositions(held(prompt([4, 5, 6])), prompt([9]))).toBe(5);
+  expect(reusablePositions(held(prompt([4, 5, 6])), prompt([4, 5, 6]))).toBe(7);
+  expect(reusablePositions(held(prompt([4, 5, 6])), prompt([4]))).toBe(5);
+});
+
+test("only held positions are reused, and a cut within the picture leaves what is before it", () => {
+  expect(reusablePositions(held(prompt([4, 5, 6]), 6), prompt([4, 5, 6]))).toBe(6);
+  expect(reusablePositions(held(prompt([4, 5, 6]), 4), prompt([4, 5, 6]))).toBe(2);
+});
+
+test("another picture, the same pixels laid out otherwise, or placed otherwise, is not reused", () => {
+  expect(reusablePositions(held(prompt([4, 5])), prompt([4, 5], [1, 2, 4]))).toBe(2);
+  const [first] = prompt([4, 5]).images;
+  if (first === undefined) throw new Error("the prompt has no picture");
+  const other = { ...prompt([4, 5]), images: [{ ...first, rowIndex: Int32Array.from([0, 1, -1]) }] };
+  expect(reusablePositions(held(prompt([4, 5])), other)).toBe(2);
+  const split: PromptImage = {
+    ...first,
+    runs: [
+      [2, 3],
+      [3, 5],
+    ],
+  };
+  expect(reusablePositions(held(prompt([4, 5])), { ...prompt([4, 5]), images: [split] })).toBe(2);
+});
+
+test("of two pictures the first may be reused without the second", () => {
+  const two = (secondPixels: readonly number[]): Prompt => ({
+    inputIds: Int32Array.from([1, 7, IMAGE, IMAGE, IMAGE, 4, IMAGE, IMAGE, IMAGE, 5, 6]),
+    images: [image(2), image(6, secondPixels)],
+  });
+  expect(reusablePositions(held(two([7, 8, 9])), two([7, 8, 9]))).toBe(10);
+  expect(reusablePositions(held(two([7, 8, 9])), two([7, 8, 1]))).toBe(6);
+  expect(reusablePositions(held(two([7, 8, 9]), 8), two([7, 8, 9]))).toBe(6);
+  // A conversation whose next turn brings a picture takes over all before it.
+  expect(reusablePositions(held(prompt([4])), two([7, 8, 9]))).toBe(6);
+});
+
+test("a picture written over in place is another picture", () => {
+  const before = prompt([4, 5]);
+  const kept = held(before);
+  before.images[0]?.pixelValues.set([9], 1);
+  expect(reusablePositions(kept, before)).toBe(2);
+});
+
+test("generated ids count as part of what is held", () => {
+  const kept = { prompt: copyPrompt(prompt([4]), [11, 12]), numPositions: 8 };
+  expect(reusablePositions(kept, prompt([4, 11, 12, 13]))).toBe(8);
+  expect(reusablePositions(kept, prompt([4, 11, 3, 13]))).toBe(7);
+});
+
+test("text only, and positions of its own", () => {
+  const text = (ids: readonly number[], positions?: readonly number[]): Prompt => ({
+    inputIds: Int32Array.from(ids),
+    images: [],
+    positions: positions && Int32Array.from(positions),
+  });
+  expect(reusablePositions(held(text([1, 2, 3])), text([1, 2, 9, 9]))).toBe(2);
+  expect(reusablePositions(held(text([1, 2, 3])), text([5]))).toBe(0);
+  expect(reusablePositions(held(text([1, 2, 3])), text([1, 2, 3], [5, 6, 7]))).toBe(0);
+  expect(reusablePositions(held(text([1, 2, 3], [5, 6, 7])), text([1, 2, 3], [5, 6, 7]))).toBe(2);
+});
