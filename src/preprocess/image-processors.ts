@@ -3,6 +3,7 @@ import { CheckpointError } from "../errors.ts";
 import { clip, llava } from "./clip-processor.ts";
 import type { ImageProcessorConfig } from "./image-processor.ts";
 import { asObject, type Values, wrongValue } from "./image-processor-config.ts";
+import { siglip } from "./siglip-processor.ts";
 
 /** A kind of image processor. */
 export interface ImageProcessorKind {
@@ -12,7 +13,7 @@ export interface ImageProcessorKind {
   read(values: Values, file: string): ImageProcessorConfig;
 }
 
-const PROCESSORS: readonly ImageProcessorKind[] = [clip, llava];
+const PROCESSORS: readonly ImageProcessorKind[] = [clip, llava, siglip];
 
 /**
  * Reads preprocessor_config.json, or a processor_config.json that nests it under image_processor; without a type it is CLIP's.

@@ -10,7 +10,7 @@ import { runInDeno, usableDrivers } from "./deno.ts";
 import type { ParityReport } from "./parity.deno.ts";
 
 /** Goldens of test/stages/parity.test.ts and adaptvis.test.ts, as parity.deno.ts counts them. */
-const NUM_GOLDENS = 12 + 4 + 6 + 3 + 10;
+const NUM_GOLDENS = 13 + 4 + 6 + 3 + 10;
 
 const drivers = await usableDrivers();
 

@@ -2,9 +2,9 @@ import { describe, expect, test } from "vitest";
 import { CheckpointError, InputError } from "../../src/errors.ts";
 import { imagePixelValues } from "../../src/preprocess/image-processor.ts";
 import { readImageProcessorConfig } from "../../src/preprocess/image-processors.ts";
-import { readGolden, readPicture, sha256, type Versioned, versionsOf } from "./golden.ts";
+import { readGolden, readPicture, sha256, type Versioned } from "./golden.ts";
 
-interface ClipGolden extends Versioned {
+interface ProcessorGolden extends Versioned {
   readonly cases: readonly {
     readonly label: string;
     readonly picture: string;
@@ -16,9 +16,21 @@ interface ClipGolden extends Versioned {
   readonly extremes: readonly { readonly size: readonly [number, number]; readonly sha256: string }[];
 }
 
-const golden = readGolden<ClipGolden>("clip.json");
+const HALF = [0.5, 0.5, 0.5];
+const KINDS = [
+  { file: "clip.json", forExtremes: { size: 56, crop_size: 56 } },
+  {
+    file: "siglip.json",
+    forExtremes: {
+      image_processor_type: "SiglipImageProcessor",
+      size: { height: 42, width: 42 },
+      image_mean: HALF,
+      image_std: HALF,
+    },
+  },
+].map((kind) => ({ ...kind, golden: readGolden<ProcessorGolden>(kind.file) }));
 
-describe(`imagePixelValues is bit-equal to ${versionsOf(golden, "transformers", "pillow", "numpy")}`, () => {
+describe.each(KINDS)("imagePixelValues is bit-equal to transformers, $file", ({ golden, forExtremes }) => {
   test.each(golden.cases)("$label: $picture", async ({ picture, config, shape, sha256: hash, first }) => {
     const processor = readImageProcessorConfig(config);
     const pixelValues = imagePixelValues(await readPicture(picture), processor);
@@ -30,7 +42,7 @@ describe(`imagePixelValues is bit-equal to ${versionsOf(golden, "transformers", 
 
   test.each(golden.extremes)("a picture of $size", ({ size: [width, height], sha256: hash }) => {
     const data = Uint8Array.from({ length: width * height * 3 }, (_, index) => (index * 7) % 256);
-    const config = readImageProcessorConfig({ size: 56, crop_size: 56 });
+    const config = readImageProcessorConfig(forExtremes);
     expect(sha256(imagePixelValues({ width, height, data }, config))).toBe(hash);
   });
 });

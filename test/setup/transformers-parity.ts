@@ -13,6 +13,7 @@ export const TRANSFORMERS_CASES: readonly (readonly [name: string, expected: str
   ["llava-biases", "expected"],
   ["llava-wide-head", "expected"],
   ["llava-deep", "expected"],
+  ["llava-siglip", "expected"],
   ["llama-text-tied", "expected"],
   ["llava-next", "expected-0"],
   ["llava-next", "expected-1"],

@@ -320,7 +320,11 @@ test.each([
   ["no object", [], "expected a JSON object"],
   ["a quantised checkpoint", { ...LLAVA, quantization_config: { bits: 4 } }, "quantization_config is set"],
   ["an unknown text model", text({ model_type: "gemma" }), "text_config.model_type must be"],
-  ["an unknown vision model", vision({ model_type: "pixtral" }), "vision_config.model_type must be clip_vision_model"],
+  [
+    "an unknown vision model",
+    vision({ model_type: "pixtral" }),
+    "vision_config.model_type must be clip_vision_model or siglip_vision_model",
+  ],
   ["an unknown activation", text({ hidden_act: "xielu" }), "text_config.hidden_act must be one of"],
   ["a name that every object has", text({ hidden_act: "constructor" }), "text_config.hidden_act must be one of"],
   ["heads that do not divide", text({ num_key_value_heads: 5 }), "num_key_value_heads must be a divisor"],

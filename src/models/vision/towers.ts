@@ -2,6 +2,7 @@
 import type { VisionConfig } from "../config.ts";
 import type { ConfigReader } from "../config-reader.ts";
 import { clip } from "./clip.ts";
+import { siglip } from "./siglip.ts";
 
 /** A kind of vision transformer. */
 export interface VisionTower {
@@ -11,7 +12,7 @@ export interface VisionTower {
   readConfig(config: ConfigReader): VisionConfig;
 }
 
-const TOWERS: readonly VisionTower[] = [clip];
+const TOWERS: readonly VisionTower[] = [clip, siglip];
 
 /**
  * Reads a vision_config; without a model_type it is CLIP's, as in transformers.
