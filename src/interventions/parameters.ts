@@ -68,6 +68,11 @@ export const PLACE_PARAMETERS = {
   } as Parameter<RowSelection>, // widens the default's type to the parameter's
 } as const;
 
+/** A shared parameter with a default of the method's own. */
+export function withDefault<T>(parameter: Parameter<T>, value: T): Parameter<T> {
+  return { ...parameter, default: value };
+}
+
 /** Key columns of a score edit. */
 export const COLUMN_PARAMETERS = {
   columns: {
