@@ -10,6 +10,7 @@ import {
   readConfidence,
   rowsOf,
 } from "../../src/interventions/intervention.ts";
+import { pai } from "../../src/interventions/pai.ts";
 import { settingsFrom } from "../../src/interventions/parameters.ts";
 import { INTERVENTIONS, interventionNamed, titleOf } from "../../src/interventions/registry.ts";
 import { scaling } from "../../src/interventions/scaling.ts";
@@ -198,4 +199,18 @@ describe("registry", () => {
       }
     }
   });
+});
+
+test("PAI acts on layers 2 and above, from the last prompt row on, unless told otherwise", () => {
+  const context = { ...CONTEXT, numLayers: 5 };
+  const [edit] = pai.edits(settingsFrom(pai.parameters, {}, { ...MODEL, numLayers: 5 }), context, {
+    confidence: undefined,
+  }).scores;
+  expect(edit).toMatchObject({
+    operation: "add-magnitude",
+    strength: 0.2,
+    layers: [2, 3, 4],
+    columns: CONTEXT.imageRuns,
+  });
+  expect(edit?.rows).toEqual([CONTEXT.promptLength - 1, Number.POSITIVE_INFINITY]);
 });
