@@ -4,12 +4,13 @@ import { adaptvis } from "./adaptvis.ts";
 import { constantAdd } from "./constant-add.ts";
 import { greedy } from "./greedy.ts";
 import type { Intervention } from "./intervention.ts";
+import { knockOut } from "./knock-out.ts";
 import { pai } from "./pai.ts";
 import type { SettingsOf } from "./parameters.ts";
 import { scaling } from "./scaling.ts";
 
 /** Every registered method, in the order in which help texts list them. */
-export const INTERVENTIONS = [greedy, scaling, adaptvis, constantAdd, pai] as const;
+export const INTERVENTIONS = [greedy, scaling, adaptvis, constantAdd, pai, knockOut] as const;
 
 type Registered = (typeof INTERVENTIONS)[number];
 

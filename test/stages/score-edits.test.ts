@@ -85,6 +85,11 @@ describe.each([
 const REGISTERED: readonly (readonly [name: string, method: AnswerOptions])[] = [
   ["pai-last", { method: "pai", layers: [1, 2, 3], rows: "last" }],
   ["pai-generated", { method: "pai", layers: [1, 2, 3] }],
+  ["knock-out-last", { method: "knock-out", layers: [1, 2], columns: [0, 2, 5, 6, 7, 10, 12, 14, 15, 20] }],
+  [
+    "knock-out-after",
+    { method: "knock-out", layers: [0, 1], columns: [0, 2, 5, 6, 7, 10, 12, 14, 15, 20], rows: { last: 13 } },
+  ],
 ];
 
 test.each(REGISTERED)("%s with %j", async (name, method) => {

@@ -10,6 +10,7 @@ import {
   readConfidence,
   rowsOf,
 } from "../../src/interventions/intervention.ts";
+import { knockOut } from "../../src/interventions/knock-out.ts";
 import { pai } from "../../src/interventions/pai.ts";
 import { settingsFrom } from "../../src/interventions/parameters.ts";
 import { INTERVENTIONS, interventionNamed, titleOf } from "../../src/interventions/registry.ts";
@@ -213,4 +214,15 @@ test("PAI acts on layers 2 and above, from the last prompt row on, unless told o
     columns: CONTEXT.imageRuns,
   });
   expect(edit?.rows).toEqual([CONTEXT.promptLength - 1, Number.POSITIVE_INFINITY]);
+});
+
+test("knock-out refuses to cut everything that a row sees", () => {
+  const editsOf = (settings: Readonly<Record<string, unknown>>) =>
+    knockOut.edits(settingsFrom(knockOut.parameters, settings, MODEL), CONTEXT, { confidence: undefined });
+  const all = Array.from({ length: CONTEXT.promptLength }, (_, position) => position);
+  expect(() => editsOf({ columns: all })).toThrow(
+    "columns: all 12 positions that row 11 sees are cut: leave one of them.",
+  );
+  expect(editsOf({ columns: all.slice(1) }).scores).toMatchObject([{ operation: "knock-out", columns: [[1, 12]] }]);
+  expect(() => editsOf({ columns: [0, 1], rows: { last: 11 } })).toThrow("all 2 positions that row 1 sees");
 });
