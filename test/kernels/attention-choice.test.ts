@@ -45,9 +45,15 @@ describe("attention kernels", () => {
     device.destroy();
   });
 
-  test("of a GPU use workgroup memory", async () => {
+  test("of a GPU use workgroup memory, up to 32 splits of 1024 keys", async () => {
     const { device } = await openTestDevice();
     const gpu = new Gpu(device, { isSoftware: false });
-    expect(recordedKernels(gpu)).toEqual(["attention-prefill-tiled", ...PLAIN_DECODE]);
+    expect(recordedKernels(gpu)).toEqual([
+      "attention-prefill-tiled",
+      "attention-decode-split-tiled",
+      "attention-decode-reduce",
+    ]);
+    expect(recordedKernels(gpu, 32 * 1024)).toContain("attention-decode-split-tiled");
+    expect(recordedKernels(gpu, 32 * 1024 + 1)).toEqual(["attention-prefill-tiled", ...PLAIN_DECODE]);
   });
 });

@@ -59,6 +59,7 @@ describe("the workgroup size", () => {
     ["attention-prefill-quad", { ROWS: 4 }, [8, 1, 1]],
     ["attention-prefill", { ROWS: 32 }, [32, 1, 1]],
     ["attention-decode-split", {}, [32, 1, 1]],
+    ["attention-decode-split-tiled", {}, [128, 1, 1]],
     ["matvec-reduce", { THREADS: 256 }, [256, 1, 1]],
     ["matmul-tiled", { TILE: 64, WIDE: true }, [64, 1, 1]],
     ["matmul-tiled", { TILE: 32, WIDE: false }, [64, 1, 1]],
@@ -69,7 +70,7 @@ describe("the workgroup size", () => {
 
   test("is no kernel's own where an override changes it", () => {
     expect(fixedWorkgroupSize(kernelNamed("matmul"))).toEqual([8, 8, 1]);
-    expect(fixedWorkgroupSize(kernelNamed("attention-prefill-tiled"))).not.toBeUndefined();
+    expect(fixedWorkgroupSize(kernelNamed("attention-decode-split-tiled"))).toEqual([128, 1, 1]);
     expect(fixedWorkgroupSize(kernelNamed("attention-prefill"))).toBeUndefined();
     expect(fixedWorkgroupSize(kernelNamed("matmul-tiled"))).toBeUndefined();
     expect(workgroupSize({ name: "none", code: "@compute @workgroup_size(SIZE)\nfn main() {}" }, {})).toBeUndefined();

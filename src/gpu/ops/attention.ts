@@ -2,6 +2,7 @@
 import attentionDecodeQuadWgsl from "../../../shaders/attention-decode-quad.wgsl";
 import attentionDecodeReduceWgsl from "../../../shaders/attention-decode-reduce.wgsl";
 import attentionDecodeSplitWgsl from "../../../shaders/attention-decode-split.wgsl";
+import attentionDecodeSplitTiledWgsl from "../../../shaders/attention-decode-split-tiled.wgsl";
 import attentionPrefillWgsl from "../../../shaders/attention-prefill.wgsl";
 import attentionPrefillQuadWgsl from "../../../shaders/attention-prefill-quad.wgsl";
 import attentionPrefillTiledWgsl from "../../../shaders/attention-prefill-tiled.wgsl";
@@ -70,6 +71,9 @@ export const ATTENTION_PREFILL_KERNELS = [
 /** Most splits of the keys in a decode step, and those that `partials` and `stats` have room for. */
 export const NUM_DECODE_SPLITS = 32;
 
+/** Most keys of a split of attention-decode-split-tiled. */
+const MOST_TILED_SPLIT_KEYS = 1024;
+
 type DecodeShape = Pick<DecodeCall, "numRows" | "heads" | "capacity">;
 
 /** A kernel of a decode step: of all keys at once, or of one split of them each, to be merged. */
@@ -81,6 +85,21 @@ const groupOf = ({ numHeads, numKeyValueHeads }: HeadLayout) => numHeads / numKe
 
 /** The kernels of {@link attentionDecode}; the parts of those that split the keys are merged by {@link DECODE_REDUCE}. */
 export const ATTENTION_DECODE_KERNELS = [
+  {
+    name: "attention-decode-split-tiled",
+    isSplit: true,
+    ...decodeKernel("attention-decode-split-tiled", attentionDecodeSplitTiledWgsl),
+    supports: (gpu, { capacity }) => !gpu.isSoftware && capacity <= NUM_DECODE_SPLITS * MOST_TILED_SPLIT_KEYS,
+    plan: ({ numRows, heads }) => ({
+      constants: {},
+      params: {
+        numSplits: NUM_DECODE_SPLITS,
+        group: groupOf(heads),
+        valueThreads: Math.min(128, 2 ** Math.ceil(Math.log2(heads.paddedHeadDim / 4))),
+      },
+      grid: [NUM_DECODE_SPLITS, heads.numHeads, numRows],
+    }),
+  },
   {
     name: "attention-decode-quad",
     isSplit: false,
