@@ -75,9 +75,9 @@ export async function answerFile(playground: Playground): Promise<AnswerFile> {
 /** Where the page's answers to a picture differ from Node's: ids, factor, text, and numbers beyond {@link BOUND}. */
 export async function differencesFromNode(model: Llava, { picture, file, trace }: TakenAway): Promise<string[]> {
   const inputs = model.prepare({ image: picture, question: file.question });
-  const common = { topLogProbs: 5, adaptvis: file.settings, reusePrefix: false };
+  const common = { topLogProbs: 5, reusePrefix: false };
   const greedy = await model.answer(inputs, { ...common, method: "greedy" });
-  const adaptvis = await model.trace(inputs, { ...common, method: "adaptvis" });
+  const adaptvis = await model.trace(inputs, { ...common, method: "adaptvis", ...file.settings });
   const logits = adaptvis.tensors.find(({ name }) => name === "logits")?.data ?? [];
   const generatedIds = adaptvis.answer.tokens.map(({ tokenId }) => tokenId);
   const problems = [
