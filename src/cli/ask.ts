@@ -28,18 +28,21 @@ import {
 import { elapsed, type OpenModel, openModel } from "./open-model.ts";
 import { examples } from "./package-files.ts";
 import { addProfileOption, openProfile, type ProfileFlags } from "./profile.ts";
-import { type Session, styled, UsageError } from "./session.ts";
+import { defineCommand, type Session, styled, UsageError } from "./session.ts";
 
 /** Parsed options of `ask`. */
-export interface AskFlags extends QuestionFlags, MethodFlags, SamplingFlags, ProfileFlags {
+interface AskFlags extends QuestionFlags, MethodFlags, SamplingFlags, ProfileFlags {
   readonly textOnly?: boolean;
   readonly heatmap?: string;
   readonly layer?: number;
   readonly head?: number;
 }
 
+/** `adaptvis ask`. */
+export const askCommand = defineCommand("ask", describeAsk, ask);
+
 /** Describes `ask` to commander. */
-export function describeAsk(command: Command): Command {
+function describeAsk(command: Command): Command {
   addQuestionOptions(command.description("Ask a question about a picture.")).option(
     "--text-only",
     "ask without a picture",
@@ -66,7 +69,7 @@ export function describeAsk(command: Command): Command {
 }
 
 /** Runs `ask`. */
-export async function ask(session: Session, question: string | undefined, flags: AskFlags): Promise<void> {
+async function ask(session: Session, question: string | undefined, flags: AskFlags): Promise<void> {
   checkFlags(question, flags);
   await checkOutput("--heatmap", flags.heatmap, [flags.image]);
   const profile = await openProfile(session, flags, [flags.image, flags.heatmap]);

@@ -15,10 +15,10 @@ import type { OpenedAdapter } from "../gpu/hosts/adapter-choice.node.ts";
 import { driverEnvironment } from "../gpu/hosts/vulkan-drivers.node.ts";
 import { checkOutput, someText, wholeFrom } from "./checks.ts";
 import { embeddedModel, examples, packageFolder, packageVersion } from "./package-files.ts";
-import { type Session, styled, table, UsageError } from "./session.ts";
+import { defineCommand, type Session, styled, table, UsageError } from "./session.ts";
 
 /** Parsed options of `bench`. */
-export interface BenchFlags {
+interface BenchFlags {
   readonly only?: readonly string[];
   readonly filter?: string;
   readonly quick?: boolean;
@@ -31,8 +31,11 @@ export interface BenchFlags {
 
 const DEFAULT_ROUNDS = { quick: 2, full: 5 } as const;
 
+/** `adaptvis bench`. */
+export const benchCommand = defineCommand("bench", describeBench, bench);
+
 /** Describes `bench` to commander. */
-export function describeBench(command: Command): Command {
+function describeBench(command: Command): Command {
   return command
     .description("Measure the speed of this machine: roofline, kernels, whole models and scaling.")
     .option("--only <names...>", "parts to run, by name or prefix (see --list), separated by commas or spaces")
@@ -67,7 +70,7 @@ export function withReportFile(args: readonly string[]): readonly string[] {
 }
 
 /** Runs `bench`. */
-export async function bench(session: Session, flags: BenchFlags): Promise<void> {
+async function bench(session: Session, flags: BenchFlags): Promise<void> {
   const only = (flags.only ?? []).flatMap((names) => names.split(",")).map((name) => name.trim());
   if (flags.list === true) {
     session.print(`${partNames(false).join("\n")}\n`);

@@ -10,10 +10,10 @@ import { someText } from "./checks.ts";
 import { dtypeOption } from "./flags.ts";
 import { openModel } from "./open-model.ts";
 import { examples } from "./package-files.ts";
-import { type Session, table, UsageError } from "./session.ts";
+import { defineCommand, type Session, table, UsageError } from "./session.ts";
 
 /** Parsed options of `compare`. */
-export interface CompareFlags {
+interface CompareFlags {
   readonly dtype: WeightDtype;
   readonly benchmark?: string;
   readonly text?: string;
@@ -35,8 +35,11 @@ interface Measured {
 
 const BENCHMARKS = ["Controlled_A", "Controlled_B", "COCO_one"] as const;
 
+/** `adaptvis compare`. */
+export const compareCommand = defineCommand("compare", describeCompare, compare);
+
 /** Describes `compare` to commander. */
-export function describeCompare(command: Command): Command {
+function describeCompare(command: Command): Command {
   return command
     .description("Compare a model in another dtype with the same model in f32: greedy answers, accuracy, perplexity.")
     .argument("<model>", "folder with config.json and model.safetensors")
@@ -57,7 +60,7 @@ export function describeCompare(command: Command): Command {
 }
 
 /** Runs `compare`. */
-export async function compare(session: Session, model: string, flags: CompareFlags): Promise<void> {
+async function compare(session: Session, model: string, flags: CompareFlags): Promise<void> {
   if (flags.benchmark === undefined && flags.text === undefined) {
     throw new UsageError("Nothing to compare: give --benchmark FOLDER, --text FILE or both.");
   }

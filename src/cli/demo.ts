@@ -14,10 +14,10 @@ import { addModelOptions, type ModelFlags, methodOptions } from "./flags.ts";
 import { elapsed, type OpenModel, openModel } from "./open-model.ts";
 import { commandName, embeddedModel, examples } from "./package-files.ts";
 import { addProfileOption, openProfile, type ProfileFlags } from "./profile.ts";
-import { type Session, styled } from "./session.ts";
+import { defineCommand, type Session, styled } from "./session.ts";
 
 /** Parsed options of `demo`. */
-export interface DemoFlags extends ModelFlags, ProfileFlags {
+interface DemoFlags extends ModelFlags, ProfileFlags {
   readonly out: string;
 }
 
@@ -40,8 +40,11 @@ interface DemoResult extends DemoQuestion {
   readonly heatmap: string;
 }
 
+/** `adaptvis demo`. */
+export const demoCommand = defineCommand("demo", describeDemo, demo);
+
 /** Describes `demo` to commander. */
-export function describeDemo(command: Command): Command {
+function describeDemo(command: Command): Command {
   command
     .description("Ask the embedded checkpoint about its demo pictures and draw heat maps of its attention.")
     .option("--out <folder>", "folder for the heat maps", someText, "demo-output");
@@ -54,7 +57,7 @@ export function describeDemo(command: Command): Command {
 }
 
 /** Runs `demo`. */
-export async function demo(session: Session, flags: DemoFlags): Promise<void> {
+async function demo(session: Session, flags: DemoFlags): Promise<void> {
   const started = performance.now();
   const folder = join(flags.model ?? embeddedModel(), "demo");
   const questions = await readQuestions(join(folder, "demo.json"));

@@ -8,7 +8,7 @@ import type { OpenedAdapter } from "../gpu/hosts/adapter-choice.node.ts";
 import { findChromiumPackage } from "../gpu/hosts/swiftshader.node.ts";
 import { driverEnvironment } from "../gpu/hosts/vulkan-drivers.node.ts";
 import { examples, packageVersion } from "./package-files.ts";
-import { type Session, styled } from "./session.ts";
+import { defineCommand, type Session, styled } from "./session.ts";
 
 /** Whether a software driver is present on this machine; `detail` is its location, or the reason why it is missing. */
 interface DriverState {
@@ -16,8 +16,11 @@ interface DriverState {
   readonly detail: string;
 }
 
+/** `adaptvis doctor`. */
+export const doctorCommand = defineCommand("doctor", describeDoctor, doctor);
+
 /** Describes `doctor` to commander. */
-export function describeDoctor(command: Command): Command {
+function describeDoctor(command: Command): Command {
   return command
     .description(
       "Print the GPU or software adapter, its features and limits, and what is missing. Exit code 1 without an adapter.",
@@ -29,7 +32,7 @@ export function describeDoctor(command: Command): Command {
 }
 
 /** Runs `doctor`. @throws GpuError `no-adapter` after the report, when there is no adapter. */
-export async function doctor(session: Session): Promise<void> {
+async function doctor(session: Session): Promise<void> {
   const software = { swiftshader: await swiftShaderState(), lavapipe: await lavapipeState() };
   const host = hostFacts();
   let opened: OpenedAdapter;

@@ -18,18 +18,21 @@ import {
 } from "./flags.ts";
 import { elapsed, openModel } from "./open-model.ts";
 import { examples } from "./package-files.ts";
-import { type Session, styled, UsageError } from "./session.ts";
+import { defineCommand, type Session, styled, UsageError } from "./session.ts";
 
 /** Parsed options of `explain`. */
-export interface ExplainFlags extends QuestionFlags, MethodFlags {
+interface ExplainFlags extends QuestionFlags, MethodFlags {
   readonly textOnly?: boolean;
   readonly pass?: number;
   readonly source?: boolean;
   readonly allLayers?: boolean;
 }
 
+/** `adaptvis explain`. */
+export const explainCommand = defineCommand("explain", describeExplain, explain);
+
 /** Describes `explain` to commander. */
-export function describeExplain(command: Command): Command {
+function describeExplain(command: Command): Command {
   addQuestionOptions(command.description("Show what the kernels do: every pass of an answer, with its output."))
     .option("--text-only", "ask without a picture")
     .option(
@@ -58,7 +61,7 @@ output is limited to that pass and includes its pictures.`,
 }
 
 /** Runs `explain`. */
-export async function explain(session: Session, question: string | undefined, flags: ExplainFlags): Promise<void> {
+async function explain(session: Session, question: string | undefined, flags: ExplainFlags): Promise<void> {
   checkFlags(session, question, flags);
   const image = flags.image === undefined ? undefined : await readImageFile(flags.image, { applyExif: flags.exif });
   const open = await openModel(session, flags);

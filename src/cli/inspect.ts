@@ -16,7 +16,7 @@ import { type MatrixError, weightErrors } from "../models/weight-errors.ts";
 import { listWeights, weightMemory } from "../models/weight-table.ts";
 import { dtypeOption } from "./flags.ts";
 import { examples } from "./package-files.ts";
-import { type Session, styled, table, UsageError } from "./session.ts";
+import { defineCommand, type Session, styled, table, UsageError } from "./session.ts";
 
 /** A tensor in the list. */
 interface ListedTensor {
@@ -40,12 +40,15 @@ interface PartTotal {
 const OTHER = "other";
 
 /** Parsed options of `inspect`. */
-export interface InspectFlags {
+interface InspectFlags {
   readonly dtype?: WeightDtype;
 }
 
+/** `adaptvis inspect`. */
+export const inspectCommand = defineCommand("inspect", describeInspect, inspect);
+
 /** Describes `inspect` to commander. */
-export function describeInspect(command: Command): Command {
+function describeInspect(command: Command): Command {
   return command
     .description("List a checkpoint's configuration and tensors, or the tensors of one safetensors file. Needs no GPU.")
     .argument("<model>", "folder with config.json and model.safetensors, or a safetensors file")
@@ -61,7 +64,7 @@ export function describeInspect(command: Command): Command {
 }
 
 /** Runs `inspect`. */
-export async function inspect(session: Session, model: string, flags: InspectFlags): Promise<void> {
+async function inspect(session: Session, model: string, flags: InspectFlags): Promise<void> {
   const stats = await stat(model).catch(() => undefined);
   if (stats === undefined) {
     throw new CheckpointError(`${model} does not exist: expected a model's folder or a safetensors file.`, {

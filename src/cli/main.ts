@@ -5,18 +5,31 @@
 import { Command, CommanderError, Option } from "commander";
 import { AbortError, CheckpointError, GpuError, InputError } from "../errors.ts";
 import { adapterChoices } from "../gpu/hosts/adapter-choice.node.ts";
-import { type AskFlags, ask, describeAsk } from "./ask.ts";
-import { type BenchFlags, bench, describeBench, withReportFile } from "./bench.ts";
+import { askCommand } from "./ask.ts";
+import { benchCommand, withReportFile } from "./bench.ts";
 import { collected } from "./checks.ts";
-import { type CompareFlags, compare, describeCompare } from "./compare.ts";
-import { type DemoFlags, demo, describeDemo } from "./demo.ts";
-import { DoctorError, describeDoctor, doctor } from "./doctor.ts";
-import { describeExplain, type ExplainFlags, explain } from "./explain.ts";
-import { describeInspect, type InspectFlags, inspect } from "./inspect.ts";
+import { compareCommand } from "./compare.ts";
+import { demoCommand } from "./demo.ts";
+import { DoctorError, doctorCommand } from "./doctor.ts";
+import { explainCommand } from "./explain.ts";
+import { inspectCommand } from "./inspect.ts";
 import { examples, packageVersion } from "./package-files.ts";
-import { type GlobalFlags, Session, UsageError } from "./session.ts";
-import { describeSweep, type SweepFlags, sweep } from "./sweep.ts";
-import { describeTrace, type TraceFlags, trace } from "./trace.ts";
+import { type CliCommand, type GlobalFlags, Session, UsageError } from "./session.ts";
+import { sweepCommand } from "./sweep.ts";
+import { traceCommand } from "./trace.ts";
+
+/** Every command, in the order of the help. A new one is a file in this folder and a line here. */
+const COMMANDS: readonly CliCommand[] = [
+  askCommand,
+  sweepCommand,
+  traceCommand,
+  explainCommand,
+  doctorCommand,
+  inspectCommand,
+  compareCommand,
+  benchCommand,
+  demoCommand,
+];
 
 const SIGNAL_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
@@ -70,23 +83,10 @@ With --json, an error is {"error": {"name", "message", …}} on stdout, and one 
       "after",
       examples(({ picture }) => ["demo", `ask --image ${picture} "What is in the picture?"`, "ask --help"]),
     );
-  const add = (name: string, describe: (command: Command) => Command) => {
-    return describe(program.command(name).copyInheritedSettings(program).helpOption("--help", "print this help"));
-  };
-  const session = () => new Session(program.opts<GlobalFlags>(), signal);
-  add("ask", describeAsk).action((question: string | undefined, flags: AskFlags) => ask(session(), question, flags));
-  add("sweep", describeSweep).action((question: string | undefined, flags: SweepFlags) =>
-    sweep(session(), question, flags),
-  );
-  add("trace", describeTrace).action((flags: TraceFlags) => trace(session(), flags));
-  add("explain", describeExplain).action((question: string | undefined, flags: ExplainFlags) =>
-    explain(session(), question, flags),
-  );
-  add("doctor", describeDoctor).action(() => doctor(session()));
-  add("inspect", describeInspect).action((model: string, flags: InspectFlags) => inspect(session(), model, flags));
-  add("compare", describeCompare).action((model: string, flags: CompareFlags) => compare(session(), model, flags));
-  add("bench", describeBench).action((flags: BenchFlags) => bench(session(), flags));
-  add("demo", describeDemo).action((flags: DemoFlags) => demo(session(), flags));
+  const open = () => new Session(program.opts<GlobalFlags>(), signal);
+  for (const { name, add } of COMMANDS) {
+    add(program.command(name).copyInheritedSettings(program).helpOption("--help", "print this help"), open);
+  }
   return program;
 }
 

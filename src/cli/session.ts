@@ -1,5 +1,6 @@
 // A command's session: its output streams, JSON mode, adapter choice and stop signal.
 import { styleText } from "node:util";
+import type { Command } from "commander";
 import { InputError } from "../errors.ts";
 import { isDeno, openDenoAdapter } from "../gpu/hosts/adapter.deno.ts";
 import { openNodeAdapter } from "../gpu/hosts/adapter.node.ts";
@@ -84,4 +85,28 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
       .join("  ")
       .trimEnd();
   return [styled("dim", line(head)), ...rows.map(line)];
+}
+
+/** A command of the command line. */
+export interface CliCommand {
+  readonly name: string;
+  /** Describes it to commander; called, it runs in the session that `open` gives. */
+  readonly add: (command: Command, open: () => Session) => void;
+}
+
+/**
+ * Makes a command of one file.
+ * @param describe sets its description, arguments, options and examples
+ * @param run is given its arguments and then its options, as `describe` parses them
+ */
+export function defineCommand<Args extends readonly unknown[]>(
+  name: string,
+  describe: (command: Command) => Command,
+  run: (session: Session, ...args: Args) => Promise<void>,
+): CliCommand {
+  // commander's types do not carry what `describe` parses.
+  return {
+    name,
+    add: (command, open) => describe(command).action((...args) => run(open(), ...(args as unknown as Args))),
+  };
 }

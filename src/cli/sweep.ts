@@ -19,18 +19,21 @@ import {
 import { elapsed, openModel } from "./open-model.ts";
 import { examples } from "./package-files.ts";
 import { addProfileOption, openProfile, type ProfileFlags } from "./profile.ts";
-import { type Session, styled, table, UsageError } from "./session.ts";
+import { defineCommand, type Session, styled, table, UsageError } from "./session.ts";
 
 const DEFAULT_FACTORS: readonly number[] = [0.5, 0.8, 1, 1.2, 1.5, 2];
 const DEFAULT_MAX_NEW_TOKENS = 16;
 
 /** Parsed options of `sweep`. */
-export interface SweepFlags extends QuestionFlags, PlaceFlags, LengthFlags, ProfileFlags {
+interface SweepFlags extends QuestionFlags, PlaceFlags, LengthFlags, ProfileFlags {
   readonly factors: readonly number[];
 }
 
+/** `adaptvis sweep`. */
+export const sweepCommand = defineCommand("sweep", describeSweep, sweep);
+
 /** Describes `sweep` to commander. */
-export function describeSweep(command: Command): Command {
+function describeSweep(command: Command): Command {
   addQuestionOptions(command.description("Ask a question about a picture under several factors in one run.")).addOption(
     new Option(
       "--factors <list>",
@@ -51,7 +54,7 @@ export function describeSweep(command: Command): Command {
 }
 
 /** Runs `sweep`. */
-export async function sweep(session: Session, question: string | undefined, flags: SweepFlags): Promise<void> {
+async function sweep(session: Session, question: string | undefined, flags: SweepFlags): Promise<void> {
   checkWords(question, flags, "sweep");
   if (flags.image === undefined) throw new UsageError("The picture is missing: give --image FILE.");
   const profile = await openProfile(session, flags, [flags.image]);

@@ -24,17 +24,20 @@ import {
 import { elapsed, type OpenModel, openModel } from "./open-model.ts";
 import { examples } from "./package-files.ts";
 import { addProfileOption, openProfile, type ProfileFlags } from "./profile.ts";
-import { type Session, styled, UsageError } from "./session.ts";
+import { defineCommand, type Session, styled, UsageError } from "./session.ts";
 
 /** Parsed options of `trace`. */
-export interface TraceFlags extends PictureFlags, MethodFlags, ProfileFlags {
+interface TraceFlags extends PictureFlags, MethodFlags, ProfileFlags {
   readonly prompt?: string;
   readonly inputs?: string;
   readonly out: string;
 }
 
+/** `adaptvis trace`. */
+export const traceCommand = defineCommand("trace", describeTrace, trace);
+
 /** Describes `trace` to commander. */
-export function describeTrace(command: Command): Command {
+function describeTrace(command: Command): Command {
   command
     .description("Write every trace point of a run to a safetensors file.")
     .requiredOption("--out <file.safetensors>", "output file", someText);
@@ -66,7 +69,7 @@ logits and generated_ids; its metadata contains the image span, factor, confiden
 }
 
 /** Runs `trace`. */
-export async function trace(session: Session, flags: TraceFlags): Promise<void> {
+async function trace(session: Session, flags: TraceFlags): Promise<void> {
   checkFlags(flags);
   await checkOutput("--out", flags.out, [flags.image, flags.inputs]);
   const profile = await openProfile(session, flags, [flags.image, flags.inputs, flags.out]);
