@@ -134,7 +134,7 @@ export interface Answer {
   readonly reusedTokens: number;
   /** From the first image position of the prompt to behind the last; [0, 0) without a picture. */
   readonly imageSpan: readonly [start: number, end: number];
-  /** Attention of the last prompt row in the unmodified pass and in the pass that gave the answer, if captured. */
+  /** Attention of the last prompt row in the unmodified pass and in the pass that gave the answer, if captured; undefined without a picture. */
   readonly attention: AnswerAttention | undefined;
   /** What was read, in the order of `read`. */
   readonly reads: readonly PlaceValues[];

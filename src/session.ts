@@ -209,6 +209,7 @@ export class Session {
     const context = editContext(inputs, model);
     const measure = method.reads?.(values);
     let edits = measure === undefined ? method.edits(values, context, { confidence: undefined }) : undefined;
+    const isMapped = inputs.images.length > 0 && (options.attention === true || run.trace !== undefined);
     const places = await this.places(options, { settings, promptLength, isTraced: run.trace !== undefined });
     try {
       // Picture → imageFeatures → inputsEmbeds → logits: unmodified, or with the edits of a method that reads nothing
@@ -227,7 +228,7 @@ export class Session {
       if (measure !== undefined || (options.confidence ?? "vocabulary") !== "vocabulary") {
         confidence = await this.confidence(sequence, { options, measure: measure ?? "probability", executor });
       }
-      if (options.attention === true && (measure !== undefined || edits?.scores.length === 0)) {
+      if (isMapped && (measure !== undefined || edits?.scores.length === 0)) {
         plainRows = await places?.attentionRows(promptLength - 1);
       }
       if (measure !== undefined) {
@@ -270,7 +271,7 @@ export class Session {
           generated.tokens.slice(0, -1).map(({ tokenId }) => tokenId),
         );
       }
-      const usedRows = options.attention === true ? await places?.attentionRows(promptLength - 1) : undefined;
+      const usedRows = isMapped ? await places?.attentionRows(promptLength - 1) : undefined;
       const attention =
         usedRows &&
         (await inspection()).answerAttention(
