@@ -1,6 +1,7 @@
 // Messages between the page and its worker: plain data for structured cloning. The worker owns the device and the model;
 // the page owns the scene and everything it shows.
 
+import type { AnswerJson } from "../answer.ts";
 import type { FinishReason } from "../generate/generate.ts";
 import type { ExplainedKernel, ExplainedPass } from "../inspect/explained-pass.ts";
 import type { AdaptVisSettings } from "../interventions/adaptvis.ts";
@@ -106,6 +107,8 @@ export interface AnswerView {
   readonly factor: number;
   /** Undefined without a picture, and for a picture of several tiles. */
   readonly attention: AttentionView | undefined;
+  /** The answer as the command line's `--json` has it, for downloads; its attention is that of the last layer. */
+  readonly json: AnswerJson;
   readonly elapsedMs: number;
 }
 

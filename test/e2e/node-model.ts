@@ -3,6 +3,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { AnswerJson } from "../../src/answer.ts";
 import {
   decodeImage,
   fileSource,
@@ -24,25 +25,12 @@ export async function openNodeModel(): Promise<Llava> {
   return await Llava.load(fileSource(MODEL), { device: await requestGpuDevice(adapter) });
 }
 
-/** An answer in the page's JSON file, as far as it is compared. */
-export interface AnswerInFile {
-  readonly text: string;
-  readonly factor: number;
-  readonly confidence: number;
-  readonly tokens: readonly {
-    readonly tokenId: number;
-    readonly alternatives: readonly { readonly tokenId: number; readonly probability: number }[];
-  }[];
-}
-
 /** The page's JSON file. */
 export interface AnswerFile {
   readonly question: string;
-  readonly promptTokens: number;
-  readonly settings: { readonly alpha1: number; readonly alpha2: number; readonly beta: number };
-  readonly greedy: AnswerInFile;
-  readonly adaptvis: AnswerInFile;
-  readonly factors: readonly AnswerInFile[];
+  readonly greedy: AnswerJson;
+  readonly adaptvis: AnswerJson;
+  readonly factors: readonly AnswerJson[];
 }
 
 /** What a page gives to take away of its last question. */
@@ -77,7 +65,7 @@ export async function differencesFromNode(model: Llava, { picture, file, trace }
   const inputs = model.prepare({ image: picture, question: file.question });
   const common = { topLogProbs: 5, reusePrefix: false };
   const greedy = await model.answer(inputs, { ...common, method: "greedy" });
-  const adaptvis = await model.trace(inputs, { ...common, method: "adaptvis", ...file.settings });
+  const adaptvis = await model.trace(inputs, { ...common, method: "adaptvis", ...file.adaptvis.settings });
   const logits = adaptvis.tensors.find(({ name }) => name === "logits")?.data ?? [];
   const generatedIds = adaptvis.answer.tokens.map(({ tokenId }) => tokenId);
   const problems = [
@@ -87,7 +75,7 @@ export async function differencesFromNode(model: Llava, { picture, file, trace }
     ...compareNumbers("pixel_values", trace.get("pixel_values").data, inputs.images[0]?.pixelValues ?? []),
   ];
   if (trace.ids("generated_ids").join() !== generatedIds.join()) problems.push("the trace's generated_ids differ");
-  if (file.promptTokens !== greedy.promptTokens) problems.push(`${file.promptTokens} prompt tokens`);
+  if (file.greedy.promptTokens !== greedy.promptTokens) problems.push(`${file.greedy.promptTokens} prompt tokens`);
   for (const tried of file.factors) {
     const scaled = await model.answer(inputs, { ...common, method: "scaling", factor: tried.factor });
     problems.push(...compareAnswers(`factor ${tried.factor}`, tried, scaled));
@@ -95,18 +83,19 @@ export async function differencesFromNode(model: Llava, { picture, file, trace }
   return problems;
 }
 
-function compareAnswers(name: string, actual: AnswerInFile, expected: Awaited<ReturnType<Llava["answer"]>>): string[] {
+function compareAnswers(name: string, actual: AnswerJson, expected: Awaited<ReturnType<Llava["answer"]>>): string[] {
   const problems: string[] = [];
-  const [ids, expectedIds] = [actual, expected].map(({ tokens }) => tokens.map(({ tokenId }) => tokenId).join());
+  const ids = actual.tokens.map(({ id }) => id).join();
+  const expectedIds = expected.tokens.map(({ tokenId }) => tokenId).join();
   if (ids !== expectedIds) problems.push(`${name}: ids ${ids}, in Node ${expectedIds}`);
-  if (actual.text !== expected.text.trim()) problems.push(`${name}: "${actual.text}", in Node "${expected.text}"`);
+  if (actual.answer !== expected.text.trim()) problems.push(`${name}: "${actual.answer}", in Node "${expected.text}"`);
   if (actual.factor !== expected.factor) problems.push(`${name}: factor ${actual.factor}, in Node ${expected.factor}`);
   // Confidence is rounded to two decimals before it meets beta.
   if (!(Math.abs(actual.confidence - expected.confidence) <= 0.01 + 1e-9))
     problems.push(`${name}: confidence ${actual.confidence}, in Node ${expected.confidence}`);
   for (const [index, { top }] of expected.tokens.entries()) {
-    const alternatives = actual.tokens[index]?.alternatives ?? [];
-    const byId = new Map(alternatives.map(({ tokenId, probability }) => [tokenId, Math.log(probability)]));
+    const alternatives = actual.tokens[index]?.top ?? [];
+    const byId = new Map(alternatives.map(({ id, logProb }) => [id, logProb]));
     const here = top.map(({ tokenId }) => byId.get(tokenId) ?? Number.NaN);
     const there = top.map(({ logProb }) => logProb);
     problems.push(...compareNumbers(`${name}: token ${index}'s log-probabilities`, here, there));

@@ -25,22 +25,22 @@ export async function pngOf(picture: RgbImage): Promise<Blob> {
   return blob;
 }
 
-/** Question and answers as JSON; the attention of single patches is in the trace. */
-export function answerJson({ question, answers }: Asked, model: ModelView, tried: Iterable<AnswerView>): string {
-  const plain = ({ attention, ...answer }: AnswerView) => ({
-    ...answer,
+/** Question and answers as JSON, each answer as `AnswerJson`; the attention of single patches is in the trace. */
+export function answersJson({ question, answers }: Asked, model: ModelView, tried: Iterable<AnswerView>): string {
+  const plain = ({ json, elapsedMs, attention }: AnswerView) => ({
+    ...json,
+    elapsedMs,
     imageShares: attention && {
       numLayers: attention.numLayers,
       numHeads: attention.numHeads,
       values: [...attention.shares],
     },
   });
-  const { seen, greedy, adaptvis, ...facts } = answers;
+  const { seen, greedy, adaptvis } = answers;
   const { name, adapter, dtype } = model;
   const content = {
     model: { name, adapter, dtype },
     question,
-    ...facts,
     picture: seen && { width: seen.width, height: seen.height },
     greedy: plain(greedy),
     adaptvis: plain(adaptvis),

@@ -1,7 +1,7 @@
 // A question of the playground: greedily and with AdaptVis over one prefill, then under any fixed factor; and its answers as
 // the plain arrays and probabilities that the page shows.
 
-import type { Answer, AnswerOptions, AnswerStage } from "../../answer.ts";
+import { type Answer, type AnswerMaps, type AnswerOptions, type AnswerStage, answerJson } from "../../answer.ts";
 import { InputError } from "../../errors.ts";
 import { adaptvis, chooseFactor } from "../../interventions/adaptvis.ts";
 import { settingsFrom } from "../../interventions/parameters.ts";
@@ -28,6 +28,8 @@ const NUM_ALTERNATIVES = 5;
 /** The prepared last question: plain data, so that it survives a lost device. */
 export class LastQuestion {
   readonly request: AskRequest;
+  /** AdaptVis' settings, defaults filled in. */
+  readonly settings: Readonly<Record<string, unknown>>;
   readonly inputs: ModelInputs;
   /** The picture as the vision tower receives it; undefined without one, and for LLaVA-NeXT's tiles. */
   readonly seen: RgbImage | undefined;
@@ -39,7 +41,7 @@ export class LastQuestion {
   constructor(model: Llava, request: AskRequest, view: Pick<ModelView, "vocabSize">) {
     const { text } = model.config;
     const sizes = { numLayers: text.numHiddenLayers, numHeads: text.numAttentionHeads, promptLength: 1 };
-    settingsFrom(adaptvis.parameters, { ...request.settings }, { ...sizes, method: adaptvis.name });
+    this.settings = settingsFrom(adaptvis.parameters, { ...request.settings }, { ...sizes, method: adaptvis.name });
     this.request = request;
     this.inputs = model.prepare({ image: request.image, question: request.question });
     const { imageProcessor } = model.processor;
@@ -63,7 +65,7 @@ interface RunOptions {
 export async function askBoth(model: Llava, question: LastQuestion, options: RunOptions): Promise<AnswersView> {
   const { settings } = question.request;
   const { answer, view: greedy } = await run(model, question, { ...options, kind: "greedy", method: "greedy" });
-  const adaptvis =
+  const underFactor =
     question.method === "greedy"
       ? { ...greedy, kind: "adaptvis" as const }
       : await answerUnderFactor(model, question, {
@@ -71,9 +73,12 @@ export async function askBoth(model: Llava, question: LastQuestion, options: Run
           kind: "adaptvis",
           factor: chooseFactor(answer.confidence, settings),
         });
+  // AdaptVis is the confidence of the greedy pass, and ScalingVis under the factor that it decides on.
+  const { confidence } = answer;
+  const chosen = question.method === "greedy" ? {} : { method: adaptvis.name, settings: question.settings, confidence };
   return {
     greedy,
-    adaptvis: { ...adaptvis, confidence: answer.confidence },
+    adaptvis: { ...underFactor, confidence, json: { ...underFactor.json, ...chosen } },
     settings,
     promptTokens: answer.promptTokens,
     imageSpan: answer.imageSpan,
@@ -144,39 +149,46 @@ export function answerView(answer: Answer, processor: Processor, facts: AnswerFa
     text: spelling.of(tokenId),
     probability: Math.exp(logProb),
   });
+  const maps = mapsOf(answer);
   return {
     ...facts,
+    json: answerJson(answer, maps),
     text: answer.text.trim(),
     tokens: answer.tokens.map((token): ChosenTokenView => ({ ...view(token), alternatives: token.top.map(view) })),
     finishReason: answer.finishReason,
     factor: answer.factor,
-    attention: attentionView(answer),
+    attention: maps && attentionView(answer, maps.used),
   };
 }
 
-/** Attention of the pass that gave the answer; undefined without a picture, and for a picture of several tiles. */
-function attentionView(answer: Answer): AttentionView | undefined {
-  const { attention } = answer;
-  const [start, end] = answer.imageSpan;
-  if (attention === undefined || start === end) return undefined;
-  const { numLayers, numHeads } = attention;
+/** The maps of the last layer; undefined without a picture, and for a picture of several tiles. */
+function mapsOf({ attention }: Answer): AnswerMaps | undefined {
   try {
-    const { width, height } = attention.used();
-    const values = new Float32Array(numLayers * numHeads * width * height);
-    const shares = new Float32Array(numLayers * numHeads);
-    for (let layer = 0; layer < numLayers; layer++) {
-      for (let head = 0; head < numHeads; head++) {
-        const map = attention.used({ layer, head });
-        const row = layer * numHeads + head;
-        values.set(map.values, row * width * height);
-        shares[row] = map.share;
-      }
-    }
-    return { numLayers, numHeads, gridWidth: width, gridHeight: height, values, shares };
+    return attention && { used: attention.used(), unmodified: attention.unmodified() };
   } catch (error) {
     if (error instanceof InputError) return undefined; // LLaVA-NeXT's tiles do not form a single grid
     throw error;
   }
+}
+
+/** Attention of the pass that gave the answer, on a grid of `width` × `height` patches. */
+function attentionView(
+  { attention }: Answer,
+  { width, height }: { readonly width: number; readonly height: number },
+): AttentionView | undefined {
+  if (attention === undefined) return undefined;
+  const { numLayers, numHeads } = attention;
+  const values = new Float32Array(numLayers * numHeads * width * height);
+  const shares = new Float32Array(numLayers * numHeads);
+  for (let layer = 0; layer < numLayers; layer++) {
+    for (let head = 0; head < numHeads; head++) {
+      const map = attention.used({ layer, head });
+      const row = layer * numHeads + head;
+      values.set(map.values, row * width * height);
+      shares[row] = map.share;
+    }
+  }
+  return { numLayers, numHeads, gridWidth: width, gridHeight: height, values, shares };
 }
 
 /** Text of single tokens: decoders drop the space before a first word, so each token is decoded after a copy of itself. */

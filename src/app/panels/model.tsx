@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import { currentPicture } from "../asking.ts";
 import { filesOfInput, hasFolderDialog, pickFolder } from "../checkpoint-files.ts";
 import { TINY_SPATIAL_URL } from "../draw/demo-pictures.ts";
-import { answerJson, pngOf, save } from "../draw/download.ts";
+import { answersJson, pngOf, save } from "../draw/download.ts";
 import { byteSize, duration } from "../draw/words.ts";
 import { loadLocal, loadTinySpatial, traceFile } from "../session.ts";
 import { asked, factorAnswers, isEmbedded, model, notify, pictureMode, running } from "../state.ts";
@@ -103,7 +103,7 @@ export function Downloads() {
           <button
             type="button"
             onClick={() => {
-              const text = answerJson(done, view, factorAnswers.value.values());
+              const text = answersJson(done, view, factorAnswers.value.values());
               save(new Blob([text], { type: "application/json" }), "adaptvis-answer.json");
             }}
           >
