@@ -4,7 +4,7 @@ import type { Answer, AnswerOptions, SweepAnswer, SweepOptions, Trace } from "./
 import { checkInputs } from "./check-arguments.ts";
 import { AbortError, GpuError, InputError } from "./errors.ts";
 import type { FeatureCache } from "./generate/feature-cache.ts";
-import { type FinishReason, type GeneratedToken, generate } from "./generate/generate.ts";
+import { type FinishReason, type GeneratedToken, generate, type SecondStream } from "./generate/generate.ts";
 import { endOf } from "./generate/prompt.ts";
 import type { Sequence } from "./generate/sequence.ts";
 import type { SequencePool } from "./generate/sequence-pool.ts";
@@ -210,6 +210,7 @@ export class Session {
     const measure = method.reads?.(values);
     let edits = measure === undefined ? method.edits(values, context, { confidence: undefined }) : undefined;
     const isMapped = inputs.images.length > 0 && (options.attention === true || run.trace !== undefined);
+    let second: SecondStream | undefined;
     const places = await this.places(options, { settings, promptLength, isTraced: run.trace !== undefined });
     try {
       // Picture → imageFeatures → inputsEmbeds → logits: unmodified, or with the edits of a method that reads nothing
@@ -255,12 +256,17 @@ export class Session {
       // Token by token; edits reach generated rows only where their range does
       onStage?.("generate");
       const isEdited = edits?.scores.some(({ rows: [, end] }) => end > promptLength) === true;
+      const contrast = inputs.images.length > 0 ? method.contrast?.(values) : undefined;
+      if (contrast !== undefined) {
+        second = { ...contrast, ...(await this.withoutPictures(inputs, { settings, executor, signal })) };
+      }
       const tokens = generate(sequence, inputs.inputIds, {
         ...forward,
         ...settings,
         edits: isEdited ? packed(edits, context) : undefined,
         eosTokenIds: options.ignoreEos === true ? [] : processor.eosTokenIds,
         textStream: processor.textStream(),
+        second,
       });
       const generated = yield* this.emitting(tokens, options.onToken);
       if (numPlain === promptLength && !isEdited) {
@@ -298,7 +304,36 @@ export class Session {
       };
     } finally {
       places?.dispose();
+      if (second !== undefined) this.host.pool.release(second.sequence);
     }
+  }
+
+  /** Runs the prompt without its pictures, in a sequence that is the caller's to release. */
+  private async withoutPictures(
+    { inputIds, images }: ModelInputs,
+    run: {
+      readonly settings: Pick<Settings, "maxNewTokens">;
+      readonly executor: Executor;
+      readonly signal: AbortSignal | undefined;
+    },
+  ): Promise<Pick<SecondStream, "sequence" | "promptLength">> {
+    const { executor, signal } = run;
+    const runs = imageRuns({ images });
+    const isText = (_: number, position: number) => !runs.some(([start, end]) => position >= start && position < end);
+    const prompt = { inputIds: inputIds.filter(isText), images: [] };
+    const promptLength = prompt.inputIds.length;
+    const room = { maxNewTokens: run.settings.maxNewTokens, executor };
+    const { sequence, numReused } = await this.host.pool.acquire(prompt, room);
+    try {
+      await sequence.embed(prompt, [], { executor, filler: this.host.filler });
+      const start = Math.min(numReused, promptLength - 1);
+      await sequence.prefill([start, promptLength], { executor, signal, stage: "prefill of the second stream" });
+      sequence.hold(prompt, promptLength);
+    } catch (error) {
+      this.host.pool.release(sequence);
+      throw error;
+    }
+    return { sequence, promptLength };
   }
 
   /** Hands tokens on; a closed session or a throwing callback ends the answer. */

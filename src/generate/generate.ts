@@ -31,6 +31,16 @@ export interface GenerateOptions extends ForwardOptions {
   /** Number of most probable tokens to report at each position, 0 to 100. */
   readonly topLogProbs: number;
   readonly textStream: TextStream;
+  readonly second?: SecondStream | undefined;
+}
+
+/** A second stream beside the one that tokens are generated in: it takes the same tokens, and its logits change the first's. */
+export interface SecondStream {
+  readonly sequence: Sequence;
+  /** Positions of its own prompt. */
+  readonly promptLength: number;
+  /** Changes `logits` [V] in place, given the second stream's. */
+  readonly combine: (logits: Float32Array, other: Float32Array) => void;
 }
 
 /** What came out. */
@@ -88,8 +98,8 @@ async function* chosenTokens(
   promptIds: Int32Array,
   options: GenerateOptions,
 ): AsyncGenerator<ChosenToken, void, void> {
-  const { sampling, topLogProbs, executor } = options;
-  if (sampling.temperature === 0 && sampling.repetitionPenalty === 1 && topLogProbs === 0) {
+  const { sampling, topLogProbs, executor, second, signal } = options;
+  if (second === undefined && sampling.temperature === 0 && sampling.repetitionPenalty === 1 && topLogProbs === 0) {
     const choices = sequence.greedyChoices(promptIds.length, options);
     for await (const choice of choices) yield { choice, tokenId: choice.tokenId, logProb: choice.logProb };
     return;
@@ -98,6 +108,7 @@ async function* chosenTokens(
   const sampler = new Sampler(sampling);
   const seen = new Set(promptIds);
   for (let numTokens = 0; ; numTokens++) {
+    if (second !== undefined) await combineLogits(sequence, second);
     if (sampling.repetitionPenalty !== 1) chooser.writeSeen(seen);
     const choice = await chooser.choose(executor, {
       repetitionPenalty: sampling.repetitionPenalty,
@@ -109,12 +120,22 @@ async function* chosenTokens(
     seen.add(tokenId);
     const stage = `decode step ${numTokens + 1}`;
     await sequence.step([tokenId], promptIds.length + numTokens, { ...options, stage });
+    if (second !== undefined) {
+      const position = second.promptLength + numTokens;
+      await second.sequence.step([tokenId], position, { executor, signal, stage: `${stage} of the second stream` });
+    }
   }
 }
 
 function finish(stops: StopMatcher, textStream: TextStream): { readonly text: string; readonly isStopped: boolean } {
   const last = stops.push(textStream.flush());
   return last.isStopped ? last : { text: last.text + stops.flush(), isStopped: false };
+}
+
+async function combineLogits(sequence: Sequence, second: SecondStream): Promise<void> {
+  const logits = await sequence.chooser.readLogits();
+  second.combine(logits, await second.sequence.chooser.readLogits());
+  sequence.gpu.write(sequence.buffers.logits, logits);
 }
 
 async function sample(sequence: Sequence, sampler: Sampler, choice: TokenChoice): Promise<TokenLogProb> {

@@ -48,6 +48,18 @@ export interface Edits {
   readonly factor: number;
 }
 
+/** A second stream whose logits change those of the first at every token. */
+export interface Contrast {
+  /** What the second stream runs on: the same prompt without its pictures. */
+  readonly against: "no-picture";
+  /**
+   * Changes the next token's logits [V] in place.
+   * @param logits of the first stream; they must stay finite, so a token is ruled out with a large negative number
+   * @param other of the second stream
+   */
+  readonly combine: (logits: Float32Array, other: Float32Array) => void;
+}
+
 /** A method of answering. */
 export interface Intervention<P extends Parameters = Parameters, Name extends string = string> {
   /** As the command line and the library spell it, in kebab-case. */
@@ -66,6 +78,8 @@ export interface Intervention<P extends Parameters = Parameters, Name extends st
   reads?(settings: SettingsOf<P>): ConfidenceMeasure;
   /** The edits of one answer. Rows before the first edited one are shared with the unmodified pass. */
   edits(settings: SettingsOf<P>, context: EditContext, readings: Readings): Edits;
+  /** The second stream, which runs unmodified and takes the same tokens; without a picture there is none. */
+  contrast?(settings: SettingsOf<P>): Contrast;
 }
 
 /** Types an intervention's settings from its parameters. */
