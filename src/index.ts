@@ -49,6 +49,7 @@ export { type AdaptVisSettings, chooseFactor, DEFAULT_ADAPTVIS } from "./interve
 export { confidenceOf, optionConfidence, roundConfidence } from "./interventions/confidence.ts";
 export {
   type ConfidenceMeasure,
+  type Contrast,
   columnsOf,
   defineIntervention,
   type EditContext,
