@@ -157,7 +157,7 @@ test("a question is text, whatever is in it", async () => {
   await page.getByText("as long as a question may be").waitFor();
   await expect(playground.askAndWait()).rejects.toThrow(/context has 1024: shorten the text/);
   await box.fill("What is <image>?");
-  await expect(playground.askAndWait()).rejects.toThrow(/The question holds <image>/);
+  await expect(playground.askAndWait()).rejects.toThrow(/The user's text holds <image>/);
 });
 
 test("asking, trying factors, explaining and loading again leave nothing on the GPU", async () => {
