@@ -91,7 +91,9 @@ describe("--pass", () => {
     for (const label of FIELDS) expect(stdout).toMatch(new RegExp(`^${label} {2,}\\S`, "m"));
     expect(stdout).toMatch(/^input +read +\[1, 384\] +f32 +\d+ +decoder inner$/m);
     expect(stdout).toMatch(/^output +read-write +\[1, 128\] +f32 +\d+ +decoder hiddenStates$/m);
-    expect(stdout).toMatch(/^Output decoder hiddenStates \[1, 128\] f32\n {2}min .*, max .*, mean .*, rms .*, 0 zeros/m);
+    expect(stdout).toMatch(
+      /^Output decoder hiddenStates \[1, 128\] f32\n {2}min .*, max .*, mean .*, rms .*, 0 zeros/m,
+    );
     expect(stdout).toMatch(/^ {2}[▁▂▃▄▅▆▇█]{64}$/m);
     const file = readFileSync(join(root, "shaders", `${chosen?.kernel}.wgsl`), "utf8");
     expect(stdout).toContain(file.slice(file.indexOf("@compute")).trimEnd());
