@@ -65,9 +65,11 @@ export type {
   ParameterKind,
   Parameters,
   RowSelection,
+  SettingsOf,
 } from "./interventions/parameters.ts";
 export { INTERVENTIONS, type MethodName, type MethodSettings } from "./interventions/registry.ts";
 export { Llava } from "./llava.ts";
+export type { ImageSize } from "./models/architecture.ts";
 export type { ModelConfig, MultimodalConfig, TextConfig, VisionConfig } from "./models/config.ts";
 export { type ImageInput, imageRuns, imageSpan, type ModelInputs, type Run } from "./models/inputs.ts";
 export type { RopeConfig } from "./models/layers/rope.ts";
@@ -98,5 +100,5 @@ export {
 } from "./preprocess/image-processor.ts";
 export type { ResampleFilter, Size } from "./preprocess/resize-bicubic.ts";
 export type { Tokenizer, TokenStream } from "./preprocess/tokenizer.ts";
-export { AnswerStream, Session } from "./session.ts";
+export { AnswerStream, type RunOptions, Session } from "./session.ts";
 export type { MethodDefaults } from "./settings.ts";

@@ -1,11 +1,9 @@
 // What an intervention is: parameters described once, what it has to read of the unmodified pass, and what it edits from
 // that. Each method is one file beside this one and a line in registry.ts.
 import { InputError } from "../errors.ts";
+import type { Run } from "../models/inputs.ts";
 import type { ScoreEdit as PackedEdit, ScoreOperation } from "../models/layers/score-edits.ts";
 import type { ColumnSelection, Parameters, RowSelection, SettingsOf } from "./parameters.ts";
-
-/** Half-open range of positions. */
-export type Run = readonly [start: number, end: number];
 
 /** The prompt and the model that an intervention acts on. */
 export interface EditContext {

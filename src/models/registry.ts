@@ -24,7 +24,7 @@ export function readArchitecture(json: unknown, file = "config.json"): Architect
   return family.read(config);
 }
 
-/** The numbers of config.json alone. @throws as {@link readArchitecture}. */
+/** The numbers of config.json alone. @throws as `readArchitecture`. */
 export function readModelConfig(json: unknown, file = "config.json"): ModelConfig {
   return readArchitecture(json, file).config;
 }
