@@ -289,7 +289,7 @@ describe("endings", () => {
     expect(model.gpu.allocatedBytes).toBe(before);
   });
 
-  test("100 sessions, some of them open together, leave GPU memory as it was", async () => {
+  test("200 sessions, some of them open together, leave GPU memory as it was", async () => {
     const ask = async (first: number, count: number) => {
       const sessions = Array.from({ length: count }, () => model.session());
       for (const [index, session] of sessions.entries()) {
@@ -304,7 +304,7 @@ describe("endings", () => {
     };
     await ask(0, 1);
     const before = model.gpu.allocatedBytes;
-    for (let first = 0; first < 100; first += 10) {
+    for (let first = 0; first < 200; first += 10) {
       expect(await ask(first, 10)).toBeGreaterThan(before);
       expect(model.gpu.allocatedBytes, `after session ${first + 10}`).toBe(before);
     }
