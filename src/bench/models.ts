@@ -2,7 +2,7 @@
 
 import { openCheckpoint } from "../checkpoint/checkpoint.ts";
 import type { Source } from "../checkpoint/source.ts";
-import { GpuError } from "../errors.ts";
+import { at, GpuError } from "../errors.ts";
 import { Gpu } from "../gpu/device.ts";
 import { SubmitExecutor } from "../gpu/executor.ts";
 import { Llava } from "../llava.ts";
@@ -211,15 +211,15 @@ async function measureQuestions(llava: Llava, model: ModelCase, rounds: RoundsOp
   const second = { ...ask(20), inputIds: secondIds(first.inputIds, ask(20).inputIds, imageSpan(first)[1]) };
   const timed = async (method: "greedy" | "adaptvis"): Promise<QuestionTimes> => {
     const started = performance.now();
-    const at: number[] = [];
+    const times: number[] = [];
     await llava.answer(first, {
       method,
       maxNewTokens: 64,
       ignoreEos: true,
       reusePrefix: false,
-      onToken: () => at.push(performance.now() - started),
+      onToken: () => times.push(performance.now() - started),
     });
-    return { token1: at[0] ?? 0, token16: at[15] ?? 0, token64: at[63] ?? 0 };
+    return { token1: at(times, 0), token16: at(times, 15), token64: at(times, 63) };
   };
   const once = async (work: () => Promise<unknown>): Promise<QuestionTimes> => {
     const ms = await clocked(work);

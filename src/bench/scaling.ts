@@ -1,7 +1,7 @@
 // How cost grows with prompt length, pictures, factors of a sweep and model width, measured on small random models in memory.
 
 import type { Source } from "../checkpoint/source.ts";
-import { throwIfAborted } from "../errors.ts";
+import { at, throwIfAborted } from "../errors.ts";
 import { SubmitExecutor } from "../gpu/executor.ts";
 import { Llava } from "../llava.ts";
 import type { Ceilings } from "./kernels.ts";
@@ -209,7 +209,7 @@ async function modelWidth(run: ScalingRun): Promise<ScalingSeries> {
     xLabel: "width",
     maxDegree: 2,
     explain: (fit) => {
-      const start = fit.constant + fit.linear * (widths[0] ?? 0);
+      const start = fit.constant + fit.linear * at(widths, 0);
       const bend = Math.sqrt(start / Math.max(fit.quadratic, 1e-12));
       return fit.quadratic > 0
         ? `Weights grow with the square of the width; below a width of about ${whole(bend)} dispatches and readbacks (${number(start)} ms for ${numTokens} tokens) outweigh reading them.`

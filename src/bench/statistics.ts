@@ -1,5 +1,7 @@
 // Statistics of measured values: medians, spreads and fitted cost models.
 
+import { at } from "../errors.ts";
+
 /** Summary of measured values. */
 export interface Spread {
   readonly median: number;
@@ -44,10 +46,10 @@ export function mapSpread(spread: Spread, f: (value: number) => number): Spread 
 }
 
 function quantile(sorted: readonly number[], share: number): number {
-  const at = share * (sorted.length - 1);
-  const below = sorted[Math.floor(at)] ?? 0;
-  const above = sorted[Math.ceil(at)] ?? 0;
-  return below + (above - below) * (at - Math.floor(at));
+  const place = share * (sorted.length - 1);
+  const below = at(sorted, Math.floor(place));
+  const above = at(sorted, Math.ceil(place));
+  return below + (above - below) * (place - Math.floor(place));
 }
 
 /** A fitted cost model. */
@@ -77,7 +79,7 @@ export function fitCost(points: readonly { readonly x: number; readonly ms: numb
     const solved = solveNormal(points, used);
     if (solved === undefined || solved.some((value) => value < 0)) continue;
     const parts = [0, 1, 2].map((degree) => solved[used.indexOf(degree)] ?? 0);
-    const fit = { constant: parts[0] ?? 0, linear: parts[1] ?? 0, quadratic: parts[2] ?? 0 };
+    const fit = { constant: at(parts, 0), linear: at(parts, 1), quadratic: at(parts, 2) };
     const error = points.reduce((sum, { x, ms }) => sum + (costAt(fit, x) / ms - 1) ** 2, 0);
     if (best === undefined || error < best.error - 1e-12) best = { parts, error };
   }
@@ -97,15 +99,15 @@ function solveNormal(
   const size = degrees.length;
   for (let pivot = 0; pivot < size; pivot++) {
     const pivotRow = rows[pivot] ?? [];
-    const head = pivotRow[pivot] ?? 0;
+    const head = at(pivotRow, pivot);
     if (Math.abs(head) < 1e-300) return undefined;
     for (const [index, row] of rows.entries()) {
       if (index === pivot) continue;
-      const factor = (row[pivot] ?? 0) / head;
+      const factor = at(row, pivot) / head;
       for (let column = pivot; column <= size; column++) {
-        row[column] = (row[column] ?? 0) - factor * (pivotRow[column] ?? 0);
+        row[column] = at(row, column) - factor * at(pivotRow, column);
       }
     }
   }
-  return rows.map((row, index) => (row[size] ?? 0) / (row[index] ?? 1));
+  return rows.map((row, index) => at(row, size) / at(row, index));
 }

@@ -1,5 +1,6 @@
 // The text of `adaptvis explain`: the list of passes, one pass in full, and tensors drawn in block characters.
 
+import { at } from "../errors.ts";
 import type { Explanation } from "../explain.ts";
 import type { ExplainedPass, PassTensor, PassValues } from "../inspect/explained-pass.ts";
 import type { ValuePicture } from "../inspect/tensor-values.ts";
@@ -242,7 +243,7 @@ export function textPicture({ width, height, values }: ValuePicture): readonly s
   const lines = Array.from({ length: numLines }, (_, line) =>
     Array.from({ length: width }, (_cell, x) => {
       const rows = Array.from({ length: rowsPerLine }, (_row, row) => Math.min(height - 1, line * rowsPerLine + row));
-      return rows.reduce((sum, y) => sum + (values[y * width + x] ?? 0), 0) / rows.length;
+      return rows.reduce((sum, y) => sum + at(values, y * width + x), 0) / rows.length;
     }),
   );
   const finite = lines.flat().filter(Number.isFinite);

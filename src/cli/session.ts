@@ -1,7 +1,7 @@
 // A command's session: its output streams, JSON mode, adapter choice and stop signal.
 import { styleText } from "node:util";
 import type { Command } from "commander";
-import { InputError } from "../errors.ts";
+import { at, InputError } from "../errors.ts";
 import { isDeno, openDenoAdapter } from "../gpu/hosts/adapter.deno.ts";
 import { openNodeAdapter } from "../gpu/hosts/adapter.node.ts";
 import type { AdapterChoice, OpenedAdapter } from "../gpu/hosts/adapter-choice.node.ts";
@@ -81,7 +81,7 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
   const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)));
   const line = (row: readonly string[]) =>
     row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .map((cell, column) => cell.padEnd(at(widths, column)))
       .join("  ")
       .trimEnd();
   return [styled("dim", line(head)), ...rows.map(line)];

@@ -1,7 +1,7 @@
 // Sampling from a row of logits: temperature, top-k, top-p, in the order of transformers' logits processors, in f64.
 import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
 import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
-import { InputError } from "../errors.ts";
+import { at, InputError } from "../errors.ts";
 
 /** How tokens are drawn; `temperature` 0 is greedy decoding. */
 export interface SamplingOptions {
@@ -50,19 +50,19 @@ export class Sampler {
     const { temperature, topK, topP } = this.options;
     const order = Array.from(logits, (_, tokenId) => tokenId);
     // Probable first, equal logits by id: the order does not depend on the sort algorithm.
-    order.sort((a, b) => (logits[b] ?? 0) - (logits[a] ?? 0) || a - b);
+    order.sort((a, b) => at(logits, b) - at(logits, a) || a - b);
     const kept = topK > 0 ? order.slice(0, topK) : order;
-    const largest = logits[kept[0] ?? 0] ?? 0;
-    const weights = kept.map((tokenId) => Math.exp(((logits[tokenId] ?? 0) - largest) / temperature));
+    const largest = at(logits, at(kept, 0));
+    const weights = kept.map((tokenId) => Math.exp((at(logits, tokenId) - largest) / temperature));
     const total = weights.reduce((sum, weight) => sum + weight, 0);
     let numKept = 0;
     let mass = 0;
-    while (numKept < weights.length && (numKept === 0 || mass < topP * total)) mass += weights[numKept++] ?? 0;
+    while (numKept < weights.length && (numKept === 0 || mass < topP * total)) mass += at(weights, numKept++);
     let rest = uniformFloat64(this.random) * mass;
     for (let i = 0; i < numKept; i++) {
-      rest -= weights[i] ?? 0;
-      if (rest < 0) return kept[i] ?? 0;
+      rest -= at(weights, i);
+      if (rest < 0) return at(kept, i);
     }
-    return kept[numKept - 1] ?? 0;
+    return at(kept, numKept - 1);
   }
 }

@@ -1,5 +1,5 @@
 // From logits to tokens on the GPU: argmax, softmax statistics and top-k; what is read back is a few bytes a row.
-import { GpuError } from "../errors.ts";
+import { at, GpuError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Executor } from "../gpu/executor.ts";
 import type { PreparedProgram } from "../gpu/prepared-program.ts";
@@ -137,7 +137,7 @@ export class TokenChooser {
     const words = new Uint32Array(Math.ceil(this.vocabSize / 32));
     for (const id of ids) {
       const word = Math.floor(id / 32);
-      words[word] = (words[word] ?? 0) | (1 << (id % 32));
+      words[word] = at(words, word) | (1 << (id % 32));
     }
     this.owner.gpu.write(this.owner.buffers.seen, words);
   }

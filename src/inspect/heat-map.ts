@@ -1,5 +1,5 @@
 // Where the model looked, as pixels: the picture as the model saw it, beside it the same picture under its attention.
-import { InputError } from "../errors.ts";
+import { at, InputError } from "../errors.ts";
 import type { RgbImage } from "../preprocess/image.ts";
 import { resizeImage } from "../preprocess/resize-bicubic.ts";
 import type { AttentionMap } from "./attention-map.ts";
@@ -21,8 +21,8 @@ const COLORS = [
 export function heatColor(value: number): readonly [red: number, green: number, blue: number] {
   const place = Math.min(Math.max(value, 0), 1) * (COLORS.length - 1);
   const lower = Math.min(Math.floor(place), COLORS.length - 2);
-  const from = COLORS[lower] ?? 0;
-  const to = COLORS[lower + 1] ?? 0;
+  const from = at(COLORS, lower);
+  const to = at(COLORS, lower + 1);
   const mix = (shift: number) => {
     const start = (from >> shift) & 255;
     return start + (((to >> shift) & 255) - start) * (place - lower);
@@ -69,9 +69,10 @@ export function overlayAttention(picture: RgbImage, map: AttentionMap): RgbImage
       const value = largest > 0 ? (upper + (lower - upper) * row.weight) / largest : 0;
       const color = heatColor(value);
       const opacity = OPACITY.least + (OPACITY.most - OPACITY.least) * value;
-      const at = (y * width + x) * 3;
-      const grey = luma(picture.data, at);
-      for (const [channel, part] of color.entries()) data[at + channel] = Math.round(grey + (part - grey) * opacity);
+      const offset = (y * width + x) * 3;
+      const grey = luma(picture.data, offset);
+      for (const [channel, part] of color.entries())
+        data[offset + channel] = Math.round(grey + (part - grey) * opacity);
     }
   }
   return { width, height, data };
@@ -109,11 +110,11 @@ function interpolation(numPixels: number, numPatches: number): readonly Between[
 }
 
 function between(values: Float64Array, rowStart: number, column: Between): number {
-  const before = values[rowStart + column.before] ?? 0;
-  return before + ((values[rowStart + column.after] ?? 0) - before) * column.weight;
+  const before = at(values, rowStart + column.before);
+  return before + (at(values, rowStart + column.after) - before) * column.weight;
 }
 
 /** Rec. 601 luma, as PIL's conversion to grey. */
-function luma(data: Uint8Array, at: number): number {
-  return 0.299 * (data[at] ?? 0) + 0.587 * (data[at + 1] ?? 0) + 0.114 * (data[at + 2] ?? 0);
+function luma(data: Uint8Array, offset: number): number {
+  return 0.299 * at(data, offset) + 0.587 * at(data, offset + 1) + 0.114 * at(data, offset + 2);
 }

@@ -1,5 +1,6 @@
 // The map of one layer and head from the worker's data, and drawing pictures on canvases.
 
+import { at } from "../../errors.ts";
 import { type AttentionMap, entropyBits } from "../../inspect/attention-map.ts";
 import type { RgbImage } from "../../preprocess/image.ts";
 import type { AttentionView } from "../protocol.ts";
@@ -25,9 +26,9 @@ export function mapOf(view: AttentionView, choice: MapChoice): AttentionMap {
   let share = 0;
   for (const index of heads) {
     const row = layer * numHeads + index;
-    share += (view.shares[row] ?? 0) / heads.length;
+    share += at(view.shares, row) / heads.length;
     for (let patch = 0; patch < numPatches; patch++) {
-      values[patch] = (values[patch] ?? 0) + (view.values[row * numPatches + patch] ?? 0) / heads.length;
+      values[patch] = at(values, patch) + at(view.values, row * numPatches + patch) / heads.length;
     }
   }
   return { layer, head, values, width, height, share, entropy: entropyBits(values) };
@@ -40,8 +41,8 @@ export function brightestPatch({ values, width }: AttentionMap): {
   readonly value: number;
 } {
   let best = 0;
-  for (let patch = 1; patch < values.length; patch++) if ((values[patch] ?? 0) > (values[best] ?? 0)) best = patch;
-  return { row: Math.floor(best / width), column: best % width, value: values[best] ?? 0 };
+  for (let patch = 1; patch < values.length; patch++) if (at(values, patch) > at(values, best)) best = patch;
+  return { row: Math.floor(best / width), column: best % width, value: at(values, best) };
 }
 
 /** A patch's place in the picture in words. */
@@ -70,9 +71,9 @@ export function putPicture(canvas: HTMLCanvasElement, picture: RgbImage, largest
   for (let y = 0, to = 0; y < height; y++) {
     for (let x = 0; x < width; x++, to += 4) {
       const from = (y * picture.width + x) * step * 3;
-      pixels.data[to] = data[from] ?? 0;
-      pixels.data[to + 1] = data[from + 1] ?? 0;
-      pixels.data[to + 2] = data[from + 2] ?? 0;
+      pixels.data[to] = at(data, from);
+      pixels.data[to + 1] = at(data, from + 1);
+      pixels.data[to + 2] = at(data, from + 2);
       pixels.data[to + 3] = 255;
     }
   }

@@ -1,6 +1,8 @@
 // Where the model looked: attention of the last prompt position over the picture, unmodified and under a factor, and a grid of
 // all layers and heads.
+
 import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { at } from "../../errors.ts";
 import { besideEachOther, enlarge, heatColor, overlayAttention } from "../../inspect/heat-map.ts";
 import type { RgbImage } from "../../preprocess/image.ts";
 import { brightestPatch, type MapChoice, mapOf, placeInWords, putPicture } from "../draw/attention-view.ts";
@@ -174,7 +176,7 @@ function MapFigure(props: {
         </div>
         <div>
           <dt>{pointed === undefined ? "Brightest" : "This patch"}</dt>
-          <dd>{percent(map.values[shown] ?? 0)}</dd>
+          <dd>{percent(at(map.values, shown))}</dd>
         </div>
       </dl>
       <HeadGrid name={name} view={view} layer={map.layer} head={map.head} />
@@ -224,7 +226,7 @@ export function HeadGrid(props: {
     mapLayer.value = cell((event.clientY - box.top) / box.height, numLayers);
     mapHead.value = cell((event.clientX - box.left) / box.width, numHeads);
   };
-  const most = shares.reduce((best, share, index) => (share > (shares[best] ?? 0) ? index : best), 0);
+  const most = shares.reduce((best, share, index) => (share > at(shares, best) ? index : best), 0);
   const place = `layer ${Math.floor(most / numHeads)}, head ${most % numHeads}`;
   const part = (count: number) => `${(100 / count).toFixed(4)}%`;
   return (
@@ -235,7 +237,7 @@ export function HeadGrid(props: {
           ref={canvas}
           onPointerUp={choose}
           role="img"
-          aria-label={`Image shares, ${name}: most in ${place}, ${percent(shares[most] ?? 0)}`}
+          aria-label={`Image shares, ${name}: most in ${place}, ${percent(at(shares, most))}`}
         />
         <span
           class="head-mark"

@@ -1,4 +1,5 @@
 // Packed score edits in words, for explanations: loaded only for these.
+import { at } from "../../errors.ts";
 import type { Description } from "../../gpu/describe.ts";
 import type { EditedRows } from "../../gpu/ops/attention.ts";
 import type { ScoreEdit, ScoreOperation } from "./score-edits.ts";
@@ -84,7 +85,7 @@ export function unpackScoreEdits(
 function readMask(mask: Uint32Array): ScoreEdit["columns"] {
   const runs: [start: number, end: number][] = [];
   for (let slot = 0; slot < mask.length * 32; slot++) {
-    if ((((mask[slot >>> 5] ?? 0) >>> (slot & 31)) & 1) === 0) continue;
+    if (((at(mask, slot >>> 5) >>> (slot & 31)) & 1) === 0) continue;
     const last = runs.at(-1);
     if (last?.[1] === slot) last[1] = slot + 1;
     else runs.push([slot, slot + 1]);

@@ -1,5 +1,5 @@
 // Edits of attention scores as the kernels read them: see shaders/shared/score-edit.wgsl, which applies them.
-import { InputError } from "../../errors.ts";
+import { at, InputError } from "../../errors.ts";
 import { MAX_BATCH_ROWS } from "./step.ts";
 
 /** The operations by their number in shaders/shared/score-edit.wgsl. */
@@ -107,7 +107,7 @@ function writeMask(words: Uint32Array, maskStart: number, columns: Columns): voi
   for (const [start, end] of columns) {
     for (let slot = start; slot < end; slot++) {
       const word = maskStart + (slot >>> 5);
-      words[word] = (words[word] ?? 0) | (1 << (slot & 31));
+      words[word] = at(words, word) | (1 << (slot & 31));
     }
   }
 }
