@@ -41,7 +41,7 @@ export function copyCheckout() {
   for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(130));
   for (const file of listFiles()) {
     // A link to node_modules, as in a git worktree, is listed as a file.
-    if (file === "node_modules" || linked.some((folder) => file.startsWith(`${folder}/`))) continue;
+    if (/(^|\/)node_modules$/.test(file) || linked.some((folder) => file.startsWith(`${folder}/`))) continue;
     mkdirSync(dirname(join(copy, file)), { recursive: true });
     copyFileSync(join(root, file), join(copy, file));
   }

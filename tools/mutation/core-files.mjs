@@ -10,7 +10,8 @@ const isExcluded = matcherOf(["src/{cli,app,bench,gpu}/**", "src/**/*.{node,brow
 
 /**
  * @param {string} root the checkout
- * @returns {Promise<{sources: string[], tests: string[]}>} paths from `root`: the sources, and the tests of the cpu group
+ * @returns {Promise<{sources: string[], testsOf: (source: string) => string[]}>} paths from `root`: the sources, and for each
+ *   the tests of the cpu group that reach it, the ones with the shortest chain of imports first
  */
 export async function coreFiles(root) {
   const { build } = await import("esbuild");
@@ -31,14 +32,18 @@ export async function coreFiles(root) {
     logLevel: "error",
   });
   const importsOf = (file) => metafile.inputs[file]?.imports.map(({ path }) => path) ?? [];
-  const reached = closure(tests, importsOf);
+  const distances = new Map(tests.map((test) => [test, distancesFrom(test, importsOf)]));
+  const reached = new Set([...distances.values()].flatMap((ofTest) => [...ofTest.keys()]));
   // Comments may name what code does not use.
   const codeOf = (file) => readFileSync(join(root, file), "utf8").replace(/\/\/.*|\/\*[\s\S]*?\*\//g, "");
   const needsGpu = (file) => /\b(GPU[A-Z]\w*|Gpu|Program)\b/.test(codeOf(file));
   const isSource = matcherOf(["src/**/*.ts"]);
   return {
     sources: [...reached].filter((file) => isSource(file) && !isExcluded(file) && !needsGpu(file)).sort(),
-    tests,
+    testsOf: (source) =>
+      tests
+        .filter((test) => distances.get(test).has(source))
+        .sort((a, b) => distances.get(a).get(source) - distances.get(b).get(source)),
   };
 }
 
@@ -59,14 +64,12 @@ async function testsOfGroup(root, build) {
     .sort();
 }
 
-/** Everything that `files` reach, themselves included. */
-function closure(files, importsOf) {
-  const reached = new Set();
-  const waiting = [...files];
-  for (let file = waiting.pop(); file !== undefined; file = waiting.pop()) {
-    if (reached.has(file)) continue;
-    reached.add(file);
-    waiting.push(...importsOf(file));
+/** How many imports lie between a file and everything that it reaches, itself included. */
+function distancesFrom(start, importsOf) {
+  const distances = new Map([[start, 0]]);
+  // A Map's iteration also visits what is added on the way: breadth first.
+  for (const [file, distance] of distances) {
+    for (const imported of importsOf(file)) if (!distances.has(imported)) distances.set(imported, distance + 1);
   }
-  return reached;
+  return distances;
 }

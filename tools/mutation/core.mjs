@@ -10,18 +10,28 @@ import { coreFiles } from "./core-files.mjs";
 import { coreMutants, keyOf } from "./core-mutants.mjs";
 import { matcherOf } from "./glob.mjs";
 import { report } from "./report.mjs";
+import { runTests } from "./run-tests.mjs";
 import { sampleOf } from "./sample.mjs";
-import { lineTexts } from "./text-edit.mjs";
+import { edited, lineTexts } from "./text-edit.mjs";
 
 const folder = fileURLToPath(new URL(".", import.meta.url));
 const stryker = join(folder, "node_modules", "@stryker-mutator", "core", "bin", "stryker.js");
 const runner = join(folder, "node_modules", "@stryker-mutator", "vitest-runner", "dist", "src", "index.js");
 
-const statuses = { Killed: "killed", Timeout: "timeout", Survived: "survived", NoCoverage: "uncovered" };
+const statuses = {
+  Killed: "killed",
+  Timeout: "timeout",
+  Survived: "survived",
+  NoCoverage: "uncovered",
+  Ignored: "static",
+};
+
+/** Longer than all tests of the cpu group take on a busy machine. */
+const STATIC_TIMEOUT_SECONDS = 300;
 
 /** @param {object} options see run.mjs */
 export async function run(options) {
-  const { sources } = await coreFiles(root);
+  const { sources, testsOf } = await coreFiles(root);
   const isWanted = matcherOf(options.files ?? ["**"]);
   const changed = options.since === undefined ? undefined : changedSince(options.since);
   const files = sources.filter((file) => isWanted(file) && (changed?.has(file) ?? true));
@@ -38,6 +48,15 @@ export async function run(options) {
   const picked = sampleOf(all, options, ({ file, before, after }) => `${file}\0${before}\0${after}`);
   process.stderr.write(`mutation: ${picked.length} of ${all.length} mutants of ${files.length} files\n`);
   const found = picked.length === 0 ? new Map() : runStryker(copy, picked);
+  const isStatic = ({ key }) => found.get(key)?.status === "static";
+  const numStatic = picked.filter(isStatic).length;
+  for (const [index, mutant] of picked.filter(isStatic).entries()) {
+    const outcome = await testStatic(copy, mutant, testsOf(mutant.file));
+    found.set(mutant.key, outcome);
+    process.stderr.write(
+      `[${index + 1}/${numStatic}] ${outcome.status}  ${mutant.file}:${mutant.line}:${mutant.column}\n`,
+    );
+  }
   const mutants = picked.map(({ key, file, line, column, kind, before, after }) => {
     const { status = "invalid", detail } = found.get(key) ?? { detail: "not in Stryker's report" };
     return { file, line, column, kind, before, after, status, ...(detail !== undefined && { detail }) };
@@ -48,6 +67,18 @@ export async function run(options) {
     out: options.out,
     about: { part: "core", revision: revision(), seed, sample, shard, numMutants: all.length },
   });
+}
+
+/** Runs the tests that reach a file, the nearest first, with a mutant of what runs while the file is loaded. */
+async function testStatic(copy, mutant, tests) {
+  const path = join(copy, mutant.file);
+  const original = readFileSync(path, "utf8");
+  writeFileSync(path, edited(original, mutant));
+  const env = { ADAPTVIS_TEST_GROUP: "cpu" };
+  const { passed, timedOut, failedTest } = await runTests(copy, tests, { env, timeoutSeconds: STATIC_TIMEOUT_SECONDS });
+  writeFileSync(path, original);
+  if (timedOut) return { status: "timeout" };
+  return passed ? { status: "survived" } : { status: "killed", detail: failedTest };
 }
 
 function install() {
@@ -76,6 +107,8 @@ function runStryker(copy, picked) {
       vitest: { configFile: "test/vitest.config.ts" },
       mutate: [...new Set(picked.map(({ file }) => file))],
       inPlace: true,
+      // What runs while a module loads concerns every test: Stryker would run them all, in no useful order.
+      ignoreStatic: true,
       concurrency: 1,
       timeoutMS: 20_000, // a timeout counts as killed, so a busy machine must not cause one
       reporters: ["json", "clear-text"],

@@ -1,35 +1,19 @@
 // Mutants of the shaders: each is written into a copy of the checkout, where the tests of the kernels that hold it are run.
 
-import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, posix } from "node:path";
 import process from "node:process";
 import { changedSince, copyCheckout, listFiles, revision, root } from "./copy.mjs";
 import { matcherOf } from "./glob.mjs";
 import { askKernels, testsByName } from "./kernel-tests.mjs";
 import { change, report } from "./report.mjs";
+import { runTests } from "./run-tests.mjs";
 import { sampleOf } from "./sample.mjs";
 import { edited } from "./text-edit.mjs";
 import { wgslMutations } from "./wgsl-mutations.mjs";
 
 const shaderPatterns = ["shaders/*.wgsl", "shaders/shared/*.wgsl"];
-
-/** vitest's configuration of a run: the named files, in that order, and nothing of an earlier run. */
-const config = `
-import base from "./test/vitest.config.ts";
-const files = JSON.parse(process.env.MUTATION_TESTS);
-class InOrder {
-  shard(specifications) {
-    return specifications;
-  }
-  sort(specifications) {
-    const place = ({ moduleId }) => files.findIndex((file) => moduleId.endsWith(file));
-    return specifications.toSorted((a, b) => place(a) - place(b));
-  }
-}
-export default { ...base, test: { ...base.test, include: files, exclude: [], sequence: { sequencer: InOrder } } };
-`;
 
 /** @param {object} options see run.mjs */
 export async function run(options) {
@@ -52,7 +36,6 @@ export async function run(options) {
   }
 
   const copy = copyCheckout();
-  writeFileSync(join(copy, "mutation.vitest.config.mjs"), config);
   const texts = picked.map((mutation) => edited(shaders[mutation.file], mutation));
   const { kernels, problems } = await askKernels(copy, {
     adapter: options.adapter,
@@ -99,7 +82,10 @@ function reasonNotToRun({ holders, ordered, problem }) {
 /** Runs the tests with the mutant in place of the original. */
 async function testMutant(copy, { file, text, original }, { tests, adapter, timeoutSeconds }) {
   writeFileSync(join(copy, file), text);
-  const { passed, timedOut, seconds, failure, failedTest } = await runTests(copy, tests, { adapter, timeoutSeconds });
+  const { passed, timedOut, seconds, failure, failedTest } = await runTests(copy, tests, {
+    env: envOf(adapter),
+    timeoutSeconds,
+  });
   writeFileSync(join(copy, file), original);
   if (timedOut) return { status: "timeout", seconds };
   if (passed) return { status: "survived", seconds };
@@ -141,7 +127,7 @@ async function measureTests(copy, tests, { adapter, files }) {
   mkdirSync(dirname(kept), { recursive: true });
   for (const [index, test] of missing.entries()) {
     const { passed, seconds, files, failure, failedTest } = await runTests(copy, [test], {
-      adapter,
+      env: envOf(adapter),
       timeoutSeconds: 3600,
     });
     if (!passed) throw new Error(`${test} fails without a mutant: ${failedTest}: ${firstLine(failure)}`);
@@ -153,57 +139,8 @@ async function measureTests(copy, tests, { adapter, files }) {
   return measured;
 }
 
-/** Runs test files in one vitest process, until the first failure. */
-async function runTests(copy, tests, { adapter, timeoutSeconds }) {
-  const out = join(copy, "mutation-result.json");
-  rmSync(out, { force: true });
-  const vitest = join(copy, "node_modules", "vitest", "vitest.mjs");
-  const started = performance.now();
-  const child = spawn(
-    process.execPath,
-    [vitest, "run", "--config", "mutation.vitest.config.mjs", "--bail=1", "--reporter=json", `--outputFile=${out}`],
-    {
-      cwd: copy,
-      env: {
-        ...process.env,
-        MUTATION_TESTS: JSON.stringify(tests),
-        ADAPTVIS_TEST_GROUP: "kernels",
-        ADAPTVIS_TEST_ADAPTER: adapter,
-      },
-      stdio: ["ignore", "ignore", "ignore"],
-      detached: true, // a group of its own, so that an endless shader's worker ends with it
-    },
-  );
-  const end = () => {
-    try {
-      process.kill(-child.pid, "SIGKILL");
-    } catch {
-      // It has ended by itself.
-    }
-  };
-  process.prependOnceListener("exit", end); // before the copy is removed
-  let timedOut = false;
-  const timer = setTimeout(() => {
-    timedOut = true;
-    end();
-  }, timeoutSeconds * 1000);
-  const code = await new Promise((resolve) => child.on("close", resolve));
-  clearTimeout(timer);
-  process.off("exit", end);
-  const seconds = (performance.now() - started) / 1000;
-  const files = readResults(out);
-  const passed = !timedOut && code === 0 && files.length > 0;
-  const failed = files.flatMap(({ assertionResults }) => assertionResults).find(({ status }) => status === "failed");
-  const failure = failed?.failureMessages.join("\n") ?? files.find(({ status }) => status === "failed")?.message ?? "";
-  return { passed, timedOut, seconds, files, failure, failedTest: failed?.fullName ?? `vitest ended with ${code}` };
-}
-
-function readResults(file) {
-  try {
-    return JSON.parse(readFileSync(file, "utf8")).testResults;
-  } catch {
-    return []; // killed, or crashed, before it wrote them
-  }
+function envOf(adapter) {
+  return { ADAPTVIS_TEST_GROUP: "kernels", ADAPTVIS_TEST_ADAPTER: adapter };
 }
 
 function firstLine(text) {
