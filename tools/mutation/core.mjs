@@ -45,7 +45,7 @@ export async function run(options) {
     const text = readFileSync(join(copy, mutant.file), "utf8");
     return { ...mutant, ...lineTexts(text, mutant) };
   });
-  const picked = sampleOf(all, options, ({ file, before, after }) => `${file}\0${before}\0${after}`);
+  const picked = sampleOf(all.filter(options.isAsked), options);
   process.stderr.write(`mutation: ${picked.length} of ${all.length} mutants of ${files.length} files\n`);
   const found = picked.length === 0 ? new Map() : runStryker(copy, picked);
   const isStatic = ({ key }) => found.get(key)?.status === "static";

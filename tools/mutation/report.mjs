@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { root } from "./copy.mjs";
+import { textOf } from "./sample.mjs";
 import { oneLine } from "./text-edit.mjs";
 
 const equivalentFile = new URL("equivalent.json", import.meta.url);
@@ -21,6 +22,17 @@ const equivalentFile = new URL("equivalent.json", import.meta.url);
  * @property {string} [detail] the test that failed, the compiler's message or the reason
  * @property {number} [seconds]
  */
+
+/** Whether a mutant is alive in a report of an earlier run. @param {string} file the report */
+export function aliveIn(file) {
+  const { mutants } = JSON.parse(readFileSync(file, "utf8"));
+  const alive = new Set(mutants.filter(isAlive).map(textOf));
+  return (mutant) => alive.has(textOf(mutant));
+}
+
+function isAlive({ status }) {
+  return status === "survived" || status === "uncovered";
+}
 
 /** Mutants that no test can tell from the original, each with its reason. */
 export function readEquivalents() {
@@ -51,7 +63,6 @@ export function report(mutants, { threshold, out, about }) {
     if (existsSync(path) && oneLine(readFileSync(path, "utf8")).includes(before)) continue;
     process.stdout.write(`equivalent.json: ${file} no longer has: ${before}\n`);
   }
-  const isAlive = ({ status }) => status === "survived" || status === "uncovered";
   const results = mutants.map((mutant) =>
     isAlive(mutant) && isEquivalent(mutant) ? { ...mutant, status: "equivalent" } : mutant,
   );

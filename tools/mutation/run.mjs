@@ -5,6 +5,7 @@
 // --sample N|all     number of mutants, chosen by the seed (60 shaders' or 200 of the core unless given)
 // --seed S           default 1
 // --shard I/N        the I-th of N parts of all mutants, from which --sample takes
+// --again REPORT     only mutants that are alive in this report of an earlier run (its --out)
 // --since REV        only files that differ from a revision
 // --adapter NAME     wgsl: swiftshader, lavapipe or gpu (default swiftshader)
 // --threshold P      exit code 1 when less than P % are killed (default 95)
@@ -15,6 +16,7 @@ import { join, resolve } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { root } from "./copy.mjs";
+import { aliveIn } from "./report.mjs";
 
 const defaultSamples = { core: 200, wgsl: 60 };
 
@@ -38,6 +40,7 @@ function readOptions(name) {
       seed: { type: "string", default: "1" },
       shard: { type: "string", default: "1/1" },
       since: { type: "string" },
+      again: { type: "string" },
       adapter: { type: "string", default: "swiftshader" },
       threshold: { type: "string", default: "95" },
       out: { type: "string", default: join(root, "dist", "mutation", `${name}.json`) },
@@ -52,6 +55,7 @@ function readOptions(name) {
     seed: numberOf("seed", values.seed),
     shard: { index, count },
     threshold: numberOf("threshold", values.threshold),
+    isAsked: values.again === undefined ? () => true : aliveIn(values.again),
     out: resolve(values.out),
   };
 }

@@ -7,11 +7,10 @@ import { createHash } from "node:crypto";
  * @param {readonly T[]} mutants
  * @param {{seed: number, sample: number, shard: {index: number, count: number}}} choice `sample` mutants (Infinity: all) of
  *   shard `index` (from 1) of `count`
- * @param {(mutant: T) => string} textOf what distinguishes a mutant
  * @returns {T[]} in the order of `mutants`
- * @template T
+ * @template {{file: string, before: string, after: string}} T
  */
-export function sampleOf(mutants, { seed, sample, shard }, textOf) {
+export function sampleOf(mutants, { seed, sample, shard }) {
   const repeats = new Map();
   const ranked = mutants.map((mutant) => {
     const text = textOf(mutant);
@@ -26,4 +25,9 @@ export function sampleOf(mutants, { seed, sample, shard }, textOf) {
     .slice(0, sample);
   const chosen = new Set(taken.map(({ mutant }) => mutant));
   return mutants.filter((mutant) => chosen.has(mutant));
+}
+
+/** What distinguishes a mutant, wherever in its file it stands. @param {{file: string, before: string, after: string}} mutant */
+export function textOf({ file, before, after }) {
+  return `${file}\0${before}\0${after}`;
 }

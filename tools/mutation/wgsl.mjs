@@ -26,7 +26,7 @@ export async function run(options) {
   const all = shaderFiles
     .filter((file) => isWanted(file) && (changed?.has(file) ?? true))
     .flatMap((file) => wgslMutations(shaders[file]).map((mutation) => ({ file, ...mutation })));
-  const picked = sampleOf(all, options, ({ file, before, after }) => `${file}\0${before}\0${after}`);
+  const picked = sampleOf(all.filter(options.isAsked), options);
   process.stderr.write(`mutation: ${picked.length} of ${all.length} mutants\n`);
   if (options.list) {
     for (const { file, line, column, kind, before, after } of picked) {
