@@ -3,7 +3,7 @@ import type { FinishReason, GeneratedToken } from "./generate/generate.ts";
 import type { SamplingOptions } from "./generate/sampler.ts";
 import type { Profiler } from "./gpu/profile/profiler.ts";
 import type { WeightDtype } from "./gpu/tensor.ts";
-import type { TuningTable } from "./gpu/tuning-table.ts";
+import type { TuningTable } from "./gpu/tunables.ts";
 import type { AnswerAttention, AttentionMap } from "./inspect/attention-map.ts";
 import type { PlaceRead, PlaceValues, PlaceWrite } from "./inspect/places.ts";
 import type { TraceTensor } from "./inspect/trace.ts";

@@ -2,10 +2,9 @@
 // chunks, steps token by token; a token costs one submit and one readback of a few bytes.
 import { throwIfAborted } from "../errors.ts";
 import { GPU_STORAGE, type Gpu } from "../gpu/device.ts";
-import { type Executor, runOnce, type StagedProgram } from "../gpu/executor.ts";
+import { type Executor, ProgramCache, runOnce, type StagedProgram } from "../gpu/executor.ts";
 import type { PreparedProgram } from "../gpu/prepared-program.ts";
 import { Program } from "../gpu/program.ts";
-import { ProgramCache } from "../gpu/program-cache.ts";
 import {
   createKeyValueCache,
   createSequenceBuffers,

@@ -1,9 +1,9 @@
 // From logits to tokens on the GPU: argmax, softmax statistics and top-k; what is read back is a few bytes a row.
 import { at, GpuError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
-import type { Executor } from "../gpu/executor.ts";
+import type { Executor, ProgramCache } from "../gpu/executor.ts";
 import type { PreparedProgram } from "../gpu/prepared-program.ts";
-import type { ProgramCache } from "../gpu/program-cache.ts";
+
 import type { TextConfig } from "../models/config.ts";
 import { CHOICE_BYTES, MAX_LOOKAHEAD, type SequenceBuffers, TOP_K_OFFSET } from "../models/layers/decoder-state.ts";
 import { chooseIntoSlotProgram, chooseProgram, chooseRowsProgram } from "./decoder-programs.ts";

@@ -2,7 +2,7 @@
 import { AbortError, GpuError, InputError, kindOf } from "../errors.ts";
 import { PipelineCache } from "./kernel.ts";
 import type { Profiler } from "./profile/profiler.ts";
-import type { TuningTable } from "./tuning-table.ts";
+import type { TuningTable } from "./tunables.ts";
 
 /** Limits that the engine asks for as high as the adapter has them; nothing is raised unless it is asked for. */
 const RAISED_LIMITS = [

@@ -1,9 +1,8 @@
 import { expect, test } from "vitest";
 import { linear } from "../../src/gpu/ops/linear.ts";
 import { TUNABLES } from "../../src/gpu/ops/linear-kernels.ts";
-import { choiceText } from "../../src/gpu/ops/tunables.ts";
 import type { Matrix } from "../../src/gpu/tensor.ts";
-import type { TunableChoice } from "../../src/gpu/tuning-table.ts";
+import { choiceText, type TunableChoice } from "../../src/gpu/tunables.ts";
 import { matmulTiled } from "../reference/matmul-tiled.ts";
 import { createRandom } from "../reference/random.ts";
 import { runKernel } from "../setup/run-kernel.ts";

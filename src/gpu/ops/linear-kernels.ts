@@ -19,10 +19,9 @@ import wideQ4Wgsl from "../../../shaders/shared/wide-q4.wgsl";
 import wideQ8Wgsl from "../../../shaders/shared/wide-q8.wgsl";
 import type { KernelContext } from "../device.ts";
 import { isQuantized, type Matrix, type WeightDtype, weightStride4 } from "../tensor.ts";
-import type { TunableChoice } from "../tuning-table.ts";
+import { chosen, type TunableChoice, type TunableName, type Tunables } from "../tunables.ts";
 import type { KernelEntry, Plan } from "./kernel-list.ts";
 import { hasQuads, quadRows } from "./quads.ts";
-import { chosen, type TunableName, type Tunables } from "./tunables.ts";
 import { byDtype, perDtype, perQuantized } from "./weight-kernels.ts";
 
 /** What a linear layer's kernel is chosen by: one piece of its matrix and the rows that it is applied to. */

@@ -19,7 +19,7 @@ import {
   type QuantizedDtype,
   weightStride4,
 } from "../tensor.ts";
-import type { TunableChoice } from "../tuning-table.ts";
+import type { TunableChoice } from "../tunables.ts";
 import { ACTIVATIONS, type Activation } from "./activations.ts";
 import { descriptions } from "./descriptions-loader.ts";
 import { chooseEntry } from "./kernel-list.ts";

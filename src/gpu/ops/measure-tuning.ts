@@ -5,9 +5,8 @@ import { GPU_STORAGE, type Gpu } from "../device.ts";
 import { SubmitExecutor } from "../executor.ts";
 import { Program } from "../program.ts";
 import { type Matrix, matrixSizes, storedRowBytes, type WeightDtype, whole } from "../tensor.ts";
-import type { TunableChoice, TuningTable } from "../tuning-table.ts";
+import { isSameChoice, type TunableChoice, type TunableName, type TuningTable } from "../tunables.ts";
 import { linear } from "./linear.ts";
-import { isSameChoice, type TunableName } from "./tunables.ts";
 import { TUNABLE_NAMES, tuningKey, usableCandidates } from "./tuning.ts";
 
 /** Sizes of the layers that candidates are measured on. */

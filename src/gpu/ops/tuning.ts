@@ -1,8 +1,14 @@
 // The table of tuned constants: plain JSON, valid for one adapter and the kernels it was measured with.
 import { InputError } from "../../errors.ts";
-import type { TunableChoice, TuningTable } from "../tuning-table.ts";
+import {
+  choiceText,
+  isSameChoice,
+  type TunableChoice,
+  type TunableName,
+  type TuningTable,
+  usableOf,
+} from "../tunables.ts";
 import { TUNABLES, tunedTexts } from "./linear-kernels.ts";
-import { choiceText, isSameChoice, type TunableName, usableOf } from "./tunables.ts";
 
 /** Names of what can be chosen, in the order of measuring. */
 export const TUNABLE_NAMES = Object.keys(TUNABLES).filter(isTunableName);

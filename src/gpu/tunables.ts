@@ -1,8 +1,20 @@
 // The constants of kernels for GPUs that start-up tuning may choose: each kernel's entry names its candidates, the first that
 // a device can run being the default. On CPU adapters nothing is chosen: their kernels have no such constants.
-import { GpuError } from "../../errors.ts";
-import type { KernelContext } from "../device.ts";
-import type { TunableChoice } from "../tuning-table.ts";
+import { GpuError } from "../errors.ts";
+import type { KernelContext } from "./device.ts";
+import type { Constant } from "./kernel.ts";
+
+/** Values of some overrides of a kernel. */
+export type TunableChoice = Readonly<Record<string, Constant>>;
+
+/** Which constants kernels run with on one adapter; what is left out has its default. */
+export interface TuningTable {
+  readonly format: 1;
+  /** `tuningKey` of the device and the kernels that it was measured with. */
+  readonly key: string;
+  /** By the name of what is chosen, one of `TUNABLES`. */
+  readonly choices: Readonly<Record<string, TunableChoice>>;
+}
 
 /** What is chosen, by name. Weights in bf16 go with f16; "small" is for products whose larger tiles would leave a GPU idle. */
 export type TunableName =
