@@ -210,37 +210,38 @@ export class Places implements PlaceRequests {
 
   /**
    * What a read has collected.
-   * @param numRun positions that the run has reached; all unless given
-   * @throws InputError when none of its positions was run.
+   * @param numRun positions that the run has reached; all unless given. Where an early end leaves none of the positions that
+   *   were asked for, what is returned has no rows.
    */
   async values(read: PlaceRead, numRun = Number.POSITIVE_INFINITY): Promise<PlaceValues> {
     const { place, positions = [this.promptLength - 1] } = read;
-    const wereRun = () => {
-      const rows = ascending(positions).filter((position) => position < numRun);
-      if (rows.length === 0) throw new InputError(`${place}: none of the positions to read was run.`);
-      return rows;
-    };
+    const rows = ascending(positions).filter((position) => position < numRun);
     const layer = attentionLayerOf(place);
     if (layer !== undefined) {
-      const rows = wereRun();
+      const { numAttentionHeads } = this.text;
+      if (rows.length === 0) {
+        return { place, positions: rows, shape: [0, numAttentionHeads, 0], data: new Float32Array() };
+      }
       const kind = place.endsWith("scores") ? "scores" : "probs";
       const data = await this.attentionOf(layer, kind, rows);
       const numKeys = Number(rows.at(-1)) + 1;
-      return { place, positions: rows, shape: [rows.length, this.text.numAttentionHeads, numKeys], data };
+      return { place, positions: rows, shape: [rows.length, numAttentionHeads, numKeys], data };
     }
     const name = canonicalPlace(place);
     if (name.startsWith("vision.")) return this.visionValues(place, name);
     const reader = this.rowReaders.get(name);
-    if (reader === undefined) throw new InputError(`${place}: none of the positions to read was run.`);
-    const wanted = wereRun();
+    // No program that visits the place has run, or only for other rows.
+    if (reader === undefined || rows.length === 0) {
+      return { place, positions: [], shape: [0, 0], data: new Float32Array() };
+    }
     const columns = reader.groups * reader.groupSize;
     const all = await this.readPadded(reader.buffer, reader.positions.length * reader.groups, reader.groupSize);
-    const data = new Float32Array(wanted.length * columns);
-    for (const [row, position] of wanted.entries()) {
+    const data = new Float32Array(rows.length * columns);
+    for (const [row, position] of rows.entries()) {
       const at = reader.positions.indexOf(position) * columns;
       data.set(all.subarray(at, at + columns), row * columns);
     }
-    return { place, positions: wanted, shape: [wanted.length, columns], data };
+    return { place, positions: rows, shape: [rows.length, columns], data };
   }
 
   /** Names of the vision tower's places that have been visited, in order. */

@@ -129,6 +129,22 @@ describe.each(["llava-deep", "llama-text-tied"])("%s", (name) => {
     }
   });
 
+  test("where an early end leaves no position to read, the answer is there and the read has no rows", async () => {
+    const first = (await model.answer(b, { ...OPTIONS, maxNewTokens: 1 })).tokens[0]?.tokenId;
+    const processor: unknown = Object.create(model.processor, { eosTokenIds: { value: [first] } });
+    const ending = Object.create(model, { processor: { value: processor } }) as Llava; // the same model with another end token
+    const read = ["layers.0.hidden_states", "layers.1.attention_probs"].map((place) => {
+      return { place, positions: [b.inputIds.length + 1] };
+    });
+    const answer = await ending.answer(b, { maxNewTokens: 4, read });
+    expect(answer).toMatchObject({ finishReason: "eos", tokens: [{ tokenId: first }] });
+    expect(answer.reads.map(({ positions }) => positions)).toEqual([[], []]);
+    expect(answer.reads.map(({ shape, data }) => [shape[0], data.length])).toEqual([
+      [0, 0],
+      [0, 0],
+    ]);
+  });
+
   test("a read without positions is of the last prompt row, whatever else is read at its place", async () => {
     const last = b.inputIds.length - 1;
     for (const place of ["layers.1.hidden_states", "layers.1.attention_probs"]) {
