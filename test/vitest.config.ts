@@ -21,10 +21,12 @@ export default defineConfig({
   ],
   test: {
     ...includeOf(isTestGroup(group) ? group : "all"),
-    // Dawn is a native module: one process per worker. A GPU file is alone in its process, so that a crash names its file;
-    // software adapters use all cores themselves, so GPU files run one after the other.
+    // Dawn is a native module: processes, not threads. Software adapters use all cores themselves, so GPU files run one after
+    // the other; and in one process, because they share its device and what that has compiled: on SwiftShader, the kernels of
+    // one answer take longer to compile than most files take to run.
     pool: "forks",
     maxWorkers: group === "cpu" ? 2 : 1,
+    isolate: group !== "gpu" && group !== "kernels",
     // What a test waits for comes when it comes: on a busy machine a second, vitest's own limit, is no failure.
     expect: { poll: { timeout: 60_000, interval: 50 } },
     testTimeout: 120_000,

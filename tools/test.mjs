@@ -2,7 +2,7 @@
 //   node tools/test.mjs [--fast | --e2e] [--adapter swiftshader|lavapipe|gpu]... [FILTER]...
 // --fast     the CPU's tests and the kernels on one adapter
 // --e2e      the playground's tests in the packaged Chromium only
-// --adapter  the GPU's tests on this adapter only
+// --adapter  the GPU's, hosts' and commands' tests on this adapter only
 // FILTER     as vitest's: only test files whose path contains it
 // The last line is always `N passed, N failed, N skipped`. Exit code 0 only when something passed and nothing failed.
 
@@ -59,7 +59,16 @@ function runsOf({ fast, e2e }) {
   if (e2e) return [{ group: "e2e" }];
   if (fast) return [{ group: "cpu" }, { group: "kernels", adapter: adapters.at(-1) }];
   const [first, ...others] = adapters.map((adapter) => ({ group: "gpu", adapter }));
-  return [first, { group: "cpu" }, { group: "hosts" }, { group: "e2e" }, ...others];
+  // Each command and host compiles its kernels anew, which lavapipe does in a tenth of SwiftShader's time.
+  const adapter = adapters.at(-1);
+  return [
+    first,
+    { group: "e2e" },
+    { group: "hosts", adapter },
+    { group: "commands", adapter },
+    ...others,
+    { group: "cpu" },
+  ];
 }
 
 /** One lane: takes the next run that waits, until none does. */
@@ -71,7 +80,7 @@ async function runWaiting() {
 
 /** Runs one group; a process that leaves no readable report, or ends by a signal, is one failed test. */
 async function runVitest({ group, adapter }) {
-  const label = adapter ?? group;
+  const label = group === "gpu" ? adapter : group;
   const file = join(results, `${label}.json`);
   const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
   const child = spawn(

@@ -1,15 +1,19 @@
-// Which test files belong together: the CPU's, the hosts', the playground's (each run once) and the GPU's (run on every adapter).
+// Which test files belong together: the CPU's, the hosts', the command's and the playground's (each run once) and the GPU's (run
+// on every adapter).
 
 const cpuFolders = ["app", "checkpoint", "preprocess", "unit", "evaluate"];
 const hostFolders = ["browser", "bundle", "deno", "hosts", "package", "playground"];
+const commandFolders = ["cli", "bench"];
 const pageFolders = ["e2e"];
 
 /** A part of the suite that runs in one vitest process. `kernels` is the part of `gpu` that the fast check runs. */
-export type TestGroup = "all" | "cpu" | "hosts" | "e2e" | "gpu" | "kernels";
+export type TestGroup = (typeof TEST_GROUPS)[number];
+
+const TEST_GROUPS = ["all", "cpu", "hosts", "commands", "e2e", "gpu", "kernels"] as const;
 
 /** Whether a name out of the environment is a group's. */
 export function isTestGroup(name: string | undefined): name is TestGroup {
-  return name === "all" || name === "cpu" || name === "hosts" || name === "e2e" || name === "gpu" || name === "kernels";
+  return TEST_GROUPS.some((group) => group === name);
 }
 
 /** vitest's `include` and `exclude` for a group, as patterns from the repository's root. */
@@ -26,6 +30,8 @@ export function includeOf(group: TestGroup): {
       return { include: cpuFolders.map(testsUnder), exclude: none };
     case "hosts":
       return { include: hostFolders.map(testsUnder), exclude: none };
+    case "commands":
+      return { include: commandFolders.map(testsUnder), exclude: none };
     case "e2e":
       return { include: pageFolders.map(testsUnder), exclude: none };
     case "kernels":
@@ -33,7 +39,7 @@ export function includeOf(group: TestGroup): {
     case "gpu":
       return {
         include: all,
-        exclude: [...cpuFolders, ...hostFolders, ...pageFolders].map(testsUnder),
+        exclude: [...cpuFolders, ...hostFolders, ...commandFolders, ...pageFolders].map(testsUnder),
       };
   }
 }
