@@ -93,8 +93,8 @@ export function checkFactors(factors: readonly number[]): void {
   if (factors.length < 1 || factors.length > MAX_BATCH_ROWS) {
     throw new InputError(`factors must be 1 to ${MAX_BATCH_ROWS} numbers, got ${factors.length}.`);
   }
-  const bad = factors.find((factor) => !(typeof factor === "number" && factor >= 0 && factor <= MAX_FACTOR));
-  if (bad !== undefined) throw new InputError(`factors must be numbers from 0 to ${MAX_FACTOR}, got ${bad}.`);
+  const bad = factors.findIndex((factor) => !(typeof factor === "number" && factor >= 0 && factor <= MAX_FACTOR));
+  if (bad >= 0) throw new InputError(`factors must be numbers from 0 to ${MAX_FACTOR}, got ${factors[bad]}.`);
 }
 
 function checkTexts(name: string, texts: readonly string[] | undefined): void {
