@@ -56,10 +56,10 @@ export function reusablePositions(held: HeldPrompt | undefined, prompt: Prompt):
   let common = 0;
   while (common < longest && before.inputIds[common] === prompt.inputIds[common]) common++;
   for (const [index, image] of prompt.images.entries()) {
-    const start = startOf(image);
-    if (start >= common) break;
     const other = before.images[index];
-    if (endOf(image) > common || other === undefined || !isSamePicture(other, image)) return start;
+    if (endOf(image) > common || other === undefined || !isSamePicture(other, image)) {
+      return Math.min(startOf(image), common);
+    }
   }
   return common;
 }

@@ -44,20 +44,21 @@ export class Sampler {
 
   /**
    * Draws from softmax(logits / temperature) cut to top-k, then to top-p.
-   * @param logits [V], the repetition penalty already applied
+   * @param logits [V], finite, the repetition penalty already applied
    */
   draw(logits: ArrayLike<number>): number {
     const { temperature, topK, topP } = this.options;
     const order = Array.from(logits, (_, tokenId) => tokenId);
-    // Probable first, equal logits by id: the order does not depend on the sort algorithm.
-    order.sort((a, b) => at(logits, b) - at(logits, a) || a - b);
+    // Probable first; equal logits stay in the order of their ids, since sorting is stable.
+    order.sort((a, b) => at(logits, b) - at(logits, a));
     const kept = topK > 0 ? order.slice(0, topK) : order;
     const largest = at(logits, at(kept, 0));
     const weights = kept.map((tokenId) => Math.exp((at(logits, tokenId) - largest) / temperature));
     const total = weights.reduce((sum, weight) => sum + weight, 0);
     let numKept = 0;
     let mass = 0;
-    while (numKept < weights.length && (numKept === 0 || mass < topP * total)) mass += at(weights, numKept++);
+    // Ends at the last weight at the latest, where mass has become total, both summed in the same order.
+    while (mass < topP * total) mass += at(weights, numKept++);
     let rest = uniformFloat64(this.random) * mass;
     for (let i = 0; i < numKept; i++) {
       rest -= at(weights, i);

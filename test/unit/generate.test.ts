@@ -1,11 +1,22 @@
-import { describe, expect, test } from "vitest";
+// Sampling and stop strings, without a model.
+import type { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { InputError } from "../../src/errors.ts";
 import { checkSampling, GREEDY, Sampler, type SamplingOptions } from "../../src/generate/sampler.ts";
 import { StopMatcher } from "../../src/generate/stop.ts";
-import { defineIntervention } from "../../src/interventions/intervention.ts";
-import { number } from "../../src/interventions/parameters.ts";
-import { readModelConfig } from "../../src/models/registry.ts";
-import { checkFactors, settingsOf } from "../../src/settings.ts";
+
+/** Takes the place of the generator's numbers where a test sets it. */
+const fixed = vi.hoisted((): { random?: number | undefined } => ({}));
+
+vi.mock("pure-rand/distribution/uniformFloat64", async (importOriginal) => {
+  const original = await importOriginal<{ uniformFloat64: typeof uniformFloat64 }>();
+  const replaced: typeof uniformFloat64 = (generator) => fixed.random ?? original.uniformFloat64(generator);
+  return { uniformFloat64: replaced };
+});
+
+afterEach(() => {
+  fixed.random = undefined;
+});
 
 const NUM_DRAWS = 20_000;
 const LOGITS = [2, 1, 0, -1, 1];
@@ -74,6 +85,20 @@ test("logits of any size are drawn from", () => {
   expectShares(shares({}, [-1000, -1001]), softmax([1, 0]));
 });
 
+test("each token has a half-open range of the random number", () => {
+  const drawAt = (random: number, logits: readonly number[]) => {
+    fixed.random = random;
+    return new Sampler({ ...GREEDY, temperature: 1 }).draw(logits);
+  };
+  const below = (limit: number) => limit - Number.EPSILON / 2;
+  const equal = [0, 0, 0, 0];
+  expect([0, 0.25, 0.5, 0.75].map((random) => drawAt(random, equal))).toEqual([0, 1, 2, 3]);
+  expect([0.25, 0.5, 0.75, 1].map((random) => drawAt(below(random), equal))).toEqual([0, 1, 2, 3]);
+  // Each of the ten small weights is 0.75 of the sum's last bit and rounds up to all of it, so the ranges end before the sum.
+  const small = Math.log(0.75 * Number.EPSILON);
+  expect(drawAt(below(1), [0, ...Array.from({ length: 10 }, () => small)])).toBe(10);
+});
+
 test("the same seed draws the same tokens, another seed others", () => {
   const draws = (seed: number) => {
     const sampler = new Sampler({ ...GREEDY, temperature: 1, seed });
@@ -89,20 +114,22 @@ test("the limits of each sampling option are taken", () => {
 });
 
 test.each([
-  ["temperature", -1],
-  ["temperature", Number.NaN],
-  ["temperature", Number.POSITIVE_INFINITY],
-  ["topK", 1.5],
-  ["topK", -1],
-  ["topP", 0],
-  ["topP", 1.01],
-  ["topP", Number.NaN],
-  ["repetitionPenalty", 0],
-  ["repetitionPenalty", Number.POSITIVE_INFINITY],
-  ["seed", 0.5],
-  ["seed", 2 ** 53],
-] as const)("%s = %f is refused by name", (name, value) => {
-  expect(() => checkSampling({ ...GREEDY, [name]: value })).toThrow(`${name} must be`);
+  ["temperature", -1, "a number of at least 0"],
+  ["temperature", Number.NaN, "a number of at least 0"],
+  ["temperature", Number.POSITIVE_INFINITY, "a number of at least 0"],
+  ["topK", 1.5, "a whole number of at least 0 (0: all tokens)"],
+  ["topK", -1, "a whole number of at least 0 (0: all tokens)"],
+  ["topP", 0, "above 0 and at most 1"],
+  ["topP", 1.01, "above 0 and at most 1"],
+  ["topP", Number.NaN, "above 0 and at most 1"],
+  ["repetitionPenalty", 0, "a number above 0"],
+  ["repetitionPenalty", Number.POSITIVE_INFINITY, "a number above 0"],
+  ["seed", 0.5, "a whole number"],
+  ["seed", 2 ** 53, "a whole number"],
+] as const)("%s = %f is refused by name", (name, value, expected) => {
+  const check = () => checkSampling({ ...GREEDY, [name]: value });
+  expect(check).toThrow(InputError);
+  expect(check).toThrow(`${name} must be ${expected}, got ${value}.`);
 });
 
 /** What a matcher shows of pieces, one by one, and whether a stop string ended them; `held` is what it flushes. */
@@ -126,6 +153,7 @@ describe("stop strings", () => {
     ["in two pieces, cut before the last character", ["STOP"], ["xSTO", "Py"], ["x", ""]],
     ["character by character", ["STOP"], ["x", "S", "T", "O", "P"], ["x", "", "", "", ""]],
     ["that begins again within itself", ["aab"], ["aa", "ab"], ["", "a"]],
+    ["longer than the text so far, which is held whole", ["abaxyz"], ["aba", "xyz"], ["", ""]],
     ["the first of two in the text, whatever their order", ["later", "now"], ["a now later"], ["a "]],
     ["the first of two in the text, whatever their order", ["now", "later"], ["a now later"], ["a "]],
     ["the shorter of two that begin alike", ["STOP", "ST"], ["xS", "T"], ["x", ""]],
@@ -152,111 +180,5 @@ describe("stop strings", () => {
     matcher.push("ST");
     expect([matcher.flush(), matcher.flush()]).toEqual(["ST", ""]);
     expect(matcher.push("OP")).toEqual({ text: "OP", isStopped: false });
-  });
-});
-
-describe("settings", () => {
-  const json = { model_type: "llama", max_position_embeddings: 100, num_hidden_layers: 2, num_attention_heads: 4 };
-  const { text } = readModelConfig(json);
-  const of = (options: object, promptLength = 40) => settingsOf(options, { text, defaults: {} }, promptLength);
-
-  test("defaults", () => {
-    expect({ ...of({}), method: of({}).method.name }).toEqual({
-      method: "greedy",
-      values: {},
-      maxNewTokens: 61,
-      stop: [],
-      sampling: { temperature: 0, topK: 0, topP: 1, repetitionPenalty: 1, seed: 0 },
-      topLogProbs: 0,
-    });
-    expect(of({}, 4).maxNewTokens).toBe(64);
-  });
-
-  test("what is given is taken", () => {
-    const options = { maxNewTokens: 3, stop: ["a"], topLogProbs: 100 };
-    expect(of({ ...options, method: "scaling", factor: 0, sampling: { seed: 3 } })).toMatchObject({
-      ...options,
-      values: { factor: 0 },
-      sampling: { ...GREEDY, seed: 3 },
-    });
-    for (const method of ["greedy", "scaling", "adaptvis"]) expect(of({ method }).method.name).toBe(method);
-    of({ method: "scaling", layers: [0, 1], heads: [0, 3], confidence: ["Left"] });
-    of({ method: "scaling", layers: [], heads: [], confidence: "vocabulary" });
-  });
-
-  test.each([
-    [100, 5, 1],
-    [99, 5, 2],
-    [96, 5, 5],
-    [95, 5, 5],
-  ])("after a prompt of %i of 100 positions, %i tokens become %i", (promptLength, maxNewTokens, expected) => {
-    expect(of({ maxNewTokens }, promptLength).maxNewTokens).toBe(expected);
-  });
-
-  test.each([
-    [{ method: "beam" }, "method must be one of greedy, scaling, adaptvis, constant-add"],
-    [{ method: "scaling", factor: -2 }, "factor must be"],
-    [{ method: "scaling", factor: "2" }, 'factor must be a number from 0 to 10000, got "2".'],
-    [{ method: "adaptvis", alpha1: -1 }, "alpha1 must be"],
-    [{ maxNewTokens: 0 }, "maxNewTokens must be"],
-    [{ maxNewTokens: 1.5 }, "maxNewTokens must be"],
-    [{ method: "scaling", layers: [0, 2] }, "layers must be whole numbers from 0 to 1, got 2"],
-    [{ method: "scaling", layers: [0.5] }, "layers must be"],
-    [{ method: "scaling", layers: 1 }, "layers must be a list of whole numbers, got a number."],
-    [{ method: "scaling", heads: new Set([1]) }, "heads must be a list of whole numbers, got Set."],
-    [{ method: "scaling", heads: [-1] }, "heads must be"],
-    [{ method: "scaling", heads: [4] }, "heads must be whole numbers from 0 to 3, got 4"],
-    [{ topLogProbs: 101 }, "topLogProbs must be a whole number from 0 to 100"],
-    [{ topLogProbs: -1 }, "topLogProbs must be"],
-    [{ topLogProbs: 0.5 }, "topLogProbs must be"],
-    [{ sampling: { topP: 2 } }, "topP must be"],
-    [{ confidence: [] }, "confidence: expected at least one option, got none."],
-    [{ confidence: "left" }, "confidence must be a list of texts, got a string."],
-    [{ confidence: [1] }, "confidence must be a list of texts, got other things."],
-    [{ stop: "a" }, "stop must be a list of texts, got a string."],
-    [{ stop: [1] }, "stop must be a list of texts, got other things."],
-  ])("%j is refused by name", (options, message) => {
-    expect(() => of(options)).toThrow(InputError);
-    expect(() => of(options)).toThrow(message);
-  });
-
-  test("no more alternatives than the vocabulary has", () => {
-    const small = { text: { ...text, vocabSize: 7 }, defaults: {} };
-    expect(settingsOf({ topLogProbs: 7 }, small, 4).topLogProbs).toBe(7);
-    expect(() => settingsOf({ topLogProbs: 8 }, small, 4)).toThrow("topLogProbs must be a whole number from 0 to 7");
-  });
-
-  test("a checkpoint's defaults replace a method's own, and the caller's settings replace both", () => {
-    const own = { text, defaults: { adaptvis: { alpha1: 0.7, beta: 0.6 }, scaling: { factor: 0.9 } } };
-    const values = (options: object) => settingsOf(options, own, 40).values;
-    expect(values({ method: "adaptvis" })).toMatchObject({ alpha1: 0.7, alpha2: 1.5, beta: 0.6 });
-    expect(values({ method: "adaptvis", beta: 0 })).toMatchObject({ alpha1: 0.7, beta: 0 });
-    expect(values({ method: "scaling" })).toMatchObject({ factor: 0.9 });
-    expect(values({})).toEqual({});
-  });
-
-  test("an intervention of the caller's brings its own settings", () => {
-    const mine = defineIntervention({
-      name: "mine",
-      title: "Mine",
-      summary: "test",
-      source: "",
-      parameters: { strength: number({ default: 2, minimum: 0, maximum: 4, meaning: "test" }) },
-      edits: () => ({ scores: [], factor: 1 }),
-    });
-    expect(of({ method: mine, settings: { strength: 3 } })).toMatchObject({ values: { strength: 3 }, method: mine });
-    expect(of({ method: mine }).values).toEqual({ strength: 2 });
-    expect(() => of({ method: mine, settings: { strength: 5 } })).toThrow(
-      "strength must be a number from 0 to 4, got 5",
-    );
-    expect(() => of({ method: mine, factor: 1 })).toThrow("factor is not a setting of method mine: it has strength");
-  });
-
-  test("a sweep takes 1 to 32 factors", () => {
-    checkFactors([1]);
-    checkFactors(Array.from({ length: 32 }, () => 1));
-    expect(() => checkFactors([])).toThrow("factors must be 1 to 32 numbers, got 0");
-    expect(() => checkFactors(Array.from({ length: 33 }, () => 1))).toThrow("got 33");
-    expect(() => checkFactors([1, -1])).toThrow("factors must be numbers from 0 to 10000, got -1");
   });
 });

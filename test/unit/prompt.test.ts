@@ -1,6 +1,14 @@
 // How much of a held prompt a new one can take over.
 import { expect, test } from "vitest";
-import { copyPrompt, type Prompt, type PromptImage, reusablePositions } from "../../src/generate/prompt.ts";
+import {
+  copyPrompt,
+  endOf,
+  isSame,
+  type Prompt,
+  type PromptImage,
+  reusablePositions,
+  startOf,
+} from "../../src/generate/prompt.ts";
 
 const IMAGE = 99;
 
@@ -63,6 +71,11 @@ test("of two pictures the first may be reused without the second", () => {
   expect(reusablePositions(held(two([7, 8, 9]), 8), two([7, 8, 9]))).toBe(6);
   // A conversation whose next turn brings a picture takes over all before it.
   expect(reusablePositions(held(prompt([4])), two([7, 8, 9]))).toBe(6);
+  // Texts that part before a picture leave nothing of it.
+  const parted = two([7, 8, 9]);
+  parted.inputIds[1] = 8;
+  expect(reusablePositions(held(two([7, 8, 9])), parted)).toBe(1);
+  expect(reusablePositions(held(two([7, 8, 9]), 5), two([7, 8, 9]))).toBe(5);
 });
 
 test("a picture written over in place is another picture", () => {
@@ -88,4 +101,47 @@ test("text only, and positions of its own", () => {
   expect(reusablePositions(held(text([1, 2, 3])), text([5]))).toBe(0);
   expect(reusablePositions(held(text([1, 2, 3])), text([1, 2, 3], [5, 6, 7]))).toBe(0);
   expect(reusablePositions(held(text([1, 2, 3], [5, 6, 7])), text([1, 2, 3], [5, 6, 7]))).toBe(2);
+  expect(reusablePositions(held(text([1, 2, 3], [5, 6, 7])), text([1, 2, 3]))).toBe(0);
+  expect(reusablePositions(held(text([1, 2, 3], [5, 6, 7])), text([1, 2, 3], [5, 6, 8]))).toBe(0);
+});
+
+test("an image token without a picture held for it is where the prompt parts", () => {
+  const imageless: Prompt = { ...prompt([4, 5]), images: [] };
+  expect(reusablePositions(held(imageless), prompt([4, 5]))).toBe(2);
+});
+
+test("a copy shares no array with its prompt", () => {
+  const original: Prompt = { ...prompt([4]), positions: Int32Array.from([0, 1, 2, 2, 2, 3]) };
+  const copy = copyPrompt(original);
+  expect(copy).toEqual(original);
+  expect(copyPrompt(prompt([4]), [11, 12]).inputIds).toEqual(prompt([4, 11, 12]).inputIds);
+  expect(copyPrompt(prompt([4])).positions).toBeUndefined();
+  original.inputIds.fill(0);
+  original.positions?.fill(0);
+  for (const { pixelValues, rowIndex } of original.images) {
+    pixelValues.fill(0);
+    rowIndex.fill(5);
+  }
+  expect(copy).toEqual({ ...prompt([4]), positions: Int32Array.from([0, 1, 2, 2, 2, 3]) });
+});
+
+test("a picture of several runs starts with its first position and ends with its last", () => {
+  const tiled: PromptImage = {
+    ...image(2),
+    runs: [
+      [4, 6],
+      [8, 11],
+      [12, 13],
+    ],
+  };
+  expect([startOf(tiled), endOf(tiled)]).toEqual([4, 13]);
+});
+
+test("lists are the same when their lengths and all numbers are", () => {
+  expect(isSame([], [])).toBe(true);
+  expect(isSame([1, 2], Int32Array.of(1, 2))).toBe(true);
+  expect(isSame([1, 2], [1, 3])).toBe(false);
+  expect(isSame([3, 2], [1, 2])).toBe(false);
+  expect(isSame([1], [1, 2])).toBe(false);
+  expect(isSame([1, 2], [1])).toBe(false);
 });
