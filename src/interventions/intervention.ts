@@ -128,21 +128,18 @@ export function packedEdit(edit: ScoreEdit, context: EditContext): PackedEdit {
   const { operation, strength, columns, rows } = edit;
   const { numLayers, numHeads } = context;
   const strengths = new Float32Array(numLayers * numHeads).fill(NEUTRAL[operation]);
+  const given = typeof strength === "number" ? new Float32Array(strengths.length).fill(strength) : strength;
   for (let layer = 0; layer < numLayers; layer++) {
     if (edit.layers !== undefined && !edit.layers.includes(layer)) continue;
     for (let head = 0; head < numHeads; head++) {
       if (edit.heads !== undefined && !edit.heads.includes(head)) continue;
       const at = layer * numHeads + head;
-      const value = typeof strength === "number" ? strength : strength[at];
+      const value = given[at];
       if (value === undefined) {
-        throw new InputError(`strengths must be ${numLayers} × ${numHeads} numbers, got ${strengthsOf(strength)}.`);
+        throw new InputError(`strengths must be ${numLayers} × ${numHeads} numbers, got ${given.length}.`);
       }
       strengths[at] = value;
     }
   }
   return { operation, columns, strengths, rows: [rows[0], Math.min(rows[1], EVERY_ROW)] };
-}
-
-function strengthsOf(strength: number | Float32Array): number {
-  return typeof strength === "number" ? 1 : strength.length;
 }

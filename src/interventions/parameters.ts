@@ -136,7 +136,7 @@ export function checkValue(
       break;
     }
     case "choice":
-      if (typeof value !== "string" || !type.choices.includes(value)) refuse(type.choices.join(" or "));
+      if (!type.choices.some((name) => name === value)) refuse(type.choices.join(" or "));
       break;
     case "indices":
       checkIndices(name, value, type.of === "layers" ? context?.numLayers : context?.numHeads);
@@ -154,10 +154,10 @@ export function checkValue(
 
 function checkIndices(name: string, value: unknown, count = Number.POSITIVE_INFINITY): void {
   if (!Array.isArray(value)) throw new InputError(`${name} must be a list of whole numbers, got ${kindOf(value)}.`);
-  const bad: unknown = value.find((index) => !Number.isInteger(index) || index < 0 || index >= count);
-  if (bad === undefined && !value.includes(undefined)) return;
+  const bad = value.findIndex((index) => !isWhole(index, 0, count - 1));
+  if (bad < 0) return;
   const range = Number.isFinite(count) ? `from 0 to ${count - 1}` : "of at least 0";
-  throw new InputError(`${name} must be whole numbers ${range}, got ${String(bad)}.`);
+  throw new InputError(`${name} must be whole numbers ${range}, got ${String(value[bad])}.`);
 }
 
 function checkLast(name: string, value: unknown, promptLength = Number.POSITIVE_INFINITY): void {
@@ -165,9 +165,13 @@ function checkLast(name: string, value: unknown, promptLength = Number.POSITIVE_
   if (last === undefined) {
     throw new InputError(`${name} must be last, generated, after-image or { last: number }, got ${described(value)}.`);
   }
-  if (typeof last === "number" && Number.isInteger(last) && last >= 1 && last <= promptLength) return;
+  if (isWhole(last, 1, promptLength)) return;
   const most = Number.isFinite(promptLength) ? `from 1 to the prompt's ${promptLength}` : "of at least 1";
   throw new InputError(`${name}: last must be a whole number ${most}, got ${String(last)}.`);
+}
+
+function isWhole(value: unknown, minimum: number, maximum: number): boolean {
+  return Number.isInteger(value) && Number(value) >= minimum && Number(value) <= maximum;
 }
 
 function described(value: unknown): string {

@@ -1,8 +1,10 @@
 // Interventions without a GPU: settings, gates, rows and columns, and the edits that come out.
 import { describe, expect, test } from "vitest";
+import { InputError } from "../../src/errors.ts";
 import { adaptvis, chooseFactor, DEFAULT_ADAPTVIS } from "../../src/interventions/adaptvis.ts";
 import { confidenceOf, optionConfidence, roundConfidence } from "../../src/interventions/confidence.ts";
 import { constantAdd } from "../../src/interventions/constant-add.ts";
+import { greedy } from "../../src/interventions/greedy.ts";
 import {
   columnsOf,
   type EditContext,
@@ -12,7 +14,7 @@ import {
 } from "../../src/interventions/intervention.ts";
 import { knockOut } from "../../src/interventions/knock-out.ts";
 import { pai } from "../../src/interventions/pai.ts";
-import { settingsFrom } from "../../src/interventions/parameters.ts";
+import { COLUMN_PARAMETERS, checkValue, PLACE_PARAMETERS, settingsFrom } from "../../src/interventions/parameters.ts";
 import { INTERVENTIONS, interventionNamed, titleOf } from "../../src/interventions/registry.ts";
 import { scaling } from "../../src/interventions/scaling.ts";
 
@@ -61,6 +63,7 @@ describe("confidence", () => {
     expect(confidenceOf([4, 4], "margin")).toBeCloseTo(0, 12);
     expect(confidenceOf([4], "margin")).toBe(1);
     expect(confidenceOf([4], "entropy")).toBe(0);
+    expect(confidenceOf([4, 4], "entropy")).toBeCloseTo(1, 12);
     expect(confidenceOf([1000, 0, Number.NEGATIVE_INFINITY], "entropy")).toBeCloseTo(0, 12);
   });
 
@@ -68,6 +71,8 @@ describe("confidence", () => {
     expect(optionConfidence([9, ...logits], [1, 2])).toBeCloseTo(5 / 8, 12);
     expect(optionConfidence(logits, [2])).toBe(1);
     expect(optionConfidence([1e4, -1e4], [0, 1])).toBe(1);
+    expect(optionConfidence([-5, -5], [0, 1])).toBe(0.5);
+    expect(optionConfidence(logits, [0, 3])).toBe(1); // the vocabulary has no token 3
   });
 });
 
@@ -98,20 +103,46 @@ describe("AdaptVis' gate", () => {
         rows: [11, 12],
       },
     ]);
-    expect(() => adaptvis.edits(values, CONTEXT, { confidence: undefined })).toThrow(RangeError);
+    const unread = () => adaptvis.edits(values, CONTEXT, { confidence: undefined });
+    expect(unread).toThrow(RangeError);
+    expect(unread).toThrow("readings: expected a confidence, but `reads` names no measure");
     expect(readConfidence({ confidence: 0 })).toBe(0);
   });
 });
 
 describe("settings", () => {
-  test("defaults are filled in", () => {
-    expect(settingsFrom(scaling.parameters, {}, MODEL)).toEqual({
-      factor: 0.8,
-      layers: undefined,
-      heads: undefined,
-      rows: "last",
-    });
-    expect(settingsFrom(scaling.parameters, { factor: 0, rows: { last: 12 } }, MODEL)).toMatchObject({ factor: 0 });
+  const place = { layers: undefined, heads: undefined, rows: "last" };
+
+  test.each([
+    [greedy, {}],
+    [scaling, { factor: 0.8, ...place }],
+    [adaptvis, { alpha1: 0.5, alpha2: 1.5, beta: 0.4, gate: "probability", ...place }],
+    [constantAdd, { constant: 1, columns: "image", ...place }],
+    [pai, { alpha: 0.2, ...place, rows: "generated" }],
+    [knockOut, { columns: "image", ...place }],
+  ])("the defaults of $name", ({ parameters }, expected) => {
+    expect(settingsFrom(parameters, {}, MODEL)).toStrictEqual(expected);
+  });
+
+  test("what is undefined or null counts as not given", () => {
+    const given = { factor: null, rows: undefined, beta: undefined };
+    expect(settingsFrom(scaling.parameters, given, MODEL)).toEqual({ factor: 0.8, ...place });
+  });
+
+  test.each([
+    [scaling.parameters, { factor: 0, layers: [0, 1], heads: [0, 2], rows: { last: 1 } }],
+    [scaling.parameters, { factor: 10_000, layers: [], heads: [], rows: { last: 12 } }],
+    [scaling.parameters, { rows: "last" }],
+    [scaling.parameters, { rows: "generated" }],
+    [scaling.parameters, { rows: "after-image" }],
+    [adaptvis.parameters, { alpha1: 0, alpha2: 0, beta: 0, gate: "margin" }],
+    [adaptvis.parameters, { alpha1: 10_000, alpha2: 10_000, beta: 1, gate: "entropy" }],
+    [constantAdd.parameters, { constant: -1000, columns: [0, 11] }],
+    [constantAdd.parameters, { constant: 1000, columns: "image" }],
+    [pai.parameters, { alpha: 0 }],
+    [pai.parameters, { alpha: 100 }],
+  ])("what is at the limits is taken (%#)", (parameters, given) => {
+    expect(settingsFrom(parameters, given, MODEL)).toMatchObject(given);
   });
 
   test.each([
@@ -124,6 +155,12 @@ describe("settings", () => {
     [{ layers: [0.5] }, "layers must be whole numbers from 0 to 1, got 0.5."],
     [{ layers: 1 }, "layers must be a list of whole numbers, got a number."],
     [{ heads: [3] }, "heads must be whole numbers from 0 to 2, got 3."],
+    [{ heads: [1, undefined] }, "heads must be whole numbers from 0 to 2, got undefined."],
+    [{ rows: null, heads: ["1"] }, "heads must be whole numbers from 0 to 2, got 1."],
+    [{ rows: 3 }, "rows must be last, generated, after-image or { last: number }, got a number."],
+    [{ rows: {} }, "rows must be last, generated, after-image or { last: number }, got Object."],
+    [{ rows: { last: "3" } }, "rows: last must be a whole number from 1 to the prompt's 12, got 3."],
+    [{ rows: { last: 1.5 } }, "rows: last must be a whole number from 1 to the prompt's 12, got 1.5."],
     [{ rows: "first" }, 'rows must be last, generated, after-image or { last: number }, got "first".'],
     [{ rows: { last: 13 } }, "rows: last must be a whole number from 1 to the prompt's 12, got 13."],
     [{ rows: { last: 0 } }, "rows: last must be a whole number from 1 to the prompt's 12, got 0."],
@@ -137,8 +174,35 @@ describe("settings", () => {
     [adaptvis.parameters, { gate: "logit" }, 'gate must be probability or margin or entropy, got "logit".'],
     [constantAdd.parameters, { columns: [12] }, "columns must be whole numbers from 0 to 11, got 12."],
     [constantAdd.parameters, { columns: "text" }, "columns must be a list of whole numbers, got a string."],
-  ])("a setting of another kind is refused", (parameters, given, message) => {
+    [adaptvis.parameters, { beta: -0.1 }, "beta must be a number from 0 to 1, got -0.1."],
+    [adaptvis.parameters, { gate: 0 }, "gate must be probability or margin or entropy, got 0."],
+    [adaptvis.parameters, { gate: ["margin"] }, "gate must be probability or margin or entropy, got Array."],
+    [constantAdd.parameters, { constant: -1001 }, "constant must be a number from -1000 to 1000, got -1001."],
+    [constantAdd.parameters, { constant: 1001 }, "constant must be a number from -1000 to 1000, got 1001."],
+    [pai.parameters, { alpha: -0.1 }, "alpha must be a number from 0 to 100, got -0.1."],
+    [pai.parameters, { alpha: 101 }, "alpha must be a number from 0 to 100, got 101."],
+    [greedy.parameters, { factor: 1 }, "factor is not a setting of method test: it has none."],
+  ])("a setting of another kind is refused (%#)", (parameters, given, message) => {
+    expect(() => settingsFrom(parameters, given, MODEL)).toThrow(InputError);
     expect(() => settingsFrom(parameters, given, MODEL)).toThrow(message);
+  });
+
+  test("without a model, values are checked against their kind alone", () => {
+    const { layers, rows } = PLACE_PARAMETERS;
+    const { columns } = COLUMN_PARAMETERS;
+    checkValue("layers", [0, 999], layers);
+    checkValue("columns", [999], columns);
+    checkValue("rows", { last: 999 }, rows);
+    expect(() => checkValue("layers", [-1], layers)).toThrow("layers must be whole numbers of at least 0, got -1.");
+    expect(() => checkValue("columns", [0.5], columns)).toThrow(
+      "columns must be whole numbers of at least 0, got 0.5.",
+    );
+    expect(() => checkValue("rows", { last: 0 }, rows)).toThrow(
+      "rows: last must be a whole number of at least 1, got 0.",
+    );
+    expect(() => checkValue("rows", null, rows)).toThrow(
+      "rows must be last, generated, after-image or { last: number }, got null.",
+    );
   });
 });
 
@@ -173,19 +237,88 @@ describe("rows and columns", () => {
     expect(strengths({ operation: "add", layers: [0], heads: [1] })).toEqual([0, 2, 0, 0, 0, 0]);
     const own = Float32Array.from([1, 2, 3, 4, 5, 6]);
     expect(strengths({ strength: own, layers: [1], operation: "knock-out" })).toEqual([0, 0, 0, 4, 5, 6]);
-    expect(() => strengths({ strength: own.subarray(0, 5) })).toThrow("2 × 3 numbers, got 5");
+    expect(strengths({ strength: own })).toEqual([...own]);
+    expect(strengths({ operation: "add-magnitude", heads: [] })).toEqual([0, 0, 0, 0, 0, 0]);
+    const short = () => strengths({ strength: own.subarray(0, 5) });
+    expect(short).toThrow(InputError);
+    expect(short).toThrow("strengths must be 2 × 3 numbers, got 5.");
+  });
+
+  test("an edit of all later rows reaches the largest slot", () => {
+    const edit = { operation: "add", strength: 2, columns: [[2, 5]], rows: [11, Number.POSITIVE_INFINITY] } as const;
+    expect(packedEdit(edit, CONTEXT)).toMatchObject({ operation: "add", columns: [[2, 5]], rows: [11, 0xffffffff] });
+    expect(packedEdit({ ...edit, rows: [3, 12] }, CONTEXT).rows).toEqual([3, 12]);
+  });
+});
+
+describe("edits", () => {
+  const unread = { confidence: undefined };
+  const where = { columns: CONTEXT.imageRuns, rows: [11, 12], layers: undefined, heads: undefined };
+
+  test("greedy edits nothing", () => {
+    expect(greedy.edits({}, CONTEXT, unread)).toEqual({ scores: [], factor: 1 });
+  });
+
+  test("scaling multiplies the image scores", () => {
+    const values = settingsFrom(scaling.parameters, { factor: 2, layers: [1], heads: [0] }, MODEL);
+    expect(scaling.edits(values, CONTEXT, unread)).toEqual({
+      scores: [{ ...where, operation: "multiply", strength: 2, layers: [1], heads: [0] }],
+      factor: 2,
+    });
+  });
+
+  test("constant add adds to the scores of its columns", () => {
+    const values = settingsFrom(constantAdd.parameters, { constant: -3, columns: [4], rows: { last: 2 } }, MODEL);
+    expect(constantAdd.edits(values, CONTEXT, unread)).toEqual({
+      scores: [{ ...where, operation: "add", strength: -3, columns: [[4, 5]], rows: [10, 12] }],
+      factor: 1,
+    });
+  });
+
+  test("knock-out cuts its columns", () => {
+    const values = settingsFrom(knockOut.parameters, { heads: [2] }, MODEL);
+    expect(knockOut.edits(values, CONTEXT, unread)).toEqual({
+      scores: [{ ...where, operation: "knock-out", strength: 1, heads: [2] }],
+      factor: 1,
+    });
   });
 });
 
 describe("registry", () => {
+  test("the methods, in the order of help texts", () => {
+    expect(INTERVENTIONS.map(({ name, title }) => [name, title])).toEqual([
+      ["greedy", "Greedy"],
+      ["scaling", "ScalingVis"],
+      ["adaptvis", "AdaptVis"],
+      ["constant-add", "Constant add"],
+      ["pai", "PAI"],
+      ["knock-out", "Knock-out"],
+    ]);
+  });
+
+  test("every method but greedy names its paper", () => {
+    for (const { name, source } of INTERVENTIONS) {
+      if (name === "greedy") expect(source).toBe("");
+      else expect(source, name).toMatch(/^arXiv \d{4}\.\d{5}, ./);
+    }
+  });
+
+  test("summaries and meanings are phrases that help texts can join", () => {
+    for (const { name, summary, parameters } of INTERVENTIONS) {
+      const meanings = Object.values(parameters).map(({ meaning }) => meaning);
+      for (const phrase of [summary, ...meanings]) expect(phrase, name).toMatch(/^[a-z].*[^.;]$/);
+    }
+  });
+
   test("names are unique, in kebab-case, and found", () => {
     const names = INTERVENTIONS.map(({ name }) => name);
     expect(new Set(names).size).toBe(names.length);
-    for (const { name, title, summary } of INTERVENTIONS) {
+    for (const { name, title } of INTERVENTIONS) {
       expect(name).toMatch(/^[a-z][a-z-]*$/);
       expect(interventionNamed(name).name).toBe(name);
-      expect([titleOf(name), summary.length > 0]).toEqual([title, true]);
+      expect(titleOf(name)).toBe(title);
     }
+    expect(() => interventionNamed("sharpen")).toThrow(InputError);
     expect(() => interventionNamed("sharpen")).toThrow(`method must be one of ${names.join(", ")}, got sharpen.`);
     expect(titleOf("mine")).toBe("mine");
   });
@@ -204,16 +337,19 @@ describe("registry", () => {
 
 test("PAI acts on layers 2 and above, from the last prompt row on, unless told otherwise", () => {
   const context = { ...CONTEXT, numLayers: 5 };
-  const [edit] = pai.edits(settingsFrom(pai.parameters, {}, { ...MODEL, numLayers: 5 }), context, {
-    confidence: undefined,
-  }).scores;
-  expect(edit).toMatchObject({
+  const editsOf = (settings: Readonly<Record<string, unknown>>) =>
+    pai.edits(settingsFrom(pai.parameters, settings, { ...MODEL, numLayers: 5 }), context, { confidence: undefined });
+  const edit = {
     operation: "add-magnitude",
     strength: 0.2,
     layers: [2, 3, 4],
+    heads: undefined,
     columns: CONTEXT.imageRuns,
-  });
-  expect(edit?.rows).toEqual([CONTEXT.promptLength - 1, Number.POSITIVE_INFINITY]);
+    rows: [CONTEXT.promptLength - 1, Number.POSITIVE_INFINITY],
+  };
+  expect(editsOf({})).toEqual({ scores: [edit], factor: 1 });
+  const { scores } = editsOf({ alpha: 0.5, layers: [0], heads: [1], rows: "last" });
+  expect(scores).toEqual([{ ...edit, strength: 0.5, layers: [0], heads: [1], rows: [11, 12] }]);
 });
 
 test("knock-out refuses to cut everything that a row sees", () => {
@@ -224,5 +360,10 @@ test("knock-out refuses to cut everything that a row sees", () => {
     "columns: all 12 positions that row 11 sees are cut: leave one of them.",
   );
   expect(editsOf({ columns: all.slice(1) }).scores).toMatchObject([{ operation: "knock-out", columns: [[1, 12]] }]);
-  expect(() => editsOf({ columns: [0, 1], rows: { last: 11 } })).toThrow("all 2 positions that row 1 sees");
+  const cutRow1 = (columns: readonly number[]) => () => editsOf({ columns, rows: { last: 11 } });
+  expect(cutRow1([0, 1])).toThrow(InputError);
+  expect(cutRow1([0, 1])).toThrow("all 2 positions that row 1 sees");
+  // Columns behind the row are none that it sees.
+  expect(cutRow1([0, 1, 8])).toThrow("all 2 positions that row 1 sees");
+  expect(cutRow1([0, 2, 3])().scores).toMatchObject([{ rows: [1, 12] }]);
 });
