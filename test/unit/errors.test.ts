@@ -1,0 +1,70 @@
+// The errors that callers tell apart, and the small checks beside them.
+import { describe, expect, test } from "vitest";
+import { AbortError, at, CheckpointError, GpuError, InputError, kindOf, throwIfAborted } from "../../src/errors.ts";
+
+describe("errors", () => {
+  const cause = new Error("underneath");
+
+  test("a checkpoint's error says where it is", () => {
+    const error = new CheckpointError("bad", { file: "a.safetensors", tensor: "w", cause });
+    expect(error).toMatchObject({ name: "CheckpointError", message: "bad", file: "a.safetensors", tensor: "w", cause });
+    const bare = new CheckpointError("bad", { file: "config.json" });
+    expect(bare.tensor).toBeUndefined();
+    expect(Object.hasOwn(bare, "cause")).toBe(false);
+  });
+
+  test("a GPU's error says why", () => {
+    expect(new GpuError("limit", "too small", { cause })).toMatchObject({
+      name: "GpuError",
+      message: "too small",
+      reason: "limit",
+      cause,
+    });
+    expect(Object.hasOwn(new GpuError("shader", "bad"), "cause")).toBe(false);
+  });
+
+  test("an error of the caller's input has a name of its own", () => {
+    expect(new InputError("bad")).toMatchObject({ name: "InputError", message: "bad" });
+  });
+
+  test("an abort says what was stopped, and how", () => {
+    expect(new AbortError("Prefill")).toMatchObject({
+      name: "AbortError",
+      message: "Prefill was stopped by its AbortSignal.",
+    });
+    expect(new AbortError("Prefill", "by its reader").message).toBe("Prefill was stopped by its reader.");
+  });
+});
+
+test("work goes on until its signal is aborted", () => {
+  const controller = new AbortController();
+  throwIfAborted(undefined, "Prefill");
+  throwIfAborted(controller.signal, "Prefill");
+  controller.abort();
+  const check = () => throwIfAborted(controller.signal, "Prefill");
+  expect(check).toThrow(AbortError);
+  expect(check).toThrow("Prefill was stopped by its AbortSignal.");
+});
+
+test.each([
+  [null, "null"],
+  [undefined, "undefined"],
+  ["text", "a string"],
+  [3, "a number"],
+  [() => 0, "a function"],
+  [{}, "Object"],
+  [[], "Array"],
+  [new Uint8Array(1), "Uint8Array"],
+  [Object.create(null), "an object"],
+])("kindOf names what a value is (%#)", (value, kind) => {
+  expect(kindOf(value)).toBe(kind);
+});
+
+test("at reads an element that must exist", () => {
+  expect(at([5, 0], 1)).toBe(0);
+  expect(at(Float32Array.of(1.5), 0)).toBe(1.5);
+  for (const index of [2, -1]) {
+    expect(() => at([5, 6], index)).toThrow(RangeError);
+    expect(() => at([5, 6], index)).toThrow(`index: expected below 2, got ${index}`);
+  }
+});
