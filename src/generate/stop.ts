@@ -31,7 +31,7 @@ export class StopMatcher {
   }
 
   private longestOpenSuffix(text: string): number {
-    const longest = Math.max(0, ...this.stops.map((stop) => stop.length - 1));
+    const longest = Math.max(0, ...this.stops.map((stop) => stop.length));
     for (let length = Math.min(longest, text.length); length > 0; length--) {
       const suffix = text.slice(text.length - length);
       if (this.stops.some((stop) => stop.startsWith(suffix))) return length;

@@ -13,11 +13,7 @@ export interface AdaptVisSettings {
 export const DEFAULT_ADAPTVIS: AdaptVisSettings = { alpha1: 0.5, alpha2: 1.5, beta: 0.4 };
 
 /** The factor for this confidence: alpha1 if the model is unsure, else alpha2. A high entropy, unlike the others, is unsure. */
-export function chooseFactor(
-  confidence: number,
-  settings: AdaptVisSettings,
-  gate: ConfidenceMeasure = "probability",
-): number {
+export function chooseFactor(confidence: number, settings: AdaptVisSettings, gate?: ConfidenceMeasure): number {
   const isUnsure = gate === "entropy" ? confidence > settings.beta : confidence < settings.beta;
   return isUnsure ? settings.alpha1 : settings.alpha2;
 }

@@ -55,6 +55,7 @@ test("top-k keeps the k most probable, ties by the smaller id", () => {
   const [a = 0, b = 0] = softmax([2, 1]);
   expectShares(shares({ topK: 2 }), [a, b, 0, 0, 0]);
   expect(shares({ topK: 1 })).toEqual([1, 0, 0, 0, 0]);
+  expect(shares({ topK: 1 }, [-2, 0, 3, 1])).toEqual([0, 0, 1, 0]);
 });
 
 test("top-p keeps the fewest tokens that reach p", () => {

@@ -37,6 +37,7 @@ describe("confidence", () => {
     [0.025, 0.02],
     [0.035, 0.04],
     [0.125, 0.12],
+    [0.134, 0.13],
     [0.135, 0.14],
     [0.375, 0.38],
     [0.4, 0.4],
@@ -188,9 +189,10 @@ describe("settings", () => {
   });
 
   test("without a model, values are checked against their kind alone", () => {
-    const { layers, rows } = PLACE_PARAMETERS;
+    const { layers, heads, rows } = PLACE_PARAMETERS;
     const { columns } = COLUMN_PARAMETERS;
     checkValue("layers", [0, 999], layers);
+    checkValue("heads", [0, 999], heads);
     checkValue("columns", [999], columns);
     checkValue("rows", { last: 999 }, rows);
     expect(() => checkValue("layers", [-1], layers)).toThrow("layers must be whole numbers of at least 0, got -1.");
@@ -211,6 +213,10 @@ describe("rows and columns", () => {
     expect(rowsOf("last", CONTEXT)).toEqual([11, 12]);
     expect(rowsOf("generated", CONTEXT)).toEqual([11, Number.POSITIVE_INFINITY]);
     expect(rowsOf("after-image", CONTEXT)).toEqual([9, Number.POSITIVE_INFINITY]);
+    expect(rowsOf("after-image", { ...CONTEXT, imageRuns: [[1, 2], ...CONTEXT.imageRuns] })).toEqual([
+      9,
+      Number.POSITIVE_INFINITY,
+    ]);
     expect(rowsOf("after-image", { ...CONTEXT, imageRuns: [] })).toEqual([0, Number.POSITIVE_INFINITY]);
     expect(rowsOf({ last: 3 }, CONTEXT)).toEqual([9, 12]);
   });
