@@ -2,6 +2,7 @@
 
 import { CheckpointError } from "../errors.ts";
 import { isFileDtype } from "./dtypes.ts";
+import { isObject } from "./json-scan.ts";
 import type { SafetensorsHeader, TensorEntry } from "./safetensors.ts";
 import { jsonKindOf, listNames, missingFile, parseJsonFile, quote, readTextFile, type Source } from "./source.ts";
 import { canonicalName, isSavedBuffer } from "./tensor-names.ts";
@@ -70,7 +71,7 @@ async function readConfig(source: Source, signal?: AbortSignal): Promise<Readonl
   const text = await readTextFile(source, path, signal);
   if (text === undefined) throw missingFile(path, source.name);
   const config = parseJsonFile(text, path);
-  if (typeof config === "object" && config !== null && !Array.isArray(config)) return { ...config };
+  if (isObject(config)) return config;
   throw new CheckpointError(`${path} must hold an object, got ${jsonKindOf(config)}; download the file again.`, {
     file: path,
   });
@@ -221,9 +222,6 @@ export function requireTensors(
   const wrong = [...missing, ...misshapen, ...mistyped][0]?.split(" ")[0];
   throw new CheckpointError(
     `${source.name} does not fit its config.json: it ${list}; check that both belong together.`,
-    {
-      file: source.name,
-      ...(wrong === undefined ? {} : { tensor: wrong }),
-    },
+    { file: source.name, tensor: wrong },
   );
 }

@@ -127,10 +127,9 @@ function narrowToF16(word: number): number {
   const sign = (word >>> 16) & 0x8000;
   const magnitude = word & 0x7fffffff;
   if (magnitude > 0x7f800000) return sign | 0x7e00 | ((magnitude >> 13) & 0x3ff);
-  if (magnitude >= 0x477ff000) return sign | 0x7c00;
-  if (magnitude >= 0x38800000) return sign | roundShift(magnitude - 0x38000000, 13);
-  // Subnormal in F16: the full significand counts units of 2^-24 once shifted; below 2^-25 nothing is left.
   const exponent = magnitude >> 23;
+  if (exponent > 112) return sign | Math.min(roundShift(magnitude - 0x38000000, 13), 0x7c00);
+  // Subnormal in F16: the full significand counts units of 2^-24 once shifted; below 2^-25 nothing is left.
   if (exponent < 102) return sign;
   return sign | roundShift((magnitude & 0x7fffff) | 0x800000, 126 - exponent);
 }
@@ -162,7 +161,7 @@ function roundShift(value: number, numBits: number): number {
 
 /**
  * The bytes of weights in another dtype.
- * @returns undefined when a weight is not finite, or not finite after conversion (beyond 65504 in f16).
+ * @returns undefined when a weight narrowed to f16 or bf16 is not finite. Weights that are only widened are not checked.
  */
 export function convertWeights(
   bytes: Uint8Array<ArrayBuffer>,

@@ -1,4 +1,4 @@
-// What JSON.parse hides: duplicate keys, and how a number was written.
+// What JSON.parse hides: duplicate keys, and how a number was written. Also whether a value is an object.
 
 /** What `scanJson` reports; a path lists the keys from the outermost object inwards (arrays add none). */
 export interface JsonVisitor {
@@ -13,9 +13,6 @@ interface Frame {
   readonly keys: Set<string> | undefined;
   key: string | undefined;
 }
-
-/** Characters of JSON white space. */
-const SPACE = " \t\n\r";
 
 /**
  * Walks `text`, which JSON.parse must have accepted, and reports what JSON.parse hides.
@@ -44,7 +41,7 @@ export function scanJson(text: string, visitor: JsonVisitor): void {
       frame.keys.add(key);
     } else if (character === "-" || (character >= "0" && character <= "9")) {
       const start = at;
-      while (at < text.length && "+-.eE0123456789".includes(text.charAt(at))) at += 1;
+      while (/[-+.eE0-9]/.test(text.charAt(at))) at += 1;
       visitor.number?.(pathOf(), text.slice(start, at));
     } else {
       at += 1;
@@ -55,12 +52,17 @@ export function scanJson(text: string, visitor: JsonVisitor): void {
 /** The index after the closing quote of the string that opens at `start`. */
 function endOfString(text: string, start: number): number {
   let at = start + 1;
-  while (at < text.length && text[at] !== '"') at += text[at] === "\\" ? 2 : 1;
+  while (text[at] !== '"') at += text[at] === "\\" ? 2 : 1;
   return at + 1;
 }
 
 function isFollowedByColon(text: string, start: number): boolean {
   let at = start;
-  while (at < text.length && SPACE.includes(text.charAt(at))) at += 1;
+  while (/[ \t\n\r]/.test(text.charAt(at))) at += 1;
   return text[at] === ":";
+}
+
+/** Whether a JSON value is an object: neither null nor an array. */
+export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -99,7 +99,7 @@ function checkUnicode(text: string, parameter: string): void {
   if (/\p{Surrogate}/u.test(text)) throw new RangeError(`${parameter}: ${quote(text)} is not valid Unicode.`);
 }
 
-/** By UTF-16 code units, independently of the locale. */
+/** Different names by UTF-16 code units, independently of the locale. */
 function compareNames(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
+  return a < b ? -1 : 1;
 }

@@ -7,9 +7,9 @@
 // Source: https://github.com/huggingface/safetensors#format. What the reference leaves to its JSON library (duplicate keys, unknown
 // fields, numbers written as 1.0) is refused here, so that two readers cannot read one file as two different models.
 
-import { CheckpointError } from "../errors.ts";
+import { at, CheckpointError } from "../errors.ts";
 import { type Dtype, isDtype, tensorSize } from "./dtypes.ts";
-import { scanJson } from "./json-scan.ts";
+import { isObject, scanJson } from "./json-scan.ts";
 import { jsonKindOf, missingFile, quote, type Source } from "./source.ts";
 
 /** The location of one tensor in its file. */
@@ -102,7 +102,7 @@ function parseJson(bytes: Uint8Array<ArrayBuffer>, path: string): object {
   }
   let text: string;
   try {
-    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (cause) {
     throw damaged(path, "the header is not valid UTF-8", { cause });
   }
@@ -118,11 +118,11 @@ function parseJson(bytes: Uint8Array<ArrayBuffer>, path: string): object {
   scanJson(text, {
     duplicateKey: (keys) => {
       const where = keys.length > 1 ? `in ${quote(keys.slice(0, -1).join("."))}` : "in the header";
-      throw damaged(path, `the key ${quote(keys.at(-1) ?? "")} appears twice ${where}`, tensorOf(keys));
+      throw damaged(path, `the key ${quote(at(keys, keys.length - 1))} appears twice ${where}`, tensorOf(keys));
     },
     number: (keys, literal) => {
-      if (keys[0] === "__metadata__" || /^(?:0|[1-9][0-9]*)$/.test(literal)) return;
-      const where = `tensor ${quote(keys[0] ?? "")}`;
+      if (keys[0] === "__metadata__" || /^[0-9]+$/.test(literal)) return;
+      const where = `tensor ${quote(at(keys, 0))}`;
       throw damaged(path, `${where} holds the number ${literal.slice(0, 40)}, expected digits only`, tensorOf(keys));
     },
   });
@@ -130,13 +130,13 @@ function parseJson(bytes: Uint8Array<ArrayBuffer>, path: string): object {
 }
 
 function lastNonSpace(text: string): number {
-  let at = text.length - 1;
-  while (text[at] === " ") at -= 1;
-  return at;
+  let last = text.length - 1;
+  while (text[last] === " ") last -= 1;
+  return last;
 }
 
 function tensorOf(keys: readonly string[]): { readonly tensor?: string } {
-  return keys[0] === undefined || keys[0] === "__metadata__" ? {} : { tensor: keys[0] };
+  return keys[0] === "__metadata__" ? {} : { tensor: keys[0] };
 }
 
 function checkMetadata(value: unknown, path: string): Readonly<Record<string, string>> {
@@ -169,10 +169,8 @@ function checkEntry(name: string, value: unknown, file: FileFacts): TensorEntry 
   if (!isSizes(shape)) throw wrong("has a shape that is not an array of whole numbers from 0 to 2^53 − 1");
   const offsets = value.data_offsets;
   if (!isSizes(offsets)) throw wrong("has data_offsets that are not whole numbers from 0 to 2^53 − 1");
-  const [begin, end] = offsets;
-  if (begin === undefined || end === undefined || offsets.length !== 2) {
-    throw wrong(`has ${offsets.length} data_offsets, expected 2`);
-  }
+  if (offsets.length !== 2) throw wrong(`has ${offsets.length} data_offsets, expected 2`);
+  const [begin, end] = [at(offsets, 0), at(offsets, 1)];
   if (begin > end) throw wrong(`begins at byte ${begin} of the data and ends before it, at ${end}`);
 
   const bytes = tensorSize(shape, dtype);
@@ -187,35 +185,29 @@ function checkEntry(name: string, value: unknown, file: FileFacts): TensorEntry 
 /** The sorted entries must cover the data from its first byte to the file's last, each byte once. */
 function checkLayout(entries: readonly TensorEntry[], file: FileFacts): void {
   let expected = file.dataStart;
-  for (const entry of entries) {
-    if (entry.start === expected) {
-      expected = entry.end;
-      continue;
-    }
-    const fault = entry.start < expected ? "overlaps the tensor before it" : "leaves a hole before it";
-    const [got, want] = [entry.start - file.dataStart, expected - file.dataStart];
-    const problem = `tensor ${quote(entry.name)} ${fault}: it begins at byte ${got} of the data, expected ${want}`;
-    throw damaged(file.path, problem, { tensor: entry.name });
+  for (const { name, start, end } of entries) {
+    const misplaced = (fault: string) => {
+      const [got, want] = [start - file.dataStart, expected - file.dataStart];
+      const problem = `tensor ${quote(name)} ${fault}: it begins at byte ${got} of the data, expected ${want}`;
+      return damaged(file.path, problem, { tensor: name });
+    };
+    if (start < expected) throw misplaced("overlaps the tensor before it");
+    if (start > expected) throw misplaced("leaves a hole before it");
+    expected = end;
   }
-  if (expected > file.fileBytes) {
-    const cut = entries.find((entry) => entry.end > file.fileBytes);
-    throw incomplete(
-      file.path,
-      `the tensors need ${expected} bytes, got ${file.fileBytes}`,
-      cut === undefined ? {} : { tensor: cut.name },
-    );
+  const cut = entries.find(({ end }) => end > file.fileBytes);
+  if (cut !== undefined) {
+    const problem = `the tensors need ${expected} bytes, got ${file.fileBytes}`;
+    throw incomplete(file.path, problem, { tensor: cut.name });
   }
   if (expected < file.fileBytes) {
     throw damaged(file.path, `${file.fileBytes - expected} bytes follow the last tensor, expected none`);
   }
 }
 
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
+/** Whether an entry's value is an array of sizes; the scan has refused numbers with a sign. */
 function isSizes(value: unknown): value is readonly number[] {
-  return Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0);
+  return Array.isArray(value) && value.every(Number.isSafeInteger);
 }
 
 function damaged(path: string, problem: string, where?: { tensor?: string; cause?: unknown }): CheckpointError {

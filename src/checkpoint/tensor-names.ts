@@ -8,8 +8,6 @@
 
 /** Prefixes (or whole names) and their canonical form; a prefix comes before any shorter one that it begins with. */
 const PREFIXES: readonly (readonly [prefix: string, canonical: string])[] = [
-  ["language_model.model.", "language_model.model."],
-  ["language_model.lm_head.", "language_model.lm_head."],
   ["vision_tower.vision_model.", "vision_tower.vision_model."],
   ["vision_tower.", "vision_tower.vision_model."],
   ["model.language_model.", "language_model.model."],
