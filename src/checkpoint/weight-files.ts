@@ -1,7 +1,7 @@
 // Which files hold the weights: one model.safetensors, or the shards that model.safetensors.index.json names.
 
-import { CheckpointError } from "../errors.ts";
-import { scanJson } from "./json-scan.ts";
+import { at, CheckpointError } from "../errors.ts";
+import { isObject, scanJson } from "./json-scan.ts";
 import { readSafetensorsHeader, type SafetensorsHeader } from "./safetensors.ts";
 import { jsonKindOf, listNames, parseJsonFile, quote, readTextFile, type Source } from "./source.ts";
 
@@ -26,13 +26,15 @@ export async function readWeightHeaders(
   if (text === undefined) throw await noWeights(source, signal);
   const weightMap = parseIndex(text);
   const files = [...new Set(weightMap.values())].sort();
-  const settled = await Promise.allSettled(files.map((file) => readShardHeader(source, file, signal)));
-  const headers = new Map<string, SafetensorsHeader>();
-  for (const [index, file] of files.entries()) {
-    const result = settled[index];
-    if (result?.status === "fulfilled") headers.set(file, result.value);
-    else throw result?.reason;
-  }
+  const settled = await Promise.allSettled(
+    files.map(async (file) => [file, await readShardHeader(source, file, signal)] as const),
+  );
+  const headers = new Map(
+    settled.map((result) => {
+      if (result.status === "fulfilled") return result.value;
+      throw result.reason;
+    }),
+  );
   checkIndex(weightMap, headers);
   return headers;
 }
@@ -64,22 +66,19 @@ async function noWeights(source: Source, signal: AbortSignal | undefined): Promi
 /** The index's weight_map: tensor name (as in the shard) → shard. */
 function parseIndex(text: string): ReadonlyMap<string, string> {
   const wrong = (problem: string, tensor?: string) =>
-    new CheckpointError(`${INDEX_FILE} ${problem}; download or write the file again.`, {
-      file: INDEX_FILE,
-      ...(tensor === undefined ? {} : { tensor }),
-    });
+    new CheckpointError(`${INDEX_FILE} ${problem}; download or write the file again.`, { file: INDEX_FILE, tensor });
   const index = parseJsonFile(text, INDEX_FILE);
   scanJson(text, {
     duplicateKey: (keys) => {
-      const name = keys.at(-1) ?? "";
-      throw wrong(`holds the key ${quote(name)} twice`, keys[0] === "weight_map" ? name : undefined);
+      const tensor = keys[0] === "weight_map" ? keys[1] : undefined;
+      throw wrong(`holds the key ${quote(at(keys, keys.length - 1))} twice`, tensor);
     },
   });
-  const weightMap = typeof index === "object" && index !== null && "weight_map" in index ? index.weight_map : undefined;
-  if (typeof weightMap !== "object" || weightMap === null || Array.isArray(weightMap)) {
+  const weightMap = isObject(index) ? index.weight_map : undefined;
+  if (!isObject(weightMap)) {
     throw wrong("must hold an object weight_map from tensor names to files");
   }
-  const entries = Object.entries(weightMap).map(([name, file]: [string, unknown]): [string, string] => {
+  const entries = Object.entries(weightMap).map(([name, file]): [string, string] => {
     if (typeof file === "string") return [name, file];
     throw wrong(`gives the tensor ${quote(name)} ${jsonKindOf(file)}, expected a file name`, name);
   });
@@ -89,10 +88,13 @@ function parseIndex(text: string): ReadonlyMap<string, string> {
 
 /** Checks that index and shards name the same tensors, each in one shard. */
 function checkIndex(weightMap: ReadonlyMap<string, string>, headers: ReadonlyMap<string, SafetensorsHeader>): void {
-  const absent = [...weightMap].filter(([name, file]) => headers.get(file)?.tensors.has(name) !== true);
+  const absent = new Map(weightMap);
+  for (const [file, { tensors }] of headers) {
+    for (const name of tensors.keys()) if (weightMap.get(name) === file) absent.delete(name);
+  }
   const [first] = absent;
   if (first !== undefined) {
-    const names = listNames(absent.map(([name]) => quote(name)));
+    const names = listNames([...absent.keys()].map(quote));
     const message = `${INDEX_FILE} names tensors that their shards lack: ${names}; download index and shards again.`;
     throw new CheckpointError(message, { file: first[1], tensor: first[0] });
   }
