@@ -67,16 +67,23 @@ describe("openCheckpoint", () => {
     expect((await refusal({ "config.json": CONFIG })).message).toBe(
       "the folder holds neither model.safetensors nor model.safetensors.index.json; check the folder or download the weights.",
     );
-    const pickled = await refusal({ "config.json": CONFIG, "pytorch_model.bin": "x" });
-    expect(pickled.message).toContain("the folder holds pytorch_model.bin, but neither model.safetensors nor");
-    expect(pickled.message).toContain("convert it to safetensors");
+    expect((await refusal({ "config.json": CONFIG })).file).toBe("model.safetensors");
+  });
+
+  it.each(["pytorch_model.bin", "pytorch_model.bin.index.json"])("does not load %s", async (file) => {
+    const error = await refusal({ "config.json": CONFIG, [file]: "x" });
+    expect(error.message).toBe(
+      `the folder holds ${file}, but neither model.safetensors nor model.safetensors.index.json; convert it to safetensors.`,
+    );
+    expect(error.file).toBe(file);
   });
 
   it.each([
     [undefined, "config.json is not in the folder"],
     ["{", "config.json is not valid JSON"],
     ["{\n\n,", "config.json is not valid JSON"],
-    ["[]", "config.json must hold an object, got an array"],
+    ["[]", "config.json must hold an object, got an array; download the file again."],
+    ['"x"', "config.json must hold an object, got a string; download the file again."],
     ["null", "config.json must hold an object, got null"],
     [Uint8Array.of(0x22, 0xff, 0x22), "config.json is not valid UTF-8"],
   ])("needs a config.json that is an object, not %j", async (config, message) => {
@@ -98,6 +105,7 @@ describe("openCheckpoint", () => {
       '"language_model.lm_head.weight" of model.safetensors and "lm_head.weight" of model.safetensors ' +
         'both stand for the tensor "language_model.lm_head.weight"; keep one of them.',
     );
+    expect([error.file, error.tensor]).toEqual(["model.safetensors", "lm_head.weight"]);
   });
 
   it("closes the source when it fails or is stopped, and can open it again", async () => {
@@ -127,11 +135,23 @@ describe("the index", () => {
     ["[]", "must hold an object weight_map from tensor names to files"],
     ["{}", "must hold an object weight_map from tensor names to files"],
     [index([]), "must hold an object weight_map from tensor names to files"],
-    [index({ a: 1 }), 'gives the tensor "a" a number, expected a file name'],
+    ["null", "must hold an object weight_map from tensor names to files"],
+    ["1", "must hold an object weight_map from tensor names to files"],
+    ['"weight_map"', "must hold an object weight_map from tensor names to files"],
+    [index(null), "must hold an object weight_map from tensor names to files"],
+    [index("s.safetensors"), "must hold an object weight_map from tensor names to files"],
+    [index({ a: 1 }), 'gives the tensor "a" a number, expected a file name', "a"],
+    [index({ a: "s.safetensors", b: null }), 'gives the tensor "b" null, expected a file name', "b"],
     [index({}), "holds an empty weight_map"],
-    ['{"weight_map":{"a":"s.safetensors","\\u0061":"t.safetensors"}}', 'holds the key "a" twice'],
-  ])("must be a map from names to files: %s", async (text, message) => {
-    expect((await open(text)).message).toContain(`model.safetensors.index.json ${message}`);
+    ['{"weight_map":{"a":"s.safetensors","\\u0061":"t.safetensors"}}', 'holds the key "a" twice', "a"],
+    ['{"weight_map":{"a":{"x":1,"x":2}}}', 'holds the key "x" twice', "a"],
+    ['{"weight_map":{},"weight_map":{"a":"s.safetensors"}}', 'holds the key "weight_map" twice'],
+    ['{"metadata":{"a":1,"a":2},"weight_map":{"a":"s.safetensors"}}', 'holds the key "a" twice'],
+  ])("must be a map from names to files: %s", async (text, message, tensor?: string) => {
+    const error = await open(text);
+    expect(error.message).toContain(`model.safetensors.index.json ${message}`);
+    expect([error.file, error.tensor]).toEqual(["model.safetensors.index.json", tensor]);
+    if (!error.message.includes("JSON")) expect(error.message).toMatch(/; download or write the file again\.$/);
   });
 
   it.each(["../s.safetensors", "/s.safetensors", "C:\\s.safetensors"])("cannot name %j", async (file) => {
@@ -140,23 +160,57 @@ describe("the index", () => {
 
   it("names shards that are there", async () => {
     const error = await open(index({ a: "s.safetensors", b: "t.safetensors" }));
-    expect(error.message).toContain(
-      'names the shard "t.safetensors", which is not in the folder; download all shards.',
+    expect(error.message).toBe(
+      'model.safetensors.index.json names the shard "t.safetensors", which is not in the folder; download all shards.',
     );
     expect(error.file).toBe("t.safetensors");
   });
 
+  it("reports the first bad shard by name, whichever is read first", async () => {
+    const slow: Source = memorySource({
+      "config.json": CONFIG,
+      "model.safetensors.index.json": index({ c: "c.safetensors", b: "b.safetensors", a: "a.safetensors" }),
+      "a.safetensors": weights(["a"]),
+      "b.safetensors": "",
+      "c.safetensors": "",
+    });
+    const source: Source = {
+      ...slow,
+      size: async (path, signal) => {
+        // b's size comes after c has been refused.
+        if (path === "b.safetensors") for (let i = 0; i < 50; i++) await Promise.resolve();
+        return slow.size(path, signal);
+      },
+    };
+    expect(String(await rejection(openCheckpoint(source)))).toContain("b.safetensors: the file has 0 bytes");
+  });
+
   it("names only tensors that are in their shards", async () => {
     const error = await open(index({ a: "s.safetensors", b: "s.safetensors", c: "s.safetensors" }));
-    expect(error.message).toContain('names tensors that their shards lack: "c"; download index and shards again.');
-    expect(error.tensor).toBe("c");
+    expect(error.message).toBe(
+      'model.safetensors.index.json names tensors that their shards lack: "c"; download index and shards again.',
+    );
+    expect([error.file, error.tensor]).toEqual(["s.safetensors", "c"]);
+  });
+
+  it("names the shard that a tensor is in, not another", async () => {
+    const error = await open(
+      index({ a: "s.safetensors", b: "s.safetensors", c: "t.safetensors", d: "t.safetensors" }),
+      {
+        "s.safetensors": weights(["a"]),
+        "t.safetensors": weights(["b", "d"]),
+      },
+    );
+    expect(error.message).toContain('names tensors that their shards lack: "b", "c"; download index');
+    expect([error.file, error.tensor]).toEqual(["s.safetensors", "b"]);
   });
 
   it("names every tensor", async () => {
     const error = await open(index({ a: "s.safetensors" }));
-    expect(error.message).toContain(
-      's.safetensors holds the tensor "b", which model.safetensors.index.json does not name',
+    expect(error.message).toBe(
+      's.safetensors holds the tensor "b", which model.safetensors.index.json does not name; download index and shards again.',
     );
+    expect([error.file, error.tensor]).toEqual(["s.safetensors", "b"]);
   });
 
   it("has each tensor in one shard", async () => {
@@ -164,7 +218,10 @@ describe("the index", () => {
       "s.safetensors": shard,
       "t.safetensors": weights(["b", "c"]),
     });
-    expect(error.message).toContain('The tensor "b" is in two shards, s.safetensors and t.safetensors');
+    expect(error.message).toBe(
+      'The tensor "b" is in two shards, s.safetensors and t.safetensors; download index and shards again.',
+    );
+    expect([error.file, error.tensor]).toEqual(["t.safetensors", "b"]);
   });
 });
 
@@ -242,9 +299,26 @@ describe("Checkpoint", () => {
   it("refuses unknown tensors, ranges outside the tensor, and an aborted signal", async () => {
     const checkpoint = await open();
     expect(await rejection(checkpoint.read("none"))).toBeInstanceOf(CheckpointError);
-    expect(() => checkpoint.tensorBytes("none")).toThrow('memory has no tensor "none"');
-    for (const range of [{ end: 9 }, { start: -1 }, { start: 9 }, { start: 4, end: 3 }, { start: 0.5 }]) {
-      expect(await rejection(checkpoint.read("image_newline", range))).toBeInstanceOf(RangeError);
+    expect(() => checkpoint.tensorBytes("none")).toThrow(
+      new CheckpointError('memory has no tensor "none"; check that the checkpoint is complete.', {
+        file: "memory",
+        tensor: "none",
+      }),
+    );
+    for (const [start, end] of [
+      [0, 9],
+      [-1, 8],
+      [-1, -1],
+      [9, 8],
+      [9, 9],
+      [4, 3],
+      [0.5, 8],
+      [0, 4.5],
+      [Number.NaN, 8],
+    ] as const) {
+      expect(await rejection(checkpoint.read("image_newline", { start, end }))).toEqual(
+        new RangeError(`image_newline: expected a range inside its 8 bytes, got [${start}, ${end}).`),
+      );
     }
     const aborted = checkpoint.read("image_newline", { signal: AbortSignal.abort() });
     expect(await rejection(aborted)).toBeInstanceOf(AbortError);

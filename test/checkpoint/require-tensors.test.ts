@@ -42,6 +42,25 @@ describe("requireTensors", () => {
     expect(deeper).toContain("it has the wrong shape in x [2] instead of [2, 3]");
   });
 
+  it("compares every dimension, and names the first tensor that is wrong", async () => {
+    const bytes = encodeSafetensors([
+      { name: "matrix", dtype: "F32", shape: [2, 3], data: new Float32Array(6) },
+      { name: "ids", dtype: "I64", shape: [2], data: new BigInt64Array(2) },
+    ]);
+    const checkpoint = await openCheckpoint(memorySource({ "config.json": CONFIG, "model.safetensors": bytes }));
+    const ids = vector("ids");
+    for (const shape of [[2], [2, 4], [3, 3], [3, 2], [2, 3, 1], []]) {
+      const error = refusalOf(checkpoint, [{ name: "matrix", shape }, ids]);
+      expect(error.message).toBe(
+        `memory does not fit its config.json: it has the wrong shape in matrix [2, 3] instead of [${shape.join(", ")}], ` +
+          "and holds other dtypes than F32, F16 and BF16 in ids I64; check that both belong together.",
+      );
+      expect(error.tensor).toBe("matrix");
+    }
+    const error = refusalOf(checkpoint, [{ name: "matrix", shape: [2, 3] }, ids]);
+    expect(error.tensor).toBe("ids");
+  });
+
   it("overlooks what is known to be unused and what the caller ignores, in any dtype and shape", async () => {
     const bytes = encodeSafetensors([
       { name: "x", dtype: "BF16", shape: [2], data: new Uint16Array(2) },
@@ -80,6 +99,8 @@ describe("requireTensors", () => {
     const names = Array.from({ length: 11 }, (_, i) => `t${String(i).padStart(2, "0")}`);
     const { message } = refusalOf(await single(["x"]), [vector("x"), ...names.map(vector)]);
     expect(message).toContain("it lacks t00, t01, t02, t03, t04, t05, t06, t07 and 3 more; check");
-    expect(refusalOf(await single(names), []).message).toContain('"t07" and 3 more; check');
+    const unexpected = refusalOf(await single(names), []);
+    expect(unexpected.message).toContain('"t07" and 3 more; check');
+    expect(unexpected.tensor).toBeUndefined();
   });
 });

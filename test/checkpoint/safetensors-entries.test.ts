@@ -21,7 +21,10 @@ describe("an entry", () => {
 
   it("has nothing else", async () => {
     const { message } = await refusal({ header: oneTensor({ strides: [3, 1] }), dataBytes: 24 });
-    expect(message).toContain('tensor "a" has the field "strides", expected only dtype, shape and data_offsets');
+    expect(message).toBe(
+      'model.safetensors: tensor "a" has the field "strides", expected only dtype, shape and data_offsets; ' +
+        "the file is damaged or not safetensors, so download or write it again.",
+    );
   });
 
   it.each(["f32", "F31", "", "toString", "__proto__"])("has a dtype that the format knows, not %j", async (dtype) => {
@@ -31,7 +34,7 @@ describe("an entry", () => {
 
   it("has a dtype that is a string", async () => {
     const { message } = await refusal({ header: oneTensor({ dtype: ["F32"] }), dataBytes: 24 });
-    expect(message).toContain("has the dtype an array, which the format lacks");
+    expect(message).toContain('tensor "a" has the dtype an array, which the format lacks; ');
   });
 
   it.each([["6"], [{ 0: 6 }], [6], [["2", 3]], [[null]], [[[2], 3]]])(
@@ -52,9 +55,17 @@ describe("an entry", () => {
     }
   });
 
+  it("is named when a number is not in digits, with the number cut to 40 characters", async () => {
+    const literal = `1.${"0123456789".repeat(4)}`;
+    const header = `{"a":{"dtype":"F32","shape":[${literal}],"data_offsets":[0,24]}}`;
+    const error = await refusal({ header, dataBytes: 24 });
+    expect(error.message).toContain(`tensor "a" holds the number ${literal.slice(0, 40)}, expected digits only; `);
+    expect(error.tensor).toBe("a");
+  });
+
   it("has no dimension beyond 2^53 − 1", async () => {
     const header = '{"a":{"dtype":"U8","shape":[9007199254740992],"data_offsets":[0,9007199254740992]}}';
-    expect((await refusal({ header })).message).toContain("not an array of whole numbers from 0 to 2^53 − 1");
+    expect((await refusal({ header })).message).toContain("not an array of whole numbers from 0 to 2^53 − 1; ");
   });
 
   it.each([
@@ -70,7 +81,7 @@ describe("an entry", () => {
     "has data_offsets of numbers, not %j",
     async (offsets) => {
       const { message } = await refusal({ header: oneTensor({ data_offsets: offsets }), dataBytes: 24 });
-      expect(message).toContain('tensor "a" has data_offsets that are not whole numbers');
+      expect(message).toContain('tensor "a" has data_offsets that are not whole numbers from 0 to 2^53 − 1; ');
     },
   );
 
@@ -145,9 +156,17 @@ describe("the data", () => {
 
   it("must be there to its last byte", async () => {
     const error = await refusal({ header: oneTensor(), dataBytes: 23 });
-    expect(error.message).toMatch(
-      /the tensors need \d+ bytes, got \d+; the file is cut short, so download it again\.$/,
+    const headerBytes = JSON.stringify(oneTensor()).length;
+    expect(error.message).toBe(
+      `model.safetensors: the tensors need ${8 + headerBytes + 24} bytes, got ${8 + headerBytes + 23}; ` +
+        "the file is cut short, so download it again.",
     );
-    expect(error.tensor).toBe("a");
+    expect([error.file, error.tensor]).toEqual([HEADER_PATH, "a"]);
+  });
+
+  it("names the first tensor that is cut", async () => {
+    const header = { ...two([0, 4], [4, 8]), c: { dtype: "U8", shape: [4], data_offsets: [8, 12] } };
+    expect((await refusal({ header, dataBytes: 4 })).tensor).toBe("b");
+    expect((await refusal({ header, dataBytes: 11 })).tensor).toBe("c");
   });
 });

@@ -68,29 +68,76 @@ describe("encodeSafetensors", () => {
 
   it.each([
     ["a name twice", [f32("a", 1), f32("a", 2)], 'name: "a" appears twice.'],
-    ["the name __metadata__", [f32("__metadata__", 1)], "is not a tensor's name in this format"],
-    ["half a character", [f32("\ud83d", 1)], "is not valid Unicode"],
+    ["the name __metadata__", [f32("__metadata__", 1)], 'name: "__metadata__" is not a tensor\'s name in this format.'],
+    ["half a character", [f32("\ud83d", 1)], String.raw`name: "\ud83d" is not valid Unicode.`],
     [
       "a size that does not fit",
       [{ ...f32("a", 1), shape: [2] }],
       '"a": expected 8 bytes for shape [2] in F32, got 4.',
     ],
+    [
+      "a size that does not fit two dimensions",
+      [{ ...f32("a", 1, 2), shape: [1, 3] }],
+      '"a": expected 12 bytes for shape [1, 3] in F32, got 8.',
+    ],
     ["a negative dimension", [{ ...f32("a", 1), shape: [-1] }], '"a": expected a shape of whole numbers, got [-1].'],
-    ["an overflow", [{ ...f32("a", 1), shape: [2 ** 50, 2 ** 50] }], "expected overflow bytes"],
+    [
+      "one negative dimension of two",
+      [{ ...f32("a", 1), shape: [1, -1] }],
+      '"a": expected a shape of whole numbers, got [1, -1].',
+    ],
+    ["half a dimension", [{ ...f32("a", 1, 2), shape: [0.5, 4] }], "expected a shape of whole numbers, got [0.5, 4]."],
+    [
+      "an overflow",
+      [{ ...f32("a", 1), shape: [2 ** 50, 2 ** 50] }],
+      '"a": expected overflow bytes for shape [1125899906842624, 1125899906842624] in F32, got 4.',
+    ],
   ])("refuses %s", (_, tensors, message) => {
     expect(() => encodeSafetensors(tensors)).toThrow(RangeError);
     expect(() => encodeSafetensors(tensors)).toThrow(message);
   });
 
-  it("refuses metadata that is not Unicode", () => {
-    expect(() => encodeSafetensors([], { a: "\udc00" })).toThrow(RangeError);
+  it("refuses metadata that is not Unicode, in keys and in values", () => {
+    const bad: readonly Readonly<Record<string, string>>[] = [
+      { "\udc00": "a" },
+      { a: "\udc00" },
+      { a: "a", b: "\udc00" },
+    ];
+    for (const metadata of bad) {
+      expect(() => encodeSafetensors([], metadata)).toThrow(
+        new RangeError(String.raw`metadata: "\udc00" is not valid Unicode.`),
+      );
+    }
   });
 
-  it("refuses an array of another dtype", () => {
-    const wrong = { ...f32("a", 1), dtype: "I32" } as const;
-    expect(() => encodeSafetensors([wrong])).toThrow(TypeError);
-    expect(() => encodeSafetensors([wrong])).toThrow(
-      '"a": expected Int32Array or Uint8Array for I32, got Float32Array.',
+  it.each<[dtype: TensorToWrite["dtype"], data: TensorToWrite["data"]]>([
+    ["F32", new Float32Array(1)],
+    ["F64", new Float64Array(1)],
+    ["I32", new Int32Array(1)],
+    ["I64", new BigInt64Array(1)],
+    ["F16", new Uint16Array(1)],
+    ["BF16", new Uint16Array(1)],
+    ["U16", new Uint16Array(1)],
+    ["U8", new Uint8Array(1)],
+    ["C64", new Uint8Array(8)],
+  ])("takes %s from its own array", (dtype, data) => {
+    expect(encodeSafetensors([{ name: "a", dtype, shape: [], data }]).length % 8).toBe(data.byteLength % 8);
+  });
+
+  it.each<[dtype: TensorToWrite["dtype"], message: string]>([
+    ["I32", '"a": expected Int32Array or Uint8Array for I32, got Float32Array.'],
+    ["U16", '"a": expected Uint16Array or Uint8Array for U16, got Float32Array.'],
+    ["U32", '"a": expected Uint8Array for U32, got Float32Array.'],
+  ])("refuses F32's array for %s", (dtype, message) => {
+    expect(() => encodeSafetensors([{ ...f32("a", 1), dtype }])).toThrow(new TypeError(message));
+  });
+
+  it("writes a header up to the format's 100,000,000 bytes", () => {
+    const frame = '{"__metadata__":{"a":""}}'.length;
+    const full = encodeSafetensors([], { a: "x".repeat(100_000_000 - frame) });
+    expect(full.length).toBe(100_000_008);
+    expect(() => encodeSafetensors([], { a: "x".repeat(100_000_001 - frame) })).toThrow(
+      new RangeError("tensors: the header takes 100000008 bytes, expected at most 100000000."),
     );
   });
 });

@@ -21,6 +21,20 @@ describe("a good file", () => {
     ]);
   });
 
+  it("may have its length field come as a view into a larger buffer", async () => {
+    const memory = memorySource({ [HEADER_PATH]: rawSafetensors({ header: oneTensor(), dataBytes: 24 }) });
+    const source: Source = {
+      ...memory,
+      read: async (path, start, end) => {
+        const bytes = await memory.read(path, start, end);
+        const larger = new Uint8Array(bytes.length + 6).fill(0xff);
+        larger.set(bytes, 3);
+        return larger.subarray(3, 3 + bytes.length);
+      },
+    };
+    expect([...(await readSafetensorsHeader(source, HEADER_PATH)).tensors.keys()]).toEqual(["a"]);
+  });
+
   it("needs only 8 + N bytes to be read", async () => {
     const memory = memorySource({ [HEADER_PATH]: rawSafetensors({ header: oneTensor(), dataBytes: 24 }) });
     const ranges: (readonly [number, number])[] = [];
@@ -89,13 +103,19 @@ describe("the length field", () => {
 
   it.each([100_000_001n, 2n ** 32n, 2n ** 53n + 1n, 2n ** 63n, 2n ** 64n - 1n])("refuses a length of %i", async (n) => {
     const { message } = await refusal({ header: "{}", headerLength: n });
-    expect(message).toContain(`the header length is ${n}, expected at most 100000000`);
+    expect(message).toBe(
+      `model.safetensors: the header length is ${n}, expected at most 100000000; ` +
+        "the file is damaged or not safetensors, so download or write it again.",
+    );
   });
 
   it("refuses a length that passes the end of the file", async () => {
-    expect((await refusal({ header: "{}", headerLength: 3n })).message).toContain(
-      "the header length is 3, but only 2 bytes follow it",
+    const error = await refusal({ header: "{}", headerLength: 3n });
+    expect(error.message).toBe(
+      "model.safetensors: the header length is 3, but only 2 bytes follow it; " +
+        "the file is cut short, so download it again.",
     );
+    expect([error.file, error.tensor]).toEqual([HEADER_PATH, undefined]);
     expect((await refusal({ header: "{}", headerLength: 100_000_000n })).message).toContain("only 2 bytes follow it");
   });
 });
@@ -105,19 +125,24 @@ describe("the header's text", () => {
     const utf8 = new TextEncoder().encode('{"__metadata__":{"ä":"🦙"}}');
     expect((await readHeader({ header: utf8 })).metadata).toEqual({ ä: "🦙" });
     utf8[utf8.indexOf(0xc3)] = 0xff;
-    expect((await refusal({ header: utf8 })).message).toContain("the header is not valid UTF-8");
+    const error = await refusal({ header: utf8 });
+    expect(error.message).toContain("the header is not valid UTF-8");
+    expect(error.cause).toBeInstanceOf(TypeError);
   });
 
   it("must begin with {, without white space or a byte order mark", async () => {
     expect((await refusal({ header: " {}" })).message).toContain('must begin with "{", got byte 0x20');
     expect((await refusal({ header: "\ufeff{}" })).message).toContain('must begin with "{", got byte 0xef');
     expect((await refusal({ header: "[]" })).message).toContain('must begin with "{", got byte 0x5b');
+    expect((await refusal({ header: "\n{}" })).message).toContain('must begin with "{", got byte 0x0a;');
   });
 
   it.each(["{", '{"a":', "{a:1}", "{'a':1}", "{,}", '{"a":NaN}', "{}{}", "{}x", "{}\0", '{"a\n":1}'])(
     "must be one JSON object: %j",
     async (header) => {
-      expect((await refusal({ header })).message).toContain("the header is not one valid JSON object");
+      const error = await refusal({ header });
+      expect(error.message).toContain("the header is not one valid JSON object");
+      expect(error.cause).toBeInstanceOf(SyntaxError);
     },
   );
 
@@ -130,7 +155,9 @@ describe("the header's text", () => {
   it("may end in spaces, and in nothing else", async () => {
     expect((await readHeader({ header: "{}      " })).tensors.size).toBe(0);
     for (const header of ["{}\n", "{}\t  ", "{}  \r"]) {
-      expect((await refusal({ header })).message).toContain("only spaces (0x20) may follow the header's JSON");
+      expect((await refusal({ header })).message).toContain(
+        "model.safetensors: only spaces (0x20) may follow the header's JSON, got other white space; ",
+      );
     }
   });
 });
@@ -148,6 +175,7 @@ describe("keys", () => {
     [`{"a":${entry(0)},"\\u0061":${entry(1)}}`, 'the key "a" appears twice in the header', "a"],
     [`{"a" :${entry(0)}, "b\\"": ${entry(1)},"b\\u0022"\n:${entry(1)}}`, String.raw`the key "b\"" appears twice`, 'b"'],
     [`{"a":{"dtype":"U8","dtype":"U8","shape":[2],"data_offsets":[0,2]}}`, 'the key "dtype" appears twice in "a"', "a"],
+    [`{"a":{"x":{"y":{"k":"1","k":"1"}}}}`, 'the key "k" appears twice in "a.x.y"', "a"],
     ['{"__metadata__":{"x":"1","x":"1"}}', 'the key "x" appears twice in "__metadata__"', undefined],
     ['{"__metadata__":{},"__metadata__":{}}', 'the key "__metadata__" appears twice in the header', undefined],
   ])("must not stand twice: %s", async (header, message, tensor) => {
@@ -168,9 +196,12 @@ describe("__metadata__", () => {
     [null, "must be an object, got null"],
     ["x", "must be an object, got a string"],
     [{ a: 1 }, 'holds a number under "a", expected a string'],
+    [{ a: -1.5 }, 'holds a number under "a", expected a string'],
     [{ a: null }, 'holds null under "a", expected a string'],
     [{ a: {} }, 'holds an object under "a", expected a string'],
   ])("holds only strings, not %j", async (value, message) => {
-    expect((await refusal({ header: { __metadata__: value } })).message).toContain(`"__metadata__" ${message}`);
+    const error = await refusal({ header: { __metadata__: value } });
+    expect(error.message).toContain(`"__metadata__" ${message}`);
+    expect(error.tensor).toBeUndefined();
   });
 });

@@ -52,12 +52,20 @@ describe("canonicalName", () => {
     expect(spellings.map(canonicalName)).toEqual(spellings.map(() => canonical));
   });
 
-  it.each(["", "model", "model.", "lm_head", "text_model.layers.0", "model.visual.x", "__proto__", "image_newlines"])(
-    "leaves %j alone",
-    (name) => {
-      expect(canonicalName(name)).toBe(name);
-    },
-  );
+  it.each([
+    "",
+    "model",
+    "model.",
+    "lm_head",
+    "text_model.layers.0",
+    "model.visual.x",
+    "__proto__",
+    "image_newlines",
+    "language_model.model.x",
+    "language_model.lm_head.x",
+  ])("leaves %j alone", (name) => {
+    expect(canonicalName(name)).toBe(name);
+  });
 });
 
 describe("isSavedBuffer", () => {
@@ -65,6 +73,8 @@ describe("isSavedBuffer", () => {
     "language_model.model.layers.31.self_attn.rotary_emb.inv_freq",
     "language_model.model.rotary_emb.inv_freq",
     "vision_tower.vision_model.embeddings.position_ids",
+    "rotary_emb.inv_freq",
+    "position_ids",
   ])("knows %s", (name) => {
     expect(isSavedBuffer(name)).toBe(true);
   });
@@ -75,6 +85,10 @@ describe("isSavedBuffer", () => {
     "language_model.model.layers.0.post_attention_layernorm.weight",
     "vision_tower.vision_model.post_layernorm.weight",
     "my_position_ids",
+    "my_rotary_emb.inv_freq",
+    "position_ids.weight",
+    "rotary_emb.inv_freq.weight",
+    "language_model.model.rotary_emb",
     "",
   ])("does not excuse %j", (name) => {
     expect(isSavedBuffer(name)).toBe(false);
