@@ -1,5 +1,7 @@
 // What JSON.parse hides: duplicate keys, and how a number was written. Also whether a value is an object.
 
+import { at } from "../errors.ts";
+
 /** What `scanJson` reports; a path lists the keys from the outermost object inwards (arrays add none). */
 export interface JsonVisitor {
   /** The last key of `path` appears twice in its object, with escapes resolved. */
@@ -9,8 +11,8 @@ export interface JsonVisitor {
 }
 
 interface Frame {
-  /** The keys seen so far, in an object; undefined in an array. */
-  readonly keys: Set<string> | undefined;
+  /** The keys seen so far; none in an array. */
+  readonly keys: Set<string>;
   key: string | undefined;
 }
 
@@ -21,30 +23,30 @@ interface Frame {
 export function scanJson(text: string, visitor: JsonVisitor): void {
   const frames: Frame[] = [];
   const pathOf = (): string[] => frames.flatMap((frame) => (frame.key === undefined ? [] : [frame.key]));
-  let at = 0;
-  while (at < text.length) {
-    const character = text.charAt(at);
+  let offset = 0;
+  while (offset < text.length) {
+    const character = text.charAt(offset);
     if (character === "{" || character === "[") {
-      frames.push({ keys: character === "{" ? new Set() : undefined, key: undefined });
-      at += 1;
+      frames.push({ keys: new Set(), key: undefined });
+      offset += 1;
     } else if (character === "}" || character === "]") {
       frames.pop();
-      at += 1;
+      offset += 1;
     } else if (character === '"') {
-      const start = at;
-      at = endOfString(text, start);
-      const frame = frames.at(-1);
-      if (frame?.keys === undefined || !isFollowedByColon(text, at)) continue;
-      const key = String(JSON.parse(text.slice(start, at)));
+      const start = offset;
+      offset = endOfString(text, start);
+      if (!isFollowedByColon(text, offset)) continue;
+      const frame = at(frames, frames.length - 1);
+      const key = String(JSON.parse(text.slice(start, offset)));
       frame.key = key;
       if (frame.keys.has(key)) visitor.duplicateKey?.(pathOf());
       frame.keys.add(key);
     } else if (character === "-" || (character >= "0" && character <= "9")) {
-      const start = at;
-      while (/[-+.eE0-9]/.test(text.charAt(at))) at += 1;
-      visitor.number?.(pathOf(), text.slice(start, at));
+      const start = offset;
+      while (/[-+.eE0-9]/.test(text.charAt(offset))) offset += 1;
+      visitor.number?.(pathOf(), text.slice(start, offset));
     } else {
-      at += 1;
+      offset += 1;
     }
   }
 }
