@@ -60,6 +60,12 @@ describe("encodeSafetensors", () => {
     expect(encodeSafetensors(tensors)).toEqual(encodeSafetensors(tensors.toReversed()));
   });
 
+  it("sorts names of one dtype by their UTF-16 code units", async () => {
+    const file = encodeSafetensors(["b", "9", "ä", "B", "10"].map((name) => f32(name, 1)));
+    const { tensors } = await readSafetensorsHeader(memorySource({ [PATH]: file }), PATH);
+    expect([...tensors.keys()]).toEqual(["10", "9", "B", "b", "ä"]);
+  });
+
   it("writes an empty file of 16 bytes", async () => {
     const file = encodeSafetensors([]);
     expect(file.length).toBe(16);
