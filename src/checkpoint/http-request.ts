@@ -59,7 +59,7 @@ async function fetchOnce({
 }: RangeRequest): Promise<Response | undefined> {
   const response = await fetch(url, {
     headers: { ...headers, Range: `bytes=${start}-${end - 1}` },
-    ...(signal === undefined ? {} : { signal }),
+    signal: signal ?? null,
   });
   const { status } = response;
   // Servers of single-page apps answer unknown paths with their start page; a checkpoint contains no HTML.
@@ -79,7 +79,7 @@ export async function discard(response: Response): Promise<void> {
   await response.body?.cancel().catch(() => undefined);
 }
 
-/** Resolves after `milliseconds`, or as soon as `signal` fires. */
+/** Resolves after `milliseconds`, or as soon as `signal` fires, which it has not yet. */
 function sleep(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve) => {
     const wake = () => {
@@ -89,7 +89,6 @@ function sleep(milliseconds: number, signal: AbortSignal | undefined): Promise<v
     };
     const timer = setTimeout(wake, milliseconds);
     signal?.addEventListener("abort", wake);
-    if (signal?.aborted) wake();
   });
 }
 

@@ -183,7 +183,7 @@ function declaredSize(response: Response): number | undefined {
 /** The parsed Content-Range, such as `bytes 0-9/100`; of a 416 response, only the size. The end becomes exclusive. */
 function contentRange(response: Response): { start?: number; end?: number; fileBytes?: number } {
   const value = response.headers.get("content-range") ?? "";
-  const match = /^bytes (?:(\d+)-(\d+)|\*)\/(?:(\d+)|\*)$/.exec(value.trim());
+  const match = /^bytes (?:(\d+)-(\d+)|\*)\/(?:(\d+)|\*)$/.exec(value);
   const [, first, last, total] = match ?? [];
   return {
     ...(first === undefined ? {} : { start: Number(first) }),
@@ -203,7 +203,7 @@ async function readBody(
   let numBytes = 0;
   while (reader !== undefined) {
     const { done, value } = await reader.read();
-    if (done || value === undefined) break;
+    if (done) break;
     chunks.push(value);
     numBytes += value.length;
     if (numBytes > maxBytes) {

@@ -103,7 +103,7 @@ export function parseJsonFile(text: string, path: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message.replace(/\s+/g, " ") : String(cause);
+    const reason = (cause as Error).message.replace(/\s+/g, " "); // JSON.parse throws nothing else
     throw new CheckpointError(`${path} is not valid JSON (${reason}); download or write the file again.`, {
       file: path,
       cause,

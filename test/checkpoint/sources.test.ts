@@ -163,7 +163,7 @@ describe("blobSource", () => {
         "the drop",
       );
     expect(make).toThrow(InputError);
-    expect(make).toThrow('the drop holds the file "a" twice; give each file once.');
+    expect(make).toThrow(new InputError('the drop holds the file "a" twice; give each file once.'));
   });
 
   it("tells of a Blob that cannot be read", async () => {
@@ -177,6 +177,51 @@ describe("blobSource", () => {
     }
     const error = await rejection(blobSource([["a", new GoneBlob(["abc"])]], "the drop").read("a", 0, 1));
     expect(error).toBeInstanceOf(CheckpointError);
-    expect(String(error)).toContain("a of the drop could not be read at bytes [0, 1); pick the file again.");
+    expect(error).toMatchObject({
+      file: "a",
+      message: "a of the drop could not be read at bytes [0, 1); pick the file again.",
+      cause: expect.objectContaining({ message: "NotReadableError" }),
+    });
+  });
+
+  const stopped = "Reading a was stopped by its AbortSignal.";
+
+  it("says in its errors which file of which source it is about", async () => {
+    const source = blobSource([["a", new Blob(["abc"])]]);
+    expect(source.name).toBe("the given files");
+    expect(await rejection(source.read("b", 0, 1))).toMatchObject({
+      file: "b",
+      message: "b is not in the given files; check the folder or download the file.",
+    });
+    const fired = AbortSignal.abort();
+    for (const work of [source.size("a", fired), source.read("a", 0, 1, fired)]) {
+      const error = await rejection(work);
+      expect(error).toBeInstanceOf(AbortError);
+      expect(error).toMatchObject({ message: stopped });
+    }
+  });
+
+  it("stops when its signal fires during the read", async () => {
+    const controller = new AbortController();
+    const source = blobSource([["a", new Blob(["abc"])]]);
+    const reading = rejection(source.read("a", 0, 3, controller.signal));
+    controller.abort();
+    const error = await reading;
+    expect(error).toBeInstanceOf(AbortError);
+    expect(error).toMatchObject({ message: stopped });
+  });
+
+  it("notices a Blob that gives fewer bytes than it has", async () => {
+    class ShrunkBlob extends Blob {
+      override slice(start?: number): Blob {
+        return super.slice(start, 2);
+      }
+    }
+    const error = await rejection(blobSource([["a", new ShrunkBlob(["abc"])]]).read("a", 1, 3));
+    expect(error).toBeInstanceOf(CheckpointError);
+    expect(error).toMatchObject({
+      file: "a",
+      message: "a has 2 bytes, but bytes up to 3 are needed; the file is cut short, so download it again.",
+    });
   });
 });
