@@ -7,7 +7,7 @@
 
 import { CheckpointError } from "../errors.ts";
 import type { RgbImage } from "./image.ts";
-import { filled, type ImageProcessorConfig, imagePixelValues, paste } from "./image-processor.ts";
+import { type ImageProcessorConfig, imagePixelValues, paste } from "./image-processor.ts";
 import { resizeImage, type Size } from "./resize-bicubic.ts";
 
 /** The grids a picture may be fitted into, as [height, width] in pixels (config.json's image_grid_pinpoints). */
@@ -45,7 +45,7 @@ export function anyresPixelValues(
   const { imageSize: tileSize, filter, resize = { shortestEdge: tileSize } } = config;
   const grid = selectGrid([image.height, image.width], gridPinpoints, tileSize);
   const fitted = resizeImage(image, fitInside(image, grid), { filter });
-  const padded = filled(grid, [0, 0, 0]);
+  const padded: RgbImage = { ...grid, data: new Uint8Array(grid.width * grid.height * 3) };
   paste(fitted, padded, { left: (grid.width - fitted.width) >> 1, top: (grid.height - fitted.height) >> 1 });
 
   const base = "width" in resize ? resize : { width: resize.shortestEdge, height: resize.shortestEdge };
@@ -79,17 +79,15 @@ export function anyresLayout(options: AnyresLayoutOptions): Int32Array<ArrayBuff
   const { patchGrid } = options;
   const { rowStart, rowEnd, columnStart, columnEnd, tilesPerRow } = unpad(options);
   const numPatches = patchGrid * patchGrid;
-  const sources = new Int32Array(anyresTokenCount(options));
-  let next = 0;
-  while (next < numPatches) sources[next] = next++;
+  const sources = Array.from({ length: numPatches }, (_, patch) => patch);
   for (let row = rowStart; row < rowEnd; row++) {
     for (let column = columnStart; column < columnEnd; column++) {
       const tile = 1 + Math.floor(row / patchGrid) * tilesPerRow + Math.floor(column / patchGrid);
-      sources[next++] = tile * numPatches + (row % patchGrid) * patchGrid + (column % patchGrid);
+      sources.push(tile * numPatches + (row % patchGrid) * patchGrid + (column % patchGrid));
     }
-    sources[next++] = -1;
+    sources.push(-1);
   }
-  return sources;
+  return Int32Array.from(sources);
 }
 
 /** Number of tiles of a picture: the base and the grid's. */
@@ -109,13 +107,9 @@ function unpad({ imageSize, gridPinpoints, tileSize, patchGrid }: AnyresLayoutOp
   const numRows = (grid.height / tileSize) * patchGrid;
   const numColumns = tilesPerRow * patchGrid;
   const [height, width] = imageSize;
-  let rowPadding = 0;
-  let columnPadding = 0;
-  if (width / height > numColumns / numRows) {
-    rowPadding = Math.floor((numRows - truncateRounded(height * (numColumns / width))) / 2);
-  } else {
-    columnPadding = Math.floor((numColumns - truncateRounded(width * (numRows / height))) / 2);
-  }
+  const scale = Math.min(numColumns / width, numRows / height);
+  const rowPadding = Math.floor((numRows - truncateRounded(height * scale)) / 2);
+  const columnPadding = Math.floor((numColumns - truncateRounded(width * scale)) / 2);
   return {
     rowStart: rowPadding,
     rowEnd: numRows - rowPadding,
@@ -130,19 +124,19 @@ function truncateRounded(x: number): number {
   return Math.trunc(Number(x.toFixed(7)));
 }
 
-/** select_best_resolution: the grid with the largest effective area, ties by the least waste. */
+/** select_best_resolution: the grid with the largest effective area, ties by the least waste, which is then the smallest grid. */
 function selectGrid([height, width]: readonly [number, number], pinpoints: GridPinpoints, tileSize: number): Size {
   let best: Size | undefined;
   let bestEffective = 0;
-  let bestWasted = Number.POSITIVE_INFINITY;
+  let bestArea = Number.POSITIVE_INFINITY;
   for (const [gridHeight, gridWidth] of pinpoints) {
     const scale = Math.min(gridWidth / width, gridHeight / height);
     const effective = Math.min(Math.trunc(width * scale) * Math.trunc(height * scale), width * height);
-    const wasted = gridWidth * gridHeight - effective;
-    if (effective > bestEffective || (effective === bestEffective && wasted < bestWasted)) {
+    const area = gridWidth * gridHeight;
+    if (effective > bestEffective || (effective === bestEffective && area < bestArea)) {
       best = { width: gridWidth, height: gridHeight };
       bestEffective = effective;
-      bestWasted = wasted;
+      bestArea = area;
     }
   }
   if (best === undefined || best.width % tileSize !== 0 || best.height % tileSize !== 0) {
@@ -159,9 +153,9 @@ function selectGrid([height, width]: readonly [number, number], pinpoints: GridP
 
 /** get_patch_output_size: the limiting side fills the grid, the other is rounded up. */
 function fitInside({ width, height }: Size, grid: Size): Size {
-  const scaleWidth = grid.width / width;
-  const scaleHeight = grid.height / height;
-  if (scaleWidth < scaleHeight)
-    return { width: grid.width, height: Math.min(Math.ceil(height * scaleWidth), grid.height) };
-  return { width: Math.min(Math.ceil(width * scaleHeight), grid.width), height: grid.height };
+  const scale = Math.min(grid.width / width, grid.height / height);
+  return {
+    width: Math.min(Math.ceil(width * scale), grid.width),
+    height: Math.min(Math.ceil(height * scale), grid.height),
+  };
 }

@@ -180,7 +180,7 @@ function open(
   { bosToken, eosToken }: { bosToken: string | undefined; eosToken: string | undefined },
 ): LibraryTokenizer {
   // The library takes tokenizer_config.json's special tokens as strings only.
-  const plainConfig = { ...config, bos_token: bosToken, eos_token: eosToken, additional_special_tokens: [] };
+  const plainConfig = { ...config, bos_token: bosToken, eos_token: eosToken, additional_special_tokens: null };
   let library: LibraryTokenizer;
   try {
     const plain: LibraryTokenizer = new TokenizerOfLibrary({ post_processor: null, ...json }, plainConfig);
@@ -189,8 +189,8 @@ function open(
       template === undefined ? plain : new TokenizerOfLibrary({ ...json, post_processor: template }, plainConfig);
   } catch (cause) {
     if (cause instanceof CheckpointError) throw cause;
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new CheckpointError(`${FILE} cannot be used: ${reason.replace(/\.?$/, ".")}`, { file: FILE, cause });
+    const reason = (cause as Error).message.replace(/\.?$/, "."); // the library throws nothing else
+    throw new CheckpointError(`${FILE} cannot be used: ${reason}`, { file: FILE, cause });
   }
   for (const part of library.decoder?.decoders ?? []) {
     if (part.config.type === "ByteFallback") part.decode_chain = decodeByteRuns;
@@ -217,14 +217,14 @@ function postProcessorOf(
   if (typeof config.add_bos_token !== "boolean" && typeof config.add_eos_token !== "boolean") return undefined;
   const before = config.add_bos_token === true && bosToken !== undefined ? [bosToken] : [];
   const after = config.add_eos_token === true && eosToken !== undefined ? [eosToken] : [];
+  for (const token of [...before, ...after]) {
+    if (idOf(token) === undefined) {
+      throw fail(`the special token ${JSON.stringify(token)} of tokenizer_config.json has no id.`);
+    }
+  }
   const special = (token: string) => ({ SpecialToken: { id: token, type_id: 0 } });
   const single = [...before.map(special), { Sequence: { id: "A", type_id: 0 } }, ...after.map(special)];
-  const specialTokens = [...before, ...after].map((token) => {
-    const id = idOf(token);
-    if (id === undefined) throw fail(`the special token ${JSON.stringify(token)} of tokenizer_config.json has no id.`);
-    return [token, { id: token, ids: [id], tokens: [token] }] as const;
-  });
-  return { type: "TemplateProcessing", single, pair: single, special_tokens: Object.fromEntries(specialTokens) };
+  return { type: "TemplateProcessing", single };
 }
 
 /** A special token of tokenizer_config.json: a string, or an object with its content. */

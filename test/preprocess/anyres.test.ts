@@ -7,6 +7,7 @@ import {
   anyresTokenCount,
   type GridPinpoints,
 } from "../../src/preprocess/anyres.ts";
+import type { RgbImage } from "../../src/preprocess/image.ts";
 import { readImageProcessorConfig } from "../../src/preprocess/image-processors.ts";
 import { cropped, readGolden, readPicture, sha256, type Versioned, versionsOf } from "./golden.ts";
 
@@ -92,9 +93,77 @@ test("2×1 tiles of 2×2 patches, a square picture centred, its rows ended by a 
   expect([...anyresLayout(options)]).toEqual([0, 1, 2, 3, 5, 8, -1, 7, 10, -1]);
 });
 
+describe("anyresPixelValues", () => {
+  /** Black and white in turn, so that each filter but nearest gives greys. */
+  const stripes = (width: number, height: number): RgbImage => ({
+    width,
+    height,
+    data: Uint8Array.from({ length: width * height * 3 }, (_, at) => (Math.floor(at / 3) % 2) * 255),
+  });
+  const pinpoints: GridPinpoints = [[8, 16]];
+  const config = readImageProcessorConfig({
+    image_processor_type: "LlavaNextImageProcessor",
+    size: 8,
+    crop_size: 8,
+    do_normalize: false,
+  });
+
+  test("resizes with the filter that is set, both the whole picture and the grid", () => {
+    const { pixelValues, numTiles } = anyresPixelValues(stripes(21, 11), { ...config, filter: "nearest" }, pinpoints);
+    expect(numTiles).toBe(3);
+    expect([...new Set(pixelValues)].sort()).toEqual([0, 1]);
+  });
+
+  test("resizes the whole picture to a tile when no size is set", () => {
+    const picture = stripes(21, 11);
+    const { pixelValues } = anyresPixelValues(picture, { ...config, resize: undefined }, pinpoints);
+    expect(pixelValues).toEqual(anyresPixelValues(picture, config, pinpoints).pixelValues);
+  });
+
+  test("takes a size of two sides as it is", () => {
+    const picture = stripes(21, 11);
+    const square = anyresPixelValues(picture, { ...config, resize: { width: 8, height: 8 } }, pinpoints);
+    expect(square.pixelValues).toEqual(anyresPixelValues(picture, config, pinpoints).pixelValues);
+  });
+
+  test("never pads to a square with the mean colour", () => {
+    const flat = { ...config, resize: { width: 8, height: 4 } };
+    const { pixelValues } = anyresPixelValues(stripes(21, 11), flat, pinpoints);
+    const padded = anyresPixelValues(stripes(21, 11), { ...flat, padToSquare: true }, pinpoints);
+    expect(padded.pixelValues).toEqual(pixelValues);
+  });
+});
+
+test("of grids that show as much of the picture, the smallest is taken, wherever it stands", () => {
+  for (const gridPinpoints of [
+    [
+      [8, 8],
+      [4, 8],
+      [8, 12],
+    ],
+    [
+      [8, 12],
+      [8, 8],
+      [4, 8],
+    ],
+    [
+      [4, 8],
+      [8, 12],
+      [8, 8],
+    ],
+  ] as const) {
+    expect(anyresTileCount({ imageSize: [4, 8], gridPinpoints, tileSize: 4 })).toBe(3);
+  }
+});
+
 test.each([
-  ["no grid", []],
-  ["a grid that is not made of whole tiles", [[336, 500]]],
-] as const)("refuses %s", (_, gridPinpoints) => {
-  expect(() => anyresLayout({ ...real, imageSize: [10, 10], gridPinpoints })).toThrow(CheckpointError);
+  ["no grid", [], "an empty list"],
+  ["a grid that is not whole tiles wide", [[336, 500]], "336×500"],
+  ["a grid that is not whole tiles high", [[500, 336]], "500×336"],
+] as const)("refuses %s", (_, gridPinpoints, got) => {
+  expect(() => anyresLayout({ ...real, imageSize: [10, 10], gridPinpoints })).toThrow(
+    new CheckpointError(`config.json: image_grid_pinpoints must hold multiples of 336 pixels, got ${got}.`, {
+      file: "config.json",
+    }),
+  );
 });

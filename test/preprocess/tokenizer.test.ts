@@ -1,4 +1,5 @@
-import { describe, expect, test } from "vitest";
+import { Tokenizer as TokenizerOfLibrary } from "@huggingface/tokenizers";
+import { describe, expect, test, vi } from "vitest";
 import { CheckpointError } from "../../src/errors.ts";
 import { loadTokenizer, type Tokenizer } from "../../src/preprocess/tokenizer.ts";
 import { readGolden, type Versioned, versionsOf } from "./golden.ts";
@@ -81,6 +82,8 @@ describe.each(["byte-level", "llama"] as const)("%s", (name) => {
     expect(tokenizer.decode([1_000_000, -1])).toBe("");
     const ids = tokenizer.encode("mug");
     expect(tokenizer.decode([...ids, 1_000_000])).toBe("mug");
+    expect(tokenizer.decode([1_000_000], { skipSpecialTokens: false })).toBe("");
+    expect(tokenizer.decode([...ids.slice(1), 1_000_000], { skipSpecialTokens: false })).toBe("mug");
   });
 
   test("knows its special tokens", () => {
@@ -110,10 +113,6 @@ describe(`add_bos_token and add_eos_token as ${versionsOf(golden, "transformers"
     const tokenizer = load("llama", { ...specials, add_bos_token: true, add_eos_token: true });
     expect(golden.texts.map((text) => tokenizer.encode(text))).toEqual(both);
   });
-
-  test("a special token that the vocabulary lacks is refused", () => {
-    expect(() => load("llama", { bos_token: "<begin>", add_bos_token: true })).toThrow(/"<begin>" .* has no id/);
-  });
 });
 
 describe("known divergence", () => {
@@ -125,21 +124,230 @@ describe("known divergence", () => {
   });
 });
 
+/** A tokenizer.json with nothing but a model of a few tokens. */
+const tiny = (fields: object = {}, model: object = {}) => ({
+  model: {
+    type: "BPE",
+    vocab: { a: 0, b: 1, ab: 2, "<0xE2>": 3, "<0x82>": 4, "<0xAC>": 5, "▁a": 6, "x<0x41>": 7, "<0x41>x": 8, ".": 9 },
+    merges: ["a b"],
+    ...model,
+  },
+  ...fields,
+});
+
+describe("a tokenizer.json with nothing but a model", () => {
+  const tokenizer = loadTokenizer(tiny());
+
+  test("splits at the merges and drops what the vocabulary lacks", () => {
+    expect(tokenizer.encode("abzb")).toEqual([2, 1]);
+    expect(tokenizer.encodePrompt("ab")).toEqual([2]);
+    expect(tokenizer.decode([2, 1])).toBe("ab b");
+  });
+
+  test("has no special tokens", () => {
+    expect([tokenizer.bosToken, tokenizer.eosToken]).toEqual([undefined, undefined]);
+  });
+});
+
+describe("tokenizer_config.json", () => {
+  test.each([
+    ["<s>", "<s>"],
+    [{ content: "<s>" }, "<s>"],
+    [{ content: 7 }, undefined],
+    [{ text: "<s>" }, undefined],
+    [null, undefined],
+    [7, undefined],
+  ])("with the special token %j names %j", (token, text) => {
+    const tokenizer = loadTokenizer(tiny(), { bos_token: token, eos_token: token });
+    expect([tokenizer.bosToken, tokenizer.eosToken]).toEqual([text, text]);
+  });
+
+  test("without a BOS token leaves a prompt to the post-processor", () => {
+    const tokenizer = load("llama", {});
+    expect(tokenizer.encodePrompt("hi")).toEqual(tokenizer.encode("hi"));
+    expect(tokenizer.encodePrompt("hi")[0]).toBe(1);
+  });
+
+  test("makes no further tokens special", () => {
+    const tokenizer = loadTokenizer(tiny(), { additional_special_tokens: ["ab"] });
+    expect(tokenizer.decode([2, 1])).toBe("ab b");
+  });
+
+  test("does not close up spaces", () => {
+    const tokenizer = loadTokenizer(tiny(), { clean_up_tokenization_spaces: true });
+    expect(tokenizer.decode([0, 9])).toBe("a .");
+  });
+
+  test("decides on what else the library does with a text", () => {
+    expect(loadTokenizer(tiny(), { do_lowercase_and_remove_accent: true }).encode("AB")).toEqual([2]);
+  });
+
+  const added = [
+    { id: 20, content: "<s>", special: true },
+    { id: 21, content: "</s>", special: true },
+  ];
+  test.each([
+    [{ add_bos_token: true }, [20, 2]],
+    [{ add_eos_token: true }, [2, 21]],
+    [{ add_bos_token: true, add_eos_token: true }, [20, 2, 21]],
+    [{ add_bos_token: true, bos_token: null }, [2]],
+    [{ add_eos_token: true, eos_token: null }, [2]],
+    [{ add_bos_token: false }, [2]],
+    [{ add_eos_token: false }, [2]],
+    [{ add_bos_token: "true", add_eos_token: null }, [21, 2, 21]],
+    [{}, [21, 2, 21]],
+  ])("with %j decides over tokenizer.json's post-processor, or leaves it", (config, ids) => {
+    const special = { SpecialToken: { id: "</s>", type_id: 0 } };
+    const single = [special, { Sequence: { id: "A", type_id: 0 } }, special];
+    const json = tiny({ added_tokens: added, post_processor: { type: "TemplateProcessing", single } });
+    const tokenizer = loadTokenizer(json, { ...specials, ...config });
+    expect(tokenizer.encode("ab")).toEqual(ids);
+    expect(tokenizer.encode("ab", { addSpecialTokens: false })).toEqual([2]);
+  });
+});
+
+describe("a byte fallback", () => {
+  const withDecoders = (...decoders: readonly object[]) =>
+    loadTokenizer(tiny({ decoder: { type: "Sequence", decoders } }));
+  const tokenizer = withDecoders({ type: "ByteFallback" });
+
+  test.each([
+    ["a character", [3, 4, 5], "€"],
+    ["characters between tokens", [0, 3, 4, 5, 1, 3, 4, 5], "a€b€"],
+    ["one U+FFFD per byte of half a character", [0, 3, 4, 1], "a\ufffd\ufffdb"],
+    ["tokens that only contain the spelling of a byte as they are", [7, 8], "x<0x41><0x41>x"],
+  ])("gives %s", (_, ids, text) => {
+    expect(tokenizer.decode(ids)).toBe(text);
+  });
+
+  test("keeps a byte order mark", () => {
+    const vocab = { "<0xEF>": 0, "<0xbb>": 1, "<0xBF>": 2 };
+    const json = tiny({ decoder: { type: "Sequence", decoders: [{ type: "ByteFallback" }] } }, { vocab, merges: [] });
+    expect(loadTokenizer(json).decode([0, 1, 2])).toBe("\ufeff");
+  });
+
+  test("adds no token to those that the next decoder sees", () => {
+    expect(withDecoders({ type: "ByteFallback" }, { type: "Metaspace" }).decode([6, 6])).toBe("a a");
+  });
+
+  test("stays out of other decoders", () => {
+    expect(withDecoders({ type: "Fuse" }).decode([3, 0])).toBe("<0xE2>a");
+  });
+});
+
+describe("a stream", () => {
+  const tokenizer = load("llama");
+
+  test("has nothing left after flush()", () => {
+    const stream = tokenizer.stream();
+    for (const id of tokenizer.encode("a👍").slice(0, -1)) stream.push(id);
+    expect(stream.flush()).toMatch(/^\ufffd+$/);
+    expect(stream.flush()).toBe("");
+  });
+
+  test("decodes at most 64 ids of a text together, however long it is", () => {
+    const decode = vi.spyOn(TokenizerOfLibrary.prototype, "decode");
+    streamed(tokenizer, tokenizer.encode("the mug is on the table. ".repeat(40)));
+    const counts = decode.mock.calls.map((call: readonly unknown[]) => (call[0] as readonly number[]).length);
+    decode.mockRestore();
+    expect(counts.slice(0, 64)).toEqual(Array.from({ length: 64 }, (_, index) => index + 1));
+    expect(Math.max(...counts)).toBe(64);
+  });
+
+  test.each([
+    ["a special token", "a".repeat(62), "</s> the mug</s> the"],
+    ["half of a byte run", "a".repeat(58), "👍👍👍 👍"],
+    ["spaces", "a".repeat(60), "      the mug"],
+    ["nothing but bytes", "", "👍".repeat(40)],
+    ["a long byte run after a letter", "a".repeat(3), "👍".repeat(40)],
+  ])("goes on after %s at any place", (_, before, after) => {
+    for (let extra = 0; extra < 8; extra++) {
+      const ids = tokenizer.encode(`${"a".repeat(extra)}${before}${after}`);
+      expect(streamed(tokenizer, ids).join("")).toBe(tokenizer.decode(ids));
+    }
+  });
+});
+
 describe("loadTokenizer", () => {
   const json = readGolden<{ readonly model: object }>("tokenizers/llama.json");
 
   test.each([
-    ["no object", "text", /tokenizer\.json must hold a JSON object/],
-    ["no model", {}, /tokenizer\.json: model must hold a JSON object/],
+    ["no object", "text", 'tokenizer.json must hold a JSON object, got "text".'],
+    ["an array", [1], "tokenizer.json must hold a JSON object, got [1]."],
+    ["null", null, "tokenizer.json must hold a JSON object, got null."],
+    ["nothing", undefined, "tokenizer.json must hold a JSON object, got undefined."],
+    ["a long text", "x".repeat(100), `tokenizer.json must hold a JSON object, got "${"x".repeat(79)}.`],
+    ["no model", {}, "tokenizer.json: model must hold a JSON object, got undefined."],
     [
       "a word-level model",
       { ...json, model: { ...json.model, type: "WordLevel" } },
-      /model\.type must be .* got "WordLevel"/,
+      'tokenizer.json: model.type must be BPE, Unigram or WordPiece, got "WordLevel".',
     ],
-    ["random merges", { ...json, model: { ...json.model, dropout: 0.1 } }, /model\.dropout is 0\.1/],
-    ["an unknown decoder", { ...json, decoder: { type: "Rot13" } }, /cannot be used: .*Rot13/],
+    [
+      "random merges",
+      { ...json, model: { ...json.model, dropout: 0.1 } },
+      "tokenizer.json: model.dropout is 0.1, but random merges are not implemented: set it to null.",
+    ],
+    [
+      "an unknown decoder",
+      { ...json, decoder: { type: "Rot13" } },
+      "tokenizer.json cannot be used: Unknown Decoder type: Rot13.",
+    ],
+    [
+      "a decoder whose name ends with a full stop",
+      { ...json, decoder: { type: "Rot." } },
+      "tokenizer.json cannot be used: Unknown Decoder type: Rot.",
+    ],
   ])("refuses %s", (_, broken, message) => {
-    expect(() => loadTokenizer(broken)).toThrow(CheckpointError);
-    expect(() => loadTokenizer(broken)).toThrow(message);
+    expect(() => loadTokenizer(broken)).toThrow(new CheckpointError(message, { file: "tokenizer.json" }));
+  });
+
+  test("keeps the library's error as the cause", () => {
+    let thrown: unknown;
+    try {
+      loadTokenizer({ ...json, decoder: { type: "Rot13" } });
+    } catch (error) {
+      thrown = error;
+    }
+    expect(thrown).toMatchObject({ cause: expect.objectContaining({ message: "Unknown Decoder type: Rot13" }) });
+  });
+
+  test("refuses a tokenizer_config.json that is no object", () => {
+    expect(() => loadTokenizer(json, [])).toThrow(
+      new CheckpointError("tokenizer_config.json must hold a JSON object, got [].", { file: "tokenizer.json" }),
+    );
+  });
+
+  test("refuses a special token that the vocabulary lacks", () => {
+    const message = 'tokenizer.json: the special token "<end>" of tokenizer_config.json has no id.';
+    for (const config of [
+      { bos_token: "<end>", add_bos_token: true },
+      { eos_token: "<end>", add_eos_token: true },
+    ]) {
+      expect(() => load("llama", config)).toThrow(new CheckpointError(message, { file: "tokenizer.json" }));
+    }
+  });
+
+  test("takes a dropout of 0 or of no number, and a model that does not name its type", () => {
+    for (const dropout of [0, null, "0.1"]) expect(loadTokenizer(tiny({}, { dropout })).encode("ab")).toEqual([2]);
+    const nameless = { type: undefined, unk_token: null, continuing_subword_prefix: null };
+    expect(loadTokenizer(tiny({}, nameless)).encode("ab")).toEqual([2]);
+  });
+
+  test("takes Unigram and WordPiece models", () => {
+    const vocab = [
+      ["<unk>", 0],
+      ["a", -3],
+      ["b", -3],
+      ["ab", -1],
+    ];
+    expect(loadTokenizer({ model: { type: "Unigram", unk_id: 0, vocab } }).encode("aab")).toEqual([1, 3]);
+    const wordPiece = {
+      type: "WordPiece",
+      unk_token: "?",
+      continuing_subword_prefix: "##",
+      vocab: { "?": 0, a: 1, "##b": 2 },
+    };
+    expect(loadTokenizer({ model: wordPiece }).encode("ab")).toEqual([1, 2]);
   });
 });
