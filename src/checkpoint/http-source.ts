@@ -45,8 +45,7 @@ export function httpSource(baseUrl: string, options: HttpSourceOptions = {}): So
 
   /** The whole body of a 200 response, or undefined (and the body cancelled) when it is longer than `maxBytes`. */
   async function takeWhole(path: string, response: Response, maxBytes: number) {
-    const declaredBytes = declaredSize(response);
-    if (declaredBytes !== undefined && declaredBytes > maxBytes) {
+    if ((declaredSize(response) ?? 0) > maxBytes) {
       await discard(response);
       return undefined;
     }
@@ -56,9 +55,10 @@ export function httpSource(baseUrl: string, options: HttpSourceOptions = {}): So
     return bytes;
   }
 
-  function rememberSize(path: string, fileBytes: number): void {
+  async function rememberSize(path: string, fileBytes: number, response: Response): Promise<void> {
     const known = sizes.get(path) ?? fileBytes;
     if (known !== fileBytes) {
+      await discard(response);
       const message = `${name}${path} changed from ${known} to ${fileBytes} bytes while it was read; load it again.`;
       throw new CheckpointError(message, { file: path });
     }
@@ -89,7 +89,7 @@ export function httpSource(baseUrl: string, options: HttpSourceOptions = {}): So
           },
         );
       }
-      rememberSize(path, fileBytes);
+      await rememberSize(path, fileBytes, response);
       return fileBytes;
     });
   }
@@ -124,10 +124,12 @@ export function httpSource(baseUrl: string, options: HttpSourceOptions = {}): So
         await discard(response);
         throw shortFile(path, end, got.fileBytes ?? sizes.get(path) ?? start);
       }
-      if (got.fileBytes !== undefined) rememberSize(path, got.fileBytes);
-      if (got.fileBytes !== undefined && got.fileBytes < end) {
-        await discard(response);
-        throw shortFile(path, end, got.fileBytes);
+      if (got.fileBytes !== undefined) {
+        await rememberSize(path, got.fileBytes, response);
+        if (got.fileBytes < end) {
+          await discard(response);
+          throw shortFile(path, end, got.fileBytes);
+        }
       }
       if ((got.start ?? start) !== start || (got.end ?? end) !== end) {
         await discard(response);
@@ -173,18 +175,15 @@ function parseBaseUrl(baseUrl: string): URL {
 
 /** Content-Length, unless the body is compressed: it then counts the compressed bytes. */
 function declaredSize(response: Response): number | undefined {
-  const length = response.headers.get("content-length");
-  const encoding = response.headers.get("content-encoding");
-  return length === null || !/^\d+$/.test(length) || (encoding ?? "identity") !== "identity"
-    ? undefined
-    : Number(length);
+  const [length] = response.headers.get("content-length")?.match(/^\d+$/) ?? [];
+  const encoding = response.headers.get("content-encoding") ?? "identity";
+  return length !== undefined && encoding === "identity" ? Number(length) : undefined;
 }
 
 /** The parsed Content-Range, such as `bytes 0-9/100`; of a 416 response, only the size. The end becomes exclusive. */
 function contentRange(response: Response): { start?: number; end?: number; fileBytes?: number } {
-  const value = response.headers.get("content-range") ?? "";
-  const match = /^bytes (?:(\d+)-(\d+)|\*)\/(?:(\d+)|\*)$/.exec(value);
-  const [, first, last, total] = match ?? [];
+  const pattern = /^bytes (?:(?<first>\d+)-(?<last>\d+)|\*)\/(?:(?<total>\d+)|\*)$/;
+  const { first, last, total } = response.headers.get("content-range")?.match(pattern)?.groups ?? {};
   return {
     ...(first === undefined ? {} : { start: Number(first) }),
     ...(last === undefined ? {} : { end: Number(last) + 1 }),

@@ -243,6 +243,13 @@ describe("answers with Range", () => {
     },
   );
 
+  it("without a size do not change the one that is known", async () => {
+    const source = answered(partial("x", "bytes 0-0/1000"), partial("abcd"));
+    await source.size("a");
+    expect((await source.read("a", 0, 4)).length).toBe(4);
+    expect(await source.size("a")).toBe(1000);
+  });
+
   it("that come in pieces are put together", async () => {
     const headers = { "content-range": "bytes 10-19/1000" };
     const { response } = chunked(206, headers, [CONTENT.slice(10, 13), CONTENT.slice(13, 14), CONTENT.slice(14, 20)]);
@@ -272,6 +279,7 @@ describe("answers with Range", () => {
 
   it.each([
     ["bytes 1-4/1000", "sent bytes [1, 5) for [0, 4); use a server that supports Range"],
+    ["bytes 1-3/1000", "sent bytes [1, 4) for [0, 4); use a server that supports Range"],
     ["bytes 0-4/1000", "sent bytes [0, 5) for [0, 4); use a server that supports Range"],
   ])("for another range, %s, are cancelled", async (contentRange, problem) => {
     const { response, cancel } = chunked(206, { "content-range": contentRange }, [CONTENT.slice(0, 4)]);
@@ -280,12 +288,14 @@ describe("answers with Range", () => {
   });
 
   it("of a file that has become larger say so", async () => {
-    const source = answered(partial("x", "bytes 0-0/1000"), partial("abcd", "bytes 0-3/1001"));
+    const { response, cancel } = chunked(206, { "content-range": "bytes 0-3/1001" }, [CONTENT.slice(0, 4)]);
+    const source = answered(partial("x", "bytes 0-0/1000"), response);
     await source.size("a");
     await expectRefusal(
       source.read("a", 0, 4),
       "http://host/models/a changed from 1000 to 1001 bytes while it was read; load it again.",
     );
+    expect(cancel).toHaveBeenCalledOnce();
   });
 
   it("of a file that ends within the range are cancelled", async () => {
@@ -408,6 +418,10 @@ describe("without Range", () => {
       source.read("a", 0, 5),
       "a has 4 bytes, but bytes up to 5 are needed; the file is cut short, so download it again.",
     );
+  });
+
+  it("reads the beginning of a small file", async () => {
+    expect([...(await answered(declared("4", "abcd").response).read("a", 0, 2))]).toEqual([97, 98]);
   });
 
   it("gives copies of what it keeps", async () => {
