@@ -144,6 +144,10 @@ describe("a tokenizer.json with nothing but a model", () => {
     expect(tokenizer.decode([2, 1])).toBe("ab b");
   });
 
+  test("drops what the vocabulary lacks also when it lacks the unknown token", () => {
+    expect(loadTokenizer(tiny({}, { unk_token: "?" })).encode("abzb")).toEqual([2, 1]);
+  });
+
   test("has no special tokens", () => {
     expect([tokenizer.bosToken, tokenizer.eosToken]).toEqual([undefined, undefined]);
   });
@@ -164,8 +168,10 @@ describe("tokenizer_config.json", () => {
 
   test("without a BOS token leaves a prompt to the post-processor", () => {
     const tokenizer = load("llama", {});
-    expect(tokenizer.encodePrompt("hi")).toEqual(tokenizer.encode("hi"));
-    expect(tokenizer.encodePrompt("hi")[0]).toBe(1);
+    for (const prompt of ["hi", "undefined", "<s>hi"]) {
+      expect(tokenizer.encodePrompt(prompt)).toEqual(tokenizer.encode(prompt));
+      expect(tokenizer.encodePrompt(prompt)[0]).toBe(1);
+    }
   });
 
   test("makes no further tokens special", () => {
