@@ -117,6 +117,5 @@ export function answerAttention(
 export function entropyBits(values: ArrayLike<number>): number {
   const list = Array.from(values);
   const total = list.reduce((sum, value) => sum + value, 0);
-  if (total <= 0) return 0;
   return list.reduce((sum, value) => (value > 0 ? sum - (value / total) * Math.log2(value / total) : sum), 0);
 }

@@ -47,7 +47,7 @@ export function gather(
   const ranges = rangesOf(view);
   const { shape } = view;
   // Ranges lie closer together in `packed` than in the buffer.
-  const rowStride = ranges.length > 1 || view.rows !== undefined ? at(ranges, 0).length : at(view.strides, 0);
+  const rowStride = ranges.length > 1 ? at(ranges, 0).length : at(view.strides, 0);
   const strides = [rowStride, ...view.strides.slice(1)];
   const count = shape.reduce((product, size) => product * size, 1);
   const result = view.dtype === "f32" ? new Float32Array(count) : new Uint32Array(count);
@@ -127,5 +127,5 @@ function columnsOf(shape: readonly number[]): number {
       bestRatio = ratio;
     }
   }
-  return Math.max(1, best);
+  return best;
 }

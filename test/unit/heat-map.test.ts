@@ -2,7 +2,14 @@ import sharp from "sharp";
 import { expect, test } from "vitest";
 import { InputError } from "../../src/errors.ts";
 import type { AttentionMap } from "../../src/inspect/attention-map.ts";
-import { drawHeatMap, HEAT_MAP_GAP, heatColor, overlayAttention } from "../../src/inspect/heat-map.ts";
+import {
+  besideEachOther,
+  drawHeatMap,
+  enlarge,
+  HEAT_MAP_GAP,
+  heatColor,
+  overlayAttention,
+} from "../../src/inspect/heat-map.ts";
 import { heatMapPng } from "../../src/inspect/heat-map-png.node.ts";
 import { textPath, textWidth, wrapText } from "../../src/inspect/text-paths.node.ts";
 import type { RgbImage } from "../../src/preprocess/image.ts";
@@ -50,13 +57,79 @@ test("a picture that is large enough keeps its size, and its aspect is kept wher
   });
 });
 
-test("no attention at all is the darkest colour everywhere", () => {
-  const dark = { ...mapWithPeak(0, 0), values: new Float64Array(64) };
-  expect(new Set(overlayAttention(grey, dark).data).size).toBeLessThanOrEqual(2);
+test("a picture is enlarged only where its shortest side is too short", () => {
+  const image = (width: number, height: number): RgbImage => ({
+    width,
+    height,
+    data: new Uint8Array(width * height * 3).fill(90),
+  });
+  const enough = image(30, 20);
+  expect(enlarge(enough, 20)).toBe(enough);
+  expect(enlarge(enough, 21)).toEqual(image(32, 21));
+  expect(enlarge(image(20, 30), 40)).toEqual(image(40, 60));
+});
+
+/** A map of these values, row by row. */
+function mapOf(width: number, values: readonly number[]): AttentionMap {
+  return { ...mapWithPeak(0, 0), values: Float64Array.from(values), width, height: values.length / width };
+}
+
+/** A pixel of this grey under the colour of `value`, whose opacity grows from 0.45 to 0.75. */
+const under = (grey: number, value: number) =>
+  heatColor(value).map((part) => Math.round(grey * (0.55 - 0.3 * value) + part * (0.45 + 0.3 * value)));
+
+test.each<[string, number, AttentionMap, readonly number[]]>([
+  ["across", 4, mapOf(2, [0, 0.5]), [0, 0.25, 0.75, 1]],
+  ["down", 1, mapOf(1, [0.5, 0]), [1, 0.75, 0.25, 0]],
+  ["both ways", 2, mapOf(2, [1, 3, 0, 4]), [0.25, 0.75, 0, 1]],
+  ["past pixels that are larger than patches", 1, mapOf(4, [9, 3, 5, 9]), [4 / 9]],
+  ["past pixels that are smaller than a patch", 3, mapOf(1, [2]), [1, 1, 1]],
+  ["nowhere without attention", 2, mapOf(2, [0, 0]), [0, 0]],
+])("values are interpolated between the centres of patches, %s", (_, width, map, expected) => {
+  const data = new Uint8Array(expected.length * 3).fill(100);
+  const image = overlayAttention({ width, height: expected.length / width, data }, map);
+  expect([image.width, image.height]).toEqual([width, expected.length / width]);
+  expect([...image.data]).toEqual(expected.flatMap((value) => under(100, value)));
+});
+
+test("the picture under the colours is grey, as bright as its own colours", () => {
+  const picture = { width: 3, height: 1, data: Uint8Array.of(200, 0, 0, 0, 200, 0, 0, 0, 200) };
+  const { data } = overlayAttention(picture, mapOf(1, [1]));
+  expect([...data]).toEqual([59.8, 117.4, 22.8].flatMap((grey) => under(grey, 1)));
 });
 
 test("a map whose size and values do not fit is refused", () => {
-  expect(() => overlayAttention(grey, { ...mapWithPeak(0, 0), width: 9 })).toThrow(InputError);
+  const refusal = (size: string, numValues: number) =>
+    new InputError(`A map of ${size} patches cannot have ${numValues} values.`);
+  expect(() => overlayAttention(grey, { ...mapWithPeak(0, 0), width: 9 })).toThrow(refusal("9 × 8", 64));
+  expect(() => overlayAttention(grey, { ...mapWithPeak(0, 0), height: 7 })).toThrow(refusal("8 × 7", 64));
+  const empty = { ...mapOf(1, []), width: 0 };
+  expect(() => overlayAttention(grey, empty)).toThrow(refusal("0 × 0", 0));
+});
+
+test("pictures beside each other are apart by a gap, on white", () => {
+  const gap = Array<number>(HEAT_MAP_GAP * 3).fill(255);
+  const pixels = (value: number, count: number) => Array<number>(count * 3).fill(value);
+  const one = { width: 1, height: 2, data: Uint8Array.from([...pixels(10, 1), ...pixels(11, 1)]) };
+  const two = { width: 2, height: 2, data: Uint8Array.from([...pixels(20, 2), ...pixels(21, 2)]) };
+  const short = { width: 1, height: 1, data: Uint8Array.from(pixels(30, 1)) };
+  const image = besideEachOther([one, two, short]);
+  expect([image.width, image.height]).toEqual([4 + 2 * HEAT_MAP_GAP, 2]);
+  expect([...image.data]).toEqual(
+    [
+      [pixels(10, 1), gap, pixels(20, 2), gap, pixels(30, 1)],
+      [pixels(11, 1), gap, pixels(21, 2), gap, pixels(255, 1)],
+    ].flat(2),
+  );
+  expect(besideEachOther([one])).toEqual(one);
+});
+
+test("a value between two colours has a mixture of them, and one outside of 0 to 1 the nearest", () => {
+  expect(heatColor(0.5)).toEqual([0xbc, 0x37, 0x54]);
+  expect(heatColor(1 / 16)).toEqual([0x0b, 0x07, 0x24]);
+  expect(heatColor(1 / 32)).toEqual([5.5, 3.5, 20]);
+  expect(heatColor(1 - 1 / 64)).toEqual([0xf2 + 7.5, 0xea + 15.75, 0x69 + 44.25]);
+  expect(heatColor(-1)).toEqual(heatColor(0));
 });
 
 test("colours get lighter all the way from black to pale yellow", () => {

@@ -24,10 +24,25 @@ describe("a view", () => {
     ],
     ["chosen rows", { shape: [2, 2], strides: [4, 1], offset: 0, dtype: "f32", rows: [1, 30] }, [4, 5, 120, 121], 2],
     ["a chosen row", { shape: [1, 2], strides: [4, 1], offset: 0, dtype: "f32", rows: [3] }, [12, 13], 1],
+    ["one value", { shape: [1], strides: [1], offset: 3, dtype: "f32" }, [3], 1],
+    ["rows that lie apart", { shape: [2, 2], strides: [4, 1], offset: 1, dtype: "f32" }, [1, 2, 5, 6], 2],
+    ["rows that hardly lie apart", { shape: [2, 3], strides: [5, 1], offset: 1, dtype: "f32" }, [1, 2, 3, 6, 7, 8], 1],
+    ["one row of a wide buffer", { shape: [1, 3], strides: [40, 1], offset: 80, dtype: "f32" }, [80, 81, 82], 1],
+    ["columns", { shape: [2, 3], strides: [1, 2], offset: 4, dtype: "f32" }, [4, 6, 8, 5, 7, 9], 1],
+    ["chosen values", { shape: [3], strides: [2], offset: 1, dtype: "f32", rows: [9, 0, 4] }, [19, 1, 9], 3],
+    ["no chosen row", { shape: [0, 2], strides: [4, 1], offset: 0, dtype: "f32", rows: [] }, [], 0],
     ["heads of a padded row", { shape: [1, 2, 2], strides: [8, 4, 1], offset: 4, dtype: "f32" }, [4, 5, 8, 9], 1],
   ])("of %s", (_, view, expected, numRanges) => {
     expect(readView(view)).toEqual(expected);
     expect(rangesOf(view)).toHaveLength(numRanges);
+  });
+
+  test("of rows names the parts of the buffer that are to be read", () => {
+    expect(rangesOf({ shape: [2, 2, 3], strides: [40, 4, 1], offset: 8, dtype: "f32" })).toEqual([
+      { start: 8, length: 7 },
+      { start: 48, length: 7 },
+    ]);
+    expect(rangesOf({ shape: [3, 3], strides: [4, 1], offset: 2, dtype: "f32" })).toEqual([{ start: 2, length: 11 }]);
   });
 
   test("of whole numbers keeps them exact", () => {
@@ -50,6 +65,12 @@ describe("statistics", () => {
   });
 });
 
+test("statistics of zeros alone keep the first one's sign", () => {
+  const found = { mean: 0, rms: 0, numZeros: 2, numNonFinite: 0 };
+  expect(statisticsOf([0, -0])).toEqual({ ...found, min: 0, max: 0 });
+  expect(statisticsOf([-0, 0])).toEqual({ ...found, min: -0, max: -0 });
+});
+
 describe("a picture", () => {
   test("of a small tensor is the tensor", () => {
     expect(pictureOf([1, 2, 3, 4, 5, 6], [2, 3])).toEqual({
@@ -58,6 +79,22 @@ describe("a picture", () => {
       values: Float32Array.of(1, 2, 3, 4, 5, 6),
     });
     expect(pictureOf([7], [1])).toEqual({ width: 1, height: 1, values: Float32Array.of(7) });
+  });
+
+  test("of one dimension is a row", () => {
+    expect(pictureOf([1, 2, 3], [3])).toEqual({ width: 3, height: 1, values: Float32Array.of(1, 2, 3) });
+  });
+
+  test("of two shapes that are equally near to a square is the wider one", () => {
+    expect(pictureOf(new Float32Array(16), [2, 4, 2])).toMatchObject({ width: 8, height: 2 });
+  });
+
+  test("of a side just over the largest has its cells for one or two values", () => {
+    const { width, height, values } = pictureOf([1, 3, ...Array<number>(63).fill(7)], [1, 65]);
+    expect([width, height]).toEqual([64, 1]);
+    expect([...values]).toEqual([2, ...Array<number>(63).fill(7)]);
+    const tall = pictureOf([1, 3, ...Array<number>(63).fill(7)], [65, 1]);
+    expect(tall).toEqual({ width: 1, height: 64, values });
   });
 
   test("of a large one has means of its cells", () => {
