@@ -1,5 +1,5 @@
 // What a kernel's WGSL text says about itself: the parts of its header, and the size of its workgroups.
-import { GpuError } from "../errors.ts";
+import { at, GpuError } from "../errors.ts";
 import type { Constant, Kernel } from "../gpu/kernel.ts";
 import { ALL_KERNELS } from "../gpu/ops/kernels.ts";
 
@@ -30,17 +30,19 @@ const TITLES = {
 export function kernelHeader(kernel: Pick<Kernel, "name" | "code">): KernelHeader {
   // Directives stand before the header, where defineKernel collected them.
   const comment = /^(?:enable \w+;\n|\n)*((?:\/\/.*\n)+)/.exec(kernel.code)?.[1] ?? "";
-  const text = comment.replace(/^\/\/ */gm, "").trim();
+  const text = comment.replace(/^\/\/ */gm, "");
   const parts = text.split(new RegExp(`^(${Object.values(TITLES).join("|")}): `, "m")).map(joinLines);
-  const partOf = (title: string): string => {
-    const part = parts[parts.indexOf(title) + 1];
-    if (parts.includes(title) && part !== undefined && part !== "") return resolved(part, title);
-    throw new GpuError("shader", `${kernel.name}.wgsl: the header lacks "${title}".`);
+  const read = (key: keyof typeof TITLES): string => {
+    const title = TITLES[key];
+    const part = parts.includes(title) ? parts[parts.indexOf(title) + 1] : undefined;
+    if (part === undefined || part === "") {
+      throw new GpuError("shader", `${kernel.name}.wgsl: the header lacks "${title}".`);
+    }
+    return resolved(part, key);
   };
-  const summary = parts[0] ?? "";
+  const summary = at(parts, 0);
   if (summary === "")
     throw new GpuError("shader", `${kernel.name}.wgsl: the header lacks a summary in its first line.`);
-  const read = <Key extends keyof typeof TITLES>(key: Key) => partOf(TITLES[key]);
   return {
     summary,
     formula: read("formula"),
@@ -53,13 +55,10 @@ export function kernelHeader(kernel: Pick<Kernel, "name" | "code">): KernelHeade
 }
 
 /** "as matmul, for the few rows of a decode step" → matmul's text, and the rest. */
-function resolved(part: string, title: string): string {
-  const [whole, name] = /^as ([a-z][a-z-]*)(?=$|;|, for)/.exec(part) ?? [];
+function resolved(part: string, key: keyof typeof TITLES): string {
+  const name = /^as ([a-z][a-z-]*)(?=$|;|, for)/.exec(part)?.[1];
   const other = ALL_KERNELS.find((each) => each.name === name);
-  if (whole === undefined || other === undefined) return part;
-  const key = Object.entries(TITLES).find(([, value]) => value === title)?.[0];
-  const text = Object.entries(kernelHeader(other)).find(([field]) => field === key)?.[1] ?? part;
-  return text + part.slice(whole.length);
+  return other === undefined ? part : kernelHeader(other)[key] + part.slice(`as ${other.name}`.length);
 }
 
 function joinLines(text: string): string {
@@ -84,21 +83,30 @@ export function workgroupSize(
 export function fixedWorkgroupSize(
   kernel: Pick<Kernel, "name" | "code">,
 ): readonly [number, number, number] | undefined {
-  return workgroupSize({ name: kernel.name, code: kernel.code.replace(/^override .*$/gm, "") }, {});
+  const lines = kernel.code.split("\n").filter((line) => !line.startsWith("override "));
+  return workgroupSize({ name: kernel.name, code: lines.join("\n") }, {});
 }
 
 /** The value of a WGSL expression of numbers, overrides, products, quotients and selects; NaN when it is not known. */
 function numberOf(expression: string, code: string, constants: Readonly<Record<string, Constant>>): number {
   const text = expression.trim();
-  const value = (part = "") => numberOf(part, code, constants);
+  const value = (part: string | undefined) => numberOf(String(part), code, constants);
   if (/^\d+u?$/.test(text)) return Number.parseInt(text, 10);
   if (text === "true" || text === "false") return Number(text === "true");
-  const [, left, sign, right] = /^(\w+) ([*/]) (.+)$/.exec(text) ?? [];
-  if (sign !== undefined) return sign === "*" ? value(left) * value(right) : Math.floor(value(left) / value(right));
-  const [, no, yes, condition] = /^select\((\w+), (\w+), (\w+)\)$/.exec(text) ?? [];
-  if (condition !== undefined) return value(value(condition) === 0 ? no : yes);
+  // The last operator of a chain is applied last.
+  const operation = /^([\w */]+) ([*/]) (.+)$/.exec(text);
+  if (operation !== null) {
+    const [, left, sign, right] = operation;
+    return sign === "*" ? value(left) * value(right) : Math.floor(value(left) / value(right));
+  }
+  const select = /^select\((\w+), (\w+), (\w+)\)$/.exec(text);
+  if (select !== null) {
+    const [, no, yes, condition] = select;
+    const chosen = value(condition);
+    return Number.isNaN(chosen) ? Number.NaN : value(chosen === 0 ? no : yes);
+  }
   const constant = constants[text];
   if (constant !== undefined) return Number(constant);
-  const [, definition] = new RegExp(`^(?:override|const) ${text}\\b[^=;]*=\\s*([^;]+);`, "m").exec(code) ?? [];
+  const definition = new RegExp(`^(?:override|const) ${text}\\b[^=;]*=\\s*([^;]+);`, "m").exec(code)?.[1];
   return definition === undefined ? Number.NaN : value(definition);
 }

@@ -32,12 +32,83 @@ describe("the header", () => {
     expect(kernelHeader(kernelNamed("attention-prefill-quad")).formula).toMatch(/^output\[r, h\] = Σ_j softmax/);
   });
 
-  test("that lacks a part is an error", () => {
-    const code = "// Adds\n// Formula: a + b\n\n@compute @workgroup_size(1)\nfn main() {}\n";
-    const error = new GpuError("shader", 'adds.wgsl: the header lacks "Shapes".');
-    expect(() => kernelHeader({ name: "adds", code })).toThrow(error);
+  /** A shader file whose header has these lines. */
+  const adds = (lines: readonly string[]) => ({
+    name: "adds",
+    code: `${lines.map((line) => `//${line}\n`).join("")}\n@compute @workgroup_size(1)\nfn main() {}\n`,
+  });
+  const lines = [
+    " Adds two rows",
+    " Formula: a + b",
+    " Shapes: [2]",
+    " Work division: one thread",
+    " Grid: 1",
+    " Error bound: 0",
+    " Source: none",
+  ];
+  const whole = {
+    summary: "Adds two rows",
+    formula: "a + b",
+    shapes: "[2]",
+    workDivision: "one thread",
+    grid: "1",
+    errorBound: "0",
+    source: "none",
+  };
+  const withSource = (text: string) => adds([...lines.slice(0, -1), ` Source: ${text}`]);
+
+  test("ends with its comment, and may stand behind directives and empty lines", () => {
+    const { name, code } = adds(lines);
+    expect(kernelHeader({ name, code })).toEqual(whole);
+    expect(kernelHeader({ name, code: `enable f16;\n\nenable subgroups;\n${code}` })).toEqual(whole);
+    expect(kernelHeader({ name, code: `${code}// and more\n` })).toEqual(whole);
+    const late = { name, code: `const A = 1u;\n${code}` };
+    expect(() => kernelHeader(late)).toThrow("adds.wgsl: the header lacks a summary in its first line.");
+  });
+
+  test("has one space for the end of a line and the white space around it", () => {
+    const [first = "", ...others] = lines;
+    const long = adds([` ${first}  `, "", "   and   more", ...others, "   at all: https://example.org // there"]);
+    const source = "none at all: https://example.org // there";
+    expect(kernelHeader(long)).toEqual({ ...whole, summary: "Adds two rows and   more", source });
+  });
+
+  test.each([
+    "as no-kernel",
+    "as matmul and others",
+    "as matmul, but slower",
+    "the same as matmul",
+    "Adds; as matmul",
+    "as  matmul",
+    "as -matmul",
+  ])("keeps %j, which stands for no other kernel's text", (text) => {
+    expect(kernelHeader(withSource(text)).source).toBe(text);
+  });
+
+  test.each(["", ", for two rows", "; two rows at once"])("puts a text in place of a name followed by %j", (rest) => {
+    const name = "rms-norm";
+    expect(kernelHeader(withSource(`as ${name}${rest}`)).source).toBe(
+      `${kernelHeader(kernelNamed(name)).source}${rest}`,
+    );
+  });
+
+  test.each([
+    ["Formula", 1],
+    ["Shapes", 2],
+    ["Work division", 3],
+    ["Grid", 4],
+    ["Error bound", 5],
+    ["Source", 6],
+  ] as const)("that lacks or leaves empty %j is an error", (title, index) => {
+    const error = new GpuError("shader", `adds.wgsl: the header lacks "${title}".`);
+    expect(() => kernelHeader(adds(lines.toSpliced(index, 1)))).toThrow(error);
+    expect(() => kernelHeader(adds(lines.with(index, ` ${title}: `)))).toThrow(error);
+  });
+
+  test("that lacks a summary is an error", () => {
     const bare = new GpuError("shader", "adds.wgsl: the header lacks a summary in its first line.");
-    expect(() => kernelHeader({ name: "adds", code: code.slice("// Adds\n".length) })).toThrow(bare);
+    expect(() => kernelHeader(adds(lines.slice(1)))).toThrow(bare);
+    expect(() => kernelHeader(adds([]))).toThrow(bare);
   });
 });
 
@@ -73,7 +144,74 @@ describe("the workgroup size", () => {
     expect(fixedWorkgroupSize(kernelNamed("attention-decode-split-tiled"))).toEqual([128, 1, 1]);
     expect(fixedWorkgroupSize(kernelNamed("attention-prefill"))).toBeUndefined();
     expect(fixedWorkgroupSize(kernelNamed("matmul-tiled"))).toBeUndefined();
-    expect(workgroupSize({ name: "none", code: "@compute @workgroup_size(SIZE)\nfn main() {}" }, {})).toBeUndefined();
+  });
+
+  /** A shader file with a workgroup of this size and these lines before it. */
+  const sized = (size: string, ...lines: readonly string[]) => ({
+    name: "none",
+    code: `// None\n${lines.join("\n")}\n@compute @workgroup_size(${size})\nfn main() {}\n`,
+  });
+
+  test.each<[string, readonly number[]]>([
+    ["12", [12, 1, 1]],
+    ["16u", [16, 1, 1]],
+    ["2, 3u, 4", [2, 3, 4]],
+    ["4 * 16u", [64, 1, 1]],
+    ["20u / 8u", [2, 1, 1]],
+    ["64u / 4u / 2u", [8, 1, 1]],
+    ["12u / 4u * 2u", [6, 1, 1]],
+  ])("of %s is a matter of numbers", (size, expected) => {
+    expect(workgroupSize(sized(size), {})).toEqual(expected);
+  });
+
+  test.each<[string, readonly string[], Record<string, number | boolean>, readonly number[] | undefined]>([
+    ["a constant", ["const N = 8;"], {}, [8, 1, 1]],
+    ["an override's default", ["override N: u32 = 32u; // 32 or 64"], {}, [32, 1, 1]],
+    ["an override's value", ["override N: u32 = 32u; // 32 or 64"], { N: 64 }, [64, 1, 1]],
+    ["an override without a value", ["override N: u32;"], {}, undefined],
+    ["an override without a default", ["override N: u32;"], { N: 64 }, [64, 1, 1]],
+    ["a constant with a longer name", ["const N2 = 8;"], {}, undefined],
+    ["a constant of a function", ["  const N = 8;"], {}, undefined],
+    ["a name that ends like a number", ["override N: u32 = X4;"], {}, undefined],
+    ["a product of names", ["const N = SIDE * SIDE;", "const SIDE = 8u;"], {}, [64, 1, 1]],
+    ["a quotient of an unknown name", ["override N: u32 = 64u / SIDE;"], {}, undefined],
+    ["a choice that is true", ["const N = select(4u, 8u, true);"], {}, [8, 1, 1]],
+    ["a choice that is false", ["const N = select(4u, 8u, false);"], {}, [4, 1, 1]],
+    ["a choice by default", ["override WIDE: bool = true;", "override N: u32 = select(4u, 8u, WIDE);"], {}, [8, 1, 1]],
+    [
+      "a choice by value",
+      ["override WIDE: bool = true;", "override N: u32 = select(4u, 8u, WIDE);"],
+      { WIDE: false },
+      [4, 1, 1],
+    ],
+    ["a choice that is not known", ["override WIDE: bool;", "override N: u32 = select(4u, 8u, WIDE);"], {}, undefined],
+    ["a quotient by a choice", ["const N = 64u / select(4u, 8u, true);"], {}, [8, 1, 1]],
+    ["a sum", ["const N = 8u + 4u * 2u;"], {}, undefined],
+    ["a sum that begins with a choice", ["const N = select(4u, 8u, true) + 1u;"], {}, undefined],
+    ["a sum that ends with a choice", ["const N = 1u + select(4u, 8u, true);"], {}, undefined],
+    ["a product over several lines", ["const N = 2u * 4u", "  * 8u;"], {}, undefined],
+  ])("of %s", (_, lines, constants, expected) => {
+    expect(workgroupSize(sized("N", ...lines), constants)).toEqual(expected);
+  });
+
+  test("is not known where one of its sides is not", () => {
+    expect(workgroupSize(sized("N, 8"), {})).toBeUndefined();
+    expect(workgroupSize(sized("8, N"), {})).toBeUndefined();
+    expect(workgroupSize(sized("8, 1, N"), {})).toBeUndefined();
+  });
+
+  test("is a kernel's own where only constants change it", () => {
+    expect(fixedWorkgroupSize(sized("N", "const N /* no override */ = 8u;"))).toEqual([8, 1, 1]);
+    expect(fixedWorkgroupSize(sized("N", "override N: u32 = 8u;"))).toBeUndefined();
+    const choice = sized("N", "const N = select(4u, 8u, WIDE);", "override WIDE: bool = true;");
+    expect(fixedWorkgroupSize(choice)).toBeUndefined();
+  });
+
+  test("of a file without an entry point is an error", () => {
+    const kernel = { name: "helper", code: "fn help() {}\n" };
+    const error = new GpuError("shader", "helper.wgsl: no @workgroup_size was found.");
+    expect(() => workgroupSize(kernel, {})).toThrow(error);
+    expect(() => fixedWorkgroupSize(kernel)).toThrow(error);
   });
 });
 
