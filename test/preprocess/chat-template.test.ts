@@ -31,6 +31,19 @@ async function template(source: string) {
   return loaded;
 }
 
+/** Writes the parts in order and nothing else. */
+const PARTS = `{% for m in messages %}{% for p in m.content %}{{ '<image>' if p.type == 'image' else p.text }}{% endfor %}{% endfor %}`;
+
+/** What a call throws. */
+function thrownBy(call: () => unknown): unknown {
+  try {
+    call();
+  } catch (error) {
+    return error;
+  }
+  throw new Error("expected an error");
+}
+
 describe(`renders as apply_chat_template of ${versionsOf(golden, "transformers")}`, () => {
   test.each(golden.cases)(
     "$template, image $hasImage, system $hasSystem",
@@ -67,21 +80,61 @@ describe("loadChatTemplate", () => {
     ];
     const loaded = await loadChatTemplate(files({}), { chat_template: named });
     expect(loaded?.render("Q?", { hasImage: true })).toBe("default <image>Q?");
-    await expect(
-      loadChatTemplate(files({}), { chat_template: named.concat(named).filter(({ name }) => name === "rag") }),
-    ).rejects.toThrow(/one named "default", got rag, rag/);
+    const chosen = await loadChatTemplate(
+      files({ "chat_template.json": JSON.stringify({ chat_template: named }) }),
+      {},
+    );
+    expect(chosen?.file).toBe("chat_template.json");
+    expect(chosen?.render("Q?", { hasImage: true })).toBe("default <image>Q?");
+  });
+
+  test("takes the only one of named templates", async () => {
+    const loaded = await loadChatTemplate(files({}), { chat_template: [{ name: "rag", template: from("rag") }] });
+    expect(loaded?.render("Q?", { hasImage: true })).toBe("rag <image>Q?");
+  });
+
+  test.each<[string, readonly unknown[], string]>([
+    [
+      "two others",
+      [
+        { name: "rag", template: jinja },
+        { name: "tools", template: jinja },
+      ],
+      "rag, tools",
+    ],
+    ["a default that is no text", [{ name: "default" }, { name: "rag", template: jinja }], "default, rag"],
+    ["a single one that is no text", [{ name: "rag", template: 1 }], "rag"],
+    ["none", [], "none"],
+    ["what is no template", [null, "rag"], "undefined, undefined"],
+  ])("refuses a list of %s", async (_, named, names) => {
+    const message = `tokenizer_config.json: chat_template must have one named "default", got ${names}.`;
+    const error = new CheckpointError(message, { file: "tokenizer_config.json" });
+    await expect(loadChatTemplate(files({}), { chat_template: named })).rejects.toThrow(error);
   });
 
   test("a checkpoint without any has none", async () => {
     expect(await loadChatTemplate(files({}), {})).toBeUndefined();
     expect(await loadChatTemplate(files({}), undefined)).toBeUndefined();
+    expect(await loadChatTemplate(files({ "chat_template.json": "null" }), null)).toBeUndefined();
+    expect(await loadChatTemplate(files({ "chat_template.json": '{ "chat_template": 1 }' }), {})).toBeUndefined();
   });
 
   test("a template that is not Jinja is refused", async () => {
-    await expect(template("{% for %}")).rejects.toThrow(CheckpointError);
-    await expect(template("{% for %}")).rejects.toThrow(
-      /^The chat template of chat_template\.jinja is not a Jinja template: /,
-    );
+    const error = await template("{% for %}").catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(CheckpointError);
+    expect(error).toMatchObject({
+      message: "The chat template of chat_template.jinja is not a Jinja template: Unexpected token: CloseStatement.",
+      file: "chat_template.jinja",
+      cause: { message: "Unexpected token: CloseStatement" },
+    });
+  });
+
+  test("every kind of line end is one line feed", async () => {
+    const lines = ["a", "{% if true %}", `${PARTS}{% endif %}.`, "b"];
+    const renderedWith = async (end: string) => (await template(lines.join(end))).render("Q?", { hasImage: true });
+    expect(await renderedWith("\n")).toBe("a\n<image>Q?.\nb");
+    expect(await renderedWith("\r\n")).toBe("a\n<image>Q?.\nb");
+    expect(await renderedWith("\r")).toBe("a\n<image>Q?.\nb");
   });
 });
 
@@ -93,38 +146,89 @@ describe("render", () => {
     expect(loaded?.render("a <image>?", { hasImage: true })).toBe("<|img|>a <image>?");
   });
 
+  test("an image token may be an object with its text, as other tokens", async () => {
+    const source = `{{ bos_token }}${PARTS.replace("<image>", "[IMG]")}{{ eos_token }}`;
+    const config = { image_token: { content: "[IMG]" }, bos_token: { content: "<s>" }, eos_token: "</s>" };
+    const loaded = await loadChatTemplate(files({ "chat_template.jinja": source }), config);
+    expect(loaded?.render("Q?", { hasImage: true })).toBe("<s>[IMG]Q?</s>");
+  });
+
+  test("a token that the checkpoint does not have is empty", async () => {
+    const source = `[{{ bos_token }}]${PARTS}[{{ eos_token }}]`;
+    const loaded = await loadChatTemplate(files({ "chat_template.jinja": source }), { bos_token: null, eos_token: 2 });
+    expect(loaded?.render("Q?", { hasImage: true })).toBe("[]<image>Q?[]");
+  });
+
+  const token = "<image>, which the chat template puts there itself: leave it out.";
   test.each([
-    ["an empty question", "", {}, /question is empty/],
-    ["white space", " \n", {}, /question is empty/],
-    ["a question with an image token", "what is <image>?", {}, /holds <image>/],
-    ["a system message with one", "what?", { system: "see <image>" }, /holds <image>/],
+    ["an empty question", "", {}, "The question is empty: give at least one word."],
+    ["white space", " \n", {}, "The question is empty: give at least one word."],
+    ["a question with an image token", "what is <image>?", {}, `The user's text holds ${token}`],
+    ["a system message with one", "what?", { system: "see <image>" }, `The system's text holds ${token}`],
   ])("refuses %s", async (_, text, options, message) => {
     const loaded = await template(golden.templates.parts ?? "");
-    expect(() => loaded.render(text, { hasImage: true, ...options })).toThrow(InputError);
-    expect(() => loaded.render(text, { hasImage: true, ...options })).toThrow(message);
+    expect(() => loaded.render(text, { hasImage: true, ...options })).toThrow(new InputError(message));
   });
 
   test("refuses a system message that the template would drop", async () => {
-    const loaded = await template(
-      "{% for m in messages if m.role == 'user' %}{% for p in m.content %}{{ '<image>' if p.type == 'image' else p.text }}{% endfor %}{% endfor %}",
-    );
+    const loaded = await template(PARTS.replace("in messages", "in messages if m.role == 'user'"));
     expect(loaded.render("Q?", { hasImage: true })).toBe("<image>Q?");
-    expect(() => loaded.render("Q?", { hasImage: true, system: "Be brief." })).toThrow(/no place for a system message/);
-  });
-
-  test("a template's own error comes with its message", async () => {
-    const loaded = await template("{{ raise_exception('Only tools are supported') }}");
-    expect(() => loaded.render("Q?", { hasImage: true })).toThrow(CheckpointError);
-    expect(() => loaded.render("Q?", { hasImage: true })).toThrow(
-      /^The chat template of chat_template\.jinja failed: .*Only tools are supported/,
+    expect(() => loaded.render("Q?", { hasImage: true, system: "Be brief." })).toThrow(
+      new InputError("The chat template of chat_template.jinja has no place for a system message: leave it out."),
     );
   });
 
-  test("a template without a place for the picture is refused, one with two places too", async () => {
-    const none = await template("{{ messages[0].role }}");
-    expect(() => none.render("Q?", { hasImage: true })).toThrow(/has no place for <image> and the question/);
-    const two = await template("{% for p in messages[0].content %}<image>{{ p.text }}{% endfor %}");
-    expect(() => two.render("Q?", { hasImage: true })).toThrow(CheckpointError);
+  test.each([
+    ["Only tools are supported", "Only tools are supported."],
+    ["Only tools. Are supported.", "Only tools. Are supported."],
+  ])("a template's own error %j comes with its message", async (reason, sentence) => {
+    const loaded = await template(`{{ raise_exception('${reason}') }}`);
+    const error = thrownBy(() => loaded.render("Q?", { hasImage: true }));
+    expect(error).toBeInstanceOf(CheckpointError);
+    expect(error).toMatchObject({
+      message: `The chat template of chat_template.jinja failed: ${sentence}`,
+      file: "chat_template.jinja",
+      cause: { message: reason },
+    });
+  });
+
+  test("a template that takes neither a list nor a text fails as it does for the list", async () => {
+    const source = "{{ raise_exception('no text' if messages[0].content is string else 'no list') }}";
+    const loaded = await template(source);
+    expect(() => loaded.render("Q?", { hasImage: true })).toThrow(/ failed: no list\.$/);
+  });
+
+  test("a template that refuses a list gets a text", async () => {
+    const source = "{% if messages[0].content is not string %}{{ raise_exception('no list') }}{% endif %}";
+    const loaded = await template(`${source}{{ messages[0].content }}`);
+    expect(loaded.render("Q?", { hasImage: true })).toBe("<image>\nQ?");
+  });
+
+  test("a template may demand that an answer begins", async () => {
+    const source = `{% if not add_generation_prompt %}{{ raise_exception('no training') }}{% endif %}${PARTS}`;
+    expect((await template(source)).render("Q?", { hasImage: true })).toBe("<image>Q?");
+  });
+
+  const text = "{{ messages[0].content if messages[0].content is string else messages[0].content[1].text }}";
+  test.each([
+    ["no place for either", "{{ messages[0].role }}"],
+    ["no place for the picture", text.replace("messages[0].content if", "'QPROBEQ' if")],
+    ["two places for the picture", `<image>${text.replace("messages[0].content if", "'<image>' if")}<image>`],
+    ["no place for the question", "<image>"],
+    ["two places for the question", `<image>${text.repeat(2)}`],
+  ])("a template with %s is refused", async (_, source) => {
+    const loaded = await template(source);
+    const message = "The chat template of chat_template.jinja has no place for <image> and the question.";
+    const error = thrownBy(() => loaded.render("Q?", { hasImage: true }));
+    expect(error).toEqual(new CheckpointError(message, { file: "chat_template.jinja" }));
+  });
+
+  test("refuses a template that writes a picture which the question does not have", async () => {
+    const loaded = await template("<image>{% for p in messages[0].content %}{{ p.text }}{% endfor %}");
+    const message = "The chat template of chat_template.jinja writes <image> into a conversation without pictures.";
+    expect(loaded.render("Q?", { hasImage: true })).toBe("<image>Q?");
+    const error = thrownBy(() => loaded.render("Q?", { hasImage: false }));
+    expect(error).toEqual(new CheckpointError(message, { file: "chat_template.jinja" }));
   });
 });
 
@@ -159,36 +263,96 @@ describe("renderMessages", () => {
     expect(loaded.renderMessages([{ role: "user", content }])).toBe(loaded.render(golden.text, { hasImage: true }));
   });
 
+  test("a part has no other fields than a template expects", async () => {
+    const source = `{% for p in messages[0].content %}[{{ p.type }} {{ p.text }} {{ p.url }}]{% endfor %}`;
+    const loaded = await template(
+      `${source}{% for p in messages[0].content if p.type == 'image' %}<image>{% endfor %}`,
+    );
+    const part = { type: "text", text: "What?", url: "a.png" } as const;
+    const picture = { type: "image", text: "A cup", url: "b.png" } as const;
+    expect(loaded.renderMessages([{ role: "user", content: [part, picture] }])).toBe("[text What? ][image  ]<image>");
+  });
+
+  test("white space around a text may get lost", async () => {
+    const loaded = await template(PARTS.replace("p.text", "p.text | trim"));
+    expect(loaded.renderMessages([{ role: "user", content: " What? " }])).toBe("What?");
+  });
+
   const user = (content: ChatMessage["content"]): ChatMessage => ({ role: "user", content });
-  test.each<readonly [string, string, readonly unknown[], RegExp]>([
-    ["no messages", parts, [], /at least one message/],
-    ["another role", parts, [{ role: "tool", content: "x" }], /messages\[0\]\.role must be system, user or assistant/],
-    ["a video", parts, [user("a"), { role: "user", content: [{ type: "video" }] }], /messages\[1\]\.content must be/],
-    ["content that is none", parts, [{ role: "user" }], /messages\[0\]\.content must be/],
-    ["an image token in a text", string, [user("see <image>")], /user's text holds <image>/],
-    ["an image token in an answer", string, [user("a"), { role: "assistant", content: "<image>" }], /assistant's text/],
+  const ours = "The chat template of chat_template.jinja";
+  const wanted = 'must be a text or a list of { type: "text", text } and { type: "image" }.';
+  const itself = "which the chat template puts there itself: leave it out.";
+  test.each<readonly [string, string, readonly unknown[], string]>([
+    ["no messages", parts, [], "messages: expected at least one message, got none."],
     [
-      "roles that the template refuses",
-      `{% if messages | length > 1 %}{{ raise_exception('Roles must alternate') }}{% endif %}${parts}`,
-      [user("a"), user("b")],
-      /refuses messages of user, user: .*Roles must alternate/,
+      "another role",
+      parts,
+      [{ role: "tool", content: "x" }],
+      'messages[0].role must be system, user or assistant, got "tool".',
+    ],
+    ["a video", parts, [user("a"), { role: "user", content: [{ type: "video" }] }], `messages[1].content ${wanted}`],
+    ["a picture among others", parts, [user([{ type: "image" }, null as never])], `messages[0].content ${wanted}`],
+    ["a text without text", parts, [{ role: "user", content: [{ type: "text" }] }], `messages[0].content ${wanted}`],
+    ["a text without type", parts, [{ role: "user", content: [{ text: "a" }] }], `messages[0].content ${wanted}`],
+    ["content that is none", parts, [{ role: "user" }], `messages[0].content ${wanted}`],
+    ["an image token in a text", string, [user("see <image>")], `The user's text holds <image>, ${itself}`],
+    [
+      "an image token in a later part",
+      string,
+      [user([{ type: "image" }, { type: "text", text: "<image>" }])],
+      `The user's text holds <image>, ${itself}`,
+    ],
+    [
+      "an image token in an answer",
+      string,
+      [user("a"), { role: "assistant", content: "<image>" }],
+      `The assistant's text holds <image>, ${itself}`,
+    ],
+    [
+      "a picture that the template does not write",
+      PARTS.replace("'<image>' if", "'<image>' if m.role == 'user' and").replace("else p.text", "else (p.text or '')"),
+      [user("a"), { role: "system", content: [{ type: "image" }] }],
+      `${ours} writes <image> 0 times for one picture: it cannot take them where they are.`,
     ],
     [
       "a second picture that the template does not write",
       "{% for p in messages[0].content %}{% if p.type == 'text' %}<image>{{ p.text }}{% endif %}{% endfor %}",
       [user([{ type: "image" }, { type: "image" }, { type: "text", text: "b" }])],
-      /writes <image> 1 times for 2 pictures/,
+      `${ours} writes <image> 1 times for 2 pictures: it cannot take them where they are.`,
     ],
     [
       "an answer that the template drops",
-      `{% for m in messages if m.role == 'user' %}{% for p in m.content %}{{ '<image>' if p.type == 'image' else p.text }}{% endfor %}{% endfor %}`,
+      PARTS.replace("in messages", "in messages if m.role == 'user'"),
       [user("a"), { role: "assistant", content: "zzz" }],
-      /leaves out what the assistant says/,
+      `${ours} leaves out what the assistant says: give messages that it takes.`,
+    ],
+    [
+      "one text of two that the template drops",
+      "<image>{{ messages[0].content[-1].text }}",
+      [
+        user([
+          { type: "text", text: "zzz" },
+          { type: "text", text: "b" },
+        ]),
+      ],
+      `${ours} leaves out what the user says: give messages that it takes.`,
     ],
   ])("refuses %s", async (_, source, messages, message) => {
     const loaded = await template(source);
     const render = () => loaded.renderMessages(messages as readonly ChatMessage[]); // what a caller without types gives
-    expect(render).toThrow(InputError);
-    expect(render).toThrow(message);
+    expect(render).toThrow(new InputError(message));
+  });
+
+  test.each(["Roles must alternate", "Roles. Must alternate."])("refuses roles for the reason %j", async (reason) => {
+    const loaded = await template(
+      `{% if messages | length > 1 %}{{ raise_exception('${reason}') }}{% endif %}${parts}`,
+    );
+    const error = thrownBy(() => loaded.renderMessages([user("a"), user("b")]));
+    expect(error).toBeInstanceOf(InputError);
+    const sentence = reason.endsWith(".") ? reason : `${reason}.`;
+    expect(error).toMatchObject({
+      message: `${ours} refuses messages of user, user: ${sentence}`,
+      cause: { message: reason },
+    });
   });
 });
