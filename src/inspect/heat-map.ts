@@ -103,7 +103,7 @@ interface Between {
 
 function interpolation(numPixels: number, numPatches: number): readonly Between[] {
   return Array.from({ length: numPixels }, (_, pixel) => {
-    const place = Math.min(Math.max(((pixel + 0.5) * numPatches) / numPixels - 0.5, 0), numPatches - 1);
+    const place = Math.max(((pixel + 0.5) * numPatches) / numPixels - 0.5, 0);
     const before = Math.floor(place);
     return { before, after: Math.min(before + 1, numPatches - 1), weight: place - before };
   });

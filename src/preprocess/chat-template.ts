@@ -191,7 +191,7 @@ class JinjaChatTemplate implements ChatTemplate {
 
 /** The fields of a part that a template sees. */
 function plainPart(part: ChatPart): ChatPart {
-  return part.type === "text" ? { type: "text", text: part.text } : { type: "image" };
+  return part.type === "text" ? { type: "text", text: part.text } : { type: part.type };
 }
 
 function isPart(part: unknown): part is ChatPart {

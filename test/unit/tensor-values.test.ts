@@ -30,6 +30,12 @@ describe("a view", () => {
     ["one row of a wide buffer", { shape: [1, 3], strides: [40, 1], offset: 80, dtype: "f32" }, [80, 81, 82], 1],
     ["columns", { shape: [2, 3], strides: [1, 2], offset: 4, dtype: "f32" }, [4, 6, 8, 5, 7, 9], 1],
     ["chosen values", { shape: [3], strides: [2], offset: 1, dtype: "f32", rows: [9, 0, 4] }, [19, 1, 9], 3],
+    [
+      "chosen rows beside others",
+      { shape: [2, 2], strides: [2, 1], offset: 0, dtype: "f32", rows: [3, 1] },
+      [6, 7, 2, 3],
+      2,
+    ],
     ["no chosen row", { shape: [0, 2], strides: [4, 1], offset: 0, dtype: "f32", rows: [] }, [], 0],
     ["heads of a padded row", { shape: [1, 2, 2], strides: [8, 4, 1], offset: 4, dtype: "f32" }, [4, 5, 8, 9], 1],
   ])("of %s", (_, view, expected, numRanges) => {
@@ -45,7 +51,9 @@ describe("a view", () => {
     expect(rangesOf({ shape: [3, 3], strides: [4, 1], offset: 2, dtype: "f32" })).toEqual([{ start: 2, length: 11 }]);
   });
 
-  test("of whole numbers keeps them exact", () => {
+  test("of numbers keeps them exact", () => {
+    const real = Float32Array.of(0.5, -1);
+    expect(gather(denseView([2], 0), real)).toEqual(real);
     const packed = Uint32Array.of(0xffffffff, 1);
     expect(gather(denseView([2], 0, "u32"), packed)).toEqual(packed);
   });
