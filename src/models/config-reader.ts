@@ -4,15 +4,15 @@ import { CheckpointError } from "../errors.ts";
 export class ConfigReader {
   private readonly json: Readonly<Record<string, unknown>>;
   private readonly file: string;
+  /** Of this object, each key with a dot behind it. */
   private readonly path: string;
 
   constructor(json: unknown, file: string, path = "") {
     this.file = file;
     this.path = path;
     if (typeof json !== "object" || json === null || Array.isArray(json)) {
-      throw new CheckpointError(`${file}: expected ${path === "" ? "a JSON object" : `an object at ${path}`}.`, {
-        file,
-      });
+      const expected = path === "" ? "a JSON object" : `an object at ${path.slice(0, -1)}`;
+      throw new CheckpointError(`${file}: expected ${expected}.`, { file });
     }
     this.json = json as Readonly<Record<string, unknown>>; // an object whose values are checked on access
   }
@@ -54,7 +54,7 @@ export class ConfigReader {
     const value = this.raw(key);
     if (!Array.isArray(value)) return this.optionalNumber(key);
     const [only] = value;
-    if (value.length !== 1 || typeof only !== "number") throw this.error(key, "one number", JSON.stringify(value));
+    if (value.length !== 1 || typeof only !== "number") throw this.error(key, "one number", value);
     return only;
   }
 
@@ -87,7 +87,8 @@ export class ConfigReader {
 
   /** The error for a value that does not fit. */
   error(key: string, expected: string, got: unknown): CheckpointError {
-    const shown = got === undefined ? "nothing" : typeof got === "string" ? `"${got}"` : JSON.stringify(got);
+    // JSON.stringify(1e999) would be null
+    const shown = got === undefined ? "nothing" : typeof got === "number" ? got : JSON.stringify(got);
     return new CheckpointError(`${this.file}: ${this.path}${key} must be ${expected}, got ${shown}.`, {
       file: this.file,
     });

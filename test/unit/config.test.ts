@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { CheckpointError } from "../../src/errors.ts";
+import { noVisionTower, requireMultimodal } from "../../src/models/config.ts";
 import { ropeFrequencies, rotaryRows } from "../../src/models/layers/rope.ts";
 import { packStep } from "../../src/models/layers/step.ts";
 import { readModelConfig } from "../../src/models/registry.ts";
@@ -258,6 +259,10 @@ test("null is as good as absent", () => {
   const nulls = { head_dim: null, rope_scaling: null, hidden_act: null, tie_word_embeddings: null, mlp_bias: null };
   const json = { model_type: "llama", ...nulls, quantization_config: null };
   expect(readModelConfig(json).text).toEqual(LLAMA_DEFAULTS);
+  const outer = { ...LLAVA, model_type: "llava_next", text_config: null, vision_config: null, image_token_id: null };
+  expect(readModelConfig({ ...outer, image_grid_pinpoints: null, image_token_index: null })).toEqual(
+    readModelConfig({ model_type: "llava_next" }),
+  );
 });
 
 test.each([
@@ -314,76 +319,195 @@ test("llava-1.5-7b-hf's own config.json", () => {
   expect(config.text).toMatchObject({ vocabSize: 32064, maxPositionEmbeddings: 4096 });
 });
 
+const GRIDS = "image_grid_pinpoints must be a list of [height, width] in pixels, got";
+const ACTIVATIONS = "one of quick_gelu, gelu, silu, swish, gelu_pytorch_tanh, gelu_new, relu";
+const NO_WINDOW = "sliding_window must be null: windowed attention is not implemented, got";
+const LAYERS = "vision_feature_layer must be an integer from -13 to 12, got";
+
 test.each([
-  ["an unknown model type", { model_type: "gpt2" }, "model_type must be llava, llava_next, llama, mistral or qwen2"],
+  [
+    "an unknown model type",
+    { model_type: "gpt2" },
+    'model_type must be llava, llava_next, llama, mistral or qwen2, got "gpt2"',
+  ],
   ["no model type", {}, "model_type must be a string, got nothing"],
-  ["no object", [], "expected a JSON object"],
-  ["a quantised checkpoint", { ...LLAVA, quantization_config: { bits: 4 } }, "quantization_config is set"],
-  ["an unknown text model", text({ model_type: "gemma" }), "text_config.model_type must be"],
+  ["a list for the whole", [], "expected a JSON object"],
+  ["null for the whole", null, "expected a JSON object"],
+  ["a word for the whole", "llava", "expected a JSON object"],
+  [
+    "a quantised checkpoint",
+    { ...LLAVA, quantization_config: { bits: 4 } },
+    "quantization_config is set, but quantised checkpoints are not implemented; use the plain f32, f16 or bf16 checkpoint",
+  ],
+  [
+    "an unknown text model",
+    text({ model_type: "gemma" }),
+    'text_config.model_type must be llama, mistral or qwen2, got "gemma"',
+  ],
   [
     "an unknown vision model",
     vision({ model_type: "pixtral" }),
-    "vision_config.model_type must be clip_vision_model or siglip_vision_model",
+    'vision_config.model_type must be clip_vision_model or siglip_vision_model, got "pixtral"',
   ],
-  ["an unknown activation", text({ hidden_act: "xielu" }), "text_config.hidden_act must be one of"],
-  ["a name that every object has", text({ hidden_act: "constructor" }), "text_config.hidden_act must be one of"],
-  ["heads that do not divide", text({ num_key_value_heads: 5 }), "num_key_value_heads must be a divisor"],
-  ["an odd head size", text({ head_dim: 15 }), "head_dim must be an even number"],
-  ["a fractional count", text({ num_hidden_layers: 1.5 }), "num_hidden_layers must be a positive integer"],
-  ["a string for a number", text({ vocab_size: "32000" }), 'vocab_size must be a number, got "32000"'],
-  ["yarn", text({ rope_scaling: { rope_type: "yarn", factor: 4 } }), "rope_type must be default, linear or llama3"],
+  [
+    "an unknown activation",
+    text({ hidden_act: "xielu" }),
+    `text_config.hidden_act must be ${ACTIVATIONS}, got "xielu"`,
+  ],
+  [
+    "a name that every object has",
+    text({ hidden_act: "constructor" }),
+    `text_config.hidden_act must be ${ACTIVATIONS}, got "constructor"`,
+  ],
+  [
+    "an unknown activation of the projector",
+    { ...LLAVA, projector_hidden_act: "tanh" },
+    `projector_hidden_act must be ${ACTIVATIONS}, got "tanh"`,
+  ],
+  [
+    "heads that do not divide",
+    text({ num_key_value_heads: 5 }),
+    "text_config.num_key_value_heads must be a divisor of num_attention_heads (32), got 5",
+  ],
+  [
+    "an odd head size",
+    text({ head_dim: 15 }),
+    "text_config.head_dim must be an even number, which rotary embeddings need, got 15",
+  ],
+  [
+    "query heads that do not divide the width",
+    text({ hidden_size: 8, num_attention_heads: 3 }),
+    "text_config.head_dim must be a positive integer, got 2.6666666666666665",
+  ],
+  [
+    "a fractional count",
+    text({ num_hidden_layers: 1.5 }),
+    "text_config.num_hidden_layers must be a positive integer, got 1.5",
+  ],
+  ["a string for a number", text({ vocab_size: "32000" }), 'text_config.vocab_size must be a number, got "32000"'],
+  [
+    "yarn",
+    text({ rope_scaling: { rope_type: "yarn", factor: 4 } }),
+    'text_config.rope_scaling.rope_type must be default, linear or llama3 (others are not implemented), got "yarn"',
+  ],
   [
     "rotary embeddings of several axes",
     text({ rope_parameters: { rope_type: "default", mrope_section: [16, 24, 24] } }),
-    "mrope_section must be absent",
+    "text_config.rope_parameters.mrope_section must be absent: rotary embeddings of several axes are not implemented, got [16,24,24]",
   ],
-  ["partial rotary", text({ partial_rotary_factor: 0.5 }), "partial_rotary_factor must be 1"],
-  ["mistral's window, 4,096 unless given", text({ model_type: "mistral" }), "must be null: windowed attention is not"],
-  ["a window just below the context", window({ model_type: "mistral" }), "sliding_window must be null"],
+  [
+    "partial rotary",
+    text({ partial_rotary_factor: 0.5 }),
+    "text_config.partial_rotary_factor must be 1: partial rotary embeddings are not implemented, got 0.5",
+  ],
+  ["mistral's window, 4,096 unless given", text({ model_type: "mistral" }), `text_config.${NO_WINDOW} 4096`],
+  ["a window just below the context", window({ model_type: "mistral" }), `text_config.${NO_WINDOW} 63`],
   [
     "qwen2's window when used",
     window({ model_type: "qwen2", use_sliding_window: true }),
-    "sliding_window must be null",
+    `text_config.${NO_WINDOW} 63`,
   ],
-  ["sliding windows", text({ model_type: "mistral", sliding_window: 1024 }), "sliding_window must be null"],
-  ["several feature layers", { ...LLAVA, vision_feature_layer: [-2, -5] }, "vision_feature_layer must be one number"],
+  ["sliding windows", text({ model_type: "mistral", sliding_window: 1024 }), `text_config.${NO_WINDOW} 1024`],
   [
-    "a feature layer out of range",
-    { ...LLAVA, vision_feature_layer: -14 },
-    "vision_feature_layer must be an integer from -13 to 12",
+    "several feature layers",
+    { ...LLAVA, vision_feature_layer: [-2, -5] },
+    "vision_feature_layer must be one number, got [-2,-5]",
   ],
+  ["no feature layer", { ...LLAVA, vision_feature_layer: [] }, "vision_feature_layer must be one number, got []"],
+  [
+    "a list of a word",
+    { ...LLAVA, vision_feature_layer: ["-2"] },
+    'vision_feature_layer must be one number, got ["-2"]',
+  ],
+  ["a feature layer before the first", { ...LLAVA, vision_feature_layer: -14 }, `${LAYERS} -14`],
+  ["a feature layer beyond the last", { ...LLAVA, vision_feature_layer: 13 }, `${LAYERS} 13`],
+  ["half a feature layer", { ...LLAVA, vision_feature_layer: 1.5 }, `${LAYERS} 1.5`],
   [
     "an unknown strategy",
     { ...LLAVA, vision_feature_select_strategy: "cls" },
-    "vision_feature_select_strategy must be default or full",
+    'vision_feature_select_strategy must be default or full, got "cls"',
   ],
+  ["a negative image token", { ...LLAVA, image_token_index: -1 }, "image_token_index must be a token id, got -1"],
+  ["half an image token", { ...LLAVA, image_token_id: 0.5 }, "image_token_id must be a token id, got 0.5"],
+  ["no grids", next([]), `${GRIDS} []`],
+  ["a grid of one side", next([[336]]), `${GRIDS} [[336]]`],
+  ["a grid of three sides", next([[336, 336, 1]]), `${GRIDS} [[336,336,1]]`],
+  ["a grid without height", next([[0, 336]]), `${GRIDS} [[0,336]]`],
+  ["half a pixel", next([[336, 0.5]]), `${GRIDS} [[336,0.5]]`],
+  ["a second grid that is a word", next([[336, 336], "ab"]), `${GRIDS} [[336,336],"ab"]`],
+  ["a grid that is null", next([null]), `${GRIDS} [null]`],
+  ["grids that are no list", next("336"), `${GRIDS} "336"`],
   [
-    "a feature layer beyond the last",
-    { ...LLAVA, vision_feature_layer: 13 },
-    "vision_feature_layer must be an integer from -13 to 12",
+    "vision heads that do not divide",
+    vision({ num_attention_heads: 5 }),
+    "vision_config.num_attention_heads must be a divisor of hidden_size (768), got 5",
   ],
-  ["half a feature layer", { ...LLAVA, vision_feature_layer: 1.5 }, "vision_feature_layer must be an integer"],
-  ["a negative image token", { ...LLAVA, image_token_index: -1 }, "image_token_index must be a token id"],
-  ["half an image token", { ...LLAVA, image_token_id: 0.5 }, "image_token_index must be a token id"],
-  ["no grids", next([]), "image_grid_pinpoints must be a list of [height, width]"],
-  ["a grid of one side", next([[336]]), "image_grid_pinpoints must be"],
-  ["a grid without height", next([[0, 336]]), "image_grid_pinpoints must be"],
-  ["half a pixel", next([[336, 0.5]]), "image_grid_pinpoints must be"],
-  ["grids that are no list", next("336"), "image_grid_pinpoints must be"],
-  ["vision heads that do not divide", vision({ num_attention_heads: 5 }), "num_attention_heads must be a divisor"],
   [
     "a number that JSON writes beyond f64",
     text({ rms_norm_eps: JSON.parse("1e999") }),
-    "rms_norm_eps must be a number",
+    "text_config.rms_norm_eps must be a number, got Infinity",
   ],
   ["a count of 0", text({ num_hidden_layers: 0 }), "text_config.num_hidden_layers must be a positive integer, got 0"],
-  ["a word for a switch", text({ mlp_bias: "no" }), 'mlp_bias must be true or false, got "no"'],
-  ["a number for a name", text({ hidden_act: 3 }), "hidden_act must be a string, got 3"],
+  ["a word for a switch", text({ mlp_bias: "no" }), 'text_config.mlp_bias must be true or false, got "no"'],
+  ["a number for a name", text({ hidden_act: 3 }), "text_config.hidden_act must be a string, got 3"],
   ["a text config that is a list", { ...LLAVA, text_config: [] }, "expected an object at text_config"],
-  ["a patch larger than the picture", vision({ patch_size: 300 }), "patch_size must be at most image_size"],
+  ["a rope config that is a word", text({ rope_scaling: "linear" }), "expected an object at text_config.rope_scaling"],
+  [
+    "a patch larger than the picture",
+    vision({ patch_size: 225 }),
+    "vision_config.patch_size must be at most image_size (224), got 225",
+  ],
 ])("%s is refused by name", (_, json, message) => {
-  expect(() => readModelConfig(json)).toThrow(CheckpointError);
-  expect(() => readModelConfig(json)).toThrow(message);
+  let error: unknown;
+  try {
+    readModelConfig(json);
+  } catch (thrown) {
+    error = thrown;
+  }
+  expect(error).toBeInstanceOf(CheckpointError);
+  expect(error).toMatchObject({ message: `config.json: ${message}.`, file: "config.json" });
+});
+
+test("messages name the file that the config is from", () => {
+  const message = "text.json: model_type must be a string, got nothing.";
+  expect(() => readModelConfig({}, "text.json")).toThrow(new CheckpointError(message, { file: "text.json" }));
+});
+
+test("a text model cannot be given pictures", () => {
+  const error = new CheckpointError(
+    "config.json: model_type qwen2 has no vision tower, so no picture can be given; use a LLaVA checkpoint.",
+    { file: "config.json" },
+  );
+  expect(() => requireMultimodal(readModelConfig({ model_type: "qwen2" }))).toThrow(error);
+  expect(noVisionTower(readModelConfig({ model_type: "qwen2" }))).toEqual(error);
+  const llava = readModelConfig(LLAVA);
+  expect(requireMultimodal(llava)).toBe(llava.multimodal);
+});
+
+test("SigLIP's tower has its own defaults, and no class token", () => {
+  expect(readModelConfig(vision({ model_type: "siglip_vision_model" })).multimodal?.vision).toEqual({
+    modelType: "siglip_vision_model",
+    hiddenSize: 768,
+    intermediateSize: 3072,
+    numHiddenLayers: 12,
+    numAttentionHeads: 12,
+    headDim: 64,
+    imageSize: 224,
+    patchSize: 16,
+    numChannels: 3,
+    hiddenAct: "gelu_pytorch_tanh",
+    layerNormEps: 1e-6,
+    numPatches: 196,
+    numPositions: 196,
+    hasClassToken: false,
+    patchBias: true,
+    hasPreLayernorm: false,
+    hasPostLayernorm: true,
+  });
+});
+
+test("token 0 may be the image token", () => {
+  expect(readModelConfig({ ...LLAVA, image_token_index: 0 }).multimodal?.imageTokenId).toBe(0);
 });
 
 test("qwen2 has q/k/v biases, llama only with attention_bias; mlp_bias is a switch of its own", () => {
@@ -437,6 +561,23 @@ test("llama3 scaling divides long wavelengths, leaves short ones, and blends bet
   }
 });
 
+test("scaling changes frequencies, with a blend that ends at both factors", () => {
+  const llama3 = {
+    type: "llama3",
+    theta: 16,
+    factor: 8,
+    lowFreqFactor: 1.5,
+    highFreqFactor: 4,
+    originalMaxPositionEmbeddings: 64,
+  } as const;
+  expect(ropeFrequencies({ ...llama3, type: "default" }, 8)).toEqual([1, 1 / 2, 1 / 4, 1 / 8]);
+  expect(ropeFrequencies({ ...llama3, type: "linear" }, 8)).toEqual([1 / 8, 1 / 16, 1 / 32, 1 / 64]);
+  // 64 positions are 10.2, 5.1, 2.5 and 1.3 wavelengths: two more than 4, one between, one less than 1.5.
+  const kept = (64 / (8 * Math.PI) - 1.5) / (4 - 1.5);
+  const blended = Math.fround(((1 - kept) / 8 + kept) / 4);
+  expect(ropeFrequencies(llama3, 8)).toEqual([1, 1 / 2, blended, 1 / 64]);
+});
+
 test("angles are rounded to f32 before their cosine, as transformers computes them", () => {
   const { rope } = readModelConfig({ model_type: "llama", rope_theta: 10 }).text;
   const [position, frequency] = [4069, Math.fround(1 / Math.sqrt(10))];
@@ -449,4 +590,7 @@ test("a step's words lie as shaders/shared/step.wgsl declares them", () => {
   const slots = { slotStart: 9, prefixLength: 7, tailStride: 3 };
   expect([...packStep({ ...slots, isBatch: true })]).toEqual([9, 0, 7, 3]);
   expect([...packStep({ ...slots, isBatch: false })]).toEqual([9, 1, 7, 3]);
+  const words = new Uint32Array(4);
+  expect(packStep({ ...slots, isBatch: false }, words)).toBe(words);
+  expect([...words]).toEqual([9, 1, 7, 3]);
 });

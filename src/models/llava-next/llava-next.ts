@@ -49,7 +49,7 @@ function readPinpoints(config: ConfigReader): GridPinpoints {
   const isPair = (pair: unknown): pair is [number, number] =>
     Array.isArray(pair) && pair.length === 2 && pair.every((side) => Number.isInteger(side) && side > 0);
   if (!Array.isArray(value) || value.length === 0 || !value.every(isPair)) {
-    throw config.error("image_grid_pinpoints", "a list of [height, width] in pixels", JSON.stringify(value));
+    throw config.error("image_grid_pinpoints", "a list of [height, width] in pixels", value);
   }
   return value;
 }

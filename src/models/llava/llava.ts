@@ -54,10 +54,9 @@ export function readMultimodalConfig(
   if (strategy !== "default" && strategy !== "full") {
     throw config.error("vision_feature_select_strategy", "default or full", strategy);
   }
-  const imageTokenId = config.optionalNumber("image_token_id") ?? config.number("image_token_index", 32000);
-  if (!Number.isInteger(imageTokenId) || imageTokenId < 0) {
-    throw config.error("image_token_index", "a token id", imageTokenId);
-  }
+  const tokenKey = config.optionalNumber("image_token_id") === undefined ? "image_token_index" : "image_token_id";
+  const imageTokenId = config.number(tokenKey, 32000);
+  if (!Number.isInteger(imageTokenId) || imageTokenId < 0) throw config.error(tokenKey, "a token id", imageTokenId);
   return {
     vision,
     imageTokenId,
