@@ -32,8 +32,7 @@ export function imageRuns(inputs: Pick<ModelInputs, "images">): readonly Run[] {
 
 /** From the first run's start to the last one's end, text between them included; [0, 0) without runs. */
 export function spanOf(runs: readonly Run[]): Run {
-  const [first, last] = [runs.at(0), runs.at(-1)];
-  return first === undefined || last === undefined ? [0, 0] : [first[0], last[1]];
+  return [runs[0]?.[0] ?? 0, runs.at(-1)?.[1] ?? 0];
 }
 
 /** From the first image position of a prompt to behind the last one; [0, 0) without a picture. */

@@ -1,7 +1,7 @@
 // How score edits are packed: the words that shaders/shared/score-edit.wgsl declares.
 import { describe, expect, test } from "vitest";
 import { InputError } from "../../src/errors.ts";
-import { unpackScoreEdits } from "../../src/models/layers/describe-edits.ts";
+import { describeEdits, unpackScoreEdits } from "../../src/models/layers/describe-edits.ts";
 import { packScoreEdits, type ScoreEdit } from "../../src/models/layers/score-edits.ts";
 
 const SIZES = { numLayers: 2, numHeads: 3 };
@@ -42,16 +42,44 @@ describe("packScoreEdits", () => {
     expect(words[64 + 4]).toBe(0);
   });
 
+  test("32 batch rows are the most", () => {
+    const words = packScoreEdits(
+      Array.from({ length: 32 }, () => []),
+      SIZES,
+    );
+    expect([...words]).toEqual(Array.from({ length: 64 }, (_, index) => (index % 2 === 0 ? 64 : 0)));
+  });
+
+  test("a range may be empty, and start at 0", () => {
+    const words = packScoreEdits([[edit({ rows: [0, 0], columns: [[0, 0]] })]], SIZES);
+    expect([...words.subarray(64, 72)]).toEqual([0, 0, 0, 72, 0, 72, 0, 0]);
+  });
+
+  const ranges = "multiply: rows and columns must be ranges [start, end) of slots, got";
   test.each([
-    ["33 batch rows", Array.from({ length: 33 }, () => []), "at most 32"],
-    ["too few strengths", [[edit({ strengths: new Float32Array(5) })]], "2 layers × 3 heads, got 5"],
-    ["a strength that is no number", [[edit({ strengths: new Float32Array(6).fill(Number.NaN) })]], "finite"],
-    ["columns that end before they start", [[edit({ columns: [[3, 2]] })]], "got [3, 2)"],
-    ["columns without end", [[edit({ columns: [[3, Number.POSITIVE_INFINITY]] })]], "ranges [start, end)"],
-    ["a row that is no whole number", [[edit({ rows: [0.5, 2] })]], "got [0.5, 2)"],
+    [
+      "33 batch rows",
+      Array.from({ length: 33 }, () => []),
+      "edits: 33 batch rows were given, at most 32 run in one batch.",
+    ],
+    [
+      "too few strengths",
+      [[edit({ strengths: new Float32Array(5) })]],
+      "multiply: expected a strength for each of 2 layers × 3 heads, got 5.",
+    ],
+    [
+      "a strength that is no number",
+      [[edit({ operation: "add", strengths: Float32Array.of(0, 0, 0, 0, 0, Number.NaN) })]],
+      "add: strengths must be finite numbers, got NaN.",
+    ],
+    ["columns that end before they start", [[edit({ columns: [[3, 2]] })]], `${ranges} [3, 2).`],
+    ["columns without end", [[edit({ columns: [[3, Number.POSITIVE_INFINITY]] })]], `${ranges} [3, Infinity).`],
+    ["columns that end within a slot", [[edit({ columns: [[3, 4.5]] })]], `${ranges} [3, 4.5).`],
+    ["columns before slot 0", [[edit({ columns: [[-1, 2]] })]], `${ranges} [-1, 2).`],
+    ["a row that is no whole number", [[edit({ rows: [0.5, 2] })]], `${ranges} [0.5, 2).`],
+    ["rows that end before they start", [[edit(), edit({ rows: [3, 2] })]], `${ranges} [3, 2).`],
   ] as const)("refuses %s", (_, edits, message) => {
-    expect(() => packScoreEdits(edits, SIZES)).toThrow(InputError);
-    expect(() => packScoreEdits(edits, SIZES)).toThrow(message);
+    expect(() => packScoreEdits(edits, SIZES)).toThrow(new InputError(message));
   });
 });
 
@@ -74,4 +102,94 @@ test("unpackScoreEdits reads them back, one layer's strengths", () => {
     [{ ...second, strengths }],
   ]);
   expect(rows.slice(2).flat()).toEqual([]);
+});
+
+test("unpackScoreEdits reads words that are part of a larger buffer", () => {
+  const words = packScoreEdits([[edit()]], SIZES);
+  const larger = new Uint32Array(words.length + 3);
+  larger.set(words, 3);
+  const [first] = unpackScoreEdits(larger.subarray(3), { layer: 0, numHeads: 3 });
+  expect(first).toEqual([{ ...edit(), strengths: Float32Array.of(0.5, 1, 1) }]);
+});
+
+test("unpackScoreEdits refuses words that are no packed edits", () => {
+  const words = packScoreEdits([[edit()]], SIZES);
+  const place = { layer: 0, numHeads: 3 };
+  expect(() => unpackScoreEdits(words.slice(0, 66), place)).toThrow(new Error("packed edits end before word 67"));
+  words[64] = 4;
+  expect(() => unpackScoreEdits(words, place)).toThrow(new Error("packed edits have no operation 4"));
+});
+
+describe("describeEdits", () => {
+  const strengths = (...values: readonly number[]) => Float32Array.of(9, 9, 9, ...values); // the first layer is not asked for
+  const describeAll = (edits: readonly ScoreEdit[], rows = { slotStart: 2, numRows: 6 }) =>
+    describeEdits(packScoreEdits([edits], SIZES), { layer: 1, numHeads: 3, ...rows });
+
+  test.each([
+    ["multiply", "times 0.1"],
+    ["add", "plus 0.1"],
+    ["add-magnitude", "plus 0.1 of their magnitude"],
+    ["knock-out", "knocked out"],
+  ] as const)("says what %s does, to which scores", (operation, words) => {
+    const changed = edit({
+      operation,
+      rows: [4, 7],
+      columns: [
+        [0, 2],
+        [5, 9],
+      ],
+      strengths: strengths(0.1, 0.1, 0.1),
+    });
+    expect(describeAll([changed])).toEqual({
+      params: {
+        "edit.rowStart": 4,
+        "edit.rowEnd": 7,
+        "edit.numColumns": 6,
+        "edit.strength": Math.fround(0.1),
+      },
+      detail: `in positions 4 to 6 the scores of 6 keys ${words}`,
+    });
+  });
+
+  test("heads that are left alone do not count, heads of several strengths have none in common", () => {
+    const detailOf = (operation: ScoreEdit["operation"], ...values: readonly number[]) =>
+      describeAll([edit({ operation, strengths: strengths(...values) })])?.detail;
+    expect(detailOf("multiply", 1, 2, 1)).toBe("in positions 4 to 7 the scores of 3 keys times 2");
+    expect(detailOf("add", 0, 1, 0)).toBe("in positions 4 to 7 the scores of 3 keys plus 1");
+    const several = describeAll([edit({ strengths: strengths(1, 2, 3) })]);
+    expect(several).toEqual({
+      params: { "edit.rowStart": 4, "edit.rowEnd": 8, "edit.numColumns": 3 },
+      detail: "in positions 4 to 7 the scores of 3 keys times a strength per head",
+    });
+  });
+
+  test("names only rows of the call", () => {
+    const details = (
+      [
+        [0, 3],
+        [7, Number.POSITIVE_INFINITY],
+        [5, 6],
+        [0, 9],
+      ] as const
+    ).map((rows) => describeAll([edit({ rows })])?.detail);
+    expect(details).toEqual(
+      ["position 2", "position 7", "position 5", "positions 2 to 7"].map(
+        (rows) => `in ${rows} the scores of 3 keys times a strength per head`,
+      ),
+    );
+  });
+
+  test("passes over edits that change nothing here", () => {
+    const idle = [
+      edit({ rows: [0, 2] }),
+      edit({ rows: [8, 9] }),
+      edit({ columns: [] }),
+      edit({ strengths: strengths(1, 1, 1) }),
+      edit({ operation: "add", strengths: strengths(0, 0, 0) }),
+    ];
+    expect(describeAll(idle)).toBeUndefined();
+    expect(describeAll([])).toBeUndefined();
+    const last = edit({ operation: "add", rows: [7, 8], strengths: strengths(0, 0.5, 0) });
+    expect(describeAll([...idle, last])?.detail).toBe("in position 7 the scores of 3 keys plus 0.5");
+  });
 });

@@ -17,7 +17,7 @@ export function describeEdits(
   words: Uint32Array<ArrayBuffer>,
   { slotStart, numRows, ...place }: EditedRows,
 ): Pick<Description, "detail" | "params"> | undefined {
-  for (const edit of unpackScoreEdits(words, place)[0] ?? []) {
+  for (const edit of at(unpackScoreEdits(words, place), 0)) {
     const start = Math.max(edit.rows[0], slotStart);
     const end = Math.min(edit.rows[1], slotStart + numRows);
     const numColumns = edit.columns.reduce((sum, run) => sum + run[1] - run[0], 0);

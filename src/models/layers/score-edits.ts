@@ -49,25 +49,28 @@ export function packScoreEdits(edits: readonly (readonly ScoreEdit[])[], sizes: 
   for (const edit of all) checkEdit(edit, sizes);
   let end = HEADER_WORDS + all.length * EDIT_WORDS;
   const startOf = new Map<object, number>();
-  const place = (shared: object, numWords: number) => {
-    if (startOf.has(shared)) return;
-    startOf.set(shared, end);
+  const place = (shared: object, numWords: number): number => {
+    const known = startOf.get(shared);
+    if (known !== undefined) return known;
+    const start = end;
+    startOf.set(shared, start);
     end += numWords;
+    return start;
   };
-  for (const { columns, strengths } of all) {
-    place(columns, maskWords(columns));
-    place(strengths, strengths.length);
-  }
+  const placed = edits.map((rowEdits) =>
+    rowEdits.map((edit) => ({
+      ...edit,
+      maskStart: place(edit.columns, maskWords(edit.columns)),
+      strengthStart: place(edit.strengths, edit.strengths.length),
+    })),
+  );
 
   const words = new Uint32Array(end);
   const floats = new Float32Array(words.buffer);
   let at = HEADER_WORDS;
-  for (const [batchRow, rowEdits] of edits.entries()) {
+  for (const [batchRow, rowEdits] of placed.entries()) {
     words.set([at, rowEdits.length], 2 * batchRow);
-    for (const { operation, rows, columns, strengths } of rowEdits) {
-      const [maskStart, strengthStart] = [startOf.get(columns), startOf.get(strengths)];
-      if (maskStart === undefined || strengthStart === undefined)
-        throw new Error("every edit's parts were placed above");
+    for (const { operation, rows, columns, strengths, maskStart, strengthStart } of rowEdits) {
       words.set([OPERATIONS[operation], rows[0], lastRow(rows), maskStart, maskWords(columns), strengthStart], at);
       writeMask(words, maskStart, columns);
       floats.set(strengths, strengthStart);
