@@ -1,6 +1,6 @@
 // Question and pictures to the model's inputs, with the checkpoint's own tokenizer, chat template and image processor.
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
-import { CheckpointError, InputError } from "../errors.ts";
+import { at, CheckpointError, InputError } from "../errors.ts";
 import {
   type ChatMessage,
   type ChatTemplate,
@@ -193,7 +193,7 @@ export class Processor {
     });
     const images = pictures.map(({ pixelValues, positions }, index): ImageInput => {
       const { rowIndex, grid } = positions;
-      return { pixelValues, runs: runs[index] ?? [], rowIndex, grid };
+      return { pixelValues, runs: at(runs, index), rowIndex, grid };
     });
     return { inputIds, images };
   }
@@ -213,7 +213,6 @@ export function expandText(
   prompt: string,
   { imageToken, texts }: { readonly imageToken: string; readonly texts: readonly (string | undefined)[] },
 ): string {
-  if (texts.every((text) => text === undefined)) return prompt;
   return prompt
     .split(imageToken)
     .map((part, index) => (index === 0 ? part : `${texts[index - 1] ?? imageToken}${part}`))
@@ -245,12 +244,11 @@ async function readImageProcessor(
   checkpoint: Checkpoint,
   { tileShape }: PictureLayout,
 ): Promise<ImageProcessorConfig | undefined> {
-  const file = "preprocessor_config.json";
-  const own = await checkpoint.readJson(file);
-  const nested = own === undefined ? await checkpoint.readJson("processor_config.json") : undefined;
-  const hasNested = typeof nested === "object" && nested !== null && "image_processor" in nested;
-  if (own === undefined && !hasNested) return undefined;
-  const processor = readImageProcessorConfig(own ?? nested, own === undefined ? "processor_config.json" : file);
+  const own = await checkpoint.readJson("preprocessor_config.json");
+  const file = own === undefined ? "processor_config.json" : "preprocessor_config.json";
+  const json = own === undefined ? await checkpoint.readJson(file) : own;
+  if (own === undefined && !("image_processor" in asRecord(json))) return undefined;
+  const processor = readImageProcessorConfig(json, file);
   const [, side] = tileShape;
   if (processor.imageSize !== side) {
     throw new CheckpointError(
@@ -264,12 +262,14 @@ async function readImageProcessor(
 async function readEosTokenIds(checkpoint: Checkpoint): Promise<readonly number[]> {
   const generation = asRecord(await checkpoint.readJson("generation_config.json"));
   const config = asRecord(checkpoint.config);
-  const value = generation.eos_token_id ?? config.eos_token_id ?? asRecord(config.text_config).eos_token_id ?? [];
+  const own = generation.eos_token_id ?? undefined;
+  const value = own ?? config.eos_token_id ?? asRecord(config.text_config).eos_token_id ?? [];
   const ids = Array.isArray(value) ? value : [value];
   if (!ids.every((id): id is number => Number.isInteger(id))) {
+    const file = own === undefined ? "config.json" : "generation_config.json";
     throw new CheckpointError(
-      `generation_config.json: eos_token_id must be a token id or a list of them, got ${JSON.stringify(value)}.`,
-      { file: "generation_config.json" },
+      `${file}: eos_token_id must be a token id or a list of them, got ${JSON.stringify(value)}.`,
+      { file },
     );
   }
   return ids;
