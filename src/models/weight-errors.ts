@@ -123,7 +123,7 @@ function narrowed(values: Float32Array<ArrayBuffer>, dtype: FloatDtype): Float32
 function storeGroup(weights: Float32Array, stored: Float32Array, dtype: QuantizedDtype): void {
   let largest = 0;
   for (const weight of weights) {
-    if (!(Math.abs(weight) <= Math.abs(largest))) largest = weight;
+    if (Math.abs(weight) > Math.abs(largest)) largest = weight;
   }
   const scale = roundToF16(dtype === "q8" ? Math.abs(largest) / 127 : largest / -8);
   const [least, most] = dtype === "q8" ? [-127, 127] : [-8, 7];
@@ -135,9 +135,8 @@ function storeGroup(weights: Float32Array, stored: Float32Array, dtype: Quantize
 
 /** An f64 rounded once: by way of an f32 it would be rounded twice. */
 function roundToF16(value: number): number {
-  if (value === 0) return 0;
-  let exponent = Math.floor(Math.log2(Math.abs(value)));
-  if (2 ** exponent > Math.abs(value)) exponent--; // the logarithm was rounded up
+  // Just below a power of two the logarithm may be rounded up to its exponent: so close, either unit gives that power.
+  const exponent = Math.floor(Math.log2(Math.abs(value)));
   const unit = 2 ** (Math.max(exponent, -14) - 10);
   const rounded = roundToEven(value / unit) * unit;
   return Math.abs(rounded) > 65_504 ? Number.NaN : rounded;
@@ -155,7 +154,7 @@ function between(values: Float32Array, stored: Float32Array): ErrorSums {
     const error = Math.abs((stored[index] ?? Number.NaN) - weight);
     squares += weight * weight;
     errorSquares += error * error;
-    if (!(error <= largest)) largest = error;
+    largest = Math.max(largest, error); // NaN stays
   });
   return { squares, errorSquares, largest };
 }
