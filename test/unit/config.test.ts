@@ -294,6 +294,7 @@ test("a window that the context does not exceed, or that the model type does not
   expect(contextOf({ model_type: "mistral", max_position_embeddings: 64, sliding_window: 64 })).toBe(64);
   expect(contextOf({ model_type: "qwen2", sliding_window: 64, use_sliding_window: false })).toBe(32768);
   expect(contextOf({ model_type: "llama", sliding_window: 64 })).toBe(2048);
+  expect(contextOf({ model_type: "llama", sliding_window: 64, use_sliding_window: true })).toBe(2048);
 });
 
 test("llava-1.5-7b-hf's own config.json", () => {

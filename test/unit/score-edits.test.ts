@@ -157,7 +157,7 @@ describe("describeEdits", () => {
     expect(detailOf("multiply", 1, 2, 1)).toBe("in positions 4 to 7 the scores of 3 keys times 2");
     expect(detailOf("add", 0, 1, 0)).toBe("in positions 4 to 7 the scores of 3 keys plus 1");
     const several = describeAll([edit({ strengths: strengths(1, 2, 3) })]);
-    expect(several).toEqual({
+    expect(several).toStrictEqual({
       params: { "edit.rowStart": 4, "edit.rowEnd": 8, "edit.numColumns": 3 },
       detail: "in positions 4 to 7 the scores of 3 keys times a strength per head",
     });
