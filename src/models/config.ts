@@ -127,8 +127,9 @@ export function readTextConfig(config: ConfigReader, outerTied: boolean | undefi
   if (headDim % 2 !== 0) throw config.error("head_dim", "an even number, which rotary embeddings need", headDim);
   const maxPositionEmbeddings = config.count("max_position_embeddings", defaults.max_position_embeddings);
   const usesWindow = modelType === "mistral" || (modelType === "qwen2" && config.boolean("use_sliding_window", false));
-  const window = config.optionalNumber("sliding_window") ?? (config.has("sliding_window") ? undefined : 4096);
-  if (usesWindow && window !== undefined && window < maxPositionEmbeddings) {
+  const window =
+    config.optionalNumber("sliding_window") ?? (config.has("sliding_window") ? Number.POSITIVE_INFINITY : 4096);
+  if (usesWindow && window < maxPositionEmbeddings) {
     throw config.error("sliding_window", "null: windowed attention is not implemented", window);
   }
   if (config.number("partial_rotary_factor", 1) !== 1) {

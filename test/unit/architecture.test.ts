@@ -1,6 +1,6 @@
 // What follows from config.json: how pictures are laid out, and which weights there are.
 import { describe, expect, test } from "vitest";
-import { InputError } from "../../src/errors.ts";
+import { CheckpointError, InputError } from "../../src/errors.ts";
 import type { ModelWeights, PictureLayout } from "../../src/models/architecture.ts";
 import { readArchitecture } from "../../src/models/registry.ts";
 import { listWeights } from "../../src/models/weight-table.ts";
@@ -126,4 +126,10 @@ test.each(["llama", "mistral", "qwen2"])("%s is a decoder alone", (modelType) =>
   expect(weights.pictures).toBeUndefined();
   expect(weights.llama.layers).toHaveLength(1);
   expect(names.every((name) => name.startsWith("language_model."))).toBe(true);
+});
+
+test("messages name config.json unless it is another file", () => {
+  const problem = (file: string) => new CheckpointError(`${file}: expected a JSON object.`, { file });
+  expect(() => readArchitecture([])).toThrow(problem("config.json"));
+  expect(() => readArchitecture([], "other.json")).toThrow(problem("other.json"));
 });
