@@ -43,9 +43,7 @@ export class ConfigReader {
 
   optionalNumber(key: string): number | undefined {
     const value = this.raw(key) ?? undefined;
-    if (value !== undefined && (typeof value !== "number" || !Number.isFinite(value))) {
-      throw this.error(key, "a number", value);
-    }
+    if (value !== undefined && !isFiniteNumber(value)) throw this.error(key, "a number", value);
     return value;
   }
 
@@ -93,4 +91,8 @@ export class ConfigReader {
       file: this.file,
     });
   }
+}
+
+function isFiniteNumber(value: unknown): value is number {
+  return Number.isFinite(value);
 }

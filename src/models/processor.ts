@@ -242,12 +242,17 @@ export async function loadProcessor(checkpoint: Checkpoint, architecture: InputA
 
 async function readImageProcessor(
   checkpoint: Checkpoint,
-  { tileShape }: PictureLayout,
+  pictures: PictureLayout,
 ): Promise<ImageProcessorConfig | undefined> {
-  const own = await checkpoint.readJson("preprocessor_config.json");
-  const file = own === undefined ? "processor_config.json" : "preprocessor_config.json";
-  const json = own === undefined ? await checkpoint.readJson(file) : own;
-  if (own === undefined && !("image_processor" in asRecord(json))) return undefined;
+  const [ownFile, outerFile] = ["preprocessor_config.json", "processor_config.json"];
+  const own = await checkpoint.readJson(ownFile);
+  if (own !== undefined) return imageProcessorFor(pictures, own, ownFile);
+  const outer = await checkpoint.readJson(outerFile);
+  return "image_processor" in asRecord(outer) ? imageProcessorFor(pictures, outer, outerFile) : undefined;
+}
+
+/** @throws CheckpointError when its pictures do not fit the vision tower. */
+function imageProcessorFor({ tileShape }: PictureLayout, json: unknown, file: string): ImageProcessorConfig {
   const processor = readImageProcessorConfig(json, file);
   const [, side] = tileShape;
   if (processor.imageSize !== side) {

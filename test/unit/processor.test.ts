@@ -1,5 +1,5 @@
 // Prompts and pictures to inputs, on the embedded checkpoint's files; no GPU.
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { type Checkpoint, openCheckpoint } from "../../src/checkpoint/checkpoint.ts";
 import { fileSource } from "../../src/checkpoint/file-source.node.ts";
 import { CheckpointError, InputError } from "../../src/errors.ts";
@@ -19,8 +19,10 @@ async function open(folder: string): Promise<{ checkpoint: Checkpoint; processor
 
 let processor: Processor;
 let checkpoint: Checkpoint;
-beforeAll(async () => {
-  ({ checkpoint, processor } = await open(tinySpatial));
+let opened: ReturnType<typeof open> | undefined;
+beforeEach(async () => {
+  opened ??= open(tinySpatial); // once, but awaited in each test, so that each fails if it does
+  ({ checkpoint, processor } = await opened);
 });
 afterAll(() => checkpoint.close());
 
@@ -346,7 +348,7 @@ describe("tensors of another processor", () => {
   const two = Float32Array.from({ length: 2 * 192 }, (_, index) => index);
   const one = two.subarray(0, 192);
   let tiny: Processor;
-  beforeAll(async () => {
+  beforeEach(async () => {
     tiny = await processorOf(TINY);
   });
 

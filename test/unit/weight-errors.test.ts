@@ -41,7 +41,7 @@ describe("weightError of weights that a format rounds in its own way", () => {
     ["ties, to the even step", "q8", [127, 0.5, 1.5, 2.5, -0.5, -1.5], [127, 0, 2, 2, 0, -2]],
     ["ties, to the even step", "q4", [-8, 0.5, 1.5, 2.5, -0.5, -1.5], [-8, 0, 2, 2, 0, -2]],
     ["the largest at the longer end", "q4", [8, 1, -7], [8, 1, -7]],
-    ["both ends", "q4", [8, -8], [8, -7]],
+    ["both ends, the first of which has the longer one", "q4", [8, -8, -8], [8, -7, -7]],
     ["both ends", "q4", [-8, 8], [-8, 7]],
     ["both ends", "q8", [127, -127], [127, -127]],
     ["a scale that is rounded down by much", "q8", [177 * tiny, -177 * tiny], [127 * tiny, -127 * tiny]],
@@ -49,8 +49,8 @@ describe("weightError of weights that a format rounds in its own way", () => {
     ["a scale too small for f16", "q8", [63 * tiny, tiny], [0, 0]],
     ["the largest scale", "q8", [65_504 * 127, 65_504], [65_504 * 127, 65_504]],
     ["the largest scale", "q4", [65_504 * 8, 65_504], [65_504 * 8, 65_504]],
-    ["a scale halfway between two of f16", "q8", [127 * (1 + 2 ** -11)], [127]],
-    ["a scale halfway between two of f16", "q8", [127 * (1 + 3 * 2 ** -11)], [127 * (1 + 2 ** -9)]],
+    ["a scale halfway between two of f16", "q8", [127 * (1 + 2 ** -11), 1], [127, 1]],
+    ["a scale halfway between two of f16", "q8", [127 * (1 + 3 * 2 ** -11), 1], [127 * (1 + 2 ** -9), 1 + 2 ** -9]],
   ])("%s in %s: %j", (_, dtype, weights, stored) => {
     const errors = weights.map((weight, index) => Math.abs(at(stored, index) - weight));
     expect(weightError(Float32Array.from(weights), weights.length, dtype)).toEqual({
