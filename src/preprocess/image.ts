@@ -21,8 +21,9 @@ export function checkImage(image: RgbImage): void {
     throw new InputError(`${wanted}, got ${kindOf(image)}.`);
   }
   const numPixels = width * height;
-  if (Number.isInteger(width) && Number.isInteger(height) && numPixels > 0 && data.length === numPixels * 3) return;
-  const isRgba = numPixels > 0 && data.length === numPixels * 4;
+  const hasPixels = width > 0 && height > 0;
+  if (hasPixels && Number.isInteger(width) && Number.isInteger(height) && data.length === numPixels * 3) return;
+  const isRgba = hasPixels && data.length === numPixels * 4;
   const advice = isRgba ? ", which is RGBA, as in ImageData: omit every fourth byte" : "";
   throw new InputError(`${wanted}, got ${width} × ${height} pixels and ${data.length} bytes${advice}.`);
 }
