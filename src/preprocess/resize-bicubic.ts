@@ -66,19 +66,18 @@ export function resizeImage(image: RgbImage, size: Size, options: ResizeOptions 
   // Pillow skips a pass whose side keeps its length. Its weights would be 1 and 0, so that running it changes nothing.
   if (takesRowsFirst(image, size)) {
     const under = rangeUnder(columns);
-    checkPixels(image, size, { numPixels: (under.end - under.start) * height, maxPixels });
-    const low = resampleRows(image, rows, { height, firstRow: 0, columns: under });
-    return resampleColumns(low, columns, { width, firstColumn: under.start, rows: { start: 0, end: height } });
+    checkPixels(image, size, { numPixels: Math.max(under.end - under.start, width) * height, maxPixels });
+    const low = resampleRows(image, rows, { firstRow: 0, columns: under });
+    return resampleColumns(low, columns, { firstColumn: under.start, rows: { start: 0, end: height } });
   }
   const under = rangeUnder(rows);
   checkPixels(image, size, { numPixels: Math.max(under.end - under.start, height) * width, maxPixels });
-  const narrow = resampleColumns(image, columns, { width, firstColumn: 0, rows: under });
-  return resampleRows(narrow, rows, { height, firstRow: under.start, columns: { start: 0, end: width } });
+  const narrow = resampleColumns(image, columns, { firstColumn: 0, rows: under });
+  return resampleRows(narrow, rows, { firstRow: under.start, columns: { start: 0, end: width } });
 }
 
 function takesRowsFirst(image: Size, size: Size): boolean {
-  const lost = image.height - size.height;
-  return lost > 0 && lost > (image.width - size.width) * 2;
+  return image.height - size.height > Math.max(image.width - size.width, 0) * 2;
 }
 
 function crop(image: RgbImage, { left, top, width, height }: Window): RgbImage {
@@ -122,7 +121,7 @@ function weigh(
     const taps = Array.from({ length: numTaps }, (_, tap) => weight((tap + first - center + 0.5) * (1 / filterScale)));
     const sum = taps.reduce((total, value) => total + value, 0);
     taps.forEach((unscaled, tap) => {
-      const value = sum === 0 ? unscaled : unscaled / sum;
+      const value = unscaled / sum;
       values[index * stride + tap] = Math.trunc(value * 2 ** PRECISION_BITS + (value < 0 ? -0.5 : 0.5));
     });
     starts[index] = first;
@@ -139,18 +138,19 @@ interface Range {
 
 /** The input positions that any of the output positions needs. */
 function rangeUnder({ starts, counts }: Weights): Range {
-  const [start, last, count] = [starts.at(0), starts.at(-1), counts.at(-1)];
-  if (start === undefined || last === undefined || count === undefined) throw new RangeError("weights: no positions.");
-  return { start, end: last + count };
+  const last = starts.length - 1;
+  if (last < 0) throw new RangeError("weights: no positions.");
+  return { start: starts[0] as number, end: (starts[last] as number) + (counts[last] as number) }; // in range
 }
 
 /** New columns for the given rows; column 0 of `image` is `firstColumn` of what the weights count from. */
 function resampleColumns(
   image: RgbImage,
   { starts, counts, values, stride }: Weights,
-  { width, firstColumn, rows }: { readonly width: number; readonly firstColumn: number; readonly rows: Range },
+  { firstColumn, rows }: { readonly firstColumn: number; readonly rows: Range },
 ): RgbImage {
   const { data } = image;
+  const width = starts.length;
   const height = rows.end - rows.start;
   const output = new Uint8Array(width * height * 3);
   let out = 0;
@@ -181,21 +181,22 @@ function resampleColumns(
 function resampleRows(
   image: RgbImage,
   { starts, counts, values, stride }: Weights,
-  { height, firstRow, columns }: { readonly height: number; readonly firstRow: number; readonly columns: Range },
+  { firstRow, columns }: { readonly firstRow: number; readonly columns: Range },
 ): RgbImage {
   const { data } = image;
   const width = columns.end - columns.start;
+  const height = starts.length;
   const rowBytes = width * 3;
   const output = new Uint8Array(rowBytes * height);
   const sums = new Int32Array(rowBytes);
-  for (let y = 0; y < height; y++) {
+  for (const [y, start] of starts.entries()) {
     sums.fill(HALF);
     for (let tap = 0; tap < (counts[y] as number); tap++) {
       const weight = values[y * stride + tap] as number;
-      const offset = (((starts[y] as number) + tap - firstRow) * image.width + columns.start) * 3;
+      const offset = ((start + tap - firstRow) * image.width + columns.start) * 3;
       for (let x = 0; x < rowBytes; x++) sums[x] = (sums[x] as number) + (data[offset + x] as number) * weight;
     }
-    for (let x = 0; x < rowBytes; x++) output[y * rowBytes + x] = clip8(sums[x] as number);
+    output.set(sums.map(clip8), y * rowBytes);
   }
   return { width, height, data: output };
 }
@@ -227,12 +228,13 @@ function pickNearest(image: RgbImage, size: Size, window: Window, maxPixels: num
 /** Accumulates the step instead of multiplying, as ImagingScaleAffine does: the roundings are part of its result. */
 function nearestPositions(inputLength: number, outputLength: number, start: number, count: number): Int32Array {
   const step = inputLength / outputLength;
-  const positions = new Int32Array(count);
   let position = step * 0.5;
-  for (let index = 0; index < start + count; index++, position += step) {
-    if (index >= start) positions[index - start] = Math.min(Math.trunc(position), inputLength - 1);
-  }
-  return positions;
+  for (let skipped = 0; skipped < start; skipped++) position += step;
+  return Int32Array.from({ length: count }, () => {
+    const nearest = Math.min(Math.trunc(position), inputLength - 1);
+    position += step;
+    return nearest;
+  });
 }
 
 function checkPixels(
@@ -249,13 +251,16 @@ function checkPixels(
 
 type ConvolutionFilter = Exclude<ResampleFilter, "nearest">;
 
-/** Each filter's half width and its weight at distance `x`, both in units of the coarser of the two pixel grids. */
+/**
+ * Each filter's half width and its weight at distance `x`, both in units of the coarser of the two pixel grids. `x` is within the
+ * half width, or beyond its upper end by a rounding error.
+ */
 const FILTERS: Readonly<Record<ConvolutionFilter, { support: number; weight: (x: number) => number }>> = {
-  box: { support: 0.5, weight: (x) => (x > -0.5 && x <= 0.5 ? 1 : 0) },
+  box: { support: 0.5, weight: (x) => (x <= 0.5 ? 1 : 0) },
   bilinear: { support: 1, weight: (x) => Math.max(1 - Math.abs(x), 0) },
   hamming: { support: 1, weight: hamming },
   bicubic: { support: 2, weight: bicubic },
-  lanczos: { support: 3, weight: (x) => (x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0) },
+  lanczos: { support: 3, weight: (x) => sinc(x) * sinc(x / 3) },
 };
 
 function bicubic(distance: number): number {
