@@ -21,7 +21,8 @@ export function findOrientation(bytes: Uint8Array, format: ImageFormat): Orienta
     const start = { jpeg: findInJpeg, png: findInPng, webp: findInWebp }[format](view);
     return start === undefined ? undefined : readTiff(view, start);
   } catch (cause) {
-    if (cause instanceof RangeError) return undefined; // a damaged entry points past the end; decoders ignore it as well
+    // Past the end: there is no entry, or a damaged one, which decoders ignore as well.
+    if (cause instanceof RangeError) return undefined;
     throw cause;
   }
 }
@@ -77,21 +78,19 @@ function findInJpeg(view: DataView): number | undefined {
   }
 }
 
-function findInPng(view: DataView): number | undefined {
-  for (let at = 8; at + 8 <= view.byteLength; at += 12 + view.getUint32(at)) {
+function findInPng(view: DataView): number {
+  for (let at = 8; ; at += 12 + view.getUint32(at)) {
     if (view.getUint32(at + 4) === 0x65584966) return at + 8; // eXIf
   }
-  return undefined;
 }
 
-function findInWebp(view: DataView): number | undefined {
-  for (let at = 12; at + 8 <= view.byteLength; ) {
+function findInWebp(view: DataView): number {
+  for (let at = 12; ; ) {
     const length = view.getUint32(at + 4, true);
     // Some writers put JPEG's "Exif\0\0" before the data.
     if (view.getUint32(at) === 0x45584946) return view.getUint32(at + 8) === EXIF ? at + 14 : at + 8; // EXIF
     at += 8 + length + (length % 2);
   }
-  return undefined;
 }
 
 /** The orientation in the first directory of the TIFF data that begins at `start`. */

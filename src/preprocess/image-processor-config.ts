@@ -9,7 +9,7 @@ export type Values = Readonly<Record<string, unknown>>;
 /** Defaults of an image processor for keys that the file lacks. */
 export interface ProcessorDefaults {
   /** `size`, in the file's form. */
-  readonly size: unknown;
+  readonly size: object;
   readonly centerCrop: boolean;
   /** PIL's number of the filter. */
   readonly resample: number;
@@ -55,9 +55,9 @@ export function readImageSteps(values: Values, defaults: ProcessorDefaults, file
   };
   const triple = (key: string, fallback: ColorTriple): ColorTriple => {
     const value = values[key] ?? fallback;
-    const [red, green, blue, ...more] =
-      typeof value === "number" ? [value, value, value] : Array.isArray(value) ? value : [];
-    if (!isNumber(red) || !isNumber(green) || !isNumber(blue) || more.length > 0) throw fail(key, "three numbers");
+    const colors: unknown = typeof value === "number" ? [value, value, value] : value;
+    if (!isTriple(colors)) throw fail(key, "three numbers");
+    const [red, green, blue] = colors;
     return [red, green, blue];
   };
 
@@ -106,29 +106,24 @@ export function asObject(json: unknown, what: string, file: string): Values {
 
 type Fail = (key: string, expected: string) => CheckpointError;
 
-function readResizeRule(values: Values, fallback: unknown, fail: Fail): ResizeRule {
+function readResizeRule(values: Values, fallback: object, fail: Fail): ResizeRule {
   const size = values.size ?? fallback;
   if (isCount(size)) {
     return values.default_to_square === true ? { width: size, height: size } : { shortestEdge: size };
   }
-  if (Array.isArray(size) && size.length === 2 && isCount(size[0]) && isCount(size[1])) {
-    return { height: size[0], width: size[1] };
-  }
-  if (typeof size === "object" && size !== null) {
-    const given = Object.fromEntries(Object.entries(size).filter(([, value]) => value !== null));
-    const keys = Object.keys(given).sort().join();
-    if (keys === "shortest_edge" && isCount(given.shortest_edge)) return { shortestEdge: given.shortest_edge };
-    if (keys === "height,width" && isCount(given.height) && isCount(given.width)) {
-      return { height: given.height, width: given.width };
-    }
+  if (isPair(size)) return { height: size[0], width: size[1] };
+  const given = Object.fromEntries(Object.entries(size).filter(([, value]) => value !== null));
+  const keys = Object.keys(given).sort().join();
+  if (keys === "shortest_edge" && isCount(given.shortest_edge)) return { shortestEdge: given.shortest_edge };
+  if (keys === "height,width" && isCount(given.height) && isCount(given.width)) {
+    return { height: given.height, width: given.width };
   }
   throw fail("size", "a positive integer, {shortest_edge} or {height, width}");
 }
 
-function readCropSize(size: unknown): number | undefined {
+function readCropSize(size: NonNullable<unknown>): number | undefined {
   if (isCount(size)) return size;
-  if (typeof size !== "object" || size === null) return undefined;
-  const { height, width } = size as Readonly<Record<string, unknown>>; // an object whose values are checked below
+  const { height, width } = size as Values; // whose values are checked below; of anything but an object, they are undefined
   return isCount(height) && height === width ? height : undefined;
 }
 
@@ -141,13 +136,19 @@ function sideOf(resize: ResizeRule | undefined, padToSquare: boolean): number | 
 
 function readPinpoints(value: unknown, fail: Fail): readonly (readonly [number, number])[] | undefined {
   if (value === undefined) return undefined;
-  if (!Array.isArray(value) || value.length === 0) throw fail("image_grid_pinpoints", "a list of [height, width]");
-  return value.map((pair) => {
-    if (!Array.isArray(pair) || pair.length !== 2) throw fail("image_grid_pinpoints", "a list of [height, width]");
-    const [height, width] = pair;
-    if (!isCount(height) || !isCount(width)) throw fail("image_grid_pinpoints", "a list of [height, width]");
-    return [height, width];
-  });
+  if (!Array.isArray(value) || value.length === 0 || !value.every(isPair)) {
+    throw fail("image_grid_pinpoints", "a list of [height, width]");
+  }
+  return value.map(([height, width]) => [height, width]);
+}
+
+/** Spread, because `every` skips the holes of an array. */
+function isTriple(value: unknown): value is ColorTriple {
+  return Array.isArray(value) && value.length === 3 && [...value].every(isNumber);
+}
+
+function isPair(value: unknown): value is readonly [number, number] {
+  return Array.isArray(value) && value.length === 2 && isCount(value[0]) && isCount(value[1]);
 }
 
 function isCount(value: unknown): value is number {

@@ -80,17 +80,16 @@ export function paste(image: RgbImage, target: RgbImage, { left, top }: { left: 
 }
 
 /** A picture of one colour. */
-export function filled({ width, height }: Size, [red, green, blue]: ColorTriple): RgbImage {
+export function filled({ width, height }: Size, color: ColorTriple): RgbImage {
   const data = new Uint8Array(width * height * 3);
-  if (red === 0 && green === 0 && blue === 0) return { width, height, data };
-  for (let at = 0; at < data.length; at += 3) data.set([red, green, blue], at);
+  if (color.some((part) => part !== 0)) for (let at = 0; at < data.length; at += 3) data.set(color, at);
   return { width, height, data };
 }
 
 /** get_resize_output_image_size: the longer side is truncated, not rounded. */
 function withShortestEdge({ width, height }: Size, shortestEdge: number): Size {
-  const longest = Math.trunc((shortestEdge * Math.max(width, height)) / Math.min(width, height));
-  return width <= height ? { width: shortestEdge, height: longest } : { width: longest, height: shortestEdge };
+  const resized = (side: number) => Math.trunc((shortestEdge * side) / Math.min(width, height));
+  return { width: resized(width), height: resized(height) };
 }
 
 function padToSquare(image: RgbImage, mean: ColorTriple): RgbImage {
