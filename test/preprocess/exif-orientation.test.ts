@@ -37,6 +37,8 @@ describe("JPEG", () => {
   test.each<[string, number[]]>([
     ["at the beginning", []],
     ["after another segment", [0xff, 0xe0, 0, 6, 0xff, 0xda, 0xff, 0xd9]],
+    ["after a segment of the lowest marker", [0xff, 0x02, 0, 6, 0xff, 0xda, 0xff, 0xd9]],
+    ["after a segment of the last marker before RST0", [0xff, 0xcf, 0, 6, 0xff, 0xda, 0xff, 0xd9]],
     ["after a long segment", [0xff, 0xfe, 1, 2, ...new Array(256).fill(0)]],
     ["after an APP1 of another kind", [0xff, 0xe1, 0, 8, ...text("http:/")]],
     ["after another segment that holds EXIF", [0xff, 0xe2, 0, 8, ...text("Exif\0\0")]],
