@@ -66,14 +66,14 @@ export function resizeImage(image: RgbImage, size: Size, options: ResizeOptions 
   // Pillow skips a pass whose side keeps its length. Its weights would be 1 and 0, so that running it changes nothing.
   if (takesRowsFirst(image, size)) {
     const under = rangeUnder(columns);
-    checkPixels(image, size, { numPixels: Math.max(under.end - under.start, width) * height, maxPixels });
+    checkPixels(image, size, { numPixels: Math.max(under.count, width) * height, maxPixels });
     const low = resampleRows(image, rows, { firstRow: 0, columns: under });
-    return resampleColumns(low, columns, { firstColumn: under.start, rows: { start: 0, end: height } });
+    return resampleColumns(low, columns, { firstColumn: under.start, rows: { start: 0, count: height } });
   }
   const under = rangeUnder(rows);
-  checkPixels(image, size, { numPixels: Math.max(under.end - under.start, height) * width, maxPixels });
+  checkPixels(image, size, { numPixels: Math.max(under.count, height) * width, maxPixels });
   const narrow = resampleColumns(image, columns, { firstColumn: 0, rows: under });
-  return resampleRows(narrow, rows, { firstRow: under.start, columns: { start: 0, end: width } });
+  return resampleRows(narrow, rows, { firstRow: under.start, columns: { start: 0, count: width } });
 }
 
 function takesRowsFirst(image: Size, size: Size): boolean {
@@ -130,17 +130,18 @@ function weigh(
   return { starts, counts, values, stride };
 }
 
-/** Positions [start, end). */
+/** Positions [start, start + count). */
 interface Range {
   readonly start: number;
-  readonly end: number;
+  readonly count: number;
 }
 
 /** The input positions that any of the output positions needs. */
 function rangeUnder({ starts, counts }: Weights): Range {
   const last = starts.length - 1;
   if (last < 0) throw new RangeError("weights: no positions.");
-  return { start: starts[0] as number, end: (starts[last] as number) + (counts[last] as number) }; // in range
+  const start = starts[0] as number; // both in range
+  return { start, count: (starts[last] as number) + (counts[last] as number) - start };
 }
 
 /** New columns for the given rows; column 0 of `image` is `firstColumn` of what the weights count from. */
@@ -151,11 +152,11 @@ function resampleColumns(
 ): RgbImage {
   const { data } = image;
   const width = starts.length;
-  const height = rows.end - rows.start;
+  const height = rows.count;
   const output = new Uint8Array(width * height * 3);
   let out = 0;
-  for (let y = rows.start; y < rows.end; y++) {
-    const rowOffset = (y * image.width - firstColumn) * 3;
+  for (let y = 0; y < height; y++) {
+    const rowOffset = ((rows.start + y) * image.width - firstColumn) * 3;
     for (let x = 0; x < width; x++) {
       let red = HALF;
       let green = HALF;
@@ -184,7 +185,7 @@ function resampleRows(
   { firstRow, columns }: { readonly firstRow: number; readonly columns: Range },
 ): RgbImage {
   const { data } = image;
-  const width = columns.end - columns.start;
+  const width = columns.count;
   const height = starts.length;
   const rowBytes = width * 3;
   const output = new Uint8Array(rowBytes * height);
