@@ -37,13 +37,13 @@ interface Response {
 
 declare function fetch(
   url: string,
-  init?: { method?: string; headers?: Record<string, string>; signal?: AbortSignal },
+  init?: { method?: string; headers?: Record<string, string>; signal?: AbortSignal | null },
 ): Promise<Response>;
 
 declare const performance: { now(): number };
 
 interface ByteStreamReader {
-  read(): Promise<{ done: boolean; value?: Uint8Array<ArrayBuffer> | undefined }>;
+  read(): Promise<{ done: false; value: Uint8Array<ArrayBuffer> } | { done: true; value?: undefined }>;
   cancel(): Promise<void>;
 }
 

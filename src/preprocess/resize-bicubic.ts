@@ -121,7 +121,7 @@ function weigh(
     const taps = Array.from({ length: numTaps }, (_, tap) => weight((tap + first - center + 0.5) * (1 / filterScale)));
     const sum = taps.reduce((total, value) => total + value, 0);
     taps.forEach((unscaled, tap) => {
-      const value = unscaled / sum;
+      const value = sum === 0 ? unscaled : unscaled / sum;
       values[index * stride + tap] = Math.trunc(value * 2 ** PRECISION_BITS + (value < 0 ? -0.5 : 0.5));
     });
     starts[index] = first;
@@ -252,16 +252,13 @@ function checkPixels(
 
 type ConvolutionFilter = Exclude<ResampleFilter, "nearest">;
 
-/**
- * Each filter's half width and its weight at distance `x`, both in units of the coarser of the two pixel grids. `x` is within the
- * half width, or beyond its upper end by a rounding error.
- */
+/** Each filter's half width and its weight at distance `x`, both in units of the coarser of the two pixel grids. */
 const FILTERS: Readonly<Record<ConvolutionFilter, { support: number; weight: (x: number) => number }>> = {
-  box: { support: 0.5, weight: (x) => (x <= 0.5 ? 1 : 0) },
+  box: { support: 0.5, weight: (x) => (x > -0.5 && x <= 0.5 ? 1 : 0) },
   bilinear: { support: 1, weight: (x) => Math.max(1 - Math.abs(x), 0) },
   hamming: { support: 1, weight: hamming },
   bicubic: { support: 2, weight: bicubic },
-  lanczos: { support: 3, weight: (x) => sinc(x) * sinc(x / 3) },
+  lanczos: { support: 3, weight: (x) => (x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0) },
 };
 
 function bicubic(distance: number): number {

@@ -154,7 +154,7 @@ describe.each(["tiny-llava-gqa", "llava-mqa-full", "llava-odd-widths-bf16"])("%s
       { method: "adaptvis", rows: "generated" },
     ];
     const options = { maxNewTokens: 4, ignoreEos: true, topLogProbs: 20, roundConfidence: false } as const;
-    for (const [index, method] of [...methods, ...methods.toReversed()].entries()) {
+    for (const [index, method] of [...methods, ...methods.slice(0, 2)].entries()) {
       for (const question of questions) {
         const { reusedTokens: _, ...reused } = await model.answer(question, { ...options, ...method });
         const { reusedTokens: none, ...alone } = await model.answer(question, {
