@@ -127,9 +127,16 @@ export class Playground {
     return worker;
   }
 
-  /** Waits until a question can be asked. */
+  /** Waits until a question can be asked. @throws with what the page says when that takes too long. */
   async waitUntilReady(): Promise<void> {
-    await this.page.waitForFunction(isAskEnabled);
+    try {
+      await this.page.waitForFunction(isAskEnabled);
+    } catch (cause) {
+      const status: unknown = await this.page.evaluate(`[...document.querySelectorAll(".load-strip, .notice")]
+        .map(({ innerText }) => innerText).join("; ")`);
+      const message = `No question can be asked; the page says "${status}" and has ${this.page.workers().length} workers.`;
+      throw new Error(message, { cause });
+    }
   }
 
   /** Asks what the page's form says and waits for both answers. @throws with the notice's text when there is none. */
