@@ -1,6 +1,5 @@
 // Attention of a decode step; one query per head against all cached keys, in a single pass
-// Formula: output[b, h] = Σ_j softmax_j(s_j) · values[h/g, j], s_j as attention-decode-split; probs as
-//   attention-decode-reduce when CAPTURE
+// Formula: as attention-prefill, for one query per head of each batch row
 // Shapes: queries [rows, .., headDim] f32 · keys, values [Hkv, capacity, headDim] f32 · output [rows, H, headDim] f32 ·
 //   scores, probs [captured rows, H, S] f32
 // Work division: one quad of threads per head of a row; keys in blocks of 16 with a running maximum and sum: each thread

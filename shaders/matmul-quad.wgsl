@@ -1,5 +1,5 @@
 // A linear layer over many rows for CPU adapters; quads of threads share the weights that they load
-// Formula: output[r, c] = activate(Σ_k input[r, k] · weight[c, k] + bias[c]) (+ output[r, c] when ADD_TO_OUTPUT)
+// Formula: as matmul
 // Shapes: as matmul
 // Work division: one thread computes ROWS rows (8 apart) × 16 columns in registers. Of every four columns, each thread of a
 //   quad loads one and shares it with quadBroadcast, so that a load serves 4 · ROWS sums. The choice on CPU

@@ -1,5 +1,5 @@
 // A linear layer over many rows for GPUs; both operands are loaded into workgroup memory in tiles
-// Formula: output[r, c] = activate(Σ_k input[r, k] · weight[c, k] + bias[c]) (+ output[r, c] when ADD_TO_OUTPUT)
+// Formula: as matmul
 // Shapes: as matmul
 // Work division: one workgroup computes TILE × TILE outputs: for every K_STEP of K it loads both operands into shared
 //   memory, transposed and with the weights dequantised, 4 × 4 values per thread and iteration; one thread then computes 4 × 4

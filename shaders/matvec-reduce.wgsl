@@ -1,5 +1,5 @@
 // A linear layer over the few rows of a decode step; the threads of a workgroup share each sum
-// Formula: output[r, c] = activate(Σ_k input[r, k] · weight[c, k] + bias[c]) (+ output[r, c] when ADD_TO_OUTPUT)
+// Formula: as matmul
 // Shapes: as matmul, for the few rows of a decode step
 // Work division: one workgroup computes 4 · COLUMNS4 columns of BATCH rows: neighbouring threads read neighbouring parts of
 //   K, 16 bytes of a weight row per load. A weight serves all BATCH rows, an input value all columns; then the threads add

@@ -1,5 +1,5 @@
 // A linear layer over the few rows of a decode step; subgroups add up each sum
-// Formula: output[r, c] = activate(Σ_k input[r, k] · weight[c, k] + bias[c]) (+ output[r, c] when ADD_TO_OUTPUT)
+// Formula: as matmul
 // Shapes: as matmul, for the few rows of a decode step
 // Work division: as matvec-reduce, but the threads add up within subgroups of any size, then add the subgroups' sums in shared
 //   memory after one barrier. The choice on GPUs with subgroups. A subgroup is assumed to be a run of neighbouring threads,

@@ -1,5 +1,5 @@
 // A linear layer over the few rows of a decode step
-// Formula: output[r, c] = activate(Σ_k input[r, k] · weight[c, k] + bias[c]) (+ output[r, c] when ADD_TO_OUTPUT)
+// Formula: as matmul
 // Shapes: as matmul, for the few rows of a decode step
 // Work division: one thread computes 4 columns of one row; no shared memory, no barrier (the choice on CPU adapters,
 //   where a barrier costs more than the sum it saves)

@@ -105,17 +105,23 @@ function importsOneWay() {
   );
 }
 
-/** Same name everywhere: the kernel, its CPU twin, its test; and the header says what a reader needs. */
+/**
+ * Same name everywhere: the kernel, its CPU twin (or, of a variant, that of the kernel its formula names), its test; and the
+ * header says what a reader needs, in this order.
+ */
 function kernelsComplete() {
   const problems = [];
   for (const file of files.filter((name) => /^shaders\/[^/]+\.wgsl$/.test(name))) {
     const name = posix.basename(file, ".wgsl");
-    for (const partner of [`test/reference/${name}.ts`, `test/kernels/${name}.test.ts`]) {
-      if (!files.includes(partner)) problems.push(`${file}: ${partner} is missing`);
-    }
     const header = /^(\s*\/\/.*\n|\s*\n)*/.exec(read(file))[0];
-    for (const word of headerWords) {
-      if (!header.includes(word)) problems.push(`${file}: the header lacks "${word}"`);
+    const [, other] = /^\/\/ Formula: as ([a-z-]+)/m.exec(header) ?? [];
+    const twins = [name, other].map((kernel) => `test/reference/${kernel}.ts`);
+    if (!twins.some((twin) => files.includes(twin))) problems.push(`${file}: ${twins[0]} is missing`);
+    if (!files.includes(`test/kernels/${name}.test.ts`))
+      problems.push(`${file}: test/kernels/${name}.test.ts is missing`);
+    const words = [...header.matchAll(/^\/\/ ([A-Z][\w ]*):/gm)].map(([, word]) => word);
+    if (words.join() !== headerWords.join()) {
+      problems.push(`${file}: the header must have ${headerWords.join(", ")}, got ${words.join(", ")}`);
     }
   }
   return problems;

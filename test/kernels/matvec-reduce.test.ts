@@ -3,7 +3,7 @@ import { kernelNamed } from "../../src/gpu/ops/kernels.ts";
 import { linear } from "../../src/gpu/ops/linear.ts";
 import { Program } from "../../src/gpu/program.ts";
 import { matrixSizes, whole } from "../../src/gpu/tensor.ts";
-import { matvecReduce } from "../reference/matvec-reduce.ts";
+import { matmul } from "../reference/matmul.ts";
 import { createRandom } from "../reference/random.ts";
 import { linearBound } from "../setup/bounds.ts";
 import { expectClose } from "../setup/expect-close.ts";
@@ -12,7 +12,7 @@ import { choiceCases, linearCases, testLinear } from "./linear-cases.ts";
 
 // A workgroup of 128 threads computes 4 columns of up to 8 rows; other candidates 8 columns.
 const cases = linearCases([1, 2, 3, 5, 9], { workgroupColumns: 8, activations: ["silu"] });
-testLinear("matvec-reduce", matvecReduce, [
+testLinear("matvec-reduce", matmul, [
   ...cases,
   ...choiceCases([{ THREADS: 64, COLUMNS4: 1 }], { rows: [1, 9], dtypes: ["q4"] }),
   // With eight rows lavapipe takes a minute to compile this one.
@@ -45,7 +45,7 @@ test("matvecReduce over a folded grid", async () => {
     });
     return { output: target };
   });
-  const { values, magnitudes } = matvecReduce({ input, weight, numRows, inner, columns });
+  const { values, magnitudes } = matmul({ input, weight, numRows, inner, columns });
   expectClose(output, values, linearBound(inner), { shape: [numRows, columns], magnitudes });
 });
 

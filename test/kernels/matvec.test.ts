@@ -1,11 +1,11 @@
-import { matvec } from "../reference/matvec.ts";
+import { matmul } from "../reference/matmul.ts";
 import { linearCases, testLinear } from "./linear-cases.ts";
 
 // A workgroup of 8 threads computes 32 columns; the second form reads quantised weights a group at a time.
 const cases = linearCases([1, 2, 4], { workgroupColumns: 32, activations: ["silu", "gelu"] });
-testLinear("matvec", matvec, cases);
+testLinear("matvec", matmul, cases);
 testLinear(
   "matvec-quad",
-  matvec,
+  matmul,
   cases.filter(({ dtype }) => dtype === "q8" || dtype === "q4"),
 );
