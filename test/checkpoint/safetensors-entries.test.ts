@@ -117,6 +117,12 @@ describe("an entry", () => {
     expect(message).toContain(`takes ${got} bytes, expected ${expected} for shape [2, 3] in ${dtype}`);
   });
 
+  it("takes as many bytes wherever it begins", async () => {
+    const header = { ...oneTensor(), b: { dtype: "U8", shape: [2], data_offsets: [24, 27] } };
+    const { message } = await refusal({ header, dataBytes: 27 });
+    expect(message).toContain('tensor "b" takes 3 bytes, expected 2 for shape [2] in U8');
+  });
+
   it("is named with escapes and never at length", async () => {
     const { message } = await refusal({ header: { [`\u001b[31m\u009b${"x".repeat(5000)}`]: 1 } });
     expect(message).toContain(String.raw`\u001b[31m\u009bxxx`);

@@ -85,7 +85,8 @@ describe("a good file", () => {
 
 describe("the length field", () => {
   it("refuses a file that is not there", async () => {
-    const error = await rejection(readSafetensorsHeader(memorySource({}, "the folder"), HEADER_PATH));
+    const read = () => Promise.reject(new Error("a file that is not there was read"));
+    const error = await rejection(readSafetensorsHeader({ ...memorySource({}, "the folder"), read }, HEADER_PATH));
     expect(String(error)).toContain("model.safetensors is not in the folder");
   });
 
