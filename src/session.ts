@@ -648,9 +648,14 @@ async function valuesOf(places: Places | undefined, read: PlaceRead, numRun: num
   return places.values(read, numRun);
 }
 
+/** Array.isArray does not tell a read-only list from a message. */
+function isList(question: Message | readonly Message[]): question is readonly Message[] {
+  return Array.isArray(question);
+}
+
 function messagesOf(question: string | Message | readonly Message[]): readonly Message[] {
   if (typeof question === "string") return [{ role: "user", content: question }];
-  return "role" in question ? [question] : question;
+  return isList(question) ? question : [question];
 }
 
 function logProbability(logits: Float32Array, id: number): number {

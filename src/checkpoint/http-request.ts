@@ -40,7 +40,7 @@ export async function fetchRange<T>(
       if (cause instanceof CheckpointError) throw cause;
       const delayMs = retryDelaysMs[attempt];
       if (delayMs === undefined) {
-        const reason = `${shownUrl} could not be read in ${attempt + 1} attempts (${reasonOf(cause)})`;
+        const reason = `${shownUrl} could not be read in ${attempt === 0 ? "one attempt" : `${attempt + 1} attempts`} (${reasonOf(cause)})`;
         throw new CheckpointError(`${reason}; check the connection and try again.`, { file: path, cause });
       }
       await sleep(delayMs, signal);

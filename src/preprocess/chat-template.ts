@@ -2,7 +2,7 @@
 // with the first checkpoint that has a template, so that a page does not fetch it earlier.
 
 import type { Template } from "@huggingface/jinja";
-import { CheckpointError, InputError } from "../errors.ts";
+import { CheckpointError, InputError, kindOf } from "../errors.ts";
 
 /** What {@link loadChatTemplate} needs from a checkpoint: its small files, undefined for a missing one. */
 export interface TemplateFiles {
@@ -138,7 +138,11 @@ class JinjaChatTemplate implements ChatTemplate {
   }
 
   /** @throws InputError for a malformed message, or one that contains the image token. */
-  private checked({ role, content }: ChatMessage, index: number): Message {
+  private checked(message: ChatMessage, index: number): Message {
+    if (typeof message !== "object" || message === null) {
+      throw new InputError(`messages[${index}] must be an object with role and content, got ${kindOf(message)}.`);
+    }
+    const { role, content } = message;
     if (role !== "system" && role !== "user" && role !== "assistant") {
       throw new InputError(`messages[${index}].role must be system, user or assistant, got ${JSON.stringify(role)}.`);
     }

@@ -197,7 +197,7 @@ describe("repetition", () => {
     const error = await rejection(fetchRange(REQUEST, status));
     expect(error).toBeInstanceOf(CheckpointError);
     expect(error).toMatchObject({
-      message: `http://host/a.bin could not be read in 1 attempts (${reason}); check the connection and try again.`,
+      message: `http://host/a.bin could not be read in one attempt (${reason}); check the connection and try again.`,
       cause: thrown,
     });
   });

@@ -151,6 +151,17 @@ describe("a question", () => {
     await expect(model.ask(wrong({ image, question, ...options }))).rejects.toThrow(message);
   });
 
+  test.each([
+    ["null", null, "messages[0] must be an object with role and content, got null."],
+    ["a number", 3, "messages[0] must be an object with role and content, got a number."],
+    ["a list of texts", ["where?"], "messages[0] must be an object with role and content, got a string."],
+  ])("of a session: %s", async (_, asked, message) => {
+    using session = model.session();
+    const answer = session.ask(wrong(asked)).answer;
+    await expect(answer).rejects.toThrow(InputError);
+    await expect(answer).rejects.toThrow(message);
+  });
+
   test("in place of its inputs", async () => {
     const message = /inputs: expected what model\.prepare\(question\) returns, got Object\.$/;
     const asked = wrong({ image, question });

@@ -284,6 +284,8 @@ describe("renderMessages", () => {
   const itself = "which the chat template puts there itself: leave it out.";
   test.each<readonly [string, string, readonly unknown[], string]>([
     ["no messages", parts, [], "messages: expected at least one message, got none."],
+    ["null", parts, [null], "messages[0] must be an object with role and content, got null."],
+    ["a text", parts, [user("a"), "b"], "messages[1] must be an object with role and content, got a string."],
     [
       "another role",
       parts,
