@@ -15,6 +15,7 @@ export {
   type SweepOptions,
   type Trace,
 } from "./answer.ts";
+export { AnswerStream } from "./answer-stream.ts";
 export { blobSource } from "./checkpoint/blob-source.ts";
 export { type Checkpoint, type CheckpointTensor, openCheckpoint, type TensorRange } from "./checkpoint/checkpoint.ts";
 export { type Dtype, type FileDtype, f32ToBf16, f32ToF16, toF32 } from "./checkpoint/dtypes.ts";
@@ -99,5 +100,5 @@ export {
 } from "./preprocess/image-processor.ts";
 export type { ResampleFilter, Size } from "./preprocess/resize-bicubic.ts";
 export type { Tokenizer, TokenStream } from "./preprocess/tokenizer.ts";
-export { AnswerStream, type RunOptions, Session } from "./session.ts";
+export { type RunOptions, Session } from "./session.ts";
 export type { MethodDefaults } from "./settings.ts";

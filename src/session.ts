@@ -1,8 +1,9 @@
-// One conversation with a model, on one screen: prompt → embed → prefill → (confidence → edits → again) → token by token. The keys
-// and values stay from turn to turn, so that a next turn runs only what is new.
+// One conversation with a model. Session.run is one answer: prompt → embed → prefill → (confidence → edits → again) → token by
+// token. Keys and values stay from turn to turn, so that the next turn runs only what is new.
 import type { Answer, AnswerOptions, SweepAnswer, SweepOptions, Trace } from "./answer.ts";
+import { AnswerStream } from "./answer-stream.ts";
 import { checkInputs } from "./check-arguments.ts";
-import { AbortError, GpuError, InputError } from "./errors.ts";
+import { AbortError, at, GpuError, InputError } from "./errors.ts";
 import type { FeatureCache } from "./generate/feature-cache.ts";
 import { type FinishReason, type GeneratedToken, generate, type SecondStream } from "./generate/generate.ts";
 import { endOf } from "./generate/prompt.ts";
@@ -13,7 +14,7 @@ import { type Executor, SubmitExecutor } from "./gpu/executor.ts";
 import { inspection } from "./inspect/inspection-loader.ts";
 import type { AttentionRow, PlaceRead, Places } from "./inspect/places.ts";
 import type { TraceTensor } from "./inspect/trace.ts";
-import { confidenceOf, roundConfidence } from "./interventions/confidence.ts";
+import { confidenceOf, optionConfidence, roundConfidence } from "./interventions/confidence.ts";
 import { type ConfidenceMeasure, type EditContext, type Edits, packedEdit } from "./interventions/intervention.ts";
 import type { Llava } from "./llava.ts";
 import { imageRuns, imageSpan, type ModelInputs } from "./models/inputs.ts";
@@ -494,9 +495,7 @@ export class Session {
       },
     );
     return swept.map(({ tokenIds, isEnded, confidence }, index) => {
-      const factor = factors[index];
-      if (factor === undefined)
-        throw new RangeError(`the sweep has ${swept.length} rows for ${factors.length} factors`);
+      const factor = at(factors, index);
       const finishReason: FinishReason = isEnded ? "eos" : "length";
       const text = model.processor.textOf(tokenIds);
       return { factor, text, tokenIds, finishReason, confidence: rounded(confidence, options) };
@@ -534,91 +533,9 @@ export class Session {
     const logits = await chooser.readLogits();
     if (over === "vocabulary") return rounded(confidenceOf(logits, measure), options);
     const ids = over.map((option) => this.model.processor.firstTokenOf(option));
-    const among = ids.map((id) => logits[id] ?? Number.NEGATIVE_INFINITY);
-    return rounded(confidenceOf(among, measure), options);
+    return rounded(optionConfidence(logits, ids, measure), options);
   }
 }
-
-/** One answer: its tokens as they come, or the whole. Nothing runs before one of them is asked for. */
-export class AnswerStream implements AsyncIterable<GeneratedToken> {
-  private readonly work: AnswerWork;
-  private whole: Promise<Answer> | undefined;
-  private settle: ((ending: { readonly answer: Answer } | { readonly error: unknown }) => void) | undefined;
-
-  /** @internal */
-  constructor(work: AnswerWork) {
-    this.work = work;
-  }
-
-  /**
-   * The whole answer. Where nobody iterates, all of it runs at once; else it is there when the iteration has ended.
-   * @throws as `Session.ask`; AbortError where the iteration was left before its end.
-   */
-  get answer(): Promise<Answer> {
-    this.whole ??= this.runWhole();
-    return this.whole;
-  }
-
-  /** The tokens as they come; other sessions may run between two of them. One iteration only. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<GeneratedToken, void, void> {
-    if (this.whole !== undefined) throw new InputError("The answer was asked for already: iterate over it only once.");
-    this.whole = new Promise((resolve, reject) => {
-      this.settle = (ending) => ("answer" in ending ? resolve(ending.answer) : reject(ending.error));
-    });
-    this.whole.catch(() => undefined); // the iteration throws the same error
-    const { begin, end, inTurn } = this.work;
-    const tokens = begin();
-    let answer: Answer | undefined;
-    let failure: { readonly error: unknown } | undefined;
-    try {
-      for (;;) {
-        const next = await inTurn(() => tokens.next());
-        if (next.done === true) {
-          answer = next.value;
-          return;
-        }
-        yield next.value;
-      }
-    } catch (error) {
-      failure = { error };
-      throw error;
-    } finally {
-      const isLeft = answer === undefined && failure === undefined;
-      if (isLeft) await inTurn(async () => void (await tokens.return(LEFT)));
-      end(answer);
-      this.settle?.(
-        answer === undefined ? (failure ?? { error: new AbortError("The answer", "by its reader") }) : { answer },
-      );
-    }
-  }
-
-  private async runWhole(): Promise<Answer> {
-    const { begin, end, inTurn } = this.work;
-    const tokens = begin();
-    let answer: Answer | undefined;
-    try {
-      answer = await inTurn(async () => {
-        for (;;) {
-          const next = await tokens.next();
-          if (next.done === true) return next.value;
-        }
-      });
-      return answer;
-    } finally {
-      end(answer);
-    }
-  }
-}
-
-/** How an answer runs: begun, advanced in turns, and ended with the whole or without it. */
-interface AnswerWork {
-  readonly begin: () => AsyncGenerator<GeneratedToken, Answer, void>;
-  readonly end: (answer: Answer | undefined) => void;
-  readonly inTurn: <T>(work: () => Promise<T>) => Promise<T>;
-}
-
-/** What a generator that is left early returns; never seen. */
-const LEFT = undefined as unknown as Answer;
 
 function editContext(inputs: ModelInputs, { config }: Llava): EditContext {
   return {

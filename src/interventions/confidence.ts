@@ -38,12 +38,18 @@ export function confidenceOf(logits: ArrayLike<number>, measure: ConfidenceMeasu
 }
 
 /**
- * Confidence among given options only: the largest softmax probability over their logits.
- * @param logits of the whole vocabulary, [V]; @param optionIds first token of each option
+ * Confidence among given options only: that of the softmax over their logits.
+ * @param logits of the whole vocabulary, [V]
+ * @param optionIds first token of each option
+ * @param measure the largest probability unless given
  */
-export function optionConfidence(logits: ArrayLike<number>, optionIds: readonly number[]): number {
+export function optionConfidence(
+  logits: ArrayLike<number>,
+  optionIds: readonly number[],
+  measure: ConfidenceMeasure = "probability",
+): number {
   return confidenceOf(
     optionIds.map((id) => logits[id] ?? Number.NEGATIVE_INFINITY),
-    "probability",
+    measure,
   );
 }

@@ -2,10 +2,10 @@
 // side by side; and what a session that is stopped, closed or left leaves behind.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { AnswerOptions, AnswerStage } from "../../src/answer.ts";
+import type { AnswerStream } from "../../src/answer-stream.ts";
 import { AbortError, InputError } from "../../src/errors.ts";
 import type { Llava } from "../../src/llava.ts";
 import type { ModelInputs } from "../../src/models/inputs.ts";
-import type { AnswerStream } from "../../src/session.ts";
 import { readTensorFile, type TensorFile } from "../setup/golden.ts";
 import { loadGoldenModel } from "../setup/golden-model.ts";
 import { PARITY } from "../setup/parity-bounds.ts";
