@@ -1,11 +1,13 @@
 // The options of an answer, checked and filled with defaults.
 import { ANSWER_OPTION_NAMES, type AnswerOptions } from "./answer.ts";
-import type { Source } from "./checkpoint/source.ts";
+import { asRecord, readTextFile, type Source } from "./checkpoint/source.ts";
 import { CheckpointError, InputError, kindOf } from "./errors.ts";
 import { checkSampling, GREEDY, type SamplingOptions } from "./generate/sampler.ts";
+import { adaptvis } from "./interventions/adaptvis.ts";
 import type { Intervention } from "./interventions/intervention.ts";
-import { MAX_FACTOR, settingsFrom } from "./interventions/parameters.ts";
+import { checkValue, MAX_FACTOR, settingsFrom } from "./interventions/parameters.ts";
 import { interventionNamed, SETTING_NAMES } from "./interventions/registry.ts";
+import { scaling } from "./interventions/scaling.ts";
 import type { TextConfig } from "./models/config.ts";
 import { MAX_TOP_K } from "./models/layers/decoder-state.ts";
 import { MAX_BATCH_ROWS } from "./models/layers/step.ts";
@@ -106,12 +108,12 @@ function checkTexts(name: string, texts: readonly string[] | undefined): void {
 
 const SETTINGS_FILE = "adaptvis.json";
 
-/** Keys of adaptvis.json, the method and setting that each is a default of, and its largest value. */
+/** Keys of adaptvis.json, and the setting that each is a default of. */
 const SETTINGS_KEYS = [
-  { key: "alpha1", method: "adaptvis", setting: "alpha1", most: MAX_FACTOR },
-  { key: "alpha2", method: "adaptvis", setting: "alpha2", most: MAX_FACTOR },
-  { key: "beta", method: "adaptvis", setting: "beta", most: 1 },
-  { key: "scalingFactor", method: "scaling", setting: "factor", most: MAX_FACTOR },
+  { key: "alpha1", method: "adaptvis", setting: "alpha1", parameter: adaptvis.parameters.alpha1 },
+  { key: "alpha2", method: "adaptvis", setting: "alpha2", parameter: adaptvis.parameters.alpha2 },
+  { key: "beta", method: "adaptvis", setting: "beta", parameter: adaptvis.parameters.beta },
+  { key: "scalingFactor", method: "scaling", setting: "factor", parameter: scaling.parameters.factor },
 ] as const;
 
 /**
@@ -120,25 +122,24 @@ const SETTINGS_KEYS = [
  * @throws CheckpointError when the file is not JSON or a value is out of range; AbortError.
  */
 export async function readMethodDefaults(source: Source, signal?: AbortSignal): Promise<MethodDefaults> {
-  const size = await source.size(SETTINGS_FILE, signal);
-  if (size === undefined) return {};
+  const text = await readTextFile(source, SETTINGS_FILE, signal);
+  if (text === undefined) return {};
+  const where = `${SETTINGS_FILE} of ${source.name}`;
   let json: unknown;
-  const bytes = await source.read(SETTINGS_FILE, 0, size, signal);
   try {
-    json = JSON.parse(new TextDecoder().decode(bytes));
+    json = JSON.parse(text);
   } catch (cause) {
-    const message = `${SETTINGS_FILE} of ${source.name} is not JSON; write it again or remove it.`;
-    throw new CheckpointError(message, { file: SETTINGS_FILE, cause });
+    throw new CheckpointError(`${where} is not JSON; write it again or remove it.`, { file: SETTINGS_FILE, cause });
   }
-  const values = typeof json === "object" && json !== null ? json : {};
-  const defaults: Record<string, Record<string, number>> = {};
-  for (const { key, method, setting, most } of SETTINGS_KEYS) {
-    const value: unknown = Reflect.get(values, key);
+  const values = asRecord(json);
+  const defaults: Record<string, Record<string, unknown>> = {};
+  for (const { key, method, setting, parameter } of SETTINGS_KEYS) {
+    const value = values[key];
     if (value === undefined) continue;
-    if (typeof value !== "number" || !(value >= 0 && value <= most)) {
-      const got = JSON.stringify(value);
-      const message = `${SETTINGS_FILE} of ${source.name}: ${key} must be a number from 0 to ${most}, got ${got}.`;
-      throw new CheckpointError(message, { file: SETTINGS_FILE });
+    try {
+      checkValue(key, value, parameter);
+    } catch (cause) {
+      throw new CheckpointError(`${where}: ${(cause as InputError).message}`, { file: SETTINGS_FILE, cause });
     }
     defaults[method] = { ...defaults[method], [setting]: value };
   }
