@@ -8,6 +8,12 @@ import type { SharedDecoder } from "./shared-decoder.ts";
 /** Below this share of what an idle sequence holds, its keys and values are copied instead of overwritten. */
 const ADOPTED_SHARE = 0.5;
 
+/** A sequence, and how many of a prompt's first positions it can share. */
+interface SharableSequence {
+  readonly sequence: Sequence;
+  readonly numSharable: number;
+}
+
 /** Lends sequences; idle ones count against a byte budget that they share with other caches. */
 export class SequencePool {
   private readonly shared: SharedDecoder;
@@ -29,12 +35,11 @@ export class SequencePool {
     prompt: Prompt,
     options: { readonly maxNewTokens: number; readonly executor: Executor; readonly batchRows?: number | undefined },
   ): Promise<{ readonly sequence: Sequence; readonly numReused: number }> {
-    const best = this.bestOf([...this.idle.keys(), ...this.used], prompt);
-    const numBest = best?.sharable(prompt) ?? 0;
-    const adopted = this.adoptable(prompt, best);
+    const best = this.bestFor(prompt);
+    const adopted = this.adoptable(best);
     if (adopted !== undefined) {
       this.take(adopted);
-      const keep = adopted.sharable(prompt);
+      const keep = adopted === best?.sequence ? best.numSharable : adopted.sharable(prompt);
       try {
         await adopted.begin(prompt, { ...options, keep });
         return { sequence: adopted, numReused: keep };
@@ -47,8 +52,9 @@ export class SequencePool {
     this.used.add(sequence);
     try {
       await sequence.begin(prompt, { ...options, keep: 0 });
-      if (best !== undefined && numBest > 0) await sequence.copyFrom(best, numBest, options.executor);
-      return { sequence, numReused: numBest };
+      if (best === undefined) return { sequence, numReused: 0 };
+      await sequence.copyFrom(best.sequence, best.numSharable, options.executor);
+      return { sequence, numReused: best.numSharable };
     } catch (error) {
       this.discard(sequence);
       throw error;
@@ -77,10 +83,9 @@ export class SequencePool {
   }
 
   /** An idle sequence to go on with: one that holds much of the prompt, or the oldest where the budget has no more room. */
-  private adoptable(prompt: Prompt, best: Sequence | undefined): Sequence | undefined {
-    if (best !== undefined && this.idle.has(best)) {
-      const numReused = best.sharable(prompt);
-      if (numReused > 0 && numReused >= ADOPTED_SHARE * best.numHeld) return best;
+  private adoptable(best: SharableSequence | undefined): Sequence | undefined {
+    if (best !== undefined && this.idle.has(best.sequence)) {
+      if (best.numSharable >= ADOPTED_SHARE * best.sequence.numHeld) return best.sequence;
     }
     const [oldest] = this.idle.keys();
     if (oldest === undefined) return undefined;
@@ -88,10 +93,12 @@ export class SequencePool {
     return this.budget.numBytes + oldest.numBytes > this.budget.maxBytes ? oldest : undefined;
   }
 
-  private bestOf(sequences: readonly Sequence[], prompt: Prompt): Sequence | undefined {
-    let best: Sequence | undefined;
-    for (const sequence of sequences) {
-      if (sequence.sharable(prompt) > (best?.sharable(prompt) ?? 0)) best = sequence;
+  /** The sequence that shares most of the prompt's beginning; undefined when none shares any of it. */
+  private bestFor(prompt: Prompt): SharableSequence | undefined {
+    let best: SharableSequence | undefined;
+    for (const sequence of [...this.idle.keys(), ...this.used]) {
+      const numSharable = sequence.sharable(prompt); // compares pictures, so it is asked for once
+      if (numSharable > (best?.numSharable ?? 0)) best = { sequence, numSharable };
     }
     return best;
   }

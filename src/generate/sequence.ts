@@ -1,6 +1,6 @@
 // One sequence of tokens in a decoder: its keys and values, its logits and its recorded programs. Embeds a prompt, prefills in
 // chunks, steps token by token; a token costs one submit and one readback of a few bytes.
-import { throwIfAborted } from "../errors.ts";
+import { at, throwIfAborted } from "../errors.ts";
 import { GPU_STORAGE, type Gpu } from "../gpu/device.ts";
 import { type Executor, ProgramCache, runOnce, type StagedProgram } from "../gpu/executor.ts";
 import type { PreparedProgram } from "../gpu/prepared-program.ts";
@@ -294,9 +294,9 @@ export class Sequence {
           read.catch(() => undefined); // reported to the caller that awaits it; a cancelled read has none
           reads.push(read);
         }
-        const choice = await reads[numRead];
+        const choice = await at(reads, numRead);
         numRead++;
-        if (choice !== undefined) yield choice;
+        yield choice;
       }
     } finally {
       for (; numRead < reads.length; numRead++) chooser.cancel(numRead % lookahead);
@@ -441,8 +441,7 @@ export class Sequence {
     const size = options.numPositions * paddedHeadDim * 4;
     const program = new Program("copy keys and values");
     for (const [index, from] of source.layers.entries()) {
-      const to = target.layers[index];
-      if (to === undefined) throw new RangeError(`The caches have ${source.layers.length} and ${index} layers.`);
+      const to = at(target.layers, index);
       for (let head = 0; head < numKeyValueHeads; head++) {
         const place = {
           size,

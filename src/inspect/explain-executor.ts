@@ -1,6 +1,6 @@
 // Runs the programs of an answer one dispatch at a time, and reads back, right behind each, how long it took and what it
 // wrote: one staging buffer as large as the largest tensor so far, never all tensors at once.
-import { GpuError, throwIfAborted } from "../errors.ts";
+import { at, GpuError, throwIfAborted } from "../errors.ts";
 import type { Description, TensorView } from "../gpu/describe.ts";
 import { GPU_READBACK, type Gpu } from "../gpu/device.ts";
 import type { Executor, StagedProgram } from "../gpu/executor.ts";
@@ -106,11 +106,7 @@ export class ExplainExecutor implements Executor {
       params: { ...params, ...more.params },
       gpuMs,
       tensors: passTensors(command, tensors),
-      outputs: outputs.map(({ binding, label, view }, index) => {
-        const written = values[index];
-        if (written === undefined) throw new Error(`no values were read for ${label}`);
-        return passValues({ binding, label, view }, written);
-      }),
+      outputs: outputs.map((output, index) => passValues(output, at(values, index))),
     };
     this.passes.push(explained);
     this.options.onPass?.(explained);

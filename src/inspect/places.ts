@@ -1,6 +1,6 @@
 // Reading and writing at places of a run: hidden states and attention of any layer and position. Traces, heat maps and patching
 // all use this; without a request nothing is dispatched.
-import { InputError } from "../errors.ts";
+import { at, InputError } from "../errors.ts";
 import { GPU_STORAGE, type Gpu } from "../gpu/device.ts";
 import type { AttentionCapture } from "../gpu/ops/attention.ts";
 import { addRows } from "../gpu/ops/embedding.ts";
@@ -160,13 +160,12 @@ export class Places implements PlaceRequests {
     if (this.visionReads.size > 0) return 0; // pictures are only encoded for rows that run
     const positions = [...this.attentionPositions, ...this.writes.flatMap(({ write }) => write.positions)];
     for (const read of this.rowReads.values()) positions.push(...read);
-    return positions.reduce((least, position) => Math.min(least, position), Number.POSITIVE_INFINITY);
+    return lowest(positions);
   }
 
-  /** Whether anything is written, so that keys and values behind it are not those of the prompt. */
+  /** The lowest position that is written: keys and values from there on are not those of the prompt. */
   get firstWritten(): number {
-    const positions = this.writes.flatMap(({ write }) => write.positions);
-    return positions.reduce((least, position) => Math.min(least, position), Number.POSITIVE_INFINITY);
+    return lowest(this.writes.flatMap(({ write }) => write.positions));
   }
 
   /** Attention kernels capture one run of rows per call: a chunk ends where the next run begins. */
@@ -238,8 +237,8 @@ export class Places implements PlaceRequests {
     const all = await this.readPadded(reader.buffer, reader.positions.length * reader.groups, reader.groupSize);
     const data = new Float32Array(rows.length * columns);
     for (const [row, position] of rows.entries()) {
-      const at = reader.positions.indexOf(position) * columns;
-      data.set(all.subarray(at, at + columns), row * columns);
+      const start = reader.positions.indexOf(position) * columns;
+      data.set(all.subarray(start, start + columns), row * columns);
     }
     return { place, positions: rows, shape: [rows.length, columns], data };
   }
@@ -314,9 +313,7 @@ export class Places implements PlaceRequests {
 
   private capture(layer: number, rows: readonly number[], first: number): AttentionCapture | undefined {
     if (!this.attentionLayers.has(layer)) return undefined;
-    const [start] = rows;
-    const last = rows.at(-1);
-    if (start === undefined || last === undefined) return undefined;
+    const [start, last] = [at(rows, 0), at(rows, rows.length - 1)];
     let reader = this.attentionReaders.get(layer);
     if (reader === undefined) {
       const bytes = this.attentionPositions.length * this.text.numAttentionHeads * this.attentionStride * 4;
@@ -442,6 +439,11 @@ function checkPositions(place: string, positions: readonly number[], maxPosition
   throw new InputError(
     `${place}: positions must be whole numbers from 0 to ${maxPositions - 1}, at least one, got ${bad ?? "none"}.`,
   );
+}
+
+/** Infinity when there are none. */
+function lowest(positions: readonly number[]): number {
+  return positions.reduce((least, position) => Math.min(least, position), Number.POSITIVE_INFINITY);
 }
 
 function ascending(positions: readonly number[]): readonly number[] {
