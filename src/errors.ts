@@ -59,6 +59,11 @@ export function kindOf(value: unknown): string {
   return typeof value === "object" ? (value.constructor?.name ?? "an object") : `a ${typeof value}`;
 }
 
+/** Whether a value is an object as JSON has them: neither null nor an array. */
+export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
 /** The element at an index that is known to exist. @throws RangeError where there is none: an error of the engine. */
 export function at<T>(values: { readonly [index: number]: T; readonly length: number }, index: number): T {
   const value = values[index];

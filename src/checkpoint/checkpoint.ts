@@ -1,8 +1,7 @@
 // A checkpoint in Hugging Face's layout: config.json, small text files, and tensors under canonical names, read in byte ranges.
 
-import { CheckpointError } from "../errors.ts";
+import { CheckpointError, isObject } from "../errors.ts";
 import { isFileDtype } from "./dtypes.ts";
-import { isObject } from "./json-scan.ts";
 import type { SafetensorsHeader, TensorEntry } from "./safetensors.ts";
 import { jsonKindOf, listNames, missingFile, parseJsonFile, quote, readTextFile, type Source } from "./source.ts";
 import { canonicalName, isSavedBuffer } from "./tensor-names.ts";

@@ -1,4 +1,4 @@
-// What JSON.parse hides: duplicate keys, and how a number was written. Also whether a value is an object.
+// What JSON.parse hides: duplicate keys, and how a number was written.
 
 import { at } from "../errors.ts";
 
@@ -62,9 +62,4 @@ function isFollowedByColon(text: string, start: number): boolean {
   let at = start;
   while (/[ \t\n\r]/.test(text.charAt(at))) at += 1;
   return text[at] === ":";
-}
-
-/** Whether a JSON value is an object: neither null nor an array. */
-export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

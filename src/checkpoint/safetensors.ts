@@ -7,9 +7,9 @@
 // Source: https://github.com/huggingface/safetensors#format. What the reference leaves to its JSON library (duplicate keys, unknown
 // fields, numbers written as 1.0) is refused here, so that two readers cannot read one file as two different models.
 
-import { at, CheckpointError } from "../errors.ts";
+import { at, CheckpointError, isObject } from "../errors.ts";
 import { type Dtype, isDtype, tensorSize } from "./dtypes.ts";
-import { isObject, scanJson } from "./json-scan.ts";
+import { scanJson } from "./json-scan.ts";
 import { jsonKindOf, missingFile, quote, type Source } from "./source.ts";
 
 /** The location of one tensor in its file. */

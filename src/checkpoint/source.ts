@@ -1,7 +1,7 @@
 // Where a checkpoint's bytes come from. A Source returns byte ranges of files; weight files are never read whole. Also here:
 // what sources and their readers share, such as checks of paths and ranges, small text files, and names in messages.
 
-import { CheckpointError } from "../errors.ts";
+import { CheckpointError, isObject } from "../errors.ts";
 
 /** A folder of files that can be read by byte ranges: a local folder, an HTTP folder, a set of Blobs. */
 export interface Source {
@@ -93,6 +93,11 @@ export async function readTextFile(source: Source, path: string, signal?: AbortS
   } catch (cause) {
     throw new CheckpointError(`${path} is not valid UTF-8; download the file again.`, { file: path, cause });
   }
+}
+
+/** A JSON value's entries, to be checked one by one; none of a value that is not an object. */
+export function asRecord(value: unknown): Readonly<Record<string, unknown>> {
+  return isObject(value) ? value : {};
 }
 
 /**

@@ -1,7 +1,7 @@
 // Which files hold the weights: one model.safetensors, or the shards that model.safetensors.index.json names.
 
-import { at, CheckpointError } from "../errors.ts";
-import { isObject, scanJson } from "./json-scan.ts";
+import { at, CheckpointError, isObject } from "../errors.ts";
+import { scanJson } from "./json-scan.ts";
 import { readSafetensorsHeader, type SafetensorsHeader } from "./safetensors.ts";
 import { jsonKindOf, listNames, parseJsonFile, quote, readTextFile, type Source } from "./source.ts";
 

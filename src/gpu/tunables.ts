@@ -54,7 +54,7 @@ export function choiceText(choice: TunableChoice): string {
 }
 
 /** Whether two choices have the same values, in whatever order. */
-export function isSameChoice(a: TunableChoice, b: TunableChoice): boolean {
+export function isSameChoice(a: TunableChoice, b: Readonly<Record<string, unknown>>): boolean {
   const names = Object.keys(a);
   return names.length === Object.keys(b).length && names.every((name) => a[name] === b[name]);
 }

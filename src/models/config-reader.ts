@@ -1,4 +1,4 @@
-import { CheckpointError } from "../errors.ts";
+import { CheckpointError, isObject } from "../errors.ts";
 
 /** Typed access to a parsed config.json: a wrong type is an error with the key's full path. */
 export class ConfigReader {
@@ -10,11 +10,11 @@ export class ConfigReader {
   constructor(json: unknown, file: string, path = "") {
     this.file = file;
     this.path = path;
-    if (typeof json !== "object" || json === null || Array.isArray(json)) {
+    if (!isObject(json)) {
       const expected = path === "" ? "a JSON object" : `an object at ${path.slice(0, -1)}`;
       throw new CheckpointError(`${file}: expected ${expected}.`, { file });
     }
-    this.json = json as Readonly<Record<string, unknown>>; // an object whose values are checked on access
+    this.json = json;
   }
 
   /** The value as it stands, undefined when absent. */

@@ -1,5 +1,6 @@
 // Question and pictures to the model's inputs, with the checkpoint's own tokenizer, chat template and image processor.
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { asRecord } from "../checkpoint/source.ts";
 import { at, CheckpointError, InputError } from "../errors.ts";
 import {
   type ChatMessage,
@@ -278,8 +279,4 @@ async function readEosTokenIds(checkpoint: Checkpoint): Promise<readonly number[
     );
   }
   return ids;
-}
-
-function asRecord(value: unknown): Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null ? (value as Readonly<Record<string, unknown>>) : {}; // read key by key
 }

@@ -2,6 +2,7 @@
 // with the first checkpoint that has a template, so that a page does not fetch it earlier.
 
 import type { Template } from "@huggingface/jinja";
+import { asRecord } from "../checkpoint/source.ts";
 import { CheckpointError, InputError, kindOf } from "../errors.ts";
 
 /** What {@link loadChatTemplate} needs from a checkpoint: its small files, undefined for a missing one. */
@@ -237,8 +238,4 @@ function tokenText(token: unknown): string | undefined {
 
 function reasonOf(cause: unknown): string {
   return cause instanceof Error ? cause.message : String(cause);
-}
-
-function asRecord(value: unknown): Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null ? (value as Readonly<Record<string, unknown>>) : {}; // read key by key
 }

@@ -1,5 +1,5 @@
 // preprocessor_config.json → the steps that prepare a picture, for every image processor of the CLIP kind.
-import { CheckpointError } from "../errors.ts";
+import { CheckpointError, isObject } from "../errors.ts";
 import type { ColorTriple, ImageProcessorConfig, ResizeRule } from "./image-processor.ts";
 import { RESAMPLE_FILTERS } from "./resize-bicubic.ts";
 
@@ -100,7 +100,7 @@ export function wrongValue(
 
 /** `json` as an object. @throws CheckpointError when it is something else. */
 export function asObject(json: unknown, what: string, file: string): Values {
-  if (typeof json === "object" && json !== null && !Array.isArray(json)) return json as Values; // checked
+  if (isObject(json)) return json;
   throw new CheckpointError(`${file}: expected ${what} to hold a JSON object, got ${show(json)}.`, { file });
 }
 

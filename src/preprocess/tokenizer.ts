@@ -4,7 +4,7 @@
 // UTF-8, ids without a token, and a stream that holds back incomplete characters.
 
 import { Tokenizer as TokenizerOfLibrary } from "@huggingface/tokenizers";
-import { CheckpointError } from "../errors.ts";
+import { CheckpointError, isObject } from "../errors.ts";
 
 const FILE = "tokenizer.json";
 
@@ -234,8 +234,7 @@ function tokenText(token: unknown): string | undefined {
 }
 
 function asObject(value: unknown, what: string): Readonly<Record<string, unknown>> {
-  if (typeof value === "object" && value !== null && !Array.isArray(value))
-    return value as Readonly<Record<string, unknown>>; // checked
+  if (isObject(value)) return value;
   throw new CheckpointError(`${what} must hold a JSON object, got ${JSON.stringify(value)?.slice(0, 80)}.`, {
     file: FILE,
   });

@@ -1,6 +1,15 @@
 // The errors that callers tell apart, and the small checks beside them.
 import { describe, expect, test } from "vitest";
-import { AbortError, at, CheckpointError, GpuError, InputError, kindOf, throwIfAborted } from "../../src/errors.ts";
+import {
+  AbortError,
+  at,
+  CheckpointError,
+  GpuError,
+  InputError,
+  isObject,
+  kindOf,
+  throwIfAborted,
+} from "../../src/errors.ts";
 
 describe("errors", () => {
   const cause = new Error("underneath");
@@ -67,4 +76,9 @@ test("at reads an element that must exist", () => {
     expect(() => at([5, 6], index)).toThrow(RangeError);
     expect(() => at([5, 6], index)).toThrow(`index: expected below 2, got ${index}`);
   }
+});
+
+test("an object is neither null nor an array", () => {
+  expect([{}, { a: 1 }].map(isObject)).toEqual([true, true]);
+  expect([null, [], "a", 1, true, undefined].map(isObject)).toEqual(Array(6).fill(false));
 });

@@ -1,5 +1,5 @@
 // The table of tuned constants: plain JSON, valid for one adapter and the kernels it was measured with.
-import { InputError } from "../../errors.ts";
+import { InputError, isObject } from "../../errors.ts";
 import {
   choiceText,
   isSameChoice,
@@ -37,16 +37,16 @@ export function parseTuningTable(json: unknown): TuningTable {
   const refuse = (problem: string): never => {
     throw new InputError(`Tuning table: ${problem}; measure again.`);
   };
-  if (!isRecord(json)) return refuse("expected an object");
+  if (!isObject(json)) return refuse("expected an object");
   const { format, key, choices } = json;
   if (format !== 1) return refuse(`expected format 1, got ${JSON.stringify(format)}`);
   if (typeof key !== "string") return refuse(`expected a key of text, got ${JSON.stringify(key)}`);
-  if (!isRecord(choices)) return refuse("expected an object choices");
+  if (!isObject(choices)) return refuse("expected an object choices");
   const known: Partial<Record<TunableName, TunableChoice>> = {};
   for (const [name, value] of Object.entries(choices)) {
     if (!isTunableName(name)) return refuse(`nothing named ${JSON.stringify(name)} can be chosen`);
     const candidates: readonly TunableChoice[] = TUNABLES[name];
-    const choice = candidates.find((candidate) => isRecord(value) && isSameChoice(candidate, value));
+    const choice = candidates.find((candidate) => isObject(value) && isSameChoice(candidate, value));
     if (choice === undefined) {
       const expected = candidates.map((candidate) => `(${choiceText(candidate)})`).join(" or ");
       return refuse(`${name}: expected ${expected}, got ${JSON.stringify(value)}`);
@@ -83,8 +83,4 @@ function kernelDigest(): string {
   }
   digest = (hash >>> 0).toString(16).padStart(8, "0");
   return digest;
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, never>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
