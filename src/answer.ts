@@ -14,7 +14,7 @@ import type { RgbImage } from "./preprocess/image.ts";
 
 /** How a model is loaded. */
 export interface LoadOptions {
-  /** A device made by anyone; it is used, never destroyed. */
+  /** The device to run on; it is used, never destroyed. */
   readonly device: GPUDevice;
   /** How matrices are stored on the GPU; as in the checkpoint unless given. Sums are f32 always. */
   readonly dtype?: WeightDtype | undefined;
@@ -48,7 +48,7 @@ export type AnswerStage = "vision" | "prefill" | "factor" | "generate";
 
 /**
  * How an answer is made. Everything has the paper's or the field's usual default. The settings of a method (`factor`, `alpha1`,
- * `layers`, `rows`, …) stand beside its name; their types and defaults are those of src/interventions.
+ * `layers`, `rows`, …) are options beside its name; their types and defaults are those of src/interventions.
  */
 export interface AnswerOptions extends MethodSettings {
   /** A registered method's name, or an intervention of the caller's; `greedy` unless given. */
@@ -84,7 +84,7 @@ export interface AnswerOptions extends MethodSettings {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Names of every option that is no method's setting. */
+/** Names of all options that are not settings of a method. */
 export const ANSWER_OPTION_NAMES = Object.keys({
   method: true,
   settings: true,
@@ -130,7 +130,7 @@ export interface Answer {
   /** What image scores of the edited rows were multiplied by; 1 where nothing was. */
   readonly factor: number;
   readonly promptTokens: number;
-  /** Prompt positions whose keys and values stood in the cache already. */
+  /** Prompt positions whose keys and values were in the cache already. */
   readonly reusedTokens: number;
   /** From the first image position of the prompt to behind the last; [0, 0) without a picture. */
   readonly imageSpan: readonly [start: number, end: number];

@@ -204,7 +204,7 @@ export class Llava {
     this.dispose();
   }
 
-  /** Runs `work` in a session of its own. */
+  /** Runs `work` in a new session. */
   private async once<T>(work: (session: Session) => Promise<T>): Promise<T> {
     const session = this.session();
     try {

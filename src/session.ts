@@ -565,7 +565,7 @@ async function valuesOf(places: Places | undefined, read: PlaceRead, numRun: num
   return places.values(read, numRun);
 }
 
-/** Array.isArray does not tell a read-only list from a message. */
+/** A type guard, because Array.isArray does not narrow read-only arrays. */
 function isList(question: Message | readonly Message[]): question is readonly Message[] {
   return Array.isArray(question);
 }

@@ -118,7 +118,7 @@ const SETTINGS_KEYS = [
 
 /**
  * Reads the defaults that a checkpoint brings along in adaptvis.json, which checkpoints of the hub do not have: the settings that
- * were chosen on its own validation set. Empty where there is no such file.
+ * were chosen on its validation set. Empty when the file is absent.
  * @throws CheckpointError when the file is not JSON or a value is out of range; AbortError.
  */
 export async function readMethodDefaults(source: Source, signal?: AbortSignal): Promise<MethodDefaults> {

@@ -160,7 +160,7 @@ function distributionOf(role: WeightRole, shape: readonly number[]): Distributio
 
 /**
  * The tensors of a spec's model, those that no pass reads included: the decoder's first, every layer and what is between layers in
- * a shard of its own.
+ * a separate shard.
  */
 function shardsOf(spec: CheckpointSpec): readonly (readonly RandomTensor[])[] {
   const architecture = readArchitecture(modelConfig(spec));

@@ -37,7 +37,7 @@ export interface GenerateOptions extends ForwardOptions {
 /** A second stream beside the one that tokens are generated in: it takes the same tokens, and its logits change the first's. */
 export interface SecondStream {
   readonly sequence: Sequence;
-  /** Positions of its own prompt. */
+  /** Length of its prompt in positions. */
   readonly promptLength: number;
   /** Changes `logits` [V] in place, given the second stream's. */
   readonly combine: (logits: Float32Array, other: Float32Array) => void;
@@ -53,7 +53,7 @@ export interface Generated {
 }
 
 /**
- * Generates from the logits that stand in a sequence; yields tokens as they come.
+ * Generates from the current logits of a sequence and yields each token as it is chosen.
  * @param promptIds expanded ids of the prompt; the first new token takes the position after them
  * @returns the whole
  * @throws AbortError between tokens; GpuError when logits are not finite.

@@ -46,7 +46,7 @@ export function copyPrompt(prompt: Prompt, generatedIds: readonly number[] = [])
 }
 
 /**
- * Positions at the start of a prompt whose keys and values stand in a cache; at most T − 1, because the last row's logits are
+ * Positions at the start of a prompt whose keys and values are in a cache; at most T − 1, because the last row's logits are
  * wanted. A picture counts as a whole: a prefix that ends within one is cut to what is before it.
  */
 export function reusablePositions(held: HeldPrompt | undefined, prompt: Prompt): number {
@@ -74,7 +74,7 @@ export function endOf({ runs }: PromptImage): number {
   return Math.max(...runs.map(([, end]) => end));
 }
 
-/** Prompts with positions of their own are only taken over where those are the same throughout. */
+/** Explicit positions have to be equal in both prompts. */
 function isSamePlaced(a: Int32Array | undefined, b: Int32Array | undefined): boolean {
   if (a === undefined || b === undefined) return a === b;
   return isSame(a, b);

@@ -67,7 +67,7 @@ export class Sequence {
   private own: SequenceBuffers | undefined;
   private sharedVersion = -1;
   private held: HeldPrompt | undefined;
-  /** Positions at the start whose rows were prefilled behind nothing but prefilled rows: the same whatever was asked before. */
+  /** Number of first positions that were computed by prefill alone, so that their bits do not depend on earlier questions. */
   private numPrefilled = 0;
   private isPrefilled = true;
   private prompt: Prompt | undefined;
@@ -94,12 +94,12 @@ export class Sequence {
     return this.own;
   }
 
-  /** Positions at a prompt's start whose keys and values stand in the cache. */
+  /** Number of first positions of a prompt whose keys and values are in the cache. */
   reusable(prompt: Prompt): number {
     return reusablePositions(this.held, prompt);
   }
 
-  /** Those of them that another sequence may take over: none that depend on how a conversation went. */
+  /** The part of {@link reusable} that another sequence may take over: positions that were prefilled. */
   sharable(prompt: Prompt): number {
     const numReusable = this.reusable(prompt);
     if (numReusable <= this.numPrefilled) return numReusable;
@@ -167,8 +167,8 @@ export class Sequence {
   }
 
   /**
-   * Forgets rows that decode steps have written, and those behind them: their last bits depend on how a conversation went,
-   * and another sequence has to come out the same whatever was asked before.
+   * Forgets rows that decode steps have written, and those after them. Their last bits differ from a prefill's, and the results
+   * of another sequence must not depend on earlier questions.
    */
   forgetGenerated(): void {
     if (this.held === undefined) return;
@@ -263,7 +263,7 @@ export class Sequence {
   }
 
   /**
-   * Greedy choices, one after the other, from the logits that stand: `firstPosition` is the first new token's. Steps are
+   * Yields greedy choices, beginning with the current logits; `firstPosition` is the position of the first new token. Steps are
    * submitted up to the lookahead before their choices are read, each reading the token that the GPU chose before it.
    * @throws GpuError when logits are not finite.
    */

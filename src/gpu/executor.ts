@@ -77,7 +77,7 @@ export class ProgramCache {
     return program;
   }
 
-  /** Frees one program; unknown keys are no error. */
+  /** Frees one program; does nothing for an unknown key. */
   forget(key: string): void {
     this.programs.get(key)?.dispose();
     this.programs.delete(key);

@@ -53,7 +53,7 @@ export function choiceText(choice: TunableChoice): string {
     .join(", ");
 }
 
-/** Whether two choices have the same values, in whatever order. */
+/** Whether two choices have the same values, in any order. */
 export function isSameChoice(a: TunableChoice, b: Readonly<Record<string, unknown>>): boolean {
   const names = Object.keys(a);
   return names.length === Object.keys(b).length && names.every((name) => a[name] === b[name]);

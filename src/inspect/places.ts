@@ -109,8 +109,7 @@ export class Places implements PlaceRequests {
   private readonly attentionReaders = new Map<number, AttentionReader>();
 
   /**
-   * @param requests what to read and write
-   * @param run the prompt's length, and the positions that the run may reach
+   * @param requests what to read and write, the prompt's length, and how many positions the run may reach
    * @throws InputError for a place that does not exist, a position out of reach, or values of the wrong length.
    */
   constructor(
@@ -194,7 +193,7 @@ export class Places implements PlaceRequests {
     return { visit: (program, visit) => this.visitVision(program, visit, tile), attention: () => undefined };
   }
 
-  /** Attention of one row as it stands now in every layer that is read. */
+  /** Current attention of one row, in every layer that is read. */
   async attentionRows(position: number): Promise<AttentionRow[]> {
     const rows: AttentionRow[] = [];
     for (const layer of [...this.attentionLayers].sort((a, b) => a - b)) {
@@ -209,8 +208,8 @@ export class Places implements PlaceRequests {
 
   /**
    * What a read has collected.
-   * @param numRun positions that the run has reached; all unless given. Where an early end leaves none of the positions that
-   *   were asked for, what is returned has no rows.
+   * @param numRun positions that the run has reached; all unless given. When generation ended before all of the
+   *   requested positions, the result has no rows.
    */
   async values(read: PlaceRead, numRun = Number.POSITIVE_INFINITY): Promise<PlaceValues> {
     const { place, positions = [this.promptLength - 1] } = read;

@@ -1,4 +1,4 @@
-// The model as it is.
+// The unmodified model.
 import { defineIntervention, NO_EDITS } from "./intervention.ts";
 
 /** No intervention. */

@@ -71,7 +71,7 @@ export interface Intervention<P extends Parameters = Parameters, Name extends st
   readonly parameters: P;
   /**
    * The confidence that has to be read from an unmodified pass before {@link Intervention.edits} can decide. Without it, the
-   * edits act in the first pass already, and there is no unmodified one.
+   * edits act in the first pass, and no unmodified pass runs.
    */
   reads?(settings: SettingsOf<P>): ConfidenceMeasure;
   /** The edits of one answer. Rows before the first edited one are shared with the unmodified pass. */
@@ -117,7 +117,7 @@ export function columnsOf(columns: ColumnSelection, context: EditContext): reado
   return runs;
 }
 
-/** Strength that leaves a score as it is. */
+/** Strength that leaves a score unchanged. */
 const NEUTRAL: Readonly<Record<ScoreOperation, number>> = { multiply: 1, add: 0, "add-magnitude": 0, "knock-out": 0 };
 
 /** The largest slot, where a range of rows is open. */

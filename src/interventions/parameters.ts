@@ -15,7 +15,7 @@ export type ParameterKind =
 /** One parameter: its type, default and meaning. `T` is the type of its value. */
 export interface Parameter<T> {
   readonly type: ParameterKind;
-  /** Undefined where leaving it out has a meaning of its own, such as "all layers". */
+  /** Undefined when omitting the parameter has a special meaning, such as "all layers". */
   readonly default: T;
   /** A phrase for help texts and forms. */
   readonly meaning: string;
@@ -68,7 +68,7 @@ export const PLACE_PARAMETERS = {
   } as Parameter<RowSelection>, // widens the default's type to the parameter's
 } as const;
 
-/** A shared parameter with a default of the method's own. */
+/** A shared parameter with another default. */
 export function withDefault<T>(parameter: Parameter<T>, value: T): Parameter<T> {
   return { ...parameter, default: value };
 }

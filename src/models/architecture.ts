@@ -62,7 +62,7 @@ export interface PicturePositions {
   readonly runLengths: readonly number[];
   /** Row of the image features at each image position over all runs, −1 for the filler row (a newline). */
   readonly rowIndex: Int32Array<ArrayBuffer>;
-  /** Patches along the picture's sides; undefined where its positions are no single grid. */
+  /** Patches along the picture's sides; undefined when its positions are not a single grid. */
   readonly grid: { readonly width: number; readonly height: number } | undefined;
   /** Text that takes the place of the image token before the prompt is encoded; the token is repeated unless given. */
   readonly text?: string;

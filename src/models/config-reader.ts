@@ -4,7 +4,7 @@ import { CheckpointError, isObject } from "../errors.ts";
 export class ConfigReader {
   private readonly json: Readonly<Record<string, unknown>>;
   private readonly file: string;
-  /** Of this object, each key with a dot behind it. */
+  /** Keys that lead to this object, each followed by a dot. */
   private readonly path: string;
 
   constructor(json: unknown, file: string, path = "") {
@@ -17,7 +17,7 @@ export class ConfigReader {
     this.json = json;
   }
 
-  /** The value as it stands, undefined when absent. */
+  /** The unchecked value; undefined when absent. */
   raw(key: string): unknown {
     return Object.hasOwn(this.json, key) ? this.json[key] : undefined;
   }

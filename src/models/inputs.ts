@@ -21,7 +21,7 @@ export interface ImageInput {
   readonly runs: readonly Run[];
   /** Row of the picture's features at each position over all runs, −1 for the filler row (LLaVA-NeXT's newline) */
   readonly rowIndex: Int32Array<ArrayBuffer>;
-  /** Patches along the picture's sides; undefined where its positions are no single grid. */
+  /** Patches along the picture's sides; undefined when its positions are not a single grid. */
   readonly grid: { readonly width: number; readonly height: number } | undefined;
 }
 

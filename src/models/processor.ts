@@ -157,7 +157,7 @@ export class Processor {
     return first;
   }
 
-  /** Turns generated ids into text as they come; without a tokenizer there is no text. */
+  /** Turns generated ids into text as they come; empty without a tokenizer. */
   textStream(): { push(tokenId: number): string; flush(): string } {
     return this.tokenizerOrUndefined?.stream() ?? { push: () => "", flush: () => "" };
   }

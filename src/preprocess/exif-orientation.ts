@@ -21,7 +21,7 @@ export function findOrientation(bytes: Uint8Array, format: ImageFormat): Orienta
     const start = { jpeg: findInJpeg, png: findInPng, webp: findInWebp }[format](view);
     return start === undefined ? undefined : readTiff(view, start);
   } catch (cause) {
-    // Past the end: there is no entry, or a damaged one, which decoders ignore as well.
+    // A read past the end: the file has no entry, or a damaged one, which decoders ignore too.
     if (cause instanceof RangeError) return undefined;
     throw cause;
   }

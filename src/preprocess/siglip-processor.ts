@@ -3,7 +3,7 @@
 import { readImageSteps } from "./image-processor-config.ts";
 import type { ImageProcessorKind } from "./image-processors.ts";
 
-/** SigLIP's: resized to height × width whatever the aspect, nothing cut off. */
+/** SigLIP's image processor: resizes to height × width without keeping the aspect ratio, and does not crop. */
 export const siglip: ImageProcessorKind = {
   types: ["SiglipImageProcessor"],
   read: (values, file) =>

@@ -40,7 +40,7 @@ const failing = (error: unknown) => () => {
   throw error;
 };
 
-/** A response whose body tells when it is cancelled. */
+/** A response whose body records its cancellation. */
 function cancellable(status: number, headers: Record<string, string> = {}) {
   const cancel = vi.fn();
   return { response: new Response(new ReadableStream({ cancel }), { status, headers }), cancel };
@@ -57,7 +57,7 @@ describe("a request", () => {
     ]);
   });
 
-  it("asks for its own range, whatever the headers say", async () => {
+  it("asks for its own range despite a Range among the headers", async () => {
     const calls = answer(new Response("abcd", { status: 206 }));
     await fetchRange({ ...REQUEST, headers: { Range: "bytes=0-1" } }, status);
     expect(calls[0]?.init?.headers).toEqual({ Range: "bytes=3-6" });
@@ -78,7 +78,7 @@ describe("a response", () => {
     [404, "text/html"],
     [200, "text/html"],
     [206, "text/html; charset=utf-8"],
-  ])("of status %i and type %s means that there is no file, and is cancelled", async (code, type) => {
+  ])("of status %i and type %s means that the file does not exist, and is cancelled", async (code, type) => {
     const { response, cancel } = cancellable(code, { "content-type": type });
     answer(response);
     expect(await fetchRange(REQUEST, status)).toBeUndefined();
@@ -148,7 +148,7 @@ describe("discard", () => {
 });
 
 describe("repetition", () => {
-  it("waits as long as it is told before each attempt", async () => {
+  it("waits for the given delay before each attempt", async () => {
     vi.useFakeTimers();
     const calls = answer(failing(new Error("reset")));
     const reading = rejection(fetchRange({ ...REQUEST, retryDelaysMs: [200, 3000] }, status));
@@ -190,8 +190,8 @@ describe("repetition", () => {
     ["a plain error", new Error("no route"), "no route"],
     ["the innermost cause", new TypeError("fetch failed", { cause: new Error("a", { cause: new Error("b") }) }), "b"],
     ["an error whose cause says nothing", new TypeError("fetch failed", { cause: new Error("") }), "fetch failed"],
-    ["an error whose cause is no error", new TypeError("fetch failed", { cause: "x" }), "fetch failed"],
-    ["what is no error", "blocked", "blocked"],
+    ["an error whose cause is not an error", new TypeError("fetch failed", { cause: "x" }), "fetch failed"],
+    ["what is not an error", "blocked", "blocked"],
   ])("ends with the reason of %s", async (_, thrown, reason) => {
     answer(failing(thrown));
     const error = await rejection(fetchRange(REQUEST, status));
@@ -214,7 +214,7 @@ describe("abort", () => {
     expect(calls.length).toBe(0);
   });
 
-  it("is told apart from a failure, also on the last attempt", async () => {
+  it("is distinguished from a failure, also on the last attempt", async () => {
     const controller = new AbortController();
     const calls = answer(() => {
       controller.abort();

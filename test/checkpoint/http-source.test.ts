@@ -50,7 +50,7 @@ const partial = (body: string, contentRange?: string) =>
     ...(contentRange === undefined ? {} : { headers: { "content-range": contentRange } }),
   });
 
-/** A response whose body comes in chunks, and tells when it is cancelled. */
+/** A response whose body comes in chunks and records its cancellation. */
 function chunked(status: number, headers: Record<string, string>, chunks: readonly Uint8Array<ArrayBuffer>[]) {
   const left = [...chunks];
   const cancel = vi.fn();
@@ -212,7 +212,7 @@ describe("answers with Range", () => {
     expect(await source.size("a")).toBe(2000);
   });
 
-  it("tell the size also when it was not asked for", async () => {
+  it("give the size even when it was not asked for", async () => {
     const source = answered(partial("abcd", "bytes 0-3/1000"));
     await source.read("a", 0, 4);
     expect(await source.size("a")).toBe(1000);
@@ -307,7 +307,7 @@ describe("answers with Range", () => {
     expect(cancel).toHaveBeenCalledOnce();
   });
 
-  it("of status 416 are cancelled, and name the size as well as it is known", async () => {
+  it("of status 416 are cancelled, and name the size if it is known", async () => {
     const known = partial("x", "bytes 0-0/5");
     const told = chunked(416, { "content-range": "bytes */7" }, [CONTENT.slice(0, 1)]);
     const untold = chunked(416, {}, [CONTENT.slice(0, 1)]);
@@ -375,7 +375,7 @@ describe("without Range", () => {
   };
 
   it.each([
-    ["tells a size", (source: Source) => source.size("a"), SMALL_BYTES + 1],
+    ["reports a size", (source: Source) => source.size("a"), SMALL_BYTES + 1],
     ["reads", (source: Source) => source.read("a", 1, 3), "bc"],
   ])("%s from files of up to 16 MiB only", async (_, use, large) => {
     const small = declared(`${SMALL_BYTES}`, "abcd");
@@ -600,7 +600,7 @@ describe("the address", () => {
     expect(() => httpSource(url)).toThrow(InputError);
   });
 
-  it("says why it is no URL", () => {
+  it("says why it is not a URL", () => {
     let cause: unknown;
     try {
       httpSource("models");

@@ -122,7 +122,7 @@ describe("--pass", () => {
 describe("refuses with exit code 2, before a model is loaded", () => {
   const none = ["--image", "none.png", "where?"];
   test.each<[string, readonly string[], RegExp]>([
-    ["a pass that is no number", ["--pass", "first", ...none], /'first' is invalid.*whole number of at least 0/],
+    ["a pass that is not a number", ["--pass", "first", ...none], /'first' is invalid.*whole number of at least 0/],
     ["a negative pass", ["--pass", "-1", ...none], /'-1' is invalid/],
     ["a source of no pass", ["--source", ...none], /--source prints the WGSL of one pass: select it with --pass N/],
     ["all layers of one pass", ["--all-layers", "--pass", "1", ...none], /--all-layers .* omit one/],

@@ -39,7 +39,7 @@ describe("exit code 2 and one sentence", () => {
       /'magic' is invalid.*greedy, scaling, adaptvis/,
     ],
     [
-      "a factor that is no number",
+      "a factor that is not a number",
       ["ask", "--image", "x.png", "--factor", "NaN", "where?"],
       /'NaN' is invalid.*at least 0/,
     ],
@@ -55,7 +55,7 @@ describe("exit code 2 and one sentence", () => {
       ["ask", "--image", "x.png", "--layers", "0", "where?"],
       /--layers is a setting of .*cannot be combined with greedy/,
     ],
-    ["layers that are no list", ["ask", "--image", "x.png", "--layers", "0;1", "where?"], /'0;1' is invalid/],
+    ["layers that are not a list", ["ask", "--image", "x.png", "--layers", "0;1", "where?"], /'0;1' is invalid/],
     ["no new tokens", ["ask", "--image", "x.png", "--max-new-tokens", "0", "where?"], /at least 1/],
     ["compare with nothing to compare on", ["compare", "weights/tiny-spatial", "--dtype", "q4"], /--benchmark.*--text/],
     ["inspect without a model", ["inspect"], /missing required argument 'model'/],

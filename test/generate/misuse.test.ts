@@ -177,7 +177,7 @@ describe("a question", () => {
     }
   });
 
-  test("factors that are no list", async () => {
+  test("factors that are not a list", async () => {
     const inputs = model.prepare({ image, question });
     await expect(model.sweep(inputs, wrong(2))).rejects.toThrow("factors must be a list of numbers, got a number.");
   });

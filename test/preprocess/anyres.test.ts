@@ -120,7 +120,7 @@ describe("anyresPixelValues", () => {
     expect(pixelValues).toEqual(anyresPixelValues(picture, config, pinpoints).pixelValues);
   });
 
-  test("takes a size of two sides as it is", () => {
+  test("takes a size of two sides unchanged", () => {
     const picture = stripes(21, 11);
     const square = anyresPixelValues(picture, { ...config, resize: { width: 8, height: 8 } }, pinpoints);
     expect(square.pixelValues).toEqual(anyresPixelValues(picture, config, pinpoints).pixelValues);
@@ -135,7 +135,7 @@ describe("anyresPixelValues", () => {
   });
 });
 
-test("of grids that show as much of the picture, the smallest is taken, wherever it stands", () => {
+test("of grids that show equally much of the picture, the smallest is taken, in any order", () => {
   for (const gridPinpoints of [
     [
       [8, 8],

@@ -102,10 +102,10 @@ describe("loadChatTemplate", () => {
       ],
       "rag, tools",
     ],
-    ["a default that is no text", [{ name: "default" }, { name: "rag", template: jinja }], "default, rag"],
-    ["a single one that is no text", [{ name: "rag", template: 1 }], "rag"],
+    ["a default that is not a text", [{ name: "default" }, { name: "rag", template: jinja }], "default, rag"],
+    ["a single one that is not a text", [{ name: "rag", template: 1 }], "rag"],
     ["none", [], "none"],
-    ["what is no template", [null, "rag"], "undefined, undefined"],
+    ["what is not a template", [null, "rag"], "undefined, undefined"],
   ])("refuses a list of %s", async (_, named, names) => {
     const message = `tokenizer_config.json: chat_template must have one named "default", got ${names}.`;
     const error = new CheckpointError(message, { file: "tokenizer_config.json" });

@@ -192,7 +192,7 @@ describe("applyOrientation", () => {
     expect(applyOrientation(picture("123", "456"), orientation)).toEqual(picture(...rows));
   });
 
-  test.each([0, 1, 9, 65535, Number.NaN])("%d leaves the picture as it is", (orientation) => {
+  test.each([0, 1, 9, 65535, Number.NaN])("%d leaves the picture unchanged", (orientation) => {
     const image = picture("123", "456");
     expect(applyOrientation(image, orientation)).toBe(image);
   });

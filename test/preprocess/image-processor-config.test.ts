@@ -92,7 +92,7 @@ describe("the file", () => {
     [[], "[]"],
     ["CLIP", '"CLIP"'],
     [undefined, "nothing"],
-  ])("%j is no object", (json, shown) => {
+  ])("%j is not an object", (json, shown) => {
     expect(() => read(json)).toThrow(refusal(`expected the file to hold a JSON object, got ${shown}`));
     if (json === null || json === undefined) return;
     expect(() => read({ image_processor: json })).toThrow(

@@ -109,7 +109,7 @@ describe("readImageProcessorConfig", () => {
     ["another processor", { image_processor_type: "BlipImageProcessor" }, /image_processor_type must be one of/],
     ["an unknown filter", { ...llava, resample: 6 }, /resample must be a PIL filter/],
     ["a longest edge", { ...llava, size: { shortest_edge: 336, longest_edge: 672 } }, /size must be .*longest_edge/],
-    ["a size that is no integer", { ...llava, size: 33.5 }, /size must be/],
+    ["a size that is not an integer", { ...llava, size: 33.5 }, /size must be/],
     ["an oblong crop", { ...llava, crop_size: { height: 336, width: 224 } }, /crop_size must be/],
     [
       "no crop and no square",
@@ -119,11 +119,11 @@ describe("readImageProcessorConfig", () => {
     ["a padding size", { ...llava, pad_size: { height: 400, width: 400 } }, /pad_size must be absent/],
     ["swapped channels", { ...llava, do_flip_channel_order: true }, /do_flip_channel_order must be absent/],
     ["channels last", { ...llava, data_format: "channels_last" }, /data_format must be "channels_first"/],
-    ["a flag that is no flag", { ...llava, do_resize: "yes" }, /do_resize must be true or false/],
+    ["a flag that is not a flag", { ...llava, do_resize: "yes" }, /do_resize must be true or false/],
     ["two means", { ...llava, image_mean: [0.5, 0.5] }, /image_mean must be three numbers/],
     ["a deviation of 0", { ...llava, image_std: [0.5, 0, 0.5] }, /image_std must be three numbers other than 0/],
-    ["a factor that is no number", { ...llava, rescale_factor: "1/255" }, /rescale_factor must be a number/],
-    ["pinpoints that are no pairs", { ...llava, image_grid_pinpoints: [[336]] }, /image_grid_pinpoints must be/],
+    ["a factor that is not a number", { ...llava, rescale_factor: "1/255" }, /rescale_factor must be a number/],
+    ["pinpoints that are not pairs", { ...llava, image_grid_pinpoints: [[336]] }, /image_grid_pinpoints must be/],
   ])("refuses %s", (_, json, message) => {
     expect(() => readImageProcessorConfig(json)).toThrow(CheckpointError);
     expect(() => readImageProcessorConfig(json, "some.json")).toThrow(message);

@@ -74,7 +74,7 @@ describe("expandImageTokens", () => {
     expect(expand([1, 2, 3], { pictures: [] })).toEqual({ ids: [1, 2, 3], runs: [] });
   });
 
-  test("an image token outside of the text vocabulary is no error", () => {
+  test("an image token outside of the text vocabulary is not an error", () => {
     expect(expand([1, 32], { vocabSize: 20 }).runs).toEqual([[[1, 5]]]);
   });
 

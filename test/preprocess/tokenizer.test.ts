@@ -318,7 +318,7 @@ describe("loadTokenizer", () => {
     expect(thrown).toMatchObject({ cause: expect.objectContaining({ message: "Unknown Decoder type: Rot13" }) });
   });
 
-  test("refuses a tokenizer_config.json that is no object", () => {
+  test("refuses a tokenizer_config.json that is not an object", () => {
     expect(() => loadTokenizer(json, [])).toThrow(
       new CheckpointError("tokenizer_config.json must hold a JSON object, got [].", { file: "tokenizer.json" }),
     );

@@ -20,7 +20,7 @@ export interface AttentionCall {
   readonly edit?: (score: number, place: ScorePlace) => number;
 }
 
-/** Where a score stands. */
+/** Position of a score. */
 export interface ScorePlace {
   readonly row: number;
   readonly head: number;

@@ -1,4 +1,4 @@
-// Twin of shaders/shared/step.wgsl: where the rows of one forward call of the decoder stand in the cache.
+// Twin of shaders/shared/step.wgsl: cache slots of the rows of one forward call of the decoder.
 
 /** The members of the uniform `step`. */
 export interface Step {

@@ -326,7 +326,7 @@ test("tiny-spatial: a question about a picture, all methods", async () => {
   model.dispose();
 });
 
-test("a weight that is no number: the error names the pass that it came in by, and the model goes on", async () => {
+test("a weight that is not a number: the error names the pass that it came in by, and the model goes on", async () => {
   const file = await readTensorFile("tiny-llava/model.safetensors");
   const broken = [...file.tensors].map(([name, { shape, data }]): TensorToWrite => {
     const isChosen = name.endsWith("language_model.model.layers.1.mlp.down_proj.weight");

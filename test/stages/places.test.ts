@@ -129,7 +129,7 @@ describe.each(["llava-deep", "llama-text-tied"])("%s", (name) => {
     }
   });
 
-  test("where an early end leaves no position to read, the answer is there and the read has no rows", async () => {
+  test("when the answer ends before the positions to read, the read has no rows", async () => {
     const first = (await model.answer(b, { ...OPTIONS, maxNewTokens: 1 })).tokens[0]?.tokenId;
     const processor: unknown = Object.create(model.processor, { eosTokenIds: { value: [first] } });
     const ending = Object.create(model, { processor: { value: processor } }) as Llava; // the same model with another end token
@@ -145,7 +145,7 @@ describe.each(["llava-deep", "llama-text-tied"])("%s", (name) => {
     ]);
   });
 
-  test("a read without positions is of the last prompt row, whatever else is read at its place", async () => {
+  test("a read without positions returns the last prompt row, also when others are read at the same place", async () => {
     const last = b.inputIds.length - 1;
     for (const place of ["layers.1.hidden_states", "layers.1.attention_probs"]) {
       const read = [{ place }, { place, positions: [4, last + 2] }, { place, positions: [last] }];

@@ -12,7 +12,7 @@ test.each([
   expect(indexList(text)).toEqual(indices);
 });
 
-test.each(["", "a", "1-", "5-2", "1,,2", "-1", "0.5", "99999"])("%j is no list of indices", (text) => {
+test.each(["", "a", "1-", "5-2", "1,,2", "-1", "0.5", "99999"])("%j is not a list of indices", (text) => {
   expect(() => indexList(text)).toThrow(InvalidArgumentError);
 });
 

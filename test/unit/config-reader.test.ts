@@ -77,6 +77,6 @@ test.each<[problem: string, json: unknown, access: (config: ConfigReader) => unk
   expect(() => access(read(json))).toThrow(problem(message));
 });
 
-test.each([[[]], [null], ["text"], [3], [undefined]])("%j is no config", (json) => {
+test.each([[[]], [null], ["text"], [3], [undefined]])("%j is not a config", (json) => {
   expect(() => read(json)).toThrow(problem("expected a JSON object"));
 });

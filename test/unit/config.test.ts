@@ -437,7 +437,7 @@ test.each([
   ["half a pixel", next([[336, 0.5]]), `${GRIDS} [[336,0.5]]`],
   ["a second grid that is a word", next([[336, 336], "ab"]), `${GRIDS} [[336,336],"ab"]`],
   ["a grid that is null", next([null]), `${GRIDS} [null]`],
-  ["grids that are no list", next("336"), `${GRIDS} "336"`],
+  ["grids that are not a list", next("336"), `${GRIDS} "336"`],
   [
     "vision heads that do not divide",
     vision({ num_attention_heads: 5 }),

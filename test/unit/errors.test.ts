@@ -1,4 +1,4 @@
-// The errors that callers tell apart, and the small checks beside them.
+// The errors that callers distinguish, and small checks of values.
 import { describe, expect, test } from "vitest";
 import {
   AbortError,
@@ -32,7 +32,7 @@ describe("errors", () => {
     expect(Object.hasOwn(new GpuError("shader", "bad"), "cause")).toBe(false);
   });
 
-  test("an error of the caller's input has a name of its own", () => {
+  test("an error of the caller's input has its own name", () => {
     expect(new InputError("bad")).toMatchObject({ name: "InputError", message: "bad" });
   });
 

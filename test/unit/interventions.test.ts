@@ -341,7 +341,7 @@ describe("registry", () => {
   });
 });
 
-test("PAI acts on layers 2 and above, from the last prompt row on, unless told otherwise", () => {
+test("PAI acts on layers 2 and above, from the last prompt row on, by default", () => {
   const context = { ...CONTEXT, numLayers: 5 };
   const editsOf = (settings: Readonly<Record<string, unknown>>) =>
     pai.edits(settingsFrom(pai.parameters, settings, { ...MODEL, numLayers: 5 }), context, { confidence: undefined });

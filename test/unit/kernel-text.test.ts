@@ -57,7 +57,7 @@ describe("the header", () => {
   };
   const withSource = (text: string) => adds([...lines.slice(0, -1), ` Source: ${text}`]);
 
-  test("ends with its comment, and may stand behind directives and empty lines", () => {
+  test("ends with its comment, and may follow directives and empty lines", () => {
     const { name, code } = adds(lines);
     expect(kernelHeader({ name, code })).toEqual(whole);
     expect(kernelHeader({ name, code: `enable f16;\n\nenable subgroups;\n${code}` })).toEqual(whole);
@@ -81,7 +81,7 @@ describe("the header", () => {
     "Adds; as matmul",
     "as  matmul",
     "as -matmul",
-  ])("keeps %j, which stands for no other kernel's text", (text) => {
+  ])("keeps %j, which does not refer to another kernel", (text) => {
     expect(kernelHeader(withSource(text)).source).toBe(text);
   });
 
@@ -113,7 +113,7 @@ describe("the header", () => {
 });
 
 describe("the workgroup size", () => {
-  test.each(ALL_KERNELS.map((kernel) => [kernel.name, kernel] as const))("of %s can be told", (_, kernel) => {
+  test.each(ALL_KERNELS.map((kernel) => [kernel.name, kernel] as const))("of %s is known", (_, kernel) => {
     const constants = Object.fromEntries(
       [...kernel.overrides]
         .filter(([, { hasDefault }]) => !hasDefault)

@@ -290,7 +290,7 @@ describe("inputs of a prompt", () => {
     );
   };
 
-  test.each([[""], [" \n"]])("%j is no prompt", (prompt) => {
+  test.each([[""], [" \n"]])("%j is not a prompt", (prompt) => {
     const error = new InputError("The prompt is empty: give at least one word.");
     expect(() => processor.inputs(prompt, [])).toThrow(error);
     expect(() => processor.inputs(prompt, [picture(1)])).toThrow(error);
@@ -303,7 +303,7 @@ describe("inputs of a prompt", () => {
     expect(() => tiny({}, TEXT_ONLY).inputs("<image>", [picture(1)])).toThrow(NO_TOWER);
   });
 
-  test("what is no picture is refused", () => {
+  test("what is not a picture is refused", () => {
     const imageData = { width: 8, height: 8, data: new Uint8Array(256) };
     expect(() => processor.inputs("<image><image>", [picture(1), imageData])).toThrow(
       new InputError(

@@ -91,7 +91,7 @@ test("generated ids count as part of what is held", () => {
   expect(reusablePositions(kept, prompt([4, 11, 3, 13]))).toBe(7);
 });
 
-test("text only, and positions of its own", () => {
+test("text only, with explicit positions", () => {
   const text = (ids: readonly number[], positions?: readonly number[]): Prompt => ({
     inputIds: Int32Array.from(ids),
     images: [],

@@ -37,7 +37,7 @@ describe("packScoreEdits", () => {
     expect(packScoreEdits(twice, SIZES)).toHaveLength(64 + 2 * 8 + 1 + 6);
   });
 
-  test("no columns are no mask", () => {
+  test("edits without columns have no mask", () => {
     const words = packScoreEdits([[edit({ columns: [[7, 7]] })]], SIZES);
     expect(words[64 + 4]).toBe(0);
   });
@@ -68,7 +68,7 @@ describe("packScoreEdits", () => {
       "multiply: expected a strength for each of 2 layers × 3 heads, got 5.",
     ],
     [
-      "a strength that is no number",
+      "a strength that is not a number",
       [[edit({ operation: "add", strengths: Float32Array.of(0, 0, 0, 0, 0, Number.NaN) })]],
       "add: strengths must be finite numbers, got NaN.",
     ],
@@ -76,7 +76,7 @@ describe("packScoreEdits", () => {
     ["columns without end", [[edit({ columns: [[3, Number.POSITIVE_INFINITY]] })]], `${ranges} [3, Infinity).`],
     ["columns that end within a slot", [[edit({ columns: [[3, 4.5]] })]], `${ranges} [3, 4.5).`],
     ["columns before slot 0", [[edit({ columns: [[-1, 2]] })]], `${ranges} [-1, 2).`],
-    ["a row that is no whole number", [[edit({ rows: [0.5, 2] })]], `${ranges} [0.5, 2).`],
+    ["a row that is not a whole number", [[edit({ rows: [0.5, 2] })]], `${ranges} [0.5, 2).`],
     ["rows that end before they start", [[edit(), edit({ rows: [3, 2] })]], `${ranges} [3, 2).`],
   ] as const)("refuses %s", (_, edits, message) => {
     expect(() => packScoreEdits(edits, SIZES)).toThrow(new InputError(message));
@@ -112,7 +112,7 @@ test("unpackScoreEdits reads words that are part of a larger buffer", () => {
   expect(first).toEqual([{ ...edit(), strengths: Float32Array.of(0.5, 1, 1) }]);
 });
 
-test("unpackScoreEdits refuses words that are no packed edits", () => {
+test("unpackScoreEdits refuses words that are not packed edits", () => {
   const words = packScoreEdits([[edit()]], SIZES);
   const place = { layer: 0, numHeads: 3 };
   expect(() => unpackScoreEdits(words.slice(0, 66), place)).toThrow(new Error("packed edits end before word 67"));

@@ -67,7 +67,7 @@ describe("weightError of weights that a format rounds in its own way", () => {
     [Number.NaN, "q4", Number.NaN],
     [Number.NaN, "f16", Number.NaN],
     [65_520, "f16", Number.POSITIVE_INFINITY],
-  ])("%d, which does not fit %s, shows, whatever follows it", (weight, dtype, largest) => {
+  ])("%d, which does not fit %s, is reported, also with weights after it", (weight, dtype, largest) => {
     const values = new Float32Array(64).fill(1 / 3);
     values[3] = weight;
     const sums = weightError(values, 64, dtype);

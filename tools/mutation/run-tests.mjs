@@ -40,7 +40,7 @@ export async function runTests(copy, tests, { env, timeoutSeconds }) {
       cwd: copy,
       env: { ...process.env, ...env, MUTATION_TESTS: JSON.stringify(tests) },
       stdio: ["ignore", "ignore", "ignore"],
-      detached: true, // a group of its own, so that an endless shader's worker ends with it
+      detached: true, // its own process group, so that the worker of an endless shader is killed too
     },
   );
   const end = () => {

@@ -27,7 +27,7 @@ export function sampleOf(mutants, { seed, sample, shard }) {
   return mutants.filter((mutant) => chosen.has(mutant));
 }
 
-/** What distinguishes a mutant, wherever in its file it stands. @param {{file: string, before: string, after: string}} mutant */
+/** Identifies a mutant independently of its position in the file. @param {{file: string, before: string, after: string}} mutant */
 export function textOf({ file, before, after }) {
   return `${file}\0${before}\0${after}`;
 }

@@ -63,7 +63,7 @@ export class PlaygroundEngine implements EngineApi {
     } finally {
       if (this.loading === controller) {
         this.loading = undefined;
-        // A device that was lost during the load no longer matters, whatever the result; a recovery sends its own notification.
+        // A device that was lost during the load no longer matters, with either result; a recovery sends its own notification.
         if (this.isLossTold && this.recovery === undefined) this.notify({ kind: "recovered" });
       }
     }

@@ -29,7 +29,7 @@ function only(kernel: Kernel) {
 const prefillKernel = (name: string, source: string) => only(defineKernel(name, source, [prefillWgsl, ...HELPERS]));
 const decodeKernel = (name: string, source: string) => only(defineKernel(name, source, HELPERS));
 
-/** Query rows of a prefill workgroup; attention-prefill-quad has fewer where there are no more. */
+/** Query rows per prefill workgroup; attention-prefill-quad uses fewer for short calls. */
 const PREFILL_ROWS = 32;
 
 /** Values of headDim that a workgroup of attention-prefill-tiled takes. */
@@ -238,7 +238,7 @@ export interface DecodeCall extends AttentionCall {
   readonly partials: GPUBuffer;
   /** [R, H, splits, 2] f32 */
   readonly stats: GPUBuffer;
-  /** Cache slots a key/value head */
+  /** Cache slots per key/value head. */
   readonly capacity: number;
   /** This kernel instead of the one that suits the adapter. */
   readonly kernel?: DecodeKernelName | undefined;

@@ -1,2 +1,2 @@
-/** Loads the ops' descriptions at the first explanation: they are a chunk of their own for bundlers. */
+/** Loads the ops' descriptions at the first explanation: bundlers put them into a separate chunk. */
 export const descriptions = () => import("./descriptions.ts");

@@ -189,7 +189,7 @@ export function topK({ numRows, vocabSize }: LogitsView, k: number): Description
   };
 }
 
-/** Entries [.., fields] of which every field has a meaning of its own. */
+/** Entries [.., fields] whose fields have different meanings. */
 function writesEntries(
   shape: readonly number[],
   fields: readonly (readonly [label: string, dtype: "u32" | "f32"])[],
@@ -202,7 +202,7 @@ function writesEntries(
   return { shape: all, dtype: "u32", written };
 }
 
-/** Where the rows of a call stand in the cache: what of `struct Step` (shaders/shared/step.wgsl) descriptions need. */
+/** Cache slots of a call's rows: the members of `struct Step` (shaders/shared/step.wgsl) that descriptions need. */
 interface Slots {
   /** Slot of row 0. */
   readonly slotStart: number;

@@ -5,9 +5,9 @@ import type { Constant, Kernel } from "../kernel.ts";
 
 /** How one dispatch of a kernel runs. */
 export interface Plan {
-  /** Values of the overrides that this kernel has of its own. */
+  /** Values of the overrides that only this kernel has. */
   readonly constants: Readonly<Record<string, Constant>>;
-  /** The same of the parameters. */
+  /** Values of the parameters that only this kernel has. */
   readonly params?: Readonly<Record<string, number>>;
   readonly grid: readonly [number, number?, number?];
 }

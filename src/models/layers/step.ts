@@ -1,4 +1,4 @@
-// Where the rows of one forward call of the decoder stand in the cache: `struct Step` of shaders/shared/step.wgsl.
+// Cache slots of the rows of one forward call of the decoder: `struct Step` of shaders/shared/step.wgsl.
 
 /** Bytes of `struct Step`. */
 export const STEP_BYTES = 16;

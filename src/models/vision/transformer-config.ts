@@ -3,10 +3,10 @@ import type { Activation } from "../../gpu/ops/activations.ts";
 import { readActivation, type VisionConfig } from "../config.ts";
 import type { ConfigReader } from "../config-reader.ts";
 
-/** What sets one vision transformer apart from another: traits that no key says, and what absent keys mean. */
+/** What sets one vision transformer apart from another: traits without a key in the file, and defaults. */
 export interface TransformerTraits {
   readonly modelType: string;
-  /** Whether a class token stands before the patches. */
+  /** Whether a class token comes before the patches. */
   readonly hasClassToken: boolean;
   /** Whether the patch convolution has a bias. */
   readonly patchBias: boolean;
