@@ -1,5 +1,6 @@
 // The LLaMA-type decoder: hiddenStates [R, D] through all layers, then logits of some rows.
 // Source: https://arxiv.org/abs/2302.13971; modeling_llama.py LlamaModel.forward
+import { at } from "../../errors.ts";
 import type { Gpu } from "../../gpu/device.ts";
 import { type AttentionEdits, attentionDecode, attentionPrefill } from "../../gpu/ops/attention.ts";
 import { gatedActivation, gatedMatvec, isWhole, linear } from "../../gpu/ops/linear.ts";
@@ -178,9 +179,7 @@ export function rowLogits(
 }
 
 function layerCache(cache: KeyValueCache, index: number): LayerCache {
-  const layer = cache.layers[index];
-  if (layer === undefined) throw new RangeError(`layer must be below ${cache.layers.length}, got ${index}`);
-  return layer;
+  return at(cache.layers, index);
 }
 
 const describeEdits: AttentionEdits["describe"] = async (words, rows) =>

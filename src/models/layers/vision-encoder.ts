@@ -1,5 +1,5 @@
 // Vision transformers such as CLIP's: pixelValues [N, C, S, S] → hiddenStates [P', Dv], one picture (or tile) at a time, where P'
-// counts the patches and the class token. What a tower lacks (class token, first norm) its config says.
+// counts the patches and the class token. The config says whether a tower has a class token and a first norm.
 // Source: https://arxiv.org/abs/2103.00020; modeling_clip.py CLIPVisionTransformer.forward
 import { type BufferMaker, GPU_STORAGE, GPU_UNIFORM, type Gpu } from "../../gpu/device.ts";
 import { attentionPrefill } from "../../gpu/ops/attention.ts";
@@ -140,7 +140,7 @@ export interface VisionState {
   readonly attention: GPUBuffer;
   /** [P', I] */
   readonly inner: GPUBuffer;
-  /** Attention's uniforms, all zero: no positions, no image span. */
+  /** `struct Step` of the attention kernels, all zero: the rows have no cache slots. */
   readonly step: GPUBuffer;
 }
 
@@ -173,7 +173,7 @@ export function encodeImage(
     /** [N, C, S, S] f32 */
     readonly pixels: GPUBuffer;
     readonly imageIndex: number;
-    /** Told of every hidden state, "vision.hidden_states.{i}" (0 = before the layers), while `state.hiddenStates` holds it. */
+    /** Visits every hidden state, "vision.hidden_states.{i}" (0: before the layers), while `state.hiddenStates` holds it. */
     readonly places?: PlaceVisitor | undefined;
   },
 ): void {
