@@ -5,10 +5,10 @@
 //   K, 16 bytes of a weight row per load. A weight serves all BATCH rows, an input value all columns; then the threads add
 //   up in shared memory. The choice on GPUs without subgroups, where memory bandwidth is the limit
 // Grid: (ceil(N / 4 / COLUMNS4) folded to at most 65,535, ceil of the rest, ceil(rows / BATCH)) workgroups of THREADS threads
-// Error bound: (K / (4 · THREADS) + 12) · 2^-24 · Σ|input · weight|
-// Source: torch.nn.functional.linear. Appended: shared/wide-*, shared/matvec-sums, shared/linear, shared/activation
-
-var<workgroup> partial: array<vec4<f32>, THREADS>;
+// Error bound: (K / (4 · THREADS) + THREADS / 16 + 20) · 2^-24 · Σ|input · weight|, where every weight of a
+//   quantised group counts as eight times its largest: they are summed with an offset
+// Source: torch.nn.functional.linear. Appended: shared/wide-*, shared/matvec-sums, shared/sums-shared, shared/linear,
+//   shared/activation
 
 @compute @workgroup_size(THREADS)
 fn main(
@@ -21,50 +21,14 @@ fn main(
   if (column4 >= params.columns4) {
     return; // the whole workgroup leaves: workgroup_id is uniform
   }
-  let sums = partialSums(lane, column4, row);
-  addUp(lane, row + 0u, column4, sums.row0A);
-  if (COLUMNS4 > 1u) {
-    addUp(lane, row + 0u, column4 + 1u, sums.row0B);
-  }
-  if (BATCH > 1u) {
-    addUp(lane, row + 1u, column4, sums.row1A);
-    if (COLUMNS4 > 1u) {
-      addUp(lane, row + 1u, column4 + 1u, sums.row1B);
-    }
-  }
-  if (BATCH > 2u) {
-    addUp(lane, row + 2u, column4, sums.row2A);
-    addUp(lane, row + 3u, column4, sums.row3A);
-    if (COLUMNS4 > 1u) {
-      addUp(lane, row + 2u, column4 + 1u, sums.row2B);
-      addUp(lane, row + 3u, column4 + 1u, sums.row3B);
-    }
-  }
-  if (BATCH > 4u) {
-    addUp(lane, row + 4u, column4, sums.row4A);
-    addUp(lane, row + 5u, column4, sums.row5A);
-    addUp(lane, row + 6u, column4, sums.row6A);
-    addUp(lane, row + 7u, column4, sums.row7A);
-    if (COLUMNS4 > 1u) {
-      addUp(lane, row + 4u, column4 + 1u, sums.row4B);
-      addUp(lane, row + 5u, column4 + 1u, sums.row5B);
-      addUp(lane, row + 6u, column4 + 1u, sums.row6B);
-      addUp(lane, row + 7u, column4 + 1u, sums.row7B);
-    }
-  }
-}
-
-// Adds up what the threads have of four columns of a row, and stores it; for all threads of the workgroup together.
-fn addUp(lane: u32, row: u32, column4: u32, sum: vec4<f32>) {
-  workgroupBarrier(); // the sums before these have been read
-  partial[lane] = sum;
-  for (var width = THREADS / 2u; width > 0u; width >>= 1u) {
-    workgroupBarrier();
-    if (lane < width) {
-      partial[lane] += partial[lane + width];
-    }
-  }
-  if (lane == 0u && row < params.numRows && column4 < params.columns4) {
-    storeColumns(row, column4, partial[0]);
+  let loads4 = 4u * params.weightStride4 / WIDTH; // of four rows of weights
+  let second4 = min(column4 + 1u, params.columns4 - 1u);
+  let thread = Thread(lane);
+  addUpAll(thread, partialSums(lane, column4 * loads4, second4 * loads4, row));
+  // One thread for every four columns of a row.
+  let outputRow = row + lane / COLUMNS4;
+  let output4 = column4 + lane % COLUMNS4;
+  if (lane < BATCH * COLUMNS4 && outputRow < params.numRows && output4 < params.columns4) {
+    storeColumns(outputRow, output4, total(thread, lane));
   }
 }

@@ -1,21 +1,27 @@
 // Queries, keys and values of a decode step, rotated, one workgroup per four pairs
 // Formula: as qkv-rope
 // Shapes: as qkv-rope
-// Work division: one workgroup computes four rotation pairs: 4 columns of a head's first half and the 4 of its second;
-//   threads read neighbouring parts of K (coalesced), then add up in shared memory (the choice on GPUs)
-// Grid: (headDim / 8, H + 2·Hkv, rows) workgroups of 64 threads
+// Work division: one workgroup computes four rotation pairs of BATCH rows, 4 columns of a head's first half and the 4 of its
+//   second, as matvec-reduce does: neighbouring threads read neighbouring parts of K, 16 bytes of a weight row per load;
+//   the threads add up in shared memory. The choice on GPUs without subgroups
+// Grid: (headDim / 8, H + 2·Hkv, ceil(rows / BATCH)) workgroups of THREADS threads
 // Error bound: matvec-reduce's for the sums, then rope-append's
-// Source: modeling_llama.py LlamaAttention.forward and rotate_half. Appended: shared/weight-*,
-//   shared/columns-reduce, shared/qkv-rope, shared/step
+// Source: modeling_llama.py LlamaAttention.forward and rotate_half. Appended: shared/wide-*, shared/matvec-sums,
+//   shared/sums-shared, shared/qkv-rope, shared/step
 
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+@compute @workgroup_size(THREADS)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let pair4 = group.x;
   let head = group.y;
-  let row = group.z;
+  let row = group.z * BATCH;
   let firstRow = head * HEAD_DIM + pair4 * 4u;
-  let sums = sumTwice(row * params.inner4, firstRow, firstRow + HEAD_DIM / 2u, lane);
-  if (lane == 0u) {
-    storePairs(row, head, pair4, sums.first, sums.second);
+  let loads = params.weightStride4 / WIDTH; // of a row of weights
+  let thread = Thread(lane);
+  addUpAll(thread, partialSums(lane, firstRow * loads, (firstRow + half4() * 4u) * loads, row));
+  if (lane < BATCH && row + lane < params.numRows) {
+    storePairs(row + lane, head, pair4, total(thread, 2u * lane), total(thread, 2u * lane + 1u));
   }
 }

@@ -19,7 +19,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(local_invocation_
   let at = min(id.x, numPairs4 - 1u);
   let head = at / half4();
   let pair4 = at % half4();
-  let x = id.y * params.inner4;
+  let x = inputRow(id.y);
   let firstRow = head * HEAD_DIM + pair4 * 4u;
   let first = sumColumns(x, firstRow, lane);
   let second = sumColumns(x, firstRow + HEAD_DIM / 2u, lane);

@@ -1,10 +1,12 @@
-// One thread's share of a matrix × vector product, for matvec-reduce and matvec-subgroup. Appended with shared/wide-*,
-// which load 16 bytes of weights at once. Everything is named and unrolled, so that it stays in registers.
+// One thread's share of a matrix × vector product, for the kernels in which a workgroup shares each sum, and how the shares are
+// added up. Appended with shared/wide-*, which load 16 bytes of weights at once, and shared/sums-subgroup or shared/sums-shared.
+// Everything is named and unrolled, so that it stays in registers.
 override THREADS: u32 = 128u;  // of a workgroup: 64, 128 or 256
 override COLUMNS4: u32 = 1u;   // four or, at 2, eight columns of output a workgroup
 override BATCH: u32;           // 1, 2, 4 or 8 rows of output a workgroup: one reading of the weights serves them all
+override IS_PADDED: bool;      // whether groups pad the rows of weights, with weights of 0
 
-// row<row of the batch><four columns>; B only when COLUMNS4 is 2.
+// row<row of the batch><four columns>; B only when COLUMNS4 is 2. input<row>: the sum of the row's values.
 struct Sums {
   row0A: vec4<f32>,
   row1A: vec4<f32>,
@@ -22,19 +24,37 @@ struct Sums {
   row5B: vec4<f32>,
   row6B: vec4<f32>,
   row7B: vec4<f32>,
+  input0: vec4<f32>,
+  input1: vec4<f32>,
+  input2: vec4<f32>,
+  input3: vec4<f32>,
+  input4: vec4<f32>,
+  input5: vec4<f32>,
+  input6: vec4<f32>,
+  input7: vec4<f32>,
 }
 
-fn dots(x: vec4<f32>, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>) -> vec4<f32> {
-  return vec4<f32>(dot(x, a), dot(x, b), dot(x, c), dot(x, d));
+// Vec4 `at` of a row of input; 0 where only a group's padding goes on.
+fn inputValue(row: u32, at: u32) -> vec4<f32> {
+  if (IS_PADDED && at >= params.inner4) {
+    return vec4<f32>(0.0);
+  }
+  return input[row + at];
 }
 
-// Sums over every THREADS-th load of K, from load `lane` on. Past the last row or column that one is summed again.
-fn partialSums(lane: u32, column4: u32, row: u32) -> Sums {
-  let wA = column4 * 4u * params.weightStride4 / WIDTH;
-  let wB = min(column4 + 1u, params.columns4 - 1u) * 4u * params.weightStride4 / WIDTH;
+// sum + x · weights of four columns, with one rounding a step.
+fn addDots(sum: vec4<f32>, x: vec4<f32>, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>) -> vec4<f32> {
+  let first = fma(vec4<f32>(x.x), vec4<f32>(a.x, b.x, c.x, d.x), sum);
+  let second = fma(vec4<f32>(x.y), vec4<f32>(a.y, b.y, c.y, d.y), first);
+  let third = fma(vec4<f32>(x.z), vec4<f32>(a.z, b.z, c.z, d.z), second);
+  return fma(vec4<f32>(x.w), vec4<f32>(a.w, b.w, c.w, d.w), third);
+}
+
+// Sums over every THREADS-th load of K, from load `lane` on: of rows `row` on with four rows of weights each from load `a` and
+// from load `b` on. Past the last row that one is summed again.
+fn partialSums(lane: u32, a: u32, b: u32, row: u32) -> Sums {
   let stride = params.weightStride4 / WIDTH;
   let lastRow = params.numRows - 1u;
-  let lastInner4 = params.inner4 - 1u;
   let x0 = inputRow(min(row + 0u, lastRow));
   let x1 = inputRow(min(row + 1u, lastRow));
   let x2 = inputRow(min(row + 2u, lastRow));
@@ -47,95 +67,153 @@ fn partialSums(lane: u32, column4: u32, row: u32) -> Sums {
   var sums = Sums();
   let numLoads = (params.inner4 + WIDTH - 1u) / WIDTH;
   for (var load = lane; load < numLoads; load += THREADS) {
-    let a = loadPacked(wA + load);
-    let b = loadPacked(wA + stride + load);
-    let c = loadPacked(wA + 2u * stride + load);
-    let d = loadPacked(wA + 3u * stride + load);
-    var e = Packed();
-    var f = Packed();
-    var g = Packed();
-    var h = Packed();
+    let a0 = loadPacked(a + load);
+    let a1 = loadPacked(a + stride + load);
+    let a2 = loadPacked(a + 2u * stride + load);
+    let a3 = loadPacked(a + 3u * stride + load);
+    var b0 = Packed();
+    var b1 = Packed();
+    var b2 = Packed();
+    var b3 = Packed();
     if (COLUMNS4 > 1u) {
-      e = loadPacked(wB + load);
-      f = loadPacked(wB + stride + load);
-      g = loadPacked(wB + 2u * stride + load);
-      h = loadPacked(wB + 3u * stride + load);
+      b0 = loadPacked(b + load);
+      b1 = loadPacked(b + stride + load);
+      b2 = loadPacked(b + 2u * stride + load);
+      b3 = loadPacked(b + 3u * stride + load);
     }
     var part = Sums();
     for (var i = 0u; i < WIDTH; i++) {
-      // Where groups pad a row, their weights are 0.
-      let at = min(load * WIDTH + i, lastInner4);
-      let p = unpackPart(a, i);
-      let q = unpackPart(b, i);
-      let r = unpackPart(c, i);
-      let s = unpackPart(d, i);
-      var t = vec4<f32>(0.0);
-      var u = vec4<f32>(0.0);
-      var v = vec4<f32>(0.0);
-      var w = vec4<f32>(0.0);
+      let at = load * WIDTH + i;
+      let p0 = unpackPart(a0, i);
+      let p1 = unpackPart(a1, i);
+      let p2 = unpackPart(a2, i);
+      let p3 = unpackPart(a3, i);
+      var q0 = vec4<f32>(0.0);
+      var q1 = vec4<f32>(0.0);
+      var q2 = vec4<f32>(0.0);
+      var q3 = vec4<f32>(0.0);
       if (COLUMNS4 > 1u) {
-        t = unpackPart(e, i);
-        u = unpackPart(f, i);
-        v = unpackPart(g, i);
-        w = unpackPart(h, i);
+        q0 = unpackPart(b0, i);
+        q1 = unpackPart(b1, i);
+        q2 = unpackPart(b2, i);
+        q3 = unpackPart(b3, i);
       }
-      let y0 = input[x0 + at];
-      part.row0A += dots(y0, p, q, r, s);
+      let y0 = inputValue(x0, at);
+      part.row0A = addDots(part.row0A, y0, p0, p1, p2, p3);
       if (COLUMNS4 > 1u) {
-        part.row0B += dots(y0, t, u, v, w);
+        part.row0B = addDots(part.row0B, y0, q0, q1, q2, q3);
+      }
+      if (OFFSET > 0.0) {
+        part.input0 += y0;
       }
       if (BATCH > 1u) {
-        let y1 = input[x1 + at];
-        part.row1A += dots(y1, p, q, r, s);
+        let y1 = inputValue(x1, at);
+        part.row1A = addDots(part.row1A, y1, p0, p1, p2, p3);
         if (COLUMNS4 > 1u) {
-          part.row1B += dots(y1, t, u, v, w);
+          part.row1B = addDots(part.row1B, y1, q0, q1, q2, q3);
+        }
+        if (OFFSET > 0.0) {
+          part.input1 += y1;
         }
       }
       if (BATCH > 2u) {
-        let y2 = input[x2 + at];
-        part.row2A += dots(y2, p, q, r, s);
-        let y3 = input[x3 + at];
-        part.row3A += dots(y3, p, q, r, s);
+        let y2 = inputValue(x2, at);
+        part.row2A = addDots(part.row2A, y2, p0, p1, p2, p3);
+        let y3 = inputValue(x3, at);
+        part.row3A = addDots(part.row3A, y3, p0, p1, p2, p3);
         if (COLUMNS4 > 1u) {
-          part.row2B += dots(y2, t, u, v, w);
-          part.row3B += dots(y3, t, u, v, w);
+          part.row2B = addDots(part.row2B, y2, q0, q1, q2, q3);
+          part.row3B = addDots(part.row3B, y3, q0, q1, q2, q3);
+        }
+        if (OFFSET > 0.0) {
+          part.input2 += y2;
+          part.input3 += y3;
         }
       }
       if (BATCH > 4u) {
-        let y4 = input[x4 + at];
-        part.row4A += dots(y4, p, q, r, s);
-        let y5 = input[x5 + at];
-        part.row5A += dots(y5, p, q, r, s);
-        let y6 = input[x6 + at];
-        part.row6A += dots(y6, p, q, r, s);
-        let y7 = input[x7 + at];
-        part.row7A += dots(y7, p, q, r, s);
+        let y4 = inputValue(x4, at);
+        part.row4A = addDots(part.row4A, y4, p0, p1, p2, p3);
+        let y5 = inputValue(x5, at);
+        part.row5A = addDots(part.row5A, y5, p0, p1, p2, p3);
+        let y6 = inputValue(x6, at);
+        part.row6A = addDots(part.row6A, y6, p0, p1, p2, p3);
+        let y7 = inputValue(x7, at);
+        part.row7A = addDots(part.row7A, y7, p0, p1, p2, p3);
         if (COLUMNS4 > 1u) {
-          part.row4B += dots(y4, t, u, v, w);
-          part.row5B += dots(y5, t, u, v, w);
-          part.row6B += dots(y6, t, u, v, w);
-          part.row7B += dots(y7, t, u, v, w);
+          part.row4B = addDots(part.row4B, y4, q0, q1, q2, q3);
+          part.row5B = addDots(part.row5B, y5, q0, q1, q2, q3);
+          part.row6B = addDots(part.row6B, y6, q0, q1, q2, q3);
+          part.row7B = addDots(part.row7B, y7, q0, q1, q2, q3);
+        }
+        if (OFFSET > 0.0) {
+          part.input4 += y4;
+          part.input5 += y5;
+          part.input6 += y6;
+          part.input7 += y7;
         }
       }
     }
-    let scaleA = vec4<f32>(a.scale, b.scale, c.scale, d.scale);
-    let scaleB = vec4<f32>(e.scale, f.scale, g.scale, h.scale);
-    sums.row0A += part.row0A * scaleA;
-    sums.row1A += part.row1A * scaleA;
-    sums.row2A += part.row2A * scaleA;
-    sums.row3A += part.row3A * scaleA;
-    sums.row4A += part.row4A * scaleA;
-    sums.row5A += part.row5A * scaleA;
-    sums.row6A += part.row6A * scaleA;
-    sums.row7A += part.row7A * scaleA;
-    sums.row0B += part.row0B * scaleB;
-    sums.row1B += part.row1B * scaleB;
-    sums.row2B += part.row2B * scaleB;
-    sums.row3B += part.row3B * scaleB;
-    sums.row4B += part.row4B * scaleB;
-    sums.row5B += part.row5B * scaleB;
-    sums.row6B += part.row6B * scaleB;
-    sums.row7B += part.row7B * scaleB;
+    let scaleA = vec4<f32>(a0.scale, a1.scale, a2.scale, a3.scale);
+    let scaleB = vec4<f32>(b0.scale, b1.scale, b2.scale, b3.scale);
+    sums.row0A = addPart(sums.row0A, part.row0A, part.input0, scaleA);
+    sums.row1A = addPart(sums.row1A, part.row1A, part.input1, scaleA);
+    sums.row2A = addPart(sums.row2A, part.row2A, part.input2, scaleA);
+    sums.row3A = addPart(sums.row3A, part.row3A, part.input3, scaleA);
+    sums.row4A = addPart(sums.row4A, part.row4A, part.input4, scaleA);
+    sums.row5A = addPart(sums.row5A, part.row5A, part.input5, scaleA);
+    sums.row6A = addPart(sums.row6A, part.row6A, part.input6, scaleA);
+    sums.row7A = addPart(sums.row7A, part.row7A, part.input7, scaleA);
+    sums.row0B = addPart(sums.row0B, part.row0B, part.input0, scaleB);
+    sums.row1B = addPart(sums.row1B, part.row1B, part.input1, scaleB);
+    sums.row2B = addPart(sums.row2B, part.row2B, part.input2, scaleB);
+    sums.row3B = addPart(sums.row3B, part.row3B, part.input3, scaleB);
+    sums.row4B = addPart(sums.row4B, part.row4B, part.input4, scaleB);
+    sums.row5B = addPart(sums.row5B, part.row5B, part.input5, scaleB);
+    sums.row6B = addPart(sums.row6B, part.row6B, part.input6, scaleB);
+    sums.row7B = addPart(sums.row7B, part.row7B, part.input7, scaleB);
   }
   return sums;
+}
+
+// What the weights of a load add: they were unpacked with OFFSET added to each, and without their scale.
+fn addPart(sum: vec4<f32>, part: vec4<f32>, input: vec4<f32>, scale: vec4<f32>) -> vec4<f32> {
+  if (OFFSET > 0.0) {
+    return fma(part - OFFSET * dot(input, vec4<f32>(1.0)), scale, sum);
+  }
+  return sum + part;
+}
+
+// Adds up the threads' sums, each into its place: row · COLUMNS4 + (0 for A, 1 for B). Every thread of the workgroup calls it.
+fn addUpAll(thread: Thread, sums: Sums) {
+  addUp(thread, 0u * COLUMNS4, sums.row0A);
+  if (COLUMNS4 > 1u) {
+    addUp(thread, 0u * COLUMNS4 + 1u, sums.row0B);
+  }
+  if (BATCH > 1u) {
+    addUp(thread, 1u * COLUMNS4, sums.row1A);
+    if (COLUMNS4 > 1u) {
+      addUp(thread, 1u * COLUMNS4 + 1u, sums.row1B);
+    }
+  }
+  if (BATCH > 2u) {
+    addUp(thread, 2u * COLUMNS4, sums.row2A);
+    addUp(thread, 3u * COLUMNS4, sums.row3A);
+    if (COLUMNS4 > 1u) {
+      addUp(thread, 2u * COLUMNS4 + 1u, sums.row2B);
+      addUp(thread, 3u * COLUMNS4 + 1u, sums.row3B);
+    }
+  }
+  if (BATCH > 4u) {
+    addUp(thread, 4u * COLUMNS4, sums.row4A);
+    addUp(thread, 5u * COLUMNS4, sums.row5A);
+    addUp(thread, 6u * COLUMNS4, sums.row6A);
+    addUp(thread, 7u * COLUMNS4, sums.row7A);
+    if (COLUMNS4 > 1u) {
+      addUp(thread, 4u * COLUMNS4 + 1u, sums.row4B);
+      addUp(thread, 5u * COLUMNS4 + 1u, sums.row5B);
+      addUp(thread, 6u * COLUMNS4 + 1u, sums.row6B);
+      addUp(thread, 7u * COLUMNS4 + 1u, sums.row7B);
+    }
+  }
+  finishSums(thread);
 }

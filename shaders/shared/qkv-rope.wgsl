@@ -1,11 +1,12 @@
-// What the two qkv-rope kernels share: bindings, parameters, and where four rotated pairs go. Appended with
-// shared/weight-* (binding 0) and shared/step (binding 8).
+// What the qkv-rope kernels share: bindings, parameters, and where four rotated pairs go. Appended with shared/weight-* or
+// shared/wide-* (binding 0) and shared/step (binding 8).
 override HAS_BIAS: bool;
 override NUM_HEADS: u32;
 override NUM_KEY_VALUE_HEADS: u32;
 override HEAD_DIM: u32; // a multiple of 8
 
 struct Params {
+  numRows: u32,
   inner4: u32,        // K / 4
   weightStride4: u32, // vec4s from a weight row to the next
   capacity: u32,      // cache slots per head
@@ -17,6 +18,11 @@ struct Params {
 @group(0) @binding(5) var<storage, read> rotary: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read_write> keys: array<vec4<f32>>;
 @group(0) @binding(7) var<storage, read_write> values: array<vec4<f32>>;
+
+// First vec4 of an input row.
+fn inputRow(row: u32) -> u32 {
+  return row * params.inner4;
+}
 
 // Vec4s from a head's first half to its second.
 fn half4() -> u32 {

@@ -5,10 +5,10 @@
 
 struct Packed {
   bits: vec4<u32>,
-  scale: f32, // of all its weights
+  scale: f32, // of all its unpacked weights
 }
 
 fn loadPacked(index: u32) -> Packed {
-  let pair = unpack2x16float(scales[index / LOADS]);
-  return Packed(weight[index], select(pair.x, pair.y, (index & (LOADS / 2u)) != 0u));
+  let shift = (index & (LOADS / 2u)) * (32u / LOADS); // 16 for the second scale of a pair
+  return Packed(weight[index], unpack2x16float(scales[index / LOADS] >> shift).x);
 }

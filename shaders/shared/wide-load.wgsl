@@ -3,7 +3,7 @@
 
 struct Packed {
   bits: vec4<u32>,
-  scale: f32, // of all its weights; 1 where the format has none
+  scale: f32, // not read: these formats have none
 }
 
 fn loadPacked(index: u32) -> Packed {

@@ -35,7 +35,7 @@ export function usableOf(candidates: readonly TunableChoice[], device: GPUDevice
     (choice) =>
       (choice.SUBGROUPS !== true || device.features.has("subgroups")) &&
       threadsOf(choice) <= maxComputeInvocationsPerWorkgroup &&
-      8 * Number(choice.TILE ?? 0) * Number(choice.K_STEP ?? 0) <= maxComputeWorkgroupStorageSize,
+      tileBytes(choice) <= maxComputeWorkgroupStorageSize,
   );
 }
 
@@ -57,6 +57,11 @@ export function choiceText(choice: TunableChoice): string {
 export function isSameChoice(a: TunableChoice, b: Readonly<Record<string, unknown>>): boolean {
   const names = Object.keys(a);
   return names.length === Object.keys(b).length && names.every((name) => a[name] === b[name]);
+}
+
+/** Workgroup memory of matmul-tiled. */
+function tileBytes({ TILE, K_STEP }: TunableChoice): number {
+  return TILE === undefined ? 0 : 8 * Number(K_STEP) * (Number(TILE) + 8);
 }
 
 function threadsOf(choice: TunableChoice): number {

@@ -6,7 +6,7 @@ import { isQuantized, WEIGHT_DTYPES, type WeightDtype } from "../../src/gpu/tens
 import { gatedMatvec as twin } from "../reference/gated-matvec.ts";
 import { createRandom } from "../reference/random.ts";
 import { storeWeights } from "../reference/weight-formats.ts";
-import { linearBound } from "../setup/bounds.ts";
+import { linearBoundOf } from "../setup/bounds.ts";
 import { expectClose } from "../setup/expect-close.ts";
 import { runKernel } from "../setup/run-kernel.ts";
 
@@ -60,7 +60,7 @@ export function testGatedMatvec(kernel: GatedMatvecKernelName): void {
         const stored = storeWeights(weight, dtype, inner).values;
         const expected = twin({ input, weight: stored, numRows, inner, columns: 2 * columns, bias }, activation);
         const { values, magnitudes } = expected;
-        expectClose(output, values, linearBound(inner), { shape: [numRows, columns], magnitudes });
+        expectClose(output, values, linearBoundOf(kernel, dtype, inner), { shape: [numRows, columns], magnitudes });
       },
     );
   });

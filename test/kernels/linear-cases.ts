@@ -8,7 +8,7 @@ import { choiceText, type TunableChoice } from "../../src/gpu/tunables.ts";
 import type { LinearCall, Sums } from "../reference/matmul.ts";
 import { createRandom } from "../reference/random.ts";
 import { storeWeights } from "../reference/weight-formats.ts";
-import { BOUNDS, LARGEST_INNER, linearBound } from "../setup/bounds.ts";
+import { BOUNDS, LARGEST_INNER, linearBoundOf } from "../setup/bounds.ts";
 import { expectClose } from "../setup/expect-close.ts";
 import { POISON, runKernel } from "../setup/run-kernel.ts";
 
@@ -193,7 +193,7 @@ async function check(
     activation,
     addTo: addToOutput ? pick(before) : undefined,
   });
-  expectClose(pick(output), expected.values, linearBound(inner), {
+  expectClose(pick(output), expected.values, linearBoundOf(kernel, dtype, inner), {
     shape: [numRows, columns],
     magnitudes: expected.magnitudes,
   });

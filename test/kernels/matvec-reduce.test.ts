@@ -29,7 +29,7 @@ test("matvecReduce over a folded grid", async () => {
   const { output } = await runKernel(({ gpu, program, upload, output }) => {
     const target = output(numRows * columns);
     program.dispatch(kernelNamed("matvec-reduce", "f32"), {
-      constants: { HAS_BIAS: false, ADD_TO_OUTPUT: false, ACTIVATION: 0, BATCH: 1 },
+      constants: { HAS_BIAS: false, ADD_TO_OUTPUT: false, ACTIVATION: 0, BATCH: 1, IS_PADDED: false },
       bindings: { weight: upload(weight), input: upload(input), bias: gpu.unused, output: target },
       params: {
         numRows,

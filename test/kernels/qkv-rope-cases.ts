@@ -7,7 +7,7 @@ import { createRandom } from "../reference/random.ts";
 import { rotaryRows } from "../reference/rope-append.ts";
 import { makeStep, packStep, rowSlot, type Step } from "../reference/step.ts";
 import { storeWeights } from "../reference/weight-formats.ts";
-import { BOUNDS, linearBound } from "../setup/bounds.ts";
+import { BOUNDS, linearBoundOf } from "../setup/bounds.ts";
 import { expectClose } from "../setup/expect-close.ts";
 import { POISON, runKernel } from "../setup/run-kernel.ts";
 import { headLayout } from "./attention-cases.ts";
@@ -108,7 +108,7 @@ export function testQkvRope(kernel: QkvRopeKernelName): void {
         const expected = twin(call, heads, { step, positions, capacity, theta: THETA, filler: POISON });
         // A pair's sums are each off by the linear layer's bound, and the rotation mixes two of them.
         const largest = Math.max(...expected.sums.magnitudes);
-        const bound = linearBound(inner);
+        const bound = linearBoundOf(kernel, dtype, inner);
         const close = (got: Float32Array, want: Float64Array, shape: readonly number[]) =>
           expectClose(got, want, bound, { shape, magnitudes: want.map((x) => (x === POISON ? 0 : 2 * largest)) });
         const isQuery = (_: number, index: number) => index % columns < numHeads * headDim;

@@ -1,6 +1,8 @@
 // Every numerical bound of the tests, each with its reason. A test that fails a bound is a bug to understand, not a bound
 // to raise: CEILING is what no bound may exceed (test/kernels/bounds.test.ts).
 
+import { isQuantized, type WeightDtype } from "../../src/gpu/tensor.ts";
+
 /** How far a result may be from its f64 twin: |error| <= absolute + relative · magnitude, and NMSE over all values. */
 export interface Bound {
   readonly name: string;
@@ -115,5 +117,21 @@ export function linearBound(inner: number): Bound {
     absolute: BOUNDS.activation.absolute,
     nmse: 1e-12,
     reason: "the header's worst case; the NMSE, where errors of either sign cancel, is the sharp one",
+  };
+}
+
+/**
+ * The bound of a linear layer's sums by the kernel that computes them: those with shared/matvec-sums unpack quantised weights with
+ * an offset, so that what is summed is up to seven times as large as the group's largest weight.
+ */
+export function linearBoundOf(kernel: string, dtype: WeightDtype, inner: number): Bound {
+  const bound = linearBound(inner);
+  if (!isQuantized(dtype) || !/-(subgroup|reduce)$/.test(kernel)) return bound;
+  return {
+    ...bound,
+    name: `${bound.name}, with an offset`,
+    relative: 3 * bound.relative,
+    nmse: 1e-11,
+    reason: "the offset triples the typical term; its sum is taken off again",
   };
 }

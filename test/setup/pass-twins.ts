@@ -37,6 +37,7 @@ export function expectedOutput(watched: WatchedPass): Expected | undefined {
       return linear(watched);
     case "gated-matvec":
     case "gated-matvec-reduce":
+    case "gated-matvec-subgroup":
       return gated(watched);
     case "rms-norm":
     case "layer-norm":

@@ -57,9 +57,14 @@ export async function withVulkanDriver<T>(icdFile: string, open: () => Promise<T
   }
 }
 
+/** The manifest whose file name begins with `prefix`; undefined where the system has none. */
+export function icdFileNamed(prefix: string): string | undefined {
+  return icdFiles().find((path) => basename(path).startsWith(prefix));
+}
+
 /** lavapipe's manifest. @throws GpuError `no-adapter` when there is none. */
 export function lavapipeIcdFile(): string {
-  const file = icdFiles().find((path) => basename(path).startsWith("lvp_icd"));
+  const file = icdFileNamed("lvp_icd");
   if (file !== undefined) return file;
   throw new GpuError(
     "no-adapter",

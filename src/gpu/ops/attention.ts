@@ -32,6 +32,9 @@ const decodeKernel = (name: string, source: string) => only(defineKernel(name, s
 /** Query rows per prefill workgroup; attention-prefill-quad uses fewer for short calls. */
 const PREFILL_ROWS = 32;
 
+/** Query rows of a workgroup of attention-prefill-tiled. */
+const TILED_PREFILL_ROWS = 64;
+
 /** Values of headDim that a workgroup of attention-prefill-tiled takes. */
 const TILE_WIDTH = 128;
 
@@ -43,9 +46,9 @@ export const ATTENTION_PREFILL_KERNELS = [
     name: "attention-prefill-tiled",
     ...prefillKernel("attention-prefill-tiled", attentionPrefillTiledWgsl),
     supports: (gpu) => !gpu.isSoftware,
-    plan: ({ numRows, heads }) => ({
-      constants: {},
-      grid: [Math.ceil(numRows / PREFILL_ROWS), heads.numHeads, Math.ceil(heads.paddedHeadDim / TILE_WIDTH)],
+    plan: ({ numRows, heads: { numHeads, paddedHeadDim } }) => ({
+      constants: { SLICES: Math.ceil(Math.min(TILE_WIDTH, paddedHeadDim) / 16) },
+      grid: [Math.ceil(numRows / TILED_PREFILL_ROWS), numHeads, Math.ceil(paddedHeadDim / TILE_WIDTH)],
     }),
   },
   {

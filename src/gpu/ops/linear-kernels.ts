@@ -8,21 +8,14 @@ import matvecSubgroupWgsl from "../../../shaders/matvec-subgroup.wgsl";
 import activationWgsl from "../../../shaders/shared/activation.wgsl";
 import columnsWgsl from "../../../shaders/shared/columns.wgsl";
 import linearWgsl from "../../../shaders/shared/linear.wgsl";
-import matvecSumsWgsl from "../../../shaders/shared/matvec-sums.wgsl";
-import wideBf16Wgsl from "../../../shaders/shared/wide-bf16.wgsl";
-import wideF16Wgsl from "../../../shaders/shared/wide-f16.wgsl";
-import wideF32Wgsl from "../../../shaders/shared/wide-f32.wgsl";
-import wideLoadWgsl from "../../../shaders/shared/wide-load.wgsl";
-import wideLoadScaledWgsl from "../../../shaders/shared/wide-load-scaled.wgsl";
-import wideNarrowWgsl from "../../../shaders/shared/wide-narrow.wgsl";
-import wideQ4Wgsl from "../../../shaders/shared/wide-q4.wgsl";
-import wideQ8Wgsl from "../../../shaders/shared/wide-q8.wgsl";
+import sumsSharedWgsl from "../../../shaders/shared/sums-shared.wgsl";
+import sumsSubgroupWgsl from "../../../shaders/shared/sums-subgroup.wgsl";
 import type { KernelContext } from "../device.ts";
-import { isQuantized, type Matrix, type WeightDtype, weightStride4 } from "../tensor.ts";
+import { isQuantized, type Matrix, weightStride4 } from "../tensor.ts";
 import { chosen, type TunableChoice, type TunableName, type Tunables } from "../tunables.ts";
 import type { KernelEntry, Plan } from "./kernel-list.ts";
 import { hasQuads, quadRows } from "./quads.ts";
-import { byDtype, perDtype, perQuantized } from "./weight-kernels.ts";
+import { byDtype, byDtypeAndWidth, perDtype, perQuantized } from "./weight-kernels.ts";
 
 /** What a linear layer's kernel is chosen by: one piece of its matrix and the rows that it is applied to. */
 export interface LinearShape {
@@ -43,40 +36,20 @@ interface LinearEntry extends KernelEntry<LinearShape> {
 }
 
 const LINEAR = [linearWgsl, activationWgsl];
-const SUMS = [matvecSumsWgsl, ...LINEAR];
-
-/** Texts that load 16 bytes of weights at a time (`loadPacked`, `unpackPart`). */
-const WIDE: Record<WeightDtype, string> = {
-  f32: wideF32Wgsl + wideLoadWgsl,
-  f16: wideF16Wgsl + wideLoadWgsl,
-  bf16: wideBf16Wgsl + wideLoadWgsl,
-  q8: wideQ8Wgsl + wideLoadScaledWgsl,
-  q4: wideQ4Wgsl + wideLoadScaledWgsl,
-};
-
-/** Vec4s of weights in a load of shared/wide-*. */
-const LOAD_WIDTH: Record<WeightDtype, number> = { f32: 1, f16: 2, bf16: 2, q8: 4, q4: 8 };
-
 /** Rows up to which a linear layer runs as matrix × vector on a CPU adapter. */
 const MAX_CPU_VECTOR_ROWS = 4;
 /** The same on a GPU, where weights are read once for every eight rows: a sweep's whole batch. */
 const MAX_GPU_VECTOR_ROWS = 32;
-/** Tiles below which smaller ones are taken: large GPUs run some hundred workgroups at once. */
-const FEW_TILES = 256;
-
-/** Variants that load 16 bytes at a time, and narrow ones for rows that are not a whole number of such loads. */
-function byDtypeAndWidth(name: string, source: string) {
-  const wide = perDtype(name, source, SUMS, WIDE);
-  const narrow = perDtype(name, source, [wideNarrowWgsl, ...SUMS]);
-  return {
-    variants: [...Object.values(wide), ...Object.values(narrow)],
-    kernel: ({ weight }: LinearShape) =>
-      (weightStride4(weight) % LOAD_WIDTH[weight.dtype] === 0 ? wide : narrow)[weight.dtype],
-  };
-}
+/** Sums of a vec4 that fit the workgroup memory of every WebGPU device, 16 KiB. */
+const SHARED_SUMS = 1024;
+/** Tiles that are enough for a GPU: large ones run some hundred workgroups at once. */
+const ENOUGH_TILES = 256;
 
 /** Form of matmul-tiled, and what it asks of a device. */
 const tiled = (TILE: number, WIDE: boolean, K_STEP: number): TunableChoice => ({ TILE, WIDE, K_STEP });
+
+/** Tiles that every device can run: they need little more than half of the workgroup memory that WebGPU promises. */
+const MEDIUM_TILES = tiled(64, true, 16);
 
 /** Threads and fours of columns of a workgroup of matvec-subgroup or matvec-reduce. */
 const matvecs = (SUBGROUPS: boolean, ...sizes: readonly (readonly [threads: number, columns4: number])[]) =>
@@ -84,7 +57,7 @@ const matvecs = (SUBGROUPS: boolean, ...sizes: readonly (readonly [threads: numb
 
 // A load holds more quantised weights, so that fewer threads have the same number of loads each.
 const FLOAT_SUBGROUPS = matvecs(true, [128, 1], [64, 1], [256, 1], [128, 2]);
-const QUANTIZED_SUBGROUPS = matvecs(true, [64, 1], [64, 2], [128, 1], [128, 2]);
+const QUANTIZED_SUBGROUPS = matvecs(true, [64, 2], [64, 1], [128, 1], [128, 2]);
 const FLOAT_REDUCES = matvecs(false, [128, 1]);
 const QUANTIZED_REDUCES = matvecs(false, [64, 1]);
 
@@ -109,8 +82,8 @@ export const LINEAR_KERNELS = [
     name: "matmul-tiled",
     ...byDtype(perDtype("matmul-tiled", matmulTiledWgsl, LINEAR)),
     tunables: {
-      "matmul-tiled": [tiled(64, true, 16), tiled(64, false, 32), tiled(128, true, 16), tiled(64, true, 32)],
-      "matmul-tiled small": [tiled(32, false, 16), tiled(32, false, 32), tiled(64, false, 16)],
+      "matmul-tiled": [tiled(128, true, 16), MEDIUM_TILES, tiled(64, false, 32)],
+      "matmul-tiled small": [tiled(32, false, 32), tiled(64, false, 32)],
     },
     supports: (gpu, { numRows, rowStable }) => !gpu.isSoftware && (rowStable || numRows > MAX_GPU_VECTOR_ROWS),
     plan: ({ numRows, columns4, choice }, gpu) => {
@@ -121,19 +94,19 @@ export const LINEAR_KERNELS = [
   },
   {
     name: "matvec-subgroup",
-    ...byDtypeAndWidth("matvec-subgroup", matvecSubgroupWgsl),
+    ...byDtypeAndWidth("matvec-subgroup", matvecSubgroupWgsl, [sumsSubgroupWgsl, ...LINEAR]),
     tunables: {
       "matvec f32": FLOAT_SUBGROUPS,
       "matvec f16": FLOAT_SUBGROUPS,
       "matvec q8": QUANTIZED_SUBGROUPS,
       "matvec q4": QUANTIZED_SUBGROUPS,
     },
-    supports: (gpu, shape) => !gpu.isSoftware && matvecChoice(gpu, shape).SUBGROUPS === true,
+    supports: (gpu, shape) => !gpu.isSoftware && usesSubgroups(gpu, shape),
     plan: planWideMatvec,
   },
   {
     name: "matvec-reduce",
-    ...byDtypeAndWidth("matvec-reduce", matvecReduceWgsl),
+    ...byDtypeAndWidth("matvec-reduce", matvecReduceWgsl, [sumsSharedWgsl, ...LINEAR]),
     tunables: {
       "matvec f32": FLOAT_REDUCES,
       "matvec f16": FLOAT_REDUCES,
@@ -191,26 +164,51 @@ function planMatvec({ numRows, columns4 }: LinearShape): Plan {
 
 function planWideMatvec(shape: LinearShape, gpu: KernelContext): Plan {
   const { numRows, columns4 } = shape;
-  const { SUBGROUPS: _, ...constants } = matvecChoice(gpu, shape);
-  const batch = batchRows(numRows);
-  const numGroups = Math.ceil(columns4 / Number(constants.COLUMNS4));
+  const { constants, batch } = wideMatvec(shape, gpu);
+  const numGroups = Math.ceil(columns4 / constants.COLUMNS4);
   const width = Math.min(numGroups, gpu.device.limits.maxComputeWorkgroupsPerDimension);
-  return {
-    constants: { ...constants, BATCH: batch },
-    grid: [width, Math.ceil(numGroups / width), Math.ceil(numRows / batch)],
-  };
+  return { constants, grid: [width, Math.ceil(numGroups / width), Math.ceil(numRows / batch)] };
 }
 
-function matvecChoice(gpu: KernelContext, { weight: { dtype }, choice }: LinearShape): TunableChoice {
+/** The part of a {@link LinearShape} that the kernels with shared/matvec-sums are compiled for. */
+export type MatvecShape = Pick<LinearShape, "weight" | "numRows"> & Partial<Pick<LinearShape, "choice">>;
+
+/**
+ * Constants of shared/matvec-sums for one call, and the rows that a workgroup computes.
+ * @param columns4 fours of columns that a workgroup computes; as tuning chose unless given
+ */
+export function wideMatvec(shape: MatvecShape, gpu: KernelContext, columns4?: number) {
+  const { weight, numRows } = shape;
+  const choice = matvecChoice(gpu, shape);
+  const THREADS = Number(choice.THREADS);
+  const COLUMNS4 = columns4 ?? Number(choice.COLUMNS4);
+  // Without subgroups every thread has its sums in workgroup memory.
+  const most = choice.SUBGROUPS === true ? 8 : SHARED_SUMS / (THREADS * COLUMNS4);
+  const batch = Math.min(batchRows(numRows), most);
+  const isPadded = weightStride4(weight) * 4 !== weight.columns;
+  return { constants: { THREADS, COLUMNS4, BATCH: batch, IS_PADDED: isPadded }, batch };
+}
+
+/** Whether such a call is one for subgroups. */
+export function usesSubgroups(gpu: KernelContext, shape: MatvecShape): boolean {
+  return matvecChoice(gpu, shape).SUBGROUPS === true;
+}
+
+function matvecChoice(gpu: KernelContext, { weight: { dtype }, choice }: MatvecShape): TunableChoice {
   return choice ?? chosen(gpu, TUNABLES, `matvec ${dtype === "bf16" ? "f16" : dtype}`);
 }
 
-/** Every choice gives the same numbers, so a row's value does not depend on this one. */
+/**
+ * The largest tiles of which there are enough: the chosen ones, the default's, or the small ones. All give the same numbers, so
+ * that a row's value does not depend on this choice.
+ */
 function tiledChoice(gpu: KernelContext, numRows: number, columns4: number): TunableChoice {
-  const large = chosen(gpu, TUNABLES, "matmul-tiled");
-  const tile = Number(large.TILE);
-  const numTiles = Math.ceil(numRows / tile) * Math.ceil((columns4 * 4) / tile);
-  return numRows <= 32 || numTiles < FEW_TILES ? chosen(gpu, TUNABLES, "matmul-tiled small") : large;
+  const hasEnough = ({ TILE }: TunableChoice) => {
+    const tile = Number(TILE);
+    return numRows > tile / 2 && Math.ceil(numRows / tile) * Math.ceil((columns4 * 4) / tile) >= ENOUGH_TILES;
+  };
+  const large = [chosen(gpu, TUNABLES, "matmul-tiled"), MEDIUM_TILES];
+  return large.find(hasEnough) ?? chosen(gpu, TUNABLES, "matmul-tiled small");
 }
 
 /** Rows that a workgroup of a matrix × vector kernel computes: more would only repeat the last row. */

@@ -3,6 +3,7 @@
 import gatedActivationWgsl from "../../../shaders/gated-activation.wgsl";
 import gatedMatvecWgsl from "../../../shaders/gated-matvec.wgsl";
 import gatedMatvecReduceWgsl from "../../../shaders/gated-matvec-reduce.wgsl";
+import gatedMatvecSubgroupWgsl from "../../../shaders/gated-matvec-subgroup.wgsl";
 import quantizeWgsl from "../../../shaders/quantize.wgsl";
 import activationWgsl from "../../../shaders/shared/activation.wgsl";
 import linearWgsl from "../../../shaders/shared/linear.wgsl";
@@ -22,9 +23,10 @@ import {
 import type { TunableChoice } from "../tunables.ts";
 import { ACTIVATIONS, type Activation } from "./activations.ts";
 import { descriptions } from "./descriptions-loader.ts";
+import { fusedEntries } from "./fused-kernels.ts";
 import { chooseEntry } from "./kernel-list.ts";
 import { LINEAR_KERNELS, type LinearKernelName, type LinearShape } from "./linear-kernels.ts";
-import { fusedEntries, perFloat, weightBindings } from "./weight-kernels.ts";
+import { perFloat, weightBindings } from "./weight-kernels.ts";
 
 /** The kernels here that are the only one of their op. */
 export const GATED_ACTIVATION = defineKernel("gated-activation", gatedActivationWgsl, [activationWgsl]);
@@ -95,13 +97,18 @@ const gatedColumns4 = ({ weight }: GatedShape) => weight.rows / 8;
 /** The kernels of {@link gatedMatvec}. */
 export const GATED_MATVEC_KERNELS = fusedEntries<GatedShape, "gated-matvec">(
   "gated-matvec",
-  { threads: gatedMatvecWgsl, reduce: gatedMatvecReduceWgsl, helpers: [linearWgsl, activationWgsl] },
+  {
+    threads: gatedMatvecWgsl,
+    subgroup: gatedMatvecSubgroupWgsl,
+    reduce: gatedMatvecReduceWgsl,
+    helpers: [linearWgsl, activationWgsl],
+  },
   {
     threads: (shape) => ({ constants: {}, grid: [Math.ceil(gatedColumns4(shape) / 8), shape.numRows] }),
-    reduce: (shape) => {
+    wide: (shape, batches) => {
       const columns4 = gatedColumns4(shape);
       const width = Math.min(columns4, 65_535);
-      return { constants: {}, grid: [width, Math.ceil(columns4 / width), shape.numRows] };
+      return [width, Math.ceil(columns4 / width), batches];
     },
   },
 );
@@ -132,9 +139,14 @@ export function gatedMatvec(program: Program, gpu: KernelContext, call: GatedCal
   const shape = { weight, numRows };
   const columns4 = gatedColumns4(shape);
   const entry = chooseEntry<GatedShape>(GATED_MATVEC_KERNELS, gpu, { shape, name: call.kernel });
-  const { grid } = entry.plan(shape, gpu);
+  const { grid, constants } = entry.plan(shape, gpu);
   program.dispatch(entry.kernel(shape), {
-    constants: { HAS_BIAS: bias !== undefined, ADD_TO_OUTPUT: false, ACTIVATION: ACTIVATIONS[call.activation] },
+    constants: {
+      HAS_BIAS: bias !== undefined,
+      ADD_TO_OUTPUT: false,
+      ACTIVATION: ACTIVATIONS[call.activation],
+      ...constants,
+    },
     bindings: { ...weightBindings(piece), input, bias: bias ?? gpu.unused, output },
     params: {
       numRows,

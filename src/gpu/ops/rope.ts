@@ -2,6 +2,7 @@
 // rows, H query heads, Hkv key/value heads, K columns in.
 import qkvRopeWgsl from "../../../shaders/qkv-rope.wgsl";
 import qkvRopeReduceWgsl from "../../../shaders/qkv-rope-reduce.wgsl";
+import qkvRopeSubgroupWgsl from "../../../shaders/qkv-rope-subgroup.wgsl";
 import ropeAppendWgsl from "../../../shaders/rope-append.wgsl";
 import sharedQkvRopeWgsl from "../../../shaders/shared/qkv-rope.wgsl";
 import stepWgsl from "../../../shaders/shared/step.wgsl";
@@ -11,9 +12,10 @@ import { defineKernel } from "../kernel.ts";
 import type { Program } from "../program.ts";
 import { type Linear, type Matrix, weightStride4 } from "../tensor.ts";
 import { descriptions } from "./descriptions-loader.ts";
+import { fusedEntries } from "./fused-kernels.ts";
 import { chooseEntry } from "./kernel-list.ts";
 import { isWhole, wholePiece } from "./linear.ts";
-import { fusedEntries, weightBindings } from "./weight-kernels.ts";
+import { weightBindings } from "./weight-kernels.ts";
 
 /** Head counts and sizes that attention and rotation kernels are compiled for. */
 export interface HeadLayout {
@@ -71,13 +73,15 @@ interface QkvShape {
 /** The kernels of {@link qkvRope}. */
 export const QKV_ROPE_KERNELS = fusedEntries<QkvShape, "qkv-rope">(
   "qkv-rope",
-  { threads: qkvRopeWgsl, reduce: qkvRopeReduceWgsl, helpers: [sharedQkvRopeWgsl, stepWgsl] },
+  {
+    threads: qkvRopeWgsl,
+    subgroup: qkvRopeSubgroupWgsl,
+    reduce: qkvRopeReduceWgsl,
+    helpers: [sharedQkvRopeWgsl, stepWgsl],
+  },
   {
     threads: ({ weight, numRows }) => ({ constants: {}, grid: [Math.ceil(weight.rows / 64), numRows] }),
-    reduce: ({ weight, headDim, numRows }) => ({
-      constants: {},
-      grid: [headDim / 8, weight.rows / headDim, numRows],
-    }),
+    wide: ({ weight, headDim }, batches) => [headDim / 8, weight.rows / headDim, batches],
   },
 );
 
@@ -111,12 +115,14 @@ export function qkvRope(program: Program, gpu: KernelContext, call: QkvRopeCall)
   if (headDim % 8 !== 0) throw new GpuError("shader", `qkv-rope: headDim must be a multiple of 8, got ${headDim}.`);
   const shape = { weight, headDim, numRows };
   const entry = chooseEntry<QkvShape>(QKV_ROPE_KERNELS, gpu, { shape, name: call.kernel });
+  const { constants, grid } = entry.plan(shape, gpu);
   program.dispatch(entry.kernel(shape), {
     constants: {
       HAS_BIAS: bias !== undefined,
       NUM_HEADS: numHeads,
       NUM_KEY_VALUE_HEADS: numKeyValueHeads,
       HEAD_DIM: headDim,
+      ...constants,
     },
     bindings: {
       ...weightBindings(piece),
@@ -128,8 +134,8 @@ export function qkvRope(program: Program, gpu: KernelContext, call: QkvRopeCall)
       values,
       step,
     },
-    params: { inner4: weight.columns / 4, weightStride4: weightStride4(weight), capacity },
-    grid: entry.plan(shape, gpu).grid,
+    params: { numRows, inner4: weight.columns / 4, weightStride4: weightStride4(weight), capacity },
+    grid,
     describe: async (read) => (await descriptions()).qkvRope(call, read),
   });
 }

@@ -1,27 +1,31 @@
 // Variants of a kernel for the forms in which weights are stored.
-import columnsWgsl from "../../../shaders/shared/columns.wgsl";
 import columnsQuadWgsl from "../../../shaders/shared/columns-quad.wgsl";
-import columnsReduceWgsl from "../../../shaders/shared/columns-reduce.wgsl";
 import groupQ4Wgsl from "../../../shaders/shared/group-q4.wgsl";
 import groupQ8Wgsl from "../../../shaders/shared/group-q8.wgsl";
+import matvecSumsWgsl from "../../../shaders/shared/matvec-sums.wgsl";
 import weightBf16Wgsl from "../../../shaders/shared/weight-bf16.wgsl";
 import weightF16Wgsl from "../../../shaders/shared/weight-f16.wgsl";
 import weightF32Wgsl from "../../../shaders/shared/weight-f32.wgsl";
 import weightQ4Wgsl from "../../../shaders/shared/weight-q4.wgsl";
 import weightQ8Wgsl from "../../../shaders/shared/weight-q8.wgsl";
+import wideBf16Wgsl from "../../../shaders/shared/wide-bf16.wgsl";
+import wideF16Wgsl from "../../../shaders/shared/wide-f16.wgsl";
+import wideF32Wgsl from "../../../shaders/shared/wide-f32.wgsl";
+import wideLoadWgsl from "../../../shaders/shared/wide-load.wgsl";
+import wideLoadScaledWgsl from "../../../shaders/shared/wide-load-scaled.wgsl";
+import wideNarrowWgsl from "../../../shaders/shared/wide-narrow.wgsl";
+import wideQ4Wgsl from "../../../shaders/shared/wide-q4.wgsl";
+import wideQ8Wgsl from "../../../shaders/shared/wide-q8.wgsl";
 import { GpuError } from "../../errors.ts";
-import type { KernelContext } from "../device.ts";
 import { defineKernel, type Kernel } from "../kernel.ts";
 import {
   type FloatDtype,
-  isQuantized,
   type Matrix,
   type MatrixPiece,
   type QuantizedDtype,
   type WeightDtype,
+  weightStride4,
 } from "../tensor.ts";
-import type { KernelEntry, Plan } from "./kernel-list.ts";
-import { hasQuads } from "./quads.ts";
 
 /** Texts that load one vec4 of weights at a time (`loadWeight`). */
 const WEIGHT_HELPERS: Record<WeightDtype, string> = {
@@ -31,6 +35,18 @@ const WEIGHT_HELPERS: Record<WeightDtype, string> = {
   q8: weightQ8Wgsl,
   q4: weightQ4Wgsl,
 };
+
+/** Texts that load 16 bytes of weights at a time (`loadPacked`, `unpackPart`). */
+const WIDE: Record<WeightDtype, string> = {
+  f32: wideF32Wgsl + wideLoadWgsl,
+  f16: wideF16Wgsl + wideLoadWgsl,
+  bf16: wideBf16Wgsl + wideLoadWgsl,
+  q8: wideQ8Wgsl + wideLoadScaledWgsl,
+  q4: wideQ4Wgsl + wideLoadScaledWgsl,
+};
+
+/** Vec4s of weights in a load of shared/wide-*. */
+const LOAD_WIDTH: Record<WeightDtype, number> = { f32: 1, f16: 2, bf16: 2, q8: 4, q4: 8 };
 
 /** A kernel's variant for every dtype. @param weights texts that load weights, `loadWeight` unless given */
 export function perDtype(
@@ -73,37 +89,16 @@ export function byDtype(kernels: Readonly<Partial<Record<WeightDtype, Kernel>>>)
   };
 }
 
-/**
- * The kernels of an op that a decode step fuses with what follows: a workgroup per few sums on GPUs; a thread per sum
- * elsewhere, by quads of threads for quantised weights where the adapter has quads.
- */
-export function fusedEntries<Shape extends WeightShape, Name extends string>(
-  name: Name,
-  sources: { readonly threads: string; readonly reduce: string; readonly helpers: readonly string[] },
-  plans: { readonly threads: (shape: Shape) => Plan; readonly reduce: (shape: Shape) => Plan },
-) {
-  const { threads, reduce, helpers } = sources;
-  const reduceName = `${name}-reduce` as const;
-  return [
-    {
-      name: reduceName,
-      ...byDtype(perDtype(reduceName, reduce, [columnsReduceWgsl, ...helpers])),
-      supports: (gpu: KernelContext) => !gpu.isSoftware,
-      plan: plans.reduce,
-    },
-    {
-      name: `${name}-quad` as const,
-      ...byDtype(perQuantized(name, threads, helpers)),
-      supports: (gpu: KernelContext, { weight }: Shape) => hasQuads(gpu) && isQuantized(weight.dtype),
-      plan: plans.threads,
-    },
-    {
-      name,
-      ...byDtype(perDtype(name, threads, [columnsWgsl, ...helpers])),
-      supports: () => true,
-      plan: plans.threads,
-    },
-  ] as const satisfies readonly KernelEntry<Shape>[];
+/** Variants that load 16 bytes at a time, and narrow ones for rows that are not a whole number of such loads. */
+export function byDtypeAndWidth(name: string, source: string, helpers: readonly string[]) {
+  const sums = [matvecSumsWgsl, ...helpers];
+  const wide = perDtype(name, source, sums, WIDE);
+  const narrow = perDtype(name, source, [wideNarrowWgsl, ...sums]);
+  return {
+    variants: [...Object.values(wide), ...Object.values(narrow)],
+    kernel: ({ weight }: { readonly weight: Pick<Matrix, "dtype" | "columns"> }) =>
+      (weightStride4(weight) % LOAD_WIDTH[weight.dtype] === 0 ? wide : narrow)[weight.dtype],
+  };
 }
 
 /** The variants of what reads a checkpoint's own weights, before they are quantised. */

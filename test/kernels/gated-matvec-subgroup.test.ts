@@ -1,0 +1,3 @@
+import { testGatedMatvec } from "./gated-matvec-cases.ts";
+
+testGatedMatvec("gated-matvec-subgroup");

@@ -1,0 +1,3 @@
+import { testQkvRope } from "./qkv-rope-cases.ts";
+
+testQkvRope("qkv-rope-subgroup");
