@@ -24,11 +24,11 @@ import { visionProgram } from "./models/layers/picture-encoder.ts";
 export function precompile(gpu: Gpu, architecture: Architecture, weights: ModelWeights): void {
   // Scratch buffers belong to a question; here one small buffer takes the place of each.
   const buffers: BufferMaker = { createBuffer: () => gpu.unused, createBufferWith: () => gpu.unused };
-  for (const program of programs(gpu, buffers, { architecture, weights })) requestPipelines(gpu, program);
+  for (const program of questionPrograms(gpu, buffers, { architecture, weights })) requestPipelines(gpu, program);
 }
 
 /** The programs of a question about a picture: one chunk of its prompt and one decode step, unmodified and edited. */
-function* programs(
+export function* questionPrograms(
   gpu: Gpu,
   buffers: BufferMaker,
   model: { readonly architecture: Architecture; readonly weights: ModelWeights },

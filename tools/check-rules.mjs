@@ -30,6 +30,7 @@ const layers = [
   { name: "interventions", pattern: /^src\/interventions\// },
   { name: "llava, session", pattern: /^src\/(?!index)[^/]+$/ },
   { name: "bench", pattern: /^src\/bench\// },
+  { name: "isa", pattern: /^src\/isa\// },
   { name: "index, evaluate, serve, cli, app", pattern: /^src\/(index|evaluate\/|serve\/|cli\/|app\/)/ },
 ];
 

@@ -63,7 +63,8 @@ export function* checkpointFiles(spec: CheckpointSpec): Generator<CheckpointFile
   yield json("config.json", modelConfig(spec)); // last: a folder that contains it is complete
 }
 
-function modelConfig({ decoder, vision, dtype, tieWordEmbeddings, maxPositions }: CheckpointSpec): object {
+/** The config.json of a spec. */
+export function modelConfig({ decoder, vision, dtype, tieWordEmbeddings, maxPositions }: CheckpointSpec): object {
   return {
     architectures: ["LlavaForConditionalGeneration"],
     model_type: "llava",

@@ -13,6 +13,7 @@ import { demoCommand } from "./demo.ts";
 import { DoctorError, doctorCommand } from "./doctor.ts";
 import { explainCommand } from "./explain.ts";
 import { inspectCommand } from "./inspect.ts";
+import { isaCommand, isaCompileCommand } from "./isa.ts";
 import { examples, packageVersion } from "./package-files.ts";
 import { type CliCommand, type GlobalFlags, Session, UsageError } from "./session.ts";
 import { sweepCommand } from "./sweep.ts";
@@ -28,6 +29,7 @@ const COMMANDS: readonly CliCommand[] = [
   inspectCommand,
   compareCommand,
   benchCommand,
+  isaCommand,
   demoCommand,
 ];
 
@@ -87,6 +89,7 @@ With --json, an error is {"error": {"name", "message", …}} on stdout, and one 
   for (const { name, add } of COMMANDS) {
     add(program.command(name).copyInheritedSettings(program).helpOption("--help", "print this help"), open);
   }
+  isaCompileCommand.add(program.command(isaCompileCommand.name, { hidden: true }).copyInheritedSettings(program), open);
   return program;
 }
 

@@ -1,0 +1,75 @@
+// Reports as single HTML files, light and dark, without scripts or external resources.
+import type { TopLevelSpec } from "vega-lite";
+
+/** Text and axes use the page's colour, so that one drawing works in light and dark. */
+const INHERITED = {
+  background: "transparent",
+  view: { stroke: "transparent" },
+  axis: {
+    labelColor: "currentColor",
+    titleColor: "currentColor",
+    domainColor: "gray",
+    tickColor: "gray",
+    gridColor: "gray",
+    gridOpacity: 0.25,
+  },
+  legend: { labelColor: "currentColor", titleColor: "currentColor" },
+};
+
+/** A page. */
+export interface HtmlPage {
+  readonly title: string;
+  readonly heading: string;
+  /** HTML, one after the other. */
+  readonly parts: readonly string[];
+}
+
+/** The whole file. */
+export function pageHtml({ title, heading, parts }: HtmlPage): string {
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${escaped(title)}</title>
+<style>
+:root { color-scheme: light dark; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: light-dark(#222, #ddd); background: light-dark(#fff, #161616); }
+svg { max-width: 100%; height: auto; overflow: visible; }
+figure, section { margin: 2.5rem 0; overflow-x: auto; }
+figcaption { max-width: 50rem; opacity: 0.8; }
+table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: 0.2rem 0.8rem 0.2rem 0; border-bottom: 1px solid light-dark(#ddd, #333); vertical-align: top; }
+h2 { font-size: 1.1rem; }
+</style>
+</head>
+<body>
+<h1>${escaped(heading)}</h1>
+${parts.join("\n")}
+</body>
+</html>
+`;
+}
+
+/** A plot as inline SVG. */
+export async function svgOf(spec: TopLevelSpec): Promise<string> {
+  const [{ compile }, { parse, View }] = await Promise.all([import("vega-lite"), import("vega")]);
+  const view = new View(parse(compile({ ...spec, config: INHERITED }).spec), { renderer: "none" });
+  try {
+    return await view.toSVG();
+  } finally {
+    view.finalize();
+  }
+}
+
+/** A table of text. */
+export function tableHtml(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[], tag: "th" | "td") =>
+    `<tr>${cells.map((cell) => `<${tag}>${escaped(cell)}</${tag}>`).join("")}</tr>`;
+  return `<table>${line(head, "th")}${rows.map((row) => line(row, "td")).join("\n")}</table>`;
+}
+
+/** Text as HTML. */
+export function escaped(text: string): string {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
+}

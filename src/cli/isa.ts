@@ -1,0 +1,110 @@
+// adaptvis isa: every kernel for GPUs as a real GPU's compiler translates it, without that GPU.
+import { readFile } from "node:fs/promises";
+import { text } from "node:stream/consumers";
+import { type Command, Option } from "commander";
+import { writeFileWhole } from "../checkpoint/write-file.node.ts";
+import { InputError } from "../errors.ts";
+import { requestGpuDevice } from "../gpu/device.ts";
+import { WEIGHT_DTYPES, type WeightDtype } from "../gpu/tensor.ts";
+import { baselineOf, type IsaBaseline, regressions } from "../isa/baseline.ts";
+import { COMPILE_COMMAND, type CompileJob, compileMarked } from "../isa/compile-jobs.node.ts";
+import { COLUMNS_TEXT, isaTables } from "../isa/report.ts";
+import { isaHtml } from "../isa/report-html.node.ts";
+import { runLab } from "../isa/run-lab.node.ts";
+import { ISA_TARGETS } from "../isa/targets.ts";
+import { checkOutput, someText } from "./checks.ts";
+import { examples } from "./package-files.ts";
+import { defineCommand, type Session, styled, table } from "./session.ts";
+
+/** Parsed options of `isa`. */
+interface IsaFlags {
+  readonly target?: readonly string[];
+  readonly dtype?: readonly WeightDtype[];
+  readonly kernel?: string;
+  readonly robustness: boolean;
+  readonly report?: string;
+  readonly html?: string;
+  readonly baseline?: string;
+  readonly writeBaseline?: string;
+}
+
+const TARGET_NAMES = ISA_TARGETS.map(({ name }) => name);
+
+/** `adaptvis isa`. */
+export const isaCommand = defineCommand("isa", describeIsa, isa);
+
+/** The part of `adaptvis isa` that runs in a process with the driver; hidden from the help. */
+export const isaCompileCommand = defineCommand(COMPILE_COMMAND, (command) => command, compile);
+
+/** Describes `isa` to commander. */
+function describeIsa(command: Command): Command {
+  return command
+    .description("Compile every kernel for GPUs with Mesa's driver for Radeons, which needs no GPU for that.")
+    .addOption(new Option("--target <names...>", "GPUs to compile for (default: all)").choices(TARGET_NAMES))
+    .addOption(new Option("--dtype <dtypes...>", "forms of weights (default: all)").choices([...WEIGHT_DTYPES]))
+    .option("--kernel <text>", "only kernels whose name contains this text", someText)
+    .option("--no-robustness", "compile without Dawn's clamps of indices, to see what they cost")
+    .option("--report <file>", "write the report as JSON to a file", someText)
+    .option("--html <file>", "write the report as a single HTML file", someText)
+    .option("--baseline <file>", "compare with a baseline: exit code 1 where something is worse", someText)
+    .option("--write-baseline <file>", "write the baseline", someText)
+    .addHelpText(
+      "after",
+      `
+It needs Linux on x86-64 with Debian's packages mesa-vulkan-drivers and mesa-drm-shim, version 25 or newer. Nothing is
+executed. ${COLUMNS_TEXT}`,
+    )
+    .addHelpText(
+      "after",
+      examples(() => ["isa --target navi31 --kernel matmul", "isa --html isa.html"]),
+    );
+}
+
+/** Runs `isa`. */
+async function isa(session: Session, flags: IsaFlags): Promise<void> {
+  const outputs = [flags.report, flags.html, flags.writeBaseline];
+  for (const [index, name] of ["--report", "--html", "--write-baseline"].entries()) {
+    await checkOutput(name, outputs[index], outputs.slice(0, index));
+  }
+  const baseline = flags.baseline === undefined ? undefined : await readBaseline(flags.baseline);
+  const { target: names = TARGET_NAMES, dtype: dtypes = WEIGHT_DTYPES } = flags;
+  const report = await runLab({
+    targets: ISA_TARGETS.filter(({ name }) => names.includes(name)),
+    dtypes,
+    filter: flags.kernel,
+    isRobust: flags.robustness,
+    signal: session.signal,
+    onProgress: (what) => session.note(styled("dim", `adaptvis isa: ${what}`, process.stderr)),
+  });
+  for (const { title, head, rows } of isaTables(report)) {
+    session.print(`${styled("bold", title)}\n${table(head, rows).join("\n")}\n\n`);
+  }
+  const problems = baseline === undefined ? [] : regressions(report, baseline);
+  session.result({ ...report, problems });
+  if (flags.report !== undefined) await writeFileWhole(flags.report, `${JSON.stringify(report, undefined, 1)}\n`);
+  if (flags.html !== undefined) await writeFileWhole(flags.html, await isaHtml(report));
+  if (flags.writeBaseline !== undefined) {
+    await writeFileWhole(flags.writeBaseline, `${JSON.stringify(baselineOf(report), undefined, 1)}\n`);
+  }
+  for (const problem of problems) session.note(problem);
+  if (problems.length > 0) {
+    throw new InputError(
+      `${problems.length} kernels are worse than ${flags.baseline} (above); mend them, or write it anew.`,
+    );
+  }
+}
+
+async function readBaseline(file: string): Promise<IsaBaseline> {
+  try {
+    return JSON.parse(await readFile(file, "utf8"));
+  } catch (cause) {
+    throw new InputError(`${file} is no baseline: expected JSON as --write-baseline writes it.`, { cause });
+  }
+}
+
+/** Runs `isa-compile`. */
+async function compile(session: Session): Promise<void> {
+  const jobs: readonly CompileJob[] = JSON.parse(await text(process.stdin));
+  const { adapter } = await session.openAdapter();
+  await compileMarked(await requestGpuDevice(adapter), jobs);
+}

@@ -1,0 +1,134 @@
+// Compiles pipelines with Mesa's RADV driver, which prints each one's instructions and statistics on stderr. It runs in a process
+// of its own, which Mesa's shim makes believe in an AMD GPU; nothing can be executed there.
+import { spawn } from "node:child_process";
+import { existsSync, writeSync } from "node:fs";
+import { mkdtemp, open, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { GpuError } from "../errors.ts";
+import { icdFileNamed } from "../gpu/hosts/vulkan-drivers.node.ts";
+import type { Constant, Kernel } from "../gpu/kernel.ts";
+
+/** One pipeline to compile. */
+export interface CompileJob {
+  readonly code: string;
+  readonly constants: Readonly<Record<string, Constant>>;
+  readonly bindings: readonly { readonly binding: number; readonly type: GPUBufferBindingType }[];
+}
+
+/** How the jobs of one process are compiled. */
+export interface CompileOptions {
+  /** The GPU, as AMDGPU_GPU_ID of the shim names it. */
+  readonly target: string;
+  /** Whether Dawn clamps indices, as it does in every browser; true unless given. */
+  readonly isRobust?: boolean;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What a driver printed. */
+export interface CompiledJobs {
+  /** Its version, as it describes itself: "radv: Mesa 25.0.7-2". */
+  readonly driver: string;
+  /** One text a job, in their order. */
+  readonly texts: readonly string[];
+}
+
+/** The hidden command of the command line that compiles the jobs on stdin. */
+export const COMPILE_COMMAND = "isa-compile";
+
+/** A line of its own on stderr before what the driver prints of a job, and after the last. */
+const MARK = "@@adaptvis-isa";
+
+const SHIM = "/usr/lib/x86_64-linux-gnu/libamdgpu_noop_drm_shim.so";
+
+/** What a pipeline is compiled from. */
+export function jobOf(kernel: Kernel, constants: Readonly<Record<string, Constant>>): CompileJob {
+  return { code: kernel.code, constants, bindings: [...kernel.bindings.values()] };
+}
+
+/** Why this machine cannot compile for a GPU that it does not have; undefined where it can. */
+export function missingCompiler(): string | undefined {
+  if (process.platform !== "linux" || process.arch !== "x64") return "it needs Linux on x86-64";
+  if (!existsSync(SHIM)) return `${SHIM} is missing; install Debian's package mesa-drm-shim (25 or newer)`;
+  if (icdFileNamed("radeon_icd") === undefined) return "Mesa's RADV driver is missing; install mesa-vulkan-drivers";
+  return undefined;
+}
+
+/**
+ * Compiles one job after the other.
+ * @throws GpuError `no-adapter` where the packages are missing, `shader` when a job does not compile; AbortError.
+ */
+export async function compileJobs(jobs: readonly CompileJob[], options: CompileOptions): Promise<CompiledJobs> {
+  const missing = missingCompiler();
+  if (missing !== undefined) throw new GpuError("no-adapter", `Compiling for ${options.target}: ${missing}.`);
+  // A file, since the driver's C library gives up where a pipe is full, which Node opens as non-blocking.
+  const folder = await mkdtemp(join(tmpdir(), "adaptvis-isa-"));
+  const output = await open(join(folder, "stderr"), "w+");
+  try {
+    const code = await runChild(jobs, options, output.fd);
+    return split(await readFile(join(folder, "stderr"), "utf8"), { jobs, options, code });
+  } finally {
+    await output.close();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Runs the child with its stderr in an open file. @returns its exit code. */
+async function runChild(jobs: readonly CompileJob[], options: CompileOptions, output: number): Promise<number | null> {
+  const manifest = String(icdFileNamed("radeon_icd"));
+  const robust = options.isRobust === false ? ["--dawn-toggle", "disable_robustness"] : [];
+  const child = spawn(process.execPath, [String(process.argv[1]), ...robust, COMPILE_COMMAND], {
+    stdio: ["pipe", "ignore", output],
+    signal: options.signal,
+    env: {
+      ...process.env,
+      AMDGPU_GPU_ID: options.target,
+      LD_PRELOAD: SHIM,
+      VK_ICD_FILENAMES: manifest,
+      VK_DRIVER_FILES: manifest,
+      MESA_SHADER_CACHE_DISABLE: "1",
+      RADV_DEBUG: "asm,shaderstats,nocache",
+    },
+  });
+  const exit = new Promise<number | null>((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", resolve);
+  });
+  child.stdin?.end(JSON.stringify(jobs));
+  return await exit;
+}
+
+/** The driver's texts by job. @throws GpuError `shader` where the child did not come to its end. */
+function split(
+  printed: string,
+  run: { readonly jobs: readonly CompileJob[]; readonly options: CompileOptions; readonly code: number | null },
+): CompiledJobs {
+  const { jobs, options, code } = run;
+  const [, driver = ""] = new RegExp(`^${MARK} driver (.*)$`, "m").exec(printed) ?? [];
+  const parts = printed.split(new RegExp(`^${MARK}.*\n`, "m")).slice(2);
+  if (code !== 0 || parts.length !== jobs.length + 1) {
+    const reason = (parts.at(-1) ?? printed).trim().split("\n").slice(-3).join(" ");
+    throw new GpuError(
+      "shader",
+      `Compiling for ${options.target}: pipeline ${parts.length} of ${jobs.length} failed (exit code ${code}; ${reason}).`,
+    );
+  }
+  return { driver, texts: parts.slice(0, -1) };
+}
+
+/** The child's part: compiles one pipeline after the other, each behind a mark. @throws GpuError `shader`. */
+export async function compileMarked(device: GPUDevice, jobs: readonly CompileJob[]): Promise<void> {
+  writeSync(2, `${MARK} driver ${device.adapterInfo.description}\n`);
+  for (const [index, { code, constants, bindings }] of jobs.entries()) {
+    const layout = device.createBindGroupLayout({
+      entries: bindings.map(({ binding, type }) => ({ binding, visibility: 0x4, buffer: { type } })),
+    });
+    const values = Object.fromEntries(Object.entries(constants).map(([name, value]) => [name, Number(value)]));
+    writeSync(2, `${MARK} ${index}\n`);
+    await device.createComputePipelineAsync({
+      layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+      compute: { module: device.createShaderModule({ code }), entryPoint: "main", constants: values },
+    });
+  }
+  writeSync(2, `${MARK} end\n`);
+}

@@ -1,0 +1,90 @@
+// Runs the compile lab: records every kernel of the GPU class at real models' shapes and compiles each for each target.
+import { modelCases } from "../bench/model-cases.ts";
+import type { CheckpointSpec } from "../bench/random-checkpoint.ts";
+import { CLIP_L, LLAVA_7B } from "../bench/shapes.ts";
+import type { WeightDtype } from "../gpu/tensor.ts";
+import { compileJobs, jobOf } from "./compile-jobs.node.ts";
+import { type IsaKernel, type IsaReport, type IsaTargetReport, isaKernel } from "./lab.ts";
+import { type RecordedPipeline, recordCandidates, recordingDevice, recordPipelines } from "./recorded-passes.ts";
+import type { IsaTarget } from "./targets.ts";
+
+/** What to compile. */
+export interface LabOptions {
+  readonly targets: readonly IsaTarget[];
+  readonly dtypes: readonly WeightDtype[];
+  /** Only kernels whose file name contains this; all unless given. */
+  readonly filter?: string | undefined;
+  /** False to compile without Dawn's clamps; true unless given. */
+  readonly isRobust?: boolean;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: (what: string) => void;
+}
+
+/** LLaVA-1.5-7B, in the form of the bench's random checkpoints. */
+const LLAVA_7B_SPEC: CheckpointSpec = {
+  name: "llava-7b",
+  seed: 7,
+  dtype: "F16",
+  decoder: LLAVA_7B,
+  vision: CLIP_L,
+  tieWordEmbeddings: false,
+  maxPositions: 4096,
+};
+
+/**
+ * Compiles all kernels for all targets.
+ * @throws GpuError `no-adapter` where the compiler is missing, `shader` when a kernel does not compile; AbortError.
+ */
+export async function runLab(options: LabOptions): Promise<IsaReport> {
+  const { isRobust = true, signal, onProgress } = options;
+  const targets: IsaTargetReport[] = [];
+  let driver = "";
+  for (const target of options.targets) {
+    onProgress?.(`${target.name}, ${target.description}`);
+    const kernels: IsaKernel[] = [];
+    // With and without subgroups: what a device lacks changes the choice of kernels.
+    for (const features of [["subgroups", "shader-f16"], []]) {
+      const pipelines = pipelinesOf(options, features);
+      const jobs = pipelines.map(({ kernel, constants }) => jobOf(kernel, constants));
+      const compiled = await compileJobs(jobs, { target: target.name, isRobust, signal });
+      driver = compiled.driver;
+      kernels.push(...pipelines.map((pipeline, index) => isaKernel(pipeline, String(compiled.texts[index]), target)));
+    }
+    const seen = new Set<string>();
+    const isNew = (kernel: IsaKernel) => {
+      const key = JSON.stringify([kernel.kernel, kernel.weightDtype, kernel.constants]);
+      return seen.size < seen.add(key).size;
+    };
+    targets.push({ target, kernels: kernels.filter(isNew) });
+  }
+  return { format: 1, driver, isRobust, targets };
+}
+
+/** Pipelines of both models and of the candidates of tuning, each once. */
+function pipelinesOf({ dtypes, filter = "" }: LabOptions, features: readonly string[]): readonly RecordedPipeline[] {
+  const device = recordingDevice(features);
+  const small = modelCases({ isSoftware: false, isQuick: true }).find(({ name }) => name === "models/llava-110m")?.spec;
+  const specs = [LLAVA_7B_SPEC, ...(small === undefined ? [] : [small])];
+  const recorded = dtypes.flatMap((dtype) => [
+    ...specs.flatMap((spec) =>
+      recordPipelines(spec, dtype, device).map((pipeline) => ({
+        ...pipeline,
+        passes: pipeline.passes.map((pass) => `${spec.name} ${pass}`),
+      })),
+    ),
+    ...recordCandidates(dtype, device),
+  ]);
+  return merged(recorded.filter(({ kernel }) => kernel.name.includes(filter)));
+}
+
+/** Pipelines of the same text and constants as one. */
+function merged(pipelines: readonly RecordedPipeline[]): readonly RecordedPipeline[] {
+  const found = new Map<string, RecordedPipeline>();
+  for (const pipeline of pipelines) {
+    const constants = Object.entries(pipeline.constants).sort(([a], [b]) => (a < b ? -1 : 1));
+    const key = JSON.stringify([pipeline.kernel.code, constants]);
+    const before = found.get(key);
+    found.set(key, before === undefined ? pipeline : { ...before, passes: [...before.passes, ...pipeline.passes] });
+  }
+  return [...found.values()];
+}
