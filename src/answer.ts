@@ -38,6 +38,38 @@ export interface LoadOptions {
   readonly cacheBytes?: number | undefined;
   /** Measures the load and every question from then on; one profiler per model. */
   readonly profiler?: Profiler | undefined;
+  /**
+   * The question that will come first: while the weights load, its kernels compile, in the order in which it runs them, and no
+   * others. Those of a greedy question about a picture and of AdaptVis' extra step unless given.
+   */
+  readonly firstQuestion?: ExpectedQuestion | undefined;
+}
+
+/** A question that will be asked: the options that decide which kernels it needs. */
+export interface ExpectedQuestion
+  extends MethodSettings,
+    Pick<AnswerOptions, "method" | "settings" | "sampling" | "topLogProbs" | "attention"> {
+  /** Whether it is about a picture; true unless given. */
+  readonly hasImage?: boolean | undefined;
+}
+
+/** What a model is made ready for. */
+export interface WarmUpOptions {
+  /** Questions to be ready for; a greedy one and one with AdaptVis, about a picture, unless given. */
+  readonly questions?: readonly ExpectedQuestion[] | undefined;
+  /** Whether to be ready for sweeps; true unless given. */
+  readonly sweep?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: WarmUpProgress) => void) | undefined;
+}
+
+/** Progress of a warm-up: first `compile`, then `run`. */
+export interface WarmUpProgress {
+  readonly phase: "compile" | "run";
+  /** Kernels that are compiled, or have run, so far. */
+  readonly done: number;
+  /** Kernels of the phase; those that have run in an earlier warm-up do not run again. */
+  readonly total: number;
 }
 
 /**

@@ -9,11 +9,14 @@ export {
   type AnswerOptions,
   type AnswerStage,
   answerJson,
+  type ExpectedQuestion,
   type LoadOptions,
   type Question,
   type SweepAnswer,
   type SweepOptions,
   type Trace,
+  type WarmUpOptions,
+  type WarmUpProgress,
 } from "./answer.ts";
 export { AnswerStream } from "./answer-stream.ts";
 export { blobSource } from "./checkpoint/blob-source.ts";

@@ -8,7 +8,17 @@
 //             logits → token → logits → …                                        (generate/generate)
 //
 // session.ts runs it for one conversation; a model serves many of them.
-import type { Answer, AnswerOptions, LoadOptions, Question, SweepAnswer, SweepOptions, Trace } from "./answer.ts";
+import type {
+  Answer,
+  AnswerOptions,
+  ExpectedQuestion,
+  LoadOptions,
+  Question,
+  SweepAnswer,
+  SweepOptions,
+  Trace,
+  WarmUpOptions,
+} from "./answer.ts";
 import { checkLoad } from "./check-arguments.ts";
 import { openCheckpoint } from "./checkpoint/checkpoint.ts";
 import type { Source } from "./checkpoint/source.ts";
@@ -18,6 +28,7 @@ import { LruBudget } from "./generate/lru-budget.ts";
 import { SequencePool } from "./generate/sequence-pool.ts";
 import { SharedDecoder } from "./generate/shared-decoder.ts";
 import { Gpu } from "./gpu/device.ts";
+import type { Pipeline } from "./gpu/kernel.ts";
 import { checkTuningTable } from "./gpu/ops/tuning.ts";
 import type { WeightDtype } from "./gpu/tensor.ts";
 import type { Architecture, ModelWeights } from "./models/architecture.ts";
@@ -27,9 +38,10 @@ import { PictureEncoder } from "./models/layers/picture-encoder.ts";
 import { loadProcessor, type Processor } from "./models/processor.ts";
 import { readArchitecture } from "./models/registry.ts";
 import { loadWeights } from "./models/weights.ts";
-import { precompile } from "./precompile.ts";
+import { precompile, USUAL_NEEDS } from "./precompile.ts";
+import type { QuestionNeeds } from "./program-recorder.ts";
 import { type RunOptions, Session, type SessionHost } from "./session.ts";
-import { type MethodDefaults, readMethodDefaults } from "./settings.ts";
+import { type MethodDefaults, readMethodDefaults, settingsOf } from "./settings.ts";
 
 /** Bytes kept for later questions unless the caller says otherwise. */
 const DEFAULT_CACHE_BYTES = 256 * 2 ** 20;
@@ -45,7 +57,11 @@ export class Llava {
   readonly defaults: MethodDefaults;
   /** [C, S, S] of a picture's tile; undefined for a model without pictures. */
   readonly tileShape: readonly [number, number, number] | undefined;
+  private readonly architecture: Architecture;
   private readonly weights: ModelWeights;
+  private readonly chunkRows: number;
+  /** Pipelines that {@link warmUp} has run. */
+  private readonly ran = new Set<Pipeline>();
   private readonly host: SessionHost;
   private readonly budget: LruBudget;
   private turn: Promise<unknown> = Promise.resolve();
@@ -66,6 +82,8 @@ export class Llava {
     const { weights, defaults, decoder, encoder, cacheBytes = DEFAULT_CACHE_BYTES } = parts;
     this.gpu = gpu;
     this.config = architecture.config;
+    this.architecture = architecture;
+    this.chunkRows = decoder.chunkRows;
     this.weights = weights;
     this.processor = parts.processor;
     this.name = parts.name;
@@ -93,25 +111,30 @@ export class Llava {
   }
 
   private static async loadFrom(source: Source, options: LoadOptions): Promise<Llava> {
-    const { signal, onProgress, adapterClass, dtype, profiler, tuning, cacheBytes } = options;
+    const { signal, onProgress, adapterClass, dtype, profiler, tuning, cacheBytes, firstQuestion } = options;
     if (tuning !== undefined) checkTuningTable(tuning, options.device);
     const gpu = new Gpu(options.device, { isSoftware: adapterClass && adapterClass === "cpu", profiler, tuning });
     try {
       const checkpoint = await openCheckpoint(source, signal);
       try {
         const architecture = readArchitecture(checkpoint.config);
-        const processor = await loadProcessor(checkpoint, architecture);
         const defaults = await readMethodDefaults(source, signal);
+        const needs = await needsOfAll(firstQuestion && [firstQuestion], { config: architecture.config, defaults });
         let decoder: SharedDecoder | undefined;
         let encoder: PictureEncoder | undefined;
-        const onAllocated = ({ llama, pictures }: ModelWeights) => {
+        let processor: Processor | undefined;
+        const onAllocated = async (weights: ModelWeights) => {
+          const { llama, pictures } = weights;
           const { text } = architecture.config;
           decoder = new SharedDecoder(gpu, text, { weights: llama, ...options });
           encoder = pictures && new PictureEncoder(gpu, text, pictures);
-          precompile(gpu, architecture, { llama, pictures });
+          precompile(gpu, { architecture, weights, chunkRows: decoder.chunkRows }, needs);
+          processor = await loadProcessor(checkpoint, architecture); // kernels compile meanwhile
         };
         const weights = await loadWeights(checkpoint, architecture, { gpu, dtype, signal, onProgress, onAllocated });
-        if (decoder === undefined) throw new RangeError("loadWeights did not call onAllocated");
+        if (decoder === undefined || processor === undefined) {
+          throw new RangeError("loadWeights did not call onAllocated");
+        }
         const parts = { weights, processor, name: source.name, defaults, decoder, encoder, cacheBytes };
         return new Llava(gpu, architecture, parts);
       } finally {
@@ -178,6 +201,23 @@ export class Llava {
   }
 
   /**
+   * Gets the model ready, so that its first questions take no longer than later ones: compiles every kernel that they may need,
+   * whatever the length of their prompts, then runs one workgroup of each, because drivers defer a part of the work to the first
+   * run. Questions may be asked meanwhile. Nothing of it stays but the compiled kernels: sessions and caches are as before, and the
+   * memory that it takes, about a question's, is freed. What an earlier warm-up has done is not done again.
+   * @throws InputError for an option that cannot be; AbortError when `signal` or {@link dispose} stops it (the model stays
+   *   usable after the former); GpuError.
+   */
+  async warmUp(options: WarmUpOptions = {}): Promise<void> {
+    const { gpu, architecture, weights, chunkRows, ran } = this;
+    const { signal, onProgress, sweep = true } = options;
+    const { warmUp } = await import("./warm-up.ts");
+    const questions = await needsOfAll(options.questions, this);
+    const inTurn = (work: () => Promise<void>) => this.inTurn("warm-up", work);
+    await warmUp({ gpu, architecture, weights, chunkRows, ran, inTurn }, { questions, sweep, signal, onProgress });
+  }
+
+  /**
    * Waits for the kernels that compile since the load; a question asked before waits for those it needs by itself.
    * @param onProgress called with the number of compiled kernels, each time one more is
    * @throws GpuError `shader` when a kernel does not compile.
@@ -231,4 +271,18 @@ export class Llava {
     this.turn = result.catch(() => undefined);
     return result;
   }
+}
+
+/** What questions will need. @throws InputError for an option that cannot be. */
+async function needsOfAll(
+  questions: readonly ExpectedQuestion[] | undefined,
+  { config: { text }, defaults }: Pick<Llava, "config" | "defaults">,
+): Promise<readonly QuestionNeeds[]> {
+  if (questions === undefined) return USUAL_NEEDS;
+  const { needsOf } = await import("./warm-up.ts"); // a chunk of its own for bundlers
+  const promptLength = text.maxPositionEmbeddings; // the longest: whatever rows and columns a question has are in it
+  return questions.map((question) => {
+    const { hasImage: _, ...options } = question;
+    return needsOf(question, settingsOf(options, { text, defaults }, promptLength), { text, promptLength });
+  });
 }

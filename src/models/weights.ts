@@ -38,8 +38,8 @@ export interface LoadWeightsOptions {
   readonly dtype?: WeightDtype | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
-  /** Gets the allocated weights before their values are read: programs may be recorded against them. */
-  readonly onAllocated?: (weights: ModelWeights) => void;
+  /** Gets the allocated weights before their values are read, and is awaited: programs may be recorded against them. */
+  readonly onAllocated?: (weights: ModelWeights) => void | Promise<void>;
 }
 
 /**
@@ -73,7 +73,7 @@ export async function loadWeights(
   const allocation = new Allocation(checkpoint, gpu, dtype);
   try {
     const weights = await gpu.guard("loading the weights", () => allocation.allocate(architecture));
-    options.onAllocated?.(weights);
+    await options.onAllocated?.(weights);
     await gpu.guard("loading the weights", () => allocation.fill(context));
     return weights;
   } catch (error) {

@@ -1,0 +1,169 @@
+// Records the programs that questions will run, in the order of first use, without running anything: precompile.ts asks for their
+// pipelines while a model loads, warm-up.ts also runs each of them once.
+import {
+  chooseIntoSlotProgram,
+  chooseProgram,
+  chooseRowsProgram,
+  type DecoderRun,
+  embedPromptProgram,
+  embedTokensProgram,
+  type GatheredRows,
+  prefillProgram,
+  stepProgram,
+} from "./generate/decoder-programs.ts";
+import { type BufferMaker, GPU_STORAGE, type Gpu } from "./gpu/device.ts";
+import type { Program } from "./gpu/program.ts";
+import { padTo4 } from "./gpu/tensor.ts";
+import type { Architecture, ModelWeights } from "./models/architecture.ts";
+import type { TextConfig } from "./models/config.ts";
+import { createKeyValueCache, createScratch, createSequenceBuffers } from "./models/layers/decoder-state.ts";
+import type { LlamaLayerWeights } from "./models/layers/decoder-weights.ts";
+import { type PicturePass, type PictureRun, visionProgram } from "./models/layers/picture-encoder.ts";
+import type { PlaceVisitor } from "./models/layers/places.ts";
+
+/** The variant of a forward call's attention. */
+export interface PassKind {
+  /** Whether it applies score edits. */
+  readonly isEdited: boolean;
+  /** Whether it leaves attention to be read. */
+  readonly isCaptured: boolean;
+}
+
+/** What decides which kernels a question needs; passes in the order in which they run. */
+export interface QuestionNeeds {
+  readonly hasImage: boolean;
+  /** Passes over several rows of the prompt. */
+  readonly prefills: readonly PassKind[];
+  /** Passes over one row: the prompt's last again, and the generated ones. */
+  readonly steps: readonly PassKind[];
+  readonly repetitionPenalty: number;
+  readonly topK: number;
+}
+
+/** What programs are recorded of. */
+export interface RecordedModel {
+  readonly architecture: Architecture;
+  /** Allocated; their values are not read. */
+  readonly weights: ModelWeights;
+  /** Rows of a chunk of a prompt. */
+  readonly chunkRows: number;
+}
+
+/** A pass without either. */
+export const PLAIN: PassKind = { isEdited: false, isCaptured: false };
+
+/** Records the programs of a model that nothing is asked yet. */
+export class ProgramRecorder {
+  private readonly gpu: Gpu;
+  private readonly text: TextConfig;
+  private readonly run: DecoderRun;
+  private readonly capture: PlaceVisitor;
+  private readonly image: GatheredRows;
+  private readonly vision: { readonly pass: PicturePass; readonly run: PictureRun } | undefined;
+  private readonly chunkRows: number;
+  /** Whether a question about a picture takes more than one chunk. */
+  private readonly isLong: boolean = false;
+
+  /** @param buffers makes what the programs bind; its buffers may be placeholders where nothing is run */
+  constructor(gpu: Gpu, buffers: BufferMaker, model: RecordedModel & { readonly batchRows: number }) {
+    const { architecture, weights, chunkRows, batchRows } = model;
+    const { llama, pictures } = weights;
+    const layers = distinctLayers(llama.layers);
+    const text = { ...architecture.config.text, numHiddenLayers: layers.length };
+    const numRows = Math.max(chunkRows, batchRows);
+    const capacity = Math.max(CACHE_SLOTS, numRows);
+    const words = (count: number) => buffers.createBuffer("recorded", count * 4, GPU_STORAGE);
+    const row = padTo4(text.hiddenSize);
+    this.gpu = gpu;
+    this.chunkRows = chunkRows;
+    this.text = text;
+    this.run = {
+      decoder: {
+        text,
+        weights: { ...llama, layers },
+        scratch: createScratch(buffers, text, { numRows, promptRows: chunkRows, batchRows, editBytes: EDIT_BYTES }),
+      },
+      cache: createKeyValueCache(buffers, text, capacity),
+      own: createSequenceBuffers(buffers, text, batchRows),
+    };
+    this.image = { features: words(row), index: words(1), filler: words(row), start: 0, numRows: 1 };
+    const rows = text.numAttentionHeads * capacity;
+    const captured = { scores: words(rows), probs: words(rows), rows: [0, 1] as const, stride: capacity };
+    this.capture = { visit: () => undefined, attention: () => captured };
+    if (pictures === undefined) return;
+    const { tileLength, featuresPerTile } = pictures;
+    this.vision = {
+      pass: pictures.open(gpu, buffers),
+      run: { pixels: words(tileLength), tile: 0, imageFeatures: words(featuresPerTile * row) },
+    };
+    this.isLong = featuresPerTile + TEXT_ROWS > chunkRows;
+  }
+
+  /**
+   * The programs of one question, in the order in which it runs them.
+   * @param rowCounts rows that a chunk of its prompt may have
+   */
+  *question(needs: QuestionNeeds, rowCounts: readonly number[]): Generator<Program> {
+    const { run, vision } = this;
+    const { vocabSize } = this.text;
+    const { own } = run;
+    const hasImage = needs.hasImage && vision !== undefined;
+    if (hasImage) yield visionProgram(vision.pass, vision.run);
+    yield embedPromptProgram(run.decoder, this.chunkRows, hasImage ? [this.image] : []);
+    yield* this.prefills(needs.prefills, rowCounts);
+    yield chooseIntoSlotProgram(own, { vocabSize, slot: own.choice });
+    const { repetitionPenalty, topK } = needs;
+    if (repetitionPenalty !== 1 || topK > 0) yield chooseProgram(own, { vocabSize, repetitionPenalty, topK });
+    yield embedTokensProgram(run, 1);
+    for (const kind of needs.steps) yield this.step(kind, 1);
+  }
+
+  /** The programs of a sweep over so many factors, apart from those of a greedy question. */
+  *sweep(numRows: number): Generator<Program> {
+    const { own } = this.run;
+    yield this.step({ isEdited: true, isCaptured: false }, numRows);
+    yield chooseRowsProgram(own, { vocabSize: this.text.vocabSize, numRows });
+    yield embedTokensProgram(this.run, numRows);
+    yield this.step(PLAIN, numRows);
+  }
+
+  /** Chunks of a prompt; only the last of them is captured. */
+  private *prefills(passes: readonly PassKind[], rowCounts: readonly number[]): Generator<Program> {
+    const { gpu, run, isLong } = this;
+    const kinds = passes.flatMap((kind) =>
+      kind.isCaptured && isLong ? [{ ...kind, isCaptured: false }, kind] : [kind],
+    );
+    for (const { isEdited, isCaptured } of kinds) {
+      const places = isCaptured ? this.capture : undefined;
+      for (const numRows of rowCounts) {
+        yield prefillProgram(run, gpu, { isEdited, places, start: 0, numRows, hasLogits: true });
+      }
+    }
+  }
+
+  private step({ isEdited, isCaptured }: PassKind, numRows: number): Program {
+    const places = isCaptured ? this.capture : undefined;
+    return stepProgram(this.run, this.gpu, { isEdited, places, label: `expected step of ${numRows} rows`, numRows });
+  }
+}
+
+/** Cache slots that programs are recorded for: those of a short question. */
+const CACHE_SLOTS = 256;
+
+/** Room for no edits: the headers of all batch rows. */
+const EDIT_BYTES = 4096;
+
+/** Text positions that an expected question is taken to have. */
+const TEXT_ROWS = 32;
+
+/** One layer for each form that layers have: all of a checkpoint's share theirs, unless their dtypes differ. */
+function distinctLayers(layers: readonly LlamaLayerWeights[]): readonly LlamaLayerWeights[] {
+  const byForm = new Map<string, LlamaLayerWeights>();
+  for (const layer of layers) {
+    const linears = [layer.selfAttn.qkvProj, layer.selfAttn.oProj, layer.mlp.gateUpProj, layer.mlp.downProj];
+    const form = linears.map(({ weight, bias }) => [weight.dtype, weight.pieces.length, bias !== undefined].join(" "));
+    const key = form.join(", ");
+    if (!byForm.has(key)) byForm.set(key, layer);
+  }
+  return [...byForm.values()];
+}
