@@ -7,7 +7,6 @@ import { InputError } from "../errors.ts";
 import type { GeneratedToken } from "../generate/generate.ts";
 import type { MapSelection } from "../inspect/attention-map.ts";
 import { heatMapPng } from "../inspect/heat-map-png.node.ts";
-import { readImageFile } from "../preprocess/decode-image.node.ts";
 import type { RgbImage } from "../preprocess/image.ts";
 import { fitToSquare } from "../preprocess/image-processor.ts";
 import { answerLines, attentionMaps, describeMethod } from "./answer-report.ts";
@@ -25,7 +24,7 @@ import {
   samplingOptions,
   wordsOf,
 } from "./flags.ts";
-import { elapsed, type OpenModel, openModel } from "./open-model.ts";
+import { elapsed, type OpenModel, openModelAndPicture } from "./open-model.ts";
 import { examples } from "./package-files.ts";
 import { addProfileOption, openProfile, type ProfileFlags } from "./profile.ts";
 import { defineCommand, type Session, styled, UsageError } from "./session.ts";
@@ -73,20 +72,27 @@ async function ask(session: Session, question: string | undefined, flags: AskFla
   checkFlags(question, flags);
   await checkOutput("--heatmap", flags.heatmap, [flags.image]);
   const profile = await openProfile(session, flags, [flags.image, flags.heatmap]);
-  const image = flags.image === undefined ? undefined : await readImageFile(flags.image, { applyExif: flags.exif });
-  const open = await openModel(session, flags, profile);
+  const options = answerOptions(flags);
+  const { open, image } = await openModelAndPicture(session, flags, {
+    profiler: profile.profiler,
+    firstQuestion: { ...options, hasImage: flags.image !== undefined },
+  });
   try {
     const selection: MapSelection = { layer: flags.layer, head: flags.head };
     checkSelection(open.model.config, selection);
     const seen = flags.heatmap === undefined ? undefined : pictureAsSeen(open, image);
     const started = performance.now();
     const isStreamed = !session.isJson && process.stdout.isTTY === true;
+    const stream = isStreamed ? streamTo(session) : undefined;
     const asked = {
       image,
       ...wordsOf(question, flags),
-      ...answerOptions(flags),
+      ...options,
       signal: session.signal,
-      ...(isStreamed && { onToken: streamTo(session) }),
+      onToken: (token: GeneratedToken) => {
+        session.reach("firstToken");
+        stream?.(token);
+      },
     };
     const answer = await asUsage(() => open.model.ask(asked));
     session.print(isStreamed ? "\n" : `${answer.text.trim()}\n`);
@@ -114,7 +120,7 @@ async function ask(session: Session, question: string | undefined, flags: AskFla
       ...answerJson(answer, maps),
       heatmap: flags.heatmap ?? null,
       ...open.facts(),
-      timings: { loadMs: open.loadMs, answerMs },
+      timings: { loadMs: open.loadMs, answerMs, start: session.start },
       ...(await profile.finish()),
     });
     if (session.isJson) return;

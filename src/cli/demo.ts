@@ -62,7 +62,9 @@ async function demo(session: Session, flags: DemoFlags): Promise<void> {
   const folder = join(flags.model ?? embeddedModel(), "demo");
   const questions = await readQuestions(join(folder, "demo.json"));
   const profile = await openProfile(session, flags, []);
-  const open = await openModel(session, flags, profile);
+  // Its kernels are those of the greedy question before it, and of the extra step.
+  const firstQuestion = { method: "adaptvis", attention: true } as const;
+  const open = await openModel(session, flags, { profiler: profile.profiler, firstQuestion });
   try {
     await makeFolder(flags.out);
     const results: DemoResult[] = [];

@@ -2,7 +2,6 @@
 import type { Command } from "commander";
 import { answerJson } from "../answer.ts";
 import { DEFAULT_EXPLAINED_TOKENS, type Explanation, explain as explainAnswer } from "../explain.ts";
-import { readImageFile } from "../preprocess/decode-image.node.ts";
 import { answerLines } from "./answer-report.ts";
 import { asUsage, wholeFrom } from "./checks.ts";
 import { passLines, stageLines } from "./explain-text.ts";
@@ -16,7 +15,7 @@ import {
   type QuestionFlags,
   wordsOf,
 } from "./flags.ts";
-import { elapsed, openModel } from "./open-model.ts";
+import { elapsed, openModelAndPicture } from "./open-model.ts";
 import { examples } from "./package-files.ts";
 import { defineCommand, type Session, styled, UsageError } from "./session.ts";
 
@@ -63,13 +62,14 @@ output is limited to that pass and includes its pictures.`,
 /** Runs `explain`. */
 async function explain(session: Session, question: string | undefined, flags: ExplainFlags): Promise<void> {
   checkFlags(session, question, flags);
-  const image = flags.image === undefined ? undefined : await readImageFile(flags.image, { applyExif: flags.exif });
-  const open = await openModel(session, flags);
+  const hasImage = flags.image !== undefined;
+  const asked = { ...methodOptions(flags), attention: hasImage };
+  const { open, image } = await openModelAndPicture(session, flags, { firstQuestion: { ...asked, hasImage } });
   try {
     const { model } = open;
     const started = performance.now();
     const inputs = await asUsage(() => model.prepare({ image, ...wordsOf(question, flags) }));
-    const options = { ...methodOptions(flags), attention: image !== undefined, signal: session.signal };
+    const options = { ...asked, signal: session.signal };
     const explanation = await asUsage(() => explainAnswer(model, inputs, options));
     const explainMs = elapsed(started);
     const { answer, passes } = explanation;

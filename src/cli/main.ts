@@ -35,6 +35,8 @@ const COMMANDS: readonly CliCommand[] = [
 
 const SIGNAL_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
+const IMPORTED_MS = performance.now();
+
 await main(withReportFile(process.argv.slice(2)));
 
 async function main(args: readonly string[]): Promise<void> {
@@ -85,7 +87,11 @@ With --json, an error is {"error": {"name", "message", …}} on stdout, and one 
       "after",
       examples(({ picture }) => ["demo", `ask --image ${picture} "What is in the picture?"`, "ask --help"]),
     );
-  const open = () => new Session(program.opts<GlobalFlags>(), signal);
+  const open = () => {
+    const session = new Session(program.opts<GlobalFlags>(), signal);
+    session.reach("imported", IMPORTED_MS);
+    return session;
+  };
   for (const { name, add } of COMMANDS) {
     add(program.command(name).copyInheritedSettings(program).helpOption("--help", "print this help"), open);
   }

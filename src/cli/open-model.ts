@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { mkdir, readFile, stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { basename, dirname, join } from "node:path";
-import { SingleBar } from "cli-progress";
+import type { ExpectedQuestion } from "../answer.ts";
 import { fileSource } from "../checkpoint/file-source.node.ts";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { CheckpointError, InputError, throwIfAborted } from "../errors.ts";
@@ -14,7 +14,10 @@ import { checkTuningTable, parseTuningTable, tuningKey } from "../gpu/ops/tuning
 import type { Profiler } from "../gpu/profile/profiler.ts";
 import { choiceText, type TuningTable } from "../gpu/tunables.ts";
 import { Llava } from "../llava.ts";
-import type { ModelFlags } from "./flags.ts";
+import { readImageFile } from "../preprocess/decode-image.node.ts";
+import type { RgbImage } from "../preprocess/image.ts";
+import { asUsage } from "./checks.ts";
+import type { ModelFlags, PictureFlags } from "./flags.ts";
 import { embeddedModel } from "./package-files.ts";
 import type { Session } from "./session.ts";
 
@@ -27,35 +30,56 @@ export interface OpenModel {
   close(): void;
 }
 
+/** How a model is opened. */
+interface OpenOptions {
+  readonly profiler?: Profiler | undefined;
+  /** What will be asked first: its kernels compile during the load, and no others. */
+  readonly firstQuestion?: ExpectedQuestion | undefined;
+  /** Stops the load; the session's own signal unless given. */
+  readonly signal?: AbortSignal | undefined;
+  /** Called once the kernels compile and the weights are being read. */
+  readonly onReading?: (() => void) | undefined;
+}
+
 /**
  * Loads the folder of `--model`, by default the embedded checkpoint.
- * @throws CheckpointError when the folder does not exist or is not a usable checkpoint; GpuError; AbortError.
+ * @throws CheckpointError when the folder does not exist or is not a usable checkpoint; UsageError for an option of the first
+ *   question that cannot be; GpuError; AbortError.
  */
-export async function openModel(
-  session: Session,
-  flags: ModelFlags,
-  options: { readonly profiler?: Profiler | undefined } = {},
-): Promise<OpenModel> {
+export async function openModel(session: Session, flags: ModelFlags, options: OpenOptions = {}): Promise<OpenModel> {
   const started = performance.now();
+  const { profiler, firstQuestion, signal = session.signal, onReading } = options;
   const folder = flags.model ?? embeddedModel();
   await checkFolder(folder);
   const adapter = await session.openAdapter();
   session.note(`adaptvis: running on ${adapter.description}`);
-  throwIfAborted(session.signal, "Loading the model");
+  throwIfAborted(signal, "Loading the model");
   const device = await requestGpuDevice(adapter.adapter);
-  const bar = progressBar(basename(folder));
+  session.reach("device");
+  const bar = await progressBar(basename(folder));
   try {
     const { isSoftware: isCpu } = adapter;
     const note = (text: string) => session.note(text);
     const tuning = flags.tune === true ? await cachedTuning(device, { isSoftware: isCpu, note }) : undefined;
-    const model = await Llava.load(fileSource(folder), {
-      device,
-      tuning,
-      dtype: flags.dtype,
-      signal: session.signal,
-      profiler: options.profiler,
-      onProgress: ({ loadedBytes, totalBytes }) => bar.show(loadedBytes, totalBytes),
-    });
+    const load = () =>
+      Llava.load(fileSource(folder), {
+        device,
+        tuning,
+        dtype: flags.dtype,
+        signal,
+        profiler,
+        firstQuestion,
+        onProgress: ({ loadedBytes, totalBytes }) => {
+          onReading?.();
+          bar.show(loadedBytes, totalBytes);
+        },
+      });
+    const model = await asUsage(load);
+    session.reach("loaded");
+    void model.gpu.pipelines.compiled().then(
+      () => session.reach("compiled"),
+      () => undefined, // reported by the answer
+    );
     const close = () => {
       model.dispose();
       device.destroy();
@@ -68,6 +92,37 @@ export async function openModel(
     throw error;
   } finally {
     bar.stop();
+  }
+}
+
+/**
+ * As {@link openModel}, and decodes the picture of `--image`, if there is one, while kernels compile and the weights load; a
+ * picture that cannot be decoded stops the load.
+ * @throws InputError for the picture, too.
+ */
+export async function openModelAndPicture(
+  session: Session,
+  flags: PictureFlags,
+  options: Pick<OpenOptions, "profiler" | "firstQuestion"> = {},
+): Promise<{ readonly open: OpenModel; readonly image: RgbImage | undefined }> {
+  const { image: file, exif: applyExif } = flags;
+  const stop = new AbortController();
+  const signal = AbortSignal.any([session.signal, stop.signal]);
+  let decoding: Promise<RgbImage | undefined> | undefined;
+  const decode = () => {
+    if (decoding !== undefined) return decoding;
+    decoding = file === undefined ? Promise.resolve(undefined) : readImageFile(file, { applyExif });
+    decoding.catch(() => stop.abort());
+    return decoding;
+  };
+  let open: OpenModel | undefined;
+  try {
+    open = await openModel(session, flags, { ...options, signal, onReading: decode });
+    return { open, image: await decode() };
+  } catch (error) {
+    open?.close();
+    if (stop.signal.aborted) await decoding; // its error is why the load stopped
+    throw error;
   }
 }
 
@@ -87,8 +142,11 @@ async function checkFolder(folder: string): Promise<void> {
 }
 
 /** A progress bar on stderr if that is a terminal; otherwise it does nothing. */
-function progressBar(name: string): { show(loadedBytes: number, totalBytes: number): void; stop(): void } {
+async function progressBar(
+  name: string,
+): Promise<{ show(loadedBytes: number, totalBytes: number): void; stop(): void }> {
   if (!process.stderr.isTTY) return { show: () => undefined, stop: () => undefined };
+  const { SingleBar } = await import("cli-progress");
   const bar = new SingleBar({
     format: `loading ${name} {bar} {percentage} % of {size}`,
     stream: process.stderr,

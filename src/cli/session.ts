@@ -22,12 +22,27 @@ export interface GlobalFlags {
 /** Styles of text on a terminal. */
 export type Style = "bold" | "dim" | "green" | "yellow";
 
+/** When the parts of a start were over, in milliseconds since the process began. */
+export interface StartTimes {
+  /** The modules of the command are loaded. */
+  readonly imported: number;
+  /** The adapter's device is open. */
+  readonly device: number;
+  /** The weights are on the device. */
+  readonly loaded: number;
+  /** The kernels that compile during the load are ready. */
+  readonly compiled: number;
+  /** The first token of an answer has come. */
+  readonly firstToken: number;
+}
+
 /** One run of a command. */
 export class Session {
   readonly adapter: AdapterChoice;
   readonly dawnToggles: readonly string[];
   readonly isJson: boolean;
   readonly signal: AbortSignal;
+  private readonly reached: Partial<Record<keyof StartTimes, number>> = {};
 
   constructor(flags: GlobalFlags, signal: AbortSignal) {
     this.adapter = flags.adapter;
@@ -52,6 +67,16 @@ export class Session {
     } catch (error) {
       throw error instanceof InputError ? new UsageError(error.message) : error;
     }
+  }
+
+  /** Notes that a part of the start is over; only the first call for a part counts. */
+  reach(part: keyof StartTimes, ms = performance.now()): void {
+    this.reached[part] ??= Math.round(ms * 10) / 10;
+  }
+
+  /** The parts of the start that are over. */
+  get start(): Partial<StartTimes> {
+    return { ...this.reached };
   }
 
   /** Writes text to stdout unchanged; does nothing with --json. */

@@ -3,7 +3,6 @@ import { type Command, Option } from "commander";
 import type { SweepAnswer } from "../answer.ts";
 import { imageSpan } from "../models/inputs.ts";
 import { MAX_BATCH_ROWS } from "../models/layers/step.ts";
-import { readImageFile } from "../preprocess/decode-image.node.ts";
 import { asUsage, factorList } from "./checks.ts";
 import {
   addLengthOptions,
@@ -16,7 +15,7 @@ import {
   sweepOptions,
   wordsOf,
 } from "./flags.ts";
-import { elapsed, openModel } from "./open-model.ts";
+import { elapsed, openModelAndPicture } from "./open-model.ts";
 import { examples } from "./package-files.ts";
 import { addProfileOption, openProfile, type ProfileFlags } from "./profile.ts";
 import { defineCommand, type Session, styled, table, UsageError } from "./session.ts";
@@ -58,8 +57,7 @@ async function sweep(session: Session, question: string | undefined, flags: Swee
   checkWords(question, flags, "sweep");
   if (flags.image === undefined) throw new UsageError("The picture is missing: give --image FILE.");
   const profile = await openProfile(session, flags, [flags.image]);
-  const image = await readImageFile(flags.image, { applyExif: flags.exif });
-  const open = await openModel(session, flags, profile);
+  const { open, image } = await openModelAndPicture(session, flags, { profiler: profile.profiler, firstQuestion: {} });
   try {
     const { model } = open;
     const started = performance.now();

@@ -11,7 +11,6 @@ import { InputError } from "../errors.ts";
 import type { VisionConfig } from "../models/config.ts";
 import type { ModelInputs } from "../models/inputs.ts";
 import type { ProcessedTensors } from "../models/processor.ts";
-import { readImageFile } from "../preprocess/decode-image.node.ts";
 import { asUsage, checkOutput, someText } from "./checks.ts";
 import {
   addMethodOptions,
@@ -21,7 +20,7 @@ import {
   methodOptions,
   type PictureFlags,
 } from "./flags.ts";
-import { elapsed, type OpenModel, openModel } from "./open-model.ts";
+import { elapsed, type OpenModel, openModelAndPicture } from "./open-model.ts";
 import { examples } from "./package-files.ts";
 import { addProfileOption, openProfile, type ProfileFlags } from "./profile.ts";
 import { defineCommand, type Session, styled, UsageError } from "./session.ts";
@@ -73,8 +72,11 @@ async function trace(session: Session, flags: TraceFlags): Promise<void> {
   checkFlags(flags);
   await checkOutput("--out", flags.out, [flags.image, flags.inputs]);
   const profile = await openProfile(session, flags, [flags.image, flags.inputs, flags.out]);
-  const image = flags.image === undefined ? undefined : await readImageFile(flags.image, { applyExif: flags.exif });
-  const open = await openModel(session, flags, profile);
+  const options = methodOptions(flags);
+  const { open, image } = await openModelAndPicture(session, flags, {
+    profiler: profile.profiler,
+    firstQuestion: { ...options, attention: true },
+  });
   try {
     const { model } = open;
     const started = performance.now();
@@ -82,7 +84,7 @@ async function trace(session: Session, flags: TraceFlags): Promise<void> {
       ? asUsage(() => model.prepare({ image, prompt: flags.prompt ?? "" }))
       : fileInputs(open, flags.inputs, session.signal));
     const { tensors, metadata, answer } = await asUsage(() =>
-      model.trace(inputs, { ...methodOptions(flags), signal: session.signal }),
+      model.trace(inputs, { ...options, signal: session.signal }),
     );
     await writeFileWhole(flags.out, encodeSafetensors(tensors, metadata));
     const answerMs = elapsed(started);

@@ -4,7 +4,7 @@ import type { RgbImage } from "../preprocess/image.ts";
 import { loadSharp } from "../preprocess/sharp.node.ts";
 import type { AttentionMap } from "./attention-map.ts";
 import { besideEachOther, enlarge, HEAT_MAP_GAP, HEAT_MAP_SIDE, heatColor, overlayAttention } from "./heat-map.ts";
-import { type FontWeight, textPath, wrapText } from "./text-paths.node.ts";
+import { type FontWeight, loadFonts, textPath, wrapText } from "./text-paths.node.ts";
 
 /** One picture under attention. */
 export interface HeatMapPanel {
@@ -52,6 +52,7 @@ export async function heatMapPng(
   sheet: HeatMapSheet,
   options: { readonly signal?: AbortSignal } = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
+  await loadFonts();
   const large = enlarge(sheet.picture, HEAT_MAP_SIDE);
   const row = besideEachOther([large, ...sheet.panels.map(({ map }) => overlayAttention(large, map))]);
   const width = row.width + 2 * MARGIN;

@@ -1,7 +1,7 @@
 // Text as outlines, so that a machine without any font draws the same letters: DejaVu Sans from npm, shaped glyph by glyph.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import opentype, { type Font, type PathCommand } from "opentype.js";
+import type { Font, PathCommand } from "opentype.js";
 
 /** A font's two weights. */
 export type FontWeight = "regular" | "bold";
@@ -12,6 +12,17 @@ const FILES: Readonly<Record<FontWeight, string>> = {
 };
 
 const fonts = new Map<FontWeight, Font>();
+
+/** Loads both fonts, with the library that reads them; the other functions here need it once. */
+export async function loadFonts(): Promise<void> {
+  if (fonts.size > 0) return;
+  const { default: opentype } = await import("opentype.js"); // only now: it takes longer to load than the rest of the engine
+  const require = createRequire(import.meta.url);
+  for (const weight of ["regular", "bold"] as const) {
+    const file = readFileSync(require.resolve(FILES[weight]));
+    fonts.set(weight, opentype.parse(file.buffer.slice(file.byteOffset, file.byteOffset + file.byteLength)));
+  }
+}
 
 /** SVG path data of one line of text whose baseline begins at (x, y), in pixels; a letter that the font lacks is a box. */
 export function textPath(
@@ -86,10 +97,7 @@ function pathCommand(command: PathCommand): string {
 }
 
 function fontOf(weight: FontWeight = "regular"): Font {
-  const known = fonts.get(weight);
-  if (known !== undefined) return known;
-  const file = readFileSync(createRequire(import.meta.url).resolve(FILES[weight]));
-  const font = opentype.parse(file.buffer.slice(file.byteOffset, file.byteOffset + file.byteLength));
-  fonts.set(weight, font);
+  const font = fonts.get(weight);
+  if (font === undefined) throw new RangeError("text was drawn before loadFonts()");
   return font;
 }

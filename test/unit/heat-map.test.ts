@@ -1,5 +1,5 @@
 import sharp from "sharp";
-import { expect, test } from "vitest";
+import { beforeAll, expect, test } from "vitest";
 import { InputError } from "../../src/errors.ts";
 import type { AttentionMap } from "../../src/inspect/attention-map.ts";
 import {
@@ -11,8 +11,10 @@ import {
   overlayAttention,
 } from "../../src/inspect/heat-map.ts";
 import { heatMapPng } from "../../src/inspect/heat-map-png.node.ts";
-import { textPath, textWidth, wrapText } from "../../src/inspect/text-paths.node.ts";
+import { loadFonts, textPath, textWidth, wrapText } from "../../src/inspect/text-paths.node.ts";
 import type { RgbImage } from "../../src/preprocess/image.ts";
+
+beforeAll(loadFonts);
 
 const grey: RgbImage = { width: 112, height: 112, data: new Uint8Array(112 * 112 * 3).fill(128) };
 
