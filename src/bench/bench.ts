@@ -13,6 +13,7 @@ import { barsFor, type Ratio } from "./ratios.ts";
 import type { BenchReport, Stamp } from "./report.ts";
 import { measureRoofline, type Roofline } from "./roofline.ts";
 import { measureScaling, SCALING_NAMES, type ScalingSeries } from "./scaling.ts";
+import { measureStart, START_NAMES, type StartFigures, type StartProcess } from "./start.ts";
 import { clocked, type TimingOptions } from "./timing.ts";
 import { verdicts } from "./verdicts.ts";
 
@@ -36,6 +37,8 @@ export interface BenchHost {
   checkpoint(spec: CheckpointSpec | undefined): Promise<{ readonly folder: string; readonly open: () => Source }>;
   readonly peers: readonly PeerClient[];
   readonly missingPeers: BenchReport["missingPeers"];
+  /** Starts a process that asks one question; undefined where the host cannot. */
+  readonly start?: StartProcess | undefined;
   /** Largest resident set of this process so far; null where the host does not report it. */
   peakRssBytes(): number | null;
 }
@@ -44,7 +47,7 @@ export interface BenchHost {
 export function partNames(isSoftware: boolean): readonly string[] {
   const groups = kernelCases({ isSoftware, dtypes: BENCH_DTYPES }).map(kernelGroup);
   const models = modelCases({ isSoftware, isQuick: false }).map(({ name }) => name);
-  return ["roofline", ...new Set(groups), "shares", ...models, ...SCALING_NAMES];
+  return ["roofline", ...new Set(groups), "shares", ...models, ...SCALING_NAMES, ...START_NAMES];
 }
 
 /** Whether a part, or a part of it, is selected. */
@@ -87,11 +90,12 @@ class BenchRun {
     const shares = roofline && this.asks("shares") ? await this.shares(roofline) : [];
     const models = this.asks("models") ? await this.models() : null;
     const scaling = this.asks("scaling") ? await this.scaling(roofline) : null;
+    const start = this.asks("start") ? await this.start() : null;
     const peers = host.peers.map(({ identity }) => identity);
     const found = { shares, models, roofline, missingPeers: host.missingPeers, hasPeers: peers.length > 0 };
     const ratios = verdicts(this.gpu.isSoftware, found);
     const { stamp, missingPeers } = host;
-    return { stamp, roofline, kernels, models, scaling, peers, missingPeers, ratios, failures, seconds };
+    return { stamp, roofline, kernels, models, scaling, start, peers, missingPeers, ratios, failures, seconds };
   }
 
   private asks(name: string): boolean {
@@ -198,6 +202,25 @@ class BenchRun {
       if (curve !== null) curves.push(curve);
     }
     return curves;
+  }
+
+  /** The models of the same names, each in processes of its own. */
+  private async start(): Promise<readonly StartFigures[]> {
+    const { host, options } = this;
+    const { start } = host;
+    if (start === undefined) return [];
+    const models = modelCases({ isSoftware: this.gpu.isSoftware, isQuick: options.isQuick });
+    const figures: StartFigures[] = [];
+    for (const name of START_NAMES) {
+      const model = models.find((each) => each.name === name.replace("start/", "models/"));
+      if (model === undefined || !this.asks(name)) continue;
+      const figure = await this.part(name, async () => {
+        const { folder } = await host.checkpoint(model.spec);
+        return measureStart(name, folder, { start, rounds: this.rounds() });
+      });
+      if (figure !== null) figures.push(figure);
+    }
+    return figures;
   }
 
   private rounds() {

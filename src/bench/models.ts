@@ -59,6 +59,8 @@ export interface ModelFigures {
   readonly loadMs: number;
   /** MB of 10^6 bytes per second, whether or not the files are in the system's cache. */
   readonly loadMbps: number;
+  /** What compiling and running the kernels of questions and sweeps once took after the load; later figures are without it. */
+  readonly warmUpMs: number;
   readonly visionMs: readonly number[];
   readonly prefillRows: number;
   /** Tokens a second, by round. */
@@ -104,7 +106,10 @@ export async function measureModel(model: ModelCase, run: ModelRun): Promise<Mod
       await flush(llava.gpu);
     });
     if (llava === undefined) throw new GpuError("shader", `${model.name} was not loaded.`);
+    const { signal } = run.rounds;
     try {
+      const warm = llava;
+      const warmUpMs = await clocked(() => warm.warmUp({ signal }));
       const text = await measureText(llava, model, { peers, rounds: run.rounds });
       const questions = model.asksQuestions ? await measureQuestions(llava, model, run.rounds) : null;
       return {
@@ -113,6 +118,7 @@ export async function measureModel(model: ModelCase, run: ModelRun): Promise<Mod
         weightBytes,
         loadMs,
         loadMbps: weightBytes / loadMs / 1000,
+        warmUpMs,
         visionMs,
         prefillRows: model.prefillRows,
         decodeTokens: model.decodeTokens,
@@ -233,10 +239,6 @@ async function measureQuestions(llava: Llava, model: ModelCase, rounds: RoundsOp
     adaptvis: () => timed("adaptvis"),
     sweep: () => once(() => llava.sweep(first, factors, { maxNewTokens: 1, ignoreEos: true, reusePrefix: false })),
   };
-  // A few words compile everything; a whole question would take a CPU adapter many seconds.
-  const short = llava.processor.fromTensors({ inputIds: textIds(8, 30), pixelValues: undefined });
-  await llava.answer(short, { method: "adaptvis", maxNewTokens: 2, ignoreEos: true });
-  await llava.sweep(short, factors, { maxNewTokens: 1, ignoreEos: true });
   const { greedy, second: seconds, adaptvis, sweep } = await interleave(runs, rounds);
   return {
     promptTokens: first.inputIds.length,

@@ -5,6 +5,7 @@ import type { PeerIdentity } from "./peer.ts";
 import type { Ratio } from "./ratios.ts";
 import type { Roofline } from "./roofline.ts";
 import type { ScalingSeries } from "./scaling.ts";
+import { START_PARTS, type StartFigures, type StartSample } from "./start.ts";
 import { type Spread, spreadOf } from "./statistics.ts";
 
 /** The machine, adapter and versions of a run. */
@@ -36,6 +37,7 @@ export interface BenchReport {
   readonly kernels: readonly KernelFigure[] | null;
   readonly models: readonly ModelFigures[] | null;
   readonly scaling: readonly ScalingSeries[] | null;
+  readonly start: readonly StartFigures[] | null;
   /** Identities of the peers that ran. */
   readonly peers: readonly PeerIdentity[];
   /** Peers that could not be started, and why. */
@@ -61,6 +63,7 @@ export function reportTables(report: BenchReport): readonly ReportTable[] {
   if (report.kernels !== null && report.kernels.length > 0) tables.push(kernelTable(report.kernels));
   for (const model of report.models ?? []) tables.push(modelTable(model));
   for (const curve of report.scaling ?? []) tables.push(scalingTable(curve));
+  if (report.start !== null && report.start.length > 0) tables.push(startTable(report.start));
   const failures = [
     ...report.failures,
     ...report.missingPeers.map(({ file, reason }) => ({ part: `peer ${file}`, message: reason })),
@@ -139,6 +142,7 @@ function modelTable(model: ModelFigures): ReportTable {
   const rows = [
     of("load", "MB/s", digits(model.loadMbps)),
     of("load", "ms", digits(model.loadMs), ({ loadMs }) => (loadMs === null ? "–" : digits(loadMs))),
+    of("warm-up after it", "ms", digits(model.warmUpMs)),
     of("vision, one picture", "ms", roundsText(model.visionMs), (peer) => refusal(peer, "vision", peer.visionMs)),
     of(`prefill of ${model.prefillRows}`, "tokens/s", roundsText(model.prefill), (peer) =>
       refusal(peer, "prefill", peer.prefill),
@@ -201,6 +205,26 @@ function scalingTable({ title, xLabel, points, explanation }: ScalingSeries): Re
       spreadText(ms),
       digits(modelMs),
       rooflineMs === null ? "–" : digits(rooflineMs),
+    ]),
+  };
+}
+
+const START_TITLES: Readonly<Record<keyof StartSample, string>> = {
+  imported: "modules loaded",
+  device: "device open",
+  loaded: "weights loaded",
+  compiled: "kernels compiled",
+  firstToken: "first token",
+  process: "whole process, from outside",
+};
+
+function startTable(starts: readonly StartFigures[]): ReportTable {
+  return {
+    title: "The start: ms since the process began at which each part was over, median (min … max)",
+    head: ["part", ...starts.flatMap(({ name }) => [`${name}, driver's cache empty`, "filled"])],
+    rows: START_PARTS.map((part) => [
+      START_TITLES[part],
+      ...starts.flatMap(({ first, repeat }) => [spreadText(first[part]), spreadText(repeat[part])]),
     ]),
   };
 }

@@ -1,12 +1,14 @@
 // adaptvis bench: the speed of the engine on this machine, by kernel and as a whole, against its roofline and other engines.
 
 import { existsSync } from "node:fs";
+import { join } from "node:path";
 import type { Command } from "commander";
 import { type BenchHost, type BenchOptions, isAsked, partNames, runBench } from "../bench/bench.ts";
 import { benchCacheFolder, cachedCheckpoint, stampRun } from "../bench/host.node.ts";
 import { startPeers } from "../bench/peer-process.node.ts";
 import { reportTables } from "../bench/report.ts";
 import { reportHtml } from "../bench/report-html.node.ts";
+import { openStarter } from "../bench/start-process.node.ts";
 import { fileSource } from "../checkpoint/file-source.node.ts";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { InputError } from "../errors.ts";
@@ -14,7 +16,7 @@ import { Gpu, requestGpuDevice } from "../gpu/device.ts";
 import type { OpenedAdapter } from "../gpu/hosts/adapter-choice.node.ts";
 import { driverEnvironment } from "../gpu/hosts/vulkan-drivers.node.ts";
 import { checkOutput, someText, wholeFrom } from "./checks.ts";
-import { embeddedModel, examples, packageFolder, packageVersion } from "./package-files.ts";
+import { embeddedModel, examplePicture, examples, packageFolder, packageVersion } from "./package-files.ts";
 import { defineCommand, type Session, styled, table, UsageError } from "./session.ts";
 
 /** Parsed options of `bench`. */
@@ -31,13 +33,16 @@ interface BenchFlags {
 
 const DEFAULT_ROUNDS = { quick: 2, full: 5 } as const;
 
+/** What a fresh process is asked about the first picture of the demo. */
+const START_QUESTION = "Where is the ball in relation to the robot? Answer with left, right, front or behind.";
+
 /** `adaptvis bench`. */
 export const benchCommand = defineCommand("bench", describeBench, bench);
 
 /** Describes `bench` to commander. */
 function describeBench(command: Command): Command {
   return command
-    .description("Measure the speed of this machine: roofline, kernels, whole models and scaling.")
+    .description("Measure the speed of this machine: roofline, kernels, whole models, scaling and start.")
     .option("--only <names...>", "parts to run, by name or prefix (see --list), separated by commas or spaces")
     .option("--filter <text>", "only kernel cases whose name contains this text", someText)
     .option("--quick", "a shorter run with fewer cases and rounds")
@@ -106,8 +111,15 @@ async function bench(session: Session, flags: BenchFlags): Promise<void> {
     flags.peers === undefined
       ? { peers: [], missing: [] }
       : await startPeers(flags.peers, { env: await peerEnvironment(opened), isQuick: flags.quick === true });
+  const { dawnToggles } = session;
+  const starter = await openStarter({
+    command: join(packageFolder(), "dist", "cli.js"),
+    options: ["--adapter", session.adapter, ...dawnToggles.flatMap((toggle) => ["--dawn-toggle", toggle])],
+    picture: examplePicture(embeddedModel()),
+    question: START_QUESTION,
+    signal: session.signal,
+  });
   try {
-    const { dawnToggles } = session;
     const run = { folder: packageFolder(), version: packageVersion(), options: { ...named, dawnToggles } };
     const stamp = stampRun(opened, run);
     const versions = Object.fromEntries(peers.map(({ identity }) => [identity.name, identity.version]));
@@ -120,6 +132,7 @@ async function bench(session: Session, flags: BenchFlags): Promise<void> {
       },
       peers,
       missingPeers: missing,
+      start: starter.start,
       peakRssBytes: () => process.resourceUsage().maxRSS * 1024,
     };
     const report = await runBench(gpu, host, options);
@@ -131,6 +144,7 @@ async function bench(session: Session, flags: BenchFlags): Promise<void> {
     if (flags.html !== undefined) await writeFileWhole(flags.html, await reportHtml(report));
   } finally {
     for (const peer of peers) await peer.close();
+    await starter.close();
     gpu.dispose();
     device.destroy();
   }

@@ -53,7 +53,8 @@ export function examples(list: (paths: ExamplePaths) => readonly string[]): () =
   };
 }
 
-function examplePicture(model: string): string {
+/** A picture that comes with a checkpoint, or the name of one that users may have. */
+export function examplePicture(model: string): string {
   for (const folder of [join(model, "demo"), join(model, "benchmark", "test", "controlled_images")]) {
     const picture =
       existsSync(folder) &&

@@ -56,7 +56,16 @@ test("--json tells how the answer came about, and --heatmap draws it", async () 
     attention: { layer: 1, head: 3, share: expect.any(Number), unmodified: { share: expect.any(Number) } },
     heatmap,
     adapter: { isSoftware: expect.any(Boolean), description: expect.any(String) },
-    timings: { loadMs: expect.any(Number), answerMs: expect.any(Number) },
+    timings: {
+      loadMs: expect.any(Number),
+      answerMs: expect.any(Number),
+      start: expect.objectContaining({
+        imported: expect.any(Number),
+        device: expect.any(Number),
+        loaded: expect.any(Number),
+        firstToken: expect.any(Number),
+      }),
+    },
   });
   expect(report.tokens).toContainEqual({
     id: expect.any(Number),
