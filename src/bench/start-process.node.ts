@@ -44,7 +44,9 @@ export async function openStarter(ask: StartCommand): Promise<Starter> {
 async function startOnce(ask: StartCommand, folder: string, cacheFolder: string): Promise<StartSample> {
   if (!existsSync(ask.command)) throw new Error(`${ask.command} does not exist: npm run build makes it.`);
   const host = isDeno() ? ["run", "-A"] : [];
-  const words = ["ask", "--model", folder, "--image", ask.picture, "--max-new-tokens", "1", ask.question];
+  // Two tokens: the second is what waits for the last of the kernels.
+  const length = ["--max-new-tokens", "2", "--ignore-eos"];
+  const words = ["ask", "--model", folder, "--image", ask.picture, ...length, ask.question];
   // Mesa's cache (lavapipe, RADV, ANV) and NVIDIA's; Dawn has none in Node.
   const env = { ...process.env, MESA_SHADER_CACHE_DIR: cacheFolder, __GL_SHADER_DISK_CACHE_PATH: cacheFolder };
   const started = performance.now();
