@@ -76,7 +76,7 @@ export async function warmUp(model: WarmModel, options: Expected): Promise<void>
   }
   await orAborted(compiled([...missing], gpu, options), signal);
   for (const pipeline of ran) missing.delete(pipeline);
-  await model.inTurn(() => runAll(model, missing, options));
+  await runAll(model, missing, options);
 }
 
 /** Every program that the expected questions may run. */
@@ -123,7 +123,7 @@ async function compiled(
   );
 }
 
-/** Runs one workgroup of each pipeline, with buffers of its own that are freed behind it. */
+/** Runs one workgroup of each pipeline, in a turn of its own so that questions come between them, with buffers that are freed behind. */
 async function runAll(model: WarmModel, missing: Set<Pipeline>, options: Expected): Promise<void> {
   const { gpu, ran } = model;
   const { signal, onProgress } = options;
@@ -137,10 +137,11 @@ async function runAll(model: WarmModel, missing: Set<Pipeline>, options: Expecte
     for (const program of programs(model, buffers, options)) {
       for (const [command, pipeline] of requestPipelines(gpu, program)) {
         if (!missing.delete(pipeline)) continue;
-        throwIfAborted(signal, WHAT);
-        await runOnce(executor, oneWorkgroup(command), "warm-up");
-        await gpu.device.queue.onSubmittedWorkDone();
-        gpu.throwIfLost();
+        await model.inTurn(async () => {
+          throwIfAborted(signal, WHAT);
+          await runOnce(executor, oneWorkgroup(command), "warm-up");
+          await gpu.device.queue.onSubmittedWorkDone();
+        });
         gpu.throwIfDisposed();
         ran.add(pipeline);
         tell(total - missing.size);

@@ -54,6 +54,10 @@ export class LoadedModel {
   }
 }
 
+/** The options of the page's questions that decide which kernels they need. */
+const FIRST_QUESTION = { attention: true, topLogProbs: 1 } as const;
+const UNDER_FACTOR = { ...FIRST_QUESTION, method: "scaling" } as const;
+
 /**
  * Loads a checkpoint on a new device.
  * @param onStep called for every phase
@@ -77,6 +81,7 @@ export async function loadModel(
     const model = await Llava.load(files, {
       device,
       signal,
+      firstQuestion: FIRST_QUESTION,
       onProgress: ({ loadedBytes, totalBytes }) => step({ phase: "weights", loadedBytes, totalBytes }),
     });
     try {
@@ -92,6 +97,9 @@ export async function loadModel(
       settings: settingsOf(model),
       loadMs: performance.now() - startMs,
     });
+    // The answer under a factor runs the last row of the prompt alone, with other kernels than the whole of it. They compile while
+    // the page is looked at; a question that comes first waits for what it needs, and a closed model has none to wait for.
+    model.warmUp({ questions: [UNDER_FACTOR], sweep: false }).catch(() => undefined);
     return new LoadedModel(source, model, view);
   } catch (error) {
     device.destroy();
