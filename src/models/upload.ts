@@ -1,6 +1,6 @@
 // From a tensor's bytes in a file to GPU buffers: whole rows in chunks, split where one binding is too small, padded with zeros
-// where kernels want multiples of 4. Buffers are allocated first and filled afterwards; no more than one chunk of a tensor is in
-// memory at a time.
+// where kernels want multiples of 4. Buffers are allocated first and filled afterwards, two tensors at once; no more than one
+// chunk of each is in memory at a time.
 
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { convertWeights, toF32 } from "../checkpoint/dtypes.ts";

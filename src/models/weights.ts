@@ -1,7 +1,7 @@
 // A model's weights: checked against the checkpoint, allocated on the GPU, then read into their buffers.
 import { type Checkpoint, requireTensors } from "../checkpoint/checkpoint.ts";
 import { GPU_STORAGE, type Gpu } from "../gpu/device.ts";
-import { paddedLength, storedRowBytes, type WeightDtype } from "../gpu/tensor.ts";
+import { isQuantized, paddedLength, storedRowBytes, type WeightDtype } from "../gpu/tensor.ts";
 import type { Architecture, ModelWeights } from "./architecture.ts";
 import { Quantizer } from "./quantizer.ts";
 import {
@@ -134,8 +134,25 @@ class Allocation {
     );
   }
 
+  /** Fills two weights at once, so that one is read while the other is written; packing takes one after the other. */
   async fill(context: UploadContext): Promise<void> {
-    for (const fill of this.fills) await fill(context);
+    const { dtype } = this;
+    const fills = this.fills.values();
+    let hasFailed = false;
+    const fillNext = async () => {
+      try {
+        for (const fill of fills) {
+          if (hasFailed) return;
+          await fill(context);
+        }
+      } catch (error) {
+        hasFailed = true;
+        throw error;
+      }
+    };
+    const isPacked = dtype !== undefined && isQuantized(dtype);
+    const lanes = await Promise.allSettled(isPacked ? [fillNext()] : [fillNext(), fillNext()]);
+    for (const lane of lanes) if (lane.status === "rejected") throw lane.reason;
   }
 
   destroy(): void {

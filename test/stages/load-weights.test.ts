@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import { openCheckpoint } from "../../src/checkpoint/checkpoint.ts";
 import { fileSource } from "../../src/checkpoint/file-source.node.ts";
+import type { Source } from "../../src/checkpoint/source.ts";
 import { AbortError } from "../../src/errors.ts";
 import { Gpu } from "../../src/gpu/device.ts";
 import { readArchitecture } from "../../src/models/registry.ts";
@@ -10,11 +11,11 @@ import { type LoadWeightsOptions, loadWeights } from "../../src/models/weights.t
 import { openTestDevice } from "../setup/device.ts";
 import { GOLDEN } from "../setup/golden.ts";
 
-async function load(options: Omit<LoadWeightsOptions, "gpu">) {
+async function load(options: Omit<LoadWeightsOptions, "gpu">, source: Source = fileSource(`${GOLDEN}/llava-next`)) {
   const { device, isSoftware } = await openTestDevice();
   const gpu = new Gpu(device, { isSoftware });
   const before = gpu.allocatedBytes;
-  const checkpoint = await openCheckpoint(fileSource(`${GOLDEN}/llava-next`));
+  const checkpoint = await openCheckpoint(source);
   const architecture = readArchitecture(checkpoint.config);
   const bytes = () => gpu.allocatedBytes - before;
   const loading = loadWeights(checkpoint, architecture, { ...options, gpu });
@@ -56,3 +57,41 @@ test("an abort, and an error of onAllocated, free everything", async () => {
   });
   expect(thrown).toMatchObject({ failure: new RangeError("the caller's own"), bytes: 0 });
 });
+
+test.each([
+  ["f32", 2],
+  ["q8", 1],
+] as const)(
+  "%s: so many tensors are read at once: %i; after one that fails, no other is begun",
+  async (dtype, most) => {
+    const files = fileSource(`${GOLDEN}/llava-next`);
+    const counts = { running: 0, most: 0, begun: 0, begunAtFailure: 0 };
+    const counting = (failingRead: number): Source => ({
+      ...files,
+      async read(path, start, end, signal) {
+        if (!path.endsWith(".safetensors") || start === 0) return files.read(path, start, end, signal);
+        counts.begun++;
+        counts.running++;
+        counts.most = Math.max(counts.most, counts.running);
+        const isFailing = counts.begun === failingRead;
+        try {
+          const bytes = await files.read(path, start, end, signal);
+          if (!isFailing) return bytes;
+          counts.begunAtFailure = counts.begun;
+          throw new RangeError("the disk's own");
+        } finally {
+          counts.running--;
+        }
+      },
+    });
+    expect(await load({ dtype }, counting(0))).toMatchObject({ failure: undefined });
+    expect(counts.most).toBe(most);
+    const failingRead = counts.begun + 12; // in the middle of a second load
+    const { failure, bytes } = await load({ dtype }, counting(failingRead));
+    expect(failure).toEqual(new RangeError("the disk's own"));
+    expect(bytes).toBe(0);
+    // The other one of two ends with its matrix, which may be stacked of three tensors.
+    expect(counts.begun - counts.begunAtFailure).toBeLessThanOrEqual(most === 2 ? 2 : 0);
+    expect(counts.running).toBe(0);
+  },
+);
