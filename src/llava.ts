@@ -31,7 +31,7 @@ import { Gpu } from "./gpu/device.ts";
 import type { Pipeline } from "./gpu/kernel.ts";
 import { checkTuningTable } from "./gpu/ops/tuning.ts";
 import type { WeightDtype } from "./gpu/tensor.ts";
-import type { Architecture, ModelWeights } from "./models/architecture.ts";
+import type { ModelWeights } from "./models/architecture.ts";
 import type { ModelConfig } from "./models/config.ts";
 import type { ModelInputs } from "./models/inputs.ts";
 import { PictureEncoder } from "./models/layers/picture-encoder.ts";
@@ -39,7 +39,7 @@ import { loadProcessor, type Processor } from "./models/processor.ts";
 import { readArchitecture } from "./models/registry.ts";
 import { loadWeights } from "./models/weights.ts";
 import { precompile, USUAL_NEEDS } from "./precompile.ts";
-import type { QuestionNeeds } from "./program-recorder.ts";
+import type { QuestionNeeds, RecordedModel } from "./program-recorder.ts";
 import { type RunOptions, Session, type SessionHost } from "./session.ts";
 import { type MethodDefaults, readMethodDefaults, settingsOf } from "./settings.ts";
 
@@ -57,9 +57,7 @@ export class Llava {
   readonly defaults: MethodDefaults;
   /** [C, S, S] of a picture's tile; undefined for a model without pictures. */
   readonly tileShape: readonly [number, number, number] | undefined;
-  private readonly architecture: Architecture;
-  private readonly weights: ModelWeights;
-  private readonly chunkRows: number;
+  private readonly loaded: RecordedModel;
   /** Pipelines that {@link warmUp} has run. */
   private readonly ran = new Set<Pipeline>();
   private readonly host: SessionHost;
@@ -68,9 +66,8 @@ export class Llava {
 
   private constructor(
     gpu: Gpu,
-    architecture: Architecture,
+    loaded: RecordedModel,
     parts: {
-      readonly weights: ModelWeights;
       readonly processor: Processor;
       readonly name: string;
       readonly defaults: MethodDefaults;
@@ -79,12 +76,11 @@ export class Llava {
       readonly cacheBytes: number | undefined;
     },
   ) {
-    const { weights, defaults, decoder, encoder, cacheBytes = DEFAULT_CACHE_BYTES } = parts;
+    const { architecture, weights } = loaded;
+    const { defaults, decoder, encoder, cacheBytes = DEFAULT_CACHE_BYTES } = parts;
     this.gpu = gpu;
     this.config = architecture.config;
-    this.architecture = architecture;
-    this.chunkRows = decoder.chunkRows;
-    this.weights = weights;
+    this.loaded = loaded;
     this.processor = parts.processor;
     this.name = parts.name;
     this.defaults = defaults;
@@ -120,23 +116,20 @@ export class Llava {
         const architecture = readArchitecture(checkpoint.config);
         const defaults = await readMethodDefaults(source, signal);
         const needs = await needsOfAll(firstQuestion && [firstQuestion], { config: architecture.config, defaults });
-        let decoder: SharedDecoder | undefined;
-        let encoder: PictureEncoder | undefined;
-        let processor: Processor | undefined;
+        let model: Llava | undefined;
         const onAllocated = async (weights: ModelWeights) => {
           const { llama, pictures } = weights;
           const { text } = architecture.config;
-          decoder = new SharedDecoder(gpu, text, { weights: llama, ...options });
-          encoder = pictures && new PictureEncoder(gpu, text, pictures);
-          precompile(gpu, { architecture, weights, chunkRows: decoder.chunkRows }, needs);
-          processor = await loadProcessor(checkpoint, architecture); // kernels compile meanwhile
+          const decoder = new SharedDecoder(gpu, text, { weights: llama, ...options });
+          const encoder = pictures && new PictureEncoder(gpu, text, pictures);
+          const loaded = { architecture, weights, chunkRows: decoder.chunkRows };
+          precompile(gpu, loaded, needs);
+          const processor = await loadProcessor(checkpoint, architecture); // kernels compile meanwhile
+          model = new Llava(gpu, loaded, { processor, name: source.name, defaults, decoder, encoder, cacheBytes });
         };
-        const weights = await loadWeights(checkpoint, architecture, { gpu, dtype, signal, onProgress, onAllocated });
-        if (decoder === undefined || processor === undefined) {
-          throw new RangeError("loadWeights did not call onAllocated");
-        }
-        const parts = { weights, processor, name: source.name, defaults, decoder, encoder, cacheBytes };
-        return new Llava(gpu, architecture, parts);
+        await loadWeights(checkpoint, architecture, { gpu, dtype, signal, onProgress, onAllocated });
+        if (model === undefined) throw new RangeError("loadWeights did not call onAllocated");
+        return model;
       } finally {
         await checkpoint.close();
       }
@@ -148,7 +141,7 @@ export class Llava {
 
   /** How the matrices are stored on the GPU; of a checkpoint of several dtypes, its lm_head's. */
   get dtype(): WeightDtype {
-    return this.weights.llama.lmHead.weight.dtype; // the embedding table of a quantised model may not be quantised
+    return this.loaded.weights.llama.lmHead.weight.dtype; // the embedding table of a quantised model may not be quantised
   }
 
   /** Opens a conversation; many may be open at once. */
@@ -209,12 +202,12 @@ export class Llava {
    *   usable after the former); GpuError.
    */
   async warmUp(options: WarmUpOptions = {}): Promise<void> {
-    const { gpu, architecture, weights, chunkRows, ran } = this;
+    const { gpu, ran } = this;
     const { signal, onProgress, sweep = true } = options;
     const { warmUp } = await import("./warm-up.ts");
     const questions = await needsOfAll(options.questions, this);
     const inTurn = (work: () => Promise<void>) => this.inTurn("warm-up", work);
-    await warmUp({ gpu, architecture, weights, chunkRows, ran, inTurn }, { questions, sweep, signal, onProgress });
+    await warmUp({ ...this.loaded, gpu, ran, inTurn }, { questions, sweep, signal, onProgress });
   }
 
   /**

@@ -3,7 +3,6 @@
 import {
   chooseIntoSlotProgram,
   chooseProgram,
-  chooseRowsProgram,
   type DecoderRun,
   embedPromptProgram,
   embedTokensProgram,
@@ -56,7 +55,8 @@ export const PLAIN: PassKind = { isEdited: false, isCaptured: false };
 export class ProgramRecorder {
   private readonly gpu: Gpu;
   private readonly text: TextConfig;
-  private readonly run: DecoderRun;
+  /** The decoder, with the buffers that programs bind. */
+  readonly run: DecoderRun;
   private readonly capture: PlaceVisitor;
   private readonly image: GatheredRows;
   private readonly vision: { readonly pass: PicturePass; readonly run: PictureRun } | undefined;
@@ -118,15 +118,6 @@ export class ProgramRecorder {
     for (const kind of needs.steps) yield this.step(kind, 1);
   }
 
-  /** The programs of a sweep over so many factors, apart from those of a greedy question. */
-  *sweep(numRows: number): Generator<Program> {
-    const { own } = this.run;
-    yield this.step({ isEdited: true, isCaptured: false }, numRows);
-    yield chooseRowsProgram(own, { vocabSize: this.text.vocabSize, numRows });
-    yield embedTokensProgram(this.run, numRows);
-    yield this.step(PLAIN, numRows);
-  }
-
   /** Chunks of a prompt; only the last of them is captured. */
   private *prefills(passes: readonly PassKind[], rowCounts: readonly number[]): Generator<Program> {
     const { gpu, run, isLong } = this;
@@ -141,7 +132,8 @@ export class ProgramRecorder {
     }
   }
 
-  private step({ isEdited, isCaptured }: PassKind, numRows: number): Program {
+  /** A decode step of so many batch rows. */
+  step({ isEdited, isCaptured }: PassKind, numRows: number): Program {
     const places = isCaptured ? this.capture : undefined;
     return stepProgram(this.run, this.gpu, { isEdited, places, label: `expected step of ${numRows} rows`, numRows });
   }

@@ -2,6 +2,7 @@
 // of the work to the first run.
 import type { ExpectedQuestion, WarmUpOptions, WarmUpProgress } from "./answer.ts";
 import { AbortError, throwIfAborted } from "./errors.ts";
+import { chooseRowsProgram, embedTokensProgram } from "./generate/decoder-programs.ts";
 import type { BufferMaker, Gpu } from "./gpu/device.ts";
 import { runOnce, SubmitExecutor } from "./gpu/executor.ts";
 import type { Pipeline } from "./gpu/kernel.ts";
@@ -11,7 +12,7 @@ import type { EditContext } from "./interventions/intervention.ts";
 import type { TextConfig } from "./models/config.ts";
 import { MAX_BATCH_ROWS } from "./models/layers/step.ts";
 import { GREEDY_NEEDS, placeholders } from "./precompile.ts";
-import { type PassKind, ProgramRecorder, type QuestionNeeds, type RecordedModel } from "./program-recorder.ts";
+import { type PassKind, PLAIN, ProgramRecorder, type QuestionNeeds, type RecordedModel } from "./program-recorder.ts";
 import type { Settings } from "./settings.ts";
 
 /** What {@link warmUp} works on. */
@@ -87,7 +88,14 @@ function* programs(model: WarmModel, buffers: BufferMaker, options: Expected): G
   for (const needs of questions) yield* recorder.question(needs, rowCounts);
   if (!sweep) return;
   yield* recorder.question(GREEDY_NEEDS, rowCounts);
-  for (let numRows = 1; numRows <= MAX_BATCH_ROWS; numRows++) yield* recorder.sweep(numRows);
+  const { run } = recorder;
+  const { vocabSize } = run.decoder.text;
+  for (let numRows = 1; numRows <= MAX_BATCH_ROWS; numRows++) {
+    yield recorder.step({ isEdited: true, isCaptured: false }, numRows);
+    yield chooseRowsProgram(run.own, { vocabSize, numRows });
+    yield embedTokensProgram(run, numRows);
+    yield recorder.step(PLAIN, numRows);
+  }
 }
 
 /**

@@ -1,5 +1,6 @@
 // A model's weights: checked against the checkpoint, allocated on the GPU, then read into their buffers.
 import { type Checkpoint, requireTensors } from "../checkpoint/checkpoint.ts";
+import { at } from "../errors.ts";
 import { GPU_STORAGE, type Gpu } from "../gpu/device.ts";
 import { isQuantized, paddedLength, storedRowBytes, type WeightDtype } from "../gpu/tensor.ts";
 import type { Architecture, ModelWeights } from "./architecture.ts";
@@ -136,22 +137,17 @@ class Allocation {
 
   /** Fills two weights at once, so that one is read while the other is written; packing takes one after the other. */
   async fill(context: UploadContext): Promise<void> {
-    const { dtype } = this;
-    const fills = this.fills.values();
-    let hasFailed = false;
-    const fillNext = async () => {
+    const { dtype, fills } = this;
+    let next = 0;
+    const fillRest = async () => {
       try {
-        for (const fill of fills) {
-          if (hasFailed) return;
-          await fill(context);
-        }
-      } catch (error) {
-        hasFailed = true;
-        throw error;
+        while (next < fills.length) await at(fills, next++)(context);
+      } finally {
+        next = fills.length; // after a failure, the other lane begins no more
       }
     };
     const isPacked = dtype !== undefined && isQuantized(dtype);
-    const lanes = await Promise.allSettled(isPacked ? [fillNext()] : [fillNext(), fillNext()]);
+    const lanes = await Promise.allSettled(isPacked ? [fillRest()] : [fillRest(), fillRest()]);
     for (const lane of lanes) if (lane.status === "rejected") throw lane.reason;
   }
 
