@@ -204,7 +204,7 @@ class BenchRun {
     return curves;
   }
 
-  /** The models of the same names, each in processes of its own. */
+  /** The models of the same names, each in processes of its own; a quick run starts the embedded one only. */
   private async start(): Promise<readonly StartFigures[]> {
     const { host, options } = this;
     const { start } = host;
@@ -213,7 +213,8 @@ class BenchRun {
     const figures: StartFigures[] = [];
     for (const name of START_NAMES) {
       const model = models.find((each) => each.name === name.replace("start/", "models/"));
-      if (model === undefined || !this.asks(name)) continue;
+      const isLeftOut = options.isQuick && model?.spec !== undefined && !options.only.includes(name);
+      if (model === undefined || isLeftOut || !this.asks(name)) continue;
       const figure = await this.part(name, async () => {
         const { folder } = await host.checkpoint(model.spec);
         return measureStart(name, folder, { start, rounds: this.rounds() });
