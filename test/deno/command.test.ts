@@ -155,7 +155,7 @@ describe("one sentence and its exit code", () => {
   ])("permissions %j do not do", async (permissions, sentence) => {
     const result = await deno(["run", "--no-prompt", ...permissions, CLI, "ask", "--image", PICTURE, QUESTION]);
     expect(result).toMatchObject({ stdout: "", ending: 1 });
-    expect(result.stderr.trimEnd().split("\n")).toEqual([expect.stringMatching(sentence)]);
+    expect(ownLines(result.stderr)).toEqual([expect.stringMatching(sentence)]);
   });
 
   test("Ctrl-C stops it with exit code 130, and leaves nothing behind", async () => {
