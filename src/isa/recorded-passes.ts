@@ -1,6 +1,6 @@
 // The passes of a question at a model's shapes, recorded without a GPU and without weights: which kernels run with which constants.
 import { type CheckpointSpec, modelConfig } from "../bench/random-checkpoint.ts";
-import { type DecoderRun, stepProgram } from "../generate/decoder-programs.ts";
+import { DEFAULT_CHUNK_ROWS } from "../generate/shared-decoder.ts";
 import { Gpu } from "../gpu/device.ts";
 import type { Constant, Kernel } from "../gpu/kernel.ts";
 import { linear } from "../gpu/ops/linear.ts";
@@ -8,11 +8,10 @@ import { LINEAR_KERNELS } from "../gpu/ops/linear-kernels.ts";
 import { isDispatch, Program } from "../gpu/program.ts";
 import { isQuantized, type Matrix, matrixSizes, storedRowBytes, type WeightDtype } from "../gpu/tensor.ts";
 import { choiceText, type TunableChoice } from "../gpu/tunables.ts";
-import type { Architecture, ModelWeights } from "../models/architecture.ts";
-import { createKeyValueCache, createScratch, createSequenceBuffers } from "../models/layers/decoder-state.ts";
 import { readArchitecture } from "../models/registry.ts";
 import { labelOf, WeightDeclarer, type WeightStore } from "../models/weight-table.ts";
-import { questionPrograms } from "../precompile.ts";
+import { USUAL_NEEDS } from "../precompile.ts";
+import { ProgramRecorder } from "../program-recorder.ts";
 
 /** A kernel with its constants: what one pipeline is compiled from. */
 export interface RecordedPipeline {
@@ -54,9 +53,13 @@ export function recordPipelines(
   const gpu = new Gpu(device, { isSoftware: false });
   const architecture = readArchitecture(modelConfig(spec));
   const weights = architecture.weights(new WeightDeclarer(emptyStore(gpu, dtype)));
+  const model = { architecture, weights, chunkRows: DEFAULT_CHUNK_ROWS };
+  const recorder = new ProgramRecorder(gpu, gpu, { ...model, batchRows: SWEEP_ROWS });
   const pipelines = new Pipelines();
-  for (const program of questionPrograms(gpu, gpu, { architecture, weights })) pipelines.add(program);
-  pipelines.add(sweepStep(gpu, architecture, weights));
+  for (const needs of USUAL_NEEDS) {
+    for (const program of recorder.question(needs, [model.chunkRows])) pipelines.add(program);
+  }
+  pipelines.add(recorder.step({ isEdited: true, isCaptured: false }, SWEEP_ROWS));
   return pipelines.list();
 }
 
@@ -121,13 +124,4 @@ function emptyStore(gpu: Gpu, dtype: WeightDtype): WeightStore {
     },
     vector: () => gpu.unused,
   };
-}
-
-/** One decode step of a sweep's rows. */
-function sweepStep(gpu: Gpu, { config: { text } }: Architecture, weights: ModelWeights): Program {
-  const size = { numRows: SWEEP_ROWS, promptRows: SWEEP_ROWS, batchRows: SWEEP_ROWS, editBytes: 16 };
-  const decoder = { text, weights: weights.llama, scratch: createScratch(gpu, text, size) };
-  const cache = createKeyValueCache(gpu, text, 1024);
-  const run: DecoderRun = { decoder, cache, own: createSequenceBuffers(gpu, text, SWEEP_ROWS) };
-  return stepProgram(run, gpu, { label: "sweep step", numRows: SWEEP_ROWS, isEdited: true, places: undefined });
 }
