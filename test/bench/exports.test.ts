@@ -71,7 +71,7 @@ describe("export-onnx", () => {
     const program = fileURLToPath(new URL("../../tools/bench/export-onnx.mjs", import.meta.url));
     const { stderr, ending } = await runProgram(process.execPath, [program, folder, "--dtype", "f8"]);
     expect(ending).toBe(2);
-    expect(stderr).toContain("--dtype f32|f16|q4|q4f16");
+    expect(stderr).toContain("--dtype f32|f16|q8|q8f16|q4|q4f16");
   });
 });
 

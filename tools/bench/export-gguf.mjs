@@ -1,5 +1,5 @@
 // Exports a checkpoint's decoder for llama.cpp, with a vocabulary of placeholders: only ids are fed.
-//   node tools/bench/export-gguf.mjs CHECKPOINT [--dtype f32|f16|q4] [--cache FOLDER]      prints the file's path
+//   node tools/bench/export-gguf.mjs CHECKPOINT [--dtype f32|f16|q8|q4] [--cache FOLDER]      prints the file's path
 // Source of names and keys: https://github.com/ggml-org/llama.cpp/blob/master/gguf-py/gguf/constants.py
 
 import { join, resolve } from "node:path";
@@ -8,13 +8,13 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { cachedExport, openWeights } from "./checkpoint.mjs";
 import { writeGguf } from "./gguf-file.mjs";
-import { groupSize, quantize } from "./q4-blocks.mjs";
+import { groupSize, quantize, weightBits } from "./quantized-blocks.mjs";
 import { frequencyFactors } from "./rope-frequencies.mjs";
 
 const MODEL = "language_model.model";
 const LM_HEAD = "language_model.lm_head.weight";
 /** What the matrices may be written as. */
-export const dtypes = ["f32", "f16", "q4"];
+export const dtypes = ["f32", "f16", "q8", "q4"];
 const layerNames = {
   "input_layernorm.weight": "attn_norm.weight",
   "self_attn.q_proj.weight": "attn_q.weight",
@@ -128,23 +128,25 @@ async function tensorsOf(weights, dtype) {
 async function tensorOf(weights, { from, name, dtype }) {
   const { shape } = await weights.read(from);
   const numElements = shape.reduce((product, size) => product * size, 1);
-  // llama.cpp wants vectors in f32; rows that do not divide into groups cannot be q4_0.
-  const isQuantizable = shape.length === 2 && shape[1] % groupSize === 0 && name !== "token_embd.weight";
-  const type =
-    shape.length < 2 || dtype === "f32"
-      ? "f32"
-      : dtype === "q4" && isQuantizable
-        ? "q4_0"
-        : dtype === "q4"
-          ? "f32"
-          : "f16";
-  const bytesPer = { f32: 4, f16: 2, q4_0: 18 / groupSize };
+  const type = typeOf({ name, shape, dtype, text: weights.config.text });
+  const bytesPer = { f32: 4, f16: 2, q8_0: 34 / groupSize, q4_0: 18 / groupSize };
   const make = async () => {
     const data = rotaryOrder(weights.config.text, name, (await weights.read(from)).data);
     if (type === "f32") return bytesOf(data);
-    return type === "f16" ? bytesOf(weights.toF16(data)) : packQ40(data, weights.toF16);
+    return type === "f16" ? bytesOf(weights.toF16(data)) : packBlocks(data, weights.toF16, weightBits[dtype]);
   };
   return { name, type, shape, byteLength: numElements * bytesPer[type], make };
+}
+
+/**
+ * The type of a tensor in a file of `dtype`: llama.cpp wants vectors in f32; rows that do not divide into groups, and an embedding
+ * table that is not the lm_head too, are not quantised.
+ */
+function typeOf({ name, shape, dtype, text }) {
+  if (shape.length < 2) return "f32";
+  if (weightBits[dtype] === undefined) return dtype;
+  const isTable = name === "token_embd.weight" && !text.tieWordEmbeddings;
+  return shape[1] % groupSize !== 0 || isTable ? "f32" : `${dtype}_0`;
 }
 
 /** llama.cpp's rotary embedding pairs neighbours, Hugging Face's the two halves of a head: q and k rows change places. */
@@ -162,16 +164,21 @@ export function rotaryOrder({ numAttentionHeads, numKeyValueHeads, headDim }, na
   return result;
 }
 
-/** Blocks of q4_0: an f16 scale, then 16 bytes with element i in the low half and i + 16 in the high half. */
-export function packQ40(data, toF16) {
+/**
+ * Blocks of q8_0 or q4_0: an f16 scale, then 32 bytes, or 16 with element i in the low half (plus 8) and i + 16 in the high half.
+ */
+export function packBlocks(data, toF16, bits) {
   const numBlocks = data.length / groupSize;
-  const bytes = new Uint8Array(numBlocks * 18);
+  const blockBytes = 2 + (groupSize * bits) / 8;
+  const bytes = new Uint8Array(numBlocks * blockBytes);
   const view = new DataView(bytes.buffer);
-  const codes = new Uint8Array(groupSize);
+  const steps = new Int8Array(groupSize);
   for (let block = 0; block < numBlocks; block++) {
-    const scale = quantize(data.subarray(block * groupSize, (block + 1) * groupSize), codes);
-    view.setUint16(block * 18, toF16(Float32Array.of(scale))[0], true);
-    for (let i = 0; i < 16; i++) bytes[block * 18 + 2 + i] = codes[i] | (codes[i + 16] << 4);
+    const scale = quantize(data.subarray(block * groupSize, (block + 1) * groupSize), steps, bits);
+    const start = block * blockBytes + 2;
+    view.setUint16(start - 2, toF16(Float32Array.of(scale))[0], true);
+    if (bits === 8) bytes.set(new Uint8Array(steps.buffer), start);
+    else for (let i = 0; i < 16; i++) bytes[start + i] = (steps[i] + 8) | ((steps[i + 16] + 8) << 4);
   }
   return bytes;
 }
@@ -188,7 +195,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [folder] = positionals;
   const isKnown = values.dtype === undefined || dtypes.includes(values.dtype);
   if (folder === undefined || positionals.length > 1 || !isKnown) {
-    process.stderr.write("usage: node tools/bench/export-gguf.mjs CHECKPOINT [--dtype f32|f16|q4] [--cache FOLDER]\n");
+    process.stderr.write("usage: node tools/bench/export-gguf.mjs CHECKPOINT [--dtype f32|f16|q8|q4] [--cache FOLDER]\n");
     process.exitCode = 2;
   } else {
     process.stdout.write(`${await exportGguf(resolve(folder), { dtype: values.dtype, cacheFolder: values.cache })}\n`);

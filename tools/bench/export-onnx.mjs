@@ -1,5 +1,5 @@
 // Exports a checkpoint in Hugging Face's layout for ONNX Runtime: decoder (from ids and from embeddings) and vision tower.
-//   node tools/bench/export-onnx.mjs CHECKPOINT [--dtype f32|f16|q4|q4f16] [--positions N] [--cache FOLDER]
+//   node tools/bench/export-onnx.mjs CHECKPOINT [--dtype f32|f16|q8|q8f16|q4|q4f16] [--positions N] [--cache FOLDER]
 // prints the folder with llama-ids, llama-embeds and vision (where there is a tower), each as .fused.onnx and .exact.onnx for the two
 // forms of attention, and their weights.bin.
 
@@ -50,7 +50,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const isKnown = values.dtype === undefined || forms[values.dtype] !== undefined;
   if (folder === undefined || positionals.length > 1 || !isKnown) {
     process.stderr.write(
-      "usage: node tools/bench/export-onnx.mjs CHECKPOINT [--dtype f32|f16|q4|q4f16] [--positions N] [--cache FOLDER]\n",
+      "usage: node tools/bench/export-onnx.mjs CHECKPOINT [--dtype f32|f16|q8|q8f16|q4|q4f16] [--positions N] [--cache FOLDER]\n",
     );
     process.exitCode = 2;
   } else {

@@ -4,7 +4,7 @@
 import { closeSync, openSync, writeSync } from "node:fs";
 
 /** ggml's numbers of the tensor types used here. */
-export const tensorTypes = { f32: 0, f16: 1, q4_0: 2 };
+export const tensorTypes = { f32: 0, f16: 1, q4_0: 2, q8_0: 8 };
 
 const alignment = 32;
 const version = 3;

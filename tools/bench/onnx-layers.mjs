@@ -2,12 +2,14 @@
 
 import { join } from "node:path";
 import { OnnxGraph, WeightFile } from "./onnx-file.mjs";
-import { groupSize, packMatMulNBits } from "./q4-blocks.mjs";
+import { groupSize, packMatMulNBits, roundedToSteps, weightBits } from "./quantized-blocks.mjs";
 
-/** Activations' element type and weights' form, by dtype. Of q4 only the linear layers' matrices are quantised. */
+/** Activations' element type and weights' form, by dtype. Of q8 and q4 only the linear layers' matrices are quantised. */
 export const forms = {
   f32: { activations: "f32", weights: "f32" },
   f16: { activations: "f16", weights: "f16" },
+  q8: { activations: "f32", weights: "q8" },
+  q8f16: { activations: "f16", weights: "q8" },
   q4: { activations: "f32", weights: "q4" },
   q4f16: { activations: "f16", weights: "q4" },
 };
@@ -18,15 +20,17 @@ export const forms = {
  */
 export const attentionForms = ["fused", "exact"];
 
-/** Graphs that share weights: each weight is read from the checkpoint and written to `weights.bin` once. */
+/** Graphs that share weights: each weight is read from the checkpoint and written to one file, `weights.bin` unless named, once. */
 export class OnnxExport {
   #places = new Map();
 
-  constructor(folder, { weights, dtype }) {
+  constructor(folder, { weights, dtype, weightFile = "weights.bin" }) {
     this.folder = folder;
     this.weights = weights;
     this.form = forms[dtype];
-    this.file = new WeightFile(join(folder, "weights.bin"));
+    /** Bits of a quantised weight, undefined otherwise. */
+    this.bits = weightBits[this.form.weights];
+    this.file = new WeightFile(join(folder, weightFile));
   }
 
   graph(name) {
@@ -70,6 +74,18 @@ class GraphWriter {
     return this.graph.weight(name, this.type, { shape: shape ?? placed.shape, place: placed.place });
   }
 
+  /** The table of embeddings: where it is the lm_head too, with the values that are left of it there. */
+  async table(name, { isTied }) {
+    const { bits } = this.owner;
+    if (!isTied || bits === undefined) return this.tensor(name);
+    const label = `${name}.rounded`;
+    const { place, shape } = await this.owner.place(label, async () => {
+      const tensor = await this.owner.weights.read(name);
+      return { data: this.cast(roundedToSteps(tensor.data, tensor.shape, bits)), shape: tensor.shape };
+    });
+    return this.graph.weight(label, this.type, { shape, place });
+  }
+
   /** A small f32 constant in the activations' type. */
   constant(name, { shape, data }) {
     return this.graph.constant(name, this.type, { shape, data: this.cast(data) });
@@ -90,7 +106,7 @@ class GraphWriter {
   async linear(input, names, { bias = true } = {}) {
     const label = names.length === 1 ? names[0] : `${names[0]}+${names.length - 1}`;
     const product =
-      this.owner.form.weights === "q4"
+      this.owner.bits !== undefined
         ? await this.#matMulNBits(input, names, label)
         : await this.#matMul(input, names, label);
     const biases = names.map((name) => name.replace(/weight$/, "bias")).filter((name) => this.owner.weights.has(name));
@@ -134,18 +150,19 @@ class GraphWriter {
   }
 
   async #matMulNBits(input, names, label) {
+    const { bits } = this.owner;
     let quantized;
     const pack = async () => {
       if (quantized === undefined) {
         const { data, shape } = await this.#stacked(names);
         const columns = data.length / shape[0];
-        quantized = { rows: shape[0], columns, ...packMatMulNBits(data, [shape[0], columns]) };
+        quantized = { rows: shape[0], columns, ...packMatMulNBits(data, [shape[0], columns], bits) };
       }
       return quantized;
     };
-    const codes = await this.owner.place(`${label}.q4`, async () => {
+    const codes = await this.owner.place(`${label}.q${bits}`, async () => {
       const { packed, rows, columns, groups } = await pack();
-      return { data: packed, shape: [rows, groups, groupSize / 2, columns] };
+      return { data: packed, shape: [rows, groups, (groupSize * bits) / 8, columns] };
     });
     const [rows, groups, groupBytes, columns] = codes.shape;
     const scales = await this.owner.place(`${label}.scales`, async () => {
@@ -153,10 +170,10 @@ class GraphWriter {
     });
     const inputs = [
       input,
-      this.graph.weight(`${label}.q4`, "u8", { shape: [rows, groups, groupBytes], place: codes.place }),
+      this.graph.weight(`${label}.q${bits}`, "u8", { shape: [rows, groups, groupBytes], place: codes.place }),
       this.graph.weight(`${label}.scales`, this.type, { shape: scales.shape, place: scales.place }),
     ];
-    const attributes = { K: { int: columns }, N: { int: rows }, bits: { int: 4 }, block_size: { int: groupSize } };
+    const attributes = { K: { int: columns }, N: { int: rows }, bits: { int: bits }, block_size: { int: groupSize } };
     return this.node("MatMulNBits", inputs, { name: `${label}.matmul`, attributes });
   }
 
