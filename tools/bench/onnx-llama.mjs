@@ -39,7 +39,7 @@ export async function llamaGraph(
     ...rotaryInputs(writer, text, numPositions),
     noSink: form === "exact" ? noSink(writer, text) : undefined,
     cache: isHub
-      ? { past: "past_key_values", pastShape: ["B", numKeyValueHeads, "C", headDim] }
+      ? { past: "past_key_values", pastShape: ["batch_size", numKeyValueHeads, "past_sequence_length", headDim] }
       : { past: "past", pastShape: [1, numKeyValueHeads, "C", headDim] },
   };
   const epsilon = { float: text.rmsNormEps };
@@ -68,8 +68,8 @@ export async function llamaGraph(
   });
   const logits = await writer.linear(rows, [lmHead], { bias: false });
   const named = writer.node("Identity", [logits], { name: "logits_out", outputs: ["logits"] });
-  graph.output(named[0], type, isHub ? ["B", "K", text.vocabSize] : [1, 1, text.vocabSize]);
-  const presentShape = isHub ? ["B", numKeyValueHeads, "T", headDim] : [1, numKeyValueHeads, "C", headDim];
+  graph.output(named[0], type, isHub ? ["batch_size", "num_logits", text.vocabSize] : [1, 1, text.vocabSize]);
+  const presentShape = isHub ? ["batch_size", numKeyValueHeads, "total_sequence_length", headDim] : [1, numKeyValueHeads, "C", headDim];
   for (let index = 0; index < text.numHiddenLayers; index++) {
     for (const part of ["key", "value"]) graph.output(`present.${index}.${part}`, type, presentShape);
   }
@@ -91,8 +91,8 @@ function sharedInputs(writer, fromEmbeds) {
 /** Inputs as on the hub: how many positions there are follows from the attention mask. */
 function hubInputs(writer) {
   const { graph } = writer;
-  const ids = graph.input("input_ids", "i64", ["B", "S"]);
-  const mask = graph.input("attention_mask", "i64", ["B", "T"]);
+  const ids = graph.input("input_ids", "i64", ["batch_size", "sequence_length"]);
+  const mask = graph.input("attention_mask", "i64", ["batch_size", "total_sequence_length"]);
   const numLogits = graph.input("num_logits_to_keep", "i64", []);
   const toInt32 = (input, name) => writer.node("Cast", [input], { name, attributes: { to: { int: elementTypes.i32 } } });
   const axis = writer.integers("mask_axis", [1]);

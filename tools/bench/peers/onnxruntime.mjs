@@ -1,9 +1,12 @@
-// ONNX Runtime as a peer of the bench: its WebGPU provider on the adapter that the environment's Vulkan driver gives, or its CPU one.
-//   node tools/bench/peers/onnxruntime.mjs [--provider webgpu|cpu] [--attention fused|exact]      requests on stdin, see json-lines.mjs
+// ONNX Runtime as a peer of the bench: its WebGPU provider on the adapter that the environment's Vulkan driver gives, its CPU one, or
+// onnxruntime-web's WebAssembly in Node, with one thread or as many as cores.
+//   node tools/bench/peers/onnxruntime.mjs [--provider webgpu|cpu|wasm] [--attention fused|exact] [--threads N]
+//   requests on stdin, see json-lines.mjs
 //
 // Keys and values stay on the GPU in buffers of the full length that are past and present at once; then GroupQueryAttention
 // appends in place and takes its fused path. onnxruntime-node 1.30 allows that only without `preferredOutputLocation`: with it,
-// outputs given by the caller are ignored and every step copies the whole cache.
+// outputs given by the caller are ignored and every step copies the whole cache. The other providers copy such buffers whole at every
+// call (decode on the CPU takes twice the time), so there keys and values grow with the positions instead.
 //
 // Known wrong: for 32 query rows or more, the flash attention of 1.30's WebGPU provider differs from its CPU provider's on lavapipe
 // and SwiftShader: one MultiHeadAttention node over numbers in [−1, 1) by 0.02 at 32 rows, by 1e-7 at 16. The error depends on the
@@ -12,10 +15,10 @@
 // `load` name as `caveats` what a form gets wrong.
 
 import { readFileSync } from "node:fs";
+import { cpus } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
-import ort from "onnxruntime-node";
 import { openWeights } from "../checkpoint.mjs";
 import { exportOnnx } from "../export-onnx.mjs";
 import { OnnxGraph } from "../onnx-file.mjs";
@@ -23,11 +26,20 @@ import { attentionForms, forms } from "../onnx-layers.mjs";
 import { fromF16Bits, toF16Bits } from "./float16-bits.mjs";
 import { argmax, CannotRun, pseudoRandom, requireOneOf, serve, timed } from "./json-lines.mjs";
 
-const { provider, attention: usualAttention } = parseArgs({
-  options: { provider: { type: "string", default: "webgpu" }, attention: { type: "string", default: "fused" } },
+const { provider, attention: usualAttention, threads } = parseArgs({
+  options: {
+    provider: { type: "string", default: "webgpu" },
+    attention: { type: "string", default: "fused" },
+    threads: { type: "string", default: String(cpus().length) },
+  },
 }).values;
-requireOneOf("--provider", provider, ["webgpu", "cpu"]);
+requireOneOf("--provider", provider, ["webgpu", "cpu", "wasm"]);
 requireOneOf("--attention", usualAttention, attentionForms);
+const isWeb = provider === "wasm";
+const growsCache = provider !== "webgpu";
+const packageName = isWeb ? "onnxruntime-web" : "onnxruntime-node";
+const { default: ort } = await import(packageName);
+if (isWeb) ort.env.wasm.numThreads = Number(threads);
 const sessionOptions = {
   executionProviders: [provider],
   graphOptimizationLevel: "all",
@@ -42,7 +54,7 @@ let model;
 
 await serve({
   hello: async () => ({
-    name: `onnxruntime-${provider}${usualAttention === "fused" ? "" : `-${usualAttention}`}`,
+    name: `onnxruntime-${provider}${usualAttention === "fused" ? "" : `-${usualAttention}`}${isWeb && threads === "1" ? "-1-thread" : ""}`,
     version: packageVersion(),
     adapter: adapterName(),
     caveats: caveats(usualAttention),
@@ -65,13 +77,14 @@ await serve({
 });
 
 function packageVersion() {
-  const file = new URL("../node_modules/onnxruntime-node/package.json", import.meta.url);
+  const file = new URL(`../node_modules/${packageName}/package.json`, import.meta.url);
   return JSON.parse(readFileSync(file, "utf8")).version;
 }
 
 /** The provider does not tell its adapter; the driver that it was started with decides. */
 function adapterName() {
   if (provider === "cpu") return "CPU";
+  if (isWeb) return `WebAssembly on the CPU, ${threads === "1" ? "1 thread" : `${threads} threads`}`;
   const driver = process.env.VK_DRIVER_FILES ?? process.env.VK_ICD_FILENAMES ?? "";
   if (/lvp/.test(driver)) return "lavapipe";
   return /swiftshader/i.test(driver) ? "SwiftShader" : driver || "the system's default";
@@ -79,7 +92,7 @@ function adapterName() {
 
 /** What a report has to say beside this peer's numbers under a form of attention. */
 function caveats(attention) {
-  if (provider === "cpu" || attention === "exact" || !["lavapipe", "SwiftShader"].includes(adapterName())) return [];
+  if (provider !== "webgpu" || attention === "exact" || !["lavapipe", "SwiftShader"].includes(adapterName())) return [];
   return [
     "Its flash attention is wrong for 32 rows or more on this adapter's subgroup size, so the times of prefill and vision are those of other results.",
   ];
@@ -124,7 +137,10 @@ async function load({
 async function session({ folder, attention, sessions }, name) {
   const known = sessions.get(name);
   if (known !== undefined) return known;
-  const opened = await ort.InferenceSession.create(join(folder, `${name}.${attention}.onnx`), sessionOptions);
+  // onnxruntime-web reads no files that a model refers to.
+  const externalData = isWeb && { externalData: [{ path: "weights.bin", data: join(folder, "weights.bin") }] };
+  const file = join(folder, `${name}.${attention}.onnx`);
+  const opened = await ort.InferenceSession.create(file, { ...sessionOptions, ...externalData });
   sessions.set(name, opened);
   return opened;
 }
@@ -149,17 +165,18 @@ async function unload() {
   await cache?.maker?.release();
 }
 
-/** Zeroed keys and values of all layers [1, Hkv, C, headDim], on the GPU for the WebGPU provider. */
+/** Zeroed keys and values of all layers [1, Hkv, C, headDim], on the GPU for the WebGPU provider; empty ones for the others. */
 async function createCache({ config, type, maxPositions }) {
   const { numHiddenLayers, numKeyValueHeads, headDim } = config.text;
-  const shape = [1, numKeyValueHeads, maxPositions, headDim];
-  const maker = provider === "webgpu" ? await copySession(type, shape) : undefined;
+  const numRows = growsCache ? 0 : maxPositions;
+  const shape = [1, numKeyValueHeads, numRows, headDim];
+  const maker = growsCache ? undefined : await copySession(type, shape);
   const feeds = {};
   const fetches = {};
   const tensors = [];
   for (let layer = 0; layer < numHiddenLayers; layer++) {
     for (const part of ["key", "value"]) {
-      const zeros = tensorOf(type, new Float32Array(numKeyValueHeads * maxPositions * headDim), shape);
+      const zeros = tensorOf(type, new Float32Array(numKeyValueHeads * numRows * headDim), shape);
       const tensor = maker === undefined ? zeros : (await maker.run({ x: zeros })).y;
       feeds[`past.${layer}.${part}`] = tensor;
       fetches[`present.${layer}.${part}`] = tensor;
@@ -199,15 +216,25 @@ async function forward(opened, name, { input, numRows }) {
   if (end > maxPositions) throw new CannotRun(`${end} positions do not fit the ${maxPositions} that were asked for.`);
   const runnable = await session(opened, name);
   const feeds = { ...input, ...cache.feeds, seqlens_k: int32([end - 1], [1]), total_sequence_length: int32([end], []) };
-  const { logits } = await runSession(runnable, feeds, { logits: null, ...cache.fetches });
+  const results = await runSession(runnable, feeds, growsCache ? undefined : { logits: null, ...cache.fetches });
+  if (growsCache) growCache(cache, results);
   opened.numCached = end;
+  const { logits } = results;
   const values = valuesOf(logits);
   return { values, argmax: argmax(values) };
 }
 
+/** The keys and values of a call are the next one's past. */
+function growCache({ feeds, fetches }, results) {
+  for (const name of Object.keys(fetches)) feeds[name.replace("present", "past")] = results[name];
+}
+
 /** With `logits` the reply holds the last row's. */
-function prefill(opened, { ids, embeds, reset = true, logits = false }) {
-  if (reset) opened.numCached = 0;
+async function prefill(opened, { ids, embeds, reset = true, logits = false }) {
+  if (reset) {
+    opened.numCached = 0;
+    if (growsCache && opened.cache !== undefined) opened.cache = await createCache(opened);
+  }
   if (embeds === undefined) {
     const input = { input_ids: int32(ids, [1, ids.length]) };
     return measured(() => forward(opened, "llama-ids", { input, numRows: ids.length }), logits);
