@@ -16,6 +16,7 @@ const contentTypes: Readonly<Record<string, string>> = {
   ".jpg": "image/jpeg",
   ".png": "image/png",
   ".svg": "image/svg+xml",
+  ".wasm": "application/wasm",
   ".webp": "image/webp",
 };
 
@@ -42,9 +43,13 @@ export interface StaticServer {
   readonly close: () => void;
 }
 
-/** Starts a server on a free port of this machine only. */
-export async function startServer(find: (request: ServerRequest) => Served): Promise<StaticServer> {
+/** Starts a server on a free port of this machine only; every response has `headers` too. */
+export async function startServer(
+  find: (request: ServerRequest) => Served,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<StaticServer> {
   const server = createServer((request, response) => {
+    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
     const path = normalize(decodeURIComponent(new URL(request.url ?? "/", "http://page").pathname));
     const served = find({ path, destination: String(request.headers["sec-fetch-dest"] ?? "") });
     send(request, response, served).catch((error) => response.destroy(error));

@@ -15,6 +15,20 @@ const MODEL = "language_model.model";
 const LM_HEAD = "language_model.lm_head.weight";
 /** What the matrices may be written as. */
 export const dtypes = ["f32", "f16", "q8", "q4"];
+
+const USER_DEFINED = 4;
+
+/** The text of a token. */
+export function pieceOf(id) {
+  return `<${id}>`;
+}
+
+/** The file's dtype for one of the bench's: a quantised model's activations are llama.cpp's own affair. Undefined if there is none. */
+export function dtypeOf(wanted) {
+  const dtype = wanted.replace(/^(q\d)f16$/, "$1");
+  return dtypes.includes(dtype) ? dtype : undefined;
+}
+
 const layerNames = {
   "input_layernorm.weight": "attn_norm.weight",
   "self_attn.q_proj.weight": "attn_q.weight",
@@ -58,14 +72,7 @@ function requireSupported({ config: { text } }) {
 function metadataOf(text) {
   const number = (key, value) => ({ key: `llama.${key}`, type: "u32", value });
   const array = (key, type, items) => ({ key: `tokenizer.ggml.${key}`, type: "array", value: { type, items } });
-  const { vocabSize } = text;
-  // node-llama-cpp tokenises a text while it loads; where a byte has no piece, llama.cpp ends the process.
-  const bytes = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`);
-  const first = ["<unk>", "<s>", "</s>", ...bytes];
-  if (vocabSize < first.length)
-    throw new Error(`llama.cpp is not given vocabularies of less than ${first.length} pieces.`);
-  const pieces = Array.from({ length: vocabSize }, (_, id) => first[id] ?? `<${id}>`);
-  const pieceType = (id) => (id === 0 ? 2 : id < 3 ? 3 : id < first.length ? 6 : 1); // unknown, control, byte, normal
+  const ids = Array.from({ length: text.vocabSize }, (_, id) => id);
   return [
     { key: "general.architecture", type: "string", value: "llama" },
     number("context_length", text.maxPositionEmbeddings),
@@ -77,21 +84,22 @@ function metadataOf(text) {
     number("attention.key_length", text.headDim),
     number("attention.value_length", text.headDim),
     number("rope.dimension_count", text.headDim),
-    number("vocab_size", vocabSize),
+    number("vocab_size", text.vocabSize),
     { key: "llama.attention.layer_norm_rms_epsilon", type: "f32", value: text.rmsNormEps },
     { key: "llama.rope.freq_base", type: "f32", value: text.rope.theta },
-    { key: "tokenizer.ggml.model", type: "string", value: "llama" },
-    array("tokens", "string", pieces),
-    array(
-      "scores",
-      "f32",
-      pieces.map(() => 0),
-    ),
+    // A byte-pair vocabulary without merges, whose tokens are all the user's own: any ids can be given as the text of their pieces,
+    // which peers need that take no ids, and what a peer tokenises while it loads gives no tokens.
+    { key: "tokenizer.ggml.model", type: "string", value: "gpt2" },
+    { key: "tokenizer.ggml.pre", type: "string", value: "default" },
+    array("tokens", "string", ids.map(pieceOf)),
     array(
       "token_type",
       "i32",
-      pieces.map((_, id) => pieceType(id)),
+      ids.map(() => USER_DEFINED),
     ),
+    array("merges", "string", []),
+    { key: "tokenizer.ggml.eos_token_id", type: "u32", value: 2 },
+    { key: "tokenizer.ggml.add_bos_token", type: "bool", value: false },
   ];
 }
 
@@ -195,7 +203,9 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [folder] = positionals;
   const isKnown = values.dtype === undefined || dtypes.includes(values.dtype);
   if (folder === undefined || positionals.length > 1 || !isKnown) {
-    process.stderr.write("usage: node tools/bench/export-gguf.mjs CHECKPOINT [--dtype f32|f16|q8|q4] [--cache FOLDER]\n");
+    process.stderr.write(
+      "usage: node tools/bench/export-gguf.mjs CHECKPOINT [--dtype f32|f16|q8|q4] [--cache FOLDER]\n",
+    );
     process.exitCode = 2;
   } else {
     process.stdout.write(`${await exportGguf(resolve(folder), { dtype: values.dtype, cacheFolder: values.cache })}\n`);

@@ -8,7 +8,7 @@ export const tensorTypes = { f32: 0, f16: 1, q4_0: 2, q8_0: 8 };
 
 const alignment = 32;
 const version = 3;
-const valueTypes = { u32: 4, i32: 5, f32: 6, string: 8, array: 9 };
+const valueTypes = { u32: 4, i32: 5, f32: 6, bool: 7, string: 8, array: 9 };
 
 /** Header bytes of a file with this metadata and these tensors ({ name, type, shape, byteLength }), up to where data starts. */
 export function encodeHeader(metadata, tensors) {
@@ -56,6 +56,8 @@ function encodeValue(type, value) {
       bytes.writeFloatLE(value);
       return bytes;
     }
+    case "bool":
+      return Uint8Array.of(value ? 1 : 0);
     case "string":
       return text(value);
     case "array":

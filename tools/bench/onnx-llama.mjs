@@ -63,13 +63,19 @@ export async function llamaGraph(
   }
 
   // Only the rows that are asked for go through lm_head, or a prefill would pay for logits that nobody asked for.
-  const rows = writer.node("Slice", [normed, firstRow, writer.integers("end", [2n ** 62n]), writer.integers("rows", [1])], {
-    name: "last_rows",
-  });
+  const rows = writer.node(
+    "Slice",
+    [normed, firstRow, writer.integers("end", [2n ** 62n]), writer.integers("rows", [1])],
+    {
+      name: "last_rows",
+    },
+  );
   const logits = await writer.linear(rows, [lmHead], { bias: false });
   const named = writer.node("Identity", [logits], { name: "logits_out", outputs: ["logits"] });
   graph.output(named[0], type, isHub ? ["batch_size", "num_logits", text.vocabSize] : [1, 1, text.vocabSize]);
-  const presentShape = isHub ? ["batch_size", numKeyValueHeads, "total_sequence_length", headDim] : [1, numKeyValueHeads, "C", headDim];
+  const presentShape = isHub
+    ? ["batch_size", numKeyValueHeads, "total_sequence_length", headDim]
+    : [1, numKeyValueHeads, "C", headDim];
   for (let index = 0; index < text.numHiddenLayers; index++) {
     for (const part of ["key", "value"]) graph.output(`present.${index}.${part}`, type, presentShape);
   }
@@ -94,13 +100,18 @@ function hubInputs(writer) {
   const ids = graph.input("input_ids", "i64", ["batch_size", "sequence_length"]);
   const mask = graph.input("attention_mask", "i64", ["batch_size", "total_sequence_length"]);
   const numLogits = graph.input("num_logits_to_keep", "i64", []);
-  const toInt32 = (input, name) => writer.node("Cast", [input], { name, attributes: { to: { int: elementTypes.i32 } } });
+  const toInt32 = (input, name) =>
+    writer.node("Cast", [input], { name, attributes: { to: { int: elementTypes.i32 } } });
   const axis = writer.integers("mask_axis", [1]);
   const sum = writer.node("ReduceSum", [mask, axis], { name: "num_positions", attributes: { keepdims: { int: 0 } } });
   const last = writer.node("Sub", [sum, writer.integers("one", [1])], { name: "last_position" });
-  const size = writer.node("Gather", [writer.node("Shape", [mask], { name: "mask_shape" }), writer.integers("second", [1], [])], {
-    name: "mask_length",
-  });
+  const size = writer.node(
+    "Gather",
+    [writer.node("Shape", [mask], { name: "mask_shape" }), writer.integers("second", [1], [])],
+    {
+      name: "mask_length",
+    },
+  );
   const fromEnd = writer.node("Neg", [numLogits], { name: "from_end" });
   return {
     ids,

@@ -23,7 +23,8 @@ export function packMatMulNBits(data, [rows, columns], bits = 4) {
     scales[index] = quantize(groupOf(data, { index, groups, columns }), steps, bits);
     const start = index * groupBytes;
     if (bits === 8) for (let i = 0; i < groupSize; i++) packed[start + i] = steps[i] + zero;
-    else for (let i = 0; i < groupBytes; i++) packed[start + i] = (steps[2 * i] + zero) | ((steps[2 * i + 1] + zero) << 4);
+    else
+      for (let i = 0; i < groupBytes; i++) packed[start + i] = (steps[2 * i] + zero) | ((steps[2 * i + 1] + zero) << 4);
   }
   return { packed, scales, groups };
 }

@@ -10,9 +10,9 @@ export class CannotRun extends Error {}
 
 /**
  * Answers requests in turn until `exit` or the end of stdin. `operations` maps an op to an async function from the request to the
- * reply's fields; an error becomes a reply with `ok: false`.
+ * reply's fields; an error becomes a reply with `ok: false`. `atEnd` is awaited after the last reply.
  */
-export async function serve(operations) {
+export async function serve(operations, { atEnd } = {}) {
   const reply = ownStdout();
   for await (const line of createInterface({ input: process.stdin })) {
     if (line.trim() === "") continue;
@@ -20,6 +20,7 @@ export async function serve(operations) {
     reply(`${JSON.stringify({ id, ...body })}\n`);
     if (isLast) break;
   }
+  await atEnd?.();
   // Native sessions that are torn down while the process ends have crashed; the answers are written, so end at once.
   process.reallyExit(0);
 }

@@ -11,7 +11,7 @@ import { cpus } from "node:os";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { getLlama, LlamaLogLevel } from "node-llama-cpp";
-import { dtypes, exportGguf } from "../export-gguf.mjs";
+import { dtypeOf, exportGguf } from "../export-gguf.mjs";
 import { CannotRun, requireOneOf, serve, timed } from "./json-lines.mjs";
 
 const { backend } = parseArgs({ options: { backend: { type: "string", default: "cpu" } } }).values;
@@ -77,11 +77,12 @@ function packageVersion() {
 }
 
 async function load({ dir, dtype = "f32", maxPositions = 1024, threads, cacheDir }) {
-  if (!dtypes.includes(dtype)) throw new CannotRun(`llama.cpp is not given models of dtype ${dtype}.`);
+  const known = dtypeOf(dtype);
+  if (known === undefined) throw new CannotRun(`llama.cpp is not given models of dtype ${dtype}.`);
   // It would end with a segmentation fault instead of an error.
   if (backend === "vulkan" && /SwiftShader/.test(await deviceNames()))
     throw new CannotRun("llama.cpp's Vulkan backend needs 16-bit storage, which SwiftShader does not have.");
-  const modelPath = await exportGguf(dir, { dtype, cacheFolder: cacheDir });
+  const modelPath = await exportGguf(dir, { dtype: known, cacheFolder: cacheDir });
   const engine = await start();
   const model = await engine.loadModel({
     modelPath,

@@ -26,7 +26,11 @@ import { attentionForms, forms } from "../onnx-layers.mjs";
 import { fromF16Bits, toF16Bits } from "./float16-bits.mjs";
 import { argmax, CannotRun, pseudoRandom, requireOneOf, serve, timed } from "./json-lines.mjs";
 
-const { provider, attention: usualAttention, threads } = parseArgs({
+const {
+  provider,
+  attention: usualAttention,
+  threads,
+} = parseArgs({
   options: {
     provider: { type: "string", default: "webgpu" },
     attention: { type: "string", default: "fused" },

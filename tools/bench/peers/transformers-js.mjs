@@ -7,7 +7,6 @@
 import { readFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { join } from "node:path";
-import process from "node:process";
 import { parseArgs } from "node:util";
 import { openWeights } from "../checkpoint.mjs";
 import { exportTransformersJs, hubDtypes } from "../export-transformers-js.mjs";
@@ -79,7 +78,9 @@ async function load({ dir, dtype = "f32", parts = ["llama"], maxPositions = 1024
   if (parts.includes("vision") && config.multimodal === undefined)
     throw new CannotRun("The checkpoint has no vision tower.");
   const folder = await exportTransformersJs(dir, { dtype, numPositions: maxPositions, cacheFolder: cacheDir });
-  const decoder = parts.includes("llama") ? await open(LlamaForCausalLM, folder, { name: "decoder", dtype }) : undefined;
+  const decoder = parts.includes("llama")
+    ? await open(LlamaForCausalLM, folder, { name: "decoder", dtype })
+    : undefined;
   const tower = parts.includes("vision") ? await open(CLIPVisionModel, folder, { name: "vision", dtype }) : undefined;
   return { config, dtype, maxPositions, decoder, tower, ids: [], cache: undefined };
 }
