@@ -16,6 +16,7 @@ import { measureScaling, SCALING_NAMES, type ScalingSeries } from "./scaling.ts"
 import { measureStart, START_NAMES, type StartFigures, type StartProcess } from "./start.ts";
 import { clocked, type TimingOptions } from "./timing.ts";
 import { verdicts } from "./verdicts.ts";
+import { winnersOf } from "./winners.ts";
 
 /** What to run and how. */
 export interface BenchOptions {
@@ -94,8 +95,22 @@ class BenchRun {
     const peers = host.peers.map(({ identity }) => identity);
     const found = { shares, models, roofline, missingPeers: host.missingPeers, hasPeers: peers.length > 0 };
     const ratios = verdicts(this.gpu.isSoftware, found);
+    const winners = winnersOf(models, peers);
     const { stamp, missingPeers } = host;
-    return { stamp, roofline, kernels, models, scaling, start, peers, missingPeers, ratios, failures, seconds };
+    return {
+      stamp,
+      roofline,
+      kernels,
+      models,
+      scaling,
+      start,
+      peers,
+      missingPeers,
+      ratios,
+      winners,
+      failures,
+      seconds,
+    };
   }
 
   private asks(name: string): boolean {

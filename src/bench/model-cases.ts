@@ -1,6 +1,10 @@
 // The whole models of the bench: the embedded checkpoint and random ones at real shapes.
+import type { QuantizedDtype } from "../gpu/tensor.ts";
 import type { CheckpointSpec } from "./random-checkpoint.ts";
 import { CLIP_B, CLIP_L, LLAMA_110M, LLAVA_7B, TINY_SPATIAL } from "./shapes.ts";
+
+/** Forms of weights that models are measured with. */
+export type WeightForm = "f32" | "f16" | QuantizedDtype;
 
 /** A model to measure, and the amount of work. */
 export interface ModelCase {
@@ -9,6 +13,10 @@ export interface ModelCase {
   readonly description: string;
   /** Undefined for the embedded checkpoint. */
   readonly spec: CheckpointSpec | undefined;
+  /** What the matrices are quantised to at load time; as in the file when undefined. */
+  readonly quantized?: QuantizedDtype;
+  /** The form of the weights in tables: f32, f16, q8 or q4. */
+  readonly weights: WeightForm;
   /** Rows of the prefill figure. */
   readonly prefillRows: number;
   /** Tokens of the decode figure. */
@@ -27,6 +35,7 @@ export interface ModelCase {
 export function modelCases(options: { readonly isSoftware: boolean; readonly isQuick: boolean }): readonly ModelCase[] {
   const { isSoftware, isQuick } = options;
   const dtype = isSoftware ? "F32" : "F16";
+  const weights = isSoftware ? "f32" : "f16";
   const slice = isSoftware
     ? { numHiddenLayers: 1, vocabSize: 1024, rows: 16, text: "1 layer, 1,024 of 32,064 tokens" }
     : { numHiddenLayers: 2, vocabSize: 32_064, rows: 640, text: "2 layers, whole vocabulary" };
@@ -34,6 +43,7 @@ export function modelCases(options: { readonly isSoftware: boolean; readonly isQ
     name: "models/tiny-spatial",
     description: "the embedded checkpoint, trained, f16",
     spec: undefined,
+    weights: "f16",
     prefillRows: TINY_SPATIAL.prefillRows[0] ?? 96,
     decodeTokens: 64,
     asksQuestions: true,
@@ -43,7 +53,7 @@ export function modelCases(options: { readonly isSoftware: boolean; readonly isQ
   };
   const llava110m: ModelCase = {
     name: "models/llava-110m",
-    description: `random: LLaMA of 110 M (12 layers, tied embeddings) and CLIP ViT-B/16 at 224 pixels, ${dtype.toLowerCase()}`,
+    description: `random: LLaMA of 110 M (12 layers, tied embeddings) and CLIP ViT-B/16 at 224 pixels, ${weights}`,
     spec: {
       name: "llava-110m",
       seed: 110,
@@ -53,6 +63,7 @@ export function modelCases(options: { readonly isSoftware: boolean; readonly isQ
       tieWordEmbeddings: true,
       maxPositions: 1024,
     },
+    weights,
     prefillRows: 236,
     decodeTokens: isQuick ? 16 : 32,
     asksQuestions: true,
@@ -60,6 +71,17 @@ export function modelCases(options: { readonly isSoftware: boolean; readonly isQ
     hasPeers: true,
     isQuick: true,
   };
+  const quantized = (["q8", "q4"] as const).map(
+    (form): ModelCase => ({
+      ...llava110m,
+      name: `${llava110m.name}-${form}`,
+      description: `the same checkpoint, its linear layers and embedding table in ${form}`,
+      quantized: form,
+      weights: form,
+      asksQuestions: false,
+      isQuick: false,
+    }),
+  );
   const slice7b: ModelCase = {
     name: "models/llava-7b-slice",
     description: `random: full-width slice of LLaVA-1.5-7B (${slice.text}) and of CLIP-L/14-336 (1 layer runs), f16`,
@@ -72,6 +94,7 @@ export function modelCases(options: { readonly isSoftware: boolean; readonly isQ
       tieWordEmbeddings: false,
       maxPositions: 2048,
     },
+    weights: "f16",
     prefillRows: slice.rows,
     decodeTokens: 16,
     asksQuestions: !isSoftware,
@@ -79,5 +102,5 @@ export function modelCases(options: { readonly isSoftware: boolean; readonly isQ
     hasPeers: false,
     isQuick: !isSoftware,
   };
-  return [tiny, llava110m, slice7b];
+  return [tiny, llava110m, ...quantized, slice7b];
 }

@@ -5,13 +5,14 @@ import type { Source } from "../checkpoint/source.ts";
 import { at, GpuError } from "../errors.ts";
 import { Gpu } from "../gpu/device.ts";
 import { SubmitExecutor } from "../gpu/executor.ts";
+import type { WeightDtype } from "../gpu/tensor.ts";
 import { Llava } from "../llava.ts";
 import { requireMultimodal } from "../models/config.ts";
 import { imageRuns, imageSpan, type ModelInputs } from "../models/inputs.ts";
 import { PictureEncoder } from "../models/layers/picture-encoder.ts";
 import { readArchitecture } from "../models/registry.ts";
 import { loadWeights } from "../models/weights.ts";
-import type { ModelCase } from "./model-cases.ts";
+import type { ModelCase, WeightForm } from "./model-cases.ts";
 import type { PeerAnswer, PeerClient } from "./peer.ts";
 import { IMAGE_TOKEN_ID } from "./random-checkpoint.ts";
 import { type Spread, spreadOf } from "./statistics.ts";
@@ -55,6 +56,7 @@ export interface QuestionTimes {
 export interface ModelFigures {
   readonly name: string;
   readonly description: string;
+  readonly weights: WeightForm;
   readonly weightBytes: number;
   readonly loadMs: number;
   /** MB of 10^6 bytes per second, whether or not the files are in the system's cache. */
@@ -90,15 +92,16 @@ export interface ModelRun {
 /** Measures one model. @throws CheckpointError, GpuError or AbortError. */
 export async function measureModel(model: ModelCase, run: ModelRun): Promise<ModelFigures> {
   const peers = model.hasPeers ? run.peers.map((client) => new PeerRun(client)) : [];
-  for (const peer of peers) await peer.load(run.folder, run.isSoftware ? "f32" : "f16");
+  for (const peer of peers) await peer.load(run.folder, peerDtype(model, run));
   try {
-    const visionMs = await measureVision(run, peers);
+    const visionMs = await measureVision(model, run, peers);
     let weightBytes = 0;
     let llava: Llava | undefined;
     const loadMs = await clocked(async () => {
       llava = await Llava.load(run.open(), {
         device: run.device,
         adapterClass: run.isSoftware ? "cpu" : "gpu",
+        dtype: model.quantized,
         onProgress: ({ totalBytes }) => {
           weightBytes = totalBytes;
         },
@@ -115,6 +118,7 @@ export async function measureModel(model: ModelCase, run: ModelRun): Promise<Mod
       return {
         name: model.name,
         description: model.description,
+        weights: model.weights,
         weightBytes,
         loadMs,
         loadMbps: weightBytes / loadMs / 1000,
@@ -136,9 +140,14 @@ export async function measureModel(model: ModelCase, run: ModelRun): Promise<Mod
   }
 }
 
+/** The dtype to ask a peer for: the weights' form and, on a GPU, f16 activations. */
+function peerDtype({ quantized }: ModelCase, { isSoftware }: ModelRun): string {
+  return `${quantized ?? ""}${isSoftware ? (quantized === undefined ? "f32" : "") : "f16"}`;
+}
+
 /** Encodes random pictures one after the other. */
-async function measureVision(run: ModelRun, peers: readonly PeerRun[]): Promise<readonly number[]> {
-  return withEncoder(run, async (gpu, { encoder, numPixels }) => {
+async function measureVision(model: ModelCase, run: ModelRun, peers: readonly PeerRun[]): Promise<readonly number[]> {
+  return withEncoder({ ...run, dtype: model.quantized }, async (gpu, { encoder, numPixels }) => {
     const pixels = seededPixels(numPixels);
     const encode = () =>
       clocked(async () => {
@@ -157,7 +166,7 @@ async function measureVision(run: ModelRun, peers: readonly PeerRun[]): Promise<
 
 /** Loads a checkpoint's weights for its picture encoder alone and runs `work` with it. */
 export async function withEncoder<T>(
-  run: Pick<ModelRun, "device" | "isSoftware" | "open">,
+  run: Pick<ModelRun, "device" | "isSoftware" | "open"> & { readonly dtype?: WeightDtype | undefined },
   work: (gpu: Gpu, vision: { readonly encoder: PictureEncoder; readonly numPixels: number }) => Promise<T>,
 ): Promise<T> {
   const gpu = new Gpu(run.device, { isSoftware: run.isSoftware });
@@ -165,7 +174,7 @@ export async function withEncoder<T>(
     const checkpoint = await openCheckpoint(run.open());
     try {
       const architecture = readArchitecture(checkpoint.config);
-      const { pictures } = await loadWeights(checkpoint, architecture, { gpu });
+      const { pictures } = await loadWeights(checkpoint, architecture, { gpu, dtype: run.dtype });
       if (pictures === undefined) throw new RangeError("open: the checkpoint has no vision.");
       const encoder = new PictureEncoder(gpu, architecture.config.text, pictures);
       return await gpu.guard("measuring the vision tower", () =>

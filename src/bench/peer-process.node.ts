@@ -48,7 +48,7 @@ export async function startPeers(
 interface ListedPeer {
   readonly file: string;
   readonly args: readonly string[];
-  /** Takes minutes to start. */
+  /** Takes minutes to start, or is a variant of another one. */
   readonly isSlow?: boolean;
 }
 

@@ -1,8 +1,9 @@
 // The report as a single HTML file, light and dark: tables and inline SVG plots, without scripts or external resources.
 import type { TopLevelSpec } from "vega-lite";
 import { escaped, pageHtml, svgOf, tableHtml } from "./html-page.node.ts";
-import { type BenchReport, digits, reportTables } from "./report.ts";
+import { type BenchReport, reportTables } from "./report.ts";
 import type { ScalingSeries } from "./scaling.ts";
+import { digits } from "./statistics.ts";
 
 /** The whole page. */
 export async function reportHtml(report: BenchReport): Promise<string> {
@@ -40,7 +41,7 @@ export async function reportHtml(report: BenchReport): Promise<string> {
   return pageHtml({
     title: `adaptvis bench: ${stamp.adapter.description}`,
     heading: "adaptvis bench",
-    parts: [tableHtml(["what", "where and with what"], facts), ...figures, ...tables],
+    parts: [winnersHtml(report), tableHtml(["what", "where and with what"], facts), ...figures, ...tables],
   });
 }
 
@@ -198,4 +199,10 @@ function scalingPlot({ title, xLabel, points, explanation }: ScalingSeries): Plo
       ],
     } as TopLevelSpec,
   };
+}
+
+/** The recommendations in words, before everything else. */
+function winnersHtml({ winners }: BenchReport): string {
+  if (winners.length === 0) return "";
+  return `<ul>${winners.map(({ sentence }) => `<li>${escaped(sentence)}</li>`).join("\n")}</ul>`;
 }

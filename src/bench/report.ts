@@ -6,7 +6,8 @@ import type { Ratio } from "./ratios.ts";
 import type { Roofline } from "./roofline.ts";
 import type { ScalingSeries } from "./scaling.ts";
 import { START_PARTS, type StartFigures, type StartSample } from "./start.ts";
-import { type Spread, spreadOf } from "./statistics.ts";
+import { digits, type Spread, spreadOf } from "./statistics.ts";
+import type { Winner } from "./winners.ts";
 
 /** The machine, adapter and versions of a run. */
 export interface Stamp {
@@ -43,6 +44,8 @@ export interface BenchReport {
   /** Peers that could not be started, and why. */
   readonly missingPeers: readonly { readonly file: string; readonly reason: string }[];
   readonly ratios: readonly Ratio[];
+  /** The engine to use on this machine, per form of the weights and task; empty without peers. */
+  readonly winners: readonly Winner[];
   /** Parts that failed, with one sentence each. */
   readonly failures: readonly { readonly part: string; readonly message: string }[];
   /** Seconds of each part. */
@@ -77,14 +80,9 @@ export function reportTables(report: BenchReport): readonly ReportTable[] {
     });
   }
   tables.push(ratioTable(report.ratios));
+  if (report.peers.length > 0) tables.push(peerTable(report.peers));
+  if (report.winners.length > 0) tables.push(winnerTable(report.winners));
   return tables;
-}
-
-/** Three significant digits without an exponent. */
-export function digits(value: number): string {
-  if (value === 0 || !Number.isFinite(value)) return String(value);
-  const places = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))));
-  return value.toFixed(Math.min(places, 6));
 }
 
 /** "median (min … max)". */
@@ -242,6 +240,32 @@ function ratioTable(ratios: readonly Ratio[]): ReportTable {
       ours === null ? "" : `${digits(ours)} ${unit}`,
       theirs === null ? "" : `${digits(theirs)} ${unit}`,
       reason,
+    ]),
+  };
+}
+
+function peerTable(peers: readonly PeerIdentity[]): ReportTable {
+  return {
+    title: "Engines compared with",
+    head: ["engine", "version", "runs on"],
+    rows: peers.map(({ name, version, adapter }) => [name, version, adapter]),
+  };
+}
+
+function winnerTable(winners: readonly Winner[]): ReportTable {
+  const figure = ({ unit, contenders }: Winner, name: string) => {
+    const contender = contenders.find((candidate) => candidate.name === name);
+    return contender === undefined ? "–" : `${digits(contender.value)} ${unit}`;
+  };
+  return {
+    title: "What to use on this machine",
+    head: ["weights", "for", "use", "its figure", "adaptvis"],
+    rows: winners.map((winner) => [
+      winner.weights,
+      winner.task,
+      winner.use,
+      figure(winner, winner.use),
+      figure(winner, "adaptvis"),
     ]),
   };
 }

@@ -111,3 +111,10 @@ function solveNormal(
   }
   return rows.map((row, index) => at(row, size) / at(row, index));
 }
+
+/** Three significant digits without an exponent. */
+export function digits(value: number): string {
+  if (value === 0 || !Number.isFinite(value)) return String(value);
+  const places = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))));
+  return value.toFixed(Math.min(places, 6));
+}

@@ -13,8 +13,8 @@ export interface Found {
   readonly missingPeers: BenchReport["missingPeers"];
 }
 
-/** The peers that the bars compare with: for each figure, the fastest form of ONNX Runtime. */
-const PEER = /^onnxruntime/;
+/** The peers that the bars compare with: for each figure, the fastest form of ONNX Runtime's WebGPU provider. */
+const PEER = /^onnxruntime-webgpu/;
 /** The model that the bars are measured on. */
 const MODEL = "models/llava-110m";
 

@@ -139,6 +139,7 @@ async function bench(session: Session, flags: BenchFlags): Promise<void> {
     for (const { title, head, rows } of reportTables(report)) {
       session.print(`${styled("bold", title)}\n${table(head, rows).join("\n")}\n\n`);
     }
+    if (report.winners.length > 0) session.print(`${report.winners.map(({ sentence }) => sentence).join("\n")}\n`);
     session.result(report);
     if (flags.report !== undefined) await writeFileWhole(flags.report, `${JSON.stringify(report, undefined, 1)}\n`);
     if (flags.html !== undefined) await writeFileWhole(flags.html, await reportHtml(report));

@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { fileSource } from "../../src/checkpoint/file-source.node.ts";
 import { driverEnvironment } from "../../src/gpu/hosts/vulkan-drivers.node.ts";
+import type { WeightDtype } from "../../src/gpu/tensor.ts";
 import { Llava } from "../../src/llava.ts";
 import { adapterOfEnvironment, openTestDevice } from "../setup/device.ts";
 import { GOLDEN, largestError, readTensorFile } from "../setup/golden.ts";
@@ -54,8 +55,10 @@ async function withPeer(args: readonly string[], work: (ask: Ask) => Promise<voi
 
 const onnxruntime = (...args: readonly string[]): readonly string[] => [join(bench, "peers/onnxruntime.mjs"), ...args];
 const llamaCpp = [join(bench, "peers/llama-cpp.mjs")];
+const transformersJs = (...args: readonly string[]) => [join(bench, "peers/transformers-js.mjs"), ...args];
+const wllama = (...args: readonly string[]) => [join(bench, "peers/wllama.mjs"), ...args];
 
-// reason: the engines are 450 MB, installed by hand with `npm ci --prefix tools/bench`
+// reason: the engines are 770 MB, installed by hand with `npm ci --prefix tools/bench`
 describe.skipIf(!isInstalled)("an installed peer", () => {
   let cacheDir: string;
   let textFolder: string;
@@ -94,14 +97,72 @@ describe.skipIf(!isInstalled)("an installed peer", () => {
     }
   });
 
-  test("ONNX Runtime gives transformers' image features", async () => {
-    const golden = await readTensorFile("tiny-llava/expected.safetensors");
-    await withPeer(onnxruntime("--attention", "exact"), async (ask) => {
-      const load = { op: "load", dir: join(GOLDEN, "tiny-llava"), cacheDir: join(cacheDir, "llava") };
-      expect(await ask({ ...load, parts: ["vision"] })).toMatchObject({ ok: true });
-      const vision = await ask({ op: "vision", pixels: numbersOf(golden, "pixel_values"), features: true });
-      expect(largestError(vision.features ?? [], numbersOf(golden, "image_features"))).toBeLessThan(CLOSE);
+  test.each([
+    ["onnxruntime-wasm", onnxruntime("--provider", "wasm", "--threads", "2")],
+    ["onnxruntime-wasm-1-thread", onnxruntime("--provider", "wasm", "--threads", "1")],
+    ["transformers.js-wasm", transformersJs("--threads", "2")],
+    ["transformers.js-wasm-1-thread", transformersJs("--threads", "1")],
+    ["transformers.js-node", transformersJs("--runtime", "node")],
+    ["wllama", wllama("--threads", "2")],
+    ["wllama-1-thread", wllama("--threads", "1")],
+  ])("%s gives our tokens, again after a decode, and goes on from its own", async (name, args) => {
+    const ids = promptOf(70);
+    const ours = await ourTrace(textFolder, ids);
+    const [first, ...rest] = ours.ids;
+    await withPeer(args, async (ask) => {
+      expect(await ask({ op: "hello" })).toMatchObject({ ok: true, name });
+      const load = { op: "load", dir: textFolder, cacheDir: join(cacheDir, "text"), maxPositions: 128 };
+      expect(await ask(load)).toMatchObject({ ok: true });
+      for (let round = 0; round < 2; round++) {
+        expect(await ask({ op: "prefill", ids })).toMatchObject({ ok: true, argmax: first });
+        expect(await ask({ op: "decode", firstToken: first, numTokens: 4 })).toMatchObject({ ids: rest.slice(0, 4) });
+      }
+      const more = { op: "decode", firstToken: rest[3], numTokens: rest.length - 4 };
+      expect(await ask(more)).toMatchObject({ ids: rest.slice(4) });
+      expect(await ask({ op: "gemv", k: 32, n: 32 })).toMatchObject({ ok: name.startsWith("onnxruntime") });
     });
+  });
+
+  test.each(["q8", "q4"] as const)("peers that compute in f32 give our tokens from %s weights", async (dtype) => {
+    const ids = promptOf(70);
+    const ours = await ourTrace(textFolder, ids, dtype);
+    const [first, ...rest] = ours.ids;
+    for (const args of [onnxruntime("--provider", "wasm", "--threads", "1"), transformersJs("--threads", "1")]) {
+      await withPeer(args, async (ask) => {
+        const load = { op: "load", dir: textFolder, cacheDir: join(cacheDir, "text"), dtype, maxPositions: 128 };
+        expect(await ask(load)).toMatchObject({ ok: true });
+        expect(await ask({ op: "prefill", ids })).toMatchObject({ argmax: first });
+        expect(await ask({ op: "decode", firstToken: first, numTokens: rest.length })).toMatchObject({ ids: rest });
+      });
+    }
+  });
+
+  test.each(["q8", "q4"] as const)("peers that round activations run %s weights", async (dtype) => {
+    for (const args of [onnxruntime("--provider", "cpu"), llamaCpp, wllama("--threads", "1")]) {
+      await withPeer(args, async (ask) => {
+        // The second checkpoint's dtype comes from a GPU machine: these activations are the peer's own affair.
+        for (const asked of [dtype, `${dtype}f16`]) {
+          const load = { op: "load", dir: textFolder, cacheDir: join(cacheDir, "text"), maxPositions: 128 };
+          expect(await ask({ ...load, dtype: asked })).toMatchObject({ ok: true });
+          const { argmax } = await ask({ op: "prefill", ids: promptOf(70) });
+          expect(argmax).toEqual(expect.any(Number));
+          const { ids = [] } = await ask({ op: "decode", firstToken: argmax, numTokens: 6 });
+          expect(ids).toHaveLength(6);
+        }
+      });
+    }
+  });
+
+  test("ONNX Runtime and transformers.js give transformers' image features", async () => {
+    const golden = await readTensorFile("tiny-llava/expected.safetensors");
+    for (const args of [onnxruntime("--attention", "exact"), onnxruntime("--provider", "wasm"), transformersJs()]) {
+      await withPeer(args, async (ask) => {
+        const load = { op: "load", dir: join(GOLDEN, "tiny-llava"), cacheDir: join(cacheDir, "llava") };
+        expect(await ask({ ...load, parts: ["vision"] })).toMatchObject({ ok: true });
+        const vision = await ask({ op: "vision", pixels: numbersOf(golden, "pixel_values"), features: true });
+        expect(largestError(vision.features ?? [], numbersOf(golden, "image_features"))).toBeLessThan(CLOSE);
+      });
+    }
   });
 
   test("what cannot be answered is refused in a sentence, and the peer goes on", async () => {
@@ -130,9 +191,10 @@ describe.skipIf(!isInstalled)("an installed peer", () => {
 async function ourTrace(
   folder: string,
   ids: readonly number[],
+  dtype?: WeightDtype,
 ): Promise<{ readonly ids: readonly number[]; readonly logits: ArrayLike<number> }> {
   const { device } = await openTestDevice();
-  const model = await Llava.load(fileSource(folder), { device });
+  const model = await Llava.load(fileSource(folder), { device, dtype });
   const inputs = {
     inputIds: Int32Array.from(ids),
     images: [],

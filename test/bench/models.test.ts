@@ -72,6 +72,7 @@ test("a model is measured beside a peer, whose refusals stand in the figures", a
     name: "models/small",
     description: "small",
     spec,
+    weights: "f16",
     prefillRows: 16,
     decodeTokens: 4,
     asksQuestions: true,

@@ -44,3 +44,9 @@ export function messages(bytes: Uint8Array, number: number): readonly Uint8Array
 export function texts(bytes: Uint8Array, number: number): readonly string[] {
   return messages(bytes, number).map((text) => new TextDecoder().decode(text));
 }
+
+/** The whole number of the message's first field of this number; NaN without one. */
+export function integer(bytes: Uint8Array, number: number): number {
+  const field = [...readFields(bytes)].find((candidate) => candidate.number === number);
+  return typeof field?.value === "bigint" ? Number(field.value) : Number.NaN;
+}

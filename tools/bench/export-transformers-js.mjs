@@ -1,5 +1,5 @@
 // Exports a checkpoint in the layout that transformers.js loads: config.json, onnx/NAME.onnx and its NAME.onnx_data.
-//   node tools/bench/export-transformers-js.mjs CHECKPOINT [--dtype f32|f16|q8|q4|q4f16] [--positions N] [--cache FOLDER]
+//   node tools/bench/export-transformers-js.mjs CHECKPOINT [--dtype f32|q8|q4] [--positions N] [--cache FOLDER]
 // prints the folder with decoder/ (for LlamaForCausalLM) and, where there is a tower, vision/ (for CLIPVisionModel, which gives
 // image_features behind the projector). q8 and q4 are the same MatMulNBits weights as ONNX Runtime's other exports.
 // Source of names: https://github.com/huggingface/transformers.js (src/utils/dtypes.js, src/models/modeling_utils.js)
@@ -11,21 +11,19 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { cachedExport, openWeights } from "./checkpoint.mjs";
 import { clipGraph } from "./onnx-clip.mjs";
-import { forms, OnnxExport } from "./onnx-layers.mjs";
+import { OnnxExport } from "./onnx-layers.mjs";
 import { llamaGraph } from "./onnx-llama.mjs";
 
 /** transformers.js' name of a dtype, and what it appends to a model's file name for it. */
 export const hubDtypes = {
   f32: { name: "fp32", suffix: "" },
-  f16: { name: "fp16", suffix: "_fp16" },
   q8: { name: "q8", suffix: "_quantized" },
   q4: { name: "q4", suffix: "_q4" },
-  q4f16: { name: "q4f16", suffix: "_q4f16" },
 };
 
 /** Exports once, then answers from the cache. Returns the folder. */
 export async function exportTransformersJs(folder, { dtype = "f32", numPositions = 1024, cacheFolder } = {}) {
-  if (hubDtypes[dtype] === undefined || forms[dtype] === undefined)
+  if (hubDtypes[dtype] === undefined)
     throw new Error(`dtype: expected one of ${Object.keys(hubDtypes).join(", ")}, got ${dtype}.`);
   const write = async (staging) => {
     const weights = await openWeights(folder);
@@ -93,7 +91,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const isKnown = values.dtype === undefined || hubDtypes[values.dtype] !== undefined;
   if (folder === undefined || positionals.length > 1 || !isKnown) {
     process.stderr.write(
-      "usage: node tools/bench/export-transformers-js.mjs CHECKPOINT [--dtype f32|f16|q8|q4|q4f16] [--positions N] [--cache FOLDER]\n",
+      "usage: node tools/bench/export-transformers-js.mjs CHECKPOINT [--dtype f32|q8|q4] [--positions N] [--cache FOLDER]\n",
     );
     process.exitCode = 2;
   } else {

@@ -21,6 +21,11 @@ export const forms = {
   q4f16: { activations: "f16", weights: "q4" },
 };
 
+/** The dtype for a CPU, which computes in f32, where one with f16 activations is wanted. */
+export function onCpu(dtype) {
+  return dtype === "f16" ? "f32" : dtype.replace(/f16$/, "");
+}
+
 /**
  * Forms of attention. "fused" lets the WebGPU provider take its flash attention for 32 rows or more, which is right only where a
  * subgroup has as many invocations as its shader takes keys at a time; "exact" is built so that it takes its other path.

@@ -67,8 +67,10 @@ async function start() {
   return llama;
 }
 
+/** What the driver calls its device: lavapipe's is "llvmpipe". */
 async function deviceNames() {
-  return (await (await start()).getGpuDeviceNames()).join(", ");
+  const names = await (await start()).getGpuDeviceNames();
+  return names.map((name) => (name.startsWith("llvmpipe") ? `lavapipe: ${name}` : name)).join(", ");
 }
 
 function packageVersion() {
@@ -89,6 +91,11 @@ async function load({ dir, dtype = "f32", maxPositions = 1024, threads, cacheDir
     gpuLayers: backend === "vulkan" ? "max" : 0,
     ignoreMemorySafetyChecks: true,
   });
+  // What it could not put on the device it would compute on the CPU without a word.
+  if (backend === "vulkan" && model.gpuLayers === 0) {
+    await model.dispose();
+    throw new CannotRun("llama.cpp put no layer of the model on the Vulkan device.");
+  }
   const contextOf = (count) =>
     model.createContext({
       contextSize: maxPositions,

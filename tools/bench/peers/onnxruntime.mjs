@@ -22,7 +22,7 @@ import { parseArgs } from "node:util";
 import { openWeights } from "../checkpoint.mjs";
 import { exportOnnx } from "../export-onnx.mjs";
 import { OnnxGraph } from "../onnx-file.mjs";
-import { attentionForms, forms } from "../onnx-layers.mjs";
+import { attentionForms, forms, onCpu } from "../onnx-layers.mjs";
 import { fromF16Bits, toF16Bits } from "./float16-bits.mjs";
 import { argmax, CannotRun, pseudoRandom, requireOneOf, serve, timed } from "./json-lines.mjs";
 
@@ -109,13 +109,14 @@ function loaded() {
 
 async function load({
   dir,
-  dtype = "f32",
+  dtype: wanted = "f32",
   attention = usualAttention,
   parts = ["llama"],
   maxPositions = 1024,
   cacheDir,
 }) {
-  if (forms[dtype] === undefined) throw new CannotRun(`ONNX Runtime is not given models of dtype ${dtype}.`);
+  const dtype = provider === "webgpu" ? wanted : onCpu(wanted);
+  if (forms[dtype] === undefined) throw new CannotRun(`ONNX Runtime is not given models of dtype ${wanted}.`);
   if (!attentionForms.includes(attention)) throw new CannotRun(`There is no form of attention ${attention}.`);
   const weights = await openWeights(dir);
   const { config } = weights;

@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { openWeights } from "../checkpoint.mjs";
 import { exportTransformersJs, hubDtypes } from "../export-transformers-js.mjs";
+import { onCpu } from "../onnx-layers.mjs";
 import { CannotRun, pseudoRandom, requireOneOf, serve, timed } from "./json-lines.mjs";
 
 const { runtime, threads } = parseArgs({
@@ -66,12 +67,13 @@ function packageVersion() {
   return JSON.parse(readFileSync(file, "utf8")).version;
 }
 
-async function load({ dir, dtype = "f32", parts = ["llama"], maxPositions = 1024, cacheDir }) {
-  if (hubDtypes[dtype] === undefined) throw new CannotRun(`transformers.js is not given models of dtype ${dtype}.`);
+async function load({ dir, dtype: wanted = "f32", parts = ["llama"], maxPositions = 1024, cacheDir }) {
+  const dtype = onCpu(wanted);
+  if (hubDtypes[dtype] === undefined) throw new CannotRun(`transformers.js is not given models of dtype ${wanted}.`);
   const weights = await openWeights(dir);
   const { config } = weights;
   await weights.close();
-  if (config.text.headDim % 16 !== 0)
+  if (parts.includes("llama") && config.text.headDim % 16 !== 0)
     throw new CannotRun(
       `GroupQueryAttention takes heads whose size is a multiple of 16, this model's is ${config.text.headDim}.`,
     );
@@ -82,7 +84,7 @@ async function load({ dir, dtype = "f32", parts = ["llama"], maxPositions = 1024
     ? await open(LlamaForCausalLM, folder, { name: "decoder", dtype })
     : undefined;
   const tower = parts.includes("vision") ? await open(CLIPVisionModel, folder, { name: "vision", dtype }) : undefined;
-  return { config, dtype, maxPositions, decoder, tower, ids: [], cache: undefined };
+  return { config, maxPositions, decoder, tower, ids: [], cache: undefined };
 }
 
 /** One of the export's models. */
@@ -157,18 +159,18 @@ async function greedy(state, newIds, count) {
 
 /** `pixels`, where given, is the picture [C · S · S]; a pseudo-random one otherwise. With `features` the reply holds them. */
 async function vision({ repeat = 1, pixels, features = false }) {
-  const { config, tower, dtype } = loaded();
+  const { config, tower } = loaded();
   if (tower === undefined) throw new CannotRun("The model was loaded without its vision tower.");
   const { numChannels, imageSize } = config.multimodal.vision;
   const picture = pixels === undefined ? pseudoRandom(numChannels * imageSize ** 2) : Float32Array.from(pixels);
   const shape = [1, numChannels, imageSize, imageSize];
-  const input = new Tensor("float32", picture, shape).to(dtype.endsWith("f16") ? "float16" : "float32");
+  const input = new Tensor("float32", picture, shape);
   const { ms, value } = await timed(async () => {
     let result;
     for (let run = 0; run < repeat; run++) result = (await tower({ pixel_values: input })).image_features;
     return result;
   });
-  const values = value.to("float32").data;
+  const values = value.data;
   const checksum = values.reduce((sum, number) => sum + number, 0);
   return { ms: ms / repeat, checksum, ...(features && { features: Array.from(values) }) };
 }
