@@ -137,21 +137,26 @@ describe.skipIf(!isInstalled)("an installed peer", () => {
     }
   });
 
-  test.each(["q8", "q4"] as const)("peers that round activations run %s weights", async (dtype) => {
-    for (const args of [onnxruntime("--provider", "cpu"), llamaCpp, wllama("--threads", "1")]) {
-      await withPeer(args, async (ask) => {
-        // The second checkpoint's dtype comes from a GPU machine: these activations are the peer's own affair.
-        for (const asked of [dtype, `${dtype}f16`]) {
-          const load = { op: "load", dir: textFolder, cacheDir: join(cacheDir, "text"), maxPositions: 128 };
-          expect(await ask({ ...load, dtype: asked })).toMatchObject({ ok: true });
-          const { argmax } = await ask({ op: "prefill", ids: promptOf(70) });
-          expect(argmax).toEqual(expect.any(Number));
-          const { ids = [] } = await ask({ op: "decode", firstToken: argmax, numTokens: 6 });
-          expect(ids).toHaveLength(6);
-        }
-      });
-    }
-  });
+  test.each(["q8", "q4"] as const)(
+    "peers that round activations begin with our tokens from %s weights",
+    async (dtype) => {
+      const ours = await ourTrace(textFolder, promptOf(70), dtype);
+      const [first, ...rest] = ours.ids;
+      for (const args of [onnxruntime("--provider", "cpu"), llamaCpp, wllama("--threads", "1")]) {
+        await withPeer(args, async (ask) => {
+          // On a GPU machine f16 activations are asked for; on a CPU the peer chooses its own.
+          for (const asked of [dtype, `${dtype}f16`]) {
+            const load = { op: "load", dir: textFolder, cacheDir: join(cacheDir, "text"), maxPositions: 128 };
+            expect(await ask({ ...load, dtype: asked })).toMatchObject({ ok: true });
+            expect(await ask({ op: "prefill", ids: promptOf(70) })).toMatchObject({ argmax: first });
+            const { ids = [] } = await ask({ op: "decode", firstToken: first, numTokens: 6 });
+            // 8-bit activations part from ours where two tokens are nearly as probable.
+            expect({ numTokens: ids.length, ids: ids.slice(0, 3) }).toEqual({ numTokens: 6, ids: rest.slice(0, 3) });
+          }
+        });
+      }
+    },
+  );
 
   test("ONNX Runtime and transformers.js give transformers' image features", async () => {
     const golden = await readTensorFile("tiny-llava/expected.safetensors");
