@@ -2,7 +2,7 @@
 //   --no-peers    without them; else their packages are installed under tools/bench at the first run, and apart from the project's
 
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -24,9 +24,10 @@ try {
   process.exitCode = 1;
 }
 
-/** Whether the peers' packages are there; without them the bench runs alone and its report says so. */
+/** Whether the peers' packages are there, all of them; without them the bench runs alone and its report says so. */
 function installPeers() {
-  if (existsSync(join(folder, "node_modules"))) return true;
+  const { dependencies } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+  if (Object.keys(dependencies).every((name) => existsSync(join(folder, "node_modules", name)))) return true;
   process.stderr.write("adaptvis bench: installing the engines to compare with (tools/bench), once\n");
   const { status } = spawnSync("npm", ["ci", "--prefix", folder, "--no-audit", "--no-fund"], {
     stdio: ["ignore", 2, 2],

@@ -58,7 +58,7 @@ const llamaCpp = [join(bench, "peers/llama-cpp.mjs")];
 const transformersJs = (...args: readonly string[]) => [join(bench, "peers/transformers-js.mjs"), ...args];
 const wllama = (...args: readonly string[]) => [join(bench, "peers/wllama.mjs"), ...args];
 
-// reason: the engines are 770 MB, installed by hand with `npm ci --prefix tools/bench`
+// reason: the engines are 650 MB, installed by hand with `npm ci --prefix tools/bench`
 describe.skipIf(!isInstalled)("an installed peer", () => {
   let cacheDir: string;
   let textFolder: string;
