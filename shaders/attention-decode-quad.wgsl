@@ -1,13 +1,14 @@
 // Attention of a decode step; one query per head against all cached keys, in a single pass
 // Formula: as attention-prefill, for one query per head of each batch row
-// Shapes: queries [rows, .., headDim] f32 · keys, values [Hkv, capacity, headDim] f32 · output [rows, H, headDim] f32 ·
+// Shapes: queries [rows, .., headDim] f32 · keys, values [Hkv, capacity, headDim] as shared/cache-* says · output [rows, H, headDim] f32 ·
 //   scores, probs [captured rows, H, S] f32
 // Work division: one quad of threads per head of a row; keys in blocks of 16 with a running maximum and sum: each thread
 //   first scores four of them, then adds the values of all 16 in its own fourth of headDim, so that threads communicate
 //   by quad broadcasts only. Nearly all loads are of keys and values, each loaded once
 // Grid: (ceil(H / 2), rows) workgroups of 8 threads
 // Error bound: as attention-prefill
-// Source: arXiv 2205.14135 algorithm 1 (online softmax). Appended: shared/step, shared/capture, shared/score-edit
+// Source: arXiv 2205.14135 algorithm 1 (online softmax). Appended: shared/cache-*,
+//   shared/step, shared/capture, shared/score-edit
 enable subgroups;
 const BLOCK: u32 = 16u;
 const MASKED = -3.3e38; // below KNOCKED_OUT
@@ -15,7 +16,7 @@ const MASKED = -3.3e38; // below KNOCKED_OUT
 struct Params {
   headDim4: u32,      // padded headDim / 4
   queryRowStride4: u32,
-  headStride4: u32,   // capacity · headDim / 4
+  headStride4: u32,   // elements from one key/value head to the next
   numHeads: u32,
   group: u32,         // query heads per key/value head
   layer: u32,
@@ -26,20 +27,18 @@ struct Params {
   scale: f32,         // 1 / √headDim
 }
 @group(0) @binding(0) var<storage, read> queries: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read> keys: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> values: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> output: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> scores: array<f32>;
 @group(0) @binding(5) var<storage, read_write> probs: array<f32>;
 @group(0) @binding(6) var<uniform> params: Params;
 
 fn keyStart(key: u32, row: u32, base: u32) -> u32 {
-  return base + cacheSlot(key, row) * params.headDim4;
+  return base + cacheSlot(key, row) * slotStride();
 }
 
 // Four values at the same place of four slots, as columns.
 fn fourValues(slots: vec4<u32>, d: u32) -> mat4x4<f32> {
-  return mat4x4<f32>(values[slots.x + d], values[slots.y + d], values[slots.z + d], values[slots.w + d]);
+  return mat4x4<f32>(loadValue(slots.x, d), loadValue(slots.y, d), loadValue(slots.z, d), loadValue(slots.w, d));
 }
 
 @compute @workgroup_size(8)
@@ -67,8 +66,8 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
     var s = vec4<f32>(0.0);
     for (var d = 0u; d < params.headDim4; d++) {
       let q = queries[query + d];
-      s += vec4<f32>(dot(q, keys[slots.x + d]), dot(q, keys[slots.y + d]), dot(q, keys[slots.z + d]),
-        dot(q, keys[slots.w + d]));
+      s += vec4<f32>(dot(q, loadKey(slots.x, d)), dot(q, loadKey(slots.y, d)), dot(q, loadKey(slots.z, d)),
+        dot(q, loadKey(slots.w, d)));
     }
     s *= params.scale;
     if (isKept) {

@@ -6,7 +6,8 @@
 //   split stay in workgroup memory, so that its softmax needs no running maximum
 // Grid: (splits, H, rows) workgroups of 128 threads with 6.5 KB of workgroup memory; a split has at most 1024 keys
 // Error bound: as attention-prefill
-// Source: arXiv 2205.14135; flash decoding's split over keys. Appended: shared/step, shared/capture, shared/score-edit
+// Source: arXiv 2205.14135; flash decoding's split over keys. Appended: shared/cache-*, shared/step,
+//   shared/capture, shared/score-edit
 const THREADS: u32 = 128u;
 const MOST_KEYS: u32 = 1024u;
 const MASKED = -3.0e38;
@@ -15,7 +16,7 @@ struct Params {
   headDim4: u32,      // padded headDim / 4
   valueThreads: u32,  // threads along headDim when values are added: a power of two up to 128
   queryRowStride4: u32,
-  headStride4: u32,   // capacity · headDim / 4
+  headStride4: u32,   // elements from one key/value head to the next
   numSplits: u32,
   numHeads: u32,
   group: u32,         // query heads per key/value head
@@ -27,8 +28,6 @@ struct Params {
   scale: f32,         // 1 / √headDim
 }
 @group(0) @binding(0) var<storage, read> queries: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read> keys: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> values: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> partials: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> stats: array<vec2<f32>>;
 @group(0) @binding(5) var<storage, read_write> scores: array<f32>;
@@ -63,10 +62,10 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
 
   for (var first = 0u; first < count; first += THREADS / 8u) {
     let j = first + thread / 8u;
-    let at = base + cacheSlot(start + min(j, count - 1u), row) * params.headDim4;
+    let at = base + cacheSlot(start + min(j, count - 1u), row) * slotStride();
     var sum = 0.0;
     for (var d = thread % 8u; d < params.headDim4; d += 8u) {
-      sum += dot(queries[query + d], keys[at + d]);
+      sum += dot(queries[query + d], loadKey(at, d));
     }
     sums[thread] = sum;
     workgroupBarrier();
@@ -115,7 +114,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     var sum = vec4<f32>(0.0);
     if (d < params.headDim4) {
       for (var j = thread / params.valueThreads; j < count; j += numGroups) {
-        sum += weights[j] * values[base + cacheSlot(start + j, row) * params.headDim4 + d];
+        sum += weights[j] * loadValue(base + cacheSlot(start + j, row) * slotStride(), d);
       }
     }
     groupSums[thread] = sum;

@@ -1,13 +1,14 @@
 // Attention of a decode step, each split of the cached keys separately; attention-decode-reduce merges the splits
 // Formula: per split of the keys: m = max_j s_j, l = Σ_j exp(s_j − m), o = Σ_j exp(s_j − m) · values[h/g, j], with
 //   s_j = edit(scale · queries[b, h] · keys[h/g, j]), edit as in shared/score-edit
-// Shapes: queries [rows, .., headDim] f32 · keys, values [Hkv, capacity, headDim] f32 · partials
+// Shapes: queries [rows, .., headDim] f32 · keys, values [Hkv, capacity, headDim] as shared/cache-* says · partials
 //   [rows, H, splits, headDim] f32 · stats [rows, H, splits] of (m, l) · scores [captured rows, H, S] f32 when CAPTURE
 // Work division: one thread per split (a contiguous run of keys) of one head of one batch row; keys in blocks of 4;
 //   each thread accumulates in its own part of partials (why: see attention-prefill)
 // Grid: (splits / THREADS, H, rows) workgroups of THREADS threads
 // Error bound: as attention-prefill
-// Source: arXiv 2205.14135; flash decoding's split over keys. Appended: shared/step, shared/capture, shared/score-edit
+// Source: arXiv 2205.14135; flash decoding's split over keys. Appended: shared/cache-*,
+//   shared/step, shared/capture, shared/score-edit
 override GROUP: u32;     // query heads per key/value head
 override THREADS: u32 = 32u;
 const BLOCK: u32 = 4u; // on lavapipe, 8 compiles three times as long and runs no faster
@@ -15,7 +16,7 @@ const BLOCK: u32 = 4u; // on lavapipe, 8 compiles three times as long and runs n
 struct Params {
   headDim4: u32,      // padded headDim / 4
   queryRowStride4: u32,
-  headStride4: u32,   // capacity · headDim / 4
+  headStride4: u32,   // elements from one key/value head to the next
   numSplits: u32,
   numHeads: u32,
   layer: u32,
@@ -26,8 +27,6 @@ struct Params {
   scale: f32,         // 1 / √headDim
 }
 @group(0) @binding(0) var<storage, read> queries: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read> keys: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> values: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> partials: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> stats: array<vec2<f32>>;
 @group(0) @binding(5) var<storage, read_write> scores: array<f32>;
@@ -59,12 +58,12 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     var s = array<f32, BLOCK>();
     var at = array<u32, BLOCK>();
     for (var j = 0u; j < BLOCK; j++) {
-      at[j] = base + cacheSlot(min(first + j, end - 1u), row) * params.headDim4;
+      at[j] = base + cacheSlot(min(first + j, end - 1u), row) * slotStride();
     }
     for (var d = 0u; d < params.headDim4; d++) {
       let q = queries[query + d];
       for (var j = 0u; j < BLOCK; j++) {
-        s[j] += dot(q, keys[at[j] + d]);
+        s[j] += dot(q, loadKey(at[j], d));
       }
     }
     var blockLargest = largest;
@@ -88,7 +87,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     for (var d = 0u; d < params.headDim4; d++) {
       var sum = partials[partial + d] * correction;
       for (var j = 0u; j < BLOCK; j++) {
-        sum += s[j] * values[at[j] + d];
+        sum += s[j] * loadValue(at[j], d);
       }
       partials[partial + d] = sum;
     }

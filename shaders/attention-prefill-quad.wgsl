@@ -7,8 +7,8 @@
 //   The keys end where the workgroup's last row does, so that quads stay together; a row masks those beyond its own end
 // Grid: (ceil(rows / (8 · ROWS)), H) workgroups of 8 threads
 // Error bound: as attention-prefill
-// Source: arXiv 2205.14135 algorithm 1 (online softmax). Appended: shared/prefill, shared/step, shared/capture,
-//   shared/score-edit
+// Source: arXiv 2205.14135 algorithm 1 (online softmax). Appended: shared/prefill, shared/cache-*, shared/step,
+//   shared/capture, shared/score-edit
 enable subgroups;
 override ROWS: u32; // of a thread: 1, 2 or 4
 const BLOCK: u32 = 16u;
@@ -93,10 +93,10 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
     var s32 = vec4<f32>(0.0);
     var s33 = vec4<f32>(0.0);
     for (var d = 0u; d < params.headDim4; d++) {
-      let k0 = ofQuad(keys[keyBase + key.x + d]);
-      let k1 = ofQuad(keys[keyBase + key.y + d]);
-      let k2 = ofQuad(keys[keyBase + key.z + d]);
-      let k3 = ofQuad(keys[keyBase + key.w + d]);
+      let k0 = ofQuad(loadKey(keyBase + key.x, d));
+      let k1 = ofQuad(loadKey(keyBase + key.y, d));
+      let k2 = ofQuad(loadKey(keyBase + key.z, d));
+      let k3 = ofQuad(loadKey(keyBase + key.w, d));
       let q0 = queries[query.x + d];
       s00 += q0 * k0;
       s01 += q0 * k1;
@@ -183,10 +183,10 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
     let correction = exp(before - largest);
     total = total * correction + sums;
     for (var d = 0u; d < params.headDim4; d++) {
-      let v0 = ofQuad(values[valueBase + key.x + d]);
-      let v1 = ofQuad(values[valueBase + key.y + d]);
-      let v2 = ofQuad(values[valueBase + key.z + d]);
-      let v3 = ofQuad(values[valueBase + key.w + d]);
+      let v0 = ofQuad(loadValue(valueBase + key.x, d));
+      let v1 = ofQuad(loadValue(valueBase + key.y, d));
+      let v2 = ofQuad(loadValue(valueBase + key.z, d));
+      let v3 = ofQuad(loadValue(valueBase + key.w, d));
       if (isReal.x) {
         var sum = v0 * s00 + v1 * s01 + v2 * s02 + v3 * s03;
         if (first > 0u) {

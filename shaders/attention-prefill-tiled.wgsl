@@ -8,7 +8,7 @@
 // Grid: (ceil(rows / 64), H, ceil(headDim / 128)) workgroups of 128 threads with 12.5 KB of workgroup memory
 // Error bound: as attention-prefill
 // Source: arXiv 2205.14135 algorithm 1; arXiv 2307.08691 (no output in memory between tiles).
-//   Appended: shared/prefill, shared/step, shared/capture, shared/score-edit
+//   Appended: shared/prefill, shared/cache-*, shared/step, shared/capture, shared/score-edit
 override SLICES: u32;    // vec4s of headDim a thread sums, up to 8: a fourth of those that a workgroup takes
 const THREADS: u32 = 128u;
 const ROWS: u32 = 64u;   // THREADS / 2
@@ -64,7 +64,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
   let query = rows * params.queryRowStride4 + head * params.headDim4;
   let result = rows * params.outputRowStride4 + head * params.headDim4 + sliceStart;
   let keyBase = params.keyOffset4 + (head / params.group) * params.headStride4;
-  let valueBase = params.valueOffset4 + (head / params.group) * params.headStride4 + sliceStart;
+  let valueBase = params.valueOffset4 + (head / params.group) * params.headStride4;
   let numKeys = vec2<u32>(numKeysOf(rows.x), numKeysOf(rows.y));
   let editX = rowEdits(rows.x, head);
   let editY = rowEdits(rows.y, head);
@@ -87,7 +87,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     for (var start = 0u; start < params.headDim4; start += WIDTH4) {
       let end = min(WIDTH4, params.headDim4 - start);
       for (var d = fetchedPart; d < end; d += 8u) {
-        tile[fetched * PITCH + d % WIDTH4] = keys[keyBase + position + start + d];
+        tile[fetched * PITCH + d % WIDTH4] = loadKey(keyBase + position, start + d);
       }
       workgroupBarrier();
       for (var d = 0u; d < end; d++) {
@@ -104,7 +104,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     tileScores[thread] = sx;
     tileScores[thread + THREADS] = sy;
     for (var d = fetchedPart; d < width; d += 8u) {
-      tile[fetched * PITCH + d % WIDTH4] = values[valueBase + position + d];
+      tile[fetched * PITCH + d % WIDTH4] = loadValue(valueBase + position, sliceStart + d);
     }
     workgroupBarrier();
 

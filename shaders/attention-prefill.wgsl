@@ -1,15 +1,15 @@
 // Attention of many query rows; the values, weighted by the softmax of the scores
 // Formula: output[r, h] = Σ_j softmax_j(s_j) · values[h/g, j], s_j = edit(scale · queries[r, h] · keys[h/g, j])
 //   with edit as in shared/score-edit; j <= slot of the row when CAUSAL
-// Shapes: queries, output [rows, H, headDim] f32 · keys, values [Hkv, slots, headDim] f32 (by strides) ·
+// Shapes: queries, output [rows, H, headDim] f32 · keys, values [Hkv, slots, headDim] as shared/cache-* says (by strides) ·
 //   scores, probs [captured rows, H, S] f32, written when CAPTURE: s_j before the edit, softmax_j after it
 // Work division: one thread per query row; keys in blocks of 4 with a running maximum and sum (no row × key matrix);
 //   each thread accumulates in its own part of output. The loops' bound is not an override, and the accumulator is not a
 //   workgroup array, because software drivers unroll both: lavapipe then compiled for 10 to 80 s, SwiftShader for 2 to 8 s
 // Grid: (ceil(rows / ROWS), H) workgroups of ROWS threads
 // Error bound: scores as matmul over headDim, exp and the weighted sum: 1e-6 · max|value| · (1 + |s|max)
-// Source: arXiv 2205.14135 algorithm 1 (online softmax). Appended: shared/prefill, shared/step, shared/capture,
-//   shared/score-edit
+// Source: arXiv 2205.14135 algorithm 1 (online softmax). Appended: shared/prefill, shared/cache-*, shared/step,
+//   shared/capture, shared/score-edit
 override ROWS: u32 = 32u;
 const BLOCK: u32 = 4u; // on lavapipe, 8 compiles three times as long and runs no faster
 
@@ -43,7 +43,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     for (var d = 0u; d < params.headDim4; d++) {
       let q = queries[query + d];
       for (var j = 0u; j < BLOCK; j++) {
-        s[j] += dot(q, keys[keyBase + min(first + j, numKeys - 1u) * params.positionStride4 + d]);
+        s[j] += dot(q, loadKey(keyBase + min(first + j, numKeys - 1u) * params.positionStride4, d));
       }
     }
     var blockLargest = largest;
@@ -67,7 +67,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     for (var d = 0u; d < params.headDim4; d++) {
       var sum = output[result + d] * correction;
       for (var j = 0u; j < BLOCK; j++) {
-        sum += s[j] * values[valueBase + min(first + j, numKeys - 1u) * params.positionStride4 + d];
+        sum += s[j] * loadValue(valueBase + min(first + j, numKeys - 1u) * params.positionStride4, d);
       }
       output[result + d] = sum;
     }

@@ -1,6 +1,7 @@
 // The types of loading, of a question and of its answer, and the one JSON form of an answer.
 import type { FinishReason, GeneratedToken } from "./generate/generate.ts";
 import type { SamplingOptions } from "./generate/sampler.ts";
+import type { CacheDtype } from "./gpu/cache-format.ts";
 import type { Profiler } from "./gpu/profile/profiler.ts";
 import type { WeightDtype } from "./gpu/tensor.ts";
 import type { TuningTable } from "./gpu/tunables.ts";
@@ -18,6 +19,11 @@ export interface LoadOptions {
   readonly device: GPUDevice;
   /** How matrices are stored on the GPU; as in the checkpoint unless given. Sums are f32 always. */
   readonly dtype?: WeightDtype | undefined;
+  /**
+   * How keys and values are stored on the GPU: f16 takes half of f32's memory, q8 (8 bits, with an f16 scale per group of 32
+   * values) about a quarter. f32 unless given; attention computes in f32 always.
+   */
+  readonly kvDtype?: CacheDtype | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
   /** Prompt rows per submit; 256 unless given. */

@@ -31,6 +31,7 @@ export { type ExplainOptions, type Explanation, explain } from "./explain.ts";
 export type { FinishReason, GeneratedToken } from "./generate/generate.ts";
 export type { SamplingOptions } from "./generate/sampler.ts";
 export type { TokenLogProb } from "./generate/token-chooser.ts";
+export type { CacheDtype } from "./gpu/cache-format.ts";
 export { type Gpu, isSoftwareAdapter, requestGpuDevice } from "./gpu/device.ts";
 export { type AdapterGap, type AdapterReport, describeAdapter, type LimitName } from "./gpu/doctor.ts";
 export type { Constant as KernelConstant } from "./gpu/kernel.ts";

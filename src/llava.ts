@@ -27,6 +27,7 @@ import { FeatureCache } from "./generate/feature-cache.ts";
 import { LruBudget } from "./generate/lru-budget.ts";
 import { SequencePool } from "./generate/sequence-pool.ts";
 import { SharedDecoder } from "./generate/shared-decoder.ts";
+import type { CacheDtype } from "./gpu/cache-format.ts";
 import { Gpu } from "./gpu/device.ts";
 import type { Pipeline } from "./gpu/kernel.ts";
 import { checkTuningTable } from "./gpu/ops/tuning.ts";
@@ -57,6 +58,8 @@ export class Llava {
   readonly defaults: MethodDefaults;
   /** [C, S, S] of a picture's tile; undefined for a model without pictures. */
   readonly tileShape: readonly [number, number, number] | undefined;
+  /** How keys and values are stored on the GPU. */
+  readonly kvDtype: CacheDtype;
   private readonly loaded: RecordedModel;
   /** Pipelines that {@link warmUp} has run. */
   private readonly ran = new Set<Pipeline>();
@@ -85,6 +88,7 @@ export class Llava {
     this.name = parts.name;
     this.defaults = defaults;
     this.tileShape = architecture.pictures?.tileShape;
+    this.kvDtype = decoder.kvDtype;
     this.budget = new LruBudget(cacheBytes);
     this.host = {
       pool: new SequencePool(decoder, this.budget),
@@ -122,7 +126,7 @@ export class Llava {
           const { text } = architecture.config;
           const decoder = new SharedDecoder(gpu, text, { weights: llama, ...options });
           const encoder = pictures && new PictureEncoder(gpu, text, pictures);
-          const loaded = { architecture, weights, chunkRows: decoder.chunkRows };
+          const loaded = { architecture, weights, chunkRows: decoder.chunkRows, kvDtype: decoder.kvDtype };
           precompile(gpu, loaded, needs);
           const processor = await loadProcessor(checkpoint, architecture); // kernels compile meanwhile
           model = new Llava(gpu, loaded, { processor, name: source.name, defaults, decoder, encoder, cacheBytes });

@@ -10,6 +10,7 @@ import {
   prefillProgram,
   stepProgram,
 } from "./generate/decoder-programs.ts";
+import type { CacheDtype } from "./gpu/cache-format.ts";
 import { type BufferMaker, GPU_STORAGE, type Gpu } from "./gpu/device.ts";
 import type { Program } from "./gpu/program.ts";
 import { padTo4 } from "./gpu/tensor.ts";
@@ -46,6 +47,8 @@ export interface RecordedModel {
   readonly weights: ModelWeights;
   /** Rows of a chunk of a prompt. */
   readonly chunkRows: number;
+  /** How keys and values are stored. */
+  readonly kvDtype: CacheDtype;
 }
 
 /** A pass without either. */
@@ -66,7 +69,7 @@ export class ProgramRecorder {
 
   /** @param buffers makes what the programs bind; its buffers may be placeholders where nothing is run */
   constructor(gpu: Gpu, buffers: BufferMaker, model: RecordedModel & { readonly batchRows: number }) {
-    const { architecture, weights, chunkRows, batchRows } = model;
+    const { architecture, weights, chunkRows, kvDtype, batchRows } = model;
     const { llama, pictures } = weights;
     const layers = distinctLayers(llama.layers);
     const text = { ...architecture.config.text, numHiddenLayers: layers.length };
@@ -83,7 +86,7 @@ export class ProgramRecorder {
         weights: { ...llama, layers },
         scratch: createScratch(buffers, text, { numRows, promptRows: chunkRows, batchRows, editBytes: EDIT_BYTES }),
       },
-      cache: createKeyValueCache(buffers, text, capacity),
+      cache: createKeyValueCache(buffers, text, { capacity, dtype: kvDtype }),
       own: createSequenceBuffers(buffers, text, batchRows),
     };
     this.image = { features: words(row), index: words(1), filler: words(row), start: 0, numRows: 1 };

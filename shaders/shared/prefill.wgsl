@@ -1,5 +1,5 @@
-// What the prefill kernels of attention share: variants, parameters and bindings. Appended with shared/step
-// (binding 8), shared/capture and shared/score-edit (binding 9).
+// What the prefill kernels of attention share: variants, parameters and bindings. Appended with shared/cache-*
+// (bindings 1 and 2), shared/step (binding 8), shared/capture and shared/score-edit (binding 9).
 override CAUSAL: bool;
 
 struct Params {
@@ -7,8 +7,8 @@ struct Params {
   numRows: u32,
   numKeys: u32,           // keys of every row when not CAUSAL
   queryRowStride4: u32,
-  keyOffset4: u32,        // first vec4 of the keys in their buffer
-  valueOffset4: u32,      // first vec4 of the values in theirs
+  keyOffset4: u32,        // first element of the keys in their buffer
+  valueOffset4: u32,      // first element of the values in theirs
   positionStride4: u32,   // from one key to the next
   headStride4: u32,       // from one key/value head to the next
   outputRowStride4: u32,
@@ -22,8 +22,6 @@ struct Params {
   scale: f32,             // 1 / √headDim
 }
 @group(0) @binding(0) var<storage, read> queries: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read> keys: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> values: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> output: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> scores: array<f32>;
 @group(0) @binding(5) var<storage, read_write> probs: array<f32>;

@@ -1,20 +1,22 @@
-// adaptvis compare: a model's answers and perplexity in another dtype, compared with f32.
+// adaptvis compare: a model's answers and perplexity with weights, or keys and values, in another dtype, compared with f32.
 import { readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { Command } from "commander";
 import { InputError } from "../errors.ts";
+import type { CacheDtype } from "../gpu/cache-format.ts";
 import type { WeightDtype } from "../gpu/tensor.ts";
 import type { Llava } from "../llava.ts";
 import { readImageFile } from "../preprocess/decode-image.node.ts";
 import { someText } from "./checks.ts";
-import { dtypeOption } from "./flags.ts";
+import { dtypeOption, kvOption } from "./flags.ts";
 import { openModel } from "./open-model.ts";
 import { examples } from "./package-files.ts";
 import { defineCommand, type Session, table, UsageError } from "./session.ts";
 
 /** Parsed options of `compare`. */
 interface CompareFlags {
-  readonly dtype: WeightDtype;
+  readonly dtype?: WeightDtype;
+  readonly kv?: CacheDtype;
   readonly benchmark?: string;
   readonly text?: string;
 }
@@ -26,7 +28,13 @@ interface BenchmarkQuestion {
   readonly answer: string;
 }
 
-/** Results of one dtype. */
+/** How a model is stored. */
+interface Storage {
+  readonly dtype: WeightDtype;
+  readonly kv: CacheDtype;
+}
+
+/** Results of one model. */
 interface Measured {
   readonly tokenIds: readonly (readonly number[])[];
   readonly numRight: number;
@@ -41,9 +49,12 @@ export const compareCommand = defineCommand("compare", describeCompare, compare)
 /** Describes `compare` to commander. */
 function describeCompare(command: Command): Command {
   return command
-    .description("Compare a model in another dtype with the same model in f32: greedy answers, accuracy, perplexity.")
+    .description(
+      "Compare a model whose weights, or keys and values, are stored in another dtype with the same model in f32: greedy answers, accuracy, perplexity.",
+    )
     .argument("<model>", "folder with config.json and model.safetensors")
-    .addOption(dtypeOption("the dtype to compare with f32").makeOptionMandatory())
+    .addOption(dtypeOption("how weight matrices are stored (default: f32)"))
+    .addOption(kvOption("how keys and values are stored (default: f32)"))
     .option(
       "--benchmark <folder>",
       "folder of pictures and questions in What'sUp's file format, such as tiny-spatial's",
@@ -55,6 +66,7 @@ function describeCompare(command: Command): Command {
       examples(({ model }) => [
         `compare ${model} --dtype q4 --benchmark ${model}/benchmark/test`,
         `compare ${model} --dtype q8 --text README.md`,
+        `compare ${model} --kv q8 --benchmark ${model}/benchmark/test`,
       ]),
     );
 }
@@ -64,28 +76,35 @@ async function compare(session: Session, model: string, flags: CompareFlags): Pr
   if (flags.benchmark === undefined && flags.text === undefined) {
     throw new UsageError("Nothing to compare: give --benchmark FOLDER, --text FILE or both.");
   }
+  const { dtype = "f32", kv = "f32" } = flags;
+  if (dtype === "f32" && kv === "f32") {
+    throw new UsageError("Nothing differs from f32: give --dtype, --kv or both, with a dtype other than f32.");
+  }
   const questions = flags.benchmark === undefined ? [] : await readQuestions(flags.benchmark);
   const text = flags.text === undefined ? undefined : await readText(flags.text);
-  const reference = await measure(session, { model, dtype: "f32" }, { questions, text });
-  const compared = await measure(session, { model, dtype: flags.dtype }, { questions, text });
+  const plain: Storage = { dtype: "f32", kv: "f32" };
+  const stored: Storage = { dtype, kv };
+  const reference = await measure(session, { model, ...plain }, { questions, text });
+  const compared = await measure(session, { model, ...stored }, { questions, text });
   const numSame = compared.tokenIds.filter((ids, index) => ids.join() === reference.tokenIds[index]?.join()).length;
   const rows = [
-    { dtype: "f32", ...reference },
-    { dtype: flags.dtype, ...compared },
-  ].map(({ dtype, numRight, perplexity }) => ({ dtype, numRight, perplexity }));
+    { ...plain, ...reference },
+    { ...stored, ...compared },
+  ].map(({ tokenIds: _, ...row }) => row);
   session.result({ model, numQuestions: questions.length, numSame, rows });
-  const lines = rows.map(({ dtype, numRight, perplexity }) => [
-    dtype,
+  const lines = rows.map(({ dtype: weights, kv: cache, numRight, perplexity }) => [
+    weights,
+    cache,
     questions.length === 0 ? "-" : `${numRight} of ${questions.length}`,
     perplexity === null ? "-" : perplexity.toFixed(4),
   ]);
-  session.print(`${table(["dtype", "right answers", "perplexity"], lines).join("\n")}\n`);
+  session.print(`${table(["weights", "keys and values", "right answers", "perplexity"], lines).join("\n")}\n`);
   if (questions.length > 0) session.print(`greedy ids equal to f32's: ${numSame} of ${questions.length}\n`);
 }
 
 async function measure(
   session: Session,
-  flags: { readonly model: string; readonly dtype: WeightDtype },
+  flags: Storage & { readonly model: string },
   work: { readonly questions: readonly BenchmarkQuestion[]; readonly text: string | undefined },
 ): Promise<Measured> {
   const open = await openModel(session, flags);

@@ -2,6 +2,7 @@
 
 import { type Command, Option } from "commander";
 import type { AnswerOptions, Question, SweepOptions } from "../answer.ts";
+import { CACHE_DTYPES, type CacheDtype } from "../gpu/cache-format.ts";
 import { WEIGHT_DTYPES, type WeightDtype } from "../gpu/tensor.ts";
 import type { Intervention } from "../interventions/intervention.ts";
 import { INTERVENTIONS, type MethodName, type MethodSettings, SETTING_NAMES } from "../interventions/registry.ts";
@@ -14,20 +15,27 @@ import { UsageError } from "./session.ts";
 export interface ModelFlags {
   readonly model?: string;
   readonly dtype?: WeightDtype;
+  readonly kv?: CacheDtype;
   readonly tune?: boolean;
 }
 
-/** Adds `--model`, `--dtype` and `--tune`. @param what describes `--model` */
+/** Adds `--model`, `--dtype`, `--kv` and `--tune`. @param what describes `--model` */
 export function addModelOptions(command: Command, what: string): Command {
   return command
     .option("--model <folder>", what, someText)
     .addOption(dtypeOption("how weight matrices are stored on the GPU (default: the checkpoint's dtype)"))
+    .addOption(kvOption("how keys and values are stored on the GPU (default: f32)"))
     .option("--tune", "tune the kernels' constants on this GPU; the result is measured once and cached");
 }
 
 /** The option `--dtype`. @param what its description */
 export function dtypeOption(what: string): Option {
   return new Option("--dtype <dtype>", what).choices(WEIGHT_DTYPES);
+}
+
+/** The option `--kv`. @param what its description */
+export function kvOption(what: string): Option {
+  return new Option("--kv <dtype>", what).choices(CACHE_DTYPES);
 }
 
 /** Parsed options of the picture and the question. */

@@ -7,10 +7,12 @@ import { fileSource } from "../checkpoint/file-source.node.ts";
 import { readSafetensorsHeader, type TensorEntry } from "../checkpoint/safetensors.ts";
 import type { Source } from "../checkpoint/source.ts";
 import { CheckpointError } from "../errors.ts";
+import { CACHE_DTYPES, type CacheDtype } from "../gpu/cache-format.ts";
 import { formatBytes } from "../gpu/device.ts";
 import { WEIGHT_DTYPES, type WeightDtype } from "../gpu/tensor.ts";
 import type { Architecture } from "../models/architecture.ts";
 import type { ModelConfig } from "../models/config.ts";
+import { keyValueBytes } from "../models/layers/decoder-state.ts";
 import { readArchitecture } from "../models/registry.ts";
 import { type MatrixError, weightErrors } from "../models/weight-errors.ts";
 import { listWeights, weightMemory } from "../models/weight-table.ts";
@@ -97,6 +99,8 @@ async function inspectFolder(
   for (const file of files) metadata[file] = (await readSafetensorsHeader(source, file, session.signal)).metadata;
   const parts = totals(tensors, architecture);
   const memory = Object.fromEntries(WEIGHT_DTYPES.map((each) => [each, weightMemory(checkpoint, architecture, each)]));
+  const cacheBytes = (each: CacheDtype) => keyValueBytes(config.text, { capacity: 1, dtype: each });
+  const cachePerToken = Object.fromEntries(CACHE_DTYPES.map((each) => [each, cacheBytes(each)]));
   const errors = dtype && (await measure(checkpoint, architecture, { dtype, signal: session.signal }));
   session.result({
     model: folder,
@@ -104,6 +108,7 @@ async function inspectFolder(
     totals: parts,
     total: sum("all", tensors),
     memory,
+    cachePerToken,
     metadata,
     tensors,
     ...(errors && { errors }),
@@ -115,6 +120,8 @@ async function inspectFolder(
       ...table(["part", "tensors", "parameters", "bytes"], [...parts, sum("all", tensors)].map(totalRow)),
       "",
       ...memoryLines(memory),
+      "",
+      ...cacheLines(cachePerToken),
       "",
       ...tensorLines(tensors),
       ...(errors === undefined ? [] : ["", ...errorLines(errors)]),
@@ -171,6 +178,11 @@ async function measure(
 function memoryLines(memory: Readonly<Record<string, number>>): readonly string[] {
   const rows = Object.entries(memory).map(([dtype, bytes]) => [dtype, formatBytes(bytes)]);
   return table(["--dtype", "weights on the GPU"], rows);
+}
+
+function cacheLines(cachePerToken: Readonly<Record<string, number>>): readonly string[] {
+  const rows = Object.entries(cachePerToken).map(([dtype, bytes]) => [dtype, formatBytes(bytes)]);
+  return table(["--kv", "keys and values per token"], rows);
 }
 
 function errorLines({ dtype, matrices, worst, meanRelativeRms }: MeasuredErrors): readonly string[] {

@@ -66,6 +66,7 @@ export async function openModel(session: Session, flags: ModelFlags, options: Op
         device,
         tuning,
         dtype: flags.dtype,
+        kvDtype: flags.kv,
         signal,
         profiler,
         firstQuestion,
@@ -85,7 +86,10 @@ export async function openModel(session: Session, flags: ModelFlags, options: Op
       device.destroy();
     };
     const { kind, isSoftware, description } = adapter;
-    const facts = () => ({ adapter: { kind, isSoftware, description }, model: folder, dtype: model.dtype });
+    const facts = () => {
+      const { dtype, kvDtype } = model;
+      return { adapter: { kind, isSoftware, description }, model: folder, dtype, kvDtype };
+    };
     return { model, loadMs: elapsed(started), facts, close };
   } catch (error) {
     device.destroy();

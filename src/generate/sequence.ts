@@ -1,6 +1,7 @@
 // One sequence of tokens in a decoder: its keys and values, its logits and its recorded programs. Embeds a prompt, prefills in
 // chunks, steps token by token; a token costs one submit and one readback of a few bytes.
 import { at, throwIfAborted } from "../errors.ts";
+import { cacheSlotBytes } from "../gpu/cache-format.ts";
 import { GPU_STORAGE, type Gpu } from "../gpu/device.ts";
 import { type Executor, ProgramCache, runOnce, type StagedProgram } from "../gpu/executor.ts";
 import type { PreparedProgram } from "../gpu/prepared-program.ts";
@@ -85,7 +86,7 @@ export class Sequence {
 
   /** Bytes of the keys and values. */
   get numBytes(): number {
-    return this.cache === undefined ? 0 : keyValueBytes(this.shared.text, this.cache.capacity);
+    return this.cache === undefined ? 0 : keyValueBytes(this.shared.text, this.cache);
   }
 
   /** Logits and choices. @throws RangeError before {@link Sequence.begin}. */
@@ -417,7 +418,10 @@ export class Sequence {
       this.cache = undefined; // frees before it allocates
       destroyKeyValueCache(this.gpu, before);
     }
-    this.cache = createKeyValueCache(this.gpu, this.shared.text, rounded);
+    this.cache = createKeyValueCache(this.gpu, this.shared.text, {
+      capacity: rounded,
+      dtype: this.shared.kvDtype,
+    });
     if (before === undefined || keep === 0) return;
     await this.copyKeyValues(before, this.cache, { numPositions: keep, executor });
     destroyKeyValueCache(this.gpu, before);
@@ -438,15 +442,16 @@ export class Sequence {
     options: { readonly numPositions: number; readonly executor: Executor },
   ): Promise<void> {
     const { numKeyValueHeads, paddedHeadDim } = decoderHeads(this.shared.text);
-    const size = options.numPositions * paddedHeadDim * 4;
+    const slotBytes = cacheSlotBytes(paddedHeadDim, source.dtype);
+    const size = options.numPositions * slotBytes;
     const program = new Program("copy keys and values");
     for (const [index, from] of source.layers.entries()) {
       const to = at(target.layers, index);
       for (let head = 0; head < numKeyValueHeads; head++) {
         const place = {
           size,
-          sourceOffset: head * source.capacity * paddedHeadDim * 4,
-          targetOffset: head * target.capacity * paddedHeadDim * 4,
+          sourceOffset: head * source.capacity * slotBytes,
+          targetOffset: head * target.capacity * slotBytes,
         };
         program.copy(from.keys, to.keys, place);
         program.copy(from.values, to.values, place);

@@ -1,5 +1,6 @@
 // What all sequences of one model share: weights, sizes and the scratch buffers of a forward call.
 import { InputError } from "../errors.ts";
+import type { CacheDtype } from "../gpu/cache-format.ts";
 import { GPU_STORAGE, type Gpu } from "../gpu/device.ts";
 import type { TextConfig } from "../models/config.ts";
 import type { Decoder } from "../models/layers/decoder.ts";
@@ -25,6 +26,8 @@ export class SharedDecoder {
   readonly weights: LlamaWeights;
   /** Prompt rows of one submit. */
   readonly chunkRows: number;
+  /** How the keys and values of every sequence are stored. */
+  readonly kvDtype: CacheDtype;
   /** Tokens on their way at once; see LoadOptions. */
   readonly lookahead: number;
   private current: DecoderScratch | undefined;
@@ -38,12 +41,14 @@ export class SharedDecoder {
       readonly weights: LlamaWeights;
       readonly chunkRows?: number | undefined;
       readonly lookahead?: number | undefined;
+      readonly kvDtype?: CacheDtype | undefined;
     },
   ) {
     this.gpu = gpu;
     this.text = text;
     this.weights = options.weights;
     this.chunkRows = options.chunkRows ?? DEFAULT_CHUNK_ROWS;
+    this.kvDtype = options.kvDtype ?? "f32";
     this.lookahead = lookaheadOf(options.lookahead, gpu);
   }
 

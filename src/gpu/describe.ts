@@ -1,4 +1,5 @@
 // How a dispatch describes what it binds, for explanations: shapes without padding, and exactly which words it writes.
+import type { PackedCacheDtype } from "./cache-format.ts";
 import { GROUP_SIZE, isQuantized, type Matrix, padTo4 } from "./tensor.ts";
 
 /** Values in a buffer as a tensor; strides and offset are in values of 4 bytes. */
@@ -7,6 +8,8 @@ export interface TensorView {
   readonly strides: readonly number[];
   readonly offset: number;
   readonly dtype: "f32" | "u32";
+  /** Of keys or values in packed form: the last dimension is the words of a slot, which mean `headDim` values. */
+  readonly packed?: { readonly dtype: PackedCacheDtype; readonly headDim: number } | undefined;
   /** Indices of the first dimension that are meant; all of them unless given. */
   readonly rows?: readonly number[] | undefined;
 }

@@ -1,6 +1,7 @@
 // From a WGSL file to a pipeline: the file itself says which bindings, overrides and parameters it has, and every call
 // is checked against it, because WebGPU lets some mistakes pass in silence (a fractional u32 override, for one).
 import { GpuError } from "../errors.ts";
+import type { CacheDtype } from "./cache-format.ts";
 import type { Profiler } from "./profile/profiler.ts";
 import type { WeightDtype } from "./tensor.ts";
 
@@ -20,6 +21,8 @@ export interface Kernel {
   readonly code: string;
   /** How the weights are stored that it reads; undefined for a kernel that reads none. */
   readonly weightDtype: WeightDtype | undefined;
+  /** How the keys and values are stored that it reads or writes; undefined for a kernel without, or one for f32 only. */
+  readonly cacheDtype: CacheDtype | undefined;
   readonly bindings: ReadonlyMap<string, { readonly binding: number; readonly type: GPUBufferBindingType }>;
   readonly overrides: ReadonlyMap<string, { readonly type: string; readonly hasDefault: boolean }>;
   readonly params: readonly ParamField[];
@@ -28,14 +31,14 @@ export interface Kernel {
 /**
  * Reads a kernel's declarations from its WGSL text.
  * @param helpers texts of files in shaders/shared that the kernel calls, appended in this order.
- * @param weightDtype how the weights are stored that `helpers` unpack
+ * @param dtypes how the weights, or the keys and values, are stored that `helpers` pack or unpack
  * @throws GpuError `shader` when a declaration is not of the form the engine uses.
  */
 export function defineKernel(
   name: string,
   source: string,
   helpers: readonly string[] = [],
-  weightDtype?: WeightDtype,
+  { weightDtype, cacheDtype }: { readonly weightDtype?: WeightDtype; readonly cacheDtype?: CacheDtype } = {},
 ): Kernel {
   // A module's directives stand before everything else, also those of a helper.
   const text = [source, ...helpers].join("\n");
@@ -67,7 +70,7 @@ export function defineKernel(
     else if (line.trim() !== "")
       throw new GpuError("shader", `${name}.wgsl: Params member "${line.trim()}" is no scalar.`);
   }
-  return { name, code, weightDtype, bindings, overrides, params };
+  return { name, code, weightDtype, cacheDtype, bindings, overrides, params };
 }
 
 /** A pipeline that may still be compiling; `ready` resolves when `handle` is set. */

@@ -9,7 +9,7 @@ import { type PreparedDispatch, PreparedProgram } from "../gpu/prepared-program.
 import type { Binding, CopyCommand, DispatchCommand, Program } from "../gpu/program.ts";
 import type { ExplainedKernel, ExplainedPass, PassTensor, PassValues } from "./explained-pass.ts";
 import { fixedWorkgroupSize, kernelHeader, workgroupSize } from "./kernel-text.ts";
-import { gather, pictureOf, rangesOf, statisticsOf } from "./tensor-values.ts";
+import { gather, pictureOf, rangesOf, statisticsOf, unpackSlots } from "./tensor-values.ts";
 
 const QUERY_RESOLVE = 0x0200; // GPUBufferUsage.QUERY_RESOLVE: Node has no global of that name
 const COPY_SRC = 0x0004;
@@ -118,11 +118,11 @@ export class ExplainExecutor implements Executor {
     return words;
   }
 
-  /** The kernel's name, or one with the dtype of its weights where another variant has the name already. */
+  /** The kernel's name, or one with the dtype of its weights or cache where another variant has the name already. */
   private keyOf(kernel: Kernel): string {
     const known = this.keys.get(kernel);
     if (known !== undefined) return known;
-    const names = [kernel.name, `${kernel.name} (${kernel.weightDtype})`];
+    const names = [kernel.name, `${kernel.name} (${kernel.weightDtype ?? kernel.cacheDtype})`];
     const free = names.find((name) => this.kernels[name] === undefined);
     const key = free ?? `${names[1]} ${this.keys.size}`;
     this.keys.set(kernel, key);
@@ -260,6 +260,14 @@ function passTensors({ kernel, call }: DispatchCommand, bound: Description["tens
 }
 
 function passValues({ binding, label, view }: Omit<Output, "buffer">, values: ReadValues): PassValues {
+  const { packed } = view;
+  if (packed !== undefined && values instanceof Uint32Array) {
+    const meant = unpackSlots(values, { ...view, packed });
+    return passValues(
+      { binding, label, view: { ...view, shape: meant.shape, dtype: "f32", packed: undefined } },
+      meant.values,
+    );
+  }
   const { shape, dtype } = view;
   return { binding, label, shape, dtype, ...statisticsOf(values), picture: pictureOf(values, shape) };
 }

@@ -23,7 +23,7 @@ export interface ExplainedPass {
   readonly place: string;
   /** What comes out, in a few words. */
   readonly what: string;
-  /** Key of `Explanation.kernels`: the kernel's name, with the weights' dtype behind it where variants mix. */
+  /** Key of `Explanation.kernels`: the kernel's name, with the dtype of its weights or cache behind it where variants mix. */
   readonly kernel: string;
   /** Workgroups in x, y, z. */
   readonly grid: readonly [number, number, number];

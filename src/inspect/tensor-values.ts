@@ -1,6 +1,8 @@
 // The values of a tensor that a pass wrote: where they lie in their buffer, what they are like, and a small picture.
+import { toF32 } from "../checkpoint/dtypes.ts";
 import { at } from "../errors.ts";
 import type { TensorView } from "../gpu/describe.ts";
+import { GROUP_SIZE, padTo4 } from "../gpu/tensor.ts";
 
 /** A tensor averaged down. */
 export interface ValuePicture {
@@ -68,6 +70,33 @@ export function gather(
   };
   walk(0, 0);
   return result;
+}
+
+/**
+ * What the words of packed keys or values mean: [.., words of a slot] become [.., headDim] f32.
+ * @param words of a view that is packed, as {@link gather} returns them
+ */
+export function unpackSlots(
+  words: Uint32Array<ArrayBuffer>,
+  { shape, packed }: TensorView & { readonly packed: NonNullable<TensorView["packed"]> },
+): { readonly values: Float32Array<ArrayBuffer>; readonly shape: readonly number[] } {
+  const { dtype, headDim } = packed;
+  const slotWords = at(shape, shape.length - 1);
+  const numSlots = words.length / slotWords;
+  const values = new Float32Array(numSlots * headDim);
+  const bytes = new Int8Array(words.buffer, words.byteOffset, words.byteLength);
+  const halves = toF32(new Uint8Array(words.buffer, words.byteOffset, words.byteLength), "f16");
+  const scalesStart = padTo4(headDim) / 2; // in halves
+  for (let slot = 0; slot < numSlots; slot++) {
+    for (let index = 0; index < headDim; index++) {
+      const half = slot * slotWords * 2;
+      values[slot * headDim + index] =
+        dtype === "f16"
+          ? at(halves, half + index)
+          : at(bytes, 2 * half + index) * at(halves, half + scalesStart + Math.floor(index / GROUP_SIZE));
+    }
+  }
+  return { values, shape: [...shape.slice(0, -1), headDim] };
 }
 
 /** Statistics in f64. */

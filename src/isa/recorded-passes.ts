@@ -53,7 +53,7 @@ export function recordPipelines(
   const gpu = new Gpu(device, { isSoftware: false });
   const architecture = readArchitecture(modelConfig(spec));
   const weights = architecture.weights(new WeightDeclarer(emptyStore(gpu, dtype)));
-  const model = { architecture, weights, chunkRows: DEFAULT_CHUNK_ROWS };
+  const model = { architecture, weights, chunkRows: DEFAULT_CHUNK_ROWS, kvDtype: "f32" } as const;
   const recorder = new ProgramRecorder(gpu, gpu, { ...model, batchRows: SWEEP_ROWS });
   const pipelines = new Pipelines();
   for (const needs of USUAL_NEEDS) {

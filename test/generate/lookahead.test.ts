@@ -198,7 +198,7 @@ test("a decode step is eight dispatches a layer at most, on either class of adap
     const classed = Object.create(gpu, { isSoftware: { value: isSoftware } }) as typeof gpu;
     const buffers = { createBuffer: () => gpu.unused, createBufferWith: () => gpu.unused };
     const scratch = createScratch(buffers, oneLayer, { numRows: 1, promptRows: 1, batchRows: 1, editBytes: 16 });
-    const cache = createKeyValueCache(buffers, oneLayer, 256);
+    const cache = createKeyValueCache(buffers, oneLayer, { capacity: 256, dtype: "f32" });
     const weights = {
       embedTokens: matrix(8, hidden).weight,
       layers: [layer],

@@ -1,5 +1,6 @@
 // What the tests of the attention kernels share: head layouts, operands, the twin for a decoder step, comparisons.
 import { expect } from "vitest";
+import type { CacheDtype } from "../../src/gpu/cache-format.ts";
 import {
   type AttentionEdits,
   attentionDecode,
@@ -10,6 +11,7 @@ import type { HeadLayout } from "../../src/gpu/ops/rope.ts";
 import { padTo4 } from "../../src/gpu/tensor.ts";
 import { packScoreEdits } from "../../src/models/layers/score-edits.ts";
 import { type AttentionRow, attentionPrefill } from "../reference/attention-prefill.ts";
+import { storeSlots } from "../reference/cache-formats.ts";
 import type { Random } from "../reference/random.ts";
 import { padRows, unpadRows } from "../reference/rows.ts";
 import { type Edits, editScore, makeEdit, makeEdits } from "../reference/score-edit.ts";
@@ -29,8 +31,11 @@ export interface Operands {
   readonly numRows: number;
   readonly numSlots: number;
   readonly queries: Float32Array<ArrayBuffer>;
+  /** Numbers that `cacheDtype` holds exactly. */
   readonly keys: Float32Array<ArrayBuffer>;
   readonly values: Float32Array<ArrayBuffer>;
+  /** How the cache stores them; f32 unless given. */
+  readonly cacheDtype?: CacheDtype;
 }
 
 /** Random operands whose scores are of about `scoreScale`. */
@@ -49,6 +54,28 @@ export function makeOperands(
     values: random.normals(cacheLength),
   };
 }
+
+/** The operands with keys and values rounded to what a cache in `cacheDtype` holds. */
+export function inCache(operands: Operands, cacheDtype: CacheDtype): Operands {
+  const { headDim } = operands.heads;
+  const stored = (values: Float32Array<ArrayBuffer>) => storeSlots(values, headDim, cacheDtype).values;
+  return { ...operands, keys: stored(operands.keys), values: stored(operands.values), cacheDtype };
+}
+
+/** Keys or values as the cache stores them. */
+export function packed(values: Float32Array<ArrayBuffer>, { heads, cacheDtype = "f32" }: Operands) {
+  return storeSlots(values, heads.headDim, cacheDtype).stored;
+}
+
+/** Forms of packed caches, each with heads that its layout is about: whole and incomplete groups of 32, one and two words of scales. */
+export const PACKED_CASES = (["f16", "q8"] as const).flatMap((cacheDtype) =>
+  [
+    { title: "tiny-spatial's heads", heads: headLayout(4, 4, 32) },
+    { title: "LLaMA-7B's head size", heads: headLayout(2, 2, 128) },
+    { title: "two queries a key, headDim 10 in 12", heads: headLayout(4, 2, 10) },
+    { title: "one key head for both, headDim 72", heads: headLayout(2, 1, 72) },
+  ].map((each) => ({ ...each, cacheDtype })),
+);
 
 /**
  * Operands with scores of up to ±1e4 that f32 holds exactly (integers below 2^24 over 4), so that the softmax alone is
@@ -139,8 +166,9 @@ export async function runDecode(
       heads,
       // Keys and values of qkv must not be read: 1e30 would show.
       queries: upload(padRows(pad(operands.queries), numHeads * paddedHeadDim, queryRowStride, 1e30)),
-      keys: upload(pad(operands.keys)),
-      values: upload(pad(operands.values)),
+      keys: upload(packed(operands.keys, operands)),
+      values: upload(packed(operands.values, operands)),
+      cacheDtype: operands.cacheDtype,
       ...buffers,
       step: uniform(packStep(step)),
       numRows,

@@ -13,10 +13,12 @@ import {
   expectAttention,
   expectCapture,
   headLayout,
+  inCache,
   makeDecodeOperands,
   makeLargeOperands,
   OPERATIONS,
   type Operands,
+  PACKED_CASES,
   runDecode,
 } from "./attention-cases.ts";
 
@@ -37,6 +39,31 @@ export function testDecode(kernel: DecodeKernelName): void {
     const captured = await run(operands, step, { edits, capture });
     expectCapture(captured, expected, { capture, filler: POISON });
     expectSame(captured.output, output);
+  });
+
+  // Keys below and above the 32 splits, and batch rows with tails.
+  test.each(PACKED_CASES)("$title in $cacheDtype", async ({ title, heads, cacheDtype }) => {
+    for (const step of [
+      makeStep({ slotStart: 69 }),
+      makeStep({ slotStart: 30, slotStep: 0, prefixLength: 28, tailStride: 9 }),
+    ]) {
+      const numRows = step.slotStep === 0 ? 3 : 1;
+      const operands = inCache(makeDecodeOperands(createRandom(title.length), { heads, numRows, step }), cacheDtype);
+      const { output } = await run(operands, step);
+      expectAttention(output, attendStep(operands, step), operands);
+    }
+  });
+
+  test.each(["f16", "q8"] as const)("edits and captures over a cache in %s", async (cacheDtype) => {
+    const step = makeStep({ slotStart: 69 });
+    const made = makeDecodeOperands(createRandom(4), { heads: headLayout(4, 2, 32), numRows: 1, step });
+    const operands = inCache(made, cacheDtype);
+    const edits = makeEdits(makeEdit(4, [1, 1.8, 0.5, 0], { rows: [69, 70], columns: [[4, 68]] }));
+    const capture = { rows: [0, 1], stride: 75 } as const;
+    const captured = await run(operands, step, { edits, capture });
+    const expected = attendStep(operands, step, edits);
+    expectAttention(captured.output, expected, operands);
+    expectCapture(captured, expected, { capture, filler: POISON });
   });
 
   const heads = headLayout(4, 2, 32);

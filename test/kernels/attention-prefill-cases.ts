@@ -1,5 +1,6 @@
 // What the tests of the prefill kernels share: runs of the op, and the cases.
 import { describe, expect, test } from "vitest";
+import { cacheSlotLength } from "../../src/gpu/cache-format.ts";
 import { attentionPrefill, type PrefillKernelName } from "../../src/gpu/ops/attention.ts";
 import { kernelNamed } from "../../src/gpu/ops/kernels.ts";
 import { attentionPrefill as twin } from "../reference/attention-prefill.ts";
@@ -16,10 +17,13 @@ import {
   expectAttention,
   expectCapture,
   headLayout,
+  inCache,
   makeLargeOperands,
   makeOperands,
   OPERATIONS,
   type Operands,
+  PACKED_CASES,
+  packed,
   uploadEdits,
 } from "./attention-cases.ts";
 
@@ -41,6 +45,7 @@ export async function runCausal(operands: Operands, step: Step, options: Options
   const { heads, numSlots } = operands;
   const { paddedHeadDim, headDim, numHeads, numKeyValueHeads } = heads;
   const { kernel, edits, capture, rows: [rowStart, numRows] = [0, operands.numRows], workgroupRows } = options;
+  const slotLength = cacheSlotLength(paddedHeadDim, operands.cacheDtype ?? "f32");
   const rowOfHeads = numHeads * headDim;
   const queries = padRows(
     padRows(
@@ -58,8 +63,8 @@ export async function runCausal(operands: Operands, step: Step, options: Options
     const probs = output(captureLength(numHeads, capture));
     const buffers = {
       queries: upload(queries),
-      keys: upload(padRows(operands.keys, headDim, paddedHeadDim)),
-      values: upload(padRows(operands.values, headDim, paddedHeadDim)),
+      keys: upload(packed(operands.keys, operands)),
+      values: upload(packed(operands.values, operands)),
       output: target,
       step: uniform(packStep(step)),
     };
@@ -69,13 +74,14 @@ export async function runCausal(operands: Operands, step: Step, options: Options
       queryRowStride: (numHeads + 2 * numKeyValueHeads) * paddedHeadDim,
       keyOffset: 0,
       valueOffset: 0,
-      positionStride: paddedHeadDim,
-      headStride: numSlots * paddedHeadDim,
+      positionStride: slotLength,
+      headStride: numSlots * slotLength,
     };
     if (workgroupRows === undefined) {
       attentionPrefill(program, gpu, {
         heads,
         causal: true,
+        cacheDtype: operands.cacheDtype,
         ...buffers,
         ...strides,
         capture: capture && { scores, probs, ...capture },
@@ -201,6 +207,15 @@ export function testPrefill(kernel: PrefillKernelName): void {
     test.each(CASES)("$title", async ({ heads, numRows, slotStart }) => {
       const numSlots = slotStart + numRows + 3;
       const operands = makeOperands(createRandom(numRows), heads, { numRows, numSlots });
+      const step = makeStep({ slotStart });
+      const { output } = await run(operands, step);
+      expectAttention(output, attendStep(operands, step), operands);
+    });
+
+    test.each(PACKED_CASES)("$title in $cacheDtype", async ({ title, heads, cacheDtype }) => {
+      const [numRows, slotStart] = [34, 5];
+      const numSlots = slotStart + numRows + 3;
+      const operands = inCache(makeOperands(createRandom(title.length), heads, { numRows, numSlots }), cacheDtype);
       const step = makeStep({ slotStart });
       const { output } = await run(operands, step);
       expectAttention(output, attendStep(operands, step), operands);

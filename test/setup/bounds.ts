@@ -107,6 +107,20 @@ export const BOUNDS = {
 } as const satisfies Record<string, Bound>;
 
 /**
+ * How far what a packed cache holds may be from the exact value, beside the value's own bound. These are the formats' steps, far
+ * above {@link CEILING}; kernels that read a cache are tested on numbers that it holds exactly, with the bounds above.
+ */
+export const STORED = {
+  /** One unit in the last place of an f16, as WGSL lets pack2x16float round either way; absolute: of its subnormals. */
+  f16: { relative: 2 ** -10, absolute: 2 ** -24 },
+  /**
+   * In steps of the group's stored scale: the nearest step of the scale before it is rounded to f16 is half a step off, and that
+   * rounding changes what step s means by |s| units in the last place of an f16. `tie`: division and product, 5 ulp of 127.
+   */
+  q8: { step: 0.5, tie: 127 * 5 * 2 ** -23, ulps: 2 ** -10 },
+} as const;
+
+/**
  * The bound of a linear layer's sums, relative to Σ|input · weight| + |bias| + |what is added to|: K/4 + 4 roundings; an
  * activation of slope up to 1.13 passes the sum's error on and adds its own.
  */

@@ -10,10 +10,12 @@ import captureWgsl from "../../../shaders/shared/capture.wgsl";
 import prefillWgsl from "../../../shaders/shared/prefill.wgsl";
 import scoreEditWgsl from "../../../shaders/shared/score-edit.wgsl";
 import stepWgsl from "../../../shaders/shared/step.wgsl";
+import { cacheSlotLength } from "../cache-format.ts";
 import type { Description } from "../describe.ts";
 import type { KernelContext } from "../device.ts";
-import { defineKernel, type Kernel } from "../kernel.ts";
+import { defineKernel } from "../kernel.ts";
 import type { Program } from "../program.ts";
+import { type CacheShape, perCacheDtype } from "./cache-kernels.ts";
 import { descriptions } from "./descriptions-loader.ts";
 import { chooseEntry, type KernelEntry } from "./kernel-list.ts";
 import { hasQuads, quadRows } from "./quads.ts";
@@ -21,13 +23,8 @@ import type { HeadLayout } from "./rope.ts";
 
 const HELPERS = [stepWgsl, captureWgsl, scoreEditWgsl] as const;
 
-/** A kernel without variants. */
-function only(kernel: Kernel) {
-  return { variants: [kernel], kernel: () => kernel };
-}
-
-const prefillKernel = (name: string, source: string) => only(defineKernel(name, source, [prefillWgsl, ...HELPERS]));
-const decodeKernel = (name: string, source: string) => only(defineKernel(name, source, HELPERS));
+const prefillKernel = (name: string, source: string) => perCacheDtype(name, source, [prefillWgsl, ...HELPERS]);
+const decodeKernel = (name: string, source: string) => perCacheDtype(name, source, HELPERS);
 
 /** Query rows per prefill workgroup; attention-prefill-quad uses fewer for short calls. */
 const PREFILL_ROWS = 32;
@@ -38,7 +35,7 @@ const TILED_PREFILL_ROWS = 64;
 /** Values of headDim that a workgroup of attention-prefill-tiled takes. */
 const TILE_WIDTH = 128;
 
-type PrefillShape = Pick<PrefillCall, "numRows" | "heads">;
+type PrefillShape = Pick<PrefillCall, "numRows" | "heads" | "cacheDtype">;
 
 /** The kernels of {@link attentionPrefill}: in workgroup memory on GPUs, by quads of threads on CPU adapters that have them. */
 export const ATTENTION_PREFILL_KERNELS = [
@@ -77,7 +74,7 @@ export const NUM_DECODE_SPLITS = 32;
 /** Most keys of a split of attention-decode-split-tiled. */
 const MOST_TILED_SPLIT_KEYS = 1024;
 
-type DecodeShape = Pick<DecodeCall, "numRows" | "heads" | "capacity">;
+type DecodeShape = Pick<DecodeCall, "numRows" | "heads" | "capacity" | "cacheDtype">;
 
 /** A kernel of a decode step: of all keys at once, or of one split of them each, to be merged. */
 interface DecodeEntry extends KernelEntry<DecodeShape> {
@@ -170,11 +167,12 @@ export interface AttentionEdits {
   ) => Promise<Pick<Description, "detail" | "params"> | undefined>;
 }
 
-/** What both attention ops take; strides and offsets are in f32 values. */
-export interface AttentionCall {
+/** What both attention ops take; strides and offsets are in values, of keys and values in those of `cacheDtype`. */
+export interface AttentionCall extends CacheShape {
   readonly heads: HeadLayout;
   readonly queries: GPUBuffer;
   readonly queryRowStride: number;
+  /** In `cacheDtype`. */
   readonly keys: GPUBuffer;
   readonly values: GPUBuffer;
   /** [R, H, paddedHeadDim] f32 */
@@ -249,7 +247,7 @@ export interface DecodeCall extends AttentionCall {
 
 /** Attention of R batch rows at one slot over the cache: at once, or split over the keys and then merged. */
 export function attentionDecode(program: Program, gpu: KernelContext, call: DecodeCall): void {
-  const { heads, numRows, partials, stats, output, capture } = call;
+  const { heads, numRows, partials, stats, output, capture, cacheDtype = "f32" } = call;
   const { numHeads, headDim, paddedHeadDim } = heads;
   const entry = chooseEntry<DecodeShape, DecodeEntry>(ATTENTION_DECODE_KERNELS, gpu, {
     shape: call,
@@ -264,7 +262,7 @@ export function attentionDecode(program: Program, gpu: KernelContext, call: Deco
     params: {
       headDim4,
       queryRowStride4: call.queryRowStride / 4,
-      headStride4: (call.capacity * paddedHeadDim) / 4,
+      headStride4: (call.capacity * cacheSlotLength(paddedHeadDim, cacheDtype)) / 4,
       ...rowParams(call),
       scale: 1 / Math.sqrt(headDim),
       ...params,

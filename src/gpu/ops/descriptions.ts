@@ -1,5 +1,6 @@
 // What the ops' dispatches bind and write, as explanations show it. Loaded only for these, so that a page which never explains
 // does not fetch it. Letters as in the ops.
+import { cacheSlotBytes } from "../cache-format.ts";
 import {
   type BoundTensor,
   type Description,
@@ -239,7 +240,7 @@ export async function qkvRope(call: QkvRopeCall, read: ReadBinding): Promise<Des
 }
 
 /** Queries of a row of qkv, and the cache slots of the rows' keys and values. */
-async function rotation({ heads, numRows, capacity }: RotationCall, read: ReadBinding) {
+async function rotation({ heads, numRows, capacity, cacheDtype = "f32" }: RotationCall, read: ReadBinding) {
   const { slotStart } = await readSlots(read);
   const { numHeads, numKeyValueHeads, headDim, paddedHeadDim } = heads;
   const allHeads = numHeads + 2 * numKeyValueHeads;
@@ -252,16 +253,18 @@ async function rotation({ heads, numRows, capacity }: RotationCall, read: ReadBi
     },
     "queries",
   );
+  const slotWords = cacheSlotBytes(paddedHeadDim, cacheDtype) / 4;
+  const isPacked = cacheDtype !== "f32";
   const cache = writes(
     {
-      shape: [numKeyValueHeads, numRows, headDim],
-      strides: [capacity * paddedHeadDim, paddedHeadDim, 1],
-      offset: slotStart * paddedHeadDim,
-      dtype: "f32",
+      shape: [numKeyValueHeads, numRows, isPacked ? slotWords : headDim],
+      strides: [capacity * slotWords, slotWords, 1],
+      offset: slotStart * slotWords,
+      ...(isPacked ? { dtype: "u32", packed: { dtype: cacheDtype, headDim } } : { dtype: "f32" }),
     },
     numRows === 1 ? `slot ${slotStart}` : `slots ${slotStart} to ${slotStart + numRows - 1}`,
   );
-  const whole: BoundTensor = { ...cache, shape: [numKeyValueHeads, capacity, headDim] };
+  const whole: BoundTensor = { ...cache, shape: [numKeyValueHeads, capacity, headDim], dtype: cacheDtype };
   return {
     queries: { ...queries, shape: [numRows, allHeads, headDim] },
     keys: whole,
@@ -279,7 +282,7 @@ export function attentionPrefill(call: PrefillCall, read: ReadBinding): Descript
   const output = writes(attended(call));
   if (causal) {
     return describeRows(call, read, (slots) => {
-      const keys = reads([numKeyValueHeads, slots.slotStart + numRows, headDim]);
+      const keys = reads([numKeyValueHeads, slots.slotStart + numRows, headDim], call.cacheDtype);
       return { queries, keys, values: keys, output, ...captured(call, slots) };
     });
   }
@@ -291,7 +294,7 @@ export function attentionPrefill(call: PrefillCall, read: ReadBinding): Descript
 export async function attentionDecode(call: DecodeCall, read: ReadBinding, numSplits: number): Promise<Description> {
   const { numHeads, numKeyValueHeads, headDim } = call.heads;
   const description = await describeRows(call, read, (slots) => {
-    const keys = reads([numKeyValueHeads, slots.slotStart + 1, headDim]);
+    const keys = reads([numKeyValueHeads, slots.slotStart + 1, headDim], call.cacheDtype);
     const queries = reads([call.numRows, numHeads, headDim]);
     const { scores, ...probs } = captured(call, slots);
     const left = numSplits > 1 ? splitTensors(call, numSplits) : { output: writes(attended(call)), ...probs };

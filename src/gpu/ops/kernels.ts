@@ -6,7 +6,7 @@ import { ADD_ROWS, EMBED_TOKENS, GATHER_ROWS } from "./embedding.ts";
 import { GATED_ACTIVATION, GATED_MATVEC_KERNELS, QUANTIZE } from "./linear.ts";
 import { LINEAR_KERNELS } from "./linear-kernels.ts";
 import { LAYER_NORM, RMS_NORM } from "./norm.ts";
-import { QKV_ROPE_KERNELS, ROPE_APPEND } from "./rope.ts";
+import { QKV_ROPE_KERNELS, ROPE_APPEND, ROPE_APPEND_PACKED } from "./rope.ts";
 import { CHOOSE_TOKEN, REPETITION_PENALTY, TOP_K } from "./sampling.ts";
 import { UNFOLD_PATCHES, VISION_EMBED } from "./vision.ts";
 
@@ -21,7 +21,9 @@ const LISTS = [
 /** Every variant of every kernel. */
 export const ALL_KERNELS: readonly Kernel[] = [
   ...LISTS.flatMap((entries) => entries.flatMap(({ variants }): readonly Kernel[] => variants)),
-  ...[EMBED_TOKENS, VISION_EMBED, QUANTIZE].flatMap((variants): readonly Kernel[] => Object.values(variants)),
+  ...[EMBED_TOKENS, VISION_EMBED, QUANTIZE, ROPE_APPEND_PACKED].flatMap((variants): readonly Kernel[] =>
+    Object.values(variants),
+  ),
   ...[GATED_ACTIVATION, RMS_NORM, LAYER_NORM, GATHER_ROWS, ADD_ROWS, UNFOLD_PATCHES, ROPE_APPEND, DECODE_REDUCE],
   ...[REPETITION_PENALTY, CHOOSE_TOKEN, TOP_K],
 ];

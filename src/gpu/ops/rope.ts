@@ -4,13 +4,16 @@ import qkvRopeWgsl from "../../../shaders/qkv-rope.wgsl";
 import qkvRopeReduceWgsl from "../../../shaders/qkv-rope-reduce.wgsl";
 import qkvRopeSubgroupWgsl from "../../../shaders/qkv-rope-subgroup.wgsl";
 import ropeAppendWgsl from "../../../shaders/rope-append.wgsl";
+import ropeAppendPackedWgsl from "../../../shaders/rope-append-packed.wgsl";
 import sharedQkvRopeWgsl from "../../../shaders/shared/qkv-rope.wgsl";
 import stepWgsl from "../../../shaders/shared/step.wgsl";
 import { GpuError } from "../../errors.ts";
+import type { CacheDtype } from "../cache-format.ts";
 import type { KernelContext } from "../device.ts";
 import { defineKernel } from "../kernel.ts";
 import type { Program } from "../program.ts";
 import { type Linear, type Matrix, weightStride4 } from "../tensor.ts";
+import { type CacheShape, perPackedCache } from "./cache-kernels.ts";
 import { descriptions } from "./descriptions-loader.ts";
 import { fusedEntries } from "./fused-kernels.ts";
 import { chooseEntry } from "./kernel-list.ts";
@@ -27,12 +30,13 @@ export interface HeadLayout {
 }
 
 /** The buffers of a rotation: what is rotated, by what, and the cache that keys and values are put into. */
-export interface RotationCall {
+export interface RotationCall extends CacheShape {
   readonly heads: HeadLayout;
   /** [R, H + 2·Hkv, paddedHeadDim] f32 */
   readonly qkv: GPUBuffer;
   /** [R, headDim] f32: per row headDim/2 cosines, then as many sines */
   readonly rotary: GPUBuffer;
+  /** In `cacheDtype`. */
   readonly keys: GPUBuffer;
   readonly values: GPUBuffer;
   /** `struct Step` of shaders/shared/step.wgsl */
@@ -42,14 +46,18 @@ export interface RotationCall {
   readonly capacity: number;
 }
 
-/** The kernel of {@link ropeAppend}. */
+/** The kernel of {@link ropeAppend} for a cache in f32. */
 export const ROPE_APPEND = defineKernel("rope-append", ropeAppendWgsl, [stepWgsl]);
+
+/** Those for packed caches. */
+export const ROPE_APPEND_PACKED = perPackedCache("rope-append-packed", ropeAppendPackedWgsl, [stepWgsl]);
 
 /** Rotates queries and keys of qkv in place and appends keys and values to the cache. */
 export function ropeAppend(program: Program, call: RotationCall): void {
-  const { qkv, rotary, keys, values, step, numRows, capacity } = call;
+  const { qkv, rotary, keys, values, step, numRows, capacity, cacheDtype = "f32" } = call;
   const { numHeads, numKeyValueHeads, headDim, paddedHeadDim } = call.heads;
-  program.dispatch(ROPE_APPEND, {
+  const isPacked = cacheDtype !== "f32";
+  program.dispatch(isPacked ? ROPE_APPEND_PACKED[cacheDtype] : ROPE_APPEND, {
     constants: {
       NUM_HEADS: numHeads,
       NUM_KEY_VALUE_HEADS: numKeyValueHeads,
@@ -57,8 +65,8 @@ export function ropeAppend(program: Program, call: RotationCall): void {
       PADDED_HEAD_DIM: paddedHeadDim,
     },
     bindings: { qkv, rotary, keys, values, step },
-    params: { capacity },
-    grid: [Math.ceil(headDim / 2 / 32), numHeads + 2 * numKeyValueHeads, numRows],
+    params: { capacity, ...(isPacked && { headDim4: paddedHeadDim / 4 }) },
+    grid: [Math.ceil((isPacked ? paddedHeadDim : headDim) / 2 / 32), numHeads + 2 * numKeyValueHeads, numRows],
     describe: async (read) => (await descriptions()).ropeAppend(call, read),
   });
 }
@@ -89,7 +97,7 @@ export const QKV_ROPE_KERNELS = fusedEntries<QkvShape, "qkv-rope">(
 export type QkvRopeKernelName = (typeof QKV_ROPE_KERNELS)[number]["name"];
 
 /** The call of {@link qkvRope}. */
-export interface QkvRopeCall extends RotationCall {
+export interface QkvRopeCall extends Omit<RotationCall, "cacheDtype"> {
   readonly layer: Linear;
   /** [R, K] */
   readonly input: GPUBuffer;
@@ -97,9 +105,12 @@ export interface QkvRopeCall extends RotationCall {
   readonly kernel?: QkvRopeKernelName | undefined;
 }
 
-/** Whether {@link qkvRope} can compute these heads from this matrix; else a linear layer and {@link ropeAppend} do. */
-export function canFuseRope(heads: HeadLayout, weight: Matrix): boolean {
-  return heads.headDim % 8 === 0 && isWhole(weight);
+/**
+ * Whether {@link qkvRope} can compute these heads from this matrix; else a linear layer and {@link ropeAppend} do, always for a
+ * packed cache: a thread of qkvRope has four values each of a head's halves, fewer than the 32 that a scale of q8 needs.
+ */
+export function canFuseRope(heads: HeadLayout, weight: Matrix, cacheDtype: CacheDtype): boolean {
+  return cacheDtype === "f32" && heads.headDim % 8 === 0 && isWhole(weight);
 }
 
 /**

@@ -55,7 +55,8 @@ export function perDtype(
   helpers: readonly string[] = [],
   weights: Record<WeightDtype, string> = WEIGHT_HELPERS,
 ): Record<WeightDtype, Kernel> {
-  const variant = (dtype: WeightDtype) => defineKernel(name, source, [weights[dtype], ...helpers], dtype);
+  const variant = (dtype: WeightDtype) =>
+    defineKernel(name, source, [weights[dtype], ...helpers], { weightDtype: dtype });
   return {
     f32: variant("f32"),
     f16: variant("f16"),
@@ -68,7 +69,7 @@ export function perDtype(
 /** A kernel of one thread a sum for quantised weights, which are read a group at a time by quads that share the input. */
 export function perQuantized(name: string, source: string, helpers: readonly string[]): Record<QuantizedDtype, Kernel> {
   const variant = (dtype: QuantizedDtype, group: string) =>
-    defineKernel(name, source, [group, columnsQuadWgsl, ...helpers], dtype);
+    defineKernel(name, source, [group, columnsQuadWgsl, ...helpers], { weightDtype: dtype });
   return { q8: variant("q8", groupQ8Wgsl), q4: variant("q4", groupQ4Wgsl) };
 }
 

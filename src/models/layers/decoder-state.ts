@@ -1,5 +1,6 @@
 // The decoder's buffers: scratch that all sequences of a model share, because one forward call runs after the other, and what
 // each sequence keeps between two calls: keys and values, logits, choices.
+import { type CacheDtype, cacheSlotBytes } from "../../gpu/cache-format.ts";
 import { type BufferMaker, GPU_READBACK, GPU_STORAGE, GPU_UNIFORM, type Gpu } from "../../gpu/device.ts";
 import { NUM_DECODE_SPLITS } from "../../gpu/ops/attention.ts";
 import type { HeadLayout } from "../../gpu/ops/rope.ts";
@@ -7,7 +8,7 @@ import { padTo4 } from "../../gpu/tensor.ts";
 import type { TextConfig } from "../config.ts";
 import { STEP_BYTES } from "./step.ts";
 
-/** Keys and values of one layer, [Hkv, capacity, headDim] f32 each. */
+/** Keys and values of one layer, [Hkv, capacity, headDim] in the cache's dtype each. */
 export interface LayerCache {
   readonly keys: GPUBuffer;
   readonly values: GPUBuffer;
@@ -17,6 +18,7 @@ export interface LayerCache {
 export interface KeyValueCache {
   /** Cache slots. */
   readonly capacity: number;
+  readonly dtype: CacheDtype;
   readonly layers: readonly LayerCache[];
 }
 
@@ -140,22 +142,28 @@ export function destroyScratch(gpu: Gpu, { size: _size, heads: _heads, ...buffer
   for (const buffer of Object.values(buffers)) gpu.destroyBuffer(buffer);
 }
 
+/** Cache slots and how each is stored. */
+export type CacheSize = Pick<KeyValueCache, "capacity" | "dtype">;
+
 /** Allocates keys and values for `capacity` slots. @throws GpuError `limit`. */
-export function createKeyValueCache(gpu: BufferMaker, text: TextConfig, capacity: number): KeyValueCache {
-  const { numKeyValueHeads, paddedHeadDim } = decoderHeads(text);
-  const words = (label: string) =>
-    gpu.createBuffer(label, numKeyValueHeads * capacity * paddedHeadDim * 4, GPU_STORAGE);
+export function createKeyValueCache(gpu: BufferMaker, text: TextConfig, { capacity, dtype }: CacheSize): KeyValueCache {
+  const numBytes = layerBytes(text, { capacity, dtype });
   const layers = Array.from({ length: text.numHiddenLayers }, (_, layer) => ({
-    keys: words(`layers.${layer} keys`),
-    values: words(`layers.${layer} values`),
+    keys: gpu.createBuffer(`layers.${layer} keys`, numBytes, GPU_STORAGE),
+    values: gpu.createBuffer(`layers.${layer} values`, numBytes, GPU_STORAGE),
   }));
-  return { capacity, layers };
+  return { capacity, dtype, layers };
 }
 
 /** Bytes of a cache of so many slots. */
-export function keyValueBytes(text: TextConfig, capacity: number): number {
+export function keyValueBytes(text: TextConfig, size: CacheSize): number {
+  return text.numHiddenLayers * 2 * layerBytes(text, size);
+}
+
+/** Bytes of the keys, or the values, of one layer. */
+function layerBytes(text: TextConfig, { capacity, dtype }: CacheSize): number {
   const { numKeyValueHeads, paddedHeadDim } = decoderHeads(text);
-  return text.numHiddenLayers * 2 * numKeyValueHeads * capacity * paddedHeadDim * 4;
+  return numKeyValueHeads * capacity * cacheSlotBytes(paddedHeadDim, dtype);
 }
 
 /** Frees the keys and values. */

@@ -1,6 +1,7 @@
 // The LLaMA-type decoder: hiddenStates [R, D] through all layers, then logits of some rows.
 // Source: https://arxiv.org/abs/2302.13971; modeling_llama.py LlamaModel.forward
 import { at } from "../../errors.ts";
+import { cacheSlotLength } from "../../gpu/cache-format.ts";
 import type { Gpu } from "../../gpu/device.ts";
 import { type AttentionEdits, attentionDecode, attentionPrefill } from "../../gpu/ops/attention.ts";
 import { gatedActivation, gatedMatvec, isWhole, linear } from "../../gpu/ops/linear.ts";
@@ -65,16 +66,17 @@ function decoderLayer(program: Program, gpu: Gpu, call: LayerCall): void {
   const inputNorm = { input: hiddenStates, weight: layer.inputLayernorm, output: normed, ...norm };
   rmsNorm(at("input_layernorm", "hidden states, normalised for the attention"), inputNorm);
   visit("input_layernorm", normed, text.hiddenSize);
-  const { capacity } = call.cache;
+  const { capacity, dtype: cacheDtype } = call.cache;
   const rotation = { heads, qkv: scratch.qkv, rotary: scratch.rotary, ...cache, step, numRows, capacity };
   const isSingle = isDecode && numRows === 1;
-  if (isSingle && canFuseRope(heads, layer.selfAttn.qkvProj.weight)) {
+  if (isSingle && canFuseRope(heads, layer.selfAttn.qkvProj.weight, cacheDtype)) {
     const what = "q, k and v of all heads, rotated, put into the cache";
     qkvRope(at("self_attn.qkv_proj", what), gpu, { ...rotation, layer: layer.selfAttn.qkvProj, input: normed });
   } else {
     const qkvProj = { layer: layer.selfAttn.qkvProj, input: normed, output: scratch.qkv };
     linear(at("self_attn.qkv_proj", "q, k and v of all heads"), gpu, { ...qkvProj, numRows, rowStable });
-    ropeAppend(at("self_attn.rotary_emb", "q and k rotated by position, k and v put into the cache"), rotation);
+    const what = "q and k rotated by position, k and v put into the cache";
+    ropeAppend(at("self_attn.rotary_emb", what), { ...rotation, cacheDtype });
   }
   const reader = isDecode ? "the last position" : "every position";
   const mixed = `the values that ${reader} attends to, in itself and all before it`;
@@ -120,11 +122,12 @@ function attention(program: Program, gpu: Gpu, call: LayerCall & { readonly laye
   const { numRows, index, isEdited } = call;
   const { scratch } = call.decoder;
   const { heads } = scratch;
-  const { capacity } = call.cache;
+  const { capacity, dtype: cacheDtype } = call.cache;
   const common = {
     heads,
     queries: scratch.qkv,
     ...call.layerCache,
+    cacheDtype,
     output: scratch.attention,
     step: scratch.step,
     numRows,
@@ -137,14 +140,15 @@ function attention(program: Program, gpu: Gpu, call: LayerCall & { readonly laye
     attentionDecode(program, gpu, { ...common, partials, stats, capacity });
     return;
   }
+  const slotLength = cacheSlotLength(heads.paddedHeadDim, cacheDtype);
   attentionPrefill(program, gpu, {
     ...common,
     causal: true,
     numKeys: 0,
     keyOffset: 0,
     valueOffset: 0,
-    positionStride: heads.paddedHeadDim,
-    headStride: capacity * heads.paddedHeadDim,
+    positionStride: slotLength,
+    headStride: capacity * slotLength,
   });
 }
 
