@@ -111,7 +111,8 @@ export class Session {
     tensors.push({ name: "generated_ids", dtype: "I32", shape: [generatedIds.length], data: generatedIds });
     const adapter = model.gpu.device.adapterInfo;
     const { traceMetadata } = await inspection();
-    const metadata = traceMetadata({ ...answer, model: model.name, adapter, dtype: model.dtype });
+    const { name, dtype, kvDtype } = model;
+    const metadata = traceMetadata({ ...answer, model: name, adapter, dtype, kvDtype });
     return { tensors, metadata, answer };
   }
 

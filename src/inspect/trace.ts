@@ -92,6 +92,7 @@ export function traceMetadata(run: {
   readonly model: string;
   readonly adapter: GPUAdapterInfo | undefined;
   readonly dtype: string;
+  readonly kvDtype: string;
 }): Record<string, string> {
   const { vendor = "", architecture = "", device = "", description = "" } = run.adapter ?? {};
   return {
@@ -102,6 +103,7 @@ export function traceMetadata(run: {
     model: run.model,
     adapter: [vendor, architecture, device, description].filter((part) => part !== "").join(" "),
     dtype: run.dtype,
+    kv_dtype: run.kvDtype,
   };
 }
 

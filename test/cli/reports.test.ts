@@ -70,6 +70,8 @@ test("inspect tells the memory and the error of every dtype", async () => {
   expect(report.memory).toEqual(
     Object.fromEntries(["f32", "f16", "bf16", "q8", "q4"].map((dtype) => [dtype, expect.any(Number)])),
   );
+  // 4 layers, keys and values, 4 heads: 32 values, in q8 with a word of scales.
+  expect(report.cachePerToken).toEqual({ f32: 32 * 128, f16: 32 * 64, q8: 32 * 36 });
   expect(report.errors).toMatchObject({ dtype: "q8", worst: { relativeRms: expect.any(Number) } });
   const { stdout, ending } = await adaptvis("inspect", tinySpatial, "--dtype", "q8");
   expect(ending).toBe(0);

@@ -34,7 +34,7 @@ test("--inputs gives transformers' greedy ids and logits", async () => {
   );
   expect(worst).toBeLessThan(2e-4); // the project's parity bound
   const { metadata, tensors } = await headerOf(out);
-  expect(metadata).toMatchObject({ image_start: "3", image_end: "19", factor: "1", dtype: "f32" });
+  expect(metadata).toMatchObject({ image_start: "3", image_end: "19", factor: "1", dtype: "f32", kv_dtype: "f32" });
   expect([...tensors.keys()]).toEqual(
     expect.arrayContaining([
       "pixel_values",

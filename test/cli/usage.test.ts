@@ -23,6 +23,11 @@ describe("exit code 2 and one sentence", () => {
     ["an unknown adapter", ["doctor", "--adapter", "cuda"], /'cuda' is invalid/],
     ["an unknown toggle of Dawn's", ["doctor", "--dawn-toggle", "f17"], /Dawn toggle "f17": this Dawn has none such/],
     ["an unknown dtype", ["ask", "--dtype", "int8", "--image", "x.png", "where?"], /'int8' is invalid.*f32.*q4/],
+    [
+      "an unknown dtype of keys and values",
+      ["ask", "--kv", "q4", "--image", "x.png", "where?"],
+      /'q4' is invalid.*f32, f16, q8/,
+    ],
     ["an unknown dtype of demo", ["demo", "--dtype", "Q4"], /'Q4' is invalid/],
     ["no question", ["ask", "--image", "x.png"], /The question is missing/],
     ["an empty question", ["ask", "--image", "x.png", " "], /question is empty/],
@@ -58,6 +63,11 @@ describe("exit code 2 and one sentence", () => {
     ["layers that are not a list", ["ask", "--image", "x.png", "--layers", "0;1", "where?"], /'0;1' is invalid/],
     ["no new tokens", ["ask", "--image", "x.png", "--max-new-tokens", "0", "where?"], /at least 1/],
     ["compare with nothing to compare on", ["compare", "weights/tiny-spatial", "--dtype", "q4"], /--benchmark.*--text/],
+    [
+      "compare with nothing that differs",
+      ["compare", "weights/tiny-spatial", "--dtype", "f32"],
+      /--dtype, --kv or both/,
+    ],
     ["inspect without a model", ["inspect"], /missing required argument 'model'/],
     ["trace without --out", ["trace", "--prompt", "x"], /required option '--out/],
   ])("%s", async (_, args, message) => {

@@ -8,7 +8,10 @@ import { GOLDEN } from "./golden.ts";
 /** Loads the checkpoint in a folder of the goldens on this process's adapter. */
 export async function loadGoldenModel(
   name: string,
-  options: Pick<LoadOptions, "chunkRows" | "cacheBytes" | "adapterClass" | "dtype" | "lookahead" | "tuning"> = {},
+  options: Pick<
+    LoadOptions,
+    "chunkRows" | "cacheBytes" | "adapterClass" | "dtype" | "kvDtype" | "lookahead" | "tuning"
+  > = {},
 ): Promise<Llava> {
   const { device } = await openTestDevice();
   return Llava.load(fileSource(`${GOLDEN}/${name}`), { device, ...options });

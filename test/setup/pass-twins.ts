@@ -1,9 +1,12 @@
 // What a watched pass should have written: its kernel's twin on what the pass' own buffers held before it.
+
+import { CACHE_DTYPES, type CacheDtype, cacheSlotLength } from "../../src/gpu/cache-format.ts";
 import { ACTIVATIONS, type Activation } from "../../src/gpu/ops/activations.ts";
 import type { HeadLayout } from "../../src/gpu/ops/rope.ts";
 import { padTo4 } from "../../src/gpu/tensor.ts";
 import { unpackScoreEdits } from "../../src/models/layers/describe-edits.ts";
 import { type AttentionCall, attentionPrefill } from "../reference/attention-prefill.ts";
+import { readSlots } from "../reference/cache-formats.ts";
 import { gatedActivation } from "../reference/gated-activation.ts";
 import { gatedMatvec } from "../reference/gated-matvec.ts";
 import { layerNorm } from "../reference/layer-norm.ts";
@@ -197,12 +200,22 @@ function attention(watched: WatchedPass, strides: Strides, call: Pick<AttentionC
       return at(held, place(Math.floor(vector / sizes[1]), vector % sizes[1]) + (index % headDim));
     });
   };
-  const cached = (binding: string, offset: number) =>
-    gather(
+  const dtype = cacheDtypeOf(watched);
+  const cached = (binding: string, offset: number) => {
+    if (dtype !== "f32") {
+      const { values } = readSlots(floats(watched, binding), headDim, dtype);
+      const capacity = strides.head / strides.position;
+      return Float32Array.from({ length: numKeyValueHeads * numSlots * headDim }, (_, index) => {
+        const slot = Math.floor(index / headDim);
+        return at(values, (Math.floor(slot / numSlots) * capacity + (slot % numSlots)) * headDim + (index % headDim));
+      });
+    }
+    return gather(
       binding,
       [numKeyValueHeads, numSlots],
       (head, slot) => offset + head * strides.head + slot * strides.position,
     );
+  };
   const values = cached("values", strides.value);
   const rows = attentionPrefill({
     heads,
@@ -225,6 +238,11 @@ function attention(watched: WatchedPass, strides: Strides, call: Pick<AttentionC
     columns: numHeads * paddedHeadDim,
     rowStart: (row) => row * numHeads * paddedHeadDim,
   };
+}
+
+/** How the keys are stored that the pass reads. */
+function cacheDtypeOf({ bound }: WatchedPass): CacheDtype {
+  return CACHE_DTYPES.find((dtype) => dtype === bound.keys?.dtype) ?? "f32";
 }
 
 function headsOf(watched: WatchedPass): HeadLayout {
@@ -270,7 +288,7 @@ function decode(watched: WatchedPass): Expected {
       queryRow: param(watched, "queryRowStride4") * 4,
       key: 0,
       value: 0,
-      position: heads.paddedHeadDim,
+      position: cacheSlotLength(heads.paddedHeadDim, cacheDtypeOf(watched)),
       head: param(watched, "headStride4") * 4,
     },
     { numKeys: () => numSlots, edit: editOf(watched, step) },

@@ -6,6 +6,7 @@ import type { AnswerOptions } from "../../src/answer.ts";
 import { fileSource } from "../../src/checkpoint/file-source.node.ts";
 import { Llava } from "../../src/llava.ts";
 import { readImageFile } from "../../src/preprocess/decode-image.node.ts";
+import { readSlots } from "../reference/cache-formats.ts";
 import { at } from "../reference/rows.ts";
 import { openTestDevice } from "../setup/device.ts";
 import { expectClose } from "../setup/expect-close.ts";
@@ -45,13 +46,18 @@ function expectStatistics({ pass, bound, after }: WatchedPass): void {
   for (const [index, { binding, view }] of written.entries()) {
     const words = after.get(binding) ?? new Uint32Array(0);
     const numbers = view.dtype === "f32" ? new Float32Array(words.buffer) : words;
-    const values = wordsOf(view).map((word) => at(numbers, word));
+    const stored = wordsOf(view).map((word) => at(numbers, word));
+    const { packed } = view;
+    const values = packed
+      ? Array.from(readSlots(Uint32Array.from(stored), packed.headDim, packed.dtype).values)
+      : stored;
+    const shape = packed ? [...view.shape.slice(0, -1), packed.headDim] : view.shape;
     const sum = values.reduce((total, value) => total + value, 0);
     const squares = values.reduce((total, value) => total + value * value, 0);
     const output = pass.outputs[index];
     const where = `${pass.place}, ${pass.kernel}, ${binding}`;
     const largest = (pick: (...numbers: number[]) => number) => values.reduce((most, value) => pick(most, value));
-    expect(output, where).toMatchObject({ binding, shape: view.shape, min: largest(Math.min), max: largest(Math.max) });
+    expect(output, where).toMatchObject({ binding, shape, min: largest(Math.min), max: largest(Math.max) });
     expect(output?.numZeros, where).toBe(values.filter((value) => value === 0).length);
     expect(output?.mean, where).toBeCloseTo(sum / values.length, 9);
     expect(output?.rms, where).toBeCloseTo(Math.sqrt(squares / values.length), 9);
@@ -130,6 +136,9 @@ const CASES = [
     { dtype: "f32", adapterClass: "gpu" },
     { method: "adaptvis", maxNewTokens: 2, attention: true },
   ],
+  ["llava-odd-widths-bf16", { dtype: "f32", kvDtype: "f16" }, { method: "adaptvis", maxNewTokens: 2 }],
+  ["tiny-llava-gqa", { dtype: "f32", kvDtype: "q8", chunkRows: 7 }, SCALED],
+  ["llava-wide-head", { dtype: "f32", kvDtype: "q8", adapterClass: "gpu" }, { maxNewTokens: 2, attention: true }],
   ["llava-biases", { dtype: "f32" }, { maxNewTokens: 2 }],
   ["llava-wide-head", { dtype: "f32" }, { maxNewTokens: 2 }],
 ] as const satisfies readonly (readonly [string, Parameters<typeof loadGoldenModel>[1], AnswerOptions])[];
