@@ -1,4 +1,5 @@
 // Every kernel at the shapes of real models: what is recorded, how many operations it takes and which bytes it must move.
+import { CACHE_DTYPES, type CacheDtype, cacheSlotBytes } from "../gpu/cache-format.ts";
 import type { Activation } from "../gpu/ops/activations.ts";
 import { attentionDecode, attentionPrefill, NUM_DECODE_SPLITS } from "../gpu/ops/attention.ts";
 import { embedTokens } from "../gpu/ops/embedding.ts";
@@ -91,7 +92,7 @@ function decoderCases(shape: DecoderShape, options: CaseOptions): readonly Kerne
   return [
     ...linears(1),
     ...shape.prefillRows.flatMap(linears),
-    attentionDecodeCase(shape, isQuick),
+    ...CACHE_DTYPES.map((cacheDtype) => attentionDecodeCase(shape, { isQuick, cacheDtype })),
     ...shape.prefillRows.map((numRows) => attentionPrefillCase(shape, { numRows, isQuick, options })),
     ...[1, ...shape.prefillRows].flatMap((numRows) => smallDecoderCases(shape, numRows, isQuick)),
     chooseTokenCase(shape, isQuick),
@@ -154,14 +155,21 @@ function linearCase(options: CaseOptions, shape: LinearShape): KernelCase {
   };
 }
 
-function attentionDecodeCase(shape: DecoderShape, isQuick: boolean): KernelCase {
+/** Two f16 of about 0.01, as values or scales; as bytes they are small whole numbers. */
+const SMALL_HALVES = 0x211f211f;
+
+function attentionDecodeCase(
+  shape: DecoderShape,
+  { isQuick, cacheDtype }: { readonly isQuick: boolean; readonly cacheDtype: CacheDtype },
+): KernelCase {
   const heads = decoderHeads(shape);
   const { numKeys } = shape;
   const capacity = Math.ceil(numKeys / 256) * 256;
   const { numHeads, numKeyValueHeads, headDim } = heads;
-  const cacheBytes = 2 * numKeyValueHeads * numKeys * headDim * 4;
+  const slotBytes = cacheSlotBytes(headDim, cacheDtype);
+  const cacheBytes = 2 * numKeyValueHeads * numKeys * slotBytes;
   return {
-    name: `${shape.name} decode attention ${numKeys} keys`,
+    name: `${shape.name} decode attention ${numKeys} keys${cacheDtype === "f32" ? "" : ` in ${cacheDtype}`}`,
     flops: 4 * numHeads * headDim * numKeys,
     bytes: cacheBytes + 2 * numHeads * headDim * 4,
     coldBytes: cacheBytes,
@@ -169,12 +177,18 @@ function attentionDecodeCase(shape: DecoderShape, isQuick: boolean): KernelCase 
     prepare: (operands) => {
       const { gpu } = operands;
       const queryRowStride = (numHeads + 2 * numKeyValueHeads) * headDim;
+      const cacheWords = (numKeyValueHeads * capacity * slotBytes) / 4;
+      const cache = () =>
+        cacheDtype === "f32"
+          ? operands.numbers(cacheWords)
+          : operands.upload(new Uint32Array(cacheWords).fill(SMALL_HALVES));
       const call = {
         heads,
         queries: operands.numbers(queryRowStride),
         queryRowStride,
-        keys: operands.numbers(numKeyValueHeads * capacity * headDim),
-        values: operands.numbers(numKeyValueHeads * capacity * headDim),
+        keys: cache(),
+        values: cache(),
+        cacheDtype,
         output: operands.empty(numHeads * headDim),
         partials: operands.empty(numHeads * NUM_DECODE_SPLITS * headDim),
         stats: operands.empty(numHeads * NUM_DECODE_SPLITS * 2),
