@@ -65,7 +65,7 @@ describe("exit code 2 and one sentence", () => {
     ["compare with nothing to compare on", ["compare", "weights/tiny-spatial", "--dtype", "q4"], /--benchmark.*--text/],
     [
       "compare with nothing that differs",
-      ["compare", "weights/tiny-spatial", "--dtype", "f32"],
+      ["compare", "weights/tiny-spatial", "--dtype", "f32", "--text", "README.md"],
       /--dtype, --kv or both/,
     ],
     ["inspect without a model", ["inspect"], /missing required argument 'model'/],
