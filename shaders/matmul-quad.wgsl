@@ -7,18 +7,10 @@
 //   the same reason: SwiftShader keeps arrays in memory, and loops over them ran six times slower
 // Grid: (ceil(rows / (8 · ROWS)), ceil(N / 16)) workgroups of 8 threads
 // Error bound: K sequential f32 additions, |error| <= (K + 4) · 2^-24 · Σ|input · weight|
-// Source: torch.nn.functional.linear. Appended: shared/weight-*, shared/linear, shared/activation
+// Source: torch.nn.functional.linear. Appended: shared/weight-*, shared/add-dots, shared/linear, shared/activation
 enable subgroups;
 
 override ROWS: u32 = 4u; // 1, 2 or 4 rows a thread
-
-// sum + x · weights of four columns, with one rounding a step: a sum of dot products would take an addition more.
-fn addDots(sum: vec4<f32>, x: vec4<f32>, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>) -> vec4<f32> {
-  let first = fma(vec4<f32>(x.x), vec4<f32>(a.x, b.x, c.x, d.x), sum);
-  let second = fma(vec4<f32>(x.y), vec4<f32>(a.y, b.y, c.y, d.y), first);
-  let third = fma(vec4<f32>(x.z), vec4<f32>(a.z, b.z, c.z, d.z), second);
-  return fma(vec4<f32>(x.w), vec4<f32>(a.w, b.w, c.w, d.w), third);
-}
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {

@@ -8,12 +8,13 @@ import { LINEAR_KERNELS, type LinearShape } from "../../src/gpu/ops/linear-kerne
 import type { WeightDtype } from "../../src/gpu/tensor.ts";
 import { openTestDevice } from "../setup/device.ts";
 
-/** A device of either class, with or without subgroups. */
-async function contextOf(isSoftware: boolean, hasSubgroups: boolean): Promise<KernelContext> {
+/** A device of either class, with subgroups of this many threads; 0 for none. */
+async function contextOf(isSoftware: boolean, subgroupSize: number): Promise<KernelContext> {
   const gpu = new Gpu((await openTestDevice()).device, { isSoftware });
   const { limits } = gpu.device;
-  const features = new Set<string>(hasSubgroups ? ["subgroups"] : []);
-  return Object.create(gpu, { device: { value: { limits, features } } }) as KernelContext;
+  const features = new Set<string>(subgroupSize > 0 ? ["subgroups"] : []);
+  const adapterInfo = { subgroupMinSize: subgroupSize, subgroupMaxSize: subgroupSize };
+  return Object.create(gpu, { device: { value: { limits, features, adapterInfo } } }) as KernelContext;
 }
 
 function shapeOf(numRows: number, options: { rowStable?: boolean; dtype?: WeightDtype } = {}): LinearShape {
@@ -23,31 +24,35 @@ function shapeOf(numRows: number, options: { rowStable?: boolean; dtype?: Weight
 
 describe("a linear layer's kernel", () => {
   test.each([
-    [true, true, shapeOf(1), "matvec"],
-    [true, true, shapeOf(1, { dtype: "q4" }), "matvec-quad"],
-    [true, true, shapeOf(1, { rowStable: true, dtype: "q4" }), "matmul-quad"],
-    [true, true, shapeOf(2), "matmul-quad"],
-    [true, false, shapeOf(4, { dtype: "q8" }), "matvec"],
-    [true, false, shapeOf(5), "matmul"],
-    [true, false, shapeOf(1, { rowStable: true }), "matmul"],
-    [false, true, shapeOf(32), "matvec-subgroup"],
-    [false, false, shapeOf(32), "matvec-reduce"],
-    [false, true, shapeOf(33), "matmul-tiled"],
-    [false, false, shapeOf(1, { rowStable: true }), "matmul-tiled"],
-  ] as const)("CPU adapter %s, subgroups %s, %j: %s", async (isSoftware, hasSubgroups, shape, expected) => {
-    const gpu = await contextOf(isSoftware, hasSubgroups);
+    [true, 4, shapeOf(1), "matvec"],
+    [true, 4, shapeOf(1, { dtype: "q4" }), "matvec-quad"],
+    [true, 4, shapeOf(1, { rowStable: true, dtype: "q4" }), "matmul-quad"],
+    [true, 4, shapeOf(2), "matmul-quad"],
+    [true, 8, shapeOf(2), "matmul-octet"],
+    [true, 8, shapeOf(1), "matvec"],
+    [true, 8, shapeOf(1, { rowStable: true }), "matmul-octet"],
+    [true, 16, shapeOf(2), "matmul-quad"],
+    [true, 0, shapeOf(4, { dtype: "q8" }), "matvec"],
+    [true, 0, shapeOf(5), "matmul"],
+    [true, 0, shapeOf(1, { rowStable: true }), "matmul"],
+    [false, 32, shapeOf(32), "matvec-subgroup"],
+    [false, 0, shapeOf(32), "matvec-reduce"],
+    [false, 32, shapeOf(33), "matmul-tiled"],
+    [false, 0, shapeOf(1, { rowStable: true }), "matmul-tiled"],
+  ] as const)("CPU adapter %s, subgroups of %s, %j: %s", async (isSoftware, subgroupSize, shape, expected) => {
+    const gpu = await contextOf(isSoftware, subgroupSize);
     expect(chooseEntry<LinearShape>(LINEAR_KERNELS, gpu, { shape, name: undefined }).name).toBe(expected);
   });
 
   test("is the one that the caller names", async () => {
-    const gpu = await contextOf(true, true);
+    const gpu = await contextOf(true, 4);
     expect(chooseEntry<LinearShape>(LINEAR_KERNELS, gpu, { shape: shapeOf(1), name: "matmul-tiled" }).name).toBe(
       "matmul-tiled",
     );
     expect(() => chooseEntry<LinearShape>(LINEAR_KERNELS, gpu, { shape: shapeOf(1), name: "conv" })).toThrow(
       new GpuError(
         "shader",
-        "No kernel computes this call: expected one of matmul-quad, matvec-quad, matmul-tiled, matvec-subgroup, matvec-reduce, matvec, matmul, got conv.",
+        "No kernel computes this call: expected one of matmul-octet, matmul-quad, matvec-quad, matmul-tiled, matvec-subgroup, matvec-reduce, matvec, matmul, got conv.",
       ),
     );
   });

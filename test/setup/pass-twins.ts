@@ -32,6 +32,7 @@ export interface Expected {
 export function expectedOutput(watched: WatchedPass): Expected | undefined {
   switch (watched.call.kernel.name) {
     case "matmul":
+    case "matmul-octet":
     case "matmul-quad":
     case "matmul-tiled":
     case "matvec":

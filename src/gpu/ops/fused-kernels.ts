@@ -1,5 +1,4 @@
 // The kernels of the ops in which a decode step fuses a linear layer with what follows it.
-import columnsWgsl from "../../../shaders/shared/columns.wgsl";
 import sumsSharedWgsl from "../../../shaders/shared/sums-shared.wgsl";
 import sumsSubgroupWgsl from "../../../shaders/shared/sums-subgroup.wgsl";
 import type { KernelContext } from "../device.ts";
@@ -7,7 +6,7 @@ import { isQuantized } from "../tensor.ts";
 import type { KernelEntry, Plan } from "./kernel-list.ts";
 import { type MatvecShape, usesSubgroups, wideMatvec } from "./linear-kernels.ts";
 import { hasQuads } from "./quads.ts";
-import { byDtype, byDtypeAndWidth, perDtype, perQuantized } from "./weight-kernels.ts";
+import { byDtype, byDtypeAndWidth, perQuantized, perThread } from "./weight-kernels.ts";
 
 /** Texts of an op's kernels: of one thread a sum, and of a workgroup a few sums with and without subgroups. */
 interface FusedSources {
@@ -59,7 +58,7 @@ export function fusedEntries<Shape extends MatvecShape, Name extends string>(
     },
     {
       name,
-      ...byDtype(perDtype(name, threads, [columnsWgsl, ...helpers])),
+      ...perThread(name, threads, helpers),
       supports: () => true,
       plan: plans.threads,
     },

@@ -1,12 +1,13 @@
 // The kernels of linear layers, in the order of preference: each entry says where it runs, on which grid, with which constants.
 import matmulWgsl from "../../../shaders/matmul.wgsl";
+import matmulOctetWgsl from "../../../shaders/matmul-octet.wgsl";
 import matmulQuadWgsl from "../../../shaders/matmul-quad.wgsl";
 import matmulTiledWgsl from "../../../shaders/matmul-tiled.wgsl";
 import matvecWgsl from "../../../shaders/matvec.wgsl";
 import matvecReduceWgsl from "../../../shaders/matvec-reduce.wgsl";
 import matvecSubgroupWgsl from "../../../shaders/matvec-subgroup.wgsl";
 import activationWgsl from "../../../shaders/shared/activation.wgsl";
-import columnsWgsl from "../../../shaders/shared/columns.wgsl";
+import addDotsWgsl from "../../../shaders/shared/add-dots.wgsl";
 import linearWgsl from "../../../shaders/shared/linear.wgsl";
 import sumsSharedWgsl from "../../../shaders/shared/sums-shared.wgsl";
 import sumsSubgroupWgsl from "../../../shaders/shared/sums-subgroup.wgsl";
@@ -14,8 +15,8 @@ import type { KernelContext } from "../device.ts";
 import { isQuantized, type Matrix, weightStride4 } from "../tensor.ts";
 import { chosen, type TunableChoice, type TunableName, type Tunables } from "../tunables.ts";
 import type { KernelEntry, Plan } from "./kernel-list.ts";
-import { hasQuads, quadRows } from "./quads.ts";
-import { byDtype, byDtypeAndWidth, perDtype, perQuantized } from "./weight-kernels.ts";
+import { hasOctets, hasQuads, quadRows } from "./quads.ts";
+import { byDtype, byDtypeAndWidth, perDtype, perQuantized, perThread } from "./weight-kernels.ts";
 
 /** What a linear layer's kernel is chosen by: one piece of its matrix and the rows that it is applied to. */
 export interface LinearShape {
@@ -64,8 +65,17 @@ const QUANTIZED_REDUCES = matvecs(false, [64, 1]);
 /** The kernels of a linear layer. */
 export const LINEAR_KERNELS = [
   {
+    name: "matmul-octet",
+    ...byDtype(perDtype("matmul-octet", matmulOctetWgsl, [addDotsWgsl, ...LINEAR])),
+    supports: (gpu, { numRows, rowStable }) => hasOctets(gpu) && (rowStable || numRows > 1),
+    plan: ({ numRows, columns4 }) => {
+      const rows = quadRows(numRows);
+      return { constants: { ROWS: rows }, grid: [Math.ceil(numRows / (8 * rows)), Math.ceil(columns4 / 6)] };
+    },
+  },
+  {
     name: "matmul-quad",
-    ...byDtype(perDtype("matmul-quad", matmulQuadWgsl, LINEAR)),
+    ...byDtype(perDtype("matmul-quad", matmulQuadWgsl, [addDotsWgsl, ...LINEAR])),
     supports: (gpu, { numRows, rowStable }) => hasQuads(gpu) && (rowStable || numRows > 1),
     plan: ({ numRows, columns4 }) => {
       const rows = quadRows(numRows);
@@ -118,7 +128,7 @@ export const LINEAR_KERNELS = [
   },
   {
     name: "matvec",
-    ...byDtype(perDtype("matvec", matvecWgsl, [columnsWgsl, ...LINEAR])),
+    ...perThread("matvec", matvecWgsl, LINEAR),
     supports: (_, { numRows, rowStable }) => !rowStable && numRows <= MAX_CPU_VECTOR_ROWS,
     plan: planMatvec,
   },

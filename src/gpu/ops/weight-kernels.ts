@@ -1,5 +1,8 @@
 // Variants of a kernel for the forms in which weights are stored.
+import addDotsWgsl from "../../../shaders/shared/add-dots.wgsl";
+import columnsWgsl from "../../../shaders/shared/columns.wgsl";
 import columnsQuadWgsl from "../../../shaders/shared/columns-quad.wgsl";
+import columnsWideWgsl from "../../../shaders/shared/columns-wide.wgsl";
 import groupQ4Wgsl from "../../../shaders/shared/group-q4.wgsl";
 import groupQ8Wgsl from "../../../shaders/shared/group-q8.wgsl";
 import matvecSumsWgsl from "../../../shaders/shared/matvec-sums.wgsl";
@@ -90,9 +93,24 @@ export function byDtype(kernels: Readonly<Partial<Record<WeightDtype, Kernel>>>)
   };
 }
 
+/** Variants of one thread a sum: of f16 and bf16 with 16 bytes a load, where rows are a whole number of them. */
+export function perThread(name: string, source: string, helpers: readonly string[]) {
+  const narrow = perDtype(name, source, [columnsWgsl, ...helpers]);
+  const variant = (weightDtype: "f16" | "bf16") =>
+    defineKernel(name, source, [WIDE[weightDtype], columnsWideWgsl, ...helpers], { weightDtype });
+  const wide: Partial<Record<WeightDtype, Kernel>> = { f16: variant("f16"), bf16: variant("bf16") };
+  return {
+    variants: [...Object.values(narrow), ...Object.values(wide)],
+    kernel: ({ weight }: { readonly weight: Pick<Matrix, "dtype" | "columns"> }) => {
+      const { dtype } = weight;
+      return (weightStride4(weight) % LOAD_WIDTH[dtype] === 0 ? wide[dtype] : undefined) ?? narrow[dtype];
+    },
+  };
+}
+
 /** Variants that load 16 bytes at a time, and narrow ones for rows that are not a whole number of such loads. */
 export function byDtypeAndWidth(name: string, source: string, helpers: readonly string[]) {
-  const sums = [matvecSumsWgsl, ...helpers];
+  const sums = [matvecSumsWgsl, addDotsWgsl, ...helpers];
   const wide = perDtype(name, source, sums, WIDE);
   const narrow = perDtype(name, source, [wideNarrowWgsl, ...sums]);
   return {
