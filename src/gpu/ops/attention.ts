@@ -105,11 +105,14 @@ export const ATTENTION_DECODE_KERNELS = [
     isSplit: false,
     ...decodeKernel("attention-decode-quad", attentionDecodeQuadWgsl),
     supports: hasQuads,
-    plan: ({ numRows, heads }) => ({
-      constants: {},
-      params: { group: groupOf(heads) },
-      grid: [Math.ceil(heads.numHeads / 2), numRows],
-    }),
+    plan: ({ numRows, heads }) => {
+      const rows = numRows > 1 ? 2 : 1;
+      return {
+        constants: { ROWS: rows },
+        params: { numRows, group: groupOf(heads) },
+        grid: [Math.ceil(heads.numHeads / 2), Math.ceil(numRows / rows)],
+      };
+    },
   },
   {
     name: "attention-decode-split",
