@@ -174,7 +174,8 @@ export function passLines(
   ];
 }
 
-function field(label: string, text: string): readonly string[] {
+/** A labelled text, wrapped to the width of the terminal. */
+export function field(label: string, text: string): readonly string[] {
   const [first = "", ...others] = wrapped(text === "" ? "none" : text, LABEL_WIDTH);
   return [
     `${styled("dim", label.padEnd(LABEL_WIDTH))}${first}`,

@@ -1,7 +1,11 @@
 // adaptvis explain: every GPU pass of an answer, with its kernel and output.
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { answerJson } from "../answer.ts";
+import { GpuError } from "../errors.ts";
 import { DEFAULT_EXPLAINED_TOKENS, type Explanation, explain as explainAnswer } from "../explain.ts";
+import { missingCompiler } from "../isa/compile-jobs.node.ts";
+import { type PassIsa, passIsa } from "../isa/pass-isa.node.ts";
+import { ISA_TARGETS, isaTarget } from "../isa/targets.ts";
 import { answerLines } from "./answer-report.ts";
 import { asUsage, wholeFrom } from "./checks.ts";
 import { passLines, stageLines } from "./explain-text.ts";
@@ -15,8 +19,9 @@ import {
   type QuestionFlags,
   wordsOf,
 } from "./flags.ts";
+import { isaLines } from "./isa-text.ts";
 import { elapsed, openModelAndPicture } from "./open-model.ts";
-import { examples } from "./package-files.ts";
+import { commandFile, examples } from "./package-files.ts";
 import { defineCommand, type Session, styled, UsageError } from "./session.ts";
 
 /** Parsed options of `explain`. */
@@ -25,7 +30,12 @@ interface ExplainFlags extends QuestionFlags, MethodFlags {
   readonly pass?: number;
   readonly source?: boolean;
   readonly allLayers?: boolean;
+  /** A target's name; true for the default. */
+  readonly isa?: string | true;
 }
+
+/** The GPU that --isa compiles for unless another is named. */
+const DEFAULT_ISA_TARGET = "navi31";
 
 /** `adaptvis explain`. */
 export const explainCommand = defineCommand("explain", describeExplain, explain);
@@ -40,20 +50,30 @@ function describeExplain(command: Command): Command {
       wholeFrom(0),
     )
     .option("--source", "also print the pass's WGSL; with --json, that of every kernel")
-    .option("--all-layers", "also list layers that repeat the layer before");
+    .option("--all-layers", "also list layers that repeat the layer before")
+    .addOption(
+      new Option(
+        "--isa [target]",
+        `show the pass's WGSL beside the instructions that a GPU's compiler makes of it (default: ${DEFAULT_ISA_TARGET})`,
+      ).choices(ISA_TARGETS.map(({ name }) => name)),
+    );
   return addMethodOptions(command, DEFAULT_EXPLAINED_TOKENS)
     .addHelpText(
       "after",
       `
 The answer has the same bits as that of \`ask\`; its passes run one at a time, so that the output of each can be read back
 before the next. GPU times exclude the submit. With --json, values come without pictures; with --json and --pass, the
-output is limited to that pass and includes its pictures.`,
+output is limited to that pass and includes its pictures.
+
+--isa compiles the pass with Mesa's driver for Radeons (Debian's packages mesa-vulkan-drivers and mesa-drm-shim, version 25 or
+newer, on Linux), which needs no GPU for that. The answer is then computed by the kernels for GPUs, on a CPU adapter too.`,
     )
     .addHelpText(
       "after",
       examples(({ picture, model }) => [
         `explain --image ${picture} "What is in the picture?"`,
         `explain --image ${picture} --method adaptvis --pass 24 --source "What is in the picture?"`,
+        `explain --image ${picture} --pass 24 --isa navi31 "What is in the picture?"`,
         `explain --image ${picture} --model ${model} --json "What is in the picture?"`,
       ]),
     );
@@ -62,9 +82,14 @@ output is limited to that pass and includes its pictures.`,
 /** Runs `explain`. */
 async function explain(session: Session, question: string | undefined, flags: ExplainFlags): Promise<void> {
   checkFlags(session, question, flags);
+  if (flags.isa !== undefined) checkCompiler();
   const hasImage = flags.image !== undefined;
   const asked = { ...methodOptions(flags), attention: hasImage };
-  const { open, image } = await openModelAndPicture(session, flags, { firstQuestion: { ...asked, hasImage } });
+  const { open, image } = await openModelAndPicture(session, flags, {
+    firstQuestion: { ...asked, hasImage },
+    // A CPU adapter's kernels are not what a GPU would run.
+    adapterClass: flags.isa === undefined ? undefined : "gpu",
+  });
   try {
     const { model } = open;
     const started = performance.now();
@@ -78,17 +103,19 @@ async function explain(session: Session, question: string | undefined, flags: Ex
         `--pass must be a whole number from 0 to ${passes.length - 1}, the passes of this answer, got ${flags.pass}.`,
       );
     }
+    const isa = await isaOf(session, explanation, flags);
     const lines =
       flags.pass === undefined
         ? stageLines(passes, { withAllLayers: flags.allLayers === true })
         : passLines(explanation, { index: flags.pass, withSource: flags.source === true });
-    session.print(`${lines.join("\n")}\n`);
+    session.print(`${[...lines, ...(isa === undefined ? [] : ["", ...isaLines(isa)])].join("\n")}\n`);
     session.result({
       question: question ?? null,
       prompt: flags.prompt ?? null,
       ...answerJson(answer),
       numPasses: passes.length,
       ...explanationJson(explanation, flags),
+      ...(isa !== undefined && { isa }),
       ...open.facts(),
       timings: { loadMs: open.loadMs, explainMs },
     });
@@ -101,6 +128,30 @@ async function explain(session: Session, question: string | undefined, flags: Ex
   } finally {
     open.close();
   }
+}
+
+/** The pass as a GPU's compiler translates it; undefined without --isa. */
+async function isaOf(
+  session: Session,
+  { passes, kernels }: Explanation,
+  { isa, pass: index }: ExplainFlags,
+): Promise<PassIsa | undefined> {
+  const pass = index === undefined ? undefined : passes[index];
+  const kernel = pass && kernels[pass.kernel];
+  if (isa === undefined || pass === undefined || kernel === undefined) return undefined;
+  return await passIsa(pass, kernel, {
+    target: isaTarget(isa === true ? DEFAULT_ISA_TARGET : isa),
+    program: commandFile(),
+    dawnToggles: session.dawnToggles,
+    isRobust: !session.dawnToggles.includes("disable_robustness"),
+    signal: session.signal,
+  });
+}
+
+/** @throws GpuError `no-adapter` where nothing can be compiled, before a model is loaded. */
+function checkCompiler(): void {
+  const missing = missingCompiler();
+  if (missing !== undefined) throw new GpuError("no-adapter", `--isa: ${missing}.`);
 }
 
 /** The passes and kernels of --json. */
@@ -118,7 +169,10 @@ function explanationJson({ passes, kernels }: Explanation, flags: ExplainFlags):
       })),
     })),
     kernels: Object.fromEntries(
-      used.map(([key, { wgsl, ...kernel }]) => [key, flags.source === true ? { ...kernel, wgsl } : kernel]),
+      used.map(([key, { wgsl, ...kernel }]) => [
+        key,
+        flags.source === true || flags.isa !== undefined ? { ...kernel, wgsl } : kernel,
+      ]),
     ),
   };
 }
@@ -134,6 +188,9 @@ function checkFlags(session: Session, question: string | undefined, flags: Expla
   }
   if (flags.source === true && flags.pass === undefined && !session.isJson) {
     throw new UsageError("--source prints the WGSL of one pass: select it with --pass N, or use --json.");
+  }
+  if (flags.isa !== undefined && flags.pass === undefined) {
+    throw new UsageError("--isa shows the instructions of one pass: select it with --pass N.");
   }
   if (flags.allLayers === true && flags.pass !== undefined) {
     throw new UsageError("--all-layers applies to the list of passes and --pass to a single pass: omit one.");

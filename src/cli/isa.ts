@@ -1,20 +1,20 @@
 // adaptvis isa: every kernel for GPUs as a real GPU's compiler translates it, without that GPU.
 import { readFile } from "node:fs/promises";
-import { text } from "node:stream/consumers";
+import { text as textOf } from "node:stream/consumers";
 import { type Command, Option } from "commander";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
-import { InputError } from "../errors.ts";
+import { GpuError, InputError } from "../errors.ts";
 import { requestGpuDevice } from "../gpu/device.ts";
 import { WEIGHT_DTYPES, type WeightDtype } from "../gpu/tensor.ts";
-import { baselineOf, type IsaBaseline, regressions } from "../isa/baseline.ts";
-import { COMPILE_COMMAND, type CompileJob, compileMarked } from "../isa/compile-jobs.node.ts";
+import { baselineOf, baselineText, type IsaBaseline, parseBaseline, regressions } from "../isa/baseline.ts";
+import { COMPILE_COMMAND, type CompileJob, compileMarked, missingCompiler } from "../isa/compile-jobs.node.ts";
 import { COLUMNS_TEXT, isaTables } from "../isa/report.ts";
 import { isaHtml } from "../isa/report-html.node.ts";
 import { runLab } from "../isa/run-lab.node.ts";
 import { ISA_TARGETS } from "../isa/targets.ts";
 import { checkOutput, someText } from "./checks.ts";
-import { examples } from "./package-files.ts";
-import { defineCommand, type Session, styled, table } from "./session.ts";
+import { commandFile, examples } from "./package-files.ts";
+import { defineCommand, type Session, styled, table, UsageError } from "./session.ts";
 
 /** Parsed options of `isa`. */
 interface IsaFlags {
@@ -62,16 +62,21 @@ executed. ${COLUMNS_TEXT}`,
 
 /** Runs `isa`. */
 async function isa(session: Session, flags: IsaFlags): Promise<void> {
+  checkFlags(flags);
   const outputs = [flags.report, flags.html, flags.writeBaseline];
   for (const [index, name] of ["--report", "--html", "--write-baseline"].entries()) {
-    await checkOutput(name, outputs[index], outputs.slice(0, index));
+    await checkOutput(name, outputs[index], [...outputs.slice(0, index), flags.baseline]);
   }
   const baseline = flags.baseline === undefined ? undefined : await readBaseline(flags.baseline);
   const { target: names = TARGET_NAMES, dtype: dtypes = WEIGHT_DTYPES } = flags;
+  const missing = missingCompiler();
+  if (missing !== undefined) throw new GpuError("no-adapter", `adaptvis isa: ${missing}.`);
   const report = await runLab({
     targets: ISA_TARGETS.filter(({ name }) => names.includes(name)),
     dtypes,
     filter: flags.kernel,
+    program: commandFile(),
+    dawnToggles: session.dawnToggles,
     isRobust: flags.robustness,
     signal: session.signal,
     onProgress: (what) => session.note(styled("dim", `adaptvis isa: ${what}`, process.stderr)),
@@ -84,27 +89,42 @@ async function isa(session: Session, flags: IsaFlags): Promise<void> {
   if (flags.report !== undefined) await writeFileWhole(flags.report, `${JSON.stringify(report, undefined, 1)}\n`);
   if (flags.html !== undefined) await writeFileWhole(flags.html, await isaHtml(report));
   if (flags.writeBaseline !== undefined) {
-    await writeFileWhole(flags.writeBaseline, `${JSON.stringify(baselineOf(report), undefined, 1)}\n`);
+    await writeFileWhole(flags.writeBaseline, baselineText(baselineOf(report)));
+  }
+  if (baseline !== undefined && baseline.driver !== report.driver) {
+    session.note(
+      `adaptvis isa: ${flags.baseline} was written with ${baseline.driver}, this is ${report.driver}: only spills and scratch are judged`,
+    );
   }
   for (const problem of problems) session.note(problem);
   if (problems.length > 0) {
     throw new InputError(
-      `${problems.length} kernels are worse than ${flags.baseline} (above); mend them, or write it anew.`,
+      `${problems.length} results are worse than ${flags.baseline} (above): change the kernels, or write the baseline again.`,
     );
   }
 }
 
+/** @throws InputError for a file that cannot be read or is not a baseline. */
 async function readBaseline(file: string): Promise<IsaBaseline> {
-  try {
-    return JSON.parse(await readFile(file, "utf8"));
-  } catch (cause) {
-    throw new InputError(`${file} is no baseline: expected JSON as --write-baseline writes it.`, { cause });
+  const text = await readFile(file, "utf8").catch((cause: Error) => {
+    throw new InputError(`--baseline ${file} cannot be read (${cause.message}).`, { cause });
+  });
+  return parseBaseline(text, file);
+}
+
+/** What one option says against another. @throws UsageError. */
+function checkFlags(flags: IsaFlags): void {
+  const isPart = flags.target !== undefined || flags.dtype !== undefined || flags.kernel !== undefined;
+  if (flags.writeBaseline !== undefined && (isPart || !flags.robustness)) {
+    throw new UsageError(
+      "--write-baseline writes every kernel for every GPU: omit --target, --dtype, --kernel and --no-robustness.",
+    );
   }
 }
 
 /** Runs `isa-compile`. */
 async function compile(session: Session): Promise<void> {
-  const jobs: readonly CompileJob[] = JSON.parse(await text(process.stdin));
+  const jobs: readonly CompileJob[] = JSON.parse(await textOf(process.stdin));
   const { adapter } = await session.openAdapter();
   await compileMarked(await requestGpuDevice(adapter), jobs);
 }

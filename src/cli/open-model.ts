@@ -35,6 +35,8 @@ interface OpenOptions {
   readonly profiler?: Profiler | undefined;
   /** What will be asked first: its kernels compile during the load, and no others. */
   readonly firstQuestion?: ExpectedQuestion | undefined;
+  /** "gpu" runs the kernels for GPUs also on a CPU adapter. */
+  readonly adapterClass?: "gpu" | undefined;
   /** Stops the load; the session's own signal unless given. */
   readonly signal?: AbortSignal | undefined;
   /** Called once the kernels compile and the weights are being read. */
@@ -48,7 +50,7 @@ interface OpenOptions {
  */
 export async function openModel(session: Session, flags: ModelFlags, options: OpenOptions = {}): Promise<OpenModel> {
   const started = performance.now();
-  const { profiler, firstQuestion, signal = session.signal, onReading } = options;
+  const { profiler, firstQuestion, adapterClass, signal = session.signal, onReading } = options;
   const folder = flags.model ?? embeddedModel();
   await checkFolder(folder);
   const adapter = await session.openAdapter();
@@ -67,6 +69,7 @@ export async function openModel(session: Session, flags: ModelFlags, options: Op
         tuning,
         dtype: flags.dtype,
         kvDtype: flags.kv,
+        adapterClass,
         signal,
         profiler,
         firstQuestion,

@@ -15,6 +15,11 @@ export function packageFolder(): string {
   return folder;
 }
 
+/** The file of the command line, which a process of its own can run: the bundle that this file is part of. */
+export function commandFile(): string {
+  return fileURLToPath(import.meta.url);
+}
+
 /** The command as the user started it, for examples to copy: in a checkout an npm script, in Deno the bundle itself. */
 export function commandName(): string {
   const program = process.argv[1] ?? "";

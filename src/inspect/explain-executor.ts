@@ -128,6 +128,7 @@ export class ExplainExecutor implements Executor {
     this.keys.set(kernel, key);
     this.kernels[key] = {
       name: kernel.name,
+      weightDtype: kernel.weightDtype,
       wgsl: kernel.code,
       header: kernelHeader(kernel),
       workgroupSize: fixedWorkgroupSize(kernel),

@@ -1,4 +1,5 @@
 // The passes of an explained answer as plain data.
+import type { WeightDtype } from "../gpu/tensor.ts";
 import type { KernelHeader } from "./kernel-text.ts";
 import type { ValuePicture, ValueStatistics } from "./tensor-values.ts";
 
@@ -6,6 +7,8 @@ import type { ValuePicture, ValueStatistics } from "./tensor-values.ts";
 export interface ExplainedKernel {
   /** The shader's file name without `.wgsl`. */
   readonly name: string;
+  /** How the weights are stored that it reads; undefined for a kernel that reads none. */
+  readonly weightDtype: WeightDtype | undefined;
   /** The whole text as it was compiled: the file and the shared ones that it calls. */
   readonly wgsl: string;
   readonly header: KernelHeader;

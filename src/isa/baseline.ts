@@ -1,12 +1,15 @@
 // The committed baseline: what the kernels compiled to when it was written, so that a change for the worse does not go unseen.
-import { type IsaKernel, type IsaReport, isaName } from "./lab.ts";
+import { InputError } from "../errors.ts";
+import { type IsaKernel, type IsaReport, isaName, multiplyAddShare } from "./lab.ts";
+import { percent } from "./report.ts";
 
 /** What is kept of one pipeline. */
 export interface BaselineEntry {
   readonly waves: number;
   readonly vectorRegisters: number;
-  /** Share of the hot loop's vector instructions that multiply and add; null without instructions. */
+  /** Share of the hot nest's vector instructions that multiply and add; null without instructions. */
   readonly multiplyAddShare: number | null;
+  /** In all loops. */
   readonly clamps: number | null;
 }
 
@@ -19,6 +22,33 @@ export interface IsaBaseline {
 
 /** How much smaller a share may be before it counts as worse. */
 const TOLERANCE = 0.02;
+
+/** Reads a baseline. @throws InputError for text that {@link baselineText} has not written. */
+export function parseBaseline(text: string, file: string): IsaBaseline {
+  const refusal = `${file} is not a baseline: expected JSON as --write-baseline writes it`;
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new InputError(`${refusal}, got text that is not JSON.`, { cause });
+  }
+  const fields: Partial<Record<keyof IsaBaseline, unknown>> = value instanceof Object ? value : {};
+  const isBaseline = fields.format === 1 && typeof fields.driver === "string" && fields.targets instanceof Object;
+  if (!isBaseline) throw new InputError(`${refusal}.`);
+  return value as unknown as IsaBaseline; // its entries are what baselineText wrote
+}
+
+/** The text of a baseline: one line per pipeline, sorted by name, so that a change is one line of a diff. */
+export function baselineText({ format, driver, targets }: IsaBaseline): string {
+  const object = (entries: readonly string[], indent: string) => `{\n${entries.join(",\n")}\n${indent}}`;
+  const byName = <T>(record: Readonly<Record<string, T>>) =>
+    Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1));
+  const targetTexts = byName(targets).map(([name, kernels]) => {
+    const lines = byName(kernels).map(([kernel, entry]) => `   ${JSON.stringify(kernel)}: ${JSON.stringify(entry)}`);
+    return `  ${JSON.stringify(name)}: ${object(lines, "  ")}`;
+  });
+  return `{\n "format": ${format},\n "driver": ${JSON.stringify(driver)},\n "targets": ${object(targetTexts, " ")}\n}\n`;
+}
 
 /** The baseline of a report: of pipelines with the same name, the worst. */
 export function baselineOf(report: IsaReport): IsaBaseline {
@@ -52,26 +82,26 @@ function problemsOf(kernel: IsaKernel, known: BaselineEntry | undefined): readon
   const { spilledRegisters, scratchBytes } = kernel.statistics;
   const problems: string[] = [];
   if (spilledRegisters > 0) problems.push(`${spilledRegisters} registers are spilled`);
-  if (scratchBytes > 0) problems.push(`${scratchBytes} bytes of scratch memory a lane`);
+  if (scratchBytes > 0) problems.push(`${scratchBytes} bytes of scratch memory per lane`);
   if (known === undefined) return problems;
   const now = entryOf(kernel);
-  if (now.waves < known.waves) problems.push(`${now.waves} waves a SIMD, before ${known.waves}`);
+  if (now.waves < known.waves) problems.push(`${now.waves} waves per SIMD, before ${known.waves}`);
   if (now.clamps !== null && known.clamps !== null && now.clamps > known.clamps) {
-    problems.push(`${now.clamps} clamps in the hot loop, before ${known.clamps}`);
+    problems.push(`${now.clamps} clamps in its loops, before ${known.clamps}`);
   }
   const [share, before] = [now.multiplyAddShare, known.multiplyAddShare];
   if (share !== null && before !== null && share < before - TOLERANCE) {
-    problems.push(`${percent(share)} of the hot loop are multiply-adds, before ${percent(before)}`);
+    problems.push(`${percent(share)} of its hot loops are multiply-adds, before ${percent(before)}`);
   }
   return problems;
 }
 
-function entryOf({ statistics, mix }: IsaKernel): BaselineEntry {
+function entryOf({ statistics, nest, numClamps }: IsaKernel): BaselineEntry {
   return {
     waves: statistics.waves,
     vectorRegisters: statistics.vectorRegisters,
-    multiplyAddShare: mix === null || mix.vector === 0 ? null : round(mix.counts["multiply-add"] / mix.vector),
-    clamps: mix === null ? null : mix.counts.clamp,
+    multiplyAddShare: round(nest && multiplyAddShare(nest)),
+    clamps: numClamps,
   };
 }
 
@@ -89,10 +119,6 @@ function smaller(a: number | null, b: number | null): number | null {
   return a === null || b === null ? null : Math.min(a, b);
 }
 
-function round(share: number): number {
-  return Math.round(share * 1000) / 1000;
-}
-
-function percent(share: number): string {
-  return `${Math.round(share * 100)} %`;
+function round(share: number | null): number | null {
+  return share === null ? null : Math.round(share * 1000) / 1000;
 }

@@ -6,6 +6,7 @@ import { mkdtemp, open, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { GpuError } from "../errors.ts";
+import { isDeno } from "../gpu/hosts/adapter.deno.ts";
 import { icdFileNamed } from "../gpu/hosts/vulkan-drivers.node.ts";
 import type { Constant, Kernel } from "../gpu/kernel.ts";
 
@@ -20,6 +21,9 @@ export interface CompileJob {
 export interface CompileOptions {
   /** The GPU, as AMDGPU_GPU_ID of the shim names it. */
   readonly target: string;
+  /** The file of the command line, whose {@link COMPILE_COMMAND} runs. */
+  readonly program: string;
+  readonly dawnToggles?: readonly string[] | undefined;
   /** Whether Dawn clamps indices, as it does in every browser; true unless given. */
   readonly isRobust?: boolean;
   readonly signal?: AbortSignal | undefined;
@@ -48,6 +52,7 @@ export function jobOf(kernel: Kernel, constants: Readonly<Record<string, Constan
 
 /** Why this machine cannot compile for a GPU that it does not have; undefined where it can. */
 export function missingCompiler(): string | undefined {
+  if (isDeno()) return "Deno's WebGPU is not Dawn; run the command in Node";
   if (process.platform !== "linux" || process.arch !== "x64") return "it needs Linux on x86-64";
   if (!existsSync(SHIM)) return `${SHIM} is missing; install Debian's package mesa-drm-shim (25 or newer)`;
   if (icdFileNamed("radeon_icd") === undefined) return "Mesa's RADV driver is missing; install mesa-vulkan-drivers";
@@ -76,8 +81,9 @@ export async function compileJobs(jobs: readonly CompileJob[], options: CompileO
 /** Runs the child with its stderr in an open file. @returns its exit code. */
 async function runChild(jobs: readonly CompileJob[], options: CompileOptions, output: number): Promise<number | null> {
   const manifest = String(icdFileNamed("radeon_icd"));
-  const robust = options.isRobust === false ? ["--dawn-toggle", "disable_robustness"] : [];
-  const child = spawn(process.execPath, [String(process.argv[1]), ...robust, COMPILE_COMMAND], {
+  const toggles = [...(options.dawnToggles ?? []), ...(options.isRobust === false ? ["disable_robustness"] : [])];
+  const flags = ["--adapter", "gpu", ...toggles.flatMap((name) => ["--dawn-toggle", name])];
+  const child = spawn(process.execPath, [options.program, ...flags, COMPILE_COMMAND], {
     stdio: ["pipe", "ignore", output],
     signal: options.signal,
     env: {

@@ -20,7 +20,6 @@ export interface Loop {
   readonly last: number;
   /** Loops around this one. */
   readonly depth: number;
-  readonly isInnermost: boolean;
 }
 
 /** What the driver counts itself. Registers are per lane, bytes per workgroup (`ldsBytes`) or per lane (`scratchBytes`). */
@@ -45,17 +44,22 @@ export interface Disassembly {
   readonly blocks: readonly Block[];
   /** The outer ones first. */
   readonly loops: readonly Loop[];
+  /** Whether the instructions are those of the compiler's own last form: the disassembler does not know the GPU. */
+  readonly isCompilerForm: boolean;
 }
 
 /**
- * Reads the driver's text. There are no blocks where its disassembler does not know the GPU.
+ * Reads the driver's text. Where its disassembler does not know the GPU, the driver prints the compiler's form after its last
+ * step instead, one line per machine instruction with names that all generations share; without either there are no blocks.
  * @throws GpuError `shader` when the text is not of the form that Mesa 25 prints.
  */
 export function parseDisassembly(text: string): Disassembly {
-  const [, listing] = /^disasm:\n([\s\S]*?)\n\n/m.exec(text) ?? [];
+  const [, unsupported, listing] =
+    /^disasm:\n(Shader disassembly is not supported[^\n]*\n\n)?([\s\S]*?)\n\n/m.exec(text) ?? [];
   if (listing === undefined) throw new GpuError("shader", "The driver printed no instructions; Mesa 25 is needed.");
   const blocks = parseBlocks(listing);
-  return { statistics: parseStatistics(text), blocks, loops: findLoops(blocks) };
+  const isCompilerForm = unsupported !== undefined && blocks.length > 0;
+  return { statistics: parseStatistics(text), blocks, loops: findLoops(blocks), isCompilerForm };
 }
 
 function parseStatistics(text: string): CompilerStatistics {
@@ -81,12 +85,24 @@ function parseStatistics(text: string): CompilerStatistics {
 function parseBlocks(listing: string): readonly Block[] {
   const blocks: { label: string; instructions: Instruction[] }[] = [];
   for (const line of listing.split("\n")) {
-    const [, label] = /^(BB\d+):/.exec(line) ?? [];
+    const [, label] = /^(BB\d+):?$/.exec(line) ?? [];
     if (label !== undefined) blocks.push({ label, instructions: [] });
     const code = line.split(";")[0]?.trim() ?? "";
-    if (line.startsWith("\t") && code !== "") blocks.at(-1)?.instructions.push(parseInstruction(code));
+    // "(then repeated 5 times)" is about padding.
+    if (line.startsWith("\t") && /^[a-z]/.test(code))
+      blocks.at(-1)?.instructions.push(parseInstruction(plainForm(code)));
   }
   return blocks;
+}
+
+/** "v1: %81:v[32] = v_fma_f32 %28:v[28], (latekill)%245:v[12]" → "v_fma_f32 v[32], v[28], v[12]"; assembly stays as it is. */
+function plainForm(code: string): string {
+  const text = code.replaceAll(/\((?:latekill|kill|precise|nuw|noCSE)\)/g, "").replaceAll(/%\d+:/g, "");
+  const [, results, call] = /^((?:[sv]\d+(?:b|_linear)?: .*?)) = (.*)$/.exec(text) ?? [];
+  if (results === undefined || call === undefined) return text.replaceAll("block:", "");
+  const [operation = "", ...operands] = call.split(" ");
+  const targets = results.replaceAll(/[sv]\d+(?:b|_linear)?: /g, "").replaceAll(/,\s+/g, ", ");
+  return `${operation} ${[targets, operands.join(" ")].filter((part) => part !== "").join(", ")}`;
 }
 
 function parseInstruction(code: string): Instruction {
@@ -118,6 +134,5 @@ function findLoops(blocks: readonly Block[]): readonly Loop[] {
   return ranges.map((range) => ({
     ...range,
     depth: ranges.filter((other) => contains(other, range)).length,
-    isInnermost: !ranges.some((other) => contains(range, other)),
   }));
 }

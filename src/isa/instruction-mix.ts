@@ -1,5 +1,6 @@
 // What a loop's instructions are for, by kind, on GCN and RDNA.
-import type { Block, Disassembly, Instruction, Loop } from "./disassembly.ts";
+import type { Block, Instruction } from "./disassembly.ts";
+import { WAVE_LANES } from "./targets.ts";
 
 /** Kinds of operations. Integer ones compute addresses, unpack weights and pack masks. */
 export const OPERATION_KINDS = [
@@ -48,7 +49,10 @@ export interface MemoryAccess {
 
 const PATTERNS: readonly (readonly [OperationKind, RegExp])[] = [
   ["workgroup memory", /^ds_(?!bpermute|permute|swizzle|nop)/],
-  ["move", /^(v_(dual_|pk_|accvgpr_)?mov|v_readlane|v_readfirstlane|v_writelane|v_permlane|ds_(b?permute|swizzle))/],
+  [
+    "move",
+    /^(v_(dual_|pk_|accvgpr_)?(mov|swap)|v_readlane|v_readfirstlane|v_writelane|v_permlane|ds_(b?permute|swizzle))/,
+  ],
   ["memory", /^(buffer|global|flat|scratch|s_load|s_buffer_load|s_store)/],
   ["wait", /^s_(waitcnt|wait_|nop|delay_alu|sleep|clause|inst_prefetch|setprio|code_end|set_inst)/],
   ["barrier", /^(s_barrier|buffer_gl|s_dcache)/],
@@ -77,26 +81,10 @@ const VECTOR: ReadonlySet<OperationKind> = new Set<OperationKind>([
   "move",
 ]);
 
-/** What an operation is for. */
-export function kindOf(operation: string): OperationKind {
+/** What an operation is for. @param operands as printed; v_fma_mix with 1.0 only widens an f16 */
+export function kindOf(operation: string, operands = ""): OperationKind {
+  if (operation.startsWith("v_fma_mix") && /, 1\.0, neg\(0\)/.test(operands)) return "conversion";
   return PATTERNS.find(([, pattern]) => pattern.test(operation))?.[0] ?? "integer";
-}
-
-/** The blocks where a kernel spends its time: of the innermost loops the one with the most multiply-adds, then operations. */
-export function hotBlocks({ blocks, loops }: Disassembly): readonly Block[] {
-  const inner = loops.filter(({ isInnermost }) => isInnermost).map((loop) => blocksOf(blocks, loop));
-  const weight = (part: readonly Block[]) => {
-    const { multiplyAdds, vector } = mixOf(part);
-    return multiplyAdds * 1e6 + vector;
-  };
-  const [first, ...rest] = inner;
-  if (first === undefined) return blocks;
-  return rest.reduce((hottest, part) => (weight(part) > weight(hottest) ? part : hottest), first);
-}
-
-/** The blocks of a loop. */
-export function blocksOf(blocks: readonly Block[], { first, last }: Loop): readonly Block[] {
-  return blocks.slice(first, last + 1);
 }
 
 /** Counts the operations of some blocks. */
@@ -105,10 +93,10 @@ export function mixOf(blocks: readonly Block[]): InstructionMix {
   const access = { loads: nothing(), stores: nothing(), ldsReads: nothing(), ldsWrites: nothing() };
   let multiplyAdds = 0;
   let numDual = 0;
-  for (const { operations } of blocks.flatMap(({ instructions }) => instructions)) {
+  for (const { operations, operands } of blocks.flatMap(({ instructions }) => instructions)) {
     if (operations.length > 1) numDual++;
     for (const operation of operations) {
-      const kind = kindOf(operation);
+      const kind = kindOf(operation, operands);
       counts[kind]++;
       if (kind === "multiply-add") multiplyAdds += termsOf(operation);
       const target = accessOf(operation, access);
@@ -119,8 +107,10 @@ export function mixOf(blocks: readonly Block[]): InstructionMix {
   return { counts, vector, numDual, multiplyAdds, ...access };
 }
 
-/** Products that one lane adds up: four bytes of v_dot4, two halves of v_dot2 and packed operations. */
+/** Products that one lane adds up: four bytes of v_dot4, two halves of v_dot2 and packed operations, a wave's share of v_wmma. */
 function termsOf(operation: string): number {
+  const [, m, n, k] = /^v_wmma_\w+?_(\d+)x(\d+)x(\d+)/.exec(operation) ?? [];
+  if (m !== undefined) return (Number(m) * Number(n) * Number(k)) / WAVE_LANES;
   const [, terms] = /dot(\d)/.exec(operation) ?? [];
   if (terms !== undefined) return Number(terms);
   return operation.startsWith("v_pk_") ? 2 : 1;
@@ -162,6 +152,33 @@ function bytesOf(operation: string): number {
 }
 
 /** An instruction's kind: that of its first operation. */
-export function instructionKind({ operations: [first = ""] }: Instruction): OperationKind {
-  return kindOf(first);
+export function instructionKind({ operations: [first = ""], operands }: Instruction): OperationKind {
+  return kindOf(first, operands);
+}
+
+/** Instructions that vector ALUs, workgroup memory and memory execute: those that cost a wave its time. */
+export function workOf({ vector, counts }: InstructionMix): number {
+  return vector + counts["workgroup memory"] + counts.memory;
+}
+
+/** The sum of mixes, each counted `times` times. */
+export function sumOfMixes(parts: readonly { readonly mix: InstructionMix; readonly times: number }[]): InstructionMix {
+  const sum = (value: (mix: InstructionMix) => number) =>
+    parts.reduce((total, { mix, times }) => total + times * value(mix), 0);
+  const access = (value: (mix: InstructionMix) => MemoryAccess): MemoryAccess => ({
+    count: sum((mix) => value(mix).count),
+    bytes: sum((mix) => value(mix).bytes),
+    numWide: sum((mix) => value(mix).numWide),
+  });
+  const counts = OPERATION_KINDS.map((kind) => [kind, sum((mix) => mix.counts[kind])]);
+  return {
+    counts: Object.fromEntries(counts) as Record<OperationKind, number>, // one of every kind
+    vector: sum(({ vector }) => vector),
+    numDual: sum(({ numDual }) => numDual),
+    loads: access(({ loads }) => loads),
+    stores: access(({ stores }) => stores),
+    ldsReads: access(({ ldsReads }) => ldsReads),
+    ldsWrites: access(({ ldsWrites }) => ldsWrites),
+    multiplyAdds: sum(({ multiplyAdds }) => multiplyAdds),
+  };
 }

@@ -1,8 +1,9 @@
 // The compile lab's results: every kernel of the GPU class as a real compiler translates it.
 import type { Constant, Kernel } from "../gpu/kernel.ts";
 import type { WeightDtype } from "../gpu/tensor.ts";
-import { type CompilerStatistics, type Disassembly, parseDisassembly } from "./disassembly.ts";
-import { hotBlocks, type InstructionMix, mixOf } from "./instruction-mix.ts";
+import { type CompilerStatistics, parseDisassembly } from "./disassembly.ts";
+import { type LoopPart, loopParts, nestMix } from "./hot-loops.ts";
+import { type InstructionMix, sumOfMixes } from "./instruction-mix.ts";
 import { type Prediction, predict, type WeightUse } from "./prediction.ts";
 import type { RecordedPipeline } from "./recorded-passes.ts";
 import type { IsaTarget } from "./targets.ts";
@@ -15,11 +16,19 @@ export interface IsaKernel {
   /** Passes that run it. */
   readonly passes: readonly string[];
   readonly statistics: CompilerStatistics;
-  /** Of the hot loop; null where Mesa cannot disassemble the target. */
-  readonly mix: InstructionMix | null;
+  /** The two loops that run the most instructions, the hot loop first; empty where the driver lists no instructions. */
+  readonly loops: readonly HotLoop[];
   readonly numLoops: number;
+  /** The hot loop with all loops around and beside it; null without instructions. */
+  readonly nest: InstructionMix | null;
+  /** Index clamps in one iteration of every loop. */
+  readonly numClamps: number | null;
+  /** Of the nest. */
   readonly prediction: Prediction | null;
 }
+
+/** A loop of a report. */
+export type HotLoop = Pick<LoopPart, "label" | "depth" | "share" | "mix">;
 
 /** One target's kernels. */
 export interface IsaTargetReport {
@@ -44,24 +53,27 @@ const STREAMING = /^(matvec|gated-matvec|qkv-rope)-(subgroup|reduce)$/;
 export function isaKernel(pipeline: RecordedPipeline, text: string, target: IsaTarget): IsaKernel {
   const { kernel, constants, passes } = pipeline;
   const disassembly = parseDisassembly(text);
-  const mix = hotMix(disassembly);
+  const parts = loopParts(disassembly);
+  const nest = nestMix(disassembly);
   return {
     kernel: kernel.name,
     weightDtype: kernel.weightDtype ?? null,
     constants,
     passes,
     statistics: disassembly.statistics,
-    mix,
+    loops: parts.slice(0, 2).map(({ label, depth, share, mix }) => ({ label, depth, share, mix })),
     numLoops: disassembly.loops.length,
-    prediction: mix && predict(mix, target, weightUse(kernel, constants)),
+    nest,
+    numClamps: nest && sumOfMixes(parts.map(({ mix }) => ({ mix, times: 1 }))).counts.clamp,
+    prediction: nest && predict(nest, target, weightUse(kernel, constants)),
   };
 }
 
-function hotMix(disassembly: Disassembly): InstructionMix | null {
-  return disassembly.blocks.length === 0 ? null : mixOf(hotBlocks(disassembly));
-}
-
-function weightUse({ name, weightDtype }: Kernel, constants: RecordedPipeline["constants"]): WeightUse | undefined {
+/** The weights that a kernel streams; undefined for a kernel whose loads other workgroups repeat. */
+export function weightUse(
+  { name, weightDtype }: Pick<Kernel, "name" | "weightDtype">,
+  constants: RecordedPipeline["constants"],
+): WeightUse | undefined {
   if (weightDtype === undefined || !STREAMING.test(name)) return undefined;
   return { dtype: weightDtype, multiplyAddsPerWeight: Number(constants.BATCH) };
 }
@@ -83,6 +95,11 @@ const UNSHOWN: ReadonlySet<string> = new Set([
 ]);
 
 /** Vector instructions of the hot loop for one of its multiply-adds; null without any. */
-export function vectorPerMultiplyAdd(mix: InstructionMix | null): number | null {
-  return mix === null || mix.multiplyAdds === 0 ? null : mix.vector / mix.multiplyAdds;
+export function vectorPerMultiplyAdd({ multiplyAdds, vector }: InstructionMix): number | null {
+  return multiplyAdds === 0 ? null : vector / multiplyAdds;
+}
+
+/** Share of a mix's vector instructions that multiply and add, from 0 to 1; null without vector instructions. */
+export function multiplyAddShare({ counts, vector }: InstructionMix): number | null {
+  return vector === 0 ? null : counts["multiply-add"] / vector;
 }

@@ -1,6 +1,6 @@
 // What a loop's instructions let expect of a GPU: which of its resources is busy longest while the loop runs, and what share of the
 // arithmetic and of the memory bandwidth that leaves. Latencies are taken as hidden by the other waves; caches as hit by all
-// loads but those of weights.
+// loads but those of weights. RDNA 3 can start two operations per cycle under conditions; that is not counted.
 import type { WeightDtype } from "../gpu/tensor.ts";
 import type { InstructionMix } from "./instruction-mix.ts";
 import { type IsaTarget, WAVE_LANES } from "./targets.ts";

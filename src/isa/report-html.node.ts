@@ -27,9 +27,8 @@ export async function isaHtml(report: IsaReport): Promise<string> {
 /** Bars of the operations by kind; undefined where there are no instructions. */
 function mixPlot({ kernels }: IsaTargetReport): TopLevelSpec | undefined {
   const values = kernels.flatMap((kernel) => {
-    const { mix } = kernel;
-    if (mix === null) return [];
-    return Object.entries(mix.counts).map(([kind, count]) => ({ kernel: isaName(kernel), kind, count }));
+    const [hot] = kernel.loops;
+    return Object.entries(hot?.mix.counts ?? {}).map(([kind, count]) => ({ kernel: isaName(kernel), kind, count }));
   });
   if (values.length === 0) return undefined;
   return {

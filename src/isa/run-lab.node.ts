@@ -3,7 +3,7 @@ import { modelCases } from "../bench/model-cases.ts";
 import type { CheckpointSpec } from "../bench/random-checkpoint.ts";
 import { CLIP_L, LLAVA_7B } from "../bench/shapes.ts";
 import type { WeightDtype } from "../gpu/tensor.ts";
-import { compileJobs, jobOf } from "./compile-jobs.node.ts";
+import { type CompileOptions, compileJobs, jobOf } from "./compile-jobs.node.ts";
 import { type IsaKernel, type IsaReport, type IsaTargetReport, isaKernel } from "./lab.ts";
 import { type RecordedPipeline, recordCandidates, recordingDevice, recordPipelines } from "./recorded-passes.ts";
 import type { IsaTarget } from "./targets.ts";
@@ -14,6 +14,9 @@ export interface LabOptions {
   readonly dtypes: readonly WeightDtype[];
   /** Only kernels whose file name contains this; all unless given. */
   readonly filter?: string | undefined;
+  /** As in {@link CompileOptions}. */
+  readonly program: string;
+  readonly dawnToggles?: readonly string[];
   /** False to compile without Dawn's clamps; true unless given. */
   readonly isRobust?: boolean;
   readonly signal?: AbortSignal | undefined;
@@ -36,7 +39,7 @@ const LLAVA_7B_SPEC: CheckpointSpec = {
  * @throws GpuError `no-adapter` where the compiler is missing, `shader` when a kernel does not compile; AbortError.
  */
 export async function runLab(options: LabOptions): Promise<IsaReport> {
-  const { isRobust = true, signal, onProgress } = options;
+  const { program, dawnToggles, isRobust = true, signal, onProgress } = options;
   const targets: IsaTargetReport[] = [];
   let driver = "";
   for (const target of options.targets) {
@@ -46,7 +49,8 @@ export async function runLab(options: LabOptions): Promise<IsaReport> {
     for (const features of [["subgroups", "shader-f16"], []]) {
       const pipelines = pipelinesOf(options, features);
       const jobs = pipelines.map(({ kernel, constants }) => jobOf(kernel, constants));
-      const compiled = await compileJobs(jobs, { target: target.name, isRobust, signal });
+      const compile: CompileOptions = { target: target.name, program, dawnToggles, isRobust, signal };
+      const compiled = await compileJobs(jobs, compile);
       driver = compiled.driver;
       kernels.push(...pipelines.map((pipeline, index) => isaKernel(pipeline, String(compiled.texts[index]), target)));
     }

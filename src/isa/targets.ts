@@ -1,6 +1,8 @@
 // The GPUs that Mesa's RADV compiles for without hardware, with what a prediction needs to know of them.
 // Sources: AMD's instruction set guides (Vega, RDNA 2, RDNA 3, RDNA 3.5) and the products' data sheets.
 
+import { InputError } from "../errors.ts";
+
 /** A GPU to compile for. Waves have 64 lanes on all of them, as the driver compiles compute shaders. */
 export interface IsaTarget {
   /** As AMDGPU_GPU_ID of Mesa's amdgpu shim names it. */
@@ -64,3 +66,11 @@ export const ISA_TARGETS: readonly IsaTarget[] = [
     cacheBytesPerCycle: 16,
   },
 ];
+
+/** The target of that name. @throws InputError for another name. */
+export function isaTarget(name: string): IsaTarget {
+  const target = ISA_TARGETS.find((each) => each.name === name);
+  if (target !== undefined) return target;
+  const names = ISA_TARGETS.map((each) => each.name).join(", ");
+  throw new InputError(`${name} is not a GPU to compile for: expected one of ${names}.`);
+}
