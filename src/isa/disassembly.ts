@@ -97,7 +97,7 @@ function parseBlocks(listing: string): readonly Block[] {
 
 /** "v1: %81:v[32] = v_fma_f32 %28:v[28], (latekill)%245:v[12]" → "v_fma_f32 v[32], v[28], v[12]"; assembly stays as it is. */
 function plainForm(code: string): string {
-  const text = code.replaceAll(/\((?:latekill|kill|precise|nuw|noCSE)\)/g, "").replaceAll(/%\d+:/g, "");
+  const text = code.replaceAll(/\(\w+\)(?=%)/g, "").replaceAll(/%\d+:/g, "");
   const [, results, call] = /^((?:[sv]\d+(?:b|_linear)?: .*?)) = (.*)$/.exec(text) ?? [];
   if (results === undefined || call === undefined) return text.replaceAll("block:", "");
   const [operation = "", ...operands] = call.split(" ");

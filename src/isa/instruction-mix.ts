@@ -53,9 +53,9 @@ const PATTERNS: readonly (readonly [OperationKind, RegExp])[] = [
     "move",
     /^(v_(dual_|pk_|accvgpr_)?(mov|swap)|v_readlane|v_readfirstlane|v_writelane|v_permlane|ds_(b?permute|swizzle))/,
   ],
+  ["barrier", /^(s_barrier|buffer_(gl|inv|wb)|s_dcache)/],
   ["memory", /^(buffer|global|flat|scratch|s_load|s_buffer_load|s_store)/],
   ["wait", /^s_(waitcnt|wait_|nop|delay_alu|sleep|clause|inst_prefetch|setprio|code_end|set_inst)/],
-  ["barrier", /^(s_barrier|buffer_gl|s_dcache)/],
   ["branch", /^s_(c?branch|endpgm|sendmsg|setpc|call|getpc)/],
   ["scalar", /^s_/],
   [

@@ -1,0 +1,119 @@
+// Which pipelines the compile lab compiles: recorded without a GPU, and without asking a device for anything but buffers.
+import { describe, expect, test } from "vitest";
+import type { CheckpointSpec } from "../../../src/bench/random-checkpoint.ts";
+import { CLIP_L, LLAVA_7B } from "../../../src/bench/shapes.ts";
+import { WEIGHT_DTYPES } from "../../../src/gpu/tensor.ts";
+import { jobOf } from "../../../src/isa/compile-jobs.node.ts";
+import {
+  type RecordedPipeline,
+  recordCandidates,
+  recordingDevice,
+  recordPipelines,
+} from "../../../src/isa/recorded-passes.ts";
+
+const SPEC: CheckpointSpec = {
+  name: "llava-7b",
+  seed: 7,
+  dtype: "F16",
+  decoder: LLAVA_7B,
+  vision: CLIP_L,
+  tieWordEmbeddings: false,
+  maxPositions: 4096,
+};
+const FEATURES = ["subgroups", "shader-f16"];
+
+const kernelNames = (pipelines: readonly RecordedPipeline[]) => [
+  ...new Set(pipelines.map(({ kernel }) => kernel.name)),
+];
+const keyOf = ({ kernel, constants }: RecordedPipeline) => JSON.stringify([kernel.code, constants]);
+
+/** A recording device that notes which of its members are used. */
+function watchedDevice(features: readonly string[]) {
+  const used = new Set<string>();
+  const device = new Proxy(recordingDevice(features), {
+    get(target, name) {
+      used.add(String(name));
+      return Reflect.get(target, name);
+    },
+  });
+  return { device, used };
+}
+
+describe("a question on a GPU with subgroups", () => {
+  const { device, used } = watchedDevice(FEATURES);
+  const pipelines = recordPipelines(SPEC, "q4", device);
+
+  test("runs the kernels for GPUs, with quantised weights where they may be", () => {
+    const names = kernelNames(pipelines);
+    expect(names).toEqual(
+      expect.arrayContaining([
+        "matmul-tiled",
+        "matvec-subgroup",
+        "gated-matvec-subgroup",
+        "qkv-rope-subgroup",
+        "attention-prefill-tiled",
+        "attention-decode-split-tiled",
+        "attention-decode-reduce",
+        "layer-norm",
+        "rms-norm",
+        "choose-token",
+      ]),
+    );
+    expect(names.filter((name) => name.endsWith("-quad") || name === "matmul" || name === "matvec")).toEqual([]);
+    const dtypes = new Set(pipelines.map(({ kernel }) => kernel.weightDtype));
+    expect(dtypes.has("q4")).toBe(true);
+    expect(dtypes.has("f32")).toBe(false);
+  });
+
+  test("compiles nothing and runs nothing", () => {
+    const allowed = ["limits", "features", "adapterInfo", "lost", "queue", "createBuffer"];
+    expect([...used].filter((name) => !allowed.includes(name))).toEqual([]);
+  });
+
+  test("has every pipeline once, with the passes that run it", () => {
+    expect(new Set(pipelines.map(keyOf)).size).toBe(pipelines.length);
+    const passes = pipelines.flatMap((pipeline) => pipeline.passes);
+    expect(passes).toEqual(expect.arrayContaining(["prefill layers.mlp.down_proj", "step layers.self_attn.qkv_proj"]));
+    // 32 layers run the same passes.
+    expect(passes.some((pass) => /layers\.\d/.test(pass))).toBe(false);
+    expect(pipelines.every((pipeline) => new Set(pipeline.passes).size === pipeline.passes.length)).toBe(true);
+  });
+
+  test("includes AdaptVis' step and a sweep's rows", () => {
+    const edited = pipelines.filter(({ constants }) => constants.EDIT === true);
+    expect(kernelNames(edited)).toContain("attention-decode-split-tiled");
+    const batches = pipelines
+      .filter(({ kernel }) => kernel.name === "qkv-rope-subgroup")
+      .map((each) => each.constants.BATCH);
+    expect(batches).toContain(1);
+    expect(pipelines.some(({ passes }) => passes.some((pass) => pass.startsWith("sweep step")))).toBe(true);
+  });
+});
+
+test("a GPU without subgroups reduces in workgroup memory", () => {
+  const names = kernelNames(recordPipelines(SPEC, "f16", recordingDevice([])));
+  expect(names).toContain("matvec-reduce");
+  expect(names.filter((name) => name.endsWith("-subgroup"))).toEqual([]);
+});
+
+test.each(WEIGHT_DTYPES)("candidates of tuning: every tile and thread count, %s", (dtype) => {
+  const candidates = recordCandidates(dtype, recordingDevice(FEATURES));
+  expect(new Set(candidates.map(keyOf)).size).toBe(candidates.length);
+  const tiles = candidates
+    .filter(({ kernel }) => kernel.name === "matmul-tiled")
+    .map(({ constants }) => constants.TILE);
+  expect(new Set(tiles).size).toBeGreaterThan(1);
+  const threads = candidates
+    .filter(({ kernel }) => /^matvec/.test(kernel.name))
+    .map(({ constants }) => constants.THREADS);
+  expect(new Set(threads).size).toBeGreaterThan(1);
+  expect(new Set(candidates.map(({ kernel }) => kernel.weightDtype))).toEqual(new Set([dtype]));
+});
+
+test("a job has the text, constants and bindings of its pipeline", () => {
+  const [pipeline] = recordPipelines(SPEC, "f16", recordingDevice(FEATURES));
+  if (pipeline === undefined) throw new Error("nothing was recorded");
+  const job = jobOf(pipeline.kernel, pipeline.constants);
+  expect(job).toMatchObject({ code: pipeline.kernel.code, constants: pipeline.constants });
+  expect(job.bindings).toEqual([...pipeline.kernel.bindings.values()]);
+});
