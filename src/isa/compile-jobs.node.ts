@@ -50,13 +50,34 @@ export function jobOf(kernel: Kernel, constants: Readonly<Record<string, Constan
   return { code: kernel.code, constants, bindings: [...kernel.bindings.values()] };
 }
 
-/** Why this machine cannot compile for a GPU that it does not have; undefined where it can. */
-export function missingCompiler(): string | undefined {
-  if (isDeno()) return "Deno's WebGPU is not Dawn; run the command in Node";
-  if (process.platform !== "linux" || process.arch !== "x64") return "it needs Linux on x86-64";
-  if (!existsSync(SHIM)) return `${SHIM} is missing; install Debian's package mesa-drm-shim (25 or newer)`;
-  if (icdFileNamed("radeon_icd") === undefined) return "Mesa's RADV driver is missing; install mesa-vulkan-drivers";
+/** What compiling needs of a machine. */
+export interface CompilerMachine {
+  readonly isDeno: boolean;
+  /** As in `process`. */
+  readonly platform: string;
+  readonly arch: string;
+  readonly hasShim: boolean;
+  readonly hasDriver: boolean;
+}
+
+/** Why a machine, by default this one, cannot compile for a GPU that it does not have; undefined where it can. */
+export function missingCompiler(machine: CompilerMachine = thisMachine()): string | undefined {
+  if (machine.isDeno) return "Deno's WebGPU is not Dawn; run the command in Node";
+  if (machine.platform !== "linux" || machine.arch !== "x64") return "it needs Linux on x86-64";
+  if (!machine.hasShim) return `${SHIM} is missing; install Debian's package mesa-drm-shim (25 or newer)`;
+  if (!machine.hasDriver) return "Mesa's RADV driver is missing; install mesa-vulkan-drivers (25 or newer)";
   return undefined;
+}
+
+function thisMachine(): CompilerMachine {
+  const { platform, arch } = process;
+  return {
+    isDeno: isDeno(),
+    platform,
+    arch,
+    hasShim: existsSync(SHIM),
+    hasDriver: icdFileNamed("radeon_icd") !== undefined,
+  };
 }
 
 /**

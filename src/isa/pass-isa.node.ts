@@ -58,7 +58,17 @@ export async function passIsa(
   const { target, isRobust = true } = options;
   const job = jobOf(defineKernel(kernel.name, kernel.wgsl), pass.constants);
   const { driver, texts } = await compileJobs([job], { ...options, target: target.name });
-  const disassembly = parseDisassembly(String(texts[0]));
+  return readPassIsa(pass, kernel, { target, isRobust, driver, text: String(texts[0]) });
+}
+
+/** Reads what a driver printed of a pass. @param compiled `text` as in `CompiledJobs` @throws as parseDisassembly. */
+export function readPassIsa(
+  { constants }: Pick<ExplainedPass, "constants">,
+  kernel: Pick<ExplainedKernel, "name" | "wgsl" | "weightDtype">,
+  compiled: Pick<PassIsa, "target" | "driver" | "isRobust"> & { readonly text: string },
+): PassIsa {
+  const { target, driver, isRobust, text } = compiled;
+  const disassembly = parseDisassembly(text);
   const nest = nestMix(disassembly);
   return {
     target,
@@ -68,7 +78,7 @@ export async function passIsa(
     statistics: disassembly.statistics,
     loops: loopParts(disassembly).map(({ label, depth, share, mix }) => ({ label, depth, share, mix })),
     nest,
-    prediction: nest && predict(nest, target, weightUse(kernel, pass.constants)),
+    prediction: nest && predict(nest, target, weightUse(kernel, constants)),
     blocks: isaBlocks(disassembly),
     wgslLines: wgslLines(kernel.wgsl),
   };
