@@ -10,7 +10,7 @@ import { baselineOf, baselineText, type IsaBaseline, parseBaseline, regressions 
 import { COMPILE_COMMAND, type CompileJob, compileMarked, missingCompiler } from "../isa/compile-jobs.node.ts";
 import { COLUMNS_TEXT, isaTables } from "../isa/report.ts";
 import { isaHtml } from "../isa/report-html.node.ts";
-import { runLab } from "../isa/run-lab.node.ts";
+import { hasKernels, runLab } from "../isa/run-lab.node.ts";
 import { ISA_TARGETS } from "../isa/targets.ts";
 import { checkOutput, someText } from "./checks.ts";
 import { commandFile, examples } from "./package-files.ts";
@@ -67,14 +67,19 @@ async function isa(session: Session, flags: IsaFlags): Promise<void> {
   for (const [index, name] of ["--report", "--html", "--write-baseline"].entries()) {
     await checkOutput(name, outputs[index], [...outputs.slice(0, index), flags.baseline]);
   }
+  const { target: names = TARGET_NAMES, dtype: dtypes = WEIGHT_DTYPES, kernel: filter } = flags;
+  if (!hasKernels({ dtypes, filter })) {
+    throw new UsageError(
+      `--kernel ${filter}: no kernel's name contains this; without --kernel, adaptvis isa lists all.`,
+    );
+  }
   const baseline = flags.baseline === undefined ? undefined : await readBaseline(flags.baseline);
-  const { target: names = TARGET_NAMES, dtype: dtypes = WEIGHT_DTYPES } = flags;
   const missing = missingCompiler();
   if (missing !== undefined) throw new GpuError("no-adapter", `adaptvis isa: ${missing}.`);
   const report = await runLab({
     targets: ISA_TARGETS.filter(({ name }) => names.includes(name)),
     dtypes,
-    filter: flags.kernel,
+    filter,
     program: commandFile(),
     dawnToggles: session.dawnToggles,
     isRobust: flags.robustness,

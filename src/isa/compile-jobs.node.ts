@@ -5,16 +5,18 @@ import { existsSync, writeSync } from "node:fs";
 import { mkdtemp, open, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { GpuError } from "../errors.ts";
+import { GpuError, throwIfAborted } from "../errors.ts";
 import { isDeno } from "../gpu/hosts/adapter.deno.ts";
 import { icdFileNamed } from "../gpu/hosts/vulkan-drivers.node.ts";
-import type { Constant, Kernel } from "../gpu/kernel.ts";
+import { type Constant, defineKernel, PipelineCache } from "../gpu/kernel.ts";
 
 /** One pipeline to compile. */
 export interface CompileJob {
+  /** The kernel's name. */
+  readonly name: string;
+  /** Its whole text, as `defineKernel` made it. */
   readonly code: string;
   readonly constants: Readonly<Record<string, Constant>>;
-  readonly bindings: readonly { readonly binding: number; readonly type: GPUBufferBindingType }[];
 }
 
 /** How the jobs of one process are compiled. */
@@ -44,11 +46,6 @@ export const COMPILE_COMMAND = "isa-compile";
 const MARK = "@@adaptvis-isa";
 
 const SHIM = "/usr/lib/x86_64-linux-gnu/libamdgpu_noop_drm_shim.so";
-
-/** What a pipeline is compiled from. */
-export function jobOf(kernel: Kernel, constants: Readonly<Record<string, Constant>>): CompileJob {
-  return { code: kernel.code, constants, bindings: [...kernel.bindings.values()] };
-}
 
 /** What compiling needs of a machine. */
 export interface CompilerMachine {
@@ -121,8 +118,12 @@ async function runChild(jobs: readonly CompileJob[], options: CompileOptions, ou
     child.on("error", reject);
     child.on("close", resolve);
   });
+  child.stdin?.on("error", () => undefined); // a child that ends early is reported by its exit code
   child.stdin?.end(JSON.stringify(jobs));
-  return await exit;
+  return await exit.catch((error: unknown) => {
+    throwIfAborted(options.signal, `Compiling for ${options.target}`);
+    throw error;
+  });
 }
 
 /** The driver's texts by job. @throws GpuError `shader` where the child did not come to its end. */
@@ -134,11 +135,15 @@ function split(
   const [, driver = ""] = new RegExp(`^${MARK} driver (.*)$`, "m").exec(printed) ?? [];
   const parts = printed.split(new RegExp(`^${MARK}.*\n`, "m")).slice(2);
   if (code !== 0 || parts.length !== jobs.length + 1) {
-    const reason = (parts.at(-1) ?? printed).trim().split("\n").slice(-3).join(" ");
-    throw new GpuError(
-      "shader",
-      `Compiling for ${options.target}: pipeline ${parts.length} of ${jobs.length} failed (exit code ${code}; ${reason}).`,
-    );
+    const reason = (parts.at(-1) ?? printed)
+      .trim()
+      .split("\n")
+      .slice(-3)
+      .join(" ")
+      .replace(/^adaptvis: /, "")
+      .replace(/\.$/, "");
+    const what = parts.length === 0 ? "the driver did not start" : `pipeline ${parts.length} of ${jobs.length} failed`;
+    throw new GpuError("shader", `Compiling for ${options.target}: ${what} (exit code ${code}; ${reason}).`);
   }
   return { driver, texts: parts.slice(0, -1) };
 }
@@ -146,16 +151,10 @@ function split(
 /** The child's part: compiles one pipeline after the other, each behind a mark. @throws GpuError `shader`. */
 export async function compileMarked(device: GPUDevice, jobs: readonly CompileJob[]): Promise<void> {
   writeSync(2, `${MARK} driver ${device.adapterInfo.description}\n`);
-  for (const [index, { code, constants, bindings }] of jobs.entries()) {
-    const layout = device.createBindGroupLayout({
-      entries: bindings.map(({ binding, type }) => ({ binding, visibility: 0x4, buffer: { type } })),
-    });
-    const values = Object.fromEntries(Object.entries(constants).map(([name, value]) => [name, Number(value)]));
+  const pipelines = new PipelineCache(device);
+  for (const [index, { name, code, constants }] of jobs.entries()) {
     writeSync(2, `${MARK} ${index}\n`);
-    await device.createComputePipelineAsync({
-      layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
-      compute: { module: device.createShaderModule({ code }), entryPoint: "main", constants: values },
-    });
+    await pipelines.get(defineKernel(name, code), constants).ready;
   }
   writeSync(2, `${MARK} end\n`);
 }

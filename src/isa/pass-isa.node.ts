@@ -1,8 +1,7 @@
 // One pass of an explained answer as a GPU's compiler translates it: its instructions by block, with the loops that they form, and its
 // WGSL with the loops that those came from.
-import { defineKernel } from "../gpu/kernel.ts";
 import type { ExplainedKernel, ExplainedPass } from "../inspect/explained-pass.ts";
-import { type CompileOptions, compileJobs, jobOf } from "./compile-jobs.node.ts";
+import { type CompileOptions, compileJobs } from "./compile-jobs.node.ts";
 import { type CompilerStatistics, type Disassembly, parseDisassembly } from "./disassembly.ts";
 import { loopParts, nestMix } from "./hot-loops.ts";
 import { type InstructionMix, instructionKind, type OperationKind } from "./instruction-mix.ts";
@@ -56,7 +55,7 @@ export async function passIsa(
   options: { readonly target: IsaTarget } & Omit<CompileOptions, "target">,
 ): Promise<PassIsa> {
   const { target, isRobust = true } = options;
-  const job = jobOf(defineKernel(kernel.name, kernel.wgsl), pass.constants);
+  const job = { name: kernel.name, code: kernel.wgsl, constants: pass.constants };
   const { driver, texts } = await compileJobs([job], { ...options, target: target.name });
   return readPassIsa(pass, kernel, { target, isRobust, driver, text: String(texts[0]) });
 }

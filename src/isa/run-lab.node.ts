@@ -3,7 +3,7 @@ import { modelCases } from "../bench/model-cases.ts";
 import type { CheckpointSpec } from "../bench/random-checkpoint.ts";
 import { CLIP_L, LLAVA_7B } from "../bench/shapes.ts";
 import type { WeightDtype } from "../gpu/tensor.ts";
-import { type CompileOptions, compileJobs, jobOf } from "./compile-jobs.node.ts";
+import { type CompileOptions, compileJobs } from "./compile-jobs.node.ts";
 import { type IsaKernel, type IsaReport, type IsaTargetReport, isaKernel } from "./lab.ts";
 import { type RecordedPipeline, recordCandidates, recordingDevice, recordPipelines } from "./recorded-passes.ts";
 import type { IsaTarget } from "./targets.ts";
@@ -34,6 +34,9 @@ const LLAVA_7B_SPEC: CheckpointSpec = {
   maxPositions: 4096,
 };
 
+/** With and without subgroups: what a device lacks changes the choice of kernels. */
+const FEATURE_SETS: readonly (readonly string[])[] = [["subgroups", "shader-f16"], []];
+
 /**
  * Compiles all kernels for all targets.
  * @throws GpuError `no-adapter` where the compiler is missing, `shader` when a kernel does not compile; AbortError.
@@ -45,10 +48,10 @@ export async function runLab(options: LabOptions): Promise<IsaReport> {
   for (const target of options.targets) {
     onProgress?.(`${target.name}, ${target.description}`);
     const kernels: IsaKernel[] = [];
-    // With and without subgroups: what a device lacks changes the choice of kernels.
-    for (const features of [["subgroups", "shader-f16"], []]) {
+    for (const features of FEATURE_SETS) {
       const pipelines = pipelinesOf(options, features);
-      const jobs = pipelines.map(({ kernel, constants }) => jobOf(kernel, constants));
+      if (pipelines.length === 0) continue;
+      const jobs = pipelines.map(({ kernel: { name, code }, constants }) => ({ name, code, constants }));
       const compile: CompileOptions = { target: target.name, program, dawnToggles, isRobust, signal };
       const compiled = await compileJobs(jobs, compile);
       driver = compiled.driver;
@@ -64,8 +67,16 @@ export async function runLab(options: LabOptions): Promise<IsaReport> {
   return { format: 1, driver, isRobust, targets };
 }
 
+/** Whether some kernel's name contains the filter. */
+export function hasKernels(options: Pick<LabOptions, "dtypes" | "filter">): boolean {
+  return FEATURE_SETS.some((features) => pipelinesOf(options, features).length > 0);
+}
+
 /** Pipelines of both models and of the candidates of tuning, each once. */
-function pipelinesOf({ dtypes, filter = "" }: LabOptions, features: readonly string[]): readonly RecordedPipeline[] {
+function pipelinesOf(
+  { dtypes, filter = "" }: Pick<LabOptions, "dtypes" | "filter">,
+  features: readonly string[],
+): readonly RecordedPipeline[] {
   const device = recordingDevice(features);
   const small = modelCases({ isSoftware: false, isQuick: true }).find(({ name }) => name === "models/llava-110m")?.spec;
   const specs = [LLAVA_7B_SPEC, ...(small === undefined ? [] : [small])];

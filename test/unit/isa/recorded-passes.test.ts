@@ -3,7 +3,6 @@ import { describe, expect, test } from "vitest";
 import type { CheckpointSpec } from "../../../src/bench/random-checkpoint.ts";
 import { CLIP_L, LLAVA_7B } from "../../../src/bench/shapes.ts";
 import { WEIGHT_DTYPES } from "../../../src/gpu/tensor.ts";
-import { jobOf } from "../../../src/isa/compile-jobs.node.ts";
 import {
   type RecordedPipeline,
   recordCandidates,
@@ -108,12 +107,4 @@ test.each(WEIGHT_DTYPES)("candidates of tuning: every tile and thread count, %s"
     .map(({ constants }) => constants.THREADS);
   expect(new Set(threads).size).toBeGreaterThan(1);
   expect(new Set(candidates.map(({ kernel }) => kernel.weightDtype))).toEqual(new Set([dtype]));
-});
-
-test("a job has the text, constants and bindings of its pipeline", () => {
-  const [pipeline] = recordPipelines(SPEC, "f16", recordingDevice(FEATURES));
-  if (pipeline === undefined) throw new Error("nothing was recorded");
-  const job = jobOf(pipeline.kernel, pipeline.constants);
-  expect(job).toMatchObject({ code: pipeline.kernel.code, constants: pipeline.constants });
-  expect(job.bindings).toEqual([...pipeline.kernel.bindings.values()]);
 });
