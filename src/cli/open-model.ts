@@ -110,7 +110,7 @@ export async function openModel(session: Session, flags: ModelFlags, options: Op
 export async function openModelAndPicture(
   session: Session,
   flags: PictureFlags,
-  options: Pick<OpenOptions, "profiler" | "firstQuestion"> = {},
+  options: Pick<OpenOptions, "profiler" | "firstQuestion" | "adapterClass"> = {},
 ): Promise<{ readonly open: OpenModel; readonly image: RgbImage | undefined }> {
   const { image: file, exif: applyExif } = flags;
   const stop = new AbortController();
