@@ -75,7 +75,7 @@ async function isa(session: Session, flags: IsaFlags): Promise<void> {
   }
   const baseline = flags.baseline === undefined ? undefined : await readBaseline(flags.baseline);
   const missing = missingCompiler();
-  if (missing !== undefined) throw new GpuError("no-adapter", `adaptvis isa: ${missing}.`);
+  if (missing !== undefined) throw new GpuError("no-adapter", `isa: ${missing}.`);
   const report = await runLab({
     targets: ISA_TARGETS.filter(({ name }) => names.includes(name)),
     dtypes,

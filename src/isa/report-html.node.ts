@@ -1,6 +1,7 @@
 // The compile lab's report as a single HTML file.
 import type { TopLevelSpec } from "vega-lite";
 import { escaped, pageHtml, svgOf, tableHtml } from "../bench/html-page.node.ts";
+import { type InstructionMix, OPERATION_KINDS } from "./instruction-mix.ts";
 import { type IsaReport, type IsaTargetReport, isaName } from "./lab.ts";
 import { COLUMNS_TEXT, isaTables } from "./report.ts";
 
@@ -24,12 +25,16 @@ export async function isaHtml(report: IsaReport): Promise<string> {
   });
 }
 
-/** Bars of the operations by kind; undefined where there are no instructions. */
+/** Bars of the hot loops' operations by kind, of pipelines with one name the first; undefined without instructions. */
 function mixPlot({ kernels }: IsaTargetReport): TopLevelSpec | undefined {
-  const values = kernels.flatMap((kernel) => {
+  const hotLoops = new Map<string, InstructionMix>();
+  for (const kernel of kernels) {
     const [hot] = kernel.loops;
-    return Object.entries(hot?.mix.counts ?? {}).map(([kind, count]) => ({ kernel: isaName(kernel), kind, count }));
-  });
+    if (hot !== undefined && !hotLoops.has(isaName(kernel))) hotLoops.set(isaName(kernel), hot.mix);
+  }
+  const values = [...hotLoops].flatMap(([kernel, { counts }]) =>
+    OPERATION_KINDS.map((kind, order) => ({ kernel, kind, order, count: counts[kind] })),
+  );
   if (values.length === 0) return undefined;
   return {
     width: 640,
@@ -38,7 +43,14 @@ function mixPlot({ kernels }: IsaTargetReport): TopLevelSpec | undefined {
     encoding: {
       y: { field: "kernel", type: "nominal", title: null, sort: null, axis: { labelLimit: 520 } },
       x: { field: "count", type: "quantitative", stack: "normalize", title: "share of the operations" },
-      color: { field: "kind", type: "nominal", title: null },
+      color: {
+        field: "kind",
+        type: "nominal",
+        title: null,
+        sort: [...OPERATION_KINDS],
+        scale: { scheme: "tableau20" },
+      },
+      order: { field: "order" },
     },
   };
 }
