@@ -40,6 +40,11 @@ export function settingsOf(
   promptLength: number,
 ): Settings {
   const { text, defaults } = model;
+  if (promptLength > text.maxPositionEmbeddings) {
+    throw new InputError(
+      `The prompt has ${promptLength} positions, but the model's context has ${text.maxPositionEmbeddings}: shorten the text.`,
+    );
+  }
   const unknown = Object.keys(options).find(
     (name) => !ANSWER_OPTION_NAMES.includes(name) && !SETTING_NAMES.includes(name),
   );

@@ -47,6 +47,12 @@ describe("options of an answer", () => {
     expect(of({ maxNewTokens }, promptLength).maxNewTokens).toBe(expected);
   });
 
+  test("a prompt that is longer than the context is refused", () => {
+    expect(() => of({}, 101)).toThrow(
+      new InputError("The prompt has 101 positions, but the model's context has 100: shorten the text."),
+    );
+  });
+
   test.each([
     [{ method: "beam" }, "method must be one of greedy, scaling, adaptvis, constant-add"],
     [{ method: null }, "method must be one of greedy, scaling, adaptvis, constant-add, pai, knock-out, got null."],
