@@ -1,12 +1,13 @@
 // The bench: its parts in order, each on the same device in the same run.
 
 import type { Source } from "../checkpoint/source.ts";
-import { AbortError, throwIfAborted } from "../errors.ts";
+import { AbortError, at, throwIfAborted } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { BENCH_DTYPES, GEMM_CASE, GEMV_CASE, type KernelCase, kernelCases } from "./kernel-cases.ts";
 import { ceilingsOf, type KernelFigure, measureKernel, measureShare } from "./kernels.ts";
 import { modelCases } from "./model-cases.ts";
 import { type ModelFigures, measureModel } from "./models.ts";
+import { type DemoPicture, measureParity, PARITY_NAMES, type ParityResult } from "./parity.ts";
 import type { PeerClient } from "./peer.ts";
 import type { CheckpointSpec } from "./random-checkpoint.ts";
 import { barsFor, type Ratio } from "./ratios.ts";
@@ -14,6 +15,8 @@ import type { BenchReport, Stamp } from "./report.ts";
 import { measureRoofline, type Roofline } from "./roofline.ts";
 import { measureScaling, SCALING_NAMES, type ScalingSeries } from "./scaling.ts";
 import { measureStart, START_NAMES, type StartFigures, type StartProcess } from "./start.ts";
+import { SWEEP_GROUPS, sweepCases } from "./sweep-cases.ts";
+import { measureSweep, type SweepFigure } from "./sweeps.ts";
 import { clocked, type TimingOptions } from "./timing.ts";
 import { verdicts } from "./verdicts.ts";
 import { winnersOf } from "./winners.ts";
@@ -29,13 +32,29 @@ export interface BenchOptions {
   readonly signal?: AbortSignal | undefined;
   /** Called with the name of each part before it is measured. */
   readonly onProgress?: ((what: string) => void) | undefined;
+  /** Called with each result as soon as it is measured. */
+  readonly onResult?: ((result: BenchResult) => Promise<void>) | undefined;
 }
+
+/** One result of a run: a member of the report, or an element of one of its lists. */
+export type BenchResult =
+  | { readonly kind: "roofline"; readonly result: Roofline }
+  | { readonly kind: "kernel"; readonly result: KernelFigure }
+  | { readonly kind: "share"; readonly result: Ratio }
+  | { readonly kind: "sweep"; readonly result: SweepFigure }
+  | { readonly kind: "parity"; readonly result: ParityResult }
+  | { readonly kind: "model"; readonly result: ModelFigures }
+  | { readonly kind: "scaling"; readonly result: ScalingSeries }
+  | { readonly kind: "start"; readonly result: StartFigures }
+  | { readonly kind: "failure"; readonly result: BenchReport["failures"][number] };
 
 /** What the bench needs of its host besides the GPU. */
 export interface BenchHost {
   readonly stamp: Stamp;
   /** The folder of a random checkpoint, written if missing, or of the embedded one for undefined; and how to read it. */
   checkpoint(spec: CheckpointSpec | undefined): Promise<{ readonly folder: string; readonly open: () => Source }>;
+  /** The pictures and questions of the embedded checkpoint's demo, decoded. @throws InputError where they cannot be. */
+  demoPictures(): Promise<readonly DemoPicture[]>;
   readonly peers: readonly PeerClient[];
   readonly missingPeers: BenchReport["missingPeers"];
   /** Starts a process that asks one question; undefined where the host cannot. */
@@ -48,7 +67,16 @@ export interface BenchHost {
 export function partNames(isSoftware: boolean): readonly string[] {
   const groups = kernelCases({ isSoftware, dtypes: BENCH_DTYPES }).map(kernelGroup);
   const models = modelCases({ isSoftware, isQuick: false }).map(({ name }) => name);
-  return ["roofline", ...new Set(groups), "shares", ...models, ...SCALING_NAMES, ...START_NAMES];
+  return ["roofline", ...new Set(groups), "shares", ...models, ...SCALING_NAMES, ...START_NAMES, ...namedOnly()];
+}
+
+/** Parts that run only when they are selected by name: for one GPU's session rather than for every bench. */
+function namedOnly(): readonly string[] {
+  return [...SWEEP_GROUPS.map(sweepPart), ...PARITY_NAMES];
+}
+
+function sweepPart(group: string): string {
+  return `sweeps/${group}`;
 }
 
 /** Whether a part, or a part of it, is selected. */
@@ -89,6 +117,8 @@ class BenchRun {
     const roofline = await this.roofline();
     const kernels = roofline && this.asks("kernels") ? await this.kernels(roofline) : null;
     const shares = roofline && this.asks("shares") ? await this.shares(roofline) : [];
+    const sweeps = roofline && this.isNamed("sweeps") ? await this.sweeps(roofline) : null;
+    const parity = this.isNamed("parity") ? await this.parity() : null;
     const models = this.asks("models") ? await this.models() : null;
     const scaling = this.asks("scaling") ? await this.scaling(roofline) : null;
     const start = this.asks("start") ? await this.start() : null;
@@ -97,20 +127,12 @@ class BenchRun {
     const ratios = verdicts(this.gpu.isSoftware, found);
     const winners = winnersOf(models, peers);
     const { stamp, missingPeers } = host;
-    return {
-      stamp,
-      roofline,
-      kernels,
-      models,
-      scaling,
-      start,
-      peers,
-      missingPeers,
-      ratios,
-      winners,
-      failures,
-      seconds,
-    };
+    const measured = { roofline, kernels, sweeps, parity, models, scaling, start };
+    return { stamp, ...measured, peers, missingPeers, ratios, winners, failures, seconds };
+  }
+
+  private isNamed(name: string): boolean {
+    return this.options.only.length > 0 && this.asks(name);
   }
 
   private asks(name: string): boolean {
@@ -118,7 +140,11 @@ class BenchRun {
   }
 
   /** Runs one part; a failure becomes a line of the report. */
-  private async part<T>(name: string, work: () => Promise<T>): Promise<T | null> {
+  private async part<Kind extends BenchResult["kind"], T extends (BenchResult & { kind: Kind })["result"]>(
+    name: string,
+    kind: Kind,
+    work: () => Promise<T>,
+  ): Promise<T | null> {
     const { options, failures } = this;
     throwIfAborted(options.signal, "The bench");
     options.onProgress?.(name);
@@ -132,13 +158,19 @@ class BenchRun {
       }
     });
     this.seconds[name] = ms / 1000;
+    // The kind says which: part's callers give them together.
+    if (result !== null) await options.onResult?.({ kind, result } as unknown as BenchResult);
+    else await options.onResult?.({ kind: "failure", result: at(failures, failures.length - 1) });
     return result;
   }
 
   private async roofline(): Promise<Roofline | null> {
-    if (!["roofline", "kernels", "shares", "scaling"].some((name) => this.asks(name))) return null;
+    if (!["roofline", "kernels", "shares", "scaling"].some((name) => this.asks(name)) && !this.isNamed("sweeps"))
+      return null;
     const { gpu, timing } = this;
-    return this.part("roofline", () => gpu.guard("measuring the roofline", () => measureRoofline(gpu, timing)));
+    return this.part("roofline", "roofline", () =>
+      gpu.guard("measuring the roofline", () => measureRoofline(gpu, timing)),
+    );
   }
 
   private async kernels(roofline: Roofline): Promise<readonly KernelFigure[]> {
@@ -146,7 +178,7 @@ class BenchRun {
     const ceilings = ceilingsOf(roofline);
     const figures: KernelFigure[] = [];
     for (const kernel of this.askedKernels()) {
-      const figure = await this.part(kernel.name, () => measureKernel(gpu, kernel, { ceilings, timing }));
+      const figure = await this.part(kernel.name, "kernel", () => measureKernel(gpu, kernel, { ceilings, timing }));
       if (figure !== null) figures.push(figure);
     }
     return figures;
@@ -172,10 +204,35 @@ class BenchRun {
     for (const { bar, kernel, of } of wanted) {
       if (kernel === undefined) continue; // reported as a bar without a figure
       const how = { roofline, timing, rounds: this.rounds() };
-      const ratio = await this.part(bar.name, () => measureShare(gpu, { bar, kernel, of }, how));
+      const ratio = await this.part(bar.name, "share", () => measureShare(gpu, { bar, kernel, of }, how));
       if (ratio !== null) ratios.push(ratio);
     }
     return ratios;
+  }
+
+  private async sweeps(roofline: Roofline): Promise<readonly SweepFigure[]> {
+    const { gpu } = this;
+    const { filter, isQuick, only } = this.options;
+    const how = { ceilings: ceilingsOf(roofline), rounds: this.rounds(), isQuick };
+    const figures: SweepFigure[] = [];
+    for (const sweep of sweepCases(gpu)) {
+      const isLeftOut = (isQuick && !sweep.isQuick) || (filter !== undefined && !sweep.name.includes(filter));
+      if (isLeftOut || !isAsked(sweepPart(sweep.group), only)) continue;
+      const figure = await this.part(sweep.name, "sweep", () => measureSweep(gpu, sweep, how));
+      if (figure !== null) figures.push(figure);
+    }
+    return figures;
+  }
+
+  private async parity(): Promise<readonly ParityResult[]> {
+    const { gpu, host } = this;
+    const results: ParityResult[] = [];
+    for (const name of PARITY_NAMES) {
+      if (!this.asks(name)) continue;
+      const result = await this.part(name, "parity", () => measureParity(name, { gpu, ...host }));
+      if (result !== null) results.push(result);
+    }
+    return results;
   }
 
   private async models(): Promise<readonly ModelFigures[]> {
@@ -184,7 +241,7 @@ class BenchRun {
     for (const model of modelCases({ isSoftware: gpu.isSoftware, isQuick: options.isQuick })) {
       const isLeftOut = options.isQuick && !model.isQuick && !options.only.includes(model.name);
       if (isLeftOut || !this.asks(model.name)) continue;
-      const figure = await this.part(model.name, async () => {
+      const figure = await this.part(model.name, "model", async () => {
         const checkpoint = await host.checkpoint(model.spec);
         return measureModel(model, {
           device: gpu.device,
@@ -205,7 +262,7 @@ class BenchRun {
     const curves: ScalingSeries[] = [];
     for (const name of SCALING_NAMES) {
       if (!this.asks(name)) continue;
-      const curve = await this.part(name, () =>
+      const curve = await this.part(name, "scaling", () =>
         measureScaling(name, {
           device: gpu.device,
           isSoftware: gpu.isSoftware,
@@ -230,7 +287,7 @@ class BenchRun {
       const model = models.find((each) => each.name === name.replace("start/", "models/"));
       const isLeftOut = options.isQuick && model?.spec !== undefined && !options.only.includes(name);
       if (model === undefined || isLeftOut || !this.asks(name)) continue;
-      const figure = await this.part(name, async () => {
+      const figure = await this.part(name, "start", async () => {
         const { folder } = await host.checkpoint(model.spec);
         return measureStart(name, folder, { start, rounds: this.rounds() });
       });

@@ -14,7 +14,7 @@ import type { Stamp } from "./report.ts";
 /** Stamps a run on `adapter`; `folder` is this package's. */
 export function stampRun(
   opened: OpenedAdapter,
-  run: { readonly folder: string; readonly version: string; readonly options: Stamp["options"] },
+  run: Pick<Stamp, "options" | "tuningKey"> & { readonly folder: string; readonly version: string },
 ): Stamp {
   const { info, features, limits } = opened.adapter;
   return {
@@ -43,6 +43,7 @@ export function stampRun(
         maxComputeInvocationsPerWorkgroup: limits.maxComputeInvocationsPerWorkgroup,
       },
     },
+    tuningKey: run.tuningKey,
     options: run.options,
   };
 }

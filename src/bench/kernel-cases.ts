@@ -1,7 +1,7 @@
 // Every kernel at the shapes of real models: what is recorded, how many operations it takes and which bytes it must move.
 import { CACHE_DTYPES, type CacheDtype, cacheSlotBytes } from "../gpu/cache-format.ts";
 import type { Activation } from "../gpu/ops/activations.ts";
-import { attentionDecode, attentionPrefill, NUM_DECODE_SPLITS } from "../gpu/ops/attention.ts";
+import { attentionDecode, attentionPrefill } from "../gpu/ops/attention.ts";
 import { embedTokens } from "../gpu/ops/embedding.ts";
 import { gatedActivation, linear } from "../gpu/ops/linear.ts";
 import { layerNorm, rmsNorm } from "../gpu/ops/norm.ts";
@@ -10,8 +10,7 @@ import { chooseToken } from "../gpu/ops/sampling.ts";
 import { unfoldPatches } from "../gpu/ops/vision.ts";
 import type { Program } from "../gpu/program.ts";
 import { padTo4, type WeightDtype } from "../gpu/tensor.ts";
-import { ropeFrequencies, rotaryRows } from "../models/layers/rope.ts";
-import { packStep } from "../models/layers/step.ts";
+import { decodeAttentionCall, prefillAttentionCall, rotationCall, sequenceStep } from "./decoder-calls.ts";
 import { matrixBytes, type Operands } from "./operands.ts";
 import {
   CLIP_B,
@@ -55,7 +54,7 @@ export const GEMM_CASE = "gemm 512 rows 1024→1024";
 export const GEMV_CASE = "gemv 1 row 2048→4096";
 
 /** Operations a CPU adapter can do within the bench's time. */
-const SOFTWARE_FLOPS = 1.2e9;
+export const SOFTWARE_FLOPS = 1.2e9;
 
 /** All cases. */
 export function kernelCases(options: CaseOptions): readonly KernelCase[] {
@@ -155,16 +154,12 @@ function linearCase(options: CaseOptions, shape: LinearShape): KernelCase {
   };
 }
 
-/** Two f16 of about 0.01, as values or scales; as bytes they are small whole numbers. */
-const SMALL_HALVES = 0x211f211f;
-
 function attentionDecodeCase(
   shape: DecoderShape,
   { isQuick, cacheDtype }: { readonly isQuick: boolean; readonly cacheDtype: CacheDtype },
 ): KernelCase {
   const heads = decoderHeads(shape);
   const { numKeys } = shape;
-  const capacity = Math.ceil(numKeys / 256) * 256;
   const { numHeads, numKeyValueHeads, headDim } = heads;
   const slotBytes = cacheSlotBytes(headDim, cacheDtype);
   const cacheBytes = 2 * numKeyValueHeads * numKeys * slotBytes;
@@ -175,28 +170,8 @@ function attentionDecodeCase(
     coldBytes: cacheBytes,
     isQuick,
     prepare: (operands) => {
-      const { gpu } = operands;
-      const queryRowStride = (numHeads + 2 * numKeyValueHeads) * headDim;
-      const cacheWords = (numKeyValueHeads * capacity * slotBytes) / 4;
-      const cache = () =>
-        cacheDtype === "f32"
-          ? operands.numbers(cacheWords)
-          : operands.upload(new Uint32Array(cacheWords).fill(SMALL_HALVES));
-      const call = {
-        heads,
-        queries: operands.numbers(queryRowStride),
-        queryRowStride,
-        keys: cache(),
-        values: cache(),
-        cacheDtype,
-        output: operands.empty(numHeads * headDim),
-        partials: operands.empty(numHeads * NUM_DECODE_SPLITS * headDim),
-        stats: operands.empty(numHeads * NUM_DECODE_SPLITS * 2),
-        step: operands.uniform(sequenceStep(numKeys - 1)),
-        numRows: 1,
-        capacity,
-      };
-      return (program) => attentionDecode(program, gpu, call);
+      const call = decodeAttentionCall(operands, { heads, numKeys, cacheDtype });
+      return (program) => attentionDecode(program, operands.gpu, call);
     },
   };
 }
@@ -218,26 +193,8 @@ function attentionPrefillCase(shape: DecoderShape, { numRows, isQuick, options }
     coldBytes: 0,
     isQuick,
     prepare: (operands) => {
-      const { gpu } = operands;
-      const queryRowStride = (numHeads + 2 * numKeyValueHeads) * headDim;
-      const capacity = Math.ceil(numRows / 256) * 256;
-      const call = {
-        heads,
-        queries: operands.numbers(numRows * queryRowStride),
-        queryRowStride,
-        keys: operands.numbers(numKeyValueHeads * capacity * headDim),
-        values: operands.numbers(numKeyValueHeads * capacity * headDim),
-        output: operands.empty(numRows * numHeads * headDim),
-        step: operands.uniform(sequenceStep(0)),
-        numRows,
-        causal: true,
-        numKeys: 0,
-        keyOffset: 0,
-        valueOffset: 0,
-        positionStride: headDim,
-        headStride: capacity * headDim,
-      };
-      return (program) => attentionPrefill(program, gpu, call);
+      const call = prefillAttentionCall(operands, heads, numRows);
+      return (program) => attentionPrefill(program, operands.gpu, call);
     },
   };
 }
@@ -279,7 +236,11 @@ function visionAttentionCase(shape: VisionShape, { numRows, isQuick, options }: 
 }
 
 /** On a CPU adapter as many heads as fit the time; heads are independent, so that rates stay comparable. */
-function headsWithinBudget(heads: HeadLayout, flopsOf: (numHeads: number) => number, options: CaseOptions) {
+export function headsWithinBudget(
+  heads: HeadLayout,
+  flopsOf: (numHeads: number) => number,
+  options: Pick<CaseOptions, "isSoftware">,
+) {
   if (!options.isSoftware || flopsOf(heads.numHeads) <= SOFTWARE_FLOPS) return { heads, sliced: "" };
   const group = heads.numHeads / heads.numKeyValueHeads;
   const numKeyValueHeads = Math.max(1, Math.floor(SOFTWARE_FLOPS / flopsOf(group)));
@@ -320,30 +281,7 @@ function smallDecoderCases(shape: DecoderShape, numRows: number, isQuick: boolea
       flops: 3 * numRows * rotated,
       bytes: numRows * (rotated + width + headDim) * 4,
       prepare: (operands) => {
-        const capacity = Math.ceil(numRows / 256) * 256;
-        const rope = {
-          type: "default",
-          theta: 10_000,
-          factor: 1,
-          lowFreqFactor: 1,
-          highFreqFactor: 4,
-          originalMaxPositionEmbeddings: 4096,
-        } as const;
-        const call = {
-          heads,
-          qkv: operands.numbers(numRows * width),
-          rotary: operands.upload(
-            rotaryRows(
-              Array.from({ length: numRows }, (_, row) => row),
-              ropeFrequencies(rope, headDim),
-            ),
-          ),
-          keys: operands.empty(numKeyValueHeads * capacity * headDim),
-          values: operands.empty(numKeyValueHeads * capacity * headDim),
-          step: operands.uniform(sequenceStep(0)),
-          numRows,
-          capacity,
-        };
+        const call = rotationCall(operands, heads, numRows);
         return (program) => ropeAppend(program, call);
       },
     },
@@ -443,8 +381,4 @@ function unfoldCase(shape: VisionShape): KernelCase {
       return (program) => unfoldPatches(program, call);
     },
   };
-}
-
-function sequenceStep(slotStart: number): Uint32Array<ArrayBuffer> {
-  return packStep({ slotStart, isBatch: false, prefixLength: 0, tailStride: 0 });
 }

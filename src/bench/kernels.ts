@@ -67,10 +67,14 @@ export function recordCase(
   kernel: KernelCase,
   into: { readonly operands: Operands; readonly program: Program },
 ): number {
-  const numCopies = kernel.coldBytes > 0 ? Math.ceil(coldBytes(gpu) / kernel.coldBytes) : 1;
-  const numRuns = Math.min(numCopies, MAX_COPIES);
+  const numRuns = numCopies(gpu, kernel.coldBytes);
   for (let run = 0; run < numRuns; run++) kernel.prepare(into.operands)(into.program);
   return numRuns;
+}
+
+/** Number of copies of a case's `coldBytes` that caches do not hold. */
+export function numCopies(gpu: Gpu, bytesOfCase: number): number {
+  return bytesOfCase > 0 ? Math.min(Math.ceil(coldBytes(gpu) / bytesOfCase), MAX_COPIES) : 1;
 }
 
 /** Maximum number of copies of a case's weights: small models fit in every cache in real runs, too. */

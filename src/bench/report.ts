@@ -1,12 +1,14 @@
 // The results of a bench run as plain data (the content of --json), and as text tables for a terminal.
 import type { KernelFigure } from "./kernels.ts";
 import type { ModelFigures, PeerFigures } from "./models.ts";
+import type { ParityResult } from "./parity.ts";
 import type { PeerIdentity } from "./peer.ts";
 import type { Ratio } from "./ratios.ts";
 import type { Roofline } from "./roofline.ts";
 import type { ScalingSeries } from "./scaling.ts";
 import { START_PARTS, type StartFigures, type StartSample } from "./start.ts";
 import { digits, type Spread, spreadOf } from "./statistics.ts";
+import type { SweepFigure } from "./sweeps.ts";
 import type { Winner } from "./winners.ts";
 
 /** The machine, adapter and versions of a run. */
@@ -28,6 +30,8 @@ export interface Stamp {
     readonly features: readonly string[];
     readonly limits: Readonly<Record<string, number>>;
   };
+  /** What a tuning table made of this run is valid for. */
+  readonly tuningKey: string;
   readonly options: Readonly<Record<string, unknown>>;
 }
 
@@ -36,6 +40,8 @@ export interface BenchReport {
   readonly stamp: Stamp;
   readonly roofline: Roofline | null;
   readonly kernels: readonly KernelFigure[] | null;
+  readonly sweeps: readonly SweepFigure[] | null;
+  readonly parity: readonly ParityResult[] | null;
   readonly models: readonly ModelFigures[] | null;
   readonly scaling: readonly ScalingSeries[] | null;
   readonly start: readonly StartFigures[] | null;
@@ -64,6 +70,8 @@ export function reportTables(report: BenchReport): readonly ReportTable[] {
   const tables: ReportTable[] = [];
   if (report.roofline !== null) tables.push(rooflineTable(report.roofline));
   if (report.kernels !== null && report.kernels.length > 0) tables.push(kernelTable(report.kernels));
+  if (report.sweeps !== null && report.sweeps.length > 0) tables.push(sweepTable(report.sweeps));
+  if (report.parity !== null && report.parity.length > 0) tables.push(parityTable(report.parity));
   for (const model of report.models ?? []) tables.push(modelTable(model));
   for (const curve of report.scaling ?? []) tables.push(scalingTable(curve));
   if (report.start !== null && report.start.length > 0) tables.push(startTable(report.start));
@@ -119,6 +127,36 @@ function kernelTable(kernels: readonly KernelFigure[]): ReportTable {
       `${(100 * figure.share.median).toFixed(0)} %`,
       figure.limit,
     ]),
+  };
+}
+
+function sweepTable(sweeps: readonly SweepFigure[]): ReportTable {
+  return {
+    title: "Candidates of tuning at LLaVA-1.5-7B's shapes, against the limiting ceiling",
+    head: ["case", "kernel", "ms, median (min … max)", "GFLOP/s", "GB/s", "share", "of", "difference"],
+    rows: sweeps.flatMap(({ name, variants, failures }) => [
+      ...variants.map((figure) => [
+        name,
+        figure.name,
+        spreadText(figure.ms),
+        digits(figure.gflops.median),
+        digits(figure.gbps.median),
+        `${(100 * figure.share.median).toFixed(0)} %`,
+        figure.limit,
+        figure.isSame ? "" : `${figure.difference.toExponential(1)}: WRONG`,
+      ]),
+      ...failures.map(({ variant, message }) => [name, variant, message]),
+    ]),
+  };
+}
+
+function parityTable(parity: readonly ParityResult[]): ReportTable {
+  return {
+    title: "Parity with stored results",
+    head: ["what", "", "got", "stored"],
+    rows: parity.flatMap(({ checks }) =>
+      checks.map(({ name, got, expected, isEqual }) => [name, isEqual ? "equal" : "DIFFERENT", got, expected]),
+    ),
   };
 }
 

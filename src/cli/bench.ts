@@ -1,10 +1,12 @@
 // adaptvis bench: the speed of the engine on this machine, by kernel and as a whole, against its roofline and other engines.
 
 import { existsSync } from "node:fs";
+import { appendFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { type BenchHost, type BenchOptions, isAsked, partNames, runBench } from "../bench/bench.ts";
 import { benchCacheFolder, cachedCheckpoint, stampRun } from "../bench/host.node.ts";
+import type { DemoPicture } from "../bench/parity.ts";
 import { startPeers } from "../bench/peer-process.node.ts";
 import { reportTables } from "../bench/report.ts";
 import { reportHtml } from "../bench/report-html.node.ts";
@@ -15,7 +17,10 @@ import { InputError } from "../errors.ts";
 import { Gpu, requestGpuDevice } from "../gpu/device.ts";
 import type { OpenedAdapter } from "../gpu/hosts/adapter-choice.node.ts";
 import { driverEnvironment } from "../gpu/hosts/vulkan-drivers.node.ts";
+import { tuningKey } from "../gpu/ops/tuning.ts";
+import { readImageFile } from "../preprocess/decode-image.node.ts";
 import { checkOutput, someText, wholeFrom } from "./checks.ts";
+import { readQuestions } from "./demo.ts";
 import { embeddedModel, examplePicture, examples, packageFolder, packageVersion } from "./package-files.ts";
 import { defineCommand, type Session, styled, table, UsageError } from "./session.ts";
 
@@ -29,6 +34,7 @@ interface BenchFlags {
   readonly peers?: string;
   readonly report?: string;
   readonly html?: string;
+  readonly lines?: string;
 }
 
 const DEFAULT_ROUNDS = { quick: 2, full: 5 } as const;
@@ -50,6 +56,7 @@ function describeBench(command: Command): Command {
     .option("--peers <dir>", "folder of programs that run other engines for comparison", someText)
     .option("--list", "print the names of all parts and exit")
     .option("--report <file>", "write the report as JSON to a file; same as --json <file>", someText)
+    .option("--lines <file>", "append each result to a file as a line of JSON, as soon as it is measured", someText)
     .option("--html <file>", "write the report as a single HTML file with plots", someText)
     .addHelpText(
       "after",
@@ -88,6 +95,7 @@ async function bench(session: Session, flags: BenchFlags): Promise<void> {
   }
   await checkOutput("--report", flags.report, []);
   await checkOutput("--html", flags.html, [flags.report]);
+  await checkOutput("--lines", flags.lines, [flags.report, flags.html]);
   if (flags.peers !== undefined && !existsSync(flags.peers)) {
     throw new InputError(`${flags.peers} does not exist: --peers expects a folder of programs.`);
   }
@@ -102,8 +110,13 @@ async function bench(session: Session, flags: BenchFlags): Promise<void> {
     isQuick,
     rounds: flags.rounds ?? DEFAULT_ROUNDS[isQuick ? "quick" : "full"],
   };
+  const { lines } = flags;
+  const appendLine = async (line: object) => {
+    if (lines !== undefined) await appendFile(lines, `${JSON.stringify(line)}\n`);
+  };
   const options: BenchOptions = {
     ...named,
+    onResult: appendLine,
     signal: session.signal,
     onProgress: (what) => session.note(styled("dim", `adaptvis bench: ${what}`, process.stderr)),
   };
@@ -121,7 +134,8 @@ async function bench(session: Session, flags: BenchFlags): Promise<void> {
   });
   try {
     const run = { folder: packageFolder(), version: packageVersion(), options: { ...named, dawnToggles } };
-    const stamp = stampRun(opened, run);
+    const stamp = stampRun(opened, { ...run, tuningKey: tuningKey(device) });
+    await appendLine({ kind: "stamp", result: stamp });
     const versions = Object.fromEntries(peers.map(({ identity }) => [identity.name, identity.version]));
     const host: BenchHost = {
       stamp: { ...stamp, versions: { ...stamp.versions, ...versions } },
@@ -130,6 +144,7 @@ async function bench(session: Session, flags: BenchFlags): Promise<void> {
         const folder = spec === undefined ? embeddedModel() : await cachedCheckpoint(spec, places);
         return { folder, open: () => fileSource(folder) };
       },
+      demoPictures,
       peers,
       missingPeers: missing,
       start: starter.start,
@@ -149,6 +164,16 @@ async function bench(session: Session, flags: BenchFlags): Promise<void> {
     gpu.dispose();
     device.destroy();
   }
+}
+
+/** The embedded checkpoint's demo, decoded. */
+async function demoPictures(): Promise<readonly DemoPicture[]> {
+  const folder = join(embeddedModel(), "demo");
+  const pictures: DemoPicture[] = [];
+  for (const { image, question } of await readQuestions(join(folder, "demo.json"))) {
+    pictures.push({ name: image, image: await readImageFile(join(folder, image), { applyExif: true }), question });
+  }
+  return pictures;
 }
 
 /** Environment variables that make a peer's Vulkan use the same adapter. */

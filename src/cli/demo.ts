@@ -22,7 +22,7 @@ interface DemoFlags extends ModelFlags, ProfileFlags {
 }
 
 /** One entry of a model's demo/demo.json. */
-interface DemoQuestion {
+export interface DemoQuestion {
   /** A file beside demo.json. */
   readonly image: string;
   readonly question: string;
@@ -157,7 +157,8 @@ function lines(result: DemoResult, reason: string): string {
   ].join("\n");
 }
 
-async function readQuestions(path: string): Promise<readonly DemoQuestion[]> {
+/** The questions of a demo.json. @throws CheckpointError when it is missing or has another form. */
+export async function readQuestions(path: string): Promise<readonly DemoQuestion[]> {
   const bad = (problem: string, cause?: unknown) =>
     new CheckpointError(
       `${path} ${problem}; the demo needs a checkpoint with demo pictures, such as the embedded one.`,
