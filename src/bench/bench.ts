@@ -29,6 +29,8 @@ export interface BenchOptions {
   readonly filter?: string | undefined;
   readonly isQuick: boolean;
   readonly rounds: number;
+  /** An earlier run's on the same adapter; measured when undefined. */
+  readonly roofline?: Roofline | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Called with the name of each part before it is measured. */
   readonly onProgress?: ((what: string) => void) | undefined;
@@ -168,6 +170,7 @@ class BenchRun {
     if (!["roofline", "kernels", "shares", "scaling"].some((name) => this.asks(name)) && !this.isNamed("sweeps"))
       return null;
     const { gpu, timing } = this;
+    if (this.options.roofline !== undefined) return this.options.roofline;
     return this.part("roofline", "roofline", () =>
       gpu.guard("measuring the roofline", () => measureRoofline(gpu, timing)),
     );

@@ -102,5 +102,10 @@ export function modelCases(options: { readonly isSoftware: boolean; readonly isQ
     hasPeers: false,
     isQuick: !isSoftware,
   };
-  return [tiny, llava110m, ...quantized, slice7b];
+  const slices = (["q8", "q4"] as const).map((form): ModelCase => {
+    const { name, description } = slice7b;
+    const what = `${description.replace(/f16$/, "")}quantised to ${form}`;
+    return { ...slice7b, name: `${name}-${form}`, description: what, quantized: form, weights: form, isQuick: false };
+  });
+  return [tiny, llava110m, ...quantized, slice7b, ...(isSoftware ? [] : slices)];
 }

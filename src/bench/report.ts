@@ -265,7 +265,8 @@ function startTable(starts: readonly StartFigures[]): ReportTable {
   };
 }
 
-function ratioTable(ratios: readonly Ratio[]): ReportTable {
+/** The bars as a table. */
+export function ratioTable(ratios: readonly Ratio[]): ReportTable {
   return {
     title: "Bars (higher is better, costs are inverted)",
     head: ["bar", "ratio", "wanted", "", "spread", "ours", "theirs", "what"],

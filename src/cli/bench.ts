@@ -1,7 +1,7 @@
 // adaptvis bench: the speed of the engine on this machine, by kernel and as a whole, against its roofline and other engines.
 
 import { existsSync } from "node:fs";
-import { appendFile } from "node:fs/promises";
+import { appendFile, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { type BenchHost, type BenchOptions, isAsked, partNames, runBench } from "../bench/bench.ts";
@@ -10,10 +10,11 @@ import type { DemoPicture } from "../bench/parity.ts";
 import { startPeers } from "../bench/peer-process.node.ts";
 import { reportTables } from "../bench/report.ts";
 import { reportHtml } from "../bench/report-html.node.ts";
+import type { Roofline } from "../bench/roofline.ts";
 import { openStarter } from "../bench/start-process.node.ts";
 import { fileSource } from "../checkpoint/file-source.node.ts";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
-import { InputError } from "../errors.ts";
+import { InputError, isObject } from "../errors.ts";
 import { Gpu, requestGpuDevice } from "../gpu/device.ts";
 import type { OpenedAdapter } from "../gpu/hosts/adapter-choice.node.ts";
 import { driverEnvironment } from "../gpu/hosts/vulkan-drivers.node.ts";
@@ -35,6 +36,7 @@ interface BenchFlags {
   readonly report?: string;
   readonly html?: string;
   readonly lines?: string;
+  readonly roofline?: string;
 }
 
 const DEFAULT_ROUNDS = { quick: 2, full: 5 } as const;
@@ -57,6 +59,7 @@ function describeBench(command: Command): Command {
     .option("--list", "print the names of all parts and exit")
     .option("--report <file>", "write the report as JSON to a file; same as --json <file>", someText)
     .option("--lines <file>", "append each result to a file as a line of JSON, as soon as it is measured", someText)
+    .option("--roofline <file>", "take the roofline of an earlier report instead of measuring it", someText)
     .option("--html <file>", "write the report as a single HTML file with plots", someText)
     .addHelpText(
       "after",
@@ -116,6 +119,7 @@ async function bench(session: Session, flags: BenchFlags): Promise<void> {
   };
   const options: BenchOptions = {
     ...named,
+    roofline: flags.roofline === undefined ? undefined : await readRoofline(flags.roofline),
     onResult: appendLine,
     signal: session.signal,
     onProgress: (what) => session.note(styled("dim", `adaptvis bench: ${what}`, process.stderr)),
@@ -164,6 +168,24 @@ async function bench(session: Session, flags: BenchFlags): Promise<void> {
     gpu.dispose();
     device.destroy();
   }
+}
+
+/** The roofline of an earlier run's report. @throws InputError when the file has none. */
+async function readRoofline(path: string): Promise<Roofline> {
+  const refuse = (problem: string, cause?: unknown) =>
+    new InputError(`${path} ${problem}: --roofline expects a report that bench --json wrote.`, { cause });
+  const text = await readFile(path, "utf8").catch((cause: unknown) => {
+    throw refuse("cannot be read", cause);
+  });
+  let report: unknown;
+  try {
+    report = JSON.parse(text);
+  } catch (cause) {
+    throw refuse("is not JSON", cause);
+  }
+  const roofline = isObject(report) ? report.roofline : undefined;
+  if (!isObject(roofline) || !isObject(roofline.read) || !isObject(roofline.fma)) throw refuse("has no roofline");
+  return roofline as unknown as Roofline; // the rest is as the same program wrote it
 }
 
 /** The embedded checkpoint's demo, decoded. */

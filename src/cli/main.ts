@@ -12,6 +12,7 @@ import { compareCommand } from "./compare.ts";
 import { demoCommand } from "./demo.ts";
 import { DoctorError, doctorCommand } from "./doctor.ts";
 import { explainCommand } from "./explain.ts";
+import { gpuSessionCommand } from "./gpu-session.ts";
 import { inspectCommand } from "./inspect.ts";
 import { isaCommand, isaCompileCommand } from "./isa.ts";
 import { examples, packageVersion } from "./package-files.ts";
@@ -29,6 +30,7 @@ const COMMANDS: readonly CliCommand[] = [
   inspectCommand,
   compareCommand,
   benchCommand,
+  gpuSessionCommand,
   isaCommand,
   demoCommand,
 ];

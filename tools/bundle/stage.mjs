@@ -1,7 +1,16 @@
 // Lays out the folder that becomes the archive.
 
 import { spawnSync } from "node:child_process";
-import { chmodSync, cpSync, createReadStream, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  cpSync,
+  createReadStream,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
@@ -21,11 +30,13 @@ export async function stage(folder, { root, node, pictures, note }) {
   const app = join(folder, "app");
   mkdirSync(join(folder, "bin"), { recursive: true });
   mkdirSync(app);
-  for (const name of ["run-bench", "run-adaptvis", "README.txt"]) cpSync(join(here, name), join(folder, name));
+  for (const name of ["run-bench", "run-adaptvis", "run-gpu-session", "README.txt"])
+    cpSync(join(here, name), join(folder, name));
   cpSync(node.file, join(folder, "bin", "node"));
 
   // The engine: one file of JavaScript, and the packages that hold native code or are read as files
   const inlined = await bundleCommand(join(app, "dist", "cli.js"), { root });
+  inlined.push(...(await bundleKernelTests(join(app, "dist", "kernel-tests.mjs"), { root })));
   const carried = withDependencies(pictures ? ["webgpu", "sharp"] : ["webgpu"], root);
   for (const source of carried) copyPackage(source, join(app, relative(root, source)));
   const font = packageFolder("@fontsource/dejavu-sans", root);
@@ -52,18 +63,61 @@ export async function stage(folder, { root, node, pictures, note }) {
 
 /** The command in one file. @returns the folders of the packages inside it. */
 async function bundleCommand(outfile, { root }) {
-  const { build } = await import("esbuild");
-  const { metafile } = await build({
+  return bundleProgram({
     absWorkingDir: root,
     entryPoints: ["src/cli/main.ts"],
     outfile,
+    // canvas is vega's way to bitmaps, which the reports do not use.
+    external: ["webgpu", "sharp", "canvas"],
+  });
+}
+
+/** The tests of every kernel in one file, with vitest's runner. @returns the folders of the packages inside it. */
+async function bundleKernelTests(outfile, { root }) {
+  const vitest = packageFolder("vitest", root);
+  const tests = readdirSync(join(root, "shaders"))
+    .map((file) => `test/kernels/${file.replace(/\.wgsl$/, ".test.ts")}`)
+    .filter((file) => file.endsWith(".test.ts") && existsSync(join(root, file)))
+    .sort((a, b) => rank(a) - rank(b));
+  const list = tests.map((file) => `  ${JSON.stringify(file)}: () => import(${JSON.stringify(join(root, file))}),`);
+  return bundleProgram({
+    absWorkingDir: root,
+    entryPoints: [join(here, "kernel-tests.mjs")],
+    outfile,
+    external: ["webgpu", "sharp"],
+    alias: { vitest: join(here, "vitest-in-one.mjs") },
+    nodePaths: [join(vitest, "node_modules"), dirname(vitest)],
+    plugins: [
+      {
+        name: "kernel-tests",
+        setup(build) {
+          build.onResolve({ filter: /^kernel-tests$/ }, ({ path }) => ({ path, namespace: "kernel-tests" }));
+          build.onLoad({ filter: /.*/, namespace: "kernel-tests" }, () => ({
+            contents: `export const kernelTests = {\n${list.join("\n")}\n};`,
+            resolveDir: root,
+          }));
+        },
+      },
+    ],
+  });
+}
+
+/** The kernels of GPUs first, since the time may end before the last. */
+function rank(file) {
+  if (/-(tiled|subgroup)\.test/.test(file)) return 0;
+  return /-quad\.test/.test(file) ? 2 : 1;
+}
+
+/** A program for Node in one file. @returns the folders of the packages inside it. */
+async function bundleProgram(options) {
+  const { build } = await import("esbuild");
+  const { metafile } = await build({
+    ...options,
     bundle: true,
     platform: "node",
     target: "node20",
     format: "esm",
     loader: { ".wgsl": "text" },
-    // canvas is vega's way to bitmaps, which the reports do not use.
-    external: ["webgpu", "sharp", "canvas"],
     // Packages in CommonJS ask for Node's modules by require, which a module lacks.
     banner: {
       js: 'import { createRequire as requireFrom } from "node:module";\nconst require = requireFrom(import.meta.url);',
@@ -71,7 +125,8 @@ async function bundleCommand(outfile, { root }) {
     metafile: true,
     logLevel: "error",
   });
-  const files = Object.keys(metafile.inputs).filter((input) => input.startsWith("node_modules/"));
+  const root = options.absWorkingDir;
+  const files = Object.keys(metafile.inputs).filter((input) => input.includes("node_modules/"));
   return [...new Set(files.map((file) => packageOfFile(join(root, file))))];
 }
 
