@@ -1,7 +1,7 @@
 // Runs a GPU session: finds the driver, runs each step in a process within its share of the time, and keeps the results on disk as
 // they come.
 import { spawn } from "node:child_process";
-import { existsSync, openSync, readdirSync, readFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { appendFile, mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
@@ -151,6 +151,7 @@ async function runChild(
     readonly signal?: AbortSignal | undefined;
   },
 ): Promise<ChildEnding> {
+  await appendFile(how.log, `== ${args.slice(1).join(" ")}\n`);
   const log = openSync(how.log, "a");
   const offset = readFileSync(how.log).byteLength;
   const child = spawn(process.execPath, [...args], {
@@ -177,6 +178,7 @@ async function runChild(
   });
   clearTimeout(timer);
   how.signal?.removeEventListener("abort", stop);
+  closeSync(log);
   const written = readFileSync(how.log).subarray(offset).toString("utf8").trim().split("\n");
   return { code, signal, isLate, stdout, lastLine: written.at(-1) ?? "" };
 }

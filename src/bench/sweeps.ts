@@ -113,7 +113,7 @@ async function readyVariant(gpu: Gpu, runs: readonly SweepRun[], variant: SweepV
   return { program, values };
 }
 
-/** Largest difference relative to the largest expected magnitude; Infinity where a value is not finite. */
+/** Largest difference relative to the largest expected magnitude; Infinity where a value is not finite, or all expected are 0. */
 export function differenceOf(values: Float32Array, expected: Float32Array): number {
   let largest = 0;
   let difference = 0;
@@ -124,5 +124,5 @@ export function differenceOf(values: Float32Array, expected: Float32Array): numb
     largest = Math.max(largest, Math.abs(wanted));
     difference = Math.max(difference, Math.abs(value - wanted));
   }
-  return difference === 0 ? 0 : difference / largest;
+  return largest === 0 ? Number.POSITIVE_INFINITY : difference / largest;
 }

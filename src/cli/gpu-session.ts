@@ -16,6 +16,7 @@ import { defineCommand, type Session, styled, table } from "./session.ts";
 interface GpuSessionFlags {
   readonly budget: number;
   readonly out: string;
+  readonly anyAdapter?: boolean;
   readonly judge?: string;
   readonly tuning?: string;
 }
@@ -33,13 +34,14 @@ function describeGpuSession(command: Command): Command {
     )
     .option("--budget <seconds>", "time for everything", numberFrom({ least: 10 }), DEFAULT_BUDGET_SECONDS)
     .option("--out <folder>", "folder for the results", someText, "gpu-session")
+    .option("--any-adapter", "accept a CPU adapter, for a rehearsal")
     .option("--judge <file>", "measure nothing: print the bars of a session's file", someText)
     .option("--tuning <file>", "write the tuning table that the results give", someText)
     .addHelpText(
       "after",
       `
 Each step runs in a separate process within its share of the time. Results are appended to lines.jsonl in the folder at once, and
-merged into a file with the adapter's name after every step. Without --adapter only a GPU is accepted.`,
+merged into a file with the adapter's name after every step. Without --adapter or --any-adapter only a GPU is accepted.`,
     )
     .addHelpText(
       "after",
@@ -62,7 +64,7 @@ async function gpuSession(session: Session, flags: GpuSessionFlags): Promise<voi
   const { file, session: found } = await runSession({
     steps: SESSION_STEPS,
     program: String(process.argv[1]),
-    adapter: session.adapter === "auto" ? "gpu" : session.adapter,
+    adapter: session.adapter === "auto" && flags.anyAdapter !== true ? "gpu" : session.adapter,
     folder: flags.out,
     budgetSeconds: flags.budget,
     signal: session.signal,

@@ -58,7 +58,7 @@ describe.skipIf(lacks !== undefined)(`the bundle${lacks === undefined ? "" : ` (
       expect(made.stdout).toMatch(new RegExp(` MiB  ${part}\n`));
     }
     const licences = await readFile(join(folder, "LICENSES.txt"), "utf8");
-    for (const name of ["adaptvis", "Node v", "Vulkan-Loader", "webgpu ", "vega ", "commander "]) {
+    for (const name of ["adaptvis", "Node v", "Vulkan-Loader", "webgpu ", "vega ", "commander ", "@vitest/runner "]) {
       expect(licences).toContain(`==== ${name}`);
     }
     for (const file of ["app/shaders/matmul.wgsl", "app/weights/tiny-spatial/model.safetensors", "README.txt"]) {
@@ -108,6 +108,46 @@ describe.skipIf(lacks !== undefined)(`the bundle${lacks === undefined ? "" : ` (
       expect(ask.ending).toBe(1);
       expect(JSON.parse(ask.stdout)).toMatchObject({ error: { message: expect.stringMatching(/^No picture is/) } });
     }
+  });
+
+  test("run-gpu-session runs every step within its time and merges what they found", async () => {
+    const budget = ["--budget", "40", "--out", "session", "--json"];
+    const { ending, stdout, stderr } = await run("run-gpu-session", "--any-adapter", ...budget);
+    expect({ ending, errors: ending === 0 ? "" : stderr }).toEqual({ ending: 0, errors: "" });
+    const { file } = JSON.parse(stdout);
+    const session = JSON.parse(await readFile(join(scratch, file), "utf8"));
+    expect(session).toMatchObject({
+      format: 1,
+      doctor: { adapter: { kind: "swiftshader" } },
+      bars: expect.arrayContaining([expect.objectContaining({ name: "decode-7b-f16-share-of-read" })]),
+    });
+    const steps: readonly { readonly name: string; readonly ending: string; readonly message: string }[] =
+      session.steps;
+    expect(steps.map(({ name }) => name)).toEqual(
+      expect.arrayContaining(["kernel tests", "roofline", "7B slice, q4", "sweeps, disable_robustness"]),
+    );
+    // What does not end in time is stopped; nothing fails or crashes, and only peers are missing.
+    expect(steps.filter(({ ending: how }) => how === "failed" || how === "crashed")).toEqual([]);
+    expect(steps.find(({ name }) => name === "peers")).toMatchObject({ ending: "left out" });
+    expect(await readFile(join(scratch, "session", "log.txt"), "utf8")).toContain("== --adapter auto doctor --json");
+  });
+
+  test("the kernels' tests run without vitest", async () => {
+    const kernelTests = join(folder, "app", "dist", "kernel-tests.mjs");
+    const args = [kernelTests, "--adapter", "auto", "--only", "add-rows", "tests.jsonl"];
+    const { ending, stderr } = await run("bin/node", ...args);
+    expect({ ending, errors: ending === 0 ? "" : stderr }).toEqual({ ending: 0, errors: "" });
+    const line = JSON.parse(await readFile(join(scratch, "tests.jsonl"), "utf8"));
+    expect(line).toMatchObject({ kind: "tests", result: { file: "test/kernels/add-rows.test.ts", failed: 0 } });
+    expect(line.result.passed).toBeGreaterThan(0);
+  });
+
+  test("run-gpu-session without a GPU says what is missing", async () => {
+    const variables = ["PATH=/usr/bin:/bin", `HOME=${scratch}`, "VK_DRIVER_FILES=/nonexistent.json"];
+    const args = ["-i", "-C", scratch, ...variables, join(folder, "run-gpu-session"), "--out", "no-session"];
+    const { ending, stderr, stdout } = await runProgram("env", args);
+    expect({ ending, stdout }).toEqual({ ending: 1, stdout: "" });
+    expect(stderr.trim().split("\n").at(-1)).toMatch(/^adaptvis: Adapter "gpu": expected a GPU .*NVIDIA/);
   });
 
   test("a toggle that Dawn does not have: exit code 2 and one sentence", async () => {

@@ -1,5 +1,6 @@
 // The kernels' tests as one program, for a machine without npm:
-//   node kernel-tests.mjs --adapter NAME FILE     appends a line of JSON per test file to FILE; exit code 1 when a test failed
+//   node kernel-tests.mjs [--adapter NAME] [--only TEXT] FILE     appends a line of JSON per test file to FILE
+// --only runs the files whose path contains the text. Exit code 0: all passed, 1: not, 2: there is no such file.
 // Bundled by stage.mjs, which provides "kernel-tests": the test files by name, as functions that import them.
 
 import { appendFileSync } from "node:fs";
@@ -9,7 +10,7 @@ import { startTests } from "@vitest/runner";
 import { kernelTests } from "kernel-tests";
 
 const { values, positionals } = parseArgs({
-  options: { adapter: { type: "string", default: "gpu" } },
+  options: { adapter: { type: "string", default: "gpu" }, only: { type: "string", default: "" } },
   allowPositionals: true,
 });
 process.env.ADAPTVIS_TEST_ADAPTER = values.adapter;
@@ -40,8 +41,13 @@ const runner = {
   },
 };
 
+const asked = Object.keys(kernelTests).filter((path) => path.includes(values.only));
+if (asked.length === 0) {
+  process.stderr.write(`kernel-tests: --only ${values.only}: no test file has this in its path\n`);
+  process.exit(2);
+}
 const files = await startTests(
-  Object.keys(kernelTests).map((filepath) => ({ filepath, testLocations: undefined })),
+  asked.map((filepath) => ({ filepath, testLocations: undefined })),
   runner,
 );
 process.exit(files.every(({ result }) => result?.state !== "fail") ? 0 : 1);
