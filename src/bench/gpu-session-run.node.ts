@@ -284,7 +284,7 @@ async function missingLibraries(folder: string): Promise<string> {
   }
   const problems: string[] = [];
   for (const library of libraries) {
-    const load = `try { process.dlopen({ exports: {} }, ${JSON.stringify(library)}); } catch ({ message }) { console.error(message); }`;
+    const load = `try { process.dlopen({ exports: {} }, ${JSON.stringify(library)}); } catch ({ message }) { process.stderr.write(message); }`;
     const ended = await runChild(["-e", load], { env: {}, log: join(folder, "log.txt"), limitMs: 10_000 });
     if (!/self-register/.test(ended.lastLine)) problems.push(`${library} does not load (${ended.lastLine})`);
   }

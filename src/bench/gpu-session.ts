@@ -63,7 +63,7 @@ export const SESSION_STEPS: readonly SessionStep[] = [
     args: [...WITHOUT_CLAMPS, ...WITH_F16, ...bench("sweeps")],
     usesRoofline: true,
   },
-  { name: "peers", weight: 60, args: [...bench("models/llava-110m"), "--peers"], folder: "peers" },
+  { name: "peers", weight: 60, args: [...bench("models/llava-110m"), "--peers"], folder: "../tools/bench/peers" },
 ];
 
 function fullBench(only: string): readonly string[] {

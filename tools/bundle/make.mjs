@@ -2,6 +2,7 @@
 //   --out FILE           where to write it; by default dist/adaptvis-VERSION-linux-x64.tar.xz
 //   --node FILE          the Node to carry, an official build; by default the one that runs this
 //   --level 0…9          how hard xz works; by default 6 (about a minute)
+//   --peers              a second archive beside it, *-peers-*, with ONNX Runtime to compare with; unpack it over the first
 //   --without-pictures   without sharp (7 MB): the bench needs no picture, the command then refuses picture files
 // The same sources, Node, packages and xz give the same bytes. Exit code: 0 done, 1 a part is missing or it is too large, 2 usage.
 
@@ -24,7 +25,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { inspectNode } from "./node-binary.mjs";
 import { manifestOf } from "./packages.mjs";
-import { stage } from "./stage.mjs";
+import { stage, stagePeers } from "./stage.mjs";
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const mebibyte = 2 ** 20;
@@ -37,29 +38,44 @@ const name = `adaptvis-${version}-linux-x64`;
 const options = readOptions();
 if (options !== undefined) await main(options);
 
-async function main({ out, nodeFile, level, pictures }) {
+async function main({ out, nodeFile, level, pictures, peers }) {
   const scratch = mkdtempSync(join(tmpdir(), "adaptvis-bundle-"));
-  const partial = `${out}.partial`;
   try {
     const node = inspectNode(nodeFile, { least: engines.node.replace(/[^\d.]/g, "") });
     const folder = join(scratch, name);
     const note = (text) => process.stderr.write(`bundle: ${text}\n`);
     await stage(folder, { root, node, pictures, note });
-    mkdirSync(dirname(out), { recursive: true });
-    await archive(scratch, partial, level);
-    const { size } = statSync(partial);
-    if (size >= limitBytes) {
-      const remedy = pictures ? "--without-pictures or a smaller Node (--node FILE)" : "a smaller Node (--node FILE)";
-      throw new Error(`the archive has ${mib(size)}, ${mib(limitBytes)} or more: take ${remedy}, or a higher --level`);
-    }
-    renameSync(partial, out);
+    const remedy = pictures ? "--without-pictures or a smaller Node (--node FILE)" : "a smaller Node (--node FILE)";
+    const size = await archiveWithin(scratch, out, { level, remedy });
     for (const [path, bytes] of contents(folder)) process.stdout.write(`${mib(bytes).padStart(10)}  ${path}\n`);
     process.stdout.write(`${mib(size).padStart(10)}  ${out} (Node ${node.version})\n`);
+    if (!peers) return;
+    rmSync(folder, { recursive: true });
+    await stagePeers(folder, { root, note });
+    const peersOut = out.replace(/(-linux-x64)?\.tar\.xz$/, "-peers$1.tar.xz");
+    const peersSize = await archiveWithin(scratch, peersOut, { level, remedy: "a higher --level" });
+    process.stdout.write(`${mib(peersSize).padStart(10)}  ${peersOut}\n`);
   } catch (error) {
     process.stderr.write(`bundle: ${error.message}\n`);
     process.exitCode = 1;
   } finally {
     rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+/** Writes the archive of the folder in `scratch`. @returns its bytes. @throws Error when it is too large; nothing is written then. */
+async function archiveWithin(scratch, out, { level, remedy }) {
+  const partial = `${out}.partial`;
+  try {
+    mkdirSync(dirname(out), { recursive: true });
+    await archive(scratch, partial, level);
+    const { size } = statSync(partial);
+    if (size >= limitBytes) {
+      throw new Error(`the archive has ${mib(size)}, ${mib(limitBytes)} or more: take ${remedy}, or a higher --level`);
+    }
+    renameSync(partial, out);
+    return size;
+  } finally {
     rmSync(partial, { force: true });
   }
 }
@@ -71,6 +87,7 @@ function readOptions() {
         out: { type: "string", default: join(root, "dist", `${name}.tar.xz`) },
         node: { type: "string", default: process.execPath },
         level: { type: "string", default: "6" },
+        peers: { type: "boolean", default: false },
         "without-pictures": { type: "boolean", default: false },
       },
     });
@@ -78,7 +95,10 @@ function readOptions() {
     if (existsSync(values.out) && statSync(values.out).isDirectory())
       throw new Error(`--out ${values.out} is a folder`);
     const pictures = !values["without-pictures"];
-    return { out: resolve(values.out), nodeFile: values.node, level: values.level, pictures };
+    const { node: nodeFile, level, peers } = values;
+    if (peers && !values.out.endsWith(".tar.xz"))
+      throw new Error(`--out ${values.out}: with --peers it must end in .tar.xz`);
+    return { out: resolve(values.out), nodeFile, level, pictures, peers };
   } catch (error) {
     process.stderr.write(`bundle: ${error.message.split("\n")[0]}\n`);
     process.exitCode = 2;

@@ -9,6 +9,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { dirname, join, relative } from "node:path";
@@ -59,6 +60,53 @@ export async function stage(folder, { root, node, pictures, note }) {
 
   await unpackLoader(join(folder, "lib", "vulkan-loader"), root);
   writeFileSync(join(folder, "LICENSES.txt"), licences({ root, node, packages: [...inlined, ...carried, font] }));
+}
+
+/**
+ * Fills `folder` with ONNX Runtime and the program that runs it as a peer of the bench, in the places of a checkout.
+ * @throws Error when its packages are not installed under tools/bench.
+ */
+export async function stagePeers(folder, { root, note }) {
+  const app = join(folder, "app");
+  const bench = join(root, "tools", "bench");
+  const target = join(app, "tools", "bench");
+  if (!existsSync(join(bench, "node_modules", "onnxruntime-node"))) {
+    throw new Error(
+      "the peers' packages are not installed: npm ci --prefix tools/bench (with ONNXRUNTIME_NODE_INSTALL=skip)",
+    );
+  }
+  copyPart(bench, target, (path) => {
+    const inside = relative(bench, path);
+    return statSync(path).isDirectory() ? /^(|peers)$/.test(inside) : inside.endsWith(".mjs");
+  });
+  const list = JSON.parse(readFileSync(join(bench, "peers", "peers.json"), "utf8"));
+  const peers = list.filter(({ file, args }) => file === "onnxruntime.mjs" && args.includes("webgpu"));
+  writeFileSync(join(target, "peers", "peers.json"), `${JSON.stringify(peers, undefined, 2)}\n`);
+  const packages = ["onnxruntime-node", "onnxruntime-common"].map((name) => packageFolder(name, bench));
+  for (const source of packages) {
+    const home = join(target, relative(bench, source));
+    copyPart(source, home, (path) => {
+      const inside = relative(source, path);
+      if (/\.(d\.ts|map)$/.test(inside)) return false;
+      return !/^bin\/napi-v\d+\/./.test(inside) || /^bin\/napi-v\d+\/linux($|\/x64)/.test(inside);
+    });
+  }
+  for (const path of readdirSync(target, { recursive: true })) {
+    if (/\.(node|so(\.\d+)*)$/.test(path)) strip(join(target, path), note);
+  }
+  // What the exports import of a checkout: the engine as a library, and that it is built.
+  const inlined = await bundleProgram({
+    absWorkingDir: root,
+    entryPoints: ["src/index.node.ts"],
+    outfile: join(app, "dist", "node.js"),
+    external: ["webgpu", "sharp", "canvas"],
+  });
+  writeFileSync(
+    join(app, "tools", "build.mjs"),
+    "export const isBuilt = () => true;\nexport const build = async () => undefined;\n",
+  );
+  const texts = [...packages, ...inlined].map(licenceOf).map(({ title, details, texts }) => [title, details, ...texts]);
+  writeFileSync(join(folder, "LICENSES-peers.txt"), `${texts.flat().join("\n\n")}\n`);
 }
 
 /** The command in one file. @returns the folders of the packages inside it. */
