@@ -161,6 +161,12 @@ describe("make refuses in one sentence", () => {
   test.each([
     ["a level that is none", ["--level", "best"], 2, /--level best: expected a digit/],
     ["an unknown option", ["--tiny"], 2, /Unknown option '--tiny'/],
+    [
+      "peers beside an archive of another name",
+      ["--peers", "--out", "x.zip"],
+      2,
+      /--out x\.zip: with --peers it must end/,
+    ],
     ["a Node that is not there", ["--node", "/nonexistent/node"], 1, /\/nonexistent\/node is no Node that runs here/],
   ])("%s", async (_, args, code, message) => {
     const out = join(scratch, "refused.tar.xz");

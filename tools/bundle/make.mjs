@@ -25,7 +25,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { inspectNode } from "./node-binary.mjs";
 import { manifestOf } from "./packages.mjs";
-import { stage, stagePeers } from "./stage.mjs";
+import { requirePeers, stage, stagePeers } from "./stage.mjs";
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const mebibyte = 2 ** 20;
@@ -41,6 +41,7 @@ if (options !== undefined) await main(options);
 async function main({ out, nodeFile, level, pictures, peers }) {
   const scratch = mkdtempSync(join(tmpdir(), "adaptvis-bundle-"));
   try {
+    if (peers) requirePeers(root);
     const node = inspectNode(nodeFile, { least: engines.node.replace(/[^\d.]/g, "") });
     const folder = join(scratch, name);
     const note = (text) => process.stderr.write(`bundle: ${text}\n`);

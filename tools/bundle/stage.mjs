@@ -62,19 +62,22 @@ export async function stage(folder, { root, node, pictures, note }) {
   writeFileSync(join(folder, "LICENSES.txt"), licences({ root, node, packages: [...inlined, ...carried, font] }));
 }
 
+/** @throws Error when the packages of {@link stagePeers} are not installed. */
+export function requirePeers(root) {
+  if (existsSync(join(root, "tools", "bench", "node_modules", "onnxruntime-node"))) return;
+  throw new Error(
+    "--peers: their packages are not installed; run ONNXRUNTIME_NODE_INSTALL=skip npm ci --prefix tools/bench",
+  );
+}
+
 /**
  * Fills `folder` with ONNX Runtime and the program that runs it as a peer of the bench, in the places of a checkout.
- * @throws Error when its packages are not installed under tools/bench.
+ * @throws Error when a part is missing, naming it.
  */
 export async function stagePeers(folder, { root, note }) {
   const app = join(folder, "app");
   const bench = join(root, "tools", "bench");
   const target = join(app, "tools", "bench");
-  if (!existsSync(join(bench, "node_modules", "onnxruntime-node"))) {
-    throw new Error(
-      "the peers' packages are not installed: npm ci --prefix tools/bench (with ONNXRUNTIME_NODE_INSTALL=skip)",
-    );
-  }
   copyPart(bench, target, (path) => {
     const inside = relative(bench, path);
     return statSync(path).isDirectory() ? /^(|peers)$/.test(inside) : inside.endsWith(".mjs");
