@@ -42,10 +42,13 @@ export const SESSION_STEPS: readonly SessionStep[] = [
   { name: "ids of llava-110m", weight: 50, args: bench("parity/llava-110m") },
   { name: "kernel tests", weight: 60, args: [], program: "kernel-tests.mjs" },
   { name: ROOFLINE_STEP, weight: 45, args: bench("roofline") },
-  { name: "sweeps of decode", weight: 60, args: fullBench("sweeps/decode"), usesRoofline: true },
+  { name: "sweeps of decode, f16", weight: 25, args: fullBench("sweeps/decode", "f16"), usesRoofline: true },
+  { name: "sweeps of decode, q4", weight: 25, args: fullBench("sweeps/decode", "q4"), usesRoofline: true },
   { name: "sweeps of prefill", weight: 45, args: fullBench("sweeps/prefill"), usesRoofline: true },
   { name: "sweeps of attention", weight: 20, args: fullBench("sweeps/attention"), usesRoofline: true },
   { name: "sweeps of vision", weight: 15, args: fullBench("sweeps/vision"), usesRoofline: true },
+  { name: "sweeps of decode, q8", weight: 20, args: fullBench("sweeps/decode", "q8"), usesRoofline: true },
+  { name: "sweeps of decode, f32", weight: 5, args: fullBench("sweeps/decode", "f32"), usesRoofline: true },
   { name: "llava-110m", weight: 50, args: bench("models/llava-110m") },
   { name: "7B slice, f16", weight: 60, args: bench("models/llava-7b-slice") },
   { name: "7B slice, q4", weight: 30, args: bench("models/llava-7b-slice-q4") },
@@ -66,8 +69,8 @@ export const SESSION_STEPS: readonly SessionStep[] = [
   { name: "peers", weight: 60, args: [...bench("models/llava-110m"), "--peers"], folder: "../tools/bench/peers" },
 ];
 
-function fullBench(only: string): readonly string[] {
-  return ["bench", "--rounds", "3", "--only", only];
+function fullBench(only: string, dtype?: string): readonly string[] {
+  return ["bench", "--rounds", "3", ...(dtype === undefined ? [] : ["--filter", ` ${dtype}`]), "--only", only];
 }
 
 /** How a step ended. */
@@ -87,7 +90,19 @@ export interface StepResult {
 }
 
 /** A line of a step: a result of the bench, or the machine and versions it was measured with. */
-export type SessionResult = BenchResult | { readonly kind: "stamp" | "tests"; readonly result: object };
+export type SessionResult =
+  | BenchResult
+  | { readonly kind: "stamp"; readonly result: object }
+  | { readonly kind: "tests"; readonly result: TestCounts };
+
+/** The tests of one file. */
+export interface TestCounts {
+  readonly file: string;
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+  readonly failures: readonly { readonly name: string; readonly message: string }[];
+}
 
 /** All results of a session: the content of its file. */
 export interface GpuSession {
@@ -132,11 +147,11 @@ export function cardName(device: string): string {
 }
 
 /** Results of one kind, of all steps or of one. */
-function resultsOf<Kind extends BenchResult["kind"]>(
+function resultsOf<Kind extends SessionResult["kind"]>(
   steps: readonly StepResult[],
   kind: Kind,
   step?: string,
-): readonly (BenchResult & { readonly kind: Kind })["result"][] {
+): readonly (SessionResult & { readonly kind: Kind })["result"][] {
   return steps
     .filter(({ name }) => step === undefined || name === step)
     .flatMap(({ results }) => results.flatMap((line) => (line.kind === kind ? [line.result] : []))) as never;
@@ -226,6 +241,7 @@ export function sessionBars(steps: readonly StepResult[]): readonly Ratio[] {
   };
   return [
     parityBar(steps),
+    testsBar(steps),
     decode("f16", 0.7),
     decode("q4", 0.45),
     shareBar({ name: "prefill-7b-f16-share-of-fma", wanted: 0.6 }, { group: "prefill", dtype: "f16", of: "fma" }),
@@ -247,6 +263,18 @@ function parityBar(steps: readonly StepResult[]): Ratio {
     unit: "checks",
     reason: different.length === 0 ? "All are equal." : `Different: ${different.join(", ")}.`,
   });
+}
+
+/** Kernels' tests that passed, over all that ended. */
+function testsBar(steps: readonly StepResult[]): Ratio {
+  const bar = { name: "kernel-tests", wanted: 1 };
+  const files = resultsOf(steps, "tests");
+  const sum = (counts: readonly number[]) => counts.reduce((total, count) => total + count, 0);
+  const [passed, failed] = [sum(files.map((file) => file.passed)), sum(files.map((file) => file.failed))];
+  if (passed + failed === 0) return missingRatio(bar, "No test ended.");
+  const broken = files.filter((file) => file.failed > 0).map(({ file }) => file);
+  const reason = broken.length === 0 ? `${files.length} files.` : `Failures in ${broken.join(", ")}.`;
+  return rateRatio(bar, { ours: [passed], theirs: [passed + failed], unit: "tests", reason });
 }
 
 interface Wanted {

@@ -83,6 +83,13 @@ describe("a session", () => {
   });
 });
 
+test("the steps of a dtype are all of decode's sweeps", () => {
+  const filters = SESSION_STEPS.flatMap(({ args }) =>
+    args.includes("sweeps/decode") ? [args.at(args.indexOf("--filter") + 1)] : [],
+  );
+  expect(filters).toEqual([" f16", " q4", " q8", " f32"]);
+});
+
 test("every step's parts exist", () => {
   const parts = partNames(false);
   for (const { name, args } of SESSION_STEPS) {
@@ -189,6 +196,19 @@ describe("bars", () => {
       isMet: false,
       reason: "Different: bad.",
     });
+  });
+
+  test("kernels' tests are counted, and files with failures named", () => {
+    const tests = (file: string, failed: number) => ({
+      kind: "tests",
+      result: { file, passed: 9, failed, skipped: 0, failures: [] },
+    });
+    expect(barsOf(stepOf("s", [tests("good", 0), tests("bad", 2)]))["kernel-tests"]).toMatchObject({
+      ratio: 0.9,
+      isMet: false,
+      reason: "Failures in bad.",
+    });
+    expect(barsOf(stepOf("s", [tests("good", 0)]))["kernel-tests"]).toMatchObject({ ratio: 1, isMet: true });
   });
 
   test("without shader-f16 is compared case by case", () => {
