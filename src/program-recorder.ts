@@ -138,8 +138,13 @@ export class ProgramRecorder {
   /** A decode step of so many batch rows. */
   step({ isEdited, isCaptured }: PassKind, numRows: number): Program {
     const places = isCaptured ? this.capture : undefined;
-    return stepProgram(this.run, this.gpu, { isEdited, places, label: `expected step of ${numRows} rows`, numRows });
+    return stepProgram(this.run, this.gpu, { isEdited, places, label: stepLabel(isEdited, numRows), numRows });
   }
+}
+
+/** "edited step of 6 rows". */
+function stepLabel(isEdited: boolean, numRows: number): string {
+  return `${isEdited ? "edited step" : "step"}${numRows === 1 ? "" : ` of ${numRows} rows`}`;
 }
 
 /** Cache slots that programs are recorded for: those of a short question. */

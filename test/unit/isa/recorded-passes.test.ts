@@ -85,7 +85,7 @@ describe("a question on a GPU with subgroups", () => {
       .filter(({ kernel }) => kernel.name === "qkv-rope-subgroup")
       .map((each) => each.constants.BATCH);
     expect(batches).toContain(1);
-    expect(pipelines.some(({ passes }) => passes.some((pass) => pass.startsWith("sweep step")))).toBe(true);
+    expect(pipelines.some(({ passes }) => passes.some((pass) => pass.startsWith("edited step of 6 rows")))).toBe(true);
   });
 });
 
