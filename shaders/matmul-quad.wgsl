@@ -6,11 +6,15 @@
 //   adapters with subgroups, where a load in a loop costs as much as ten sums. Rows and columns are unrolled for
 //   the same reason: SwiftShader keeps arrays in memory, and loops over them ran six times slower
 // Grid: (ceil(rows / (8 · ROWS)), ceil(N / 16)) workgroups of 8 threads
-// Error bound: K sequential f32 additions, |error| <= (K + 4) · 2^-24 · Σ|input · weight|
-// Source: torch.nn.functional.linear. Appended: shared/weight-*, shared/add-dots, shared/linear, shared/activation
+// Error bound: as matmul
+// Source: torch.nn.functional.linear. Appended: shared/weight-*, shared/linear, shared/activation
 enable subgroups;
 
 override ROWS: u32 = 4u; // 1, 2 or 4 rows a thread
+
+fn dots(x: vec4<f32>, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>) -> vec4<f32> {
+  return vec4<f32>(dot(x, a), dot(x, b), dot(x, c), dot(x, d));
+}
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -63,13 +67,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var b = quadBroadcast(w, 1u);
     var c = quadBroadcast(w, 2u);
     var d = quadBroadcast(w, 3u);
-    sum0A = addDots(sum0A, p, a, b, c, d);
+    sum0A += dots(p, a, b, c, d);
     if (ROWS > 1u) {
-      sum1A = addDots(sum1A, q, a, b, c, d);
+      sum1A += dots(q, a, b, c, d);
     }
     if (ROWS > 2u) {
-      sum2A = addDots(sum2A, r, a, b, c, d);
-      sum3A = addDots(sum3A, s, a, b, c, d);
+      sum2A += dots(r, a, b, c, d);
+      sum3A += dots(s, a, b, c, d);
     }
 
     w = loadWeight(wB + k);
@@ -77,13 +81,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     b = quadBroadcast(w, 1u);
     c = quadBroadcast(w, 2u);
     d = quadBroadcast(w, 3u);
-    sum0B = addDots(sum0B, p, a, b, c, d);
+    sum0B += dots(p, a, b, c, d);
     if (ROWS > 1u) {
-      sum1B = addDots(sum1B, q, a, b, c, d);
+      sum1B += dots(q, a, b, c, d);
     }
     if (ROWS > 2u) {
-      sum2B = addDots(sum2B, r, a, b, c, d);
-      sum3B = addDots(sum3B, s, a, b, c, d);
+      sum2B += dots(r, a, b, c, d);
+      sum3B += dots(s, a, b, c, d);
     }
 
     w = loadWeight(wC + k);
@@ -91,13 +95,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     b = quadBroadcast(w, 1u);
     c = quadBroadcast(w, 2u);
     d = quadBroadcast(w, 3u);
-    sum0C = addDots(sum0C, p, a, b, c, d);
+    sum0C += dots(p, a, b, c, d);
     if (ROWS > 1u) {
-      sum1C = addDots(sum1C, q, a, b, c, d);
+      sum1C += dots(q, a, b, c, d);
     }
     if (ROWS > 2u) {
-      sum2C = addDots(sum2C, r, a, b, c, d);
-      sum3C = addDots(sum3C, s, a, b, c, d);
+      sum2C += dots(r, a, b, c, d);
+      sum3C += dots(s, a, b, c, d);
     }
 
     w = loadWeight(wD + k);
@@ -105,13 +109,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     b = quadBroadcast(w, 1u);
     c = quadBroadcast(w, 2u);
     d = quadBroadcast(w, 3u);
-    sum0D = addDots(sum0D, p, a, b, c, d);
+    sum0D += dots(p, a, b, c, d);
     if (ROWS > 1u) {
-      sum1D = addDots(sum1D, q, a, b, c, d);
+      sum1D += dots(q, a, b, c, d);
     }
     if (ROWS > 2u) {
-      sum2D = addDots(sum2D, r, a, b, c, d);
-      sum3D = addDots(sum3D, s, a, b, c, d);
+      sum2D += dots(r, a, b, c, d);
+      sum3D += dots(s, a, b, c, d);
     }
   }
 

@@ -75,7 +75,7 @@ export const LINEAR_KERNELS = [
   },
   {
     name: "matmul-quad",
-    ...byDtype(perDtype("matmul-quad", matmulQuadWgsl, [addDotsWgsl, ...LINEAR])),
+    ...byDtype(perDtype("matmul-quad", matmulQuadWgsl, LINEAR)),
     supports: (gpu, { numRows, rowStable }) => hasQuads(gpu) && (rowStable || numRows > 1),
     plan: ({ numRows, columns4 }) => {
       const rows = quadRows(numRows);
