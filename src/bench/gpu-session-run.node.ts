@@ -40,8 +40,8 @@ export interface FinishedSession {
 
 /** Between asking a step to stop and ending it. */
 const GRACE_MS = 2000;
-/** Time that is kept for writing the results. */
-const RESERVE_SECONDS = 3;
+/** Time that is kept for ending the last step and writing the results. */
+const RESERVE_SECONDS = 5;
 const DOCTOR_SECONDS = 20;
 
 /**

@@ -6,7 +6,7 @@ import type { TunableChoice, TunableName, TuningTable } from "../gpu/tunables.ts
 import type { BenchResult } from "./bench.ts";
 import { missingRatio, type Ratio, rateRatio } from "./ratios.ts";
 import type { Roofline } from "./roofline.ts";
-import type { SweepGroup } from "./sweep-cases.ts";
+import { NUM_LINEAR_LAYERS } from "./sweep-cases.ts";
 import type { SweepFigure, VariantFigure } from "./sweeps.ts";
 import { verdicts } from "./verdicts.ts";
 
@@ -283,7 +283,7 @@ interface Wanted {
 }
 
 interface ShareOf {
-  readonly group: SweepGroup;
+  readonly group: keyof typeof NUM_LINEAR_LAYERS;
   readonly dtype: string;
   readonly of: "read" | "fma";
 }
@@ -300,6 +300,10 @@ function shareRatio(
       bar,
       roofline === undefined ? "The roofline was not measured." : `${group} in ${dtype} was not measured.`,
     );
+  }
+  const numLayers = NUM_LINEAR_LAYERS[group];
+  if (cases.length < numLayers) {
+    return missingRatio(bar, `Only ${cases.length} of ${numLayers} linear layers were measured in ${dtype}.`);
   }
   let work = 0;
   let ms = 0;

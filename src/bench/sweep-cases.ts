@@ -60,6 +60,9 @@ export interface SweepCase {
 /** Groups of sweeps, in the order of measuring. */
 export const SWEEP_GROUPS: readonly SweepGroup[] = ["decode", "prefill", "vision", "attention"];
 
+/** Linear layers of a token or prompt in one dtype: the cases with `uses`. */
+export const NUM_LINEAR_LAYERS = { decode: 5, prefill: 4 } as const;
+
 const DTYPES: readonly WeightDtype[] = ["f16", "q8", "q4"];
 const PREFILL_ROWS = 640;
 const NUM_KEYS = [640, 2048] as const;

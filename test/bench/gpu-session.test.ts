@@ -181,11 +181,20 @@ describe("bars", () => {
     Object.fromEntries(sessionBars(steps).map((bar) => [bar.name, bar]));
 
   test("a share is that of the whole token, under the best right candidates", () => {
-    // 2 GB in 5 + 15 ms are 100 GB/s.
-    const figures = [sweep("a", { 128: 10, 64: 5, 256: null }), sweep("b", { 128: 15, 64: 20, 256: 30 })];
+    // 5 GB in 5 + 15 + 3 · 10 ms are 100 GB/s.
+    const figures = [
+      sweep("a", { 128: 10, 64: 5, 256: null }),
+      sweep("b", { 128: 15, 64: 20, 256: 30 }),
+      ...["c", "d", "e"].map((name) => sweep(name, { 128: 10, 64: 11, 256: 11 })),
+    ];
     const bars = barsOf(stepOf("roofline", [roofline]), stepOf("s", figures.map(sweepLine)));
     expect(bars["decode-7b-f16-share-of-read"]).toMatchObject({ ours: 100, ratio: 0.5, wanted: 0.7, isMet: false });
     expect(bars["decode-7b-q4-share-of-read"]).toMatchObject({ ratio: null, isMet: null });
+    const part = barsOf(stepOf("roofline", [roofline]), stepOf("s", figures.slice(1).map(sweepLine)));
+    expect(part["decode-7b-f16-share-of-read"]).toMatchObject({
+      isMet: null,
+      reason: expect.stringMatching(/^Only 4 of 5/),
+    });
   });
 
   test("parity names what differs", () => {

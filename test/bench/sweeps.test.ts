@@ -1,7 +1,7 @@
 // Sweeps of tuning's candidates and parity with stored ids, on this machine's adapter.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { countWrong } from "../../src/bench/parity.ts";
-import { sweepCases } from "../../src/bench/sweep-cases.ts";
+import { NUM_LINEAR_LAYERS, sweepCases } from "../../src/bench/sweep-cases.ts";
 import { differenceOf, measureSweep } from "../../src/bench/sweeps.ts";
 import { Gpu } from "../../src/gpu/device.ts";
 import { TUNABLE_NAMES, usableCandidates } from "../../src/gpu/ops/tuning.ts";
@@ -28,6 +28,14 @@ test("every choice of tuning has a sweep of all candidates that the device can r
         expect.arrayContaining([...usableCandidates(name, gpu.device)]),
       );
     }
+  }
+});
+
+test("a token and a prompt have as many linear layers in each dtype as the bars expect", () => {
+  const count = (group: string, dtype: string) =>
+    sweepCases(gpu).filter((each) => each.group === group && each.dtype === dtype && each.uses > 0).length;
+  for (const dtype of ["f16", "q8", "q4"]) {
+    expect({ decode: count("decode", dtype), prefill: count("prefill", dtype) }).toEqual(NUM_LINEAR_LAYERS);
   }
 });
 
