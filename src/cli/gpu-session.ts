@@ -97,7 +97,8 @@ async function show(session: Session, shown: Shown, { tuning: target }: GpuSessi
   session.print(`The results are in ${file}.\n`);
   session.result({ file, steps: steps.map(({ results, ...step }) => ({ ...step, numResults: results.length })), bars });
   if (target === undefined) return;
-  if (tuning === null) throw new InputError(`${file} has no sweep that tuning could choose by: there is no tuning table to write.`);
+  if (tuning === null)
+    throw new InputError(`${file} has no sweep that tuning could choose by: there is no tuning table to write.`);
   await writeFileWhole(target, `${JSON.stringify(tuning, undefined, 1)}\n`);
 }
 
