@@ -140,6 +140,8 @@ describe("limits", () => {
         PADDED_HEAD_DIM: 32,
         BITS: 4,
         ROWS: 4,
+        SLICES: 2,
+        IS_PADDED: true,
         BATCH: 1,
       },
     };

@@ -171,7 +171,8 @@ describe("answers side by side", () => {
   test("a longer prompt, a sweep, edits and a trace between two tokens change nothing", async () => {
     using session = model.session();
     const stream = session.answer(inputsOf("turn.0"), OPTIONS);
-    const longer = { inputIds: Int32Array.from({ length: 300 }, (_, index) => 3 + (index % 100)), images: [] };
+    const length = model.config.text.maxPositionEmbeddings;
+    const longer = { inputIds: Int32Array.from({ length }, (_, index) => 3 + (index % 100)), images: [] };
     const between = [
       () => model.answer(longer, { maxNewTokens: 1 }),
       () => model.sweep(inputsOf("two"), [1, 0.5, 2], { maxNewTokens: 2 }),
