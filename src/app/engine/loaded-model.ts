@@ -98,8 +98,9 @@ export async function loadModel(
       loadMs: performance.now() - startMs,
     });
     // The answer under a factor runs the last row of the prompt alone, with other kernels than the whole of it. They compile while
-    // the page is looked at; a question that comes first waits for what it needs, and a closed model has none to wait for.
-    model.warmUp({ questions: [UNDER_FACTOR], sweep: false }).catch(() => undefined);
+    // the page is looked at; a question that comes first waits for what it needs, and a closed model has none to wait for. On a CPU
+    // adapter, they would take from the first answer the cores that it is computed on.
+    if (!model.gpu.isSoftware) model.warmUp({ questions: [UNDER_FACTOR], sweep: false }).catch(() => undefined);
     return new LoadedModel(source, model, view);
   } catch (error) {
     device.destroy();
