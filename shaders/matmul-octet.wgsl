@@ -5,11 +5,15 @@
 //   subgroupBroadcast, so that a load serves 8 · ROWS sums; one thread computes ROWS rows (8 apart) × 24 columns. The choice on
 //   lavapipe, where it takes three quarters of matmul-quad's time
 // Grid: (ceil(rows / (8 · ROWS)), ceil(N / 24)) workgroups of 8 threads
-// Error bound: K sequential f32 additions, |error| <= (K + 4) · 2^-24 · Σ|input · weight|
-// Source: torch.nn.functional.linear. Appended: shared/weight-*, shared/add-dots, shared/linear, shared/activation
+// Error bound: as matmul
+// Source: torch.nn.functional.linear. Appended: shared/weight-*, shared/linear, shared/activation
 enable subgroups;
 
 override ROWS: u32 = 4u; // 1, 2 or 4 rows a thread
+
+fn dots(x: vec4<f32>, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>) -> vec4<f32> {
+  return vec4<f32>(dot(x, a), dot(x, b), dot(x, c), dot(x, d));
+}
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -69,25 +73,25 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var b = subgroupBroadcast(w, 1u);
     var c = subgroupBroadcast(w, 2u);
     var d = subgroupBroadcast(w, 3u);
-    sum0A = addDots(sum0A, p, a, b, c, d);
+    sum0A += dots(p, a, b, c, d);
     if (ROWS > 1u) {
-      sum1A = addDots(sum1A, q, a, b, c, d);
+      sum1A += dots(q, a, b, c, d);
     }
     if (ROWS > 2u) {
-      sum2A = addDots(sum2A, r, a, b, c, d);
-      sum3A = addDots(sum3A, s, a, b, c, d);
+      sum2A += dots(r, a, b, c, d);
+      sum3A += dots(s, a, b, c, d);
     }
     a = subgroupBroadcast(w, 4u);
     b = subgroupBroadcast(w, 5u);
     c = subgroupBroadcast(w, 6u);
     d = subgroupBroadcast(w, 7u);
-    sum0B = addDots(sum0B, p, a, b, c, d);
+    sum0B += dots(p, a, b, c, d);
     if (ROWS > 1u) {
-      sum1B = addDots(sum1B, q, a, b, c, d);
+      sum1B += dots(q, a, b, c, d);
     }
     if (ROWS > 2u) {
-      sum2B = addDots(sum2B, r, a, b, c, d);
-      sum3B = addDots(sum3B, s, a, b, c, d);
+      sum2B += dots(r, a, b, c, d);
+      sum3B += dots(s, a, b, c, d);
     }
 
     w = loadWeight(wB + k);
@@ -95,25 +99,25 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     b = subgroupBroadcast(w, 1u);
     c = subgroupBroadcast(w, 2u);
     d = subgroupBroadcast(w, 3u);
-    sum0C = addDots(sum0C, p, a, b, c, d);
+    sum0C += dots(p, a, b, c, d);
     if (ROWS > 1u) {
-      sum1C = addDots(sum1C, q, a, b, c, d);
+      sum1C += dots(q, a, b, c, d);
     }
     if (ROWS > 2u) {
-      sum2C = addDots(sum2C, r, a, b, c, d);
-      sum3C = addDots(sum3C, s, a, b, c, d);
+      sum2C += dots(r, a, b, c, d);
+      sum3C += dots(s, a, b, c, d);
     }
     a = subgroupBroadcast(w, 4u);
     b = subgroupBroadcast(w, 5u);
     c = subgroupBroadcast(w, 6u);
     d = subgroupBroadcast(w, 7u);
-    sum0D = addDots(sum0D, p, a, b, c, d);
+    sum0D += dots(p, a, b, c, d);
     if (ROWS > 1u) {
-      sum1D = addDots(sum1D, q, a, b, c, d);
+      sum1D += dots(q, a, b, c, d);
     }
     if (ROWS > 2u) {
-      sum2D = addDots(sum2D, r, a, b, c, d);
-      sum3D = addDots(sum3D, s, a, b, c, d);
+      sum2D += dots(r, a, b, c, d);
+      sum3D += dots(s, a, b, c, d);
     }
 
     w = loadWeight(wC + k);
@@ -121,25 +125,25 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     b = subgroupBroadcast(w, 1u);
     c = subgroupBroadcast(w, 2u);
     d = subgroupBroadcast(w, 3u);
-    sum0E = addDots(sum0E, p, a, b, c, d);
+    sum0E += dots(p, a, b, c, d);
     if (ROWS > 1u) {
-      sum1E = addDots(sum1E, q, a, b, c, d);
+      sum1E += dots(q, a, b, c, d);
     }
     if (ROWS > 2u) {
-      sum2E = addDots(sum2E, r, a, b, c, d);
-      sum3E = addDots(sum3E, s, a, b, c, d);
+      sum2E += dots(r, a, b, c, d);
+      sum3E += dots(s, a, b, c, d);
     }
     a = subgroupBroadcast(w, 4u);
     b = subgroupBroadcast(w, 5u);
     c = subgroupBroadcast(w, 6u);
     d = subgroupBroadcast(w, 7u);
-    sum0F = addDots(sum0F, p, a, b, c, d);
+    sum0F += dots(p, a, b, c, d);
     if (ROWS > 1u) {
-      sum1F = addDots(sum1F, q, a, b, c, d);
+      sum1F += dots(q, a, b, c, d);
     }
     if (ROWS > 2u) {
-      sum2F = addDots(sum2F, r, a, b, c, d);
-      sum3F = addDots(sum3F, s, a, b, c, d);
+      sum2F += dots(r, a, b, c, d);
+      sum3F += dots(s, a, b, c, d);
     }
   }
 

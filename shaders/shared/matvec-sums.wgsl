@@ -1,5 +1,5 @@
 // One thread's share of a matrix × vector product, for the kernels in which a workgroup shares each sum, and how the shares are
-// added up. Appended with shared/wide-*, which load 16 bytes of weights at once, shared/add-dots, and shared/sums-subgroup or shared/sums-shared.
+// added up. Appended with shared/wide-*, which load 16 bytes of weights at once, and shared/sums-subgroup or shared/sums-shared.
 // Everything is named and unrolled, so that it stays in registers.
 override THREADS: u32 = 128u;  // of a workgroup: 64, 128 or 256
 override COLUMNS4: u32 = 1u;   // four or, at 2, eight columns of output a workgroup
@@ -40,6 +40,14 @@ fn inputValue(row: u32, at: u32) -> vec4<f32> {
     return vec4<f32>(0.0);
   }
   return input[row + at];
+}
+
+// sum + x · weights of four columns, with one rounding a step.
+fn addDots(sum: vec4<f32>, x: vec4<f32>, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>) -> vec4<f32> {
+  let first = fma(vec4<f32>(x.x), vec4<f32>(a.x, b.x, c.x, d.x), sum);
+  let second = fma(vec4<f32>(x.y), vec4<f32>(a.y, b.y, c.y, d.y), first);
+  let third = fma(vec4<f32>(x.z), vec4<f32>(a.z, b.z, c.z, d.z), second);
+  return fma(vec4<f32>(x.w), vec4<f32>(a.w, b.w, c.w, d.w), third);
 }
 
 // Sums over every THREADS-th load of K, from load `lane` on: of rows `row` on with four rows of weights each from load `a` and

@@ -41,7 +41,7 @@ test("ask --profile FILE prints tables on stderr, writes a trace, and answers th
   expect(stderr).toMatch(/^stage +submits +kernels +record +pipelines +encode +GPU +readback$/m);
   expect(stderr).toMatch(/^vision +1 +\d+( +\d+\.\d\d){5}$/m);
   expect(stderr).toMatch(/^choose +\d+ +\d+( +\d+\.\d\d){5}$/m);
-  expect(stderr).toMatch(/^vision: matmul(-quad)? +\d+ +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ % /m);
+  expect(stderr).toMatch(/^vision: matmul(-quad|-octet)? +\d+ +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ % /m);
   expect(stderr).toContain(`Trace: ${file} (open it in ui.perfetto.dev`);
   const events = await readTrace(file);
   expect(events.filter(({ args }) => "gpuNs" in Object(args)).length).toBeGreaterThan(50);

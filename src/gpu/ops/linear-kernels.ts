@@ -7,7 +7,6 @@ import matvecWgsl from "../../../shaders/matvec.wgsl";
 import matvecReduceWgsl from "../../../shaders/matvec-reduce.wgsl";
 import matvecSubgroupWgsl from "../../../shaders/matvec-subgroup.wgsl";
 import activationWgsl from "../../../shaders/shared/activation.wgsl";
-import addDotsWgsl from "../../../shaders/shared/add-dots.wgsl";
 import linearWgsl from "../../../shaders/shared/linear.wgsl";
 import sumsSharedWgsl from "../../../shaders/shared/sums-shared.wgsl";
 import sumsSubgroupWgsl from "../../../shaders/shared/sums-subgroup.wgsl";
@@ -66,7 +65,7 @@ const QUANTIZED_REDUCES = matvecs(false, [64, 1]);
 export const LINEAR_KERNELS = [
   {
     name: "matmul-octet",
-    ...byDtype(perDtype("matmul-octet", matmulOctetWgsl, [addDotsWgsl, ...LINEAR])),
+    ...byDtype(perDtype("matmul-octet", matmulOctetWgsl, LINEAR)),
     supports: (gpu, { numRows, rowStable }) => hasOctets(gpu) && (rowStable || numRows > 1),
     plan: ({ numRows, columns4 }) => {
       const rows = quadRows(numRows);

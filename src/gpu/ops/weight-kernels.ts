@@ -1,5 +1,4 @@
 // Variants of a kernel for the forms in which weights are stored.
-import addDotsWgsl from "../../../shaders/shared/add-dots.wgsl";
 import columnsWgsl from "../../../shaders/shared/columns.wgsl";
 import columnsQuadWgsl from "../../../shaders/shared/columns-quad.wgsl";
 import columnsWideWgsl from "../../../shaders/shared/columns-wide.wgsl";
@@ -110,7 +109,7 @@ export function perThread(name: string, source: string, helpers: readonly string
 
 /** Variants that load 16 bytes at a time, and narrow ones for rows that are not a whole number of such loads. */
 export function byDtypeAndWidth(name: string, source: string, helpers: readonly string[]) {
-  const sums = [matvecSumsWgsl, addDotsWgsl, ...helpers];
+  const sums = [matvecSumsWgsl, ...helpers];
   const wide = perDtype(name, source, sums, WIDE);
   const narrow = perDtype(name, source, [wideNarrowWgsl, ...sums]);
   return {
