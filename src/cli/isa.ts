@@ -1,4 +1,4 @@
-// adaptvis isa: every kernel for GPUs as a real GPU's compiler translates it, without that GPU.
+// adaptvis isa: the output of a real GPU's compiler for every GPU kernel, without that GPU.
 import { readFile } from "node:fs/promises";
 import { text as textOf } from "node:stream/consumers";
 import { type Command, Option } from "commander";
@@ -10,7 +10,7 @@ import { baselineOf, baselineText, type IsaBaseline, parseBaseline, regressions 
 import { COMPILE_COMMAND, type CompileJob, compileMarked, missingCompiler } from "../isa/compile-jobs.node.ts";
 import { COLUMNS_TEXT, isaTables } from "../isa/report.ts";
 import { isaHtml } from "../isa/report-html.node.ts";
-import { hasKernels, runLab } from "../isa/run-lab.node.ts";
+import { labPipelines, runLab } from "../isa/run-lab.node.ts";
 import { ISA_TARGETS } from "../isa/targets.ts";
 import { checkOutput, someText } from "./checks.ts";
 import { commandFile, examples } from "./package-files.ts";
@@ -68,7 +68,8 @@ async function isa(session: Session, flags: IsaFlags): Promise<void> {
     await checkOutput(name, outputs[index], [...outputs.slice(0, index), flags.baseline]);
   }
   const { target: names = TARGET_NAMES, dtype: dtypes = WEIGHT_DTYPES, kernel: filter } = flags;
-  if (!hasKernels({ dtypes, filter })) {
+  const pipelines = labPipelines(dtypes, filter);
+  if (pipelines.length === 0) {
     throw new UsageError(
       `--kernel ${filter}: no kernel's name contains this; without --kernel, adaptvis isa lists all.`,
     );
@@ -76,10 +77,8 @@ async function isa(session: Session, flags: IsaFlags): Promise<void> {
   const baseline = flags.baseline === undefined ? undefined : await readBaseline(flags.baseline);
   const missing = missingCompiler();
   if (missing !== undefined) throw new GpuError("no-adapter", `isa: ${missing}.`);
-  const report = await runLab({
+  const report = await runLab(pipelines, {
     targets: ISA_TARGETS.filter(({ name }) => names.includes(name)),
-    dtypes,
-    filter,
     program: commandFile(),
     dawnToggles: session.dawnToggles,
     isRobust: flags.robustness,
@@ -117,7 +116,7 @@ async function readBaseline(file: string): Promise<IsaBaseline> {
   return parseBaseline(text, file);
 }
 
-/** What one option says against another. @throws UsageError. */
+/** @throws UsageError for options that contradict each other. */
 function checkFlags(flags: IsaFlags): void {
   const isPart = flags.target !== undefined || flags.dtype !== undefined || flags.kernel !== undefined;
   if (flags.writeBaseline !== undefined && (isPart || !flags.robustness)) {

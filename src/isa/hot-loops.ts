@@ -4,7 +4,7 @@ import type { Block, Disassembly, Loop } from "./disassembly.ts";
 import { type InstructionMix, mixOf, sumOfMixes, workOf } from "./instruction-mix.ts";
 
 /** Iterations that a loop counts as. */
-export const ITERATIONS = 8;
+const ITERATIONS = 8;
 
 /** A loop without the loops inside it. */
 export interface LoopPart {
@@ -18,6 +18,14 @@ export interface LoopPart {
   readonly mix: InstructionMix;
   /** Its share of the instructions that all loops of the kernel run, from 0 to 1. */
   readonly share: number;
+}
+
+/** A loop as reports show it. */
+export type HotLoop = Omit<LoopPart, "blocks">;
+
+/** A loop for a report. */
+export function hotLoop({ blocks: _, ...loop }: LoopPart): HotLoop {
+  return loop;
 }
 
 /**

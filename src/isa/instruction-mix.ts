@@ -1,9 +1,9 @@
-// What a loop's instructions are for, by kind, on GCN and RDNA.
+// Classifies and counts the instructions of a loop, for GCN and RDNA.
 import type { Block, Instruction } from "./disassembly.ts";
 import { WAVE_LANES } from "./targets.ts";
 
-/** Kinds of operations. Integer ones compute addresses, unpack weights and pack masks. */
-export const OPERATION_KINDS = [
+/** Kinds of operations that the vector ALUs execute. Integer ones compute addresses, unpack weights and pack masks. */
+const VECTOR_KINDS = [
   "multiply-add",
   "other float",
   "transcendental",
@@ -12,6 +12,11 @@ export const OPERATION_KINDS = [
   "integer",
   "compare",
   "move",
+] as const;
+
+/** Kinds of operations. */
+export const OPERATION_KINDS = [
+  ...VECTOR_KINDS,
   "workgroup memory",
   "memory",
   "scalar",
@@ -28,7 +33,7 @@ export interface InstructionMix {
   readonly counts: Readonly<Record<OperationKind, number>>;
   /** Of them, those that the vector ALUs execute. */
   readonly vector: number;
-  /** Instructions that hold two operations. */
+  /** Dual-issue instructions. */
   readonly numDual: number;
   readonly loads: MemoryAccess;
   readonly stores: MemoryAccess;
@@ -70,18 +75,7 @@ const PATTERNS: readonly (readonly [OperationKind, RegExp])[] = [
   ["integer", /^v_/],
 ];
 
-const VECTOR: ReadonlySet<OperationKind> = new Set<OperationKind>([
-  "multiply-add",
-  "other float",
-  "transcendental",
-  "conversion",
-  "clamp",
-  "integer",
-  "compare",
-  "move",
-]);
-
-/** What an operation is for. @param operands as printed; v_fma_mix with 1.0 only widens an f16 */
+/** Kind of an operation. @param operands as printed; v_fma_mix with 1.0 only widens an f16 */
 export function kindOf(operation: string, operands = ""): OperationKind {
   if (operation.startsWith("v_fma_mix") && /, 1\.0, neg\(0\)/.test(operands)) return "conversion";
   return PATTERNS.find(([, pattern]) => pattern.test(operation))?.[0] ?? "integer";
@@ -103,7 +97,7 @@ export function mixOf(blocks: readonly Block[]): InstructionMix {
       if (target !== undefined) addAccess(target, operation);
     }
   }
-  const vector = OPERATION_KINDS.reduce((sum, kind) => sum + (VECTOR.has(kind) ? counts[kind] : 0), 0);
+  const vector = VECTOR_KINDS.reduce((sum, kind) => sum + counts[kind], 0);
   return { counts, vector, numDual, multiplyAdds, ...access };
 }
 
@@ -156,7 +150,7 @@ export function instructionKind({ operations: [first = ""], operands }: Instruct
   return kindOf(first, operands);
 }
 
-/** Instructions that vector ALUs, workgroup memory and memory execute: those that cost a wave its time. */
+/** Instructions executed by vector ALUs, workgroup memory and memory. */
 export function workOf({ vector, counts }: InstructionMix): number {
   return vector + counts["workgroup memory"] + counts.memory;
 }

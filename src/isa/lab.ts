@@ -1,14 +1,14 @@
-// The compile lab's results: every kernel of the GPU class as a real compiler translates it.
+// The compile lab's results: what a real GPU's compiler makes of every GPU kernel.
 import type { Constant, Kernel } from "../gpu/kernel.ts";
 import type { WeightDtype } from "../gpu/tensor.ts";
 import { type CompilerStatistics, parseDisassembly } from "./disassembly.ts";
-import { type LoopPart, loopParts, nestMix } from "./hot-loops.ts";
+import { type HotLoop, hotLoop, loopParts, nestMix } from "./hot-loops.ts";
 import { type InstructionMix, sumOfMixes } from "./instruction-mix.ts";
 import { type Prediction, predict, type WeightUse } from "./prediction.ts";
 import type { RecordedPipeline } from "./recorded-passes.ts";
 import type { IsaTarget } from "./targets.ts";
 
-/** One pipeline on one target. */
+/** Results for one pipeline on one target. */
 export interface IsaKernel {
   readonly kernel: string;
   readonly weightDtype: WeightDtype | null;
@@ -27,9 +27,6 @@ export interface IsaKernel {
   readonly prediction: Prediction | null;
 }
 
-/** A loop of a report. */
-export type HotLoop = Pick<LoopPart, "label" | "depth" | "share" | "mix">;
-
 /** One target's kernels. */
 export interface IsaTargetReport {
   readonly target: IsaTarget;
@@ -46,10 +43,10 @@ export interface IsaReport {
   readonly targets: readonly IsaTargetReport[];
 }
 
-/** Kernels whose loops read every weight once for all rows that a workgroup computes. */
+/** Kernels that read each weight once for all rows of a workgroup. */
 const STREAMING = /^(matvec|gated-matvec|qkv-rope)-(subgroup|reduce)$/;
 
-/** A pipeline's line of the report, from what the driver printed. @throws GpuError `shader` for text of another form. */
+/** Results for a pipeline, parsed from the driver's output. @throws GpuError `shader` for output in an unexpected format. */
 export function isaKernel(pipeline: RecordedPipeline, text: string, target: IsaTarget): IsaKernel {
   const { kernel, constants, passes } = pipeline;
   const disassembly = parseDisassembly(text);
@@ -61,7 +58,7 @@ export function isaKernel(pipeline: RecordedPipeline, text: string, target: IsaT
     constants,
     passes,
     statistics: disassembly.statistics,
-    loops: parts.slice(0, 2).map(({ label, depth, share, mix }) => ({ label, depth, share, mix })),
+    loops: parts.slice(0, 2).map(hotLoop),
     numLoops: disassembly.loops.length,
     nest,
     numClamps: nest && sumOfMixes(parts.map(({ mix }) => ({ mix, times: 1 }))).counts.clamp,
@@ -69,7 +66,7 @@ export function isaKernel(pipeline: RecordedPipeline, text: string, target: IsaT
   };
 }
 
-/** The weights that a kernel streams; undefined for a kernel whose loads other workgroups repeat. */
+/** How a kernel streams its weights; undefined for kernels in which several workgroups load the same ones. */
 export function weightUse(
   { name, weightDtype }: Pick<Kernel, "name" | "weightDtype">,
   constants: RecordedPipeline["constants"],
@@ -94,7 +91,7 @@ const UNSHOWN: ReadonlySet<string> = new Set([
   "NUM_KEY_VALUE_HEADS",
 ]);
 
-/** Vector instructions of the hot loop for one of its multiply-adds; null without any. */
+/** Vector instructions per multiply-add; null without multiply-adds. */
 export function vectorPerMultiplyAdd({ multiplyAdds, vector }: InstructionMix): number | null {
   return multiplyAdds === 0 ? null : vector / multiplyAdds;
 }

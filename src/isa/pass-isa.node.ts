@@ -1,11 +1,10 @@
-// One pass of an explained answer as a GPU's compiler translates it: its instructions by block, with the loops that they form, and its
-// WGSL with the loops that those came from.
+// One pass of an explained answer as compiled for a GPU: its instructions by block and its WGSL, both with their loops.
 import type { ExplainedKernel, ExplainedPass } from "../inspect/explained-pass.ts";
 import { type CompileOptions, compileJobs } from "./compile-jobs.node.ts";
 import { type CompilerStatistics, type Disassembly, parseDisassembly } from "./disassembly.ts";
-import { loopParts, nestMix } from "./hot-loops.ts";
+import { type HotLoop, hotLoop, type LoopPart, loopParts, nestMix } from "./hot-loops.ts";
 import { type InstructionMix, instructionKind, type OperationKind } from "./instruction-mix.ts";
-import { type HotLoop, weightUse } from "./lab.ts";
+import { weightUse } from "./lab.ts";
 import { type Prediction, predict } from "./prediction.ts";
 import type { IsaTarget } from "./targets.ts";
 
@@ -68,6 +67,7 @@ export function readPassIsa(
 ): PassIsa {
   const { target, driver, isRobust, text } = compiled;
   const disassembly = parseDisassembly(text);
+  const parts = loopParts(disassembly);
   const nest = nestMix(disassembly);
   return {
     target,
@@ -75,17 +75,16 @@ export function readPassIsa(
     isRobust,
     isCompilerForm: disassembly.isCompilerForm,
     statistics: disassembly.statistics,
-    loops: loopParts(disassembly).map(({ label, depth, share, mix }) => ({ label, depth, share, mix })),
+    loops: parts.map(hotLoop),
     nest,
     prediction: nest && predict(nest, target, weightUse(kernel, constants)),
-    blocks: isaBlocks(disassembly),
+    blocks: isaBlocks(disassembly, parts),
     wgslLines: wgslLines(kernel.wgsl),
   };
 }
 
-function isaBlocks(disassembly: Disassembly): readonly IsaBlock[] {
-  const { blocks, loops } = disassembly;
-  const hot = loops.length === 0 ? [] : (loopParts(disassembly)[0]?.blocks ?? []);
+function isaBlocks({ blocks, loops }: Disassembly, parts: readonly LoopPart[]): readonly IsaBlock[] {
+  const hot = loops.length === 0 ? [] : (parts[0]?.blocks ?? []);
   return blocks.map(({ label, instructions }, index) => ({
     label,
     depth: loops.filter(({ first, last }) => first <= index && index <= last).length,

@@ -1,5 +1,6 @@
-// The passes of a question at a model's shapes, recorded without a GPU and without weights: which kernels run with which constants.
+// Records which kernels a question runs with which constants at a model's shapes, without a GPU and without weights.
 import { type CheckpointSpec, modelConfig } from "../bench/random-checkpoint.ts";
+import { CLIP_L, LLAVA_7B } from "../bench/shapes.ts";
 import { DEFAULT_CHUNK_ROWS } from "../generate/shared-decoder.ts";
 import { Gpu } from "../gpu/device.ts";
 import type { Constant, Kernel } from "../gpu/kernel.ts";
@@ -13,18 +14,29 @@ import { labelOf, WeightDeclarer, type WeightStore } from "../models/weight-tabl
 import { USUAL_NEEDS } from "../precompile.ts";
 import { ProgramRecorder } from "../program-recorder.ts";
 
-/** A kernel with its constants: what one pipeline is compiled from. */
+/** A kernel and its constants, from which one pipeline is compiled. */
 export interface RecordedPipeline {
   readonly kernel: Kernel;
   readonly constants: Readonly<Record<string, Constant>>;
-  /** The passes that run it, such as "prefill layers.mlp.down_proj"; a pass of every layer is named once. */
+  /** The passes that run it, such as "prefill layers.mlp.down_proj"; layers are not distinguished. */
   readonly passes: readonly string[];
 }
+
+/** LLaVA-1.5-7B, in the form of the bench's random checkpoints. */
+export const LLAVA_7B_SPEC: CheckpointSpec = {
+  name: "llava-7b",
+  seed: 7,
+  dtype: "F16",
+  decoder: LLAVA_7B,
+  vision: CLIP_L,
+  tieWordEmbeddings: false,
+  maxPositions: 4096,
+};
 
 /** Rows of a decode step with a sweep's six factors. */
 const SWEEP_ROWS = 6;
 
-/** A device that allocates nothing and runs nothing: enough to record programs, whose buffers need no contents. */
+/** A device that neither allocates nor executes anything, which is enough to record programs. */
 export function recordingDevice(features: readonly string[]): GPUDevice {
   const limits = {
     maxBufferSize: 2 ** 32 - 4,
@@ -55,15 +67,12 @@ export function recordPipelines(
   const weights = architecture.weights(new WeightDeclarer(emptyStore(gpu, dtype)));
   const model = { architecture, weights, chunkRows: DEFAULT_CHUNK_ROWS, kvDtype: "f32" } as const;
   const recorder = new ProgramRecorder(gpu, gpu, { ...model, batchRows: SWEEP_ROWS });
-  const pipelines = new Pipelines();
-  for (const needs of USUAL_NEEDS) {
-    for (const program of recorder.question(needs, [model.chunkRows])) pipelines.add(program);
-  }
-  pipelines.add(recorder.step({ isEdited: true, isCaptured: false }, SWEEP_ROWS));
-  return pipelines.list();
+  const programs = USUAL_NEEDS.flatMap((needs) => [...recorder.question(needs, [model.chunkRows])]);
+  programs.push(recorder.step({ isEdited: true, isCaptured: false }, SWEEP_ROWS));
+  return mergePipelines(programs.flatMap(pipelinesOf));
 }
 
-/** Every choice that start-up tuning has for a linear layer of 4096 to 4096 columns with weights in `dtype`. */
+/** Every tuning candidate for a linear layer with a 4096 × 4096 weight in `dtype`. */
 export function recordCandidates(dtype: WeightDtype, device: GPUDevice): readonly RecordedPipeline[] {
   const gpu = new Gpu(device, { isSoftware: false });
   const store = emptyStore(gpu, dtype);
@@ -73,7 +82,7 @@ export function recordCandidates(dtype: WeightDtype, device: GPUDevice): readonl
     bias: false,
   });
   const buffer = gpu.unused;
-  const pipelines = new Pipelines();
+  const programs: Program[] = [];
   for (const { name: kernel, ...entry } of LINEAR_KERNELS) {
     const tunables: Readonly<Record<string, readonly TunableChoice[]>> = "tunables" in entry ? entry.tunables : {};
     for (const [name, choices] of Object.entries(tunables)) {
@@ -82,33 +91,34 @@ export function recordCandidates(dtype: WeightDtype, device: GPUDevice): readonl
       for (const choice of choices) {
         const program = new Program(`${name}, ${choiceText(choice)}`);
         linear(program, gpu, { layer, input: buffer, output: buffer, numRows: isTiled ? 512 : 1, kernel, choice });
-        pipelines.add(program);
+        programs.push(program);
       }
     }
   }
-  return pipelines.list();
+  return mergePipelines(programs.flatMap(pipelinesOf));
 }
 
-/** Collects what different pipelines a list of programs needs. */
-class Pipelines {
-  private readonly found = new Map<string, Omit<RecordedPipeline, "passes"> & { readonly passes: Set<string> }>();
-
-  add(program: Program): void {
-    for (const { kernel, call, place } of program.commands.filter(isDispatch)) {
-      const constants = call.constants ?? {};
-      const key = JSON.stringify([kernel.code, constants]);
-      const entry = this.found.get(key) ?? { kernel, constants, passes: new Set() };
-      entry.passes.add(`${program.label} ${place.replace(/layers\.\d+\./, "layers.")}`.trim());
-      this.found.set(key, entry);
-    }
+/** Pipelines of the same text and constants as one, in the order in which they come first. */
+export function mergePipelines(pipelines: readonly RecordedPipeline[]): readonly RecordedPipeline[] {
+  const found = new Map<string, RecordedPipeline>();
+  for (const pipeline of pipelines) {
+    const constants = Object.entries(pipeline.constants).sort(([a], [b]) => (a < b ? -1 : 1));
+    const key = JSON.stringify([pipeline.kernel.code, constants]);
+    const passes = new Set([...(found.get(key)?.passes ?? []), ...pipeline.passes]);
+    found.set(key, { ...(found.get(key) ?? pipeline), passes: [...passes] });
   }
-
-  list(): readonly RecordedPipeline[] {
-    return [...this.found.values()].map((entry) => ({ ...entry, passes: [...entry.passes] }));
-  }
+  return [...found.values()];
 }
 
-/** Weights without values or memory; what q8 and q4 do not apply to is in f16. */
+/** The pipeline of every dispatch of a program. */
+function pipelinesOf(program: Program): readonly RecordedPipeline[] {
+  return program.commands.filter(isDispatch).map(({ kernel, call: { constants = {} }, place }) => {
+    const pass = `${program.label} ${place.replace(/layers\.\d+\./, "layers.")}`.trim();
+    return { kernel, constants, passes: [pass] };
+  });
+}
+
+/** Weights without values or memory; those that are not quantised under q8 and q4 are f16. */
 function emptyStore(gpu: Gpu, dtype: WeightDtype): WeightStore {
   return {
     matrix(spec, columns): Matrix {

@@ -1,13 +1,7 @@
 // The compile lab's report as tables of text.
 import type { ReportTable } from "../bench/report.ts";
-import {
-  type HotLoop,
-  type IsaKernel,
-  type IsaReport,
-  isaName,
-  multiplyAddShare,
-  vectorPerMultiplyAdd,
-} from "./lab.ts";
+import type { HotLoop } from "./hot-loops.ts";
+import { type IsaKernel, type IsaReport, isaName, multiplyAddShare, vectorPerMultiplyAdd } from "./lab.ts";
 
 const HEAD = [
   "kernel",
@@ -38,7 +32,7 @@ the like on integers in all loops; the next two of the hot loop; limit: what is 
 and what share of the multiply-adds and of the memory bandwidth that leaves; cycles: the compiler's own estimate of one wave's
 inverse throughput.`;
 
-/** One table a target. */
+/** One table per target. */
 export function isaTables(report: IsaReport): readonly ReportTable[] {
   return report.targets.map(({ target, kernels }) => ({
     title: `${target.name}, ${target.description}${report.isRobust ? "" : ", without robustness"}`,

@@ -1,24 +1,14 @@
 // Which pipelines the compile lab compiles: recorded without a GPU, and without asking a device for anything but buffers.
 import { describe, expect, test } from "vitest";
-import type { CheckpointSpec } from "../../../src/bench/random-checkpoint.ts";
-import { CLIP_L, LLAVA_7B } from "../../../src/bench/shapes.ts";
 import { WEIGHT_DTYPES } from "../../../src/gpu/tensor.ts";
 import {
+  LLAVA_7B_SPEC,
   type RecordedPipeline,
   recordCandidates,
   recordingDevice,
   recordPipelines,
 } from "../../../src/isa/recorded-passes.ts";
 
-const SPEC: CheckpointSpec = {
-  name: "llava-7b",
-  seed: 7,
-  dtype: "F16",
-  decoder: LLAVA_7B,
-  vision: CLIP_L,
-  tieWordEmbeddings: false,
-  maxPositions: 4096,
-};
 const FEATURES = ["subgroups", "shader-f16"];
 
 const kernelNames = (pipelines: readonly RecordedPipeline[]) => [
@@ -40,7 +30,7 @@ function watchedDevice(features: readonly string[]) {
 
 describe("a question on a GPU with subgroups", () => {
   const { device, used } = watchedDevice(FEATURES);
-  const pipelines = recordPipelines(SPEC, "q4", device);
+  const pipelines = recordPipelines(LLAVA_7B_SPEC, "q4", device);
 
   test("runs the kernels for GPUs, with quantised weights where they may be", () => {
     const names = kernelNames(pipelines);
@@ -90,7 +80,7 @@ describe("a question on a GPU with subgroups", () => {
 });
 
 test("a GPU without subgroups reduces in workgroup memory", () => {
-  const names = kernelNames(recordPipelines(SPEC, "f16", recordingDevice([])));
+  const names = kernelNames(recordPipelines(LLAVA_7B_SPEC, "f16", recordingDevice([])));
   expect(names).toContain("matvec-reduce");
   expect(names.filter((name) => name.endsWith("-subgroup"))).toEqual([]);
 });
