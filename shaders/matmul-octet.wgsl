@@ -1,19 +1,16 @@
 // A linear layer over many rows for CPU adapters with subgroups of eight threads, which share the weights that they load
 // Formula: as matmul
 // Shapes: as matmul
-// Work division: as matmul-quad, but of every eight columns each thread of a subgroup loads one and shares it with
+// Work division: as matmul-quad, but a subgroup loads eight columns at a time, one per thread, and shares them with
 //   subgroupBroadcast, so that a load serves 8 · ROWS sums; one thread computes ROWS rows (8 apart) × 24 columns. The choice on
-//   lavapipe, where it takes three quarters of matmul-quad's time
+//   lavapipe
 // Grid: (ceil(rows / (8 · ROWS)), ceil(N / 24)) workgroups of 8 threads
 // Error bound: as matmul
-// Source: torch.nn.functional.linear. Appended: shared/weight-*, shared/linear, shared/activation
+// Source: torch.nn.functional.linear. Appended: shared/weight-*, shared/dots, shared/linear,
+//   shared/activation
 enable subgroups;
 
 override ROWS: u32 = 4u; // 1, 2 or 4 rows a thread
-
-fn dots(x: vec4<f32>, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>) -> vec4<f32> {
-  return vec4<f32>(dot(x, a), dot(x, b), dot(x, c), dot(x, d));
-}
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {

@@ -7,14 +7,11 @@
 //   the same reason: SwiftShader keeps arrays in memory, and loops over them ran six times slower
 // Grid: (ceil(rows / (8 · ROWS)), ceil(N / 16)) workgroups of 8 threads
 // Error bound: as matmul
-// Source: torch.nn.functional.linear. Appended: shared/weight-*, shared/linear, shared/activation
+// Source: torch.nn.functional.linear. Appended: shared/weight-*, shared/dots, shared/linear,
+//   shared/activation
 enable subgroups;
 
 override ROWS: u32 = 4u; // 1, 2 or 4 rows a thread
-
-fn dots(x: vec4<f32>, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>) -> vec4<f32> {
-  return vec4<f32>(dot(x, a), dot(x, b), dot(x, c), dot(x, d));
-}
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {

@@ -6,7 +6,7 @@
 // Grid: (ceil(N / 32), ceil(rows / 32)) workgroups of 8 × 8 threads
 // Error bound: K sequential f32 additions in four lanes, |error| <= (K/4 + 4) · 2^-24 · Σ|input · weight|
 // Source: torch.nn.functional.linear; register tiling as in any GEMM text. Appended: shared/weight-*,
-//   shared/linear, shared/activation
+//   shared/dots, shared/linear, shared/activation
 
 @compute @workgroup_size(8, 8)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -35,10 +35,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let q = input[x1 + k];
     let r = input[x2 + k];
     let s = input[x3 + k];
-    sum[0] += vec4<f32>(dot(p, a), dot(p, b), dot(p, c), dot(p, d));
-    sum[1] += vec4<f32>(dot(q, a), dot(q, b), dot(q, c), dot(q, d));
-    sum[2] += vec4<f32>(dot(r, a), dot(r, b), dot(r, c), dot(r, d));
-    sum[3] += vec4<f32>(dot(s, a), dot(s, b), dot(s, c), dot(s, d));
+    sum[0] += dots(p, a, b, c, d);
+    sum[1] += dots(q, a, b, c, d);
+    sum[2] += dots(r, a, b, c, d);
+    sum[3] += dots(s, a, b, c, d);
   }
 
   for (var i = 0u; i < min(4u, params.numRows - row); i++) {

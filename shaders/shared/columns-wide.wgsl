@@ -1,5 +1,5 @@
-// As shared/columns, for f16 and bf16: two vec4s of weights per load, since a load in a loop costs a CPU adapter the same however
-// many bytes it has. Appended with shared/wide-f16 or -bf16, for rows that are a whole number of loads.
+// As shared/columns, for f16 and bf16: two vec4s of weights per load, since on CPU adapters the cost of a load does not depend on
+// its size. Appended with shared/wide-f16 or -bf16 and shared/dots, for rows that are a whole number of loads.
 fn sumColumns(x: u32, row: u32, lane: u32) -> vec4<f32> {
   let numLoads = params.weightStride4 / WIDTH;
   let w0 = row * numLoads;
@@ -19,10 +19,5 @@ fn sumColumns(x: u32, row: u32, lane: u32) -> vec4<f32> {
 }
 
 fn dotParts(value: vec4<f32>, a: Packed, b: Packed, c: Packed, d: Packed, part: u32) -> vec4<f32> {
-  return vec4<f32>(
-    dot(value, unpackPart(a, part)),
-    dot(value, unpackPart(b, part)),
-    dot(value, unpackPart(c, part)),
-    dot(value, unpackPart(d, part)),
-  );
+  return dots(value, unpackPart(a, part), unpackPart(b, part), unpackPart(c, part), unpackPart(d, part));
 }

@@ -8,7 +8,7 @@ import { type MatvecShape, usesSubgroups, wideMatvec } from "./linear-kernels.ts
 import { hasQuads } from "./quads.ts";
 import { byDtype, byDtypeAndWidth, perQuantized, perThread } from "./weight-kernels.ts";
 
-/** Texts of an op's kernels: of one thread a sum, and of a workgroup a few sums with and without subgroups. */
+/** Texts of an op's kernels: one thread per four sums, or one workgroup per eight with and without subgroups. */
 interface FusedSources {
   readonly threads: string;
   readonly subgroup: string;
@@ -18,9 +18,9 @@ interface FusedSources {
 }
 
 /**
- * The kernels of a fused op: a workgroup per twice four sums on GPUs, with the threads that tuning chose for the matrix × vector
- * kernel; a thread per sum elsewhere, by quads of threads for quantised weights where the adapter has quads.
- * @param plans.wide grid of the kernels of a workgroup per twice four sums, of a call's `batches` of rows
+ * The kernels of a fused op: one workgroup per eight sums on GPUs, with as many threads as tuning chose for the matrix × vector
+ * kernel; one thread per four or eight sums elsewhere, by quads of threads for quantised weights where the adapter has quads.
+ * @param plans.wide grid of the GPU kernels for a call's `batches` of rows
  */
 export function fusedEntries<Shape extends MatvecShape, Name extends string>(
   name: Name,

@@ -7,6 +7,7 @@ import matvecWgsl from "../../../shaders/matvec.wgsl";
 import matvecReduceWgsl from "../../../shaders/matvec-reduce.wgsl";
 import matvecSubgroupWgsl from "../../../shaders/matvec-subgroup.wgsl";
 import activationWgsl from "../../../shaders/shared/activation.wgsl";
+import dotsWgsl from "../../../shaders/shared/dots.wgsl";
 import linearWgsl from "../../../shaders/shared/linear.wgsl";
 import sumsSharedWgsl from "../../../shaders/shared/sums-shared.wgsl";
 import sumsSubgroupWgsl from "../../../shaders/shared/sums-subgroup.wgsl";
@@ -36,19 +37,20 @@ interface LinearEntry extends KernelEntry<LinearShape> {
 }
 
 const LINEAR = [linearWgsl, activationWgsl];
+const DOTS = [dotsWgsl, ...LINEAR];
 /** Rows up to which a linear layer runs as matrix × vector on a CPU adapter. */
 const MAX_CPU_VECTOR_ROWS = 4;
 /** The same on a GPU, where weights are read once for every eight rows: a sweep's whole batch. */
 const MAX_GPU_VECTOR_ROWS = 32;
 /** Sums of a vec4 that fit the workgroup memory of every WebGPU device, 16 KiB. */
 const SHARED_SUMS = 1024;
-/** Tiles that are enough for a GPU: large ones run some hundred workgroups at once. */
+/** Number of tiles that keeps a GPU busy: large ones run some hundred workgroups at once. */
 const ENOUGH_TILES = 256;
 
 /** Form of matmul-tiled, and what it asks of a device. */
 const tiled = (TILE: number, WIDE: boolean, K_STEP: number): TunableChoice => ({ TILE, WIDE, K_STEP });
 
-/** Tiles that every device can run: they need little more than half of the workgroup memory that WebGPU promises. */
+/** Tiles that every device can run: they fit WebGPU's guaranteed 16 KiB of workgroup memory. */
 const MEDIUM_TILES = tiled(64, true, 16);
 
 /** Threads and fours of columns of a workgroup of matvec-subgroup or matvec-reduce. */
@@ -65,7 +67,7 @@ const QUANTIZED_REDUCES = matvecs(false, [64, 1]);
 export const LINEAR_KERNELS = [
   {
     name: "matmul-octet",
-    ...byDtype(perDtype("matmul-octet", matmulOctetWgsl, LINEAR)),
+    ...byDtype(perDtype("matmul-octet", matmulOctetWgsl, DOTS)),
     supports: (gpu, { numRows, rowStable }) => hasOctets(gpu) && (rowStable || numRows > 1),
     plan: ({ numRows, columns4 }) => {
       const rows = quadRows(numRows);
@@ -74,7 +76,7 @@ export const LINEAR_KERNELS = [
   },
   {
     name: "matmul-quad",
-    ...byDtype(perDtype("matmul-quad", matmulQuadWgsl, LINEAR)),
+    ...byDtype(perDtype("matmul-quad", matmulQuadWgsl, DOTS)),
     supports: (gpu, { numRows, rowStable }) => hasQuads(gpu) && (rowStable || numRows > 1),
     plan: ({ numRows, columns4 }) => {
       const rows = quadRows(numRows);
@@ -133,7 +135,7 @@ export const LINEAR_KERNELS = [
   },
   {
     name: "matmul",
-    ...byDtype(perDtype("matmul", matmulWgsl, LINEAR)),
+    ...byDtype(perDtype("matmul", matmulWgsl, DOTS)),
     supports: () => true,
     plan: ({ numRows, columns4 }) => ({
       constants: {},
@@ -179,7 +181,7 @@ function planWideMatvec(shape: LinearShape, gpu: KernelContext): Plan {
   return { constants, grid: [width, Math.ceil(numGroups / width), Math.ceil(numRows / batch)] };
 }
 
-/** The part of a {@link LinearShape} that the kernels with shared/matvec-sums are compiled for. */
+/** The part of a {@link LinearShape} that determines the constants of shared/matvec-sums. */
 export type MatvecShape = Pick<LinearShape, "weight" | "numRows"> & Partial<Pick<LinearShape, "choice">>;
 
 /**
@@ -191,14 +193,14 @@ export function wideMatvec(shape: MatvecShape, gpu: KernelContext, columns4?: nu
   const choice = matvecChoice(gpu, shape);
   const THREADS = Number(choice.THREADS);
   const COLUMNS4 = columns4 ?? Number(choice.COLUMNS4);
-  // Without subgroups every thread has its sums in workgroup memory.
+  // Without subgroups, the sums of all threads have to fit workgroup memory.
   const most = choice.SUBGROUPS === true ? 8 : SHARED_SUMS / (THREADS * COLUMNS4);
   const batch = Math.min(batchRows(numRows), most);
   const isPadded = weightStride4(weight) * 4 !== weight.columns;
   return { constants: { THREADS, COLUMNS4, BATCH: batch, IS_PADDED: isPadded }, batch };
 }
 
-/** Whether such a call is one for subgroups. */
+/** Whether such a call runs a kernel with subgroups. */
 export function usesSubgroups(gpu: KernelContext, shape: MatvecShape): boolean {
   return matvecChoice(gpu, shape).SUBGROUPS === true;
 }
@@ -208,8 +210,8 @@ function matvecChoice(gpu: KernelContext, { weight: { dtype }, choice }: MatvecS
 }
 
 /**
- * The largest tiles of which there are enough: the chosen ones, the default's, or the small ones. All give the same numbers, so
- * that a row's value does not depend on this choice.
+ * The largest tiles that keep the GPU busy: the tuned, the medium or the small ones. All give the same bits, so that a row does not
+ * depend on this choice.
  */
 function tiledChoice(gpu: KernelContext, numRows: number, columns4: number): TunableChoice {
   const hasEnough = ({ TILE }: TunableChoice) => {

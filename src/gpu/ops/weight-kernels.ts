@@ -2,6 +2,7 @@
 import columnsWgsl from "../../../shaders/shared/columns.wgsl";
 import columnsQuadWgsl from "../../../shaders/shared/columns-quad.wgsl";
 import columnsWideWgsl from "../../../shaders/shared/columns-wide.wgsl";
+import dotsWgsl from "../../../shaders/shared/dots.wgsl";
 import groupQ4Wgsl from "../../../shaders/shared/group-q4.wgsl";
 import groupQ8Wgsl from "../../../shaders/shared/group-q8.wgsl";
 import matvecSumsWgsl from "../../../shaders/shared/matvec-sums.wgsl";
@@ -92,11 +93,11 @@ export function byDtype(kernels: Readonly<Partial<Record<WeightDtype, Kernel>>>)
   };
 }
 
-/** Variants of one thread a sum: of f16 and bf16 with 16 bytes a load, where rows are a whole number of them. */
+/** Variants of one thread per four sums; those of f16 and bf16 load 16 bytes at a time where rows are a whole number of such loads. */
 export function perThread(name: string, source: string, helpers: readonly string[]) {
-  const narrow = perDtype(name, source, [columnsWgsl, ...helpers]);
+  const narrow = perDtype(name, source, [columnsWgsl, dotsWgsl, ...helpers]);
   const variant = (weightDtype: "f16" | "bf16") =>
-    defineKernel(name, source, [WIDE[weightDtype], columnsWideWgsl, ...helpers], { weightDtype });
+    defineKernel(name, source, [WIDE[weightDtype], columnsWideWgsl, dotsWgsl, ...helpers], { weightDtype });
   const wide: Partial<Record<WeightDtype, Kernel>> = { f16: variant("f16"), bf16: variant("bf16") };
   return {
     variants: [...Object.values(narrow), ...Object.values(wide)],
