@@ -49,7 +49,7 @@ fn fourValues(slots: vec4<u32>, d: u32) -> mat4x4<f32> {
   return mat4x4<f32>(loadValue(slots.x, d), loadValue(slots.y, d), loadValue(slots.z, d), loadValue(slots.w, d));
 }
 
-// Keeps the scores of a row's four keys.
+// Writes the scores of a row's four keys to the capture buffer.
 fn capture(score: vec4<f32>, key: vec4<u32>, numKeys: u32, rowStart: u32) {
   for (var i = 0u; i < 4u; i++) {
     if (key[i] < numKeys) {
@@ -66,7 +66,7 @@ struct Softmax {
   correction: f32,    // for what was summed before the block
 }
 
-// Goes on with four scores of every thread of the quad.
+// Updates the softmax with four more scores per thread; every thread of the quad calls it.
 fn nextBlock(before: Softmax, score: vec4<f32>) -> Softmax {
   var largest = max(max(score.x, score.y), max(score.z, score.w));
   largest = max(largest, quadSwapX(largest));
@@ -96,7 +96,10 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   let base = (head / params.group) * params.headStride4;
   let numKeys = rowSlot(rowX) + 1u; // of both rows
   let editX = rowEdits(rowX, head);
-  let editY = rowEdits(rowY, head);
+  var editY = editX;
+  if (ROWS > 1u) {
+    editY = rowEdits(rowY, head);
+  }
 
   var x = Softmax(vec4<f32>(0.0), MASKED, 0.0, 0.0);
   var y = x;
@@ -104,7 +107,10 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
     let key = first + mine + vec4<u32>(0u, 4u, 8u, 12u);
     let near = min(key, vec4<u32>(numKeys - 1u));
     let slotsX = slotsOf(near, rowX, base);
-    let slotsY = slotsOf(near, rowY, base);
+    var slotsY = slotsX;
+    if (ROWS > 1u) {
+      slotsY = slotsOf(near, rowY, base);
+    }
     let isApart = ROWS > 1u && first + BLOCK > step.prefixLength;
     var sx = vec4<f32>(0.0);
     var sy = vec4<f32>(0.0);
@@ -136,18 +142,30 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
     let slotsX1 = quadBroadcast(slotsX, 1u);
     let slotsX2 = quadBroadcast(slotsX, 2u);
     let slotsX3 = quadBroadcast(slotsX, 3u);
-    let slotsY0 = quadBroadcast(slotsY, 0u);
-    let slotsY1 = quadBroadcast(slotsY, 1u);
-    let slotsY2 = quadBroadcast(slotsY, 2u);
-    let slotsY3 = quadBroadcast(slotsY, 3u);
+    var slotsY0 = slotsX0;
+    var slotsY1 = slotsX1;
+    var slotsY2 = slotsX2;
+    var slotsY3 = slotsX3;
+    if (ROWS > 1u) {
+      slotsY0 = quadBroadcast(slotsY, 0u);
+      slotsY1 = quadBroadcast(slotsY, 1u);
+      slotsY2 = quadBroadcast(slotsY, 2u);
+      slotsY3 = quadBroadcast(slotsY, 3u);
+    }
     let weightsX0 = quadBroadcast(x.weights, 0u);
     let weightsX1 = quadBroadcast(x.weights, 1u);
     let weightsX2 = quadBroadcast(x.weights, 2u);
     let weightsX3 = quadBroadcast(x.weights, 3u);
-    let weightsY0 = quadBroadcast(y.weights, 0u);
-    let weightsY1 = quadBroadcast(y.weights, 1u);
-    let weightsY2 = quadBroadcast(y.weights, 2u);
-    let weightsY3 = quadBroadcast(y.weights, 3u);
+    var weightsY0 = weightsX0;
+    var weightsY1 = weightsX1;
+    var weightsY2 = weightsX2;
+    var weightsY3 = weightsX3;
+    if (ROWS > 1u) {
+      weightsY0 = quadBroadcast(y.weights, 0u);
+      weightsY1 = quadBroadcast(y.weights, 1u);
+      weightsY2 = quadBroadcast(y.weights, 2u);
+      weightsY3 = quadBroadcast(y.weights, 3u);
+    }
     for (var d = mine; d < params.headDim4; d += 4u) {
       var v0 = fourValues(slotsX0, d);
       var v1 = fourValues(slotsX1, d);
