@@ -4,7 +4,7 @@
 // Work division: one workgroup computes 64 query rows and up to 128 of headDim: four threads per row, each for two rows 32 apart.
 //   Keys, then values, are loaded into workgroup memory in tiles of 16; each thread scores four keys of its rows, then adds all
 //   16 values in its own fourth of headDim, which it holds in registers. The keys end where the workgroup's last row does.
-//   As in matmul-tiled, indices of workgroup memory are written out in main, so that none needs a clamp
+//   As in matmul-tiled, indices of workgroup memory are written out in main, so that the compiler adds no bounds clamps
 // Grid: (ceil(rows / 64), H, ceil(headDim / 128)) workgroups of 128 threads with 12.5 KB of workgroup memory
 // Error bound: as attention-prefill
 // Source: arXiv 2205.14135 algorithm 1; arXiv 2307.08691 (no output in memory between tiles).

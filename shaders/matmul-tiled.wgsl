@@ -4,14 +4,14 @@
 // Work division: one workgroup computes TILE × TILE outputs: for every K_STEP of K its threads load blocks of 4 × 4 values of
 //   both operands into shared memory, transposed and with the weights dequantised; while one step is summed, the loads of the
 //   next are under way. A thread computes 4 × 4 outputs in registers, or 8 × 8 when WIDE. The choice on GPUs, where a value in
-//   shared memory serves TILE sums. Indices of shared memory are written out in main, from values whose range the compiler
-//   knows: it then proves that they are within bounds, instead of clamping each, and adds no address arithmetic
+//   shared memory serves TILE sums. Indices into shared memory are computed in main from values whose range the WGSL
+//   compiler can derive: it then proves them to be in bounds instead of clamping each one
 // Grid: (ceil(N / TILE), ceil(rows / TILE)) workgroups of (TILE / 4)² threads, (TILE / 8)² when WIDE
 // Error bound: K sequential f32 additions, |error| <= (K + 4) · 2^-24 · Σ|input · weight|. They are the same, in
 //   the same order, under every TILE, K_STEP and WIDE, so that all forms give a row the same bits
 // Source: torch.nn.functional.linear; tiling as in any GEMM text. Appended: shared/weight-*, shared/linear,
 //   shared/activation
-// The forms are those in which a thread loads one block of each operand, or half of the threads one of each.
+// Valid combinations are those in which each thread loads one block of each operand, or each half of the threads one operand's.
 override TILE: u32 = 64u;   // 32, 64 or, WIDE only, 128
 override WIDE: bool = true;
 override K_STEP: u32 = 16u; // WIDE 16, else 32; both operands take 8 · K_STEP · (TILE + 8) bytes of shared memory
@@ -72,8 +72,8 @@ fn addProducts(sums: ptr<function, Sums>, x: vec4<f32>, y: vec4<f32>, a: vec4<f3
   }
 }
 
-// A block of input, by k: four values from `at` on of the rows that begin at these places. Past the end of a row, other
-// values are loaded, which no sum takes.
+// A block of input as columns of k: four values from `at` on of the rows that begin at `rowsAt`. What is read past the end of a
+// row does not enter any sum.
 fn loadInput(rowsAt: vec4<u32>, at: u32) -> mat4x4<f32> {
   return transpose(mat4x4<f32>(input[rowsAt.x + at], input[rowsAt.y + at], input[rowsAt.z + at], input[rowsAt.w + at]));
 }
@@ -148,7 +148,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     // Two k at a time, in their order.
     let numPairs = 2u * min(STEPS4, params.inner4 - start4);
     for (var i = 0u; i < numPairs; i++) {
-      let k = (i % 2u) * 2u * PLANE + (i / 2u % STEPS4) * PITCH; // "% STEPS4" only tells the compiler the range
+      let k = (i % 2u) * 2u * PLANE + (i / 2u % STEPS4) * PITCH; // "% STEPS4" changes nothing; it bounds the index for the compiler
       let p0 = inputTile[k + r];
       let a0 = weightTile[k + c];
       var q0 = vec4<f32>();

@@ -20,8 +20,8 @@ export interface LoadOptions {
   /** How matrices are stored on the GPU; as in the checkpoint unless given. Sums are f32 always. */
   readonly dtype?: WeightDtype | undefined;
   /**
-   * How keys and values are stored on the GPU: f16 takes half of f32's memory, q8 (8 bits, with an f16 scale per group of 32
-   * values) about a quarter. f32 unless given; attention computes in f32 always.
+   * Storage format of keys and values on the GPU: f16 takes half of f32's memory, q8 (8 bits, with one f16 scale per group of 32
+   * values) about a quarter. Default: f32. Attention always computes in f32.
    */
   readonly kvDtype?: CacheDtype | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -45,13 +45,13 @@ export interface LoadOptions {
   /** Measures the load and every question from then on; one profiler per model. */
   readonly profiler?: Profiler | undefined;
   /**
-   * The question that will come first: while the weights load, its kernels compile, in the order in which it runs them, and no
-   * others. Those of a greedy question about a picture and of AdaptVis' extra step unless given.
+   * The first question to expect: only its kernels are compiled while the weights load, in the order of their first use. Default:
+   * a greedy question about a picture, and AdaptVis' extra step.
    */
   readonly firstQuestion?: ExpectedQuestion | undefined;
 }
 
-/** A question that will be asked: the options that decide which kernels it needs. */
+/** An expected question: the options that determine which kernels it needs. */
 export interface ExpectedQuestion
   extends MethodSettings,
     Pick<AnswerOptions, "method" | "settings" | "sampling" | "topLogProbs" | "attention"> {
@@ -59,11 +59,11 @@ export interface ExpectedQuestion
   readonly hasImage?: boolean | undefined;
 }
 
-/** What a model is made ready for. */
+/** Options of `Llava.warmUp`. */
 export interface WarmUpOptions {
-  /** Questions to be ready for; a greedy one and one with AdaptVis, about a picture, unless given. */
+  /** Questions to prepare for. Default: a greedy one and one with AdaptVis, both about a picture. */
   readonly questions?: readonly ExpectedQuestion[] | undefined;
-  /** Whether to be ready for sweeps; true unless given. */
+  /** Whether to prepare for sweeps. Default: true. */
   readonly sweep?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: WarmUpProgress) => void) | undefined;
@@ -72,9 +72,9 @@ export interface WarmUpOptions {
 /** Progress of a warm-up: first `compile`, then `run`. */
 export interface WarmUpProgress {
   readonly phase: "compile" | "run";
-  /** Kernels that are compiled, or have run, so far. */
+  /** Kernels compiled, or run, so far. */
   readonly done: number;
-  /** Kernels of the phase; those that have run in an earlier warm-up do not run again. */
+  /** Kernels in this phase; those run by an earlier warm-up are not run again. */
   readonly total: number;
 }
 

@@ -58,7 +58,7 @@ export class Llava {
   readonly defaults: MethodDefaults;
   /** [C, S, S] of a picture's tile; undefined for a model without pictures. */
   readonly tileShape: readonly [number, number, number] | undefined;
-  /** How keys and values are stored on the GPU. */
+  /** Storage format of keys and values on the GPU. */
   readonly kvDtype: CacheDtype;
   private readonly loaded: RecordedModel;
   /** Pipelines that {@link warmUp} has run. */
@@ -198,12 +198,12 @@ export class Llava {
   }
 
   /**
-   * Gets the model ready, so that its first questions take no longer than later ones: compiles every kernel that they may need,
-   * whatever the length of their prompts, then runs one workgroup of each, because drivers defer a part of the work to the first
-   * run. Questions may be asked meanwhile. Nothing of it stays but the compiled kernels: sessions and caches are as before, and the
-   * memory that it takes, about a question's, is freed. What an earlier warm-up has done is not done again.
-   * @throws InputError for an option that cannot be; AbortError when `signal` or {@link dispose} stops it (the model stays
-   *   usable after the former); GpuError.
+   * Prepares the model so that first questions take no longer than later ones: compiles every kernel that they may need, for prompts
+   * of any length, then runs one workgroup of each, because drivers defer part of the work to the first run. Questions may be asked
+   * meanwhile. Only the compiled kernels remain: sessions and caches are unchanged, and the memory used, about as much as for one
+   * question, is freed. A second warm-up skips what was done before.
+   * @throws InputError for an invalid option; AbortError when stopped by `signal` (the model stays usable) or by {@link dispose};
+   *   GpuError.
    */
   async warmUp(options: WarmUpOptions = {}): Promise<void> {
     const { gpu, ran } = this;
@@ -270,7 +270,7 @@ export class Llava {
   }
 }
 
-/** What questions will need. @throws InputError for an option that cannot be. */
+/** The kernels that questions need. @throws InputError for an invalid option. */
 async function needsOfAll(
   questions: readonly ExpectedQuestion[] | undefined,
   { config: { text }, defaults }: Pick<Llava, "config" | "defaults">,

@@ -1,5 +1,5 @@
-// Gets a loaded model ready for questions: compiles their pipelines, then runs one workgroup of each, because drivers defer a part
-// of the work to the first run.
+// Prepares a loaded model for questions: compiles their pipelines, then runs one workgroup of each, because drivers defer part of
+// the work to the first run.
 import type { ExpectedQuestion, WarmUpOptions, WarmUpProgress } from "./answer.ts";
 import { AbortError, throwIfAborted } from "./errors.ts";
 import { chooseRowsProgram, embedTokensProgram } from "./generate/decoder-programs.ts";
@@ -15,16 +15,16 @@ import { GREEDY_NEEDS, placeholders } from "./precompile.ts";
 import { type PassKind, PLAIN, ProgramRecorder, type QuestionNeeds, type RecordedModel } from "./program-recorder.ts";
 import type { Settings } from "./settings.ts";
 
-/** What {@link warmUp} works on. */
+/** The model as {@link warmUp} needs it. */
 export interface WarmModel extends RecordedModel {
   readonly gpu: Gpu;
-  /** Pipelines that a warm-up has run already; those that this one runs are added. */
+  /** Pipelines that a warm-up has run; this one adds its own. */
   readonly ran: Set<Pipeline>;
   /** Runs `work` when nothing else of the model runs, inside error scopes. */
   inTurn(work: () => Promise<void>): Promise<void>;
 }
 
-/** What {@link warmUp} makes ready for. */
+/** What to expect, and how to report progress. */
 export interface Expected extends Pick<WarmUpOptions, "signal" | "onProgress"> {
   readonly questions: readonly QuestionNeeds[];
   readonly sweep: boolean;
@@ -32,7 +32,7 @@ export interface Expected extends Pick<WarmUpOptions, "signal" | "onProgress"> {
 
 const WHAT = "Warming up";
 
-/** Confidences that a method's edits are asked for: it may edit other rows when it is unsure. */
+/** Confidences at which a method's edits are queried: it may edit different rows when it is unsure. */
 const CONFIDENCES = [0, 0.5, 1];
 
 /**
@@ -131,7 +131,7 @@ async function compiled(
   );
 }
 
-/** Runs one workgroup of each pipeline, in a turn of its own so that questions come between them, with buffers that are freed behind. */
+/** Runs one workgroup of each pipeline, each in a separate turn so that questions can run in between; frees its buffers at the end. */
 async function runAll(model: WarmModel, missing: Set<Pipeline>, options: Expected): Promise<void> {
   const { gpu, ran } = model;
   const { signal, onProgress } = options;

@@ -1,6 +1,6 @@
-// Formula: numbers[i] = 1 · the number that the half-precision bits i stand for, + 0, computed in f16
+// Formula: numbers[i] = 1 · the f16 number with bits i, + 0, computed in f16
 // Shapes: numbers [65536] f32
-// Work division: a thread computes two
+// Work division: two numbers per thread
 // Grid: 512 workgroups
 // Error bound: exact for finite numbers; subnormal halves may become 0
 // Source: some drivers report shader-f16 and compute wrongly

@@ -1,9 +1,9 @@
-// Formula: numbers[i] = the number that the half-precision bits i stand for, by unpack2x16float
+// Formula: numbers[i] = the f16 number with bits i, by unpack2x16float
 // Shapes: numbers [65536] f32
-// Work division: a thread unpacks two
+// Work division: two numbers per thread
 // Grid: 512 workgroups
 // Error bound: exact for finite numbers; subnormal halves may become 0
-// Source: what kernels read f16 weights by; every number is compared
+// Source: the function with which kernels read f16 weights
 @group(0) @binding(0) var<storage, read_write> numbers: array<f32>;
 
 @compute @workgroup_size(64)

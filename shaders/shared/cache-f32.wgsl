@@ -1,5 +1,5 @@
-// Keys and values in f32. Appended to every attention kernel; `slot` is the element at which a slot of a head begins, `d` counts
-// vec4s along headDim.
+// Keys and values in f32. Appended to every attention kernel; `slot` is the first element of a head's slot, `d` counts vec4s
+// along headDim.
 @group(0) @binding(1) var<storage, read> keys: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> values: array<vec4<f32>>;
 

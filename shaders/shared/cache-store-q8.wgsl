@@ -1,6 +1,6 @@
 // Keys and values on their way into a cache of 8 bits (shared/cache-q8), two groups of 32 at a time, whose scales share a word:
 // scale = f16(largest magnitude / 127), step = round(value · 127 / largest magnitude). Values are computed twice, which costs less
-// than to hold them. Appended to rope-append-packed.
+// than keeping them. Appended to rope-append-packed.
 const UNIT: u32 = 64u; // values that are stored at once
 
 // Words from one slot of a head to the next.

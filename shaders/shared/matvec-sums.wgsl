@@ -34,7 +34,7 @@ struct Sums {
   input7: vec4<f32>,
 }
 
-// Vec4 `at` of a row of input; 0 where only a group's padding goes on.
+// Vec4 `at` of a row of input; 0 in the padding of the last group.
 fn inputValue(row: u32, at: u32) -> vec4<f32> {
   if (IS_PADDED && at >= params.inner4) {
     return vec4<f32>(0.0);
@@ -42,7 +42,7 @@ fn inputValue(row: u32, at: u32) -> vec4<f32> {
   return input[row + at];
 }
 
-// sum + x · weights of four columns, with one rounding a step.
+// sum + x · weights of four columns, one rounding per step.
 fn addDots(sum: vec4<f32>, x: vec4<f32>, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>) -> vec4<f32> {
   let first = fma(vec4<f32>(x.x), vec4<f32>(a.x, b.x, c.x, d.x), sum);
   let second = fma(vec4<f32>(x.y), vec4<f32>(a.y, b.y, c.y, d.y), first);
@@ -175,7 +175,7 @@ fn partialSums(lane: u32, a: u32, b: u32, row: u32) -> Sums {
   return sums;
 }
 
-// What the weights of a load add: they were unpacked with OFFSET added to each, and without their scale.
+// Adds the sums of one load, whose weights were unpacked with OFFSET added to each and without their scale.
 fn addPart(sum: vec4<f32>, part: vec4<f32>, input: vec4<f32>, scale: vec4<f32>) -> vec4<f32> {
   if (OFFSET > 0.0) {
     return fma(part - OFFSET * dot(input, vec4<f32>(1.0)), scale, sum);

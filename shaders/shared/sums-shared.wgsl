@@ -1,4 +1,4 @@
-// Adds up the sums of a workgroup's threads in shared memory, for GPUs without subgroups: 16 threads a sum, then one. Appended
+// Adds up the sums of a workgroup's threads in shared memory, for GPUs without subgroups: 16 threads per sum, then one. Appended
 // with shared/matvec-sums.
 override PARTIAL_SIZE: u32 = BATCH * COLUMNS4 * THREADS;
 
@@ -27,7 +27,7 @@ fn finishSums(thread: Thread) {
   workgroupBarrier();
 }
 
-// What was added up into a place, for any thread after finishSums.
+// The sum at a place; valid for every thread after finishSums.
 fn total(thread: Thread, index: u32) -> vec4<f32> {
   var sum = partial[index * THREADS];
   for (var i = 1u; i < 16u; i++) {

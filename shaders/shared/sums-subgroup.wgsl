@@ -26,7 +26,7 @@ fn finishSums(thread: Thread) {
   workgroupBarrier();
 }
 
-// What was added up into a place, for any thread after finishSums.
+// The sum at a place; valid for every thread after finishSums.
 fn total(thread: Thread, index: u32) -> vec4<f32> {
   var sum = partial[index * MAX_SUBGROUPS];
   for (var i = 1u; i < (THREADS + thread.subgroupSize - 1u) / thread.subgroupSize; i++) {

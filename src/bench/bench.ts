@@ -72,7 +72,7 @@ export function partNames(isSoftware: boolean): readonly string[] {
   return ["roofline", ...new Set(groups), "shares", ...models, ...SCALING_NAMES, ...START_NAMES, ...namedOnly()];
 }
 
-/** Parts that run only when they are selected by name: for one GPU's session rather than for every bench. */
+/** Parts that run only when selected by name. */
 function namedOnly(): readonly string[] {
   return [...SWEEP_GROUPS.map(sweepPart), ...PARITY_NAMES];
 }
@@ -160,7 +160,7 @@ class BenchRun {
       }
     });
     this.seconds[name] = ms / 1000;
-    // The kind says which: part's callers give them together.
+    // Callers pass matching kinds and results.
     if (result !== null) await options.onResult?.({ kind, result } as unknown as BenchResult);
     else await options.onResult?.({ kind: "failure", result: at(failures, failures.length - 1) });
     return result;
@@ -279,7 +279,7 @@ class BenchRun {
     return curves;
   }
 
-  /** The models of the same names, each in processes of its own; a quick run starts the embedded one only. */
+  /** The models of the same names, each in fresh processes; a quick run starts only the embedded one. */
   private async start(): Promise<readonly StartFigures[]> {
     const { host, options } = this;
     const { start } = host;

@@ -6,7 +6,7 @@ import { ropeFrequencies, rotaryRows } from "../models/layers/rope.ts";
 import { packStep } from "../models/layers/step.ts";
 import type { Operands } from "./operands.ts";
 
-/** Two f16 of about 0.01, as values or scales; as bytes they are small whole numbers. */
+/** Two f16 numbers of about 0.01; read as bytes, they are small integers. */
 const SMALL_HALVES = 0x211f211f;
 
 /** One query per head against `numKeys` cached keys. */

@@ -81,7 +81,7 @@ export interface StepResult {
   readonly name: string;
   readonly args: readonly string[];
   readonly ending: StepEnding;
-  /** Why it did not end as it should, one sentence; "" when done. */
+  /** One sentence on why the step failed; empty if it succeeded. */
   readonly message: string;
   readonly seconds: number;
   readonly limitSeconds: number;
@@ -165,12 +165,12 @@ function plainSweeps(steps: readonly StepResult[]): readonly SweepFigure[] {
   );
 }
 
-/** How much shorter than the default's a time must be: noise must not choose. */
+/** A candidate must take less than this share of the default's time, so that noise does not decide. */
 const CLEARLY = 0.97;
 
 /**
- * The tuning table that the sweeps give: of each choice's right candidates the one with the shortest time relative to the
- * default's, averaged over the shapes; null without sweeps.
+ * The tuning table derived from the sweeps: for each choice, the correct candidate with the shortest time relative to the default,
+ * averaged over the shapes; null without sweeps.
  */
 export function sessionTuning(steps: readonly StepResult[]): TuningTable | null {
   const [stamp] = steps.flatMap(({ results }) =>
@@ -216,7 +216,7 @@ function isCandidate(name: TunableName, choice: TunableChoice): boolean {
   }
 }
 
-/** A right variant's time over that of the first; undefined where it did not run or computed something else. */
+/** Time of a correct variant relative to the first one; undefined if it did not run or was wrong. */
 function relativeTime({ variants }: SweepFigure, name: string): number | undefined {
   const variant = variants.find((each) => each.name === name);
   const [first] = variants;
@@ -226,7 +226,7 @@ function relativeTime({ variants }: SweepFigure, name: string): number | undefin
 
 /** The bars that a session on a GPU is judged by, met or missed; open where their figures are missing. */
 export function sessionBars(steps: readonly StepResult[]): readonly Ratio[] {
-  // Steps after one that did not end measure it themselves.
+  // Without a finished roofline step, later steps measure the roofline themselves.
   const [roofline] = [...resultsOf(steps, "roofline", ROOFLINE_STEP), ...resultsOf(steps, "roofline")];
   const sweeps = plainSweeps(steps);
   const decode = (dtype: string, wanted: number) =>
@@ -288,7 +288,7 @@ interface ShareOf {
   readonly of: "read" | "fma";
 }
 
-/** Share of a ceiling over all cases that a token or prompt runs, each as often as it does, under its best right variant. */
+/** Share of a ceiling over all cases of a token or prompt, weighted by how often each runs, with the best correct variant. */
 function shareRatio(
   bar: Wanted,
   share: ShareOf & { readonly sweeps: readonly SweepFigure[]; readonly roofline: Roofline | undefined },
@@ -321,12 +321,12 @@ function shareRatio(
   });
 }
 
-/** The fastest variant whose numbers are right. */
+/** The fastest variant with correct results. */
 function bestVariant({ variants }: SweepFigure): VariantFigure | undefined {
   return variants.filter(({ isSame }) => isSame).sort((a, b) => a.ms.median - b.ms.median)[0];
 }
 
-/** Speed without shader-f16 relative to that with it: all cases that were measured both ways. */
+/** Speed without shader-f16 relative to the speed with it, over all cases measured both ways. */
 function withoutF16(plain: readonly SweepFigure[], withF16: readonly SweepFigure[]): Ratio {
   const bar = { name: "without-shader-f16-over-with", wanted: 0.9 };
   const pairs = withF16.flatMap((other) => {

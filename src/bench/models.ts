@@ -61,7 +61,7 @@ export interface ModelFigures {
   readonly loadMs: number;
   /** MB of 10^6 bytes per second, whether or not the files are in the system's cache. */
   readonly loadMbps: number;
-  /** What compiling and running the kernels of questions and sweeps once took after the load; later figures are without it. */
+  /** Time of `warmUp` after the load; later figures do not include it. */
   readonly warmUpMs: number;
   readonly visionMs: readonly number[];
   readonly prefillRows: number;

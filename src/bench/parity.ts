@@ -1,5 +1,5 @@
-// Whether this adapter computes what others did: half-precision numbers, and greedy and AdaptVis ids of whole models against
-// those of expected-ids.ts.
+// Checks the results of this adapter: half-precision numbers, and greedy and AdaptVis ids of whole models against those in
+// expected-ids.ts.
 import halvesWgsl from "../../shaders/bench/halves.wgsl";
 import halvesNativeWgsl from "../../shaders/bench/halves-native.wgsl";
 import { toF32 } from "../checkpoint/dtypes.ts";

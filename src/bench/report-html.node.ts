@@ -201,7 +201,7 @@ function scalingPlot({ title, xLabel, points, explanation }: ScalingSeries): Plo
   };
 }
 
-/** The recommendations in words, before everything else. */
+/** The recommendations, which come first. */
 function winnersHtml({ winners }: BenchReport): string {
   if (winners.length === 0) return "";
   return `<ul>${winners.map(({ sentence }) => `<li>${escaped(sentence)}</li>`).join("\n")}</ul>`;

@@ -1,4 +1,4 @@
-// Starts this package's command in a process of its own and reads from its answer when each part of the start was over.
+// Runs the command line in a fresh process and reads from its answer when each part of the start ended.
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
@@ -44,7 +44,7 @@ export async function openStarter(ask: StartCommand): Promise<Starter> {
 async function startOnce(ask: StartCommand, folder: string, cacheFolder: string): Promise<StartSample> {
   if (!existsSync(ask.command)) throw new Error(`${ask.command} does not exist: npm run build makes it.`);
   const host = isDeno() ? ["run", "-A"] : [];
-  // Two tokens: the second is what waits for the last of the kernels.
+  // Two tokens: the second one needs the last of the kernels.
   const length = ["--max-new-tokens", "2", "--ignore-eos"];
   const words = ["ask", "--model", folder, "--image", ask.picture, ...length, ask.question];
   // Mesa's cache (lavapipe, RADV, ANV) and NVIDIA's; Dawn has none in Node.

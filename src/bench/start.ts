@@ -4,10 +4,10 @@
 import { type Spread, spreadOf } from "./statistics.ts";
 import { interleave, type RoundsOptions } from "./timing.ts";
 
-/** Parts of a start in the order of a table; ms since the process began at which each was over. */
+/** Parts of a start, in the order of the table. Each is reported as ms from process start to its end. */
 export const START_PARTS = ["imported", "device", "loaded", "compiled", "firstToken", "process"] as const;
 
-/** When the parts of one start were over; `process` is the whole of it from outside, from spawning to exit. */
+/** End times of the parts of one start; `process` is measured from outside, from spawning to exit. */
 export type StartSample = Readonly<Record<(typeof START_PARTS)[number], number>>;
 
 /** A model's start. */
@@ -16,17 +16,17 @@ export interface StartFigures {
   readonly name: string;
   /** With the driver's cache empty, as after an installation. */
   readonly first: Readonly<Record<keyof StartSample, Spread>>;
-  /** With what earlier starts left in it. Drivers without such a cache start alike. */
+  /** With the driver's cache filled by earlier starts; no different for drivers without such a cache. */
   readonly repeat: Readonly<Record<keyof StartSample, Spread>>;
 }
 
 /** State of the driver's cache of compiled kernels. */
 export type DriverCache = "empty" | "kept";
 
-/** Starts a process that asks one question of the model in `folder`. @throws AbortError, or an Error with its last words. */
+/** Starts a process that asks one question of the model in `folder`. @throws AbortError, or an Error with the end of its output. */
 export type StartProcess = (folder: string, cache: DriverCache) => Promise<StartSample>;
 
-/** Names of the models whose start is measured, as parts of the bench. */
+/** Bench parts that measure a start, one per model. */
 export const START_NAMES = ["start/tiny-spatial", "start/llava-110m"] as const;
 
 /** Measures the start of the model in `folder`. @throws as {@link StartProcess}. */

@@ -1,5 +1,5 @@
-// Kernels at LLaVA-1.5-7B's shapes under every candidate that tuning has for them: what a GPU's tuning table and the bars on
-// shares of the roofline are filled from. Every candidate runs by name, so that a CPU adapter runs the kernels for GPUs, too.
+// Kernels at LLaVA-1.5-7B's shapes with every tuning candidate, for a GPU's tuning table and its shares of the roofline. Candidates
+// are selected by name, so that CPU adapters run the GPU kernels, too.
 import type { Gpu, KernelContext } from "../gpu/device.ts";
 import { attentionDecode, attentionPrefill } from "../gpu/ops/attention.ts";
 import { gatedMatvec, linear } from "../gpu/ops/linear.ts";
@@ -40,7 +40,7 @@ export interface SweepCase {
   readonly group: SweepGroup;
   /** Form of the weights; undefined for attention. */
   readonly dtype: WeightDtype | undefined;
-  /** What start-up tuning chooses by this case; undefined where it has no such choice. */
+  /** The tuning choice that this case decides; undefined if there is none. */
   readonly tunable: TunableName | undefined;
   /** How often a decode step, a prompt or a picture of the whole model runs it; 0 for what is measured for tuning only. */
   readonly uses: number;
@@ -52,7 +52,7 @@ export interface SweepCase {
   readonly coldBytes: number;
   /** Whether `--quick` runs it. */
   readonly isQuick: boolean;
-  /** The first is what others' numbers are compared with. */
+  /** The results of the others are compared with those of the first. */
   readonly variants: readonly SweepVariant[];
   readonly prepare: (operands: Operands) => SweepRun;
 }

@@ -5,7 +5,7 @@ import type { ModelFigures, PeerFigures } from "./models.ts";
 import type { PeerIdentity } from "./peer.ts";
 import { digits, spreadOf } from "./statistics.ts";
 
-/** What engines are compared in. Answers are the sums of the measured medians of their parts. */
+/** Tasks that engines are compared by. Whole answers are sums of the measured medians of their parts. */
 export type Task = "vision" | "prefill" | "decode" | "a whole answer to a text" | "a whole answer about a picture";
 
 /** One engine's figure for a task. */
@@ -13,7 +13,7 @@ export interface Contender {
   readonly name: string;
   /** Tokens per second, or ms. */
   readonly value: number;
-  /** Why it is not recommended although it was measured, one clause; undefined for the others. */
+  /** Clause on why it is not recommended although it was measured; undefined otherwise. */
   readonly exclusion?: string;
 }
 
@@ -26,7 +26,7 @@ export interface Winner {
   /** The engine's name: "adaptvis" or a peer's. */
   readonly use: string;
   readonly unit: "tokens/s" | "ms";
-  /** All engines that have a figure, the best first. */
+  /** All engines with a figure, best first. */
   readonly contenders: readonly Contender[];
   /** The recommendation as one sentence. */
   readonly sentence: string;
@@ -54,7 +54,7 @@ interface TaskKind {
   readonly unit: Winner["unit"];
   /** Undefined when the engine lacks a part of it. */
   readonly value: (figures: Figures, model: ModelFigures) => number | undefined;
-  /** The work, behind "for". */
+  /** The work, as a phrase after "for". */
   readonly describe: (model: ModelFigures) => string;
   /** Whether the tokens that an engine chooses are part of it. */
   readonly hasTokens: boolean;
@@ -186,7 +186,7 @@ function sentenceOf({
   return `On this machine, with ${model.weights} weights, use ${best.name} for ${kind.describe(model)}: ${text(best)}, ${compared}${differing}${excluded.join("")}.`;
 }
 
-/** Says that a recommended peer's tokens leave ours. */
+/** Notes where the tokens of a recommended peer diverge from ours. */
 function tokensDiffer(model: ModelFigures, { hasTokens }: TaskKind, name: string): string {
   const agreement = model.peers.find((peer) => peer.name === name)?.agreement ?? null;
   if (!hasTokens || agreement === null || agreement.numEqual === agreement.numCompared) return "";

@@ -1,4 +1,4 @@
-// adaptvis gpu-session: everything worth knowing of a GPU that is there for minutes only, most important first, in one file.
+// adaptvis gpu-session: measures a GPU that is available for a few minutes only, most important results first, into one file.
 import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
 import { parseSteps, SESSION_STEPS, type StepResult, sessionBars, sessionTuning } from "../bench/gpu-session.ts";

@@ -89,7 +89,7 @@ function mixLines({ loops, isCompilerForm, ...isa }: PassIsa): readonly string[]
   ];
 }
 
-/** What the instructions let expect, in one sentence. */
+/** The prediction in one sentence. */
 export function predictionText({ prediction, target }: Pick<PassIsa, "prediction" | "target">): string {
   if (prediction === null) return "none without instructions";
   const { limit, arithmeticShare, memoryShare } = prediction;

@@ -33,11 +33,11 @@ export interface OpenModel {
 /** How a model is opened. */
 interface OpenOptions {
   readonly profiler?: Profiler | undefined;
-  /** What will be asked first: its kernels compile during the load, and no others. */
+  /** The first question; only its kernels are compiled during the load. */
   readonly firstQuestion?: ExpectedQuestion | undefined;
-  /** "gpu" runs the kernels for GPUs also on a CPU adapter. */
+  /** "gpu" runs the GPU kernels on a CPU adapter, too. */
   readonly adapterClass?: "gpu" | undefined;
-  /** Stops the load; the session's own signal unless given. */
+  /** Aborts the load. Default: the session's signal. */
   readonly signal?: AbortSignal | undefined;
   /** Called once the kernels compile and the weights are being read. */
   readonly onReading?: (() => void) | undefined;
@@ -45,8 +45,8 @@ interface OpenOptions {
 
 /**
  * Loads the folder of `--model`, by default the embedded checkpoint.
- * @throws CheckpointError when the folder does not exist or is not a usable checkpoint; UsageError for an option of the first
- *   question that cannot be; GpuError; AbortError.
+ * @throws CheckpointError when the folder does not exist or is not a usable checkpoint; UsageError for an invalid option of
+ *   the first question; GpuError; AbortError.
  */
 export async function openModel(session: Session, flags: ModelFlags, options: OpenOptions = {}): Promise<OpenModel> {
   const started = performance.now();
@@ -105,7 +105,7 @@ export async function openModel(session: Session, flags: ModelFlags, options: Op
 /**
  * As {@link openModel}, and decodes the picture of `--image`, if there is one, while kernels compile and the weights load; a
  * picture that cannot be decoded stops the load.
- * @throws InputError for the picture, too.
+ * @throws as {@link openModel}; InputError for the picture.
  */
 export async function openModelAndPicture(
   session: Session,

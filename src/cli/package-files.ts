@@ -15,7 +15,7 @@ export function packageFolder(): string {
   return folder;
 }
 
-/** The file of the command line, which a process of its own can run: the bundle that this file is part of. */
+/** The bundle that this file is part of; it can be run in a separate process. */
 export function commandFile(): string {
   return fileURLToPath(import.meta.url);
 }

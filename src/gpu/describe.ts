@@ -8,7 +8,7 @@ export interface TensorView {
   readonly strides: readonly number[];
   readonly offset: number;
   readonly dtype: "f32" | "u32";
-  /** Of keys or values in packed form: the last dimension is the words of a slot, which mean `headDim` values. */
+  /** For packed keys or values: the last dimension counts the words of a slot, which hold `headDim` values. */
   readonly packed?: { readonly dtype: PackedCacheDtype; readonly headDim: number } | undefined;
   /** Indices of the first dimension that are meant; all of them unless given. */
   readonly rows?: readonly number[] | undefined;

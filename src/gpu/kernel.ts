@@ -21,7 +21,7 @@ export interface Kernel {
   readonly code: string;
   /** How the weights are stored that it reads; undefined for a kernel that reads none. */
   readonly weightDtype: WeightDtype | undefined;
-  /** How the keys and values are stored that it reads or writes; undefined for a kernel without, or one for f32 only. */
+  /** Storage format of the keys and values that it reads or writes; undefined for kernels without, or for f32 only. */
   readonly cacheDtype: CacheDtype | undefined;
   readonly bindings: ReadonlyMap<string, { readonly binding: number; readonly type: GPUBufferBindingType }>;
   readonly overrides: ReadonlyMap<string, { readonly type: string; readonly hasDefault: boolean }>;

@@ -73,7 +73,7 @@ export function gather(
 }
 
 /**
- * What the words of packed keys or values mean: [.., words of a slot] become [.., headDim] f32.
+ * Unpacks keys or values: [.., words per slot] u32 to [.., headDim] f32.
  * @param words of a view that is packed, as {@link gather} returns them
  */
 export function unpackSlots(

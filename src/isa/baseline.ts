@@ -1,9 +1,9 @@
-// The committed baseline: what the kernels compiled to when it was written, so that a change for the worse does not go unseen.
+// The committed baseline of the compile lab, against which regressions are detected.
 import { InputError } from "../errors.ts";
 import { type IsaKernel, type IsaReport, isaName, multiplyAddShare } from "./lab.ts";
 import { percent } from "./report.ts";
 
-/** What is kept of one pipeline. */
+/** Baseline values of one pipeline. */
 export interface BaselineEntry {
   readonly waves: number;
   readonly vectorRegisters: number;
@@ -65,8 +65,8 @@ export function baselineOf(report: IsaReport): IsaBaseline {
 }
 
 /**
- * What is worse than the baseline, one sentence each; pipelines that the baseline does not have are judged only by what none may
- * have: spilled registers and scratch memory. Of another driver version nothing else is judged.
+ * Regressions against the baseline, one sentence each. Pipelines that are not in the baseline, and those compiled by another driver
+ * version, are only checked for spilled registers and scratch memory.
  */
 export function regressions(report: IsaReport, baseline: IsaBaseline): readonly string[] {
   const isSameDriver = report.driver === baseline.driver;

@@ -1,5 +1,5 @@
-// Compiles pipelines with Mesa's RADV driver, which prints each one's instructions and statistics on stderr. It runs in a process
-// of its own, which Mesa's shim makes believe in an AMD GPU; nothing can be executed there.
+// Compiles pipelines with Mesa's RADV driver, which prints the instructions and statistics of each on stderr. The driver runs in a
+// separate process, in which Mesa's shim simulates the presence of an AMD GPU; nothing can be executed there.
 import { spawn } from "node:child_process";
 import { existsSync, writeSync } from "node:fs";
 import { mkdtemp, open, readFile, rm } from "node:fs/promises";
@@ -31,23 +31,23 @@ export interface CompileOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What a driver printed. */
+/** The driver's output. */
 export interface CompiledJobs {
   /** Its version, as it describes itself: "radv: Mesa 25.0.7-2". */
   readonly driver: string;
-  /** One text a job, in their order. */
+  /** One text per job, in order. */
   readonly texts: readonly string[];
 }
 
 /** The hidden command of the command line that compiles the jobs on stdin. */
 export const COMPILE_COMMAND = "isa-compile";
 
-/** A line of its own on stderr before what the driver prints of a job, and after the last. */
+/** Starts the lines on stderr that separate the driver's output for one job from the next. */
 const MARK = "@@adaptvis-isa";
 
 const SHIM = "/usr/lib/x86_64-linux-gnu/libamdgpu_noop_drm_shim.so";
 
-/** What compiling needs of a machine. */
+/** The properties of a machine that compiling depends on. */
 export interface CompilerMachine {
   readonly isDeno: boolean;
   /** As in `process`. */
@@ -57,7 +57,7 @@ export interface CompilerMachine {
   readonly hasDriver: boolean;
 }
 
-/** Why a machine, by default this one, cannot compile for a GPU that it does not have; undefined where it can. */
+/** Why a machine (default: this one) cannot compile for other GPUs; undefined if it can. */
 export function missingCompiler(machine: CompilerMachine = thisMachine()): string | undefined {
   if (machine.isDeno) return "Deno's WebGPU is not Dawn; run the command in Node";
   if (machine.platform !== "linux" || machine.arch !== "x64") return "it needs Linux on x86-64";
@@ -84,7 +84,7 @@ function thisMachine(): CompilerMachine {
 export async function compileJobs(jobs: readonly CompileJob[], options: CompileOptions): Promise<CompiledJobs> {
   const missing = missingCompiler();
   if (missing !== undefined) throw new GpuError("no-adapter", `Compiling for ${options.target}: ${missing}.`);
-  // A file, since the driver's C library gives up where a pipe is full, which Node opens as non-blocking.
+  // A file instead of a pipe: Node's pipes are non-blocking, and the driver's output is lost when one is full.
   const folder = await mkdtemp(join(tmpdir(), "adaptvis-isa-"));
   const output = await open(join(folder, "stderr"), "w+");
   try {
@@ -126,7 +126,7 @@ async function runChild(jobs: readonly CompileJob[], options: CompileOptions, ou
   });
 }
 
-/** The driver's texts by job. @throws GpuError `shader` where the child did not come to its end. */
+/** The driver's output by job. @throws GpuError `shader` if the child did not finish. */
 function split(
   printed: string,
   run: { readonly jobs: readonly CompileJob[]; readonly options: CompileOptions; readonly code: number | null },
@@ -148,7 +148,7 @@ function split(
   return { driver, texts: parts.slice(0, -1) };
 }
 
-/** The child's part: compiles one pipeline after the other, each behind a mark. @throws GpuError `shader`. */
+/** Runs in the child: compiles one pipeline after the other, with a mark before each. @throws GpuError `shader`. */
 export async function compileMarked(device: GPUDevice, jobs: readonly CompileJob[]): Promise<void> {
   writeSync(2, `${MARK} driver ${device.adapterInfo.description}\n`);
   const pipelines = new PipelineCache(device);

@@ -1,9 +1,9 @@
-// What RADV prints of a pipeline, as data: its statistics, its instructions by basic block, and its loops.
+// Parses RADV's output for a pipeline: statistics, instructions by basic block, and loops.
 import { GpuError } from "../errors.ts";
 
 /** One instruction. */
 export interface Instruction {
-  /** Its operations: two where the compiler packed a pair into one (v_dual_…). */
+  /** Its operations: two in a dual-issue instruction (v_dual_…). */
   readonly operations: readonly string[];
   readonly operands: string;
 }
@@ -14,7 +14,7 @@ export interface Block {
   readonly instructions: readonly Instruction[];
 }
 
-/** Blocks [first, last], from whose last one control returns to the first. */
+/** Blocks [first, last]; the last one branches back to the first. */
 export interface Loop {
   readonly first: number;
   readonly last: number;
@@ -22,7 +22,7 @@ export interface Loop {
   readonly depth: number;
 }
 
-/** What the driver counts itself. Registers are per lane, bytes per workgroup (`ldsBytes`) or per lane (`scratchBytes`). */
+/** Statistics reported by the driver. Registers are per lane, bytes per workgroup (`ldsBytes`) or per lane (`scratchBytes`). */
 export interface CompilerStatistics {
   readonly vectorRegisters: number;
   readonly scalarRegisters: number;

@@ -1,6 +1,5 @@
-// What a loop's instructions let expect of a GPU: which of its resources is busy longest while the loop runs, and what share of the
-// arithmetic and of the memory bandwidth that leaves. Latencies are taken as hidden by the other waves; caches as hit by all
-// loads but those of weights. RDNA 3 can start two operations per cycle under conditions; that is not counted.
+// Predicts a loop's performance from its instructions: which resource of the GPU is busy longest, and which share of peak arithmetic
+// and memory bandwidth that allows. Assumes that other waves hide latencies and that all loads but those of weights hit a cache. RDNA 3 can start two operations per cycle under conditions; that is not counted.
 import type { WeightDtype } from "../gpu/tensor.ts";
 import type { InstructionMix } from "./instruction-mix.ts";
 import { type IsaTarget, WAVE_LANES } from "./targets.ts";
@@ -8,7 +7,7 @@ import { type IsaTarget, WAVE_LANES } from "./targets.ts";
 /** What limits a loop. */
 export type Limit = "vector instructions" | "workgroup memory" | "first cache" | "memory";
 
-/** Expectations of one loop on one GPU. */
+/** Predicted performance of one loop on one GPU. */
 export interface Prediction {
   readonly limit: Limit;
   /** Share of the multiply-adds that the vector ALUs could do, from 0 to 1. */
@@ -17,7 +16,7 @@ export interface Prediction {
   readonly memoryShare: number | null;
 }
 
-/** Cycles of a transcendental operation for one of an ordinary operation. */
+/** Cycles of a transcendental operation relative to an ordinary one. */
 const TRANSCENDENTAL_CYCLES = 4;
 
 /** Bytes of a weight, a quantised one's share of its scale included. */

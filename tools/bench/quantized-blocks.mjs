@@ -1,5 +1,5 @@
 // Weight-only quantisation in groups of 32 along the columns, with the same whole numbers and f16 scales as the engine's q8 and q4
-// (shaders/quantize.wgsl), in the layouts of the peers: whoever computes exactly computes the same.
+// (shaders/quantize.wgsl), in the layouts of the peers, so that exact arithmetic gives the same results.
 
 export const groupSize = 32;
 

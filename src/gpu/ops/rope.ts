@@ -107,7 +107,7 @@ export interface QkvRopeCall extends Omit<RotationCall, "cacheDtype"> {
 
 /**
  * Whether {@link qkvRope} can compute these heads from this matrix; else a linear layer and {@link ropeAppend} do, always for a
- * packed cache: a thread of qkvRope has four values each of a head's halves, fewer than the 32 that a scale of q8 needs.
+ * packed cache: a thread of qkvRope holds four values of each half of a head, fewer than the 32 that share a scale in q8.
  */
 export function canFuseRope(heads: HeadLayout, weight: Matrix, cacheDtype: CacheDtype): boolean {
   return cacheDtype === "f32" && heads.headDim % 8 === 0 && isWhole(weight);
