@@ -52,17 +52,22 @@ async function main(args: readonly string[]): Promise<void> {
     });
   }
   process.stdout.on("error", leaveOnBrokenPipe);
+  let session: Session | undefined;
+  const onOpen = (opened: Session) => {
+    session = opened;
+  };
   try {
-    await buildProgram(stop.signal).parseAsync([...args], { from: "user" });
+    await buildProgram(stop.signal, onOpen).parseAsync([...args], { from: "user" });
+    session?.writeResult();
     // All output is written; a device or driver thread that is still alive must not keep the process running.
     process.exitCode = signalCode ?? 0;
   } catch (error) {
     const isDebug = args.includes("--debug");
-    process.exitCode = report(error, { isJson: args.includes("--json"), isDebug, signalCode });
+    process.exitCode = report(error, { session, isJson: args.includes("--json"), isDebug, signalCode });
   }
 }
 
-function buildProgram(signal: AbortSignal): Command {
+function buildProgram(signal: AbortSignal, onOpen: (session: Session) => void): Command {
   const program = new Command("adaptvis")
     .description("Vision-language models on WebGPU, with attention that can be read and steered (AdaptVis).")
     .version(packageVersion(), "--version", "print the version")
@@ -92,6 +97,7 @@ With --json, an error is {"error": {"name", "message", …}} on stdout, and one 
   const open = () => {
     const session = new Session(program.opts<GlobalFlags>(), signal);
     session.reach("imported", IMPORTED_MS);
+    onOpen(session);
     return session;
   };
   for (const { name, add } of COMMANDS) {
@@ -104,12 +110,20 @@ With --json, an error is {"error": {"name", "message", …}} on stdout, and one 
 /** Reports an error on stderr, and with --json on stdout. @returns the exit code. */
 function report(
   error: unknown,
-  run: { readonly isJson: boolean; readonly isDebug: boolean; readonly signalCode: number | undefined },
+  run: {
+    /** Undefined when the arguments were wrong already. */
+    readonly session: Session | undefined;
+    readonly isJson: boolean;
+    readonly isDebug: boolean;
+    readonly signalCode: number | undefined;
+  },
 ): number {
   if (error instanceof CommanderError && error.exitCode === 0) return 0; // --help and --version
   const isUsage = error instanceof CommanderError || error instanceof UsageError;
   const message = messageOf(error);
-  if (run.isJson) process.stdout.write(`${JSON.stringify({ error: { ...fieldsOf(error), message } })}\n`);
+  const fields = { ...fieldsOf(error), message };
+  if (run.session !== undefined) run.session.writeResult(fields);
+  else if (run.isJson) process.stdout.write(`${JSON.stringify({ error: fields })}\n`);
   process.stderr.write(`adaptvis: ${message}\n`);
   if (run.isDebug && error instanceof Error) process.stderr.write(`${error.stack}\n`);
   if (error instanceof AbortError) return run.signalCode ?? 1;

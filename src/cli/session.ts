@@ -43,6 +43,7 @@ export class Session {
   readonly isJson: boolean;
   readonly signal: AbortSignal;
   private readonly reached: Partial<Record<keyof StartTimes, number>> = {};
+  private held: object | undefined;
 
   constructor(flags: GlobalFlags, signal: AbortSignal) {
     this.adapter = flags.adapter;
@@ -89,9 +90,16 @@ export class Session {
     process.stderr.write(`${text}\n`);
   }
 
-  /** Writes the one JSON object of --json; does nothing without --json. */
+  /** Sets the one JSON object of --json. It is written when the command ends: one that then fails adds `error` to it. */
   result(value: object): void {
-    if (this.isJson) process.stdout.write(`${JSON.stringify(value, undefined, process.stdout.isTTY ? 2 : 0)}\n`);
+    this.held = value;
+  }
+
+  /** Writes the JSON object of --json at the command's end; does nothing without --json. @param error of a command that failed */
+  writeResult(error?: object): void {
+    const value = error === undefined ? this.held : { error, ...this.held };
+    if (!this.isJson || value === undefined) return;
+    process.stdout.write(`${JSON.stringify(value, undefined, process.stdout.isTTY ? 2 : 0)}\n`);
   }
 }
 

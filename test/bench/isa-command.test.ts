@@ -83,8 +83,12 @@ describe.skipIf(missing !== undefined)("where the packages are", () => {
     );
     const file = join(folder, "better.json");
     await writeFile(file, baselineText({ ...baseline, driver: report.driver, targets: { navi31: better } }));
-    const worse = await adaptvis("isa", "--baseline", file, ...part);
+    const worse = await adaptvis("isa", "--baseline", file, "--json", ...part);
     expect(worse.ending).toBe(1);
+    expect(jsonOf(worse)).toMatchObject({
+      error: { name: "InputError", message: expect.stringContaining("results are worse") },
+      problems: expect.arrayContaining([expect.stringContaining("before 99")]),
+    });
     expect(worse.stderr).toMatch(/^attention-decode-split-tiled \(EDIT\) on navi31: \d+ waves per SIMD, before 99\.$/m);
     expect(ownLines(worse.stderr)).toEqual([
       expect.stringMatching(/\d+ results are worse than .*better\.json \(above\): change the kernels/),
