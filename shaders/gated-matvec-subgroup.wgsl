@@ -5,8 +5,9 @@
 //   of K, 16 bytes of a weight row per load; subgroups, then shared memory, add up the threads' sums. The choice on GPUs with subgroups
 // Grid: (I / 4 folded to at most 65,535, ceil of the rest, ceil(rows / BATCH)) workgroups of THREADS threads
 // Error bound: matvec-subgroup's for both sums, then gated-activation's
-// Source: SwiGLU, arXiv 2002.05202 eq. 6; modeling_llama.py LlamaMLP.forward. Appended: shared/wide-*,
-//   shared/matvec-sums, shared/sums-subgroup, shared/linear, shared/activation
+// Source: SwiGLU, arXiv 2002.05202 eq. 6; modeling_llama.py LlamaMLP.forward. Appended: shared/matvec-totals;
+//   shared/matvec-sums with shared/wide-* and shared/input, or shared/matvec-sums-int8 with shared/dot-* for an input
+//   in 8 bits; shared/sums-subgroup, shared/linear, shared/activation
 
 @compute @workgroup_size(THREADS)
 fn main(

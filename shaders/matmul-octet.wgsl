@@ -6,7 +6,7 @@
 //   lavapipe
 // Grid: (ceil(rows / (8 · ROWS)), ceil(N / 24)) workgroups of 8 threads
 // Error bound: as matmul
-// Source: torch.nn.functional.linear. Appended: shared/weight-*, shared/dots, shared/linear,
+// Source: torch.nn.functional.linear. Appended: shared/weight-*, shared/dots, shared/input, shared/linear,
 //   shared/activation
 enable subgroups;
 

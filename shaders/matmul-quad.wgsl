@@ -7,7 +7,7 @@
 //   the same reason: SwiftShader keeps arrays in memory, and loops over them ran six times slower
 // Grid: (ceil(rows / (8 · ROWS)), ceil(N / 16)) workgroups of 8 threads
 // Error bound: as matmul
-// Source: torch.nn.functional.linear. Appended: shared/weight-*, shared/dots, shared/linear,
+// Source: torch.nn.functional.linear. Appended: shared/weight-*, shared/dots, shared/input, shared/linear,
 //   shared/activation
 enable subgroups;
 

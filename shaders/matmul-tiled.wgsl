@@ -9,7 +9,7 @@
 // Grid: (ceil(N / TILE), ceil(rows / TILE)) workgroups of (TILE / 4)² threads, (TILE / 8)² when WIDE
 // Error bound: K sequential f32 additions, |error| <= (K + 4) · 2^-24 · Σ|input · weight|. They are the same, in
 //   the same order, under every TILE, K_STEP and WIDE, so that all forms give a row the same bits
-// Source: torch.nn.functional.linear; tiling as in any GEMM text. Appended: shared/weight-*, shared/linear,
+// Source: torch.nn.functional.linear; tiling as in any GEMM text. Appended: shared/weight-*, shared/input, shared/linear,
 //   shared/activation
 // Valid combinations are those in which each thread loads one block of each operand, or each half of the threads one operand's.
 override TILE: u32 = 64u;   // 32, 64 or, WIDE only, 128

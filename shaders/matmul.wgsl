@@ -6,7 +6,7 @@
 // Grid: (ceil(N / 32), ceil(rows / 32)) workgroups of 8 × 8 threads
 // Error bound: K sequential f32 additions in four lanes, |error| <= (K/4 + 4) · 2^-24 · Σ|input · weight|
 // Source: torch.nn.functional.linear; register tiling as in any GEMM text. Appended: shared/weight-*,
-//   shared/dots, shared/linear, shared/activation
+//   shared/dots, shared/input, shared/linear, shared/activation
 
 @compute @workgroup_size(8, 8)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {

@@ -7,8 +7,9 @@
 // Grid: (ceil(N / 4 / COLUMNS4) folded to at most 65,535, ceil of the rest, ceil(rows / BATCH)) workgroups of THREADS threads
 // Error bound: (K / (4 · THREADS) + THREADS / 16 + 20) · 2^-24 · Σ|input · weight|, where every weight of a
 //   quantised group counts as eight times its largest: they are summed with an offset
-// Source: torch.nn.functional.linear. Appended: shared/wide-*, shared/matvec-sums, shared/sums-shared, shared/linear,
-//   shared/activation
+// Source: torch.nn.functional.linear. Appended: shared/matvec-totals; shared/matvec-sums with shared/wide-* and
+//   shared/input, or shared/matvec-sums-int8 with shared/dot-* for an input in 8 bits; shared/sums-shared,
+//   shared/linear, shared/activation
 
 @compute @workgroup_size(THREADS)
 fn main(

@@ -5,8 +5,9 @@
 //   memory after one barrier. The choice on GPUs with subgroups; start-up tuning compares the result with matvec-reduce's
 // Grid: as matvec-reduce
 // Error bound: as matvec-reduce, with THREADS / size of a subgroup + its logarithm for THREADS / 16 + 16
-// Source: torch.nn.functional.linear. Appended: shared/wide-*, shared/matvec-sums, shared/sums-subgroup, shared/linear,
-//   shared/activation
+// Source: torch.nn.functional.linear. Appended: shared/matvec-totals; shared/matvec-sums with shared/wide-* and
+//   shared/input, or shared/matvec-sums-int8 with shared/dot-* for an input in 8 bits; shared/sums-subgroup,
+//   shared/linear, shared/activation
 
 @compute @workgroup_size(THREADS)
 fn main(

@@ -6,7 +6,7 @@
 // Grid: (ceil(N / 4 / 8), rows) workgroups of 8 threads
 // Error bound: as matmul
 // Source: torch.nn.functional.linear. Appended: shared/weight-* and shared/columns, or shared/wide-* and
-//   shared/columns-wide, or shared/group-* and shared/columns-quad; shared/linear, shared/activation
+//   shared/columns-wide, or shared/group-* and shared/columns-quad; shared/input, shared/linear, shared/activation
 
 @compute @workgroup_size(8)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {

@@ -6,8 +6,9 @@
 //   subgroups, then shared memory, add up the threads' sums. The choice on GPUs with subgroups
 // Grid: (headDim / 8, H + 2·Hkv, ceil(rows / BATCH)) workgroups of THREADS threads
 // Error bound: matvec-subgroup's for the sums, then rope-append's
-// Source: modeling_llama.py LlamaAttention.forward and rotate_half. Appended: shared/wide-*, shared/matvec-sums,
-//   shared/sums-subgroup, shared/qkv-rope, shared/step
+// Source: modeling_llama.py LlamaAttention.forward and rotate_half. Appended: shared/matvec-totals;
+//   shared/matvec-sums with shared/wide-* and shared/input, or shared/matvec-sums-int8 with shared/dot-* for an input
+//   in 8 bits; shared/sums-subgroup, shared/qkv-rope, shared/step
 
 @compute @workgroup_size(THREADS)
 fn main(

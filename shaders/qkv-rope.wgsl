@@ -10,7 +10,7 @@
 // Grid: (ceil((H + 2·Hkv)·headDim / 8 / 8), rows) workgroups of 8 threads
 // Error bound: matmul's for the sums, then rope-append's
 // Source: modeling_llama.py LlamaAttention.forward and rotate_half. Appended: as for
-//   matvec the first two, shared/qkv-rope, shared/step
+//   matvec the first two, shared/input, shared/qkv-rope, shared/step
 
 @compute @workgroup_size(8)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {

@@ -3,7 +3,7 @@ import type { FinishReason, GeneratedToken } from "./generate/generate.ts";
 import type { SamplingOptions } from "./generate/sampler.ts";
 import type { CacheDtype } from "./gpu/cache-format.ts";
 import type { Profiler } from "./gpu/profile/profiler.ts";
-import type { WeightDtype } from "./gpu/tensor.ts";
+import type { ActivationDtype, WeightDtype } from "./gpu/tensor.ts";
 import type { TuningTable } from "./gpu/tunables.ts";
 import type { AnswerAttention, AttentionMap } from "./inspect/attention-map.ts";
 import type { PlaceRead, PlaceValues, PlaceWrite } from "./inspect/places.ts";
@@ -24,6 +24,12 @@ export interface LoadOptions {
    * values) about a quarter. Default: f32. Attention always computes in f32.
    */
   readonly kvDtype?: CacheDtype | undefined;
+  /**
+   * How a decode step's linear layers with quantised weights read their input: with q8, it is rounded to 8 bits, with one scale per
+   * group of 32 values, and multiplied as integers. Default: f32. It needs `dtype` q8 or q4; prompts, the lm_head and attention
+   * compute in f32 always.
+   */
+  readonly activationDtype?: ActivationDtype | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
   /** Prompt rows per submit; 256 unless given. */

@@ -3,7 +3,7 @@ import type { LoadOptions } from "./answer.ts";
 import type { Source } from "./checkpoint/source.ts";
 import { InputError, kindOf } from "./errors.ts";
 import { CACHE_DTYPES } from "./gpu/cache-format.ts";
-import { WEIGHT_DTYPES } from "./gpu/tensor.ts";
+import { ACTIVATION_DTYPES, isQuantized, WEIGHT_DTYPES } from "./gpu/tensor.ts";
 import type { ModelInputs } from "./models/inputs.ts";
 
 /** @throws InputError naming what was expected and what was given. */
@@ -12,13 +12,18 @@ export function checkLoad(source: Source, options: LoadOptions): void {
     const wanted = "a source, such as httpSource(url), blobSource(files) or fileSource(folder)";
     throw new InputError(`Llava.load: expected ${wanted}, got ${kindOf(source)}.`);
   }
-  const { device, dtype, kvDtype, adapterClass, chunkRows }: Partial<LoadOptions> = options ?? {};
+  const { device, dtype, kvDtype, activationDtype, adapterClass, chunkRows }: Partial<LoadOptions> = options ?? {};
   if (typeof device?.createBuffer !== "function") {
     const wanted = "options with a GPUDevice as device, such as await requestGpuDevice(adapter)";
     throw new InputError(`Llava.load: expected ${wanted}, got ${kindOf(device)}.`);
   }
   checkChoice("dtype", dtype, WEIGHT_DTYPES);
   checkChoice("kvDtype", kvDtype, CACHE_DTYPES);
+  checkChoice("activationDtype", activationDtype, ACTIVATION_DTYPES);
+  if (activationDtype === "q8" && (dtype === undefined || !isQuantized(dtype))) {
+    const got = dtype ?? "the checkpoint's dtype";
+    throw new InputError(`activationDtype q8 needs weights in q8 or q4, got ${got}: set dtype (--dtype) too.`);
+  }
   checkChoice("adapterClass", adapterClass, ["cpu", "gpu"]);
   if (chunkRows !== undefined && !(Number.isInteger(chunkRows) && chunkRows >= 1)) {
     throw new InputError(`chunkRows: expected a whole number of at least 1, got ${chunkRows}.`);

@@ -40,7 +40,7 @@ export { parseTuningTable, tuningKey } from "./gpu/ops/tuning.ts";
 export type { ChromeTrace, ChromeTraceEvent } from "./gpu/profile/chrome-trace.ts";
 export type { KernelTimes, PhaseTimes, ProfileReport, StageTimes } from "./gpu/profile/profile-report.ts";
 export { Profiler, type ProfilerOptions } from "./gpu/profile/profiler.ts";
-export type { FloatDtype, QuantizedDtype, WeightDtype } from "./gpu/tensor.ts";
+export type { ActivationDtype, FloatDtype, QuantizedDtype, WeightDtype } from "./gpu/tensor.ts";
 export type { TunableChoice, TunableName, TuningTable } from "./gpu/tunables.ts";
 export { type AnswerAttention, type AttentionMap, entropyBits, type MapSelection } from "./inspect/attention-map.ts";
 export type { ExplainedKernel, ExplainedPass, PassTensor, PassValues } from "./inspect/explained-pass.ts";

@@ -31,7 +31,7 @@ import type { CacheDtype } from "./gpu/cache-format.ts";
 import { Gpu } from "./gpu/device.ts";
 import type { Pipeline } from "./gpu/kernel.ts";
 import { checkTuningTable } from "./gpu/ops/tuning.ts";
-import type { WeightDtype } from "./gpu/tensor.ts";
+import type { ActivationDtype, WeightDtype } from "./gpu/tensor.ts";
 import type { ModelWeights } from "./models/architecture.ts";
 import type { ModelConfig } from "./models/config.ts";
 import type { ModelInputs } from "./models/inputs.ts";
@@ -60,6 +60,8 @@ export class Llava {
   readonly tileShape: readonly [number, number, number] | undefined;
   /** Storage format of keys and values on the GPU. */
   readonly kvDtype: CacheDtype;
+  /** How a decode step's linear layers with quantised weights read their input. */
+  readonly activationDtype: ActivationDtype;
   private readonly loaded: RecordedModel;
   /** Pipelines that {@link warmUp} has run. */
   private readonly ran = new Set<Pipeline>();
@@ -89,6 +91,7 @@ export class Llava {
     this.defaults = defaults;
     this.tileShape = architecture.pictures?.tileShape;
     this.kvDtype = decoder.kvDtype;
+    this.activationDtype = decoder.activationDtype;
     this.budget = new LruBudget(cacheBytes);
     this.host = {
       pool: new SequencePool(decoder, this.budget),
@@ -126,7 +129,8 @@ export class Llava {
           const { text } = architecture.config;
           const decoder = new SharedDecoder(gpu, text, { weights: llama, ...options });
           const encoder = pictures && new PictureEncoder(gpu, text, pictures);
-          const loaded = { architecture, weights, chunkRows: decoder.chunkRows, kvDtype: decoder.kvDtype };
+          const { chunkRows, kvDtype, activationDtype } = decoder;
+          const loaded = { architecture, weights, chunkRows, kvDtype, activationDtype };
           precompile(gpu, loaded, needs);
           const processor = await loadProcessor(checkpoint, architecture); // kernels compile meanwhile
           model = new Llava(gpu, loaded, { processor, name: source.name, defaults, decoder, encoder, cacheBytes });

@@ -13,7 +13,7 @@ import {
 import type { CacheDtype } from "./gpu/cache-format.ts";
 import { type BufferMaker, GPU_STORAGE, type Gpu } from "./gpu/device.ts";
 import type { Program } from "./gpu/program.ts";
-import { padTo4 } from "./gpu/tensor.ts";
+import { type ActivationDtype, padTo4 } from "./gpu/tensor.ts";
 import type { Architecture, ModelWeights } from "./models/architecture.ts";
 import type { TextConfig } from "./models/config.ts";
 import { createKeyValueCache, createScratch, createSequenceBuffers } from "./models/layers/decoder-state.ts";
@@ -49,6 +49,8 @@ export interface RecordedModel {
   readonly chunkRows: number;
   /** How keys and values are stored. */
   readonly kvDtype: CacheDtype;
+  /** How a decode step's linear layers with quantised weights read their input. */
+  readonly activationDtype: ActivationDtype;
 }
 
 /** A pass without either. */
@@ -69,7 +71,7 @@ export class ProgramRecorder {
 
   /** @param buffers makes what the programs bind; its buffers may be placeholders where nothing is run */
   constructor(gpu: Gpu, buffers: BufferMaker, model: RecordedModel & { readonly batchRows: number }) {
-    const { architecture, weights, chunkRows, kvDtype, batchRows } = model;
+    const { architecture, weights, chunkRows, kvDtype, activationDtype, batchRows } = model;
     const { llama, pictures } = weights;
     const layers = distinctLayers(llama.layers);
     const text = { ...architecture.config.text, numHiddenLayers: layers.length };
@@ -84,7 +86,13 @@ export class ProgramRecorder {
       decoder: {
         text,
         weights: { ...llama, layers },
-        scratch: createScratch(buffers, text, { numRows, promptRows: chunkRows, batchRows, editBytes: EDIT_BYTES }),
+        scratch: createScratch(buffers, text, {
+          numRows,
+          promptRows: chunkRows,
+          batchRows,
+          editBytes: EDIT_BYTES,
+          activationDtype,
+        }),
       },
       cache: createKeyValueCache(buffers, text, { capacity, dtype: kvDtype }),
       own: createSequenceBuffers(buffers, text, batchRows),

@@ -111,8 +111,8 @@ export class Session {
     tensors.push({ name: "generated_ids", dtype: "I32", shape: [generatedIds.length], data: generatedIds });
     const adapter = model.gpu.device.adapterInfo;
     const { traceMetadata } = await inspection();
-    const { name, dtype, kvDtype } = model;
-    const metadata = traceMetadata({ ...answer, model: name, adapter, dtype, kvDtype });
+    const { name, dtype, kvDtype, activationDtype } = model;
+    const metadata = traceMetadata({ ...answer, model: name, adapter, dtype, kvDtype, activationDtype });
     return { tensors, metadata, answer };
   }
 

@@ -1,5 +1,5 @@
 // What the three linear kernels share: bindings, parameters and the end of each sum. Appended with shared/weight-*
-// (binding 0) and shared/activation.
+// (binding 0), shared/input or shared/matvec-sums-int8 (binding 1), and shared/activation.
 override HAS_BIAS: bool;
 override ADD_TO_OUTPUT: bool; // the residual connection
 
@@ -13,7 +13,6 @@ struct Params {
   outputStride4: u32, // output row length / 4
   biasColumn4: u32,   // where this piece's columns begin in bias
 }
-@group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> output: array<vec4<f32>>;
 @group(0) @binding(4) var<uniform> params: Params;

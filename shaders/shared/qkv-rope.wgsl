@@ -11,7 +11,6 @@ struct Params {
   weightStride4: u32, // vec4s from a weight row to the next
   capacity: u32,      // cache slots per head
 }
-@group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> queries: array<vec4<f32>>;
 @group(0) @binding(4) var<uniform> params: Params;

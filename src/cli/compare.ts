@@ -1,14 +1,14 @@
-// adaptvis compare: a model's answers and perplexity with weights, or keys and values, in another dtype, compared with f32.
+// adaptvis compare: a model's answers and perplexity with weights, keys and values, or activations in another dtype, compared with f32.
 import { readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { Command } from "commander";
 import { InputError } from "../errors.ts";
 import type { CacheDtype } from "../gpu/cache-format.ts";
-import type { WeightDtype } from "../gpu/tensor.ts";
+import type { ActivationDtype, WeightDtype } from "../gpu/tensor.ts";
 import type { Llava } from "../llava.ts";
 import { readImageFile } from "../preprocess/decode-image.node.ts";
 import { someText } from "./checks.ts";
-import { dtypeOption, kvOption } from "./flags.ts";
+import { activationsOption, dtypeOption, kvOption } from "./flags.ts";
 import { openModel } from "./open-model.ts";
 import { examples } from "./package-files.ts";
 import { defineCommand, type Session, table, UsageError } from "./session.ts";
@@ -17,6 +17,7 @@ import { defineCommand, type Session, table, UsageError } from "./session.ts";
 interface CompareFlags {
   readonly dtype?: WeightDtype;
   readonly kv?: CacheDtype;
+  readonly activations?: ActivationDtype;
   readonly benchmark?: string;
   readonly text?: string;
 }
@@ -32,6 +33,7 @@ interface BenchmarkQuestion {
 interface Storage {
   readonly dtype: WeightDtype;
   readonly kv: CacheDtype;
+  readonly activations: ActivationDtype;
 }
 
 /** Results of one model. */
@@ -50,11 +52,12 @@ export const compareCommand = defineCommand("compare", describeCompare, compare)
 function describeCompare(command: Command): Command {
   return command
     .description(
-      "Compare a model whose weights, or keys and values, are stored in another dtype with the same model in f32: greedy answers, accuracy, perplexity.",
+      "Compare a model whose weights, keys and values, or activations are in another dtype with the same model in f32: greedy answers, accuracy, perplexity.",
     )
     .argument("<model>", "folder with config.json and model.safetensors")
     .addOption(dtypeOption("how weight matrices are stored (default: f32)"))
     .addOption(kvOption("how keys and values are stored (default: f32)"))
+    .addOption(activationsOption())
     .option(
       "--benchmark <folder>",
       "folder of pictures and questions in What'sUp's file format, such as tiny-spatial's",
@@ -67,6 +70,7 @@ function describeCompare(command: Command): Command {
         `compare ${model} --dtype q4 --benchmark ${model}/benchmark/test`,
         `compare ${model} --dtype q8 --text README.md`,
         `compare ${model} --kv q8 --benchmark ${model}/benchmark/test`,
+        `compare ${model} --dtype q8 --activations q8 --benchmark ${model}/benchmark/test`,
       ]),
     );
 }
@@ -76,14 +80,14 @@ async function compare(session: Session, model: string, flags: CompareFlags): Pr
   if (flags.benchmark === undefined && flags.text === undefined) {
     throw new UsageError("Nothing to compare: give --benchmark FOLDER, --text FILE or both.");
   }
-  const { dtype = "f32", kv = "f32" } = flags;
+  const { dtype = "f32", kv = "f32", activations = "f32" } = flags;
   if (dtype === "f32" && kv === "f32") {
     throw new UsageError("Nothing differs from f32: give --dtype, --kv or both, with a dtype other than f32.");
   }
   const questions = flags.benchmark === undefined ? [] : await readQuestions(flags.benchmark);
   const text = flags.text === undefined ? undefined : await readText(flags.text);
-  const plain: Storage = { dtype: "f32", kv: "f32" };
-  const stored: Storage = { dtype, kv };
+  const plain: Storage = { dtype: "f32", kv: "f32", activations: "f32" };
+  const stored: Storage = { dtype, kv, activations };
   const reference = await measure(session, { model, ...plain }, { questions, text });
   const compared = await measure(session, { model, ...stored }, { questions, text });
   const numSame = compared.tokenIds.filter((ids, index) => ids.join() === reference.tokenIds[index]?.join()).length;
@@ -92,13 +96,16 @@ async function compare(session: Session, model: string, flags: CompareFlags): Pr
     { ...stored, ...compared },
   ].map(({ tokenIds: _, ...row }) => row);
   session.result({ model, numQuestions: questions.length, numSame, rows });
-  const lines = rows.map(({ dtype: weights, kv: cache, numRight, perplexity }) => [
+  const lines = rows.map(({ dtype: weights, kv: cache, activations: inputs, numRight, perplexity }) => [
     weights,
     cache,
+    inputs,
     questions.length === 0 ? "-" : `${numRight} of ${questions.length}`,
     perplexity === null ? "-" : perplexity.toFixed(4),
   ]);
-  session.print(`${table(["weights", "keys and values", "right answers", "perplexity"], lines).join("\n")}\n`);
+  session.print(
+    `${table(["weights", "keys and values", "activations", "right answers", "perplexity"], lines).join("\n")}\n`,
+  );
   if (questions.length > 0) session.print(`greedy ids equal to f32's: ${numSame} of ${questions.length}\n`);
 }
 

@@ -3,7 +3,7 @@
 import { type Command, Option } from "commander";
 import type { AnswerOptions, Question, SweepOptions } from "../answer.ts";
 import { CACHE_DTYPES, type CacheDtype } from "../gpu/cache-format.ts";
-import { WEIGHT_DTYPES, type WeightDtype } from "../gpu/tensor.ts";
+import { ACTIVATION_DTYPES, type ActivationDtype, WEIGHT_DTYPES, type WeightDtype } from "../gpu/tensor.ts";
 import type { Intervention } from "../interventions/intervention.ts";
 import { INTERVENTIONS, type MethodName, type MethodSettings, SETTING_NAMES } from "../interventions/registry.ts";
 import { DEFAULT_MAX_NEW_TOKENS } from "../settings.ts";
@@ -16,21 +16,30 @@ export interface ModelFlags {
   readonly model?: string;
   readonly dtype?: WeightDtype;
   readonly kv?: CacheDtype;
+  readonly activations?: ActivationDtype;
   readonly tune?: boolean;
 }
 
-/** Adds `--model`, `--dtype`, `--kv` and `--tune`. @param what describes `--model` */
+/** Adds `--model`, `--dtype`, `--kv`, `--activations` and `--tune`. @param what describes `--model` */
 export function addModelOptions(command: Command, what: string): Command {
   return command
     .option("--model <folder>", what, someText)
     .addOption(dtypeOption("how weight matrices are stored on the GPU (default: the checkpoint's dtype)"))
     .addOption(kvOption("how keys and values are stored on the GPU (default: f32)"))
+    .addOption(activationsOption())
     .option("--tune", "tune the kernels' constants on this GPU; the result is measured once and cached");
 }
 
 /** The option `--dtype`. @param what its description */
 export function dtypeOption(what: string): Option {
   return new Option("--dtype <dtype>", what).choices(WEIGHT_DTYPES);
+}
+
+/** The option `--activations`. */
+export function activationsOption(): Option {
+  const what =
+    "how decode steps read the input of linear layers with weights in q8 or q4: q8 multiplies integers (default: f32)";
+  return new Option("--activations <dtype>", what).choices(ACTIVATION_DTYPES);
 }
 
 /** The option `--kv`. @param what its description */

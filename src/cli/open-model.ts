@@ -69,6 +69,7 @@ export async function openModel(session: Session, flags: ModelFlags, options: Op
         tuning,
         dtype: flags.dtype,
         kvDtype: flags.kv,
+        activationDtype: flags.activations,
         adapterClass,
         signal,
         profiler,
@@ -90,8 +91,8 @@ export async function openModel(session: Session, flags: ModelFlags, options: Op
     };
     const { kind, isSoftware, description } = adapter;
     const facts = () => {
-      const { dtype, kvDtype } = model;
-      return { adapter: { kind, isSoftware, description }, model: folder, dtype, kvDtype };
+      const { dtype, kvDtype, activationDtype } = model;
+      return { adapter: { kind, isSoftware, description }, model: folder, dtype, kvDtype, activationDtype };
     };
     return { model, loadMs: elapsed(started), facts, close };
   } catch (error) {

@@ -2,6 +2,7 @@
 import { InputError } from "../errors.ts";
 import type { CacheDtype } from "../gpu/cache-format.ts";
 import { GPU_STORAGE, type Gpu } from "../gpu/device.ts";
+import type { ActivationDtype } from "../gpu/tensor.ts";
 import type { TextConfig } from "../models/config.ts";
 import type { Decoder } from "../models/layers/decoder.ts";
 import {
@@ -28,6 +29,8 @@ export class SharedDecoder {
   readonly chunkRows: number;
   /** How the keys and values of every sequence are stored. */
   readonly kvDtype: CacheDtype;
+  /** How a decode step's linear layers with quantised weights read their input. */
+  readonly activationDtype: ActivationDtype;
   /** Tokens on their way at once; see LoadOptions. */
   readonly lookahead: number;
   private current: DecoderScratch | undefined;
@@ -42,6 +45,7 @@ export class SharedDecoder {
       readonly chunkRows?: number | undefined;
       readonly lookahead?: number | undefined;
       readonly kvDtype?: CacheDtype | undefined;
+      readonly activationDtype?: ActivationDtype | undefined;
     },
   ) {
     this.gpu = gpu;
@@ -49,6 +53,7 @@ export class SharedDecoder {
     this.weights = options.weights;
     this.chunkRows = options.chunkRows ?? DEFAULT_CHUNK_ROWS;
     this.kvDtype = options.kvDtype ?? "f32";
+    this.activationDtype = options.activationDtype ?? "f32";
     this.lookahead = lookaheadOf(options.lookahead, gpu);
   }
 
@@ -91,6 +96,7 @@ export class SharedDecoder {
       promptRows: rounded("promptRows"),
       batchRows: rounded("batchRows"),
       editBytes: rounded("editBytes"),
+      activationDtype: this.activationDtype,
     });
   }
 }

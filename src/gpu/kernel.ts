@@ -3,7 +3,7 @@
 import { GpuError } from "../errors.ts";
 import type { CacheDtype } from "./cache-format.ts";
 import type { Profiler } from "./profile/profiler.ts";
-import type { WeightDtype } from "./tensor.ts";
+import type { ActivationDtype, WeightDtype } from "./tensor.ts";
 
 /** A value for a WGSL `override`. */
 export type Constant = number | boolean;
@@ -23,6 +23,8 @@ export interface Kernel {
   readonly weightDtype: WeightDtype | undefined;
   /** Storage format of the keys and values that it reads or writes; undefined for kernels without, or for f32 only. */
   readonly cacheDtype: CacheDtype | undefined;
+  /** Format of the rows that are multiplied with quantised weights; undefined for f32. */
+  readonly activationDtype: ActivationDtype | undefined;
   readonly bindings: ReadonlyMap<string, { readonly binding: number; readonly type: GPUBufferBindingType }>;
   readonly overrides: ReadonlyMap<string, { readonly type: string; readonly hasDefault: boolean }>;
   readonly params: readonly ParamField[];
@@ -31,14 +33,14 @@ export interface Kernel {
 /**
  * Reads a kernel's declarations from its WGSL text.
  * @param helpers texts of files in shaders/shared that the kernel calls, appended in this order.
- * @param dtypes how the weights, or the keys and values, are stored that `helpers` pack or unpack
+ * @param dtypes formats of what `helpers` pack or unpack: weights, keys and values, activations
  * @throws GpuError `shader` when a declaration is not of the form the engine uses.
  */
 export function defineKernel(
   name: string,
   source: string,
   helpers: readonly string[] = [],
-  { weightDtype, cacheDtype }: { readonly weightDtype?: WeightDtype; readonly cacheDtype?: CacheDtype } = {},
+  dtypes: Partial<Pick<Kernel, "weightDtype" | "cacheDtype" | "activationDtype">> = {},
 ): Kernel {
   // A module's directives stand before everything else, also those of a helper.
   const text = [source, ...helpers].join("\n");
@@ -70,7 +72,8 @@ export function defineKernel(
     else if (line.trim() !== "")
       throw new GpuError("shader", `${name}.wgsl: Params member "${line.trim()}" is no scalar.`);
   }
-  return { name, code, weightDtype, cacheDtype, bindings, overrides, params };
+  const { weightDtype, cacheDtype, activationDtype } = dtypes;
+  return { name, code, weightDtype, cacheDtype, activationDtype, bindings, overrides, params };
 }
 
 /** A pipeline that may still be compiling; `ready` resolves when `handle` is set. */

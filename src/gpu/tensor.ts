@@ -7,6 +7,12 @@ export type QuantizedDtype = "q8" | "q4";
 /** How a matrix of the checkpoint is stored on the GPU; sums are f32 always. */
 export type WeightDtype = FloatDtype | QuantizedDtype;
 
+/** How the linear layers of a decode step read their input: as it is, or in integers of 8 bits with an f32 scale per group of 32. */
+export type ActivationDtype = "f32" | "q8";
+
+/** Every {@link ActivationDtype}. */
+export const ACTIVATION_DTYPES: readonly ActivationDtype[] = ["f32", "q8"];
+
 /** Every {@link WeightDtype}, the most exact first. */
 export const WEIGHT_DTYPES: readonly WeightDtype[] = ["f32", "f16", "bf16", "q8", "q4"];
 

@@ -93,6 +93,7 @@ export function traceMetadata(run: {
   readonly adapter: GPUAdapterInfo | undefined;
   readonly dtype: string;
   readonly kvDtype: string;
+  readonly activationDtype: string;
 }): Record<string, string> {
   const { vendor = "", architecture = "", device = "", description = "" } = run.adapter ?? {};
   return {
@@ -104,6 +105,7 @@ export function traceMetadata(run: {
     adapter: [vendor, architecture, device, description].filter((part) => part !== "").join(" "),
     dtype: run.dtype,
     kv_dtype: run.kvDtype,
+    activation_dtype: run.activationDtype,
   };
 }
 

@@ -1,6 +1,6 @@
 // The compile lab's results: what a real GPU's compiler makes of every GPU kernel.
 import type { Constant, Kernel } from "../gpu/kernel.ts";
-import type { WeightDtype } from "../gpu/tensor.ts";
+import type { ActivationDtype, WeightDtype } from "../gpu/tensor.ts";
 import { type CompilerStatistics, parseDisassembly } from "./disassembly.ts";
 import { type HotLoop, hotLoop, loopParts, nestMix } from "./hot-loops.ts";
 import { type InstructionMix, sumOfMixes } from "./instruction-mix.ts";
@@ -12,6 +12,8 @@ import type { IsaTarget } from "./targets.ts";
 export interface IsaKernel {
   readonly kernel: string;
   readonly weightDtype: WeightDtype | null;
+  /** Of the rows that are multiplied with quantised weights; null for f32. */
+  readonly activationDtype: ActivationDtype | null;
   readonly constants: Readonly<Record<string, Constant>>;
   /** Passes that run it. */
   readonly passes: readonly string[];
@@ -55,6 +57,7 @@ export function isaKernel(pipeline: RecordedPipeline, text: string, target: IsaT
   return {
     kernel: kernel.name,
     weightDtype: kernel.weightDtype ?? null,
+    activationDtype: kernel.activationDtype ?? null,
     constants,
     passes,
     statistics: disassembly.statistics,
@@ -75,11 +78,12 @@ export function weightUse(
   return { dtype: weightDtype, multiplyAddsPerWeight: Number(constants.BATCH) };
 }
 
-/** A pipeline's name: the kernel, how its weights are stored, and the constants that change its loops. */
-export function isaName({ kernel, weightDtype, constants }: IsaKernel): string {
+/** A pipeline's name: the kernel, the formats of its weights and activations, and the constants that change its loops. */
+export function isaName({ kernel, weightDtype, activationDtype, constants }: IsaKernel): string {
   const shown = Object.entries(constants).filter(([name, value]) => !UNSHOWN.has(name) && value !== false);
   const text = shown.map(([name, value]) => (value === true ? name : `${name} ${value}`)).join(", ");
-  return [kernel, weightDtype, text === "" ? null : `(${text})`].filter((part) => part !== null).join(" ");
+  const formats = activationDtype === null ? weightDtype : `${weightDtype} × ${activationDtype}`;
+  return [kernel, formats, text === "" ? null : `(${text})`].filter((part) => part !== null).join(" ");
 }
 
 /** Constants that do not change a kernel's loops. */

@@ -7,7 +7,14 @@ import type { Constant, Kernel } from "../gpu/kernel.ts";
 import { linear } from "../gpu/ops/linear.ts";
 import { LINEAR_KERNELS } from "../gpu/ops/linear-kernels.ts";
 import { isDispatch, Program } from "../gpu/program.ts";
-import { isQuantized, type Matrix, matrixSizes, storedRowBytes, type WeightDtype } from "../gpu/tensor.ts";
+import {
+  type ActivationDtype,
+  isQuantized,
+  type Matrix,
+  matrixSizes,
+  storedRowBytes,
+  type WeightDtype,
+} from "../gpu/tensor.ts";
 import { choiceText, type TunableChoice } from "../gpu/tunables.ts";
 import { readArchitecture } from "../models/registry.ts";
 import { labelOf, WeightDeclarer, type WeightStore } from "../models/weight-table.ts";
@@ -59,13 +66,13 @@ export function recordingDevice(features: readonly string[]): GPUDevice {
 /** Every pipeline that a question about a picture, AdaptVis and a sweep of six factors run on a GPU with weights in `dtype`. */
 export function recordPipelines(
   spec: CheckpointSpec,
-  dtype: WeightDtype,
+  { dtype, activationDtype }: { readonly dtype: WeightDtype; readonly activationDtype: ActivationDtype },
   device: GPUDevice,
 ): readonly RecordedPipeline[] {
   const gpu = new Gpu(device, { isSoftware: false });
   const architecture = readArchitecture(modelConfig(spec));
   const weights = architecture.weights(new WeightDeclarer(emptyStore(gpu, dtype)));
-  const model = { architecture, weights, chunkRows: DEFAULT_CHUNK_ROWS, kvDtype: "f32" } as const;
+  const model = { architecture, weights, chunkRows: DEFAULT_CHUNK_ROWS, kvDtype: "f32", activationDtype } as const;
   const recorder = new ProgramRecorder(gpu, gpu, { ...model, batchRows: SWEEP_ROWS });
   const programs = USUAL_NEEDS.flatMap((needs) => [...recorder.question(needs, [model.chunkRows])]);
   programs.push(recorder.step({ isEdited: true, isCaptured: false }, SWEEP_ROWS));

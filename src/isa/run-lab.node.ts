@@ -1,6 +1,6 @@
 // Runs the compile lab: compiles every GPU kernel, at the shapes of real models, for each target.
 import { modelCases } from "../bench/model-cases.ts";
-import type { WeightDtype } from "../gpu/tensor.ts";
+import { ACTIVATION_DTYPES, type ActivationDtype, isQuantized, type WeightDtype } from "../gpu/tensor.ts";
 import { type CompileOptions, compileJobs } from "./compile-jobs.node.ts";
 import { type IsaReport, type IsaTargetReport, isaKernel } from "./lab.ts";
 import {
@@ -51,11 +51,14 @@ export function labPipelines(dtypes: readonly WeightDtype[], filter = ""): reado
   const recorded = FEATURE_SETS.flatMap((features) => {
     const device = recordingDevice(features);
     return dtypes.flatMap((dtype) => {
+      const activations: readonly ActivationDtype[] = isQuantized(dtype) ? ACTIVATION_DTYPES : ["f32"];
       const models = specs.flatMap((spec) =>
-        recordPipelines(spec, dtype, device).map((pipeline) => ({
-          ...pipeline,
-          passes: pipeline.passes.map((pass) => `${spec.name} ${pass}`),
-        })),
+        activations.flatMap((activationDtype) =>
+          recordPipelines(spec, { dtype, activationDtype }, device).map((pipeline) => ({
+            ...pipeline,
+            passes: pipeline.passes.map((pass) => `${spec.name} ${pass}`),
+          })),
+        ),
       );
       return [...models, ...recordCandidates(dtype, device)];
     });

@@ -53,6 +53,7 @@ test("--json is one object, whose row of factor 1 is what `ask` answers", async 
     model: asked.model,
     dtype: asked.dtype,
     kvDtype: "f32",
+    activationDtype: "f32",
     timings: { loadMs: expect.any(Number), answerMs: expect.any(Number) },
   });
 });

@@ -197,7 +197,8 @@ test("a decode step is eight dispatches a layer at most, on either class of adap
   for (const isSoftware of [true, false]) {
     const classed = Object.create(gpu, { isSoftware: { value: isSoftware } }) as typeof gpu;
     const buffers = { createBuffer: () => gpu.unused, createBufferWith: () => gpu.unused };
-    const scratch = createScratch(buffers, oneLayer, { numRows: 1, promptRows: 1, batchRows: 1, editBytes: 16 });
+    const size = { numRows: 1, promptRows: 1, batchRows: 1, editBytes: 16 };
+    const scratch = createScratch(buffers, oneLayer, { ...size, activationDtype: "f32" });
     const cache = createKeyValueCache(buffers, oneLayer, { capacity: 256, dtype: "f32" });
     const weights = {
       embedTokens: matrix(8, hidden).weight,

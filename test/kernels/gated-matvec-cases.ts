@@ -4,6 +4,7 @@ import type { Activation } from "../../src/gpu/ops/activations.ts";
 import { type GatedMatvecKernelName, gatedMatvec } from "../../src/gpu/ops/linear.ts";
 import { isQuantized, WEIGHT_DTYPES, type WeightDtype } from "../../src/gpu/tensor.ts";
 import { gatedMatvec as twin } from "../reference/gated-matvec.ts";
+import { quantizeActivations } from "../reference/quantize-activations.ts";
 import { createRandom } from "../reference/random.ts";
 import { storeWeights } from "../reference/weight-formats.ts";
 import { linearBoundOf } from "../setup/bounds.ts";
@@ -35,9 +36,9 @@ const CASES: readonly GatedCase[] = [
 
 /** Runs the cases on one kernel. */
 export function testGatedMatvec(kernel: GatedMatvecKernelName): void {
-  const isQuad = kernel === "gated-matvec-quad";
+  const isQuantizedOnly = /-(quad|int8)$/.test(kernel);
   describe(kernel, () => {
-    test.each(CASES.filter(({ dtype = "f32" }) => !isQuad || isQuantized(dtype)))(
+    test.each(CASES.filter(({ dtype = "f32" }) => !isQuantizedOnly || isQuantized(dtype)))(
       "$title",
       async ({ inner, columns, ...rest }) => {
         const { numRows = 1, dtype = "f32", hasBias = false, activation = "silu" } = rest;
@@ -45,11 +46,13 @@ export function testGatedMatvec(kernel: GatedMatvecKernelName): void {
         const input = random.normals(numRows * inner);
         const weight = random.normals(2 * columns * inner, 1 / Math.sqrt(inner));
         const bias = hasBias ? random.normals(2 * columns) : undefined;
+        const quantized = kernel.endsWith("-int8") ? quantizeActivations(input, inner) : undefined;
         const { output } = await runKernel(({ gpu, program, upload, output, matrix }) => {
           const target = output(numRows * columns);
           gatedMatvec(program, gpu, {
             layer: { weight: matrix(weight, [2 * columns, inner], { dtype }), bias: bias && upload(bias) },
             input: upload(input),
+            quantizedInput: quantized && upload(quantized.packed),
             output: target,
             numRows,
             activation,
@@ -58,7 +61,8 @@ export function testGatedMatvec(kernel: GatedMatvecKernelName): void {
           return { output: target };
         });
         const stored = storeWeights(weight, dtype, inner).values;
-        const expected = twin({ input, weight: stored, numRows, inner, columns: 2 * columns, bias }, activation);
+        const call = { input: quantized?.values ?? input, weight: stored, numRows, inner, columns: 2 * columns, bias };
+        const expected = twin(call, activation);
         const { values, magnitudes } = expected;
         expectClose(output, values, linearBoundOf(kernel, dtype, inner), { shape: [numRows, columns], magnitudes });
       },

@@ -17,9 +17,12 @@ async function contextOf(isSoftware: boolean, subgroupSize: number): Promise<Ker
   return Object.create(gpu, { device: { value: { limits, features, adapterInfo } } }) as KernelContext;
 }
 
-function shapeOf(numRows: number, options: { rowStable?: boolean; dtype?: WeightDtype } = {}): LinearShape {
-  const { rowStable = false, dtype = "f16" } = options;
-  return { weight: { dtype, columns: 64 }, numRows, columns4: 16, rowStable, choice: undefined };
+function shapeOf(
+  numRows: number,
+  options: { rowStable?: boolean; dtype?: WeightDtype; hasQuantizedInput?: boolean } = {},
+): LinearShape {
+  const { rowStable = false, dtype = "f16", hasQuantizedInput } = options;
+  return { weight: { dtype, columns: 64 }, numRows, columns4: 16, rowStable, hasQuantizedInput, choice: undefined };
 }
 
 describe("a linear layer's kernel", () => {
@@ -39,6 +42,9 @@ describe("a linear layer's kernel", () => {
     [false, 0, shapeOf(32), "matvec-reduce"],
     [false, 32, shapeOf(33), "matmul-tiled"],
     [false, 0, shapeOf(1, { rowStable: true }), "matmul-tiled"],
+    [false, 32, shapeOf(1, { dtype: "q8", hasQuantizedInput: true }), "matvec-subgroup-int8"],
+    [false, 0, shapeOf(6, { dtype: "q4", hasQuantizedInput: true }), "matvec-reduce-int8"],
+    [true, 8, shapeOf(1, { dtype: "q4", hasQuantizedInput: true }), "matvec-reduce-int8"],
   ] as const)("CPU adapter %s, subgroups of %s, %j: %s", async (isSoftware, subgroupSize, shape, expected) => {
     const gpu = await contextOf(isSoftware, subgroupSize);
     expect(chooseEntry<LinearShape>(LINEAR_KERNELS, gpu, { shape, name: undefined }).name).toBe(expected);
@@ -52,7 +58,7 @@ describe("a linear layer's kernel", () => {
     expect(() => chooseEntry<LinearShape>(LINEAR_KERNELS, gpu, { shape: shapeOf(1), name: "conv" })).toThrow(
       new GpuError(
         "shader",
-        "No kernel computes this call: expected one of matmul-octet, matmul-quad, matvec-quad, matmul-tiled, matvec-subgroup, matvec-reduce, matvec, matmul, got conv.",
+        "No kernel computes this call: expected one of matvec-subgroup-int8, matvec-reduce-int8, matmul-octet, matmul-quad, matvec-quad, matmul-tiled, matvec-subgroup, matvec-reduce, matvec, matmul, got conv.",
       ),
     );
   });

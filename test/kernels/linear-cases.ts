@@ -6,6 +6,7 @@ import type { LinearKernelName } from "../../src/gpu/ops/linear-kernels.ts";
 import { WEIGHT_DTYPES, type WeightDtype } from "../../src/gpu/tensor.ts";
 import { choiceText, type TunableChoice } from "../../src/gpu/tunables.ts";
 import type { LinearCall, Sums } from "../reference/matmul.ts";
+import { quantizeActivations } from "../reference/quantize-activations.ts";
 import { createRandom } from "../reference/random.ts";
 import { storeWeights } from "../reference/weight-formats.ts";
 import { BOUNDS, LARGEST_INNER, linearBoundOf } from "../setup/bounds.ts";
@@ -158,6 +159,9 @@ async function check(
     ? random.normals(numRows * outputStride)
     : new Float32Array(numRows * outputStride).fill(POISON);
 
+  const used = input.subarray(inputRowStart * inner);
+  const quantized = kernel.endsWith("-int8") ? quantizeActivations(used, inner) : undefined;
+
   const { output } = await runKernel(({ gpu, program, upload, output, matrix }) => {
     const target = output(before);
     linear(program, gpu, {
@@ -166,6 +170,7 @@ async function check(
         bias: bias === undefined ? undefined : upload(bias),
       },
       input: upload(input),
+      quantizedInput: quantized && upload(quantized.packed),
       output: target,
       numRows,
       inputRowStart,
@@ -184,7 +189,7 @@ async function check(
       Number(values[Math.floor(index / columns) * outputStride + outputColumn + (index % columns)]),
     );
   const expected = twin({
-    input: input.subarray(inputRowStart * inner),
+    input: quantized?.values ?? used,
     weight: storeWeights(weight, dtype, inner).values,
     numRows,
     inner,

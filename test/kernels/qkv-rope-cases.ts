@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { type HeadLayout, type QkvRopeKernelName, qkvRope } from "../../src/gpu/ops/rope.ts";
 import { isQuantized, WEIGHT_DTYPES, type WeightDtype } from "../../src/gpu/tensor.ts";
 import { qkvRope as twin } from "../reference/qkv-rope.ts";
+import { quantizeActivations } from "../reference/quantize-activations.ts";
 import { createRandom } from "../reference/random.ts";
 import { rotaryRows } from "../reference/rope-append.ts";
 import { makeStep, packStep, rowSlot, type Step } from "../reference/step.ts";
@@ -66,9 +67,9 @@ const CASES: readonly QkvCase[] = [
 
 /** Runs the cases on one kernel. */
 export function testQkvRope(kernel: QkvRopeKernelName): void {
-  const isQuad = kernel === "qkv-rope-quad";
+  const isQuantizedOnly = /-(quad|int8)$/.test(kernel);
   describe(kernel, () => {
-    test.each(CASES.filter(({ dtype = "f32" }) => !isQuad || isQuantized(dtype)))(
+    test.each(CASES.filter(({ dtype = "f32" }) => !isQuantizedOnly || isQuantized(dtype)))(
       "$title",
       async ({ title, heads, inner, ...rest }) => {
         const { numRows = 1, step = makeStep({ slotStart: 5 }), capacity = 128 } = rest;
@@ -83,6 +84,7 @@ export function testQkvRope(kernel: QkvRopeKernelName): void {
         const weight = random.normals(columns * inner, 1 / Math.sqrt(inner));
         const bias = hasBias ? random.normals(columns) : undefined;
         const cacheLength = numKeyValueHeads * capacity * headDim;
+        const quantized = kernel.endsWith("-int8") ? quantizeActivations(input, inner) : undefined;
         const gpuResult = await runKernel(({ gpu, program, upload, uniform, output, matrix }) => {
           const qkv = output(numRows * columns);
           const keys = output(cacheLength);
@@ -91,6 +93,7 @@ export function testQkvRope(kernel: QkvRopeKernelName): void {
             heads,
             layer: { weight: matrix(weight, [columns, inner], { dtype }), bias: bias && upload(bias) },
             input: upload(input),
+            quantizedInput: quantized && upload(quantized.packed),
             qkv,
             rotary: upload(rotaryRows(positions, headDim, THETA)),
             keys,
@@ -104,7 +107,7 @@ export function testQkvRope(kernel: QkvRopeKernelName): void {
         });
 
         const stored = storeWeights(weight, dtype, inner).values;
-        const call = { input, weight: stored, numRows, inner, columns, bias };
+        const call = { input: quantized?.values ?? input, weight: stored, numRows, inner, columns, bias };
         const expected = twin(call, heads, { step, positions, capacity, theta: THETA, filler: POISON });
         // A pair's sums are each off by the linear layer's bound, and the rotation mixes two of them.
         const largest = Math.max(...expected.sums.magnitudes);

@@ -140,7 +140,7 @@ export function linearBound(inner: number): Bound {
  */
 export function linearBoundOf(kernel: string, dtype: WeightDtype, inner: number): Bound {
   const bound = linearBound(inner);
-  if (!isQuantized(dtype) || !/-(subgroup|reduce)$/.test(kernel)) return bound;
+  if (!isQuantized(dtype) || !/-(subgroup|reduce)(-int8)?$/.test(kernel)) return bound;
   return {
     ...bound,
     name: `${bound.name}, with an offset`,

@@ -10,7 +10,7 @@ export async function loadGoldenModel(
   name: string,
   options: Pick<
     LoadOptions,
-    "chunkRows" | "cacheBytes" | "adapterClass" | "dtype" | "kvDtype" | "lookahead" | "tuning"
+    "chunkRows" | "cacheBytes" | "adapterClass" | "dtype" | "kvDtype" | "activationDtype" | "lookahead" | "tuning"
   > = {},
 ): Promise<Llava> {
   const { device } = await openTestDevice();

@@ -1,5 +1,6 @@
 // Reading goldens, in any host that has files.
 import { fileURLToPath } from "node:url";
+import type { Trace } from "../../src/answer.ts";
 import { toF32 } from "../../src/checkpoint/dtypes.ts";
 import { fileSource } from "../../src/checkpoint/file-source.node.ts";
 import { readSafetensorsHeader } from "../../src/checkpoint/safetensors.ts";
@@ -75,4 +76,20 @@ export function largestError(actual: ArrayLike<number>, expected: ArrayLike<numb
     if (!(error <= largest)) largest = error;
   }
   return largest;
+}
+
+/** √ of the mean squared difference, over the standard deviation of the expected values. */
+export function relativeRms(actual: Float32Array, expected: Float32Array): number {
+  const mean = expected.reduce((sum, value) => sum + value, 0) / expected.length;
+  const squares = (of: (value: number, index: number) => number) =>
+    expected.reduce((sum, value, index) => sum + of(value, index) ** 2, 0);
+  const errors = squares((value, index) => (actual[index] ?? Number.NaN) - value);
+  return Math.sqrt(errors / squares((value) => value - mean));
+}
+
+/** The logits of a trace, [V]. */
+export function logitsOf({ tensors }: Pick<Trace, "tensors">): Float32Array {
+  const data = tensors.find(({ name }) => name === "logits")?.data;
+  if (!(data instanceof Float32Array)) throw new Error("the trace has no logits");
+  return data;
 }

@@ -10,26 +10,11 @@ import { imageSpan, type ModelInputs } from "../../src/models/inputs.ts";
 import { keyValueBytes } from "../../src/models/layers/decoder-state.ts";
 import { readImageFile } from "../../src/preprocess/decode-image.node.ts";
 import { openTestDevice } from "../setup/device.ts";
-import { goldenInputs, largestError, readTensorFile } from "../setup/golden.ts";
+import { goldenInputs, largestError, logitsOf, readTensorFile, relativeRms } from "../setup/golden.ts";
 import { loadGoldenModel } from "../setup/golden-model.ts";
 import { PARITY } from "../setup/parity-bounds.ts";
 
 const PACKED = ["f16", "q8"] as const;
-
-function logitsOf(trace: Trace): Float32Array {
-  const data = trace.tensors.find(({ name }) => name === "logits")?.data;
-  if (!(data instanceof Float32Array)) throw new Error("the trace has no logits");
-  return data;
-}
-
-/** √ of the mean squared difference, over the standard deviation of the expected values. */
-function relativeRms(actual: Float32Array, expected: Float32Array): number {
-  const mean = expected.reduce((sum, value) => sum + value, 0) / expected.length;
-  const squares = (of: (value: number, index: number) => number) =>
-    expected.reduce((sum, value, index) => sum + of(value, index) ** 2, 0);
-  const errors = squares((value, index) => (actual[index] ?? Number.NaN) - value);
-  return Math.sqrt(errors / squares((value) => value - mean));
-}
 
 function idsOf(tokens: readonly { readonly tokenId: number }[]): number[] {
   return tokens.map(({ tokenId }) => tokenId);

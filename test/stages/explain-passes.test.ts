@@ -140,6 +140,7 @@ const CASES = [
   ["tiny-llava-gqa", { dtype: "f32", kvDtype: "q8", chunkRows: 7 }, SCALED],
   ["llava-wide-head", { dtype: "f32", kvDtype: "q8", adapterClass: "gpu" }, { maxNewTokens: 2, attention: true }],
   ["llava-biases", { dtype: "f32" }, { maxNewTokens: 2 }],
+  ["llava-biases", { dtype: "q8", activationDtype: "q8" }, { maxNewTokens: 2 }],
   ["llava-wide-head", { dtype: "f32" }, { maxNewTokens: 2 }],
 ] as const satisfies readonly (readonly [string, Parameters<typeof loadGoldenModel>[1], AnswerOptions])[];
 

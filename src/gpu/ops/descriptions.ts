@@ -14,14 +14,26 @@ import {
   type TensorView,
   writes,
 } from "../describe.ts";
-import { type MatrixPiece, padTo4 } from "../tensor.ts";
+import { groupsPerRow, type MatrixPiece, padTo4 } from "../tensor.ts";
 import type { AttentionCall, DecodeCall, PrefillCall } from "./attention.ts";
 import type { AddRowsCall, EmbedCall, GatherCall } from "./embedding.ts";
-import type { GatedActivationCall, GatedCall, LinearCall } from "./linear.ts";
+import type { GatedActivationCall, GatedCall, LinearCall, QuantizeActivationsCall } from "./linear.ts";
 import type { NormCall } from "./norm.ts";
 import type { QkvRopeCall, RotationCall } from "./rope.ts";
 import type { LogitsView } from "./sampling.ts";
 import type { UnfoldCall, VisionEmbedCall } from "./vision.ts";
+
+/** The input of a linear layer: f32, or what quantize-activations wrote. */
+function readsInput(numRows: number, columns: number, quantizedInput: GPUBuffer | undefined): BoundTensor {
+  return quantizedInput === undefined ? reads([numRows, columns]) : reads([numRows, groupsPerRow(columns), 12], "u32");
+}
+
+/** Activations in integers of 8 bits. */
+export function quantizeActivations({ numRows, columns }: QuantizeActivationsCall): Description {
+  const groups = groupsPerRow(columns);
+  const view = { shape: [numRows, groups, 12], strides: [groups * 12, 12, 1], offset: 0, dtype: "u32" } as const;
+  return { tensors: { input: reads([numRows, columns]), output: writes(view) } };
+}
 
 /** One piece of a linear layer. */
 export function linear({ layer, numRows, ...call }: LinearCall, piece: MatrixPiece): Description {
@@ -41,7 +53,7 @@ export function linear({ layer, numRows, ...call }: LinearCall, piece: MatrixPie
   return {
     tensors: {
       ...readsMatrix(weight),
-      input: reads([numRows, realColumns(weight)]),
+      input: readsInput(numRows, realColumns(weight), call.quantizedInput),
       ...(bias && { bias: reads([total]) }),
       output: { ...writes(view, label), isUpdated: call.addToOutput === true },
     },
@@ -49,12 +61,12 @@ export function linear({ layer, numRows, ...call }: LinearCall, piece: MatrixPie
 }
 
 /** The gated half of an MLP. */
-export function gatedMatvec({ layer: { weight, bias }, numRows }: GatedCall): Description {
+export function gatedMatvec({ layer: { weight, bias }, numRows, quantizedInput }: GatedCall): Description {
   const { total } = realRows(weight);
   return {
     tensors: {
       ...readsMatrix(weight),
-      input: reads([numRows, realColumns(weight)]),
+      input: readsInput(numRows, realColumns(weight), quantizedInput),
       ...(bias && { bias: reads([total]) }),
       output: writes(rowsView(numRows, total / 2)),
     },

@@ -6,7 +6,7 @@ import { isQuantized } from "../tensor.ts";
 import type { KernelEntry, Plan } from "./kernel-list.ts";
 import { type MatvecShape, usesSubgroups, wideMatvec } from "./linear-kernels.ts";
 import { hasQuads } from "./quads.ts";
-import { byDtype, byDtypeAndWidth, perQuantized, perThread } from "./weight-kernels.ts";
+import { byDtype, byDtypeAndWidth, perQuantized, perQuantizedInput, perThread } from "./weight-kernels.ts";
 
 /** Texts of an op's kernels: one thread per four sums, or one workgroup per eight with and without subgroups. */
 interface FusedSources {
@@ -38,6 +38,19 @@ export function fusedEntries<Shape extends MatvecShape, Name extends string>(
   const subgroupName = `${name}-subgroup` as const;
   const reduceName = `${name}-reduce` as const;
   return [
+    {
+      name: `${subgroupName}-int8` as const,
+      ...byDtype(perQuantizedInput(subgroupName, subgroup, [sumsSubgroupWgsl, ...helpers])),
+      supports: (gpu: KernelContext, shape: Shape) =>
+        shape.hasQuantizedInput === true && !gpu.isSoftware && usesSubgroups(gpu, shape),
+      plan: planWide,
+    },
+    {
+      name: `${reduceName}-int8` as const,
+      ...byDtype(perQuantizedInput(reduceName, reduce, [sumsSharedWgsl, ...helpers])),
+      supports: (_: KernelContext, { hasQuantizedInput }: Shape) => hasQuantizedInput === true,
+      plan: planWide,
+    },
     {
       name: subgroupName,
       ...byDtypeAndWidth(subgroupName, subgroup, [sumsSubgroupWgsl, ...helpers]),

@@ -8,6 +8,7 @@ import matvecReduceWgsl from "../../../shaders/matvec-reduce.wgsl";
 import matvecSubgroupWgsl from "../../../shaders/matvec-subgroup.wgsl";
 import activationWgsl from "../../../shaders/shared/activation.wgsl";
 import dotsWgsl from "../../../shaders/shared/dots.wgsl";
+import inputWgsl from "../../../shaders/shared/input.wgsl";
 import linearWgsl from "../../../shaders/shared/linear.wgsl";
 import sumsSharedWgsl from "../../../shaders/shared/sums-shared.wgsl";
 import sumsSubgroupWgsl from "../../../shaders/shared/sums-subgroup.wgsl";
@@ -16,7 +17,7 @@ import { isQuantized, type Matrix, weightStride4 } from "../tensor.ts";
 import { chosen, type TunableChoice, type TunableName, type Tunables } from "../tunables.ts";
 import type { KernelEntry, Plan } from "./kernel-list.ts";
 import { hasOctets, hasQuads, quadRows } from "./quads.ts";
-import { byDtype, byDtypeAndWidth, perDtype, perQuantized, perThread } from "./weight-kernels.ts";
+import { byDtype, byDtypeAndWidth, perDtype, perQuantized, perQuantizedInput, perThread } from "./weight-kernels.ts";
 
 /** What a linear layer's kernel is chosen by: one piece of its matrix and the rows that it is applied to. */
 export interface LinearShape {
@@ -26,6 +27,8 @@ export interface LinearShape {
   readonly columns4: number;
   /** Whether a row has to come out the same, to the bit, however many others there are. */
   readonly rowStable: boolean;
+  /** Whether the input is what quantize-activations wrote; the weights are quantised then. */
+  readonly hasQuantizedInput?: boolean | undefined;
   /** Values of tunable constants instead of the tuning table's. */
   readonly choice: TunableChoice | undefined;
 }
@@ -37,13 +40,15 @@ interface LinearEntry extends KernelEntry<LinearShape> {
 }
 
 const LINEAR = [linearWgsl, activationWgsl];
-const DOTS = [dotsWgsl, ...LINEAR];
+const DOTS = [dotsWgsl, inputWgsl, ...LINEAR];
 /** Rows up to which a linear layer runs as matrix × vector on a CPU adapter. */
 const MAX_CPU_VECTOR_ROWS = 4;
 /** The same on a GPU, where weights are read once for every eight rows: a sweep's whole batch. */
 const MAX_GPU_VECTOR_ROWS = 32;
 /** Sums of a vec4 that fit the workgroup memory of every WebGPU device, 16 KiB. */
 const SHARED_SUMS = 1024;
+/** Rows of a workgroup that multiplies integers, with four columns: more spill registers on GPUs without such an instruction. */
+const MAX_INT8_ROWS = 4;
 /** Number of tiles that keeps a GPU busy: large ones run some hundred workgroups at once. */
 const ENOUGH_TILES = 256;
 
@@ -65,6 +70,18 @@ const QUANTIZED_REDUCES = matvecs(false, [64, 1]);
 
 /** The kernels of a linear layer. */
 export const LINEAR_KERNELS = [
+  {
+    name: "matvec-subgroup-int8",
+    ...byDtype(perQuantizedInput("matvec-subgroup", matvecSubgroupWgsl, [sumsSubgroupWgsl, ...LINEAR])),
+    supports: (gpu, shape) => shape.hasQuantizedInput === true && !gpu.isSoftware && usesSubgroups(gpu, shape),
+    plan: planWideMatvec,
+  },
+  {
+    name: "matvec-reduce-int8",
+    ...byDtype(perQuantizedInput("matvec-reduce", matvecReduceWgsl, [sumsSharedWgsl, ...LINEAR])),
+    supports: (_, { hasQuantizedInput }) => hasQuantizedInput === true,
+    plan: planWideMatvec,
+  },
   {
     name: "matmul-octet",
     ...byDtype(perDtype("matmul-octet", matmulOctetWgsl, DOTS)),
@@ -91,7 +108,7 @@ export const LINEAR_KERNELS = [
   },
   {
     name: "matmul-tiled",
-    ...byDtype(perDtype("matmul-tiled", matmulTiledWgsl, LINEAR)),
+    ...byDtype(perDtype("matmul-tiled", matmulTiledWgsl, [inputWgsl, ...LINEAR])),
     tunables: {
       "matmul-tiled": [tiled(128, true, 16), MEDIUM_TILES, tiled(64, false, 32)],
       "matmul-tiled small": [tiled(32, false, 32), tiled(64, false, 32)],
@@ -182,20 +199,22 @@ function planWideMatvec(shape: LinearShape, gpu: KernelContext): Plan {
 }
 
 /** The part of a {@link LinearShape} that determines the constants of shared/matvec-sums. */
-export type MatvecShape = Pick<LinearShape, "weight" | "numRows"> & Partial<Pick<LinearShape, "choice">>;
+export type MatvecShape = Pick<LinearShape, "weight" | "numRows" | "hasQuantizedInput"> &
+  Partial<Pick<LinearShape, "choice">>;
 
 /**
  * Constants of shared/matvec-sums for one call, and the rows that a workgroup computes.
  * @param columns4 fours of columns that a workgroup computes; as tuning chose unless given
  */
 export function wideMatvec(shape: MatvecShape, gpu: KernelContext, columns4?: number) {
-  const { weight, numRows } = shape;
+  const { weight, numRows, hasQuantizedInput = false } = shape;
   const choice = matvecChoice(gpu, shape);
   const THREADS = Number(choice.THREADS);
-  const COLUMNS4 = columns4 ?? Number(choice.COLUMNS4);
+  const isIntegerBatch = hasQuantizedInput && numRows > 1;
+  const COLUMNS4 = columns4 ?? (isIntegerBatch ? 1 : Number(choice.COLUMNS4));
   // Without subgroups, the sums of all threads have to fit workgroup memory.
-  const most = choice.SUBGROUPS === true ? 8 : SHARED_SUMS / (THREADS * COLUMNS4);
-  const batch = Math.min(batchRows(numRows), most);
+  const fitting = choice.SUBGROUPS === true ? 8 : SHARED_SUMS / (THREADS * COLUMNS4);
+  const batch = Math.min(batchRows(numRows), fitting, isIntegerBatch ? MAX_INT8_ROWS : 8);
   const isPadded = weightStride4(weight) * 4 !== weight.columns;
   return { constants: { THREADS, COLUMNS4, BATCH: batch, IS_PADDED: isPadded }, batch };
 }

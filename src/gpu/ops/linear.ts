@@ -5,6 +5,7 @@ import gatedMatvecWgsl from "../../../shaders/gated-matvec.wgsl";
 import gatedMatvecReduceWgsl from "../../../shaders/gated-matvec-reduce.wgsl";
 import gatedMatvecSubgroupWgsl from "../../../shaders/gated-matvec-subgroup.wgsl";
 import quantizeWgsl from "../../../shaders/quantize.wgsl";
+import quantizeActivationsWgsl from "../../../shaders/quantize-activations.wgsl";
 import activationWgsl from "../../../shaders/shared/activation.wgsl";
 import linearWgsl from "../../../shaders/shared/linear.wgsl";
 import { GpuError } from "../../errors.ts";
@@ -31,13 +32,17 @@ import { perFloat, weightBindings } from "./weight-kernels.ts";
 /** The kernels here that are the only one of their op. */
 export const GATED_ACTIVATION = defineKernel("gated-activation", gatedActivationWgsl, [activationWgsl]);
 export const QUANTIZE = perFloat("quantize", quantizeWgsl);
+export const QUANTIZE_ACTIVATIONS = defineKernel("quantize-activations", quantizeActivationsWgsl);
 
 /** A linear layer's call. */
 export interface LinearCall {
   readonly layer: Linear;
   readonly input: GPUBuffer;
+  /** The input as {@link quantizeActivations} wrote it, which is read instead; the weight has to be quantised. */
+  readonly quantizedInput?: GPUBuffer | undefined;
   readonly output: GPUBuffer;
   readonly numRows: number;
+  /** First row of `input`; a quantised input has only the rows of the call. */
   readonly inputRowStart?: number;
   readonly outputColumn?: number;
   readonly outputStride?: number;
@@ -55,10 +60,11 @@ export interface LinearCall {
 /** A linear layer over R rows: output [R, outputStride] at `outputColumn` = activation(input [R, K] · weightᵀ + bias). */
 export function linear(program: Program, gpu: KernelContext, call: LinearCall): void {
   const { weight, bias } = call.layer;
-  const { numRows, rowStable = false, choice } = call;
+  const { numRows, rowStable = false, choice, quantizedInput } = call;
+  const hasQuantizedInput = quantizedInput !== undefined;
   for (const piece of weight.pieces) {
     const columns4 = piece.numRows / 4;
-    const shape: LinearShape = { weight, numRows, columns4, rowStable, choice };
+    const shape: LinearShape = { weight, numRows, columns4, rowStable, hasQuantizedInput, choice };
     const entry = chooseEntry<LinearShape>(LINEAR_KERNELS, gpu, { shape, name: call.kernel });
     const { constants, grid } = entry.plan(shape, gpu);
     program.dispatch(entry.kernel(shape), {
@@ -68,7 +74,12 @@ export function linear(program: Program, gpu: KernelContext, call: LinearCall): 
         ACTIVATION: ACTIVATIONS[call.activation ?? "none"],
         ...constants,
       },
-      bindings: { ...weightBindings(piece), input: call.input, bias: bias ?? gpu.unused, output: call.output },
+      bindings: {
+        ...weightBindings(piece),
+        input: quantizedInput ?? call.input,
+        bias: bias ?? gpu.unused,
+        output: call.output,
+      },
       params: {
         numRows,
         inputRowStart: call.inputRowStart ?? 0,
@@ -89,6 +100,7 @@ export function linear(program: Program, gpu: KernelContext, call: LinearCall): 
 interface GatedShape {
   readonly weight: Matrix;
   readonly numRows: number;
+  readonly hasQuantizedInput: boolean;
 }
 
 /** Fours of columns of the gated half's output. */
@@ -120,6 +132,8 @@ export type GatedMatvecKernelName = (typeof GATED_MATVEC_KERNELS)[number]["name"
 export interface GatedCall {
   readonly layer: Linear;
   readonly input: GPUBuffer;
+  /** As {@link LinearCall.quantizedInput}. */
+  readonly quantizedInput?: GPUBuffer | undefined;
   readonly output: GPUBuffer;
   readonly numRows: number;
   readonly activation: Activation;
@@ -133,10 +147,10 @@ export interface GatedCall {
  * @throws GpuError `limit` when the matrix is split; {@link isWhole} tells before.
  */
 export function gatedMatvec(program: Program, gpu: KernelContext, call: GatedCall): void {
-  const { numRows, input, output } = call;
+  const { numRows, quantizedInput, output } = call;
   const { weight, bias } = call.layer;
   const piece = wholePiece(weight);
-  const shape = { weight, numRows };
+  const shape = { weight, numRows, hasQuantizedInput: quantizedInput !== undefined };
   const columns4 = gatedColumns4(shape);
   const entry = chooseEntry<GatedShape>(GATED_MATVEC_KERNELS, gpu, { shape, name: call.kernel });
   const { grid, constants } = entry.plan(shape, gpu);
@@ -147,7 +161,7 @@ export function gatedMatvec(program: Program, gpu: KernelContext, call: GatedCal
       ACTIVATION: ACTIVATIONS[call.activation],
       ...constants,
     },
-    bindings: { ...weightBindings(piece), input, bias: bias ?? gpu.unused, output },
+    bindings: { ...weightBindings(piece), input: quantizedInput ?? call.input, bias: bias ?? gpu.unused, output },
     params: {
       numRows,
       inputRowStart: 0,
@@ -215,6 +229,35 @@ export function quantize(
       groupStart: call.rowStart * groups,
     },
     grid: [Math.ceil(numGroups / 128)],
+  });
+}
+
+/** The call of {@link quantizeActivations}. */
+export interface QuantizeActivationsCall {
+  /** [R, columns] f32 */
+  readonly input: GPUBuffer;
+  /** {@link quantizedRowBytes} per row. */
+  readonly output: GPUBuffer;
+  readonly numRows: number;
+  /** K, a multiple of 4 */
+  readonly columns: number;
+  readonly inputRowStart?: number;
+}
+
+/** Bytes of a row of K activations in integers of 8 bits: 48 per group of 32. */
+export function quantizedRowBytes(columns: number): number {
+  return groupsPerRow(columns) * 48;
+}
+
+/** Quantises R rows of activations to 8 bits, for the linear layers of a decode step that multiply integers. */
+export function quantizeActivations(program: Program, call: QuantizeActivationsCall): void {
+  const { input, output, numRows, columns, inputRowStart = 0 } = call;
+  const groups = groupsPerRow(columns);
+  program.dispatch(QUANTIZE_ACTIVATIONS, {
+    bindings: { input, output },
+    params: { inputRowStart, inner4: columns / 4, groups },
+    grid: [Math.ceil(groups / 8), numRows],
+    describe: async () => (await descriptions()).quantizeActivations(call),
   });
 }
 

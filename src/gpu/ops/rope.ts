@@ -76,6 +76,7 @@ interface QkvShape {
   readonly weight: Matrix;
   readonly headDim: number;
   readonly numRows: number;
+  readonly hasQuantizedInput: boolean;
 }
 
 /** The kernels of {@link qkvRope}. */
@@ -101,6 +102,8 @@ export interface QkvRopeCall extends Omit<RotationCall, "cacheDtype"> {
   readonly layer: Linear;
   /** [R, K] */
   readonly input: GPUBuffer;
+  /** As quantizeActivations wrote it, which is read instead of `input`. */
+  readonly quantizedInput?: GPUBuffer | undefined;
   /** This kernel instead of the one that suits the adapter. */
   readonly kernel?: QkvRopeKernelName | undefined;
 }
@@ -119,12 +122,12 @@ export function canFuseRope(heads: HeadLayout, weight: Matrix, cacheDtype: Cache
  * @throws GpuError `limit` or `shader` where {@link canFuseRope} is false.
  */
 export function qkvRope(program: Program, gpu: KernelContext, call: QkvRopeCall): void {
-  const { numRows, capacity, input, rotary, keys, values, step } = call;
+  const { numRows, capacity, quantizedInput, rotary, keys, values, step } = call;
   const { numHeads, numKeyValueHeads, headDim } = call.heads;
   const { weight, bias } = call.layer;
   const piece = wholePiece(weight);
   if (headDim % 8 !== 0) throw new GpuError("shader", `qkv-rope: headDim must be a multiple of 8, got ${headDim}.`);
-  const shape = { weight, headDim, numRows };
+  const shape = { weight, headDim, numRows, hasQuantizedInput: quantizedInput !== undefined };
   const entry = chooseEntry<QkvShape>(QKV_ROPE_KERNELS, gpu, { shape, name: call.kernel });
   const { constants, grid } = entry.plan(shape, gpu);
   program.dispatch(entry.kernel(shape), {
@@ -137,7 +140,7 @@ export function qkvRope(program: Program, gpu: KernelContext, call: QkvRopeCall)
     },
     bindings: {
       ...weightBindings(piece),
-      input,
+      input: quantizedInput ?? call.input,
       bias: bias ?? gpu.unused,
       queries: call.qkv,
       rotary,

@@ -2,10 +2,15 @@
 import columnsWgsl from "../../../shaders/shared/columns.wgsl";
 import columnsQuadWgsl from "../../../shaders/shared/columns-quad.wgsl";
 import columnsWideWgsl from "../../../shaders/shared/columns-wide.wgsl";
+import dotQ4Wgsl from "../../../shaders/shared/dot-q4.wgsl";
+import dotQ8Wgsl from "../../../shaders/shared/dot-q8.wgsl";
 import dotsWgsl from "../../../shaders/shared/dots.wgsl";
 import groupQ4Wgsl from "../../../shaders/shared/group-q4.wgsl";
 import groupQ8Wgsl from "../../../shaders/shared/group-q8.wgsl";
+import inputWgsl from "../../../shaders/shared/input.wgsl";
 import matvecSumsWgsl from "../../../shaders/shared/matvec-sums.wgsl";
+import matvecSumsInt8Wgsl from "../../../shaders/shared/matvec-sums-int8.wgsl";
+import matvecTotalsWgsl from "../../../shaders/shared/matvec-totals.wgsl";
 import weightBf16Wgsl from "../../../shaders/shared/weight-bf16.wgsl";
 import weightF16Wgsl from "../../../shaders/shared/weight-f16.wgsl";
 import weightF32Wgsl from "../../../shaders/shared/weight-f32.wgsl";
@@ -72,7 +77,7 @@ export function perDtype(
 /** A kernel of one thread a sum for quantised weights, which are read a group at a time by quads that share the input. */
 export function perQuantized(name: string, source: string, helpers: readonly string[]): Record<QuantizedDtype, Kernel> {
   const variant = (dtype: QuantizedDtype, group: string) =>
-    defineKernel(name, source, [group, columnsQuadWgsl, ...helpers], { weightDtype: dtype });
+    defineKernel(name, source, [group, columnsQuadWgsl, inputWgsl, ...helpers], { weightDtype: dtype });
   return { q8: variant("q8", groupQ8Wgsl), q4: variant("q4", groupQ4Wgsl) };
 }
 
@@ -95,9 +100,9 @@ export function byDtype(kernels: Readonly<Partial<Record<WeightDtype, Kernel>>>)
 
 /** Variants of one thread per four sums; those of f16 and bf16 load 16 bytes at a time where rows are a whole number of such loads. */
 export function perThread(name: string, source: string, helpers: readonly string[]) {
-  const narrow = perDtype(name, source, [columnsWgsl, dotsWgsl, ...helpers]);
+  const narrow = perDtype(name, source, [columnsWgsl, dotsWgsl, inputWgsl, ...helpers]);
   const variant = (weightDtype: "f16" | "bf16") =>
-    defineKernel(name, source, [WIDE[weightDtype], columnsWideWgsl, dotsWgsl, ...helpers], { weightDtype });
+    defineKernel(name, source, [WIDE[weightDtype], columnsWideWgsl, dotsWgsl, inputWgsl, ...helpers], { weightDtype });
   const wide: Partial<Record<WeightDtype, Kernel>> = { f16: variant("f16"), bf16: variant("bf16") };
   return {
     variants: [...Object.values(narrow), ...Object.values(wide)],
@@ -110,7 +115,7 @@ export function perThread(name: string, source: string, helpers: readonly string
 
 /** Variants that load 16 bytes at a time, and narrow ones for rows that are not a whole number of such loads. */
 export function byDtypeAndWidth(name: string, source: string, helpers: readonly string[]) {
-  const sums = [matvecSumsWgsl, ...helpers];
+  const sums = [matvecTotalsWgsl, matvecSumsWgsl, inputWgsl, ...helpers];
   const wide = perDtype(name, source, sums, WIDE);
   const narrow = perDtype(name, source, [wideNarrowWgsl, ...sums]);
   return {
@@ -118,6 +123,20 @@ export function byDtypeAndWidth(name: string, source: string, helpers: readonly 
     kernel: ({ weight }: { readonly weight: Pick<Matrix, "dtype" | "columns"> }) =>
       (weightStride4(weight) % LOAD_WIDTH[weight.dtype] === 0 ? wide : narrow)[weight.dtype],
   };
+}
+
+/** Variants that multiply integers: quantised weights with an input that quantize-activations wrote. */
+export function perQuantizedInput(
+  name: string,
+  source: string,
+  helpers: readonly string[],
+): Record<QuantizedDtype, Kernel> {
+  const variant = (weightDtype: QuantizedDtype, dot: string) =>
+    defineKernel(name, source, [dot, wideLoadScaledWgsl, matvecTotalsWgsl, matvecSumsInt8Wgsl, ...helpers], {
+      weightDtype,
+      activationDtype: "q8",
+    });
+  return { q8: variant("q8", dotQ8Wgsl), q4: variant("q4", dotQ4Wgsl) };
 }
 
 /** The variants of what reads a checkpoint's own weights, before they are quantised. */

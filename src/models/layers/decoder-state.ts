@@ -3,8 +3,9 @@
 import { type CacheDtype, cacheSlotBytes } from "../../gpu/cache-format.ts";
 import { type BufferMaker, GPU_READBACK, GPU_STORAGE, GPU_UNIFORM, type Gpu } from "../../gpu/device.ts";
 import { NUM_DECODE_SPLITS } from "../../gpu/ops/attention.ts";
+import { quantizedRowBytes } from "../../gpu/ops/linear.ts";
 import type { HeadLayout } from "../../gpu/ops/rope.ts";
-import { padTo4 } from "../../gpu/tensor.ts";
+import { type ActivationDtype, padTo4 } from "../../gpu/tensor.ts";
 import type { TextConfig } from "../config.ts";
 import { STEP_BYTES } from "./step.ts";
 
@@ -54,6 +55,8 @@ export interface DecoderScratch {
   readonly gateUp: GPUBuffer;
   /** [R, I] */
   readonly inner: GPUBuffer;
+  /** [B, quantizedRowBytes]: the input of a decode step's linear layer in 8 bits; undefined where it is read in f32 */
+  readonly quantizedInput: GPUBuffer | undefined;
   /** [B, H, splits, headDim] */
   readonly partials: GPUBuffer;
   /** [B, H, splits, 2] */
@@ -110,11 +113,17 @@ export function decoderHeads(text: TextConfig): HeadLayout {
 }
 
 /** Allocates the scratch buffers. @throws GpuError `limit`. */
-export function createScratch(gpu: BufferMaker, text: TextConfig, size: ScratchSize): DecoderScratch {
+export function createScratch(
+  gpu: BufferMaker,
+  text: TextConfig,
+  { activationDtype, ...size }: ScratchSize & { readonly activationDtype: ActivationDtype },
+): DecoderScratch {
   const heads = decoderHeads(text);
   const { numHeads, numKeyValueHeads, paddedHeadDim } = heads;
   const d = padTo4(text.hiddenSize);
   const inner = padTo4(text.intermediateSize);
+  const widest = Math.max(d, inner, numHeads * paddedHeadDim);
+  const quantizedBytes = size.batchRows * quantizedRowBytes(widest);
   const slots = size.batchRows * numHeads * NUM_DECODE_SPLITS;
   const words = (label: string, count: number) => gpu.createBuffer(`decoder ${label}`, count * 4, GPU_STORAGE);
   return {
@@ -128,6 +137,8 @@ export function createScratch(gpu: BufferMaker, text: TextConfig, size: ScratchS
     attention: words("attention", size.numRows * numHeads * paddedHeadDim),
     gateUp: words("gateUp", size.numRows * 2 * inner),
     inner: words("inner", size.numRows * inner),
+    quantizedInput:
+      activationDtype === "f32" ? undefined : gpu.createBuffer("decoder quantizedInput", quantizedBytes, GPU_STORAGE),
     partials: words("partials", slots * paddedHeadDim),
     stats: words("stats", slots * 2),
     lastHidden: words("lastHidden", size.batchRows * d),
@@ -139,7 +150,9 @@ export function createScratch(gpu: BufferMaker, text: TextConfig, size: ScratchS
 
 /** Frees the scratch buffers. */
 export function destroyScratch(gpu: Gpu, { size: _size, heads: _heads, ...buffers }: DecoderScratch): void {
-  for (const buffer of Object.values(buffers)) gpu.destroyBuffer(buffer);
+  for (const buffer of Object.values(buffers)) {
+    if (buffer !== undefined) gpu.destroyBuffer(buffer);
+  }
 }
 
 /** Cache slots and how each is stored. */

@@ -4,11 +4,11 @@ import { at } from "../../errors.ts";
 import { cacheSlotLength } from "../../gpu/cache-format.ts";
 import type { Gpu } from "../../gpu/device.ts";
 import { type AttentionEdits, attentionDecode, attentionPrefill } from "../../gpu/ops/attention.ts";
-import { gatedActivation, gatedMatvec, isWhole, linear } from "../../gpu/ops/linear.ts";
+import { gatedActivation, gatedMatvec, isWhole, linear, quantizeActivations } from "../../gpu/ops/linear.ts";
 import { rmsNorm } from "../../gpu/ops/norm.ts";
 import { canFuseRope, qkvRope, ropeAppend } from "../../gpu/ops/rope.ts";
 import type { Program } from "../../gpu/program.ts";
-import { padTo4 } from "../../gpu/tensor.ts";
+import { isQuantized, type Linear, padTo4 } from "../../gpu/tensor.ts";
 import type { TextConfig } from "../config.ts";
 import type { DecoderScratch, KeyValueCache, LayerCache } from "./decoder-state.ts";
 import type { LlamaLayerWeights, LlamaWeights } from "./decoder-weights.ts";
@@ -62,6 +62,15 @@ function decoderLayer(program: Program, gpu: Gpu, call: LayerCall): void {
   const visit = (name: string, buffer: GPUBuffer, groupSize: number, groups = 1) =>
     places?.visit(program, { place: `layers.${index}.${name}`, buffer, groups, groupSize, numRows });
 
+  // A decode step may multiply integers: each linear layer's input is quantised before it.
+  const quantizedInput = (name: string, { weight }: Linear, input: GPUBuffer) => {
+    const output = scratch.quantizedInput;
+    if (!isDecode || output === undefined || !isQuantized(weight.dtype)) return undefined;
+    const { columns } = weight;
+    quantizeActivations(at(name, "its input in 8 bits"), { input, output, numRows, columns });
+    return output;
+  };
+
   // x + o_proj(attention(rmsNorm(x)))
   const inputNorm = { input: hiddenStates, weight: layer.inputLayernorm, output: normed, ...norm };
   rmsNorm(at("input_layernorm", "hidden states, normalised for the attention"), inputNorm);
@@ -69,22 +78,30 @@ function decoderLayer(program: Program, gpu: Gpu, call: LayerCall): void {
   const { capacity, dtype: cacheDtype } = call.cache;
   const rotation = { heads, qkv: scratch.qkv, rotary: scratch.rotary, ...cache, step, numRows, capacity };
   const isSingle = isDecode && numRows === 1;
-  if (isSingle && canFuseRope(heads, layer.selfAttn.qkvProj.weight, cacheDtype)) {
+  const { qkvProj, oProj } = layer.selfAttn;
+  const qkv = {
+    layer: qkvProj,
+    input: normed,
+    quantizedInput: quantizedInput("self_attn.qkv_proj", qkvProj, normed),
+  };
+  if (isSingle && canFuseRope(heads, qkvProj.weight, cacheDtype)) {
     const what = "q, k and v of all heads, rotated, put into the cache";
-    qkvRope(at("self_attn.qkv_proj", what), gpu, { ...rotation, layer: layer.selfAttn.qkvProj, input: normed });
+    qkvRope(at("self_attn.qkv_proj", what), gpu, { ...rotation, ...qkv });
   } else {
-    const qkvProj = { layer: layer.selfAttn.qkvProj, input: normed, output: scratch.qkv };
-    linear(at("self_attn.qkv_proj", "q, k and v of all heads"), gpu, { ...qkvProj, numRows, rowStable });
-    const what = "q and k rotated by position, k and v put into the cache";
-    ropeAppend(at("self_attn.rotary_emb", what), { ...rotation, cacheDtype });
+    const what = "q, k and v of all heads";
+    linear(at("self_attn.qkv_proj", what), gpu, { ...qkv, output: scratch.qkv, numRows, rowStable });
+    const rotated = "q and k rotated by position, k and v put into the cache";
+    ropeAppend(at("self_attn.rotary_emb", rotated), { ...rotation, cacheDtype });
   }
   const reader = isDecode ? "the last position" : "every position";
   const mixed = `the values that ${reader} attends to, in itself and all before it`;
   attention(at("self_attn", mixed), gpu, { ...call, layerCache: cache });
   visit("self_attn", scratch.attention, heads.headDim, heads.numHeads);
+  const quantizedAttention = quantizedInput("self_attn.o_proj", oProj, scratch.attention);
   linear(at("self_attn.o_proj", "the attention's result, added to the hidden states"), gpu, {
-    layer: layer.selfAttn.oProj,
+    layer: oProj,
     input: scratch.attention,
+    quantizedInput: quantizedAttention,
     output: hiddenStates,
     numRows,
     rowStable,
@@ -97,19 +114,27 @@ function decoderLayer(program: Program, gpu: Gpu, call: LayerCall): void {
   rmsNorm(at("post_attention_layernorm", "hidden states, normalised for the MLP"), postNorm);
   visit("post_attention_layernorm", normed, text.hiddenSize);
   const gated = { output: scratch.inner, numRows, activation: text.hiddenAct };
+  const { gateUpProj, downProj } = layer.mlp;
+  const gateUp = {
+    layer: gateUpProj,
+    input: normed,
+    quantizedInput: quantizedInput("mlp.gate_up_proj", gateUpProj, normed),
+  };
   const innerValues = `the MLP's inner values: ${text.hiddenAct}(gate) · up`;
-  if (isSingle && isWhole(layer.mlp.gateUpProj.weight)) {
-    gatedMatvec(at("mlp.gate_up_proj", innerValues), gpu, { ...gated, layer: layer.mlp.gateUpProj, input: normed });
+  if (isSingle && isWhole(gateUpProj.weight)) {
+    gatedMatvec(at("mlp.gate_up_proj", innerValues), gpu, { ...gated, ...gateUp });
   } else {
-    const gateUpProj = { layer: layer.mlp.gateUpProj, input: normed, output: scratch.gateUp };
-    linear(at("mlp.gate_up_proj", "gate and up projection of the MLP"), gpu, { ...gateUpProj, numRows, rowStable });
+    const what = "gate and up projection of the MLP";
+    linear(at("mlp.gate_up_proj", what), gpu, { ...gateUp, output: scratch.gateUp, numRows, rowStable });
     const columns = text.intermediateSize;
     gatedActivation(at("mlp.act_fn", innerValues), { ...gated, gateUp: scratch.gateUp, columns });
   }
   visit("mlp.act_fn", scratch.inner, text.intermediateSize);
+  const quantizedInner = quantizedInput("mlp.down_proj", downProj, scratch.inner);
   linear(at("mlp.down_proj", "the MLP's result, added to the hidden states"), gpu, {
-    layer: layer.mlp.downProj,
+    layer: downProj,
     input: scratch.inner,
+    quantizedInput: quantizedInner,
     output: hiddenStates,
     numRows,
     rowStable,

@@ -38,6 +38,7 @@ function kernel(
   return {
     kernel: "matvec",
     weightDtype: "f16",
+    activationDtype: null,
     constants: { THREADS: 128, HAS_BIAS: false },
     passes: [],
     loops: [],

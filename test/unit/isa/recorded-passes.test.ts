@@ -30,7 +30,7 @@ function watchedDevice(features: readonly string[]) {
 
 describe("a question on a GPU with subgroups", () => {
   const { device, used } = watchedDevice(FEATURES);
-  const pipelines = recordPipelines(LLAVA_7B_SPEC, "q4", device);
+  const pipelines = recordPipelines(LLAVA_7B_SPEC, { dtype: "q4", activationDtype: "f32" }, device);
 
   test("runs the kernels for GPUs, with quantised weights where they may be", () => {
     const names = kernelNames(pipelines);
@@ -79,8 +79,37 @@ describe("a question on a GPU with subgroups", () => {
   });
 });
 
+describe("activations in 8 bits", () => {
+  const pipelines = recordPipelines(LLAVA_7B_SPEC, { dtype: "q4", activationDtype: "q8" }, recordingDevice(FEATURES));
+  const passesOf = (isWanted: (pipeline: (typeof pipelines)[number]) => boolean) =>
+    new Set(
+      pipelines
+        .filter(isWanted)
+        .flatMap(({ passes }) => passes.map((pass) => pass.replace(/^.*?step(?: of \d+ rows)? /, ""))),
+    );
+  const linears = [
+    "layers.self_attn.qkv_proj",
+    "layers.self_attn.o_proj",
+    "layers.mlp.gate_up_proj",
+    "layers.mlp.down_proj",
+  ];
+
+  test("every linear layer of a step's layers reads them, quantised just before it; the lm_head and prompts do not", () => {
+    const quantized = passesOf(({ kernel }) => kernel.name === "quantize-activations");
+    const reading = passesOf(({ kernel }) => kernel.activationDtype === "q8");
+    expect(quantized).toEqual(new Set(linears));
+    expect(reading).toEqual(new Set(linears));
+    const others = pipelines.filter(
+      ({ kernel }) => kernel.name.startsWith("matvec") && kernel.activationDtype === undefined,
+    );
+    expect(passesOf((pipeline) => others.includes(pipeline))).toEqual(new Set(["prefill lm_head", "lm_head"]));
+  });
+});
+
 test("a GPU without subgroups reduces in workgroup memory", () => {
-  const names = kernelNames(recordPipelines(LLAVA_7B_SPEC, "f16", recordingDevice([])));
+  const names = kernelNames(
+    recordPipelines(LLAVA_7B_SPEC, { dtype: "f16", activationDtype: "f32" }, recordingDevice([])),
+  );
   expect(names).toContain("matvec-reduce");
   expect(names.filter((name) => name.endsWith("-subgroup"))).toEqual([]);
 });
