@@ -9,6 +9,7 @@ import {
   type ObjectBox,
   processorTransform,
   usedBoxes,
+  YOLO_BOXES,
 } from "../../src/evaluate/metrics/boxes.ts";
 import type { ResizeRule } from "../../src/preprocess/image-processor.ts";
 import { expectMetric, messageOf, readEvaluateGolden, versionsOf } from "./metrics-golden.ts";
@@ -80,6 +81,14 @@ describe("overlap", () => {
     }
   });
 
+  test("the forks' settings are those of the second case", () => {
+    const { scale, maxBoxes } = golden.overlap[1] ?? {};
+    expect(YOLO_BOXES).toEqual({ scale, maxBoxes });
+    const boxes = [box([0, 0, 1, 1], "a", 0.2), box([0, 0, 1, 1], "b", 0.4), box([0, 0, 1, 1], "c")];
+    const used = usedBoxes(boxes, { width: 4, height: 4 }, { scale: 1, maxBoxes: 1 });
+    expect(used.map(({ label }) => label)).toEqual(["c"]);
+  });
+
   test("an even map has the boxes' coverage as mass", () => {
     const overlap = boxOverlap({ values: new Float32Array(16).fill(0.25), width: 4, height: 4 }, [box([3, 2, 11, 9])], {
       picture: { width: 16, height: 16 },
@@ -100,6 +109,7 @@ describe("overlap", () => {
         }),
       );
     expect(await overlap([1])).toBe("InputError: The attention map: expected 2 × 1 values, got 1.");
+    expect(await overlap([Number.NaN, 1])).toMatch(/expected values of at least 0, got NaN at 0\.$/);
     expect(await overlap([1, -1])).toBe("InputError: The attention map: expected values of at least 0, got -1 at 1.");
     expect(await overlap([1, 1], 0)).toBe("InputError: scale must be a number above 0, got 0.");
     expect(await overlap([1, 1], 1, 0)).toBe("InputError: maxBoxes must be a whole number of at least 1, got 0.");
@@ -157,11 +167,21 @@ describe("box files", () => {
       "[1, 4, 2, 3]",
       '[1, 2, 3, "4"]',
       "[1, 2, 3, 4, 5]",
+      '["0", 2, 3, 4]',
+      '[1, "0", 3, 4]',
+      '[1, 2, "3", 4]',
+      "[1, 2, 3]",
+      "[]",
+      '[1, 2, 3, 4, "a", -1]',
+      '[1, 2, 3, 4, "a", "1"]',
+      '[1, 2, 3, 4, "a", 1, 1]',
       '[1, 2, 3, 4, "a", 2]',
       "7",
     ]) {
       expect(await message(`{"a.jpg": [${entry}]}`)).toMatch(/^InputError: boxes.json: a.jpg\[0\]: expected/);
     }
+    expect(parseBoxJson('{"a.jpg": [[1, 2, 1, 2, "point", 0]]}', "boxes.json").get("a.jpg")).toHaveLength(1);
+    expect(await message(`{"a.jpg": ["${"x".repeat(100)}"]}`)).toMatch(/got "x{79}…\.$/);
     expect(await message('{"a.jpg": 1}')).toMatch(/a.jpg: expected a list of boxes/);
     expect(await message("[1]")).toBe(
       "InputError: boxes.json: expected boxes as COCO or plain JSON, that is an object, got [1].",
@@ -195,6 +215,13 @@ describe("box files", () => {
     ]);
   });
 
+  test("COCO's ids may be texts", () => {
+    const text = coco([{ image_id: "x", category_id: 1, bbox: [0, 0, 1, 1] }], {
+      images: [{ id: "x", file_name: "x.jpg" }],
+    });
+    expect([...parseBoxJson(text, "coco.json")]).toEqual([["x.jpg", [box([0, 0, 1, 1], "cup")]]]);
+  });
+
   test("COCO's annotations that are malformed are refused with their place", async () => {
     const good = { image_id: 7, category_id: 1, bbox: [0, 0, 1, 1] };
     const message = (second: object, more?: object) =>
@@ -202,12 +229,28 @@ describe("box files", () => {
     expect(await message({ ...good, bbox: [0, 0, 1] })).toBe(
       "InputError: coco.json: annotations[1]: expected bbox to be [x, y, width, height], got [0,0,1].",
     );
-    expect(await message({ ...good, bbox: [0, 0, -1, 1] })).toMatch(/expected bbox/);
+    for (const bbox of [
+      [0, 0, -1, 1],
+      [0, 0, 1, -1],
+      ["0", 0, 1, 1],
+      [0, "0", 1, 1],
+      [0, 0, "1", 1],
+      [0, 0, 1, "1"],
+      7,
+    ]) {
+      expect(await message({ ...good, bbox })).toMatch(/annotations\[1\]: expected bbox/);
+    }
+    expect(parseBoxJson(coco([{ ...good, bbox: [1, 1, 0, 0] }]), "coco.json").get("a.jpg")).toEqual([
+      box([1, 1, 1, 1], "cup"),
+    ]);
     expect(await message({ ...good, image_id: 9 })).toMatch(/expected an image_id that images has, got 9\.$/);
     expect(await message({ ...good, category_id: 2 })).toMatch(/expected a category_id that categories has, got 2\.$/);
     expect(await message({ ...good, score: 7 })).toMatch(/expected score to be from 0 to 1, got 7\.$/);
     expect(await message([])).toMatch(/annotations\[1\]: expected an object, got \[\]\.$/);
     expect(await message(good, { images: undefined })).toMatch(/images must be a list, got nothing\.$/);
+    expect(await message(good, { images: [{ id: true, file_name: "a.jpg" }] })).toMatch(
+      /images\[0\]: expected an object/,
+    );
     expect(await message(good, { images: [{ id: 7 }] })).toMatch(
       /images\[0\]: expected an object with id and file_name/,
     );
@@ -228,6 +271,9 @@ describe("box files", () => {
     const [first, second] = parseYoloBoxes(text, { file: "a.txt", picture });
     expectMetric(first, { x0: 80, y0: 30, x1: 120, y1: 70, label: "0" });
     expectMetric(second, { x0: 0, y0: 0, x1: 100, y1: 100, label: "1", confidence: 0.875 });
+    expect(parseYoloBoxes("0 0.5 0.5 1e0 1", { file: "a.txt", picture })).toMatchObject([{ x1: 200, y1: 100 }]);
+    const spaced = parseYoloBoxes("   \n  12   10e-2\t+0.1 1e-01 0.10  \n", { file: "a.txt", picture });
+    expectMetric(spaced, [{ x0: 10, y0: 5, x1: 30, y1: 15, label: "12" }]);
     const named = parseYoloBoxes(text, { file: "a.txt", picture, classNames: ["person", "cup"] });
     expect(named.map(({ label, confidence }) => [label, confidence])).toEqual([
       ["person", undefined],
@@ -244,10 +290,20 @@ describe("box files", () => {
     expect(await message("1 0.5 0.5 0.2")).toBe(
       'InputError: a.txt:2: expected "class cx cy width height" with an optional confidence, numbers from 0 to 1 except the class, got "1 0.5 0.5 0.2".',
     );
-    for (const line of ["1 0.5 0.5 0.2 1.5", "1 x 0.5 0.2 0.4", "1 0x1 0.5 0.2 0.4", "1 0 0 0 0 0 0", "1 0 0 0 0 2"]) {
+    for (const line of [
+      "1 0.5 0.5 0.2 1.5",
+      "1 x 0.5 0.2 0.4",
+      "1 0x1 0.5 0.2 0.4",
+      "1 0 0 0 0 0 0",
+      "1 0 0 0 0 2",
+      "1 0 0 0 -0.1",
+      "1 0 0 0 0 -1",
+    ]) {
       expect(await message(line)).toMatch(/^InputError: a.txt:2: expected "class cx cy/);
     }
     expect(await message("cup 0.5 0.5 0.2 0.4")).toMatch(/the class is a whole number, got/);
+    expect(await message("-1 0.5 0.5 0.2 0.4")).toMatch(/the class is a whole number, got/);
+    expect(await message("1.5 0.5 0.5 0.2 0.4")).toMatch(/the class is a whole number, got/);
     expect(await message("2 0.5 0.5 0.2 0.4")).toMatch(/expected a class below 2, the number of class names, got/);
   });
 });

@@ -17,7 +17,7 @@ test("questions, with and without picture and category", () => {
   const text = `\uFEFF${lines(
     { question_id: 0, image: "a.jpg", text: "Is there a cup?", category: "random" },
     { question_id: "q/1", text: "Why?", extra: 1 },
-  )}\r\n\n`;
+  )}\r\n  \n`;
   expect(parseLlavaQuestions(text, "q.jsonl")).toEqual([
     { line: 1, questionId: 0, image: "a.jpg", text: "Is there a cup?", category: "random" },
     { line: 2, questionId: "q/1", image: undefined, text: "Why?", category: undefined },
@@ -29,6 +29,7 @@ test("POPE's labels", async () => {
   const question = { question_id: 1, image: "COCO_val2014_000000000001.jpg", text: "Is there a cup in the image?" };
   const [row] = parsePopeQuestions(lines({ ...question, label: "no" }), "coco_pope_random.json");
   expect(row).toMatchObject({ questionId: 1, image: question.image, label: "no" });
+  expect(parsePopeQuestions(lines({ ...question, label: "yes" }), "coco_pope_random.json")[0]?.label).toBe("yes");
   expect(await messageOf(() => parsePopeQuestions(lines({ ...question, label: "No" }), "coco_pope_random.json"))).toBe(
     'InputError: coco_pope_random.json:1: label must be yes or no, got "No".',
   );
@@ -71,6 +72,8 @@ test("what is malformed is refused with file and line", async () => {
   expect(await questions('{"question_id": 2, "te')).toBe(
     'InputError: q.jsonl:3: expected one JSON object per line, got "{\\"question_id\\": 2, \\"te"; a file that is one JSON array has another form, and a half line at the end is a sign of an interrupted run.',
   );
+  const long = await questions(`["${"x".repeat(100)}"]`);
+  expect(long).toBe(`InputError: q.jsonl:3: expected one JSON object per line, got ["${"x".repeat(78)}….`);
   expect(await questions("[1]")).toBe("InputError: q.jsonl:3: expected one JSON object per line, got [1].");
   expect(await questions('{"text": "q"}')).toBe(
     "InputError: q.jsonl:3: question_id must be a text or a number, got nothing.",
@@ -91,6 +94,9 @@ test.each([
   ["No", "no"],
   ["No, there is not.", "no"],
   ["It is not. Yes", "no"],
+  ["no,", "no"],
+  ["It is no, I think", "no"],
+  ["know", "yes"],
   ["there is no cup", "no"],
   ["Yes. No", "yes"],
   ["NO", "yes"],

@@ -132,6 +132,8 @@ describe("clustered bootstrap", () => {
     expect(await messageOf(() => clusteredBootstrap([1, Number.NaN], ["a", "b"]))).toBe(
       "InputError: values[1]: expected a finite number, got NaN.",
     );
+    expect(await messageOf(() => clusteredBootstrap([Infinity], ["a"]))).toMatch(/^InputError: values\[0\]/);
+    expect(clusteredBootstrap([0.5], ["a"], { numResamples: 1 })).toMatchObject({ lower: 0.5, upper: 0.5 });
     for (const options of [{ numResamples: 0 }, { numResamples: 1.5 }, { level: 1 }, { level: 0 }, { seed: -1 }]) {
       expect(await messageOf(() => clusteredBootstrap([1], ["a"], options))).toMatch(
         /^InputError: (numResamples|level|seed) must be .*, got /,
@@ -150,6 +152,7 @@ test(`McNemar's cells (${versionsOf(golden, "scikit-learn")})`, async () => {
 test(`AUROC equals roc_auc_score (${versionsOf(golden, "scikit-learn")})`, async () => {
   for (const { scores, labels, expected } of golden.auroc) expectMetric(auroc(scores, labels), expected, `${scores}`);
   expect(await messageOf(() => auroc([1], []))).toMatch(/^InputError: labels: expected one for each of the 1 scores/);
+  expect(await messageOf(() => auroc([Infinity, 1], [true, false]))).toMatch(/^InputError: scores\[0\]: expected/);
   expect(await messageOf(() => auroc([1, Number.NaN], [true, false]))).toMatch(/^InputError: scores\[1\]: expected/);
 });
 
@@ -168,6 +171,9 @@ describe("calibration", () => {
   test("refuses logits, other lengths and other numbers of bins", async () => {
     expect(await messageOf(() => calibration([0.5, 24.1], [true, false]))).toBe(
       "InputError: confidences[1]: expected a probability from 0 to 1, got 24.1; calibration is undefined for logits and entropies.",
+    );
+    expect(await messageOf(() => calibration([-0.5], [true]))).toMatch(
+      /^InputError: confidences\[0\]: expected a prob/,
     );
     expect(await messageOf(() => calibration([0.5], []))).toMatch(/^InputError: verdicts: expected one for each/);
     expect(await messageOf(() => calibration([], [], { numBins: 0 }))).toMatch(/^InputError: numBins must be/);
@@ -204,6 +210,8 @@ describe("accuracy by confidence", () => {
     for (const edges of [[0], [0, 0], [1, 0], [0, Number.NaN]]) {
       expect(await messageOf(bins(edges))).toMatch(/^InputError: edges: expected at least two ascending numbers/);
     }
+    expect(await messageOf(bins([1, 1, 0]))).toMatch(/got 1, 1, 0\.$/);
+    expect(await messageOf(bins([0, 0.4]))).toMatch(/expected a number from 0 to 0\.4, got 0\.5\.$/);
     expect(await messageOf(bins([0.6, 1]))).toBe(
       "InputError: confidences[0]: expected a number from 0.6 to 1, got 0.5.",
     );
@@ -244,6 +252,7 @@ describe("confusion", () => {
     for (const [index, { golds, answers, expected }] of golden.rates.entries()) {
       expectMetric(binaryRates(golds, answers), expected, `case ${index}`);
     }
+    expect(binaryRates([true, false], [true, false])).toMatchObject({ tpr: 1, tnr: 1, harmonicMean: 1 });
     expect(await messageOf(() => binaryRates([true], []))).toMatch(/^InputError: answers: expected one for each/);
   });
 });
@@ -269,6 +278,7 @@ describe("familiarity", () => {
     );
     expect(parseCorpusCounts('{"a": 1, "b": 2, "c": 3, "d": 4}', { file: "c" }).minCount).toBe(3);
     expect(parseCorpusCounts('{"a": 7}', { file: "c" }).minCount).toBe(7);
+    expect(parseCorpusCounts('{"a": 0}', { file: "c" }).minCount).toBe(0);
     expect(await messageOf(() => familiarityOf("behind", corpus))).toBe(
       'InputError: The corpus counts lack the relation "behind", they have left, on, under: add its count.',
     );

@@ -59,9 +59,17 @@ test("messages name the line", async () => {
   );
 });
 
+test("only the first character of the text is a byte order mark", async () => {
+  expect(await read(["\uFEFFa\tb\n", "\uFEFF1\t2\n"])).toEqual({
+    columns: ["a", "b"],
+    rows: [{ a: "\uFEFF1", b: "2" }],
+  });
+});
+
 test("rows carry the number of their first line", async () => {
   expect(await linesOf('a\r\n"x\r\ny"\r\n\r\nz\r\n')).toEqual([2, 5]);
   expect(await linesOf("a\rx\ry\r")).toEqual([2, 3]);
+  expect(await linesOf('a\n"\nx"\ny\n')).toEqual([2, 4]);
 });
 
 test("rows come before the rest of the text is read", async () => {

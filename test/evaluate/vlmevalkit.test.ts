@@ -71,6 +71,8 @@ describe("rows", () => {
       split: "test",
     });
     expect(fields.get("qid")).toBe("Q1");
+    const [hinted] = await read(`index\timage\tquestion\thint\n1\t${BASE64}\tq\tLook up.\n`);
+    expect(hinted?.hint).toBe("Look up.");
   });
 
   test("pictures in the row, in another row, several, none", async () => {
@@ -107,6 +109,26 @@ describe("rows", () => {
     ]);
   });
 
+  test("lists are read as Python writes them", async () => {
+    const paths = async (text: string) => (await read(`index\timage_path\tquestion\n1\t${text}\tq\n`))[0]?.imagePaths;
+    expect(await paths(String.raw`['a\\b.jpg', 'c\'s', 'tab\t, line\n, return\r']`)).toEqual([
+      "a\\b.jpg",
+      "c's",
+      "tab\t, line\n, return\r",
+    ]);
+    expect(await paths(`"[""it's"", ""x\\""y\\"".jpg""]"`)).toEqual(["it's", 'x"y".jpg']);
+    expect(await paths("[ 12 , 3.25,'a' , ]")).toEqual(["12", "3.25", "a"]);
+    expect(await paths("[]")).toEqual([]);
+    expect(await paths("[draft] a.jpg")).toEqual(["[draft] a.jpg"]);
+    expect(await paths("a [1]")).toEqual(["a [1]"]);
+    expect(await messageOf(() => paths(`[${"x".repeat(100)}]`))).toBe(
+      `InputError: bench.tsv:2: image_path: expected a text or a list such as ['a', 'b'], got [${"x".repeat(79)}….`,
+    );
+    expect(await messageOf(() => read(`index\timage\tquestion\n1\t[${"x".repeat(100)}]\tq\n`))).toMatch(
+      /:2: image: exp/,
+    );
+  });
+
   test("64 characters are an index, 65 are a picture", async () => {
     const [index, picture] = await read(`index\timage\tquestion\n1\t${"x".repeat(64)}\tq\n2\t${"x".repeat(65)}\tq\n`);
     expect(index?.pictureIndex).toBe("x".repeat(64));
@@ -121,6 +143,7 @@ describe("rows", () => {
     expect(await messageOf(() => read(text))).toBe(
       "InputError: bench.tsv:1: expected the columns of a VLMEvalKit file, of which image or image_path is missing, got index, question, answer, prediction.",
     );
+    expect(await messageOf(() => read("image\n"))).toMatch(/of which index, question is missing/);
     expect(await messageOf(() => read("index\timage\n", { kind: "predictions" }))).toMatch(
       /of which question, prediction is missing/,
     );
@@ -186,10 +209,21 @@ describe("answers", () => {
     ["A cup is here now", null], // the letter is the fifth word from the end, and no option's text is there
     ["A cup is here", "A"],
     ["a", null],
+    ["The correct answer is **C**, as A and B are far away from it.", "C"],
+    ["The answer  is behind", "B"], // by its first letter, which VLMEvalKit does not require to be a word
+    ["The answer is D, not left", "A"], // D is not an option
     ["Z", "Z"],
     ["Cannot determine the answer", "Z"],
     ["I'm sorry, but without the image provided I cannot tell.", "Z"],
-    ["Failed to obtain answer via API.", null],
+    ["Failed to obtain answer via API. A", null],
+    ["[A]cup", "A"], // brackets separate words
+    ["C one  two three.", "C"], // spaces do not count as words
+    ["The camera is near:  C .  ", "C"],
+    ["A or Z", "A"],
+    ["A, B, C or Z", null], // several letters, so that Z does not count
+    ["Most likely left, I am quite sure about", "A"], // 42 characters, twice the length of all options
+    ["Most likely left, I am quite sure about it", "A"],
+    ["Most likely left, I am quite sure about it!", null],
     ["", null],
     ["The object that you ask about is behind the other", null], // longer than twice all options' text
   ])("option of %j is %j", (answer, letter) => {
@@ -210,6 +244,7 @@ describe("answers", () => {
     ["yes-1,000", "Unknown"], // a number with a comma: the hyphen is removed, which joins the words
     ["no 1.5", "No"],
     ["no.5", "Unknown"],
+    ["well  yes", "Yes"],
     [`${". ".repeat(31)}yes.`, "Yes"],
     [`${". ".repeat(32)}yes.`, "Unknown"],
   ])("verdict of %j is %s", (answer, verdict) => {

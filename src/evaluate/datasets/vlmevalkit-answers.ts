@@ -1,5 +1,6 @@
 // How VLMEvalKit reads answers and groups questions: the option's letter, yes or no, POPE's categories, 3DSRBench's groups.
-// Source: open-compass/VLMEvalKit e8e78f05, vlmeval/utils/matching_util.py, vlmeval/dataset/utils/yorn.py and vqa_eval.py.
+// Source: open-compass/VLMEvalKit, vlmeval/utils/matching_util.py (as public copies of d21c5e96 have it),
+// vlmeval/dataset/utils/yorn.py (0c7163c9) and vqa_eval.py.
 import { InputError } from "../../errors.ts";
 import { type BinaryRates, binaryRates } from "../metrics/confusion.ts";
 import type { ChoiceOption } from "./vlmevalkit-tsv.ts";
@@ -20,6 +21,9 @@ const REFUSALS = [
   "Cannot determine the answer",
 ];
 
+/** A letter after "answer is", which need not be a word: "the answer is a cup" gives A. */
+const STATED_LETTER = /answer\s+is\s+\**([ABCD])/i;
+
 /** Words at the end of an answer among which its letter must be. */
 const LAST_WORDS = 4;
 
@@ -27,9 +31,10 @@ const LAST_WORDS = 4;
  * The option that an answer names; "Z" for a refusal, null where none or several are named.
  *
  * First by letter: after `. ( ) [ ] , : ; ! * # { }` became spaces, exactly one of the letters is a word, and its first
- * occurrence is among the last four words. Otherwise by text: in lower case, exactly one option's text is part of the answer,
- * which is at most twice as long as all options together. Earlier versions of VLMEvalKit lack the two limits of length. With a
- * judge model, VLMEvalKit asks it about the remaining answers; without one, they count as wrong.
+ * occurrence is among the last four words. Else by the first letter from A to D, in any case, that follows "answer is".
+ * Otherwise by text: in lower case, exactly one option's text is part of the answer, which is at most twice as long as all
+ * options together. Earlier versions of VLMEvalKit lack the second step and the two limits. With a judge model, VLMEvalKit
+ * asks it about the remaining answers; without one, they count as wrong.
  */
 export function extractOption(answer: string, options: readonly ChoiceOption[]): string | null {
   if (isFailedAnswer(answer)) return null;
@@ -45,6 +50,8 @@ export function extractOption(answer: string, options: readonly ChoiceOption[]):
   } else if (named.length === 0 && words.includes("Z")) {
     return "Z";
   }
+  const stated = STATED_LETTER.exec(answer)?.[1]?.toUpperCase();
+  if (stated !== undefined && options.some(({ letter }) => letter === stated)) return stated;
   const lower = answer.toLowerCase();
   const optionLength = options.reduce((sum, { text }) => sum + text.length, 0);
   if (lower.length > 2 * optionLength) return null;
