@@ -86,8 +86,8 @@ export function filled({ width, height }: Size, color: ColorTriple): RgbImage {
   return { width, height, data };
 }
 
-/** get_resize_output_image_size: the longer side is truncated, not rounded. */
-function withShortestEdge({ width, height }: Size, shortestEdge: number): Size {
+/** get_resize_output_image_size: the size with the shorter side at `shortestEdge`; the longer side is truncated, not rounded. */
+export function withShortestEdge({ width, height }: Size, shortestEdge: number): Size {
   const resized = (side: number) => Math.trunc((shortestEdge * side) / Math.min(width, height));
   return { width: resized(width), height: resized(height) };
 }

@@ -1,0 +1,153 @@
+// Percentile bootstrap of a mean whose rows come in clusters, such as the questions about one pair of objects.
+//
+// Rows of one cluster resemble each other, so resampling single rows would make the interval too narrow: whole clusters are
+// drawn with replacement. The random numbers come from a generator that ports to any language in a few lines, so that
+// another implementation can reproduce every resample.
+// Source: Davison and Hinkley, Bootstrap Methods and their Application (1997), sections 3.8 and 5.3.1.
+import { at, InputError } from "../../errors.ts";
+import { quantile } from "./quantile.ts";
+
+/** Settings of a bootstrap interval. */
+export interface BootstrapOptions {
+  /** Number of resamples; 2,000 by default. */
+  readonly numResamples?: number;
+  /** Share of the resampled means that the interval contains, 0 to 1; 0.95 by default. */
+  readonly level?: number;
+  /** Seed of the random numbers, a whole number of at least 0; 0 by default. */
+  readonly seed?: number;
+}
+
+/** A mean with its interval. */
+export interface BootstrapInterval {
+  /** Mean of all rows. */
+  readonly mean: number;
+  readonly lower: number;
+  readonly upper: number;
+  readonly numRows: number;
+  readonly numClusters: number;
+}
+
+/**
+ * The mean of some rows with its percentile bootstrap interval, clusters drawn with replacement; null without rows.
+ *
+ * Clusters are numbered in the order in which they first appear. Each resample draws as many clusters as there are, one
+ * `RandomIndices.below` each, and its statistic is the sum over all drawn rows divided by their number.
+ * @param values [n], such as 1 for a right answer and 0 for a wrong one, or the difference of two interventions' verdicts
+ * @param clusters [n], the group of each row
+ * @throws InputError when the lists differ in length, or a value or an option is out of range.
+ */
+export function clusteredBootstrap(
+  values: readonly number[],
+  clusters: readonly (string | number)[],
+  options: BootstrapOptions = {},
+): BootstrapInterval | null {
+  const { numResamples = 2000, level = 0.95, seed = 0 } = options;
+  checkOptions({ numResamples, level, seed });
+  if (values.length !== clusters.length) {
+    throw new InputError(`clusters: expected one for each of the ${values.length} values, got ${clusters.length}.`);
+  }
+  const bad = values.findIndex((value) => !Number.isFinite(value));
+  if (bad >= 0) throw new InputError(`values[${bad}]: expected a finite number, got ${values[bad]}.`);
+  if (values.length === 0) return null;
+
+  const { sums, counts } = totalsByCluster(values, clusters);
+  const random = new RandomIndices(seed);
+  const means = Array.from({ length: numResamples }, () => {
+    let sum = 0;
+    let count = 0;
+    for (let draw = 0; draw < sums.length; draw++) {
+      const cluster = random.below(sums.length);
+      sum += at(sums, cluster);
+      count += at(counts, cluster);
+    }
+    return sum / count;
+  }).sort((a, b) => a - b);
+  return {
+    mean: values.reduce((sum, value) => sum + value, 0) / values.length,
+    lower: quantile(means, (1 - level) / 2),
+    upper: quantile(means, (1 + level) / 2),
+    numRows: values.length,
+    numClusters: sums.length,
+  };
+}
+
+function checkOptions({ numResamples, level, seed }: Required<BootstrapOptions>): void {
+  if (!Number.isInteger(numResamples) || numResamples < 1) {
+    throw new InputError(`numResamples must be a whole number of at least 1, got ${numResamples}.`);
+  }
+  if (!(level > 0 && level < 1)) throw new InputError(`level must be between 0 and 1, got ${level}.`);
+  if (!Number.isSafeInteger(seed) || seed < 0) {
+    throw new InputError(`seed must be a whole number of at least 0, got ${seed}.`);
+  }
+}
+
+function totalsByCluster(
+  values: readonly number[],
+  clusters: readonly (string | number)[],
+): { readonly sums: readonly number[]; readonly counts: readonly number[] } {
+  const totals = new Map<string | number, { sum: number; count: number }>();
+  for (const [row, value] of values.entries()) {
+    const cluster = at(clusters, row);
+    const total = totals.get(cluster) ?? { sum: 0, count: 0 };
+    total.sum += value;
+    total.count += 1;
+    totals.set(cluster, total);
+  }
+  const list = [...totals.values()];
+  return { sums: list.map(({ sum }) => sum), counts: list.map(({ count }) => count) };
+}
+
+const MASK_64 = 2n ** 64n - 1n;
+
+/**
+ * Random numbers of xoshiro128** 1.1, seeded with two outputs of SplitMix64 (low half first).
+ * Source: Blackman and Vigna, Scrambled Linear Pseudorandom Number Generators (ACM TOMS 47, 2021); prng.di.unimi.it,
+ * xoshiro128starstar.c and splitmix64.c.
+ */
+export class RandomIndices {
+  private readonly state: Uint32Array<ArrayBuffer>;
+
+  /** @param seed a whole number of at least 0, or the four words of the state */
+  constructor(seed: number | readonly [number, number, number, number]) {
+    this.state = typeof seed === "number" ? seededState(seed) : Uint32Array.from(seed);
+  }
+
+  /** The next 32 random bits, as a whole number from 0 to 2³² − 1. */
+  next(): number {
+    const [s0, s1, s2, s3] = [at(this.state, 0), at(this.state, 1), at(this.state, 2), at(this.state, 3)];
+    const result = Math.imul(rotateLeft(Math.imul(s1, 5), 7), 9) >>> 0;
+    const a = s2 ^ s0;
+    const b = s3 ^ s1;
+    this.state[1] = s1 ^ a;
+    this.state[0] = s0 ^ b;
+    this.state[2] = a ^ (s1 << 9);
+    this.state[3] = rotateLeft(b, 11);
+    return result;
+  }
+
+  /**
+   * A random whole number from 0 to `count` − 1: floor(next() · count / 2³²), whose bias is at most count / 2³².
+   * @param count at most 2²¹, so that the product is exact
+   */
+  below(count: number): number {
+    return Math.floor((this.next() * count) / 2 ** 32);
+  }
+}
+
+function rotateLeft(word: number, bits: number): number {
+  return (word << bits) | (word >>> (32 - bits));
+}
+
+function seededState(seed: number): Uint32Array<ArrayBuffer> {
+  let counter = BigInt(seed);
+  const words: number[] = [];
+  for (let i = 0; i < 2; i++) {
+    counter = (counter + 0x9e3779b97f4a7c15n) & MASK_64;
+    let z = counter;
+    z = ((z ^ (z >> 30n)) * 0xbf58476d1ce4e5b9n) & MASK_64;
+    z = ((z ^ (z >> 27n)) * 0x94d049bb133111ebn) & MASK_64;
+    z ^= z >> 31n;
+    words.push(Number(z & 0xffffffffn), Number(z >> 32n));
+  }
+  return Uint32Array.from(words);
+}
