@@ -22,6 +22,7 @@ const CONTEXT: EditContext = {
   numLayers: 2,
   numHeads: 3,
   promptLength: 12,
+  tieWordEmbeddings: false,
   imageRuns: [
     [2, 5],
     [7, 9],
