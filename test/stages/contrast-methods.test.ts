@@ -10,7 +10,7 @@ import type { Llava } from "../../src/llava.ts";
 import type { ModelInputs } from "../../src/models/inputs.ts";
 import { CONTRAST_CASES, CONTRAST_FOLDER } from "../setup/contrast-cases.ts";
 import { countDispatches } from "../setup/count-dispatches.ts";
-import { openTestDevice } from "../setup/device.ts";
+import { adapterOfEnvironment, openTestDevice } from "../setup/device.ts";
 import { goldenInputs, largestError, readTensorFile, type TensorFile } from "../setup/golden.ts";
 import { loadGoldenModel } from "../setup/golden-model.ts";
 import { PARITY } from "../setup/parity-bounds.ts";
@@ -178,6 +178,16 @@ test("keys and values in fewer bits move the logits by no more than they do with
     );
   }
   packed.dispose();
+});
+
+// As in test/generate/warm-up.test.ts: SwiftShader takes most of a minute to compile the kernels of GPUs.
+test.skipIf(adapterOfEnvironment() === "swiftshader")("the same with the kernels of GPUs", async () => {
+  const own = await loadGoldenModel("llava-deep", { adapterClass: "gpu" });
+  for (const { name, method, settings } of CONTRAST_CASES) {
+    const { tokens } = await own.answer(inputs, { ...OPTIONS, ...settings, method, topLogProbs: 100 });
+    expect(problemsOf(tokens, golden, name)).toEqual([]);
+  }
+  own.dispose();
 });
 
 test("LLaVA-NeXT: every tile is noised, and the logits are those of two prompts", async () => {
