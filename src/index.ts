@@ -52,14 +52,18 @@ export type { TraceTensor } from "./inspect/trace.ts";
 export { type AdaptVisSettings, chooseFactor, DEFAULT_ADAPTVIS } from "./interventions/adaptvis.ts";
 export { confidenceOf, optionConfidence, roundConfidence } from "./interventions/confidence.ts";
 export {
+  type ChangedPictureContrast,
   type ConfidenceMeasure,
   type Contrast,
   columnsOf,
   defineIntervention,
+  type EarlyLayerContrast,
   type EditContext,
   type Edits,
   type Intervention,
+  type NoPictureContrast,
   type Readings,
+  RULED_OUT,
   rowsOf,
   type ScoreEdit,
 } from "./interventions/intervention.ts";

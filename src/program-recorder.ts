@@ -38,6 +38,8 @@ export interface QuestionNeeds {
   readonly steps: readonly PassKind[];
   readonly repetitionPenalty: number;
   readonly topK: number;
+  /** Early layers whose logits a contrast takes; a warm-up prepares for them, a load does not. */
+  readonly numEarlyLayers?: number | undefined;
 }
 
 /** What programs are recorded of. */

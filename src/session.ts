@@ -4,9 +4,11 @@ import type { Answer, AnswerOptions, SweepAnswer, SweepOptions, Trace } from "./
 import { AnswerStream } from "./answer-stream.ts";
 import { checkInputs } from "./check-arguments.ts";
 import { AbortError, at, GpuError, InputError } from "./errors.ts";
+import { EarlyExits } from "./generate/early-exits.ts";
 import type { FeatureCache } from "./generate/feature-cache.ts";
-import { type FinishReason, type GeneratedToken, generate, type SecondStream } from "./generate/generate.ts";
+import { type FinishReason, type GeneratedToken, generate } from "./generate/generate.ts";
 import { endOf } from "./generate/prompt.ts";
+import type { SecondStream } from "./generate/second-stream.ts";
 import type { Sequence } from "./generate/sequence.ts";
 import type { SequencePool } from "./generate/sequence-pool.ts";
 import { sweep } from "./generate/sweep.ts";
@@ -15,7 +17,14 @@ import { inspection } from "./inspect/inspection-loader.ts";
 import type { AttentionRow, PlaceRead, Places } from "./inspect/places.ts";
 import type { TraceTensor } from "./inspect/trace.ts";
 import { confidenceOf, optionConfidence, roundConfidence } from "./interventions/confidence.ts";
-import { type ConfidenceMeasure, type EditContext, type Edits, packedEdit } from "./interventions/intervention.ts";
+import {
+  type ChangedPictureContrast,
+  type ConfidenceMeasure,
+  type EditContext,
+  type Edits,
+  type NoPictureContrast,
+  packedEdit,
+} from "./interventions/intervention.ts";
 import type { Llava } from "./llava.ts";
 import { imageRuns, imageSpan, type ModelInputs } from "./models/inputs.ts";
 import type { PictureEncoder } from "./models/layers/picture-encoder.ts";
@@ -45,6 +54,18 @@ interface TraceSink {
 interface MadeFeatures {
   readonly pixelValues: Float32Array<ArrayBuffer>;
   readonly buffer: GPUBuffer;
+}
+
+/** How a prompt is embedded. */
+interface EmbedOptions {
+  /** The first position that has to run: pictures before it are not encoded. */
+  readonly start: number;
+  /** Whether features of earlier questions are used again. */
+  readonly reuse: boolean;
+  readonly executor: Executor;
+  readonly places?: Places | undefined;
+  readonly signal: AbortSignal | undefined;
+  readonly onStage?: AnswerOptions["onStage"];
 }
 
 /** How an answer is run, for explanations, traces and profiles. */
@@ -212,6 +233,8 @@ export class Session {
     const measure = method.reads?.(values);
     let edits = measure === undefined ? method.edits(values, context, { confidence: undefined }) : undefined;
     const isMapped = inputs.images.length > 0 && (options.attention === true || run.trace !== undefined);
+    const contrast = method.contrast?.(values, context);
+    let early: EarlyExits | undefined;
     let second: SecondStream | undefined;
     const places = await this.places(options, { settings, promptLength, isTraced: run.trace !== undefined });
     try {
@@ -222,7 +245,10 @@ export class Session {
       const prepared = { settings, executor, reuse, first, places, signal, onStage };
       const { sequence, start } = await this.prepare(inputs, prepared);
       onStage?.("prefill");
-      const forward = { executor, places, signal };
+      if (contrast?.against === "early-layers") {
+        early = new EarlyExits(sequence.shared, { ...contrast, executor, places });
+      }
+      const forward = { executor, places: early ?? places, signal };
       await sequence.prefill([start, promptLength], { ...forward, edits: packed(edits, context) });
 
       // The first token's confidence decides on edits, and only the rows that they act on run again
@@ -258,9 +284,8 @@ export class Session {
       // Token by token; edits reach generated rows only where their range does
       onStage?.("generate");
       const isEdited = edits?.scores.some(({ rows: [, end] }) => end > promptLength) === true;
-      const contrast = inputs.images.length > 0 ? method.contrast?.(values) : undefined;
-      if (contrast !== undefined) {
-        second = { ...contrast, ...(await this.withoutPictures(inputs, { settings, executor, signal })) };
+      if (contrast !== undefined && contrast.against !== "early-layers" && inputs.images.length > 0) {
+        second = await this.secondStream(inputs, { settings, executor, reuse, signal, contrast });
       }
       const tokens = generate(sequence, inputs.inputIds, {
         ...forward,
@@ -268,7 +293,7 @@ export class Session {
         edits: isEdited ? packed(edits, context) : undefined,
         eosTokenIds: options.ignoreEos === true ? [] : processor.eosTokenIds,
         textStream: processor.textStream(),
-        second,
+        change: early ?? second,
       });
       const generated = yield* this.emitting(tokens, options.onToken);
       if (numPlain === promptLength && !isEdited) {
@@ -306,36 +331,39 @@ export class Session {
       };
     } finally {
       places?.dispose();
+      early?.dispose();
       if (second !== undefined) this.host.pool.release(second.sequence);
     }
   }
 
-  /** Runs the prompt without its pictures, in a sequence that is the caller's to release. */
-  private async withoutPictures(
-    { inputIds, images }: ModelInputs,
+  /** Runs the prompt of a second stream, unmodified, in a sequence that is the caller's to release. */
+  private async secondStream(
+    inputs: ModelInputs,
     run: {
       readonly settings: Pick<Settings, "maxNewTokens">;
       readonly executor: Executor;
+      readonly reuse: boolean;
       readonly signal: AbortSignal | undefined;
+      readonly contrast: NoPictureContrast | ChangedPictureContrast;
     },
-  ): Promise<Pick<SecondStream, "sequence" | "promptLength">> {
-    const { executor, signal } = run;
-    const runs = imageRuns({ images });
-    const isText = (_: number, position: number) => !runs.some(([start, end]) => position >= start && position < end);
-    const prompt = { inputIds: inputIds.filter(isText), images: [] };
+  ): Promise<SecondStream> {
+    const { SecondStream, secondPrompt } = await import("./generate/second-stream.ts"); // a chunk of its own for bundlers
+    const { executor, reuse, signal, contrast } = run;
+    const { combine } = contrast;
+    const prompt = secondPrompt(inputs, contrast.against === "changed-picture" ? contrast.changed : undefined);
     const promptLength = prompt.inputIds.length;
     const room = { maxNewTokens: run.settings.maxNewTokens, executor };
     const { sequence, numReused } = await this.host.pool.acquire(prompt, room);
     try {
-      await sequence.embed(prompt, [], { executor, filler: this.host.filler });
-      const start = Math.min(numReused, promptLength - 1);
+      const start = reuse ? Math.min(numReused, promptLength - 1) : 0;
+      await this.embed(sequence, prompt, { start, reuse, executor, signal });
       await sequence.prefill([start, promptLength], { executor, signal, stage: "prefill of the second stream" });
       sequence.hold(prompt, promptLength);
     } catch (error) {
       this.host.pool.release(sequence);
       throw error;
     }
-    return { sequence, promptLength };
+    return new SecondStream(sequence, promptLength, { combine, executor, signal });
   }
 
   /** Hands tokens on; a closed session or a throwing callback ends the answer. */
@@ -404,29 +432,26 @@ export class Session {
     }
     const { sequence } = this;
     const start = run.reuse ? Math.min(numReused, run.first) : 0;
+    await this.embed(sequence, inputs, { ...run, start });
+    return { sequence, start };
+  }
+
+  /** Writes a prompt's embeddings, encoding the pictures that have positions to run and whose features are not held. */
+  private async embed(sequence: Sequence, inputs: ModelInputs, run: EmbedOptions): Promise<void> {
     const made: MadeFeatures[] = [];
     try {
-      const features = await this.features(inputs, { ...run, start, made });
-      await sequence.embed(inputs, features, { executor, filler: this.host.filler });
+      const features = await this.features(inputs, { ...run, made });
+      await sequence.embed(inputs, features, { executor: run.executor, filler: this.host.filler });
     } finally {
       // Only now: one that is kept may free another that the prompt needs.
       for (const { pixelValues, buffer } of made) this.host.features.add(pixelValues, buffer);
     }
-    return { sequence, start };
   }
 
   /** Features of each picture that has positions to run; undefined for the others. Adds those that are new to `made`. */
   private async features(
     inputs: ModelInputs,
-    run: {
-      readonly start: number;
-      readonly made: MadeFeatures[];
-      readonly reuse: boolean;
-      readonly executor: Executor;
-      readonly places?: Places | undefined;
-      readonly signal: AbortSignal | undefined;
-      readonly onStage?: AnswerOptions["onStage"];
-    },
+    run: EmbedOptions & { readonly made: MadeFeatures[] },
   ): Promise<(GPUBuffer | undefined)[]> {
     const { model } = this;
     const { encoder, features } = this.host;
@@ -542,6 +567,7 @@ function editContext(inputs: ModelInputs, { config }: Llava): EditContext {
   return {
     numLayers: config.text.numHiddenLayers,
     numHeads: config.text.numAttentionHeads,
+    tieWordEmbeddings: config.text.tieWordEmbeddings,
     promptLength: inputs.inputIds.length,
     imageRuns: imageRuns(inputs),
   };

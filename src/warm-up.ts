@@ -3,6 +3,7 @@
 import type { ExpectedQuestion, WarmUpOptions, WarmUpProgress } from "./answer.ts";
 import { AbortError, throwIfAborted } from "./errors.ts";
 import { chooseRowsProgram, embedTokensProgram } from "./generate/decoder-programs.ts";
+import { earlyLogitsProgram, earlyRows } from "./generate/early-exits.ts";
 import type { BufferMaker, Gpu } from "./gpu/device.ts";
 import { runOnce, SubmitExecutor } from "./gpu/executor.ts";
 import type { Pipeline } from "./gpu/kernel.ts";
@@ -46,8 +47,9 @@ export function needsOf(
 ): QuestionNeeds {
   const { hasImage = true, attention: isCaptured = false } = question;
   const { method, values, sampling, topLogProbs } = settings;
-  const { numHiddenLayers: numLayers, numAttentionHeads: numHeads } = text;
-  const context: EditContext = { numLayers, numHeads, promptLength, imageRuns: hasImage ? [[0, 1]] : [] };
+  const { numHiddenLayers: numLayers, numAttentionHeads: numHeads, tieWordEmbeddings } = text;
+  const imageRuns = hasImage ? [[0, 1] as const] : [];
+  const context: EditContext = { numLayers, numHeads, tieWordEmbeddings, promptLength, imageRuns };
   const isGated = method.reads?.(values) !== undefined;
   const readings = isGated ? CONFIDENCES : [undefined];
   const edits = readings.map((confidence) => method.edits(values, context, { confidence }).scores);
@@ -62,7 +64,10 @@ export function needsOf(
     (first === promptLength - 1 ? steps : prefills).push(edited);
   }
   steps.push({ isEdited: rows.some(([, end]) => end > promptLength), isCaptured: false });
-  return { hasImage, prefills, steps, repetitionPenalty: sampling.repetitionPenalty, topK: topLogProbs };
+  const contrast = method.contrast?.(values, context);
+  const numEarlyLayers = contrast?.against === "early-layers" ? contrast.layers.length : undefined;
+  const { repetitionPenalty } = sampling;
+  return { hasImage, prefills, steps, repetitionPenalty, topK: topLogProbs, numEarlyLayers };
 }
 
 /** As `Llava.warmUp`. */
@@ -85,7 +90,17 @@ function* programs(model: WarmModel, buffers: BufferMaker, options: Expected): G
   const { questions, sweep } = options;
   const recorder = new ProgramRecorder(model.gpu, buffers, { ...model, batchRows: sweep ? MAX_BATCH_ROWS : 1 });
   const rowCounts = chunkLengths(model.chunkRows);
-  for (const needs of questions) yield* recorder.question(needs, rowCounts);
+  for (const needs of questions) {
+    yield* recorder.question(needs, rowCounts);
+    const { numEarlyLayers } = needs;
+    if (numEarlyLayers === undefined) continue;
+    const { decoder } = recorder.run;
+    yield earlyLogitsProgram(
+      decoder,
+      model.gpu,
+      earlyRows(buffers, decoder.text, { numRows: numEarlyLayers, isNormalised: true }),
+    );
+  }
   if (!sweep) return;
   yield* recorder.question(GREEDY_NEEDS, rowCounts);
   const { run } = recorder;

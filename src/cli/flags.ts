@@ -156,10 +156,12 @@ function settingOption(name: string): Option {
   const [only] = methods;
   const implied = methods.length === 1 && only !== undefined ? `; implies --method ${only.name}` : "";
   const { type, meaning } = parameter;
-  const option = (value: string) => new Option(`--${name} <${value}>`, `${meaning}${implied}`);
+  const option = (value: string) => new Option(`${flagOf(name)} <${value}>`, `${meaning}${implied}`);
   switch (type.kind) {
     case "number":
-      return option("number").argParser(numberFrom({ least: type.minimum, most: type.maximum }));
+      return type.isWhole === true
+        ? option("number").argParser(wholeFrom(type.minimum, type.maximum))
+        : option("number").argParser(numberFrom({ least: type.minimum, most: type.maximum }));
     case "choice":
       return option("name").choices(type.choices);
     case "indices":
@@ -169,6 +171,11 @@ function settingOption(name: string): Option {
     case "rows":
       return option("rows").argParser(rowSelection);
   }
+}
+
+/** A setting's flag: noiseStep is --noise-step. */
+function flagOf(setting: string): string {
+  return `--${setting.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
 function methodsWith(setting: string): readonly Intervention[] {
@@ -241,9 +248,9 @@ export function methodOf(flags: MethodFlags): MethodName {
   const stranger = settings.find((setting) => methodsWith(setting).every(({ name }) => name !== method));
   if (stranger === undefined) return method;
   const owners = methodsWith(stranger).map(({ name }) => name);
-  const because = flags.method === undefined && first !== undefined ? `, which --${first.setting} implies` : "";
+  const because = flags.method === undefined && first !== undefined ? `, which ${flagOf(first.setting)} implies` : "";
   throw new UsageError(
-    `--${stranger} is a setting of --method ${owners.join(", ")}; it cannot be combined with ${method}${because}: leave one of them out.`,
+    `${flagOf(stranger)} is a setting of --method ${owners.join(", ")}; it cannot be combined with ${method}${because}: leave one of them out.`,
   );
 }
 

@@ -31,16 +31,15 @@ export interface GenerateOptions extends ForwardOptions {
   /** Number of most probable tokens to report at each position, 0 to 100. */
   readonly topLogProbs: number;
   readonly textStream: TextStream;
-  readonly second?: SecondStream | undefined;
+  readonly change?: LogitsChange | undefined;
 }
 
-/** A second stream beside the one that tokens are generated in: it takes the same tokens, and its logits change the first's. */
-export interface SecondStream {
-  readonly sequence: Sequence;
-  /** Length of its prompt in positions. */
-  readonly promptLength: number;
-  /** Changes `logits` [V] in place, given the second stream's. */
-  readonly combine: (logits: Float32Array, other: Float32Array) => void;
+/** Changes the logits of every token before one is chosen. */
+export interface LogitsChange {
+  /** Changes the logits [V] that token `index` is chosen from, in place. */
+  apply(logits: Float32Array<ArrayBuffer>, index: number): Promise<void>;
+  /** Runs token `index` where the logits that it changes by come from, after it was run in the sequence itself. */
+  step(tokenId: number, index: number): Promise<void>;
 }
 
 /** What came out. */
@@ -98,8 +97,8 @@ async function* chosenTokens(
   promptIds: Int32Array,
   options: GenerateOptions,
 ): AsyncGenerator<ChosenToken, void, void> {
-  const { sampling, topLogProbs, executor, second, signal } = options;
-  if (second === undefined && sampling.temperature === 0 && sampling.repetitionPenalty === 1 && topLogProbs === 0) {
+  const { sampling, topLogProbs, executor, change } = options;
+  if (change === undefined && sampling.temperature === 0 && sampling.repetitionPenalty === 1 && topLogProbs === 0) {
     const choices = sequence.greedyChoices(promptIds.length, options);
     for await (const choice of choices) yield { choice, tokenId: choice.tokenId, logProb: choice.logProb };
     return;
@@ -108,7 +107,7 @@ async function* chosenTokens(
   const sampler = new Sampler(sampling);
   const seen = new Set(promptIds);
   for (let numTokens = 0; ; numTokens++) {
-    if (second !== undefined) await combineLogits(sequence, second);
+    if (change !== undefined) await changeLogits(sequence, change, numTokens);
     if (sampling.repetitionPenalty !== 1) chooser.writeSeen(seen);
     const choice = await chooser.choose(executor, {
       repetitionPenalty: sampling.repetitionPenalty,
@@ -120,10 +119,7 @@ async function* chosenTokens(
     seen.add(tokenId);
     const stage = `decode step ${numTokens + 1}`;
     await sequence.step([tokenId], promptIds.length + numTokens, { ...options, stage });
-    if (second !== undefined) {
-      const position = second.promptLength + numTokens;
-      await second.sequence.step([tokenId], position, { executor, signal, stage: `${stage} of the second stream` });
-    }
+    await change?.step(tokenId, numTokens);
   }
 }
 
@@ -132,9 +128,9 @@ function finish(stops: StopMatcher, textStream: TextStream): { readonly text: st
   return last.isStopped ? last : { text: last.text + stops.flush(), isStopped: false };
 }
 
-async function combineLogits(sequence: Sequence, second: SecondStream): Promise<void> {
+async function changeLogits(sequence: Sequence, change: LogitsChange, index: number): Promise<void> {
   const logits = await sequence.chooser.readLogits();
-  second.combine(logits, await second.sequence.chooser.readLogits());
+  await change.apply(logits, index);
   sequence.gpu.write(sequence.buffers.logits, logits);
 }
 

@@ -352,16 +352,18 @@ export class Sequence {
     const isEdited = edits !== undefined;
     const label = `step ${numRows} rows`;
     const record = () => stepProgram(this.run, this.gpu, { label, numRows, isEdited, places: visitor });
-    // Only programs that read and write nothing on the way are the same at every position.
+    // Only programs that read and write nothing on the way, or always the same, are the same at every position.
     const isPlain = visitor === undefined;
-    const program = isPlain
-      ? await this.programs.get(executor, isEdited ? `${label}, edited` : label, record)
-      : await executor.prepare(record());
+    const kept = isPlain ? this.programs : visitor.programs;
+    const key = isEdited ? `${label}, edited` : label;
+    const program = await (kept === undefined
+      ? executor.prepare(record())
+      : kept.get(executor, isPlain ? key : `${key}, buffers ${this.sharedVersion}`, record));
     try {
       this.writeInputs({ slotStart: position, numRows, batch }, options);
       await executor.run([...before, { program, stage }, ...(choose === undefined ? [] : [choose])]);
     } finally {
-      if (!isPlain) program.dispose();
+      if (kept === undefined) program.dispose();
     }
   }
 

@@ -11,6 +11,8 @@ export interface EditContext {
   /** Query heads of a layer. */
   readonly numHeads: number;
   readonly promptLength: number;
+  /** Whether lm_head is the embedding table. */
+  readonly tieWordEmbeddings: boolean;
   /** Positions that hold image features, in order. */
   readonly imageRuns: readonly Run[];
 }
@@ -46,17 +48,45 @@ export interface Edits {
   readonly factor: number;
 }
 
-/** A second stream whose logits change those of the first at every token. */
-export interface Contrast {
-  /** What the second stream runs on: the same prompt without its pictures. */
+/**
+ * Other logits that change those of the answer at every token, before one is chosen. `combine` changes the next token's logits
+ * [V], its first argument, in place. They must stay finite, so a token is ruled out with {@link RULED_OUT}.
+ */
+export type Contrast = NoPictureContrast | ChangedPictureContrast | EarlyLayerContrast;
+
+/** The other logits come from a second, unmodified stream: the same prompt without its pictures. Without a picture there is none. */
+export interface NoPictureContrast {
   readonly against: "no-picture";
-  /**
-   * Changes the next token's logits [V] in place.
-   * @param logits of the first stream; they must stay finite, so a token is ruled out with a large negative number
-   * @param other of the second stream
-   */
+  /** @param other logits [V] of the second stream */
   readonly combine: (logits: Float32Array, other: Float32Array) => void;
 }
+
+/** The other logits come from a second, unmodified stream: the same prompt with other pixel values. Without a picture there is none. */
+export interface ChangedPictureContrast {
+  readonly against: "changed-picture";
+  /**
+   * The pixel values that the second stream sees in place of a picture's, as many.
+   * @param pixelValues [N, C, S, S] f32, to be left unchanged
+   * @param index of the picture in the prompt
+   */
+  readonly changed: (pixelValues: Float32Array<ArrayBuffer>, index: number) => Float32Array<ArrayBuffer>;
+  /** @param other logits [V] of the second stream */
+  readonly combine: (logits: Float32Array, other: Float32Array) => void;
+}
+
+/** The other logits are those that hidden states of the same row in earlier layers give through lm_head. */
+export interface EarlyLayerContrast {
+  readonly against: "early-layers";
+  /** Numbers of hidden states: 0 is the decoder's input, i the output of its i-th layer; at least one, each below the number of layers. */
+  readonly layers: readonly number[];
+  /** Whether the final norm is applied to them before lm_head. */
+  readonly isNormalised: boolean;
+  /** @param early logits [V] for each of `layers` */
+  readonly combine: (logits: Float32Array, early: readonly Float32Array[]) => void;
+}
+
+/** The logit of a token that a contrast rules out: its probability is 0 at any temperature in use. */
+export const RULED_OUT = -1e9;
 
 /** A method of answering. */
 export interface Intervention<P extends Parameters = Parameters, Name extends string = string> {
@@ -76,8 +106,8 @@ export interface Intervention<P extends Parameters = Parameters, Name extends st
   reads?(settings: SettingsOf<P>): ConfidenceMeasure;
   /** The edits of one answer. Rows before the first edited one are shared with the unmodified pass. */
   edits(settings: SettingsOf<P>, context: EditContext, readings: Readings): Edits;
-  /** The second stream, which runs unmodified and takes the same tokens; without a picture there is none. */
-  contrast?(settings: SettingsOf<P>): Contrast;
+  /** The logits that those of every token are contrasted with. */
+  contrast?(settings: SettingsOf<P>, context: EditContext): Contrast;
 }
 
 /** Types an intervention's settings from its parameters. */

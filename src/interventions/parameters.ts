@@ -6,7 +6,7 @@ export type RowSelection = "last" | "generated" | "after-image" | { readonly las
 
 /** What a value must be, for checks, flags and forms. */
 export type ParameterKind =
-  | { readonly kind: "number"; readonly minimum: number; readonly maximum: number }
+  | { readonly kind: "number"; readonly minimum: number; readonly maximum: number; readonly isWhole?: true }
   | { readonly kind: "choice"; readonly choices: readonly string[] }
   | { readonly kind: "indices"; readonly of: "layers" | "heads" }
   | { readonly kind: "columns" }
@@ -32,15 +32,24 @@ export type SettingsOf<P extends Parameters> = {
 /** Largest factor: scores reach some hundreds, and far beyond this their products overflow f32. */
 export const MAX_FACTOR = 10_000;
 
-/** A number from `minimum` to `maximum`. */
-export function number(options: {
+/** How a number is described. */
+interface NumberOptions {
   readonly default: number;
   readonly minimum: number;
   readonly maximum: number;
   readonly meaning: string;
-}): Parameter<number> {
+}
+
+/** A number from `minimum` to `maximum`. */
+export function number(options: NumberOptions): Parameter<number> {
   const { minimum, maximum, meaning } = options;
   return { type: { kind: "number", minimum, maximum }, default: options.default, meaning };
+}
+
+/** A whole number from `minimum` to `maximum`. */
+export function whole(options: NumberOptions): Parameter<number> {
+  const { minimum, maximum, meaning } = options;
+  return { type: { kind: "number", minimum, maximum, isWhole: true }, default: options.default, meaning };
 }
 
 /** A number that scores are multiplied by. */
@@ -85,7 +94,8 @@ export const COLUMN_PARAMETERS = {
 /** Key columns: all image positions of the prompt, or positions by index. */
 export type ColumnSelection = "image" | readonly number[];
 
-function indices(of: "layers" | "heads", meaning: string): Parameter<readonly number[] | undefined> {
+/** A list of layers or heads; undefined unless given. */
+export function indices(of: "layers" | "heads", meaning: string): Parameter<readonly number[] | undefined> {
   return { type: { kind: "indices", of }, default: undefined, meaning };
 }
 
@@ -131,8 +141,9 @@ export function checkValue(
   };
   switch (type.kind) {
     case "number": {
-      const fits = typeof value === "number" && value >= type.minimum && value <= type.maximum;
-      if (!fits) refuse(`a number from ${type.minimum} to ${type.maximum}`);
+      const isWithin = typeof value === "number" && value >= type.minimum && value <= type.maximum;
+      const fits = isWithin && (type.isWhole !== true || Number.isInteger(value));
+      if (!fits) refuse(`a ${type.isWhole === true ? "whole " : ""}number from ${type.minimum} to ${type.maximum}`);
       break;
     }
     case "choice":

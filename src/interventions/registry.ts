@@ -2,15 +2,17 @@
 import { InputError } from "../errors.ts";
 import { adaptvis } from "./adaptvis.ts";
 import { constantAdd } from "./constant-add.ts";
+import { dola } from "./dola.ts";
 import { greedy } from "./greedy.ts";
 import type { Intervention } from "./intervention.ts";
 import { knockOut } from "./knock-out.ts";
 import { pai } from "./pai.ts";
 import type { SettingsOf } from "./parameters.ts";
 import { scaling } from "./scaling.ts";
+import { vcd } from "./vcd.ts";
 
 /** Every registered method, in the order in which help texts list them. */
-export const INTERVENTIONS = [greedy, scaling, adaptvis, constantAdd, pai, knockOut] as const;
+export const INTERVENTIONS = [greedy, scaling, adaptvis, constantAdd, pai, knockOut, vcd, dola] as const;
 
 type Registered = (typeof INTERVENTIONS)[number];
 

@@ -59,6 +59,8 @@ const asked: readonly [string, ExpectedQuestion, AnswerOptions][] = [
   ],
   ["a fixed factor", { method: "scaling" }, { method: "scaling", factor: 2 }],
   ["PAI in generated rows", { method: "pai" }, { method: "pai", alpha: 0.3 }],
+  ["VCD", { method: "vcd" }, { method: "vcd", noiseStep: 900 }],
+  ["DoLa", { method: "dola", earlyLayers: [0, 1] }, { method: "dola", earlyLayers: [0, 1], plausibility: 0 }],
   [
     "sampling",
     { sampling: { repetitionPenalty: 1.1 }, topLogProbs: 1 },

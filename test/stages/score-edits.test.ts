@@ -50,7 +50,13 @@ afterAll(() => model.dispose());
 
 /** The edits of a case as the library takes them. */
 function scoresOf({ edits }: GoldenCase): readonly ScoreEdit[] {
-  const context = { numLayers: 0, numHeads: 0, promptLength: inputs.inputIds.length, imageRuns: [] };
+  const context = {
+    numLayers: 0,
+    numHeads: 0,
+    promptLength: inputs.inputIds.length,
+    imageRuns: [],
+    tieWordEmbeddings: false,
+  };
   return edits.map(({ operation, rows, columns, strengths }) => ({
     operation,
     rows,

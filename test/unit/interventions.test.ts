@@ -4,6 +4,7 @@ import { InputError } from "../../src/errors.ts";
 import { adaptvis, chooseFactor, DEFAULT_ADAPTVIS } from "../../src/interventions/adaptvis.ts";
 import { confidenceOf, optionConfidence, roundConfidence } from "../../src/interventions/confidence.ts";
 import { constantAdd } from "../../src/interventions/constant-add.ts";
+import { dola } from "../../src/interventions/dola.ts";
 import { greedy } from "../../src/interventions/greedy.ts";
 import {
   columnsOf,
@@ -17,11 +18,13 @@ import { pai } from "../../src/interventions/pai.ts";
 import { COLUMN_PARAMETERS, checkValue, PLACE_PARAMETERS, settingsFrom } from "../../src/interventions/parameters.ts";
 import { INTERVENTIONS, interventionNamed, titleOf } from "../../src/interventions/registry.ts";
 import { scaling } from "../../src/interventions/scaling.ts";
+import { vcd } from "../../src/interventions/vcd.ts";
 
 const CONTEXT: EditContext = {
   numLayers: 2,
   numHeads: 3,
   promptLength: 12,
+  tieWordEmbeddings: false,
   imageRuns: [
     [2, 5],
     [7, 9],
@@ -121,6 +124,8 @@ describe("settings", () => {
     [constantAdd, { constant: 1, columns: "image", ...place }],
     [pai, { alpha: 0.2, ...place, rows: "generated" }],
     [knockOut, { columns: "image", ...place }],
+    [vcd, { amplification: 1, plausibility: 0.1, noiseStep: 500, noiseSeed: 0 }],
+    [dola, { candidates: "high", earlyLayers: undefined, plausibility: 0.1, variant: "paper" }],
   ])("the defaults of $name", ({ parameters }, expected) => {
     expect(settingsFrom(parameters, {}, MODEL)).toStrictEqual(expected);
   });
@@ -181,6 +186,10 @@ describe("settings", () => {
     [constantAdd.parameters, { constant: -1001 }, "constant must be a number from -1000 to 1000, got -1001."],
     [constantAdd.parameters, { constant: 1001 }, "constant must be a number from -1000 to 1000, got 1001."],
     [pai.parameters, { alpha: -0.1 }, "alpha must be a number from 0 to 100, got -0.1."],
+    [vcd.parameters, { noiseStep: 1000 }, "noiseStep must be a whole number from 0 to 999, got 1000."],
+    [vcd.parameters, { noiseSeed: 0.5 }, "noiseSeed must be a whole number from 0 to 4294967295, got 0.5."],
+    [vcd.parameters, { plausibility: 1.1 }, "plausibility must be a number from 0 to 1, got 1.1."],
+    [dola.parameters, { candidates: "middle" }, 'candidates must be high or low, got "middle".'],
     [pai.parameters, { alpha: 101 }, "alpha must be a number from 0 to 100, got 101."],
     [greedy.parameters, { factor: 1 }, "factor is not a setting of method test: it has none."],
   ])("a setting of another kind is refused (%#)", (parameters, given, message) => {
@@ -299,6 +308,8 @@ describe("registry", () => {
       ["constant-add", "Constant add"],
       ["pai", "PAI"],
       ["knock-out", "Knock-out"],
+      ["vcd", "VCD"],
+      ["dola", "DoLa"],
     ]);
   });
 

@@ -55,8 +55,11 @@ describe("options of an answer", () => {
 
   test.each([
     [{ method: "beam" }, "method must be one of greedy, scaling, adaptvis, constant-add"],
-    [{ method: null }, "method must be one of greedy, scaling, adaptvis, constant-add, pai, knock-out, got null."],
-    [{ method: {} }, "pai, knock-out, got [object Object]."],
+    [
+      { method: null },
+      "method must be one of greedy, scaling, adaptvis, constant-add, pai, knock-out, vcd, dola, got null.",
+    ],
+    [{ method: {} }, "knock-out, vcd, dola, got [object Object]."],
     [{ method: Object.assign(() => 0, { edits: () => 0 }) }, "method must be one of greedy,"],
     [{ method: "scaling", factor: -2 }, "factor must be"],
     [{ method: "scaling", factor: "2" }, 'factor must be a number from 0 to 10000, got "2".'],
@@ -88,7 +91,8 @@ describe("options of an answer", () => {
     expect(() => of({ maxTokens: 3 })).toThrow(
       "There is no option maxTokens; the options of an answer are method, settings, confidence, roundConfidence, " +
         "maxNewTokens, ignoreEos, stop, sampling, topLogProbs, onStage, onToken, reusePrefix, attention, read, write, " +
-        "signal, factor, layers, heads, rows, alpha1, alpha2, beta, gate, constant, columns, alpha.",
+        "signal, factor, layers, heads, rows, alpha1, alpha2, beta, gate, constant, columns, alpha, amplification, " +
+        "plausibility, noiseStep, noiseSeed, candidates, earlyLayers, variant.",
     );
   });
 

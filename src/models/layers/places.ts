@@ -1,5 +1,6 @@
 // Places of a forward call: named points at which a run may read or write rows on the way. Names are those that programs
 // give their calls, such as "layers.3.mlp.down_proj"; what lies there is the output of that call.
+import type { ProgramCache } from "../../gpu/executor.ts";
 import type { AttentionCapture } from "../../gpu/ops/attention.ts";
 import type { Program } from "../../gpu/program.ts";
 
@@ -16,6 +17,8 @@ export interface PlaceVisit {
 
 /** What one forward call is asked to read or write on the way; a call without it dispatches nothing more than it needs. */
 export interface PlaceVisitor {
+  /** Keeps the programs of decode steps, for a visitor that records the same at every position; without it, each is recorded anew. */
+  readonly programs?: ProgramCache | undefined;
   /** Called when the rows of a place have been recorded; may record copies and calls behind them. */
   visit(program: Program, visit: PlaceVisit): void;
   /** Where a decoder layer's attention leaves the rows that are read; undefined when none are. */
