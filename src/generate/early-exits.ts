@@ -115,9 +115,9 @@ export class EarlyExits implements PlaceRequests, LogitsChange {
   async apply(logits: Float32Array<ArrayBuffer>, index: number): Promise<void> {
     const { shared, rows } = this;
     const { executor, combine } = this.options;
-    const key = `early logits, buffers ${shared.version}`;
     const record = () => earlyLogitsProgram(shared.decoder, shared.gpu, rows);
-    await executor.run([{ program: await this.programs.get(executor, key, record), stage: `early logits ${index}` }]);
+    const program = await this.programs.get(executor, "early logits", record);
+    await executor.run([{ program, stage: `early logits ${index}` }]);
     const { vocabSize } = shared.text;
     const stride = padTo4(vocabSize);
     const all = new Float32Array(await shared.gpu.readBuffer(rows.logits, rows.numRows * stride * 4));

@@ -152,6 +152,39 @@ test("VCD's noise follows its seed", async () => {
   expect((await answered(2)).map(({ logProb }) => logProb)).not.toEqual(first.map(({ logProb }) => logProb));
 });
 
+test("what is read at generated positions is read there, and the tokens stay the same", async () => {
+  const place = "layers.2.hidden_states";
+  const positions = [0, 1, 2, 3].map((index) => inputs.inputIds.length + index);
+  const { tokens, reads } = await model.answer(inputs, { ...OPTIONS, method: "dola", read: [{ place, positions }] });
+  const ids = golden.ids("dola.generated");
+  expect(idsOf(tokens)).toEqual(ids);
+  const longer = { ...inputs, inputIds: Int32Array.from([...inputs.inputIds, ...ids.slice(0, 4)]) };
+  const { reads: expected } = await model.answer(longer, { maxNewTokens: 1, read: [{ place, positions }] });
+  expect(reads[0]?.shape).toEqual([4, model.config.text.hiddenSize]);
+  expect(largestError(reads[0]?.data ?? [], expected[0]?.data ?? [])).toBeLessThan(PARITY.hiddenStates);
+});
+
+test.each(["vcd", "dola"] as const)(
+  "between two tokens of %s, a sweep of another session may replace the scratch buffers",
+  async (method) => {
+    const own = await loadGoldenModel("llava-deep");
+    using session = own.session();
+    const stream = session.answer(inputs, { ...OPTIONS, method });
+    const ids: number[] = [];
+    for await (const { tokenId } of stream) {
+      ids.push(tokenId);
+      // More rows each time than the buffers have room for.
+      await own.sweep(
+        inputs,
+        Array.from({ length: 2 + ids.length }, () => 1),
+        { maxNewTokens: 1 },
+      );
+    }
+    expect(ids).toEqual(golden.ids(`${method}.generated`));
+    own.dispose();
+  },
+);
+
 test("hidden states that are written are those that early layers give their logits from", async () => {
   const positions = [inputs.inputIds.length - 1];
   const values = Float32Array.from({ length: model.config.text.hiddenSize }, (_, index) => Math.sin(index) * 3);
@@ -180,9 +213,11 @@ test("keys and values in fewer bits move the logits by no more than they do with
   packed.dispose();
 });
 
-// As in test/generate/warm-up.test.ts: SwiftShader takes most of a minute to compile the kernels of GPUs.
-test.skipIf(adapterOfEnvironment() === "swiftshader")("the same with the kernels of GPUs", async () => {
-  const own = await loadGoldenModel("llava-deep", { adapterClass: "gpu" });
+// SwiftShader takes most of a minute to compile the kernels of GPUs.
+const classes = adapterOfEnvironment() === "swiftshader" ? (["cpu"] as const) : (["cpu", "gpu"] as const);
+
+test.each(classes)("the same in one model with kernels of class %s", async (adapterClass) => {
+  const own = await loadGoldenModel("llava-deep", { adapterClass });
   for (const { name, method, settings } of CONTRAST_CASES) {
     const { tokens } = await own.answer(inputs, { ...OPTIONS, ...settings, method, topLogProbs: 100 });
     expect(problemsOf(tokens, golden, name)).toEqual([]);
