@@ -1,4 +1,5 @@
 // The types of loading, of a question and of its answer, and the one JSON form of an answer.
+import type { Continuation } from "./generate/continuations.ts";
 import type { FinishReason, GeneratedToken } from "./generate/generate.ts";
 import type { SamplingOptions } from "./generate/sampler.ts";
 import type { CacheDtype } from "./gpu/cache-format.ts";
@@ -113,6 +114,12 @@ export interface AnswerOptions extends MethodSettings {
   readonly sampling?: Partial<SamplingOptions> | undefined;
   /** Number of most probable tokens to report at each position, 0 to 100; 0 unless given. */
   readonly topLogProbs?: number | undefined;
+  /**
+   * Texts whose log-probabilities as the answer are wanted, under the method's changes: the options of a question, say. They are
+   * taken literally, with the space that an answer begins with (" Left"), and fill the answer's `continuations`. Each token beyond
+   * the first of a text costs a decode step.
+   */
+  readonly continuations?: readonly string[] | undefined;
   /** Called when a part of the work begins. */
   readonly onStage?: ((stage: AnswerStage) => void) | undefined;
   /** Called for every token as it comes. */
@@ -139,6 +146,7 @@ export const ANSWER_OPTION_NAMES = Object.keys({
   stop: true,
   sampling: true,
   topLogProbs: true,
+  continuations: true,
   onStage: true,
   onToken: true,
   reusePrefix: true,
@@ -182,6 +190,8 @@ export interface Answer {
   readonly attention: AnswerAttention | undefined;
   /** What was read, in the order of `read`. */
   readonly reads: readonly PlaceValues[];
+  /** The texts of `continuations` with their log-probabilities, in their order; at sampling temperature 1. */
+  readonly continuations: readonly Continuation[];
 }
 
 /** How a sweep is made; greedy, on the last prompt row. */
@@ -241,7 +251,7 @@ export interface AnswerJson {
 
 /** The JSON form of an answer. @param maps of one layer and head; without them `attention` is null */
 export function answerJson(
-  answer: Omit<Answer, "attention" | "reads" | "reusedTokens">,
+  answer: Omit<Answer, "attention" | "reads" | "reusedTokens" | "continuations">,
   maps?: AnswerMaps,
 ): AnswerJson {
   const { method, settings, confidence, factor, finishReason, promptTokens, imageSpan } = answer;

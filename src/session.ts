@@ -3,7 +3,8 @@
 import type { Answer, AnswerOptions, SweepAnswer, SweepOptions, Trace } from "./answer.ts";
 import { AnswerStream } from "./answer-stream.ts";
 import { checkInputs } from "./check-arguments.ts";
-import { AbortError, at, GpuError, InputError } from "./errors.ts";
+import { AbortError, at, InputError } from "./errors.ts";
+import { ContinuationScorer, logProbability } from "./generate/continuations.ts";
 import { EarlyExits } from "./generate/early-exits.ts";
 import type { FeatureCache } from "./generate/feature-cache.ts";
 import { type FinishReason, type GeneratedToken, generate } from "./generate/generate.ts";
@@ -234,6 +235,7 @@ export class Session {
     let edits = measure === undefined ? method.edits(values, context, { confidence: undefined }) : undefined;
     const isMapped = inputs.images.length > 0 && (options.attention === true || run.trace !== undefined);
     const contrast = method.contrast?.(values, context);
+    const scorer = this.scorer(options.continuations, promptLength);
     let early: EarlyExits | undefined;
     let second: SecondStream | undefined;
     const places = await this.places(options, { settings, promptLength, isTraced: run.trace !== undefined });
@@ -242,7 +244,8 @@ export class Session {
       const firstEdited = firstRow(edits, promptLength);
       const first = Math.min(firstEdited, places?.firstPosition ?? promptLength);
       const reuse = options.reusePrefix !== false && run.trace === undefined;
-      const prepared = { settings, executor, reuse, first, places, signal, onStage };
+      const room = { maxNewTokens: Math.max(settings.maxNewTokens, scorer?.maxTokens ?? 0) };
+      const prepared = { settings: room, executor, reuse, first, places, signal, onStage };
       const { sequence, start } = await this.prepare(inputs, prepared);
       onStage?.("prefill");
       if (contrast?.against === "early-layers") {
@@ -285,18 +288,21 @@ export class Session {
       onStage?.("generate");
       const isEdited = edits?.scores.some(({ rows: [, end] }) => end > promptLength) === true;
       if (contrast !== undefined && contrast.against !== "early-layers" && inputs.images.length > 0) {
-        second = await this.secondStream(inputs, { settings, executor, reuse, signal, contrast });
+        second = await this.secondStream(inputs, { settings: room, executor, reuse, signal, contrast });
       }
+      const change = early ?? second;
+      const stepping = { ...forward, edits: isEdited ? packed(edits, context) : undefined };
+      const scoring = { sequence, promptLength, forward: stepping, change };
+      await scorer?.first(scoring);
       const tokens = generate(sequence, inputs.inputIds, {
-        ...forward,
+        ...stepping,
         ...settings,
-        edits: isEdited ? packed(edits, context) : undefined,
         eosTokenIds: options.ignoreEos === true ? [] : processor.eosTokenIds,
         textStream: processor.textStream(),
-        change: early ?? second,
+        change,
       });
       const generated = yield* this.emitting(tokens, options.onToken);
-      if (numPlain === promptLength && !isEdited) {
+      if (numPlain === promptLength && !isEdited && scorer === undefined) {
         // The last token was chosen, but not run.
         sequence.hold(
           inputs,
@@ -315,6 +321,7 @@ export class Session {
       const reads = [];
       const numRun = promptLength + generated.tokens.length - 1;
       for (const read of options.read ?? []) reads.push(await valuesOf(places, read, numRun));
+      await scorer?.rest(scoring);
       return {
         text: generated.text,
         tokens: generated.tokens,
@@ -328,12 +335,25 @@ export class Session {
         imageSpan: imageSpan(inputs),
         attention,
         reads,
+        continuations: scorer?.continuations ?? [],
       };
     } finally {
       places?.dispose();
       early?.dispose();
       if (second !== undefined) this.host.pool.release(second.sequence);
     }
+  }
+
+  /** @throws InputError for texts that are not a list, are empty or do not fit the context behind the prompt. */
+  private scorer(texts: AnswerOptions["continuations"], promptLength: number): ContinuationScorer | undefined {
+    if (texts === undefined) return undefined;
+    const { processor, config } = this.model;
+    const scorer = new ContinuationScorer(texts, (text) => processor.continuationTokens(text));
+    const room = config.text.maxPositionEmbeddings - promptLength + 1; // the last token is not run
+    if (scorer.maxTokens <= room) return scorer;
+    throw new InputError(
+      `continuations: expected at most ${room} tokens behind the prompt of ${promptLength}, got ${scorer.maxTokens}; shorten them or the prompt.`,
+    );
   }
 
   /** Runs the prompt of a second stream, unmodified, in a sequence that is the caller's to release. */
@@ -600,15 +620,4 @@ function isList(question: Message | readonly Message[]): question is readonly Me
 function messagesOf(question: string | Message | readonly Message[]): readonly Message[] {
   if (typeof question === "string") return [{ role: "user", content: question }];
   return isList(question) ? question : [question];
-}
-
-function logProbability(logits: Float32Array, id: number): number {
-  const largest = logits.reduce((most, value) => Math.max(most, value), Number.NEGATIVE_INFINITY);
-  const sum = logits.reduce((total, value) => total + Math.exp(value - largest), 0);
-  const value = (logits[id] ?? Number.NaN) - largest - Math.log(sum);
-  if (Number.isFinite(value)) return value;
-  throw new GpuError(
-    "shader",
-    "The logits are not finite numbers; check the checkpoint's weights, or try another adapter.",
-  );
 }

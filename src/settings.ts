@@ -70,6 +70,7 @@ export function settingsOf(
     },
   );
   checkTexts("stop", options.stop);
+  checkTexts("continuations", options.continuations);
   if (options.confidence !== "vocabulary") checkTexts("confidence", options.confidence);
   if (options.confidence?.length === 0) throw new InputError("confidence: expected at least one option, got none.");
   const sampling = { ...GREEDY, ...options.sampling };

@@ -150,6 +150,15 @@ export class Processor {
     return this.layOut(inputIds, pictures);
   }
 
+  /** Ids of a text that follows a prompt, such as " Left": those that it has after a colon, which prompts tend to end in. */
+  continuationTokens(text: string): readonly number[] {
+    const encode = (whole: string) => this.tokenizer.encode(whole, { addSpecialTokens: false });
+    const before = encode(":");
+    const ids = encode(`:${text}`);
+    // A token across the border: the text alone then.
+    return before.every((id, index) => ids[index] === id) ? ids.slice(before.length) : encode(text);
+  }
+
   /** First token of an option as an answer would begin. */
   firstTokenOf(option: string): number {
     const [first] = this.tokenizer.encode(option, { addSpecialTokens: false });

@@ -90,7 +90,7 @@ describe("options of an answer", () => {
     expect(() => of({ maxTokens: 3 })).toThrow(InputError);
     expect(() => of({ maxTokens: 3 })).toThrow(
       "There is no option maxTokens; the options of an answer are method, settings, confidence, roundConfidence, " +
-        "maxNewTokens, ignoreEos, stop, sampling, topLogProbs, onStage, onToken, reusePrefix, attention, read, write, " +
+        "maxNewTokens, ignoreEos, stop, sampling, topLogProbs, continuations, onStage, onToken, reusePrefix, attention, read, write, " +
         "signal, factor, layers, heads, rows, alpha1, alpha2, beta, gate, constant, columns, alpha, amplification, " +
         "plausibility, noiseStep, noiseSeed, candidates, earlyLayers, variant.",
     );
