@@ -11,6 +11,7 @@ import { collected } from "./checks.ts";
 import { compareCommand } from "./compare.ts";
 import { demoCommand } from "./demo.ts";
 import { DoctorError, doctorCommand } from "./doctor.ts";
+import { evalCommand } from "./eval.ts";
 import { explainCommand } from "./explain.ts";
 import { gpuSessionCommand } from "./gpu-session.ts";
 import { inspectCommand } from "./inspect.ts";
@@ -29,6 +30,7 @@ const COMMANDS: readonly CliCommand[] = [
   doctorCommand,
   inspectCommand,
   compareCommand,
+  evalCommand,
   benchCommand,
   gpuSessionCommand,
   isaCommand,

@@ -1,0 +1,23 @@
+// adaptvis eval: evaluation on the paper's data sets. So far its subcommand rescore, which judges recorded answers without a model.
+import type { Command } from "commander";
+import { rescoreCommand } from "./rescore.ts";
+import type { CliCommand } from "./session.ts";
+
+/**
+ * Subcommands of `eval`, in the order of the help. A new one is a file in this folder and a line here. `eval` itself has no
+ * options: commander gives options that parent and subcommand share to the parent. What `eval` without a subcommand does is
+ * therefore a subcommand too, the one that is marked as the default.
+ */
+const SUBCOMMANDS: readonly (CliCommand & { readonly isDefault?: boolean })[] = [rescoreCommand];
+
+/** `adaptvis eval`. */
+export const evalCommand: CliCommand = {
+  name: "eval",
+  add: (command: Command, open) => {
+    command.description("Evaluate on the data sets of the paper: What'sUp and VSR.").helpCommand(false);
+    for (const { name, add, isDefault = false } of SUBCOMMANDS) {
+      const own = command.command(name, { isDefault }).copyInheritedSettings(command);
+      add(own.helpOption("--help", "print this help"), open);
+    }
+  },
+};

@@ -1,0 +1,176 @@
+// The report of adaptvis eval rescore as text.
+import type { FileReport, PairedTest, RescoreReport, ScoredRun } from "../evaluate/rescore.ts";
+import type { GroupScores, Share, YesNoScores } from "../evaluate/scores.ts";
+import { RULES } from "../evaluate/verdicts.ts";
+import { styled, table } from "./session.ts";
+
+/** The report as tables. */
+export function rescoreText(report: RescoreReport): string {
+  const { dataSet, split, files, mcNemar } = report;
+  const part = split.name === "all" ? "all rows" : `${split.name} half`;
+  const lines = [
+    styled("bold", `${dataSet}, ${part}: ${split.numExpected} of ${split.numQuestions} questions`),
+    ...files.flatMap((file) => ["", ...fileLines(file)]),
+    ...pairedLines(mcNemar, files.length > 1),
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+function fileLines(file: FileReport): readonly string[] {
+  const { belowBeta, roundedField, fields } = file.confidence;
+  const rules = RULES.filter(({ name }) => file.runs.some((run) => run.rules[name] !== null));
+  const lines = [
+    styled("bold", file.file),
+    `${file.form}, ${file.n} of ${file.expected} answered${file.isComplete ? "" : " (incomplete)"}`,
+    "",
+    ...table(
+      ["run", "n", ...rules.map(({ title }) => title), "bare options"],
+      file.runs.map((run) => [
+        run.run,
+        String(run.n),
+        ...rules.map(({ name }) => percentOf(run.rules[name]?.individual)),
+        percentOf(run.text?.bareOption),
+      ]),
+    ),
+    ...majorityLines(file.runs),
+    ...groupLines(file.runs),
+    ...yesNoLines(file.runs),
+    ...relationLines(file.runs),
+    ...file.refused.map(({ run, reason }) => `${run}: not scored, ${reason}`),
+  ];
+  if (belowBeta !== null) {
+    const unrounded = belowBeta.unrounded === null ? "" : `, ${countOf(belowBeta.unrounded)} unrounded`;
+    lines.push(
+      "",
+      `confidence (${roundedField}) below ${belowBeta.beta}: ${countOf(belowBeta.rounded)} rounded${unrounded}`,
+    );
+  } else {
+    const known = fields.map(({ field, meaning }) => `${field}: ${meaning}`);
+    lines.push("", `no confidence recorded${known.length === 0 ? "" : ` (${known.join("; ")})`}`);
+  }
+  if (file.form === "sweep" && file.gate.reason !== null) lines.push(`gate not applied: ${file.gate.reason}`);
+  if (file.gate.equalToRecorded !== null) {
+    const { count, of } = file.gate.equalToRecorded;
+    lines.push(`gate applied anew: ${count} of ${of} answers equal the recorded gated ones`);
+  }
+  return [...lines, ...recordedLines(file)];
+}
+
+function majorityLines(runs: readonly ScoredRun[]): readonly string[] {
+  const [first] = runs;
+  if (first === undefined) return [];
+  return [`always answering "${first.majority.answer}": ${percentOf(first.majority.share)}`];
+}
+
+function groupLines(runs: readonly ScoredRun[]): readonly string[] {
+  const rows = runs.flatMap((run) =>
+    RULES.flatMap(({ name, title }) => {
+      const rule = run.rules[name];
+      return rule === null || rule.pairs === null || rule.sets === null
+        ? []
+        : [[run.run, title, ...groupCells(rule.pairs), ...groupCells(rule.sets)]];
+    }),
+  );
+  const head = ["run", "rule", "pairs of n/2", "ceiling", "of complete", "sets of n/4", "ceiling", "of complete"];
+  return rows.length === 0 ? [] : ["", ...table(head, rows)];
+}
+
+function groupCells({ right, ceiling, rightOfComplete }: GroupScores): readonly string[] {
+  return [percentOf(right), percentOf(ceiling), percentOf(rightOfComplete)];
+}
+
+function yesNoLines(runs: readonly ScoredRun[]): readonly string[] {
+  const rows = runs.flatMap((run) =>
+    RULES.flatMap(({ name, title }) => {
+      const scores = run.rules[name]?.yesNo ?? null;
+      return scores === null ? [] : [[run.run, title, ...yesNoCells(scores)]];
+    }),
+  );
+  const head = [
+    "run",
+    "rule",
+    "true positive rate",
+    "true negative rate",
+    "balanced",
+    "F1",
+    'authors\' "F1" (harmonic mean of the rates)',
+  ];
+  return rows.length === 0 ? [] : ["", ...table(head, rows)];
+}
+
+function yesNoCells(scores: YesNoScores): readonly string[] {
+  const { truePositiveRate, trueNegativeRate, balancedAccuracy, f1, harmonicMeanOfRates } = scores;
+  const fractions = [balancedAccuracy, f1, harmonicMeanOfRates];
+  return [percentOf(truePositiveRate), percentOf(trueNegativeRate), ...fractions.map((value) => percent(value, 100))];
+}
+
+/** Right answers by relation under the paper's rule. */
+function relationLines(runs: readonly ScoredRun[]): readonly string[] {
+  const judged = runs.flatMap((run) =>
+    run.rules.paper === null ? [] : [{ run: run.run, shares: run.rules.paper.byRelation }],
+  );
+  const relations = [...new Set(judged.flatMap(({ shares }) => Object.keys(shares)))];
+  if (relations.length === 0) return [];
+  const rows = judged.map(({ run, shares }) => [
+    run,
+    ...relations.map((relation) => (shares[relation] === undefined ? "-" : countOf(shares[relation]))),
+  ]);
+  return ["", ...table(["paper's rule", ...relations], rows)];
+}
+
+function recordedLines({ recordedScores }: FileReport): readonly string[] {
+  if (recordedScores === null) return [];
+  const { file } = recordedScores;
+  switch (recordedScores.status) {
+    case "stale":
+      return [`${file} belongs to another run: ${recordedScores.reason}`];
+    case "agrees":
+      return [`${file} agrees with ${recordedScores.agreeingRuns.join(", ")}`];
+    case "differs":
+      return [
+        `${file} agrees with no run`,
+        ...recordedScores.runs.map(
+          ({ run, onlyRecorded, onlyRecomputed }) =>
+            `  ${run}: ${onlyRecorded.length} right only there, ${onlyRecomputed.length} right only here`,
+        ),
+      ];
+    case "lines": {
+      const { lines, skippedLines } = recordedScores;
+      const skipped = skippedLines.length === 0 ? "" : `; skipped broken lines ${skippedLines.join(", ")}`;
+      return [
+        `${file}: ${lines.length} runs of this data set${skipped}`,
+        ...lines
+          .filter(({ agreeingRuns }) => agreeingRuns.length > 0)
+          .map(({ lineNumber, agreeingRuns }) => `  line ${lineNumber} agrees with ${agreeingRuns.join(", ")}`),
+      ];
+    }
+  }
+}
+
+/** McNemar's test between the first run and each other under the paper's rule; --json has all pairs and the other rules. */
+function pairedLines(tests: readonly PairedTest[], hasSeveralFiles: boolean): readonly string[] {
+  const [first] = tests;
+  if (first === undefined) return [];
+  const own = tests.filter(({ rule, a }) => rule === first.rule && a.file === first.a.file && a.run === first.a.run);
+  const nameOf = ({ file, run }: PairedTest["a"]) => (hasSeveralFiles ? `${file} ${run}` : run);
+  const head = ["A", "B", "n", "both right", "only A", "only B", "neither", "McNemar p"];
+  const rows = own.map(({ a, b, n, both, onlyA, onlyB, neither, p }) => [
+    nameOf(a),
+    nameOf(b),
+    ...[n, both, onlyA, onlyB, neither].map(String),
+    p.toPrecision(3),
+  ]);
+  return ["", styled("bold", "paper's rule, question by question"), ...table(head, rows)];
+}
+
+function percentOf(share: Share | undefined): string {
+  return share === undefined ? "-" : percent(share.percent, 1);
+}
+
+function percent(value: number | null, scale: number): string {
+  return value === null ? "-" : `${(value * scale).toFixed(1)} %`;
+}
+
+function countOf({ count, of }: Share): string {
+  return `${count} of ${of}`;
+}

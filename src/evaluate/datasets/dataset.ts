@@ -1,0 +1,78 @@
+// What a data set has to say about itself: its rows, its options, its prompt and when an answer is right.
+
+import type { AdaptVisSettings } from "../../interventions/adaptvis.ts";
+import type { JsonObject } from "../json-lines.ts";
+
+/** The two objects that a question relates; `second` is null where it asks for the place of one object in the picture. */
+export interface QuestionObjects {
+  readonly first: string;
+  readonly second: string | null;
+}
+
+/** One row of a data set. */
+export interface Question {
+  /** 0-based row in the question file, which is also the row of the annotation file. */
+  readonly id: number;
+  /** The question as the file has it, without a picture. */
+  readonly text: string;
+  /** The right answer as the file has it, such as "On". */
+  readonly gold: string;
+  /** Options of this question in lower case; those of the data set unless the file says otherwise. */
+  readonly options: readonly string[];
+  /** The relation that results are grouped by, in lower case; null where the file has none. */
+  readonly relation: string | null;
+  /** The objects of the question; null where its text names none. */
+  readonly objects: QuestionObjects | null;
+}
+
+/** Where a row was read, for messages. */
+export interface RowPlace {
+  readonly file: string;
+  readonly lineNumber: number;
+  /** 0-based row. */
+  readonly id: number;
+}
+
+/** Settings that the paper's authors published for LLaVA-1.5-7B. */
+export interface PublishedSettings {
+  /** ScalingVis' factor. */
+  readonly factor: number;
+  readonly adaptvis: AdaptVisSettings;
+}
+
+/** How the authors' code, and so the published numbers, judge an answer. */
+export interface AuthorsRule {
+  /** Whether `text` counts as the answer `gold`, which is spelled as in the question file. */
+  readonly isRight: (text: string, gold: string) => boolean;
+  /** The rule in one sentence. */
+  readonly definition: string;
+}
+
+/** A data set. A new one is a file in this folder and a line in registry.ts. */
+export interface DataSet {
+  /** Its name in options and reports. */
+  readonly name: string;
+  /** Other names, such as those of the authors' code; compared without regard to case. */
+  readonly aliases: readonly string[];
+  /** What it asks, in one phrase for help texts. */
+  readonly summary: string;
+  /** Number of rows of the published file; undefined where the format has no fixed number. */
+  readonly numRows: number | undefined;
+  /** Options in lower case, in the order in which the prompt lists them. */
+  readonly options: readonly string[];
+  /** Whether the answers are yes and no, so that true and false positives are counted. */
+  readonly isYesNo: boolean;
+  /** Relations that form a pair when both are asked about the same two objects; empty where pairs are not scored. */
+  readonly pairAxes: readonly (readonly [string, string])[];
+  /** Published settings for LLaVA-1.5-7B. */
+  readonly published: PublishedSettings;
+  /** Longest answer, in tokens. */
+  readonly maxNewTokens: number;
+  /** The part of the prompt before the question, where recorded prompts hold only that. */
+  readonly promptHead: string | undefined;
+  /** The whole prompt of a question, with `<image>` in place of the picture. */
+  readonly prompt: (question: Question) => string;
+  readonly authorsRule: AuthorsRule;
+  /** Reads a row of the question file. @throws InputError for a row that lacks a part or has an unknown answer. */
+  readonly readQuestion: (row: JsonObject, place: RowPlace) => Question;
+}

@@ -1,0 +1,254 @@
+// Scores of a run: counts beside fractions, under every rule, with ceilings and baselines.
+
+import { at } from "../errors.ts";
+import type { RecordedRun } from "./answers/recorded.ts";
+import type { DataSet, Question } from "./datasets/dataset.ts";
+import { beginsWithOption, isBareOption, optionsIn, RULES, type RuleName } from "./verdicts.ts";
+
+/** A count among `of`, also as a fraction and in percent; both are null where `of` is 0. */
+export interface Share {
+  readonly count: number;
+  readonly of: number;
+  readonly fraction: number | null;
+  /** 100 · count / of. */
+  readonly percent: number | null;
+}
+
+/** Pairs or sets of questions about the same two objects. */
+export interface GroupScores {
+  /** Groups whose questions are all right, of n/2 pairs or n/4 sets: the paper's pair and set accuracy. */
+  readonly right: Share;
+  /** Groups with all their relations among the scored rows, of n/2 or n/4: the most that `right` can be. */
+  readonly ceiling: Share;
+  /** Right groups among the complete ones. */
+  readonly rightOfComplete: Share;
+  /** Complete groups among those with at least one scored row. */
+  readonly completeOfStarted: Share;
+}
+
+/** Scores of yes and no questions, "yes" being positive. An answer that is not right counts as the other one. */
+export interface YesNoScores {
+  readonly truePositives: number;
+  readonly falseNegatives: number;
+  readonly trueNegatives: number;
+  readonly falsePositives: number;
+  /** True positive rate, recall, sensitivity: what the authors' code calls precision. */
+  readonly truePositiveRate: Share;
+  /** True negative rate, specificity: what the authors' code calls recall. */
+  readonly trueNegativeRate: Share;
+  /** Mean of the two rates. */
+  readonly balancedAccuracy: number | null;
+  /** TP / (TP + FP), the usual precision. */
+  readonly precision: number | null;
+  /** 2 TP / (2 TP + FP + FN), the usual F1. */
+  readonly f1: number | null;
+  /** Harmonic mean of the two rates: what the authors' code calls f1. Null where both rates are 0. */
+  readonly harmonicMeanOfRates: number | null;
+}
+
+/** Scores under one rule. */
+export interface RuleScores {
+  /** Number of rows that the rule could judge. */
+  readonly n: number;
+  readonly individual: Share;
+  /** Null where the data set has no pairs. */
+  readonly pairs: GroupScores | null;
+  readonly sets: GroupScores | null;
+  /** By relation; by right answer where the rows have no relation. In the order of the options, then of the rows. */
+  readonly byRelation: Readonly<Record<string, Share>>;
+  /** Null unless the answers are yes and no. */
+  readonly yesNo: YesNoScores | null;
+}
+
+/** The form of the answers' texts. */
+export interface TextScores {
+  readonly empty: Share;
+  /** The text is an option and nothing else, apart from case, white space and a full stop at the end. */
+  readonly bareOption: Share;
+  /** The first word is an option. */
+  readonly beginsWithOption: Share;
+  /** Number of different options that occur as whole words. */
+  readonly noOption: Share;
+  readonly oneOption: Share;
+  readonly severalOptions: Share;
+}
+
+/** Scores of a run. */
+export interface RunScores {
+  /** Number of answered rows. */
+  readonly n: number;
+  /** Null where the run has no texts. */
+  readonly text: TextScores | null;
+  /** The most frequent right answer among the answered rows, the first option of equally frequent ones. */
+  readonly majority: { readonly answer: string | null; readonly share: Share };
+  /** Null where the answers lack what the rule needs. */
+  readonly rules: Readonly<Record<RuleName, RuleScores | null>>;
+}
+
+/** A row and whether its answer is right. */
+interface Judged {
+  readonly question: Question;
+  readonly isRight: boolean;
+}
+
+/** A share; `of` may be a fraction, such as half of an odd number of rows. */
+export function share(count: number, of: number): Share {
+  const isDefined = of > 0;
+  return { count, of, fraction: isDefined ? count / of : null, percent: isDefined ? (100 * count) / of : null };
+}
+
+/**
+ * Whether each answer is right under a rule, by position.
+ * @param questions of the half, in its order
+ * @returns null for positions that have no answer, or not what the rule needs.
+ */
+export function verdictsOf(
+  run: RecordedRun,
+  ruleName: RuleName,
+  { questions, dataSet }: { readonly questions: readonly Question[]; readonly dataSet: DataSet },
+): readonly (boolean | null)[] {
+  const rule = at(
+    RULES.filter(({ name }) => name === ruleName),
+    0,
+  );
+  return run.answers.map((answer, position) =>
+    answer === null ? null : rule.judge(answer, at(questions, position), dataSet),
+  );
+}
+
+/**
+ * Scores a run.
+ * @param questions of the half, in its order
+ */
+export function scoreRun(run: RecordedRun, questions: readonly Question[], dataSet: DataSet): RunScores {
+  const answered = run.answers.flatMap((answer, position) =>
+    answer === null ? [] : [{ answer, question: at(questions, position) }],
+  );
+  const texts = answered.flatMap(({ answer: { text }, question }) => (text === null ? [] : [{ text, question }]));
+  const rules = RULES.map(({ name }) => {
+    const verdicts = verdictsOf(run, name, { questions, dataSet });
+    const judged = verdicts.flatMap((isRight, position) =>
+      isRight === null ? [] : [{ question: at(questions, position), isRight }],
+    );
+    return [name, judged.length === 0 ? null : scoreRule(judged, dataSet)] as const;
+  });
+  return {
+    n: answered.length,
+    text: texts.length === 0 ? null : scoreTexts(texts),
+    majority: majorityOf(
+      answered.map(({ question }) => question),
+      dataSet,
+    ),
+    rules: Object.fromEntries(rules) as RunScores["rules"], // one entry per rule
+  };
+}
+
+function scoreTexts(texts: readonly { readonly text: string; readonly question: Question }[]): TextScores {
+  const shareOf = (holds: (text: string, options: readonly string[]) => boolean) =>
+    share(texts.filter(({ text, question }) => holds(text, question.options)).length, texts.length);
+  return {
+    empty: shareOf((text) => text.trim() === ""),
+    bareOption: shareOf(isBareOption),
+    beginsWithOption: shareOf(beginsWithOption),
+    noOption: shareOf((text, options) => optionsIn(text, options).length === 0),
+    oneOption: shareOf((text, options) => optionsIn(text, options).length === 1),
+    severalOptions: shareOf((text, options) => optionsIn(text, options).length > 1),
+  };
+}
+
+function majorityOf(questions: readonly Question[], dataSet: DataSet): RunScores["majority"] {
+  const golds = questions.map(({ gold }) => gold.toLowerCase());
+  let answer: string | null = null;
+  let most = 0;
+  for (const option of new Set([...dataSet.options, ...golds])) {
+    const count = golds.filter((gold) => gold === option).length;
+    if (count > most) [answer, most] = [option, count];
+  }
+  return { answer, share: share(most, golds.length) };
+}
+
+function scoreRule(rows: readonly Judged[], dataSet: DataSet): RuleScores {
+  const [axis, otherAxis] = dataSet.pairAxes;
+  const hasPairs = axis !== undefined && otherAxis !== undefined;
+  return {
+    n: rows.length,
+    individual: share(rows.filter(({ isRight }) => isRight).length, rows.length),
+    pairs: hasPairs ? scoreGroups(rows, dataSet.pairAxes) : null,
+    sets: hasPairs ? scoreGroups(rows, [[...axis, ...otherAxis]]) : null,
+    byRelation: scoreRelations(rows, dataSet),
+    yesNo: dataSet.isYesNo ? scoreYesNo(rows) : null,
+  };
+}
+
+/**
+ * Groups are the questions about one pair of objects with the relations of one kind: a kind has two relations for pairs and four
+ * for sets. The denominator n/2 or n/4 is the number of groups that n rows would form if none were split between the halves.
+ */
+function scoreGroups(rows: readonly Judged[], kinds: readonly (readonly string[])[]): GroupScores {
+  const byObjects = new Map<string, Judged[]>();
+  for (const row of rows) {
+    const { objects } = row.question;
+    if (objects === null || objects.second === null) continue;
+    const key = JSON.stringify([objects.first, objects.second]);
+    byObjects.set(key, [...(byObjects.get(key) ?? []), row]);
+  }
+  let [right, complete, started] = [0, 0, 0];
+  for (const ofObjects of byObjects.values()) {
+    for (const relations of kinds) {
+      const parts = relations.map((relation) => ofObjects.filter(({ question }) => question.relation === relation));
+      if (parts.some((part) => part.length > 0)) started++;
+      if (!parts.every((part) => part.length > 0)) continue;
+      complete++;
+      if (parts.every((part) => part.every(({ isRight }) => isRight))) right++;
+    }
+  }
+  const size = kinds[0]?.length ?? 1;
+  const numGroups = rows.length / size;
+  return {
+    right: share(right, numGroups),
+    ceiling: share(complete, numGroups),
+    rightOfComplete: share(right, complete),
+    completeOfStarted: share(complete, started),
+  };
+}
+
+function scoreRelations(rows: readonly Judged[], { options }: DataSet): Readonly<Record<string, Share>> {
+  const nameOf = ({ question }: Judged) => question.relation ?? question.gold.toLowerCase();
+  const present = new Set(rows.map(nameOf));
+  const names = [
+    ...options.filter((option) => present.has(option)),
+    ...[...present].filter((name) => !options.includes(name)),
+  ];
+  return Object.fromEntries(
+    names.map((name) => {
+      const own = rows.filter((row) => nameOf(row) === name);
+      return [name, share(own.filter(({ isRight }) => isRight).length, own.length)];
+    }),
+  );
+}
+
+function scoreYesNo(rows: readonly Judged[]): YesNoScores {
+  const isPositive = ({ question }: Judged) => question.gold.toLowerCase() === "yes";
+  const positives = rows.filter(isPositive);
+  const negatives = rows.filter((row) => !isPositive(row));
+  const truePositives = positives.filter(({ isRight }) => isRight).length;
+  const trueNegatives = negatives.filter(({ isRight }) => isRight).length;
+  const falseNegatives = positives.length - truePositives;
+  const falsePositives = negatives.length - trueNegatives;
+  const truePositiveRate = share(truePositives, positives.length);
+  const trueNegativeRate = share(trueNegatives, negatives.length);
+  const [tpr, tnr] = [truePositiveRate.fraction, trueNegativeRate.fraction];
+  const hasBoth = tpr !== null && tnr !== null;
+  return {
+    truePositives,
+    falseNegatives,
+    trueNegatives,
+    falsePositives,
+    truePositiveRate,
+    trueNegativeRate,
+    balancedAccuracy: hasBoth ? (tpr + tnr) / 2 : null,
+    precision: share(truePositives, truePositives + falsePositives).fraction,
+    f1: share(2 * truePositives, 2 * truePositives + falsePositives + falseNegatives).fraction,
+    harmonicMeanOfRates: hasBoth && tpr + tnr > 0 ? (2 * tpr * tnr) / (tpr + tnr) : null,
+  };
+}
