@@ -179,6 +179,8 @@ export interface Answer {
   readonly settings: Readonly<Record<string, unknown>>;
   /** Of the first token: in the unmodified pass where there is one, else in the pass that gave the answer. */
   readonly confidence: number;
+  /** The confidence before it was rounded. */
+  readonly exactConfidence: number;
   /** What image scores of the edited rows were multiplied by; 1 where nothing was. */
   readonly factor: number;
   readonly promptTokens: number;
@@ -251,7 +253,7 @@ export interface AnswerJson {
 
 /** The JSON form of an answer. @param maps of one layer and head; without them `attention` is null */
 export function answerJson(
-  answer: Omit<Answer, "attention" | "reads" | "reusedTokens" | "continuations">,
+  answer: Omit<Answer, "attention" | "reads" | "reusedTokens" | "continuations" | "exactConfidence">,
   maps?: AnswerMaps,
 ): AnswerJson {
   const { method, settings, confidence, factor, finishReason, promptTokens, imageSpan } = answer;

@@ -255,16 +255,16 @@ export class Session {
       await sequence.prefill([start, promptLength], { ...forward, edits: packed(edits, context) });
 
       // The first token's confidence decides on edits, and only the rows that they act on run again
-      let confidence: number | undefined;
+      let read: number | undefined;
       let plainRows: readonly AttentionRow[] | undefined;
       if (measure !== undefined || (options.confidence ?? "vocabulary") !== "vocabulary") {
-        confidence = await this.confidence(sequence, { options, measure: measure ?? "probability", executor });
+        read = await this.confidence(sequence, { options, measure: measure ?? "probability", executor });
       }
       if (isMapped && (measure !== undefined || edits?.scores.length === 0)) {
         plainRows = await places?.attentionRows(promptLength - 1);
       }
       if (measure !== undefined) {
-        edits = method.edits(values, context, { confidence });
+        edits = method.edits(values, context, { confidence: read === undefined ? undefined : rounded(read, options) });
         const words = packed(edits, context);
         const from = firstRow(edits, promptLength);
         if (words !== undefined && from < promptLength) {
@@ -328,7 +328,8 @@ export class Session {
         finishReason: generated.finishReason,
         method: method.name,
         settings: values,
-        confidence: confidence ?? rounded(generated.firstConfidence, options),
+        confidence: rounded(read ?? generated.firstConfidence, options),
+        exactConfidence: read ?? generated.firstConfidence,
         factor: edits?.factor ?? 1,
         promptTokens: promptLength,
         reusedTokens: start,
@@ -574,12 +575,12 @@ export class Session {
     const { chooser } = sequence;
     if (over === "vocabulary" && measure === "probability") {
       const choice = await chooser.choose(executor, { repetitionPenalty: 1, topK: 0, stage: "confidence" });
-      return rounded(choice.confidence, options);
+      return choice.confidence;
     }
     const logits = await chooser.readLogits();
-    if (over === "vocabulary") return rounded(confidenceOf(logits, measure), options);
+    if (over === "vocabulary") return confidenceOf(logits, measure);
     const ids = over.map((option) => this.model.processor.firstTokenOf(option));
-    return rounded(optionConfidence(logits, ids, measure), options);
+    return optionConfidence(logits, ids, measure);
   }
 }
 

@@ -1,5 +1,7 @@
-// adaptvis eval: evaluation on the paper's data sets. So far its subcommand rescore, which judges recorded answers without a model.
+// adaptvis eval: evaluation on the data sets of the paper.
 import type { Command } from "commander";
+import { evalMergeCommand } from "./eval-merge.ts";
+import { evalRunCommand } from "./eval-run.ts";
 import { rescoreCommand } from "./rescore.ts";
 import type { CliCommand } from "./session.ts";
 
@@ -8,7 +10,11 @@ import type { CliCommand } from "./session.ts";
  * options: commander gives options that parent and subcommand share to the parent. What `eval` without a subcommand does is
  * therefore a subcommand too, the one that is marked as the default.
  */
-const SUBCOMMANDS: readonly (CliCommand & { readonly isDefault?: boolean })[] = [rescoreCommand];
+const SUBCOMMANDS: readonly (CliCommand & { readonly isDefault?: boolean })[] = [
+  { ...evalRunCommand, isDefault: true },
+  evalMergeCommand,
+  rescoreCommand,
+];
 
 /** `adaptvis eval`. */
 export const evalCommand: CliCommand = {

@@ -1,10 +1,11 @@
 // Options that several commands share: the model, the question, the method and the sampling.
 
-import { type Command, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import type { AnswerOptions, Question, SweepOptions } from "../answer.ts";
 import { CACHE_DTYPES, type CacheDtype } from "../gpu/cache-format.ts";
 import { ACTIVATION_DTYPES, type ActivationDtype, WEIGHT_DTYPES, type WeightDtype } from "../gpu/tensor.ts";
 import type { Intervention } from "../interventions/intervention.ts";
+import type { Parameter, ParameterKind } from "../interventions/parameters.ts";
 import { INTERVENTIONS, type MethodName, type MethodSettings, SETTING_NAMES } from "../interventions/registry.ts";
 import { DEFAULT_MAX_NEW_TOKENS } from "../settings.ts";
 import { indexList, numberFrom, repeated, rowSelection, someText, wholeFrom } from "./checks.ts";
@@ -157,19 +158,38 @@ function settingOption(name: string): Option {
   const implied = methods.length === 1 && only !== undefined ? `; implies --method ${only.name}` : "";
   const { type, meaning } = parameter;
   const option = (value: string) => new Option(`${flagOf(name)} <${value}>`, `${meaning}${implied}`);
+  if (type.kind === "choice") return option("name").choices(type.choices);
+  const written = { number: "number", indices: "list", columns: "list", rows: "rows" } as const;
+  return option(written[type.kind]).argParser(settingParser(type));
+}
+
+/** Parses a setting's value. @throws UsageError for one that does not fit. @param where begins the message */
+export function parseSetting({ type }: Parameter<unknown>, text: string, where: string): unknown {
+  try {
+    return settingParser(type)(text);
+  } catch (error) {
+    if (error instanceof InvalidArgumentError) throw new UsageError(`${where}: ${error.message.replace(/^E/, "e")}`);
+    throw error;
+  }
+}
+
+function settingParser(type: ParameterKind): (text: string) => unknown {
   switch (type.kind) {
     case "number":
       return type.isWhole === true
-        ? option("number").argParser(wholeFrom(type.minimum, type.maximum))
-        : option("number").argParser(numberFrom({ least: type.minimum, most: type.maximum }));
+        ? wholeFrom(type.minimum, type.maximum)
+        : numberFrom({ least: type.minimum, most: type.maximum });
     case "choice":
-      return option("name").choices(type.choices);
+      return (text) => {
+        if (type.choices.includes(text)) return text;
+        throw new InvalidArgumentError(`expected ${type.choices.join(" or ")}, got ${text}.`);
+      };
     case "indices":
-      return option("list").argParser(indexList);
+      return indexList;
     case "columns":
-      return option("list").argParser((text) => (text === "image" ? text : indexList(text)));
+      return (text) => (text === "image" ? text : indexList(text));
     case "rows":
-      return option("rows").argParser(rowSelection);
+      return rowSelection;
   }
 }
 

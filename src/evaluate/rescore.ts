@@ -196,6 +196,11 @@ export function rescore(request: RescoreRequest): RescoreReport {
   };
 }
 
+/** Ids of a part of a data set of so many rows, ascending; the validation half is that of CPython's random.sample. */
+export function idsOfSplit(name: SplitName, numRows: number): readonly number[] {
+  return name === "all" ? Array.from({ length: numRows }, (_, id) => id) : split(numRows)[name];
+}
+
 function checkIds(ids: readonly number[], numQuestions: number): void {
   const last = ids.at(-1);
   if (last === undefined || last < numQuestions) return;

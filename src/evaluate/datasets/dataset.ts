@@ -40,6 +40,13 @@ export interface PublishedSettings {
   readonly adaptvis: AdaptVisSettings;
 }
 
+/** A row of the annotation file, for messages. */
+export interface AnnotationPlace {
+  readonly file: string;
+  /** 0-based row. */
+  readonly id: number;
+}
+
 /** How the authors' code, and so the published numbers, judge an answer. */
 export interface AuthorsRule {
   /** Whether `text` counts as the answer `gold`, which is spelled as in the question file. */
@@ -73,6 +80,13 @@ export interface DataSet {
   /** The whole prompt of a question, with `<image>` in place of the picture. */
   readonly prompt: (question: Question) => string;
   readonly authorsRule: AuthorsRule;
+  /** Names that its files may have in a data folder; the first that is there counts. */
+  readonly files: { readonly questions: readonly string[]; readonly annotations: readonly string[] };
+  /**
+   * Paths that the picture of a row of the annotation file may have in a data folder; the first that is there counts.
+   * @throws InputError for a row without a picture.
+   */
+  readonly pictures: (row: unknown, place: AnnotationPlace) => readonly string[];
   /** Reads a row of the question file. @throws InputError for a row that lacks a part or has an unknown answer. */
   readonly readQuestion: (row: JsonObject, place: RowPlace) => Question;
 }

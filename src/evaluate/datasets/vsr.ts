@@ -1,6 +1,6 @@
 // VSR (Liu et al., TACL 2023), zero-shot test split: is a caption about a spatial relation true?
 
-import { InputError } from "../../errors.ts";
+import { InputError, isObject } from "../../errors.ts";
 import type { DataSet } from "./dataset.ts";
 import { oneSpaced, readAnswer, readText, where } from "./question-files.ts";
 
@@ -24,6 +24,16 @@ export const VSR: DataSet = {
   authorsRule: {
     isRight: (text, gold) => text.includes(gold.toLowerCase() === "yes" ? "Yes" : "No"),
     definition: 'The text contains "Yes" where the caption is true, or "No" where it is false, with this case.',
+  },
+  files: {
+    questions: ["VSR_questions.jsonl", "VSR.jsonl", "test.jsonl"],
+    annotations: ["VSR_annotations.jsonl", "VSR.jsonl", "test.jsonl"],
+  },
+  pictures: (row, { file, id }) => {
+    const image: unknown = isObject(row) ? row.image : undefined;
+    if (typeof image === "string" && image !== "")
+      return [`train2017/${image}`, `val2017/${image}`, `images/${image}`, image];
+    throw new InputError(`${file}, row ${id}: expected an object with "image", got ${JSON.stringify(row)}.`);
   },
   readQuestion: (row, place) => {
     const relation = typeof row.relation === "string" ? oneSpaced(row.relation).toLowerCase() : null;

@@ -1,8 +1,8 @@
 // What'sUp (Kamath et al., EMNLP 2023) with the questions of the AdaptVis authors: Controlled_A and B, COCO and Visual Genome.
 
-import { InputError } from "../../errors.ts";
+import { InputError, isObject } from "../../errors.ts";
 import type { AdaptVisSettings } from "../../interventions/adaptvis.ts";
-import type { AuthorsRule, DataSet } from "./dataset.ts";
+import type { AnnotationPlace, AuthorsRule, DataSet } from "./dataset.ts";
 import { objectsOf, readAnswer, readText, where } from "./question-files.ts";
 
 /** Every word that some data set of What'sUp has as an option. */
@@ -18,10 +18,39 @@ export const SUBSTRING_RULE: AuthorsRule = {
     'The gold answer is a substring of the text, without regard to case; a gold "on" does not count where the text contains "front".',
 };
 
+/** Rows are objects with a path, which begins with the folder that the data was made in. */
+function controlledPictures(folder: string): DataSet["pictures"] {
+  return (row, { file, id }) => {
+    const path: unknown = isObject(row) ? row.image_path : undefined;
+    if (typeof path !== "string" || path === "") {
+      throw new InputError(`${file}, row ${id}: expected an object with "image_path", got ${JSON.stringify(row)}.`);
+    }
+    const name = path.split("/").at(-1) ?? path;
+    return [...new Set([path, path.replace(/^data\//, ""), `${folder}/${name}`])];
+  };
+}
+
+/** Rows are lists that begin with a picture's number in COCO. */
+const cocoPictures: DataSet["pictures"] = (row, place) => [`val2017/${numberOf(row, place).padStart(12, "0")}.jpg`];
+
+/** Rows are lists that begin with a picture's number in Visual Genome. */
+const genomePictures: DataSet["pictures"] = (row, place) => [`vg_images/${numberOf(row, place)}.jpg`];
+
+function numberOf(row: unknown, { file, id }: AnnotationPlace): string {
+  const first: unknown = Array.isArray(row) ? row[0] : undefined;
+  const text = typeof first === "number" || typeof first === "string" ? String(first) : "";
+  if (/^\d+$/.test(text)) return text;
+  throw new InputError(
+    `${file}, row ${id}: expected a list that begins with a picture's number, got ${JSON.stringify(row)}.`,
+  );
+}
+
 /** The data sets of What'sUp, with the settings of the authors' final run for LLaVA-1.5-7B. */
 export const WHATS_UP: readonly DataSet[] = [
   whatsUp({
     name: "Controlled_A",
+    annotations: "controlled_images_dataset.json",
+    pictures: controlledPictures("controlled_images"),
     aliases: ["Controlled_Images_A"],
     summary: "photographs of an object left of, right of, on or under another",
     numRows: 412,
@@ -35,6 +64,8 @@ export const WHATS_UP: readonly DataSet[] = [
   }),
   whatsUp({
     name: "Controlled_B",
+    annotations: "controlled_clevr_dataset.json",
+    pictures: controlledPictures("controlled_clevr"),
     aliases: ["Controlled_Images_B"],
     summary: "photographs of an object left of, right of, in front of or behind another",
     numRows: 408,
@@ -48,6 +79,8 @@ export const WHATS_UP: readonly DataSet[] = [
   }),
   whatsUp({
     name: "COCO_one",
+    annotations: "coco_qa_one_obj.json",
+    pictures: cocoPictures,
     aliases: ["COCO_QA_one_obj"],
     summary: "place of one object in pictures of COCO val2017",
     numRows: 2247,
@@ -57,6 +90,8 @@ export const WHATS_UP: readonly DataSet[] = [
   }),
   whatsUp({
     name: "COCO_two",
+    annotations: "coco_qa_two_obj.json",
+    pictures: cocoPictures,
     aliases: ["COCO_QA_two_obj"],
     summary: "relation of two objects in pictures of COCO val2017",
     numRows: 440,
@@ -66,6 +101,8 @@ export const WHATS_UP: readonly DataSet[] = [
   }),
   whatsUp({
     name: "VG_one",
+    annotations: "vg_qa_one_obj.json",
+    pictures: genomePictures,
     aliases: ["VG_QA_one_obj"],
     summary: "place of one object in pictures of Visual Genome",
     numRows: 1160,
@@ -75,6 +112,8 @@ export const WHATS_UP: readonly DataSet[] = [
   }),
   whatsUp({
     name: "VG_two",
+    annotations: "vg_qa_two_obj.json",
+    pictures: genomePictures,
     aliases: ["VG_QA_two_obj"],
     summary: "relation of two objects in pictures of Visual Genome",
     numRows: 291,
@@ -86,6 +125,9 @@ export const WHATS_UP: readonly DataSet[] = [
 
 interface WhatsUpPart {
   readonly name: string;
+  /** Name of the annotation file in What'sUp. */
+  readonly annotations: string;
+  readonly pictures: DataSet["pictures"];
   readonly aliases: readonly string[];
   readonly summary: string;
   readonly numRows: number;
@@ -95,10 +137,22 @@ interface WhatsUpPart {
   readonly adaptvis: AdaptVisSettings;
 }
 
-function whatsUp({ factor, adaptvis, pairAxes = [], ...part }: WhatsUpPart): DataSet {
+function whatsUp({ factor, adaptvis, pairAxes = [], annotations, ...part }: WhatsUpPart): DataSet {
+  const names = [part.name, ...part.aliases];
+  const counted = part.options.length === 4 ? "four" : "six";
   return {
     ...part,
     pairAxes,
+    files: {
+      questions: [
+        ...names.map((name) => `${name}_questions.jsonl`),
+        ...names.flatMap((name) => {
+          const authors = `${name}_with_answer_${counted}_options.jsonl`;
+          return [authors, `prompts/${authors}`];
+        }),
+      ],
+      annotations: [...names.map((name) => `${name}_annotations.json`), annotations, `data/${annotations}`],
+    },
     isYesNo: false,
     published: { factor, adaptvis },
     maxNewTokens: 100,

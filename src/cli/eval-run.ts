@@ -1,0 +1,309 @@
+// adaptvis eval: puts a data set's questions to a model under several methods, and keeps every answer.
+import { readFile } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import { type Command, Option } from "commander";
+import { writeFileWhole } from "../checkpoint/write-file.node.ts";
+import { at, InputError, isObject, throwIfAborted } from "../errors.ts";
+import type { DataSet } from "../evaluate/datasets/dataset.ts";
+import { DATA_SETS, dataSetNamed } from "../evaluate/datasets/registry.ts";
+import { idsOfSplit, type RescoreReport, rescore, SPLITS, type SplitName } from "../evaluate/rescore.ts";
+import { type DataFolder, readDataFolder } from "../evaluate/run/data-folder.node.ts";
+import { checkpointFingerprint, textHash } from "../evaluate/run/fingerprint.node.ts";
+import { type Manifest, RunFolder } from "../evaluate/run/run-folder.node.ts";
+import { type Arm, answerTask, PROMPT_FORMS, type PromptForm, type RunSettings } from "../evaluate/run/samples.ts";
+import { parseShard, type Shard, shardOf, slurmShard } from "../evaluate/run/shards.ts";
+import { INTERVENTIONS } from "../interventions/registry.ts";
+import type { Llava } from "../llava.ts";
+import { readImageFile } from "../preprocess/decode-image.node.ts";
+import { settingsOf } from "../settings.ts";
+import { armsOf, parseArms } from "./arms.ts";
+import { asUsage, indexList, repeated, someText, wholeFrom } from "./checks.ts";
+import { addModelOptions, type ModelFlags } from "./flags.ts";
+import { openModel } from "./open-model.ts";
+import { embeddedModel, examples, packageVersion } from "./package-files.ts";
+import { rescoreText } from "./rescore-text.ts";
+import { defineCommand, type Session, UsageError } from "./session.ts";
+
+/** Parsed options of `eval`. */
+interface EvalFlags extends ModelFlags {
+  readonly dataset?: string;
+  readonly dataDir?: string;
+  readonly questions?: string;
+  readonly annotations?: string;
+  readonly method?: readonly string[];
+  readonly out?: string;
+  readonly split: SplitName;
+  readonly prompts: PromptForm;
+  readonly maxNewTokens?: number;
+  readonly limit?: number;
+  readonly only?: readonly number[];
+  readonly onlyFile?: string;
+  readonly shard?: string;
+  readonly skipMissing?: boolean;
+}
+
+/** `adaptvis eval`, also spelled `adaptvis eval run`. */
+export const evalRunCommand = defineCommand("run", describeEval, runEval);
+
+/** Describes `eval` to commander. */
+function describeEval(command: Command): Command {
+  const names = DATA_SETS.map(({ name }) => name).join(", ");
+  const methods = INTERVENTIONS.map(({ name }) => name).join(", ");
+  command
+    .description("Put a data set's questions to a model under several methods, and judge the answers.")
+    .option("--dataset <name>", `data set: ${names}`, someText)
+    .option("--data-dir <folder>", "folder with the data set's files and pictures", someText)
+    .option("--questions <file>", "question file, where it is not in the folder under its usual name", someText)
+    .option("--annotations <file>", "annotation file, likewise", someText)
+    .option(
+      "--method <method>",
+      `method, with settings after colons (adaptvis:alpha1=0.5:beta=0.4); may be given several times: ${methods} (default: greedy, scaling and adaptvis)`,
+      repeated,
+    )
+    .option("--out <folder>", "folder of the run; one that was interrupted goes on", someText);
+  addModelOptions(command, "a LLaVA checkpoint in Hugging Face's layout (default: the embedded tiny-spatial)")
+    .addOption(new Option("--split <name>", "rows to ask: the paper's halves, or all").choices(SPLITS).default("test"))
+    .addOption(
+      new Option("--prompts <form>", "prompts as the data set's authors fed them, or by the checkpoint's chat template")
+        .choices(PROMPT_FORMS)
+        .default("authors"),
+    )
+    .option("--max-new-tokens <number>", "maximum length of an answer (default: the data set's, 100)", wholeFrom(1))
+    .option("--limit <number>", "only the first questions", wholeFrom(1))
+    .option("--only <list>", "only the questions with these ids, such as 3,17,20-29", indexList)
+    .option(
+      "--only-file <file>",
+      "only the questions whose ids this file lists: a JSON list, or one id per line",
+      someText,
+    )
+    .option(
+      "--shard <i/n>",
+      "only part i of n, from 0, for several machines; in a Slurm array job, the task's part is taken by itself",
+      someText,
+    )
+    .option("--skip-missing", "leave out questions whose picture is missing, instead of stopping");
+  return command.addHelpText(
+    "after",
+    examples(({ model }) => [
+      `eval --dataset Controlled_A --data-dir ${model}/benchmark/test --split all --prompts template --out run`,
+      `eval --dataset Controlled_A --data-dir ${model}/benchmark/test --split all --prompts template --method greedy --method scaling:factor=0.5 --limit 8 --out run-of-8`,
+    ]),
+  );
+}
+
+/** Runs `eval`. */
+async function runEval(session: Session, flags: EvalFlags): Promise<void> {
+  const { dataset, dataDir, out } = flags;
+  if (dataset === undefined) throw new UsageError("--dataset is missing: adaptvis eval --help lists the data sets.");
+  if (dataDir === undefined) throw new UsageError("--data-dir is missing: give the folder with the data set's files.");
+  if (out === undefined) throw new UsageError("--out is missing: give a folder for the run.");
+  const dataSet = await asUsage(() => dataSetNamed(dataset));
+  const written = await parseArms(flags.method ?? ["greedy", "scaling", "adaptvis"]);
+  const shard = await shardOfFlags(flags, session);
+  const data = await readDataFolder(dataSet, { folder: dataDir, ...flags });
+  const wanted = await wantedIds(flags, dataSet, data);
+  const ids = shard === undefined ? wanted : shardOf(wanted, shard);
+  const skipped = missingPictures(ids, data, flags.skipMissing === true);
+  for (const { name } of skipped) session.note(`adaptvis: ${name} is missing: its question is left out.`);
+
+  const open = await openModel(session, flags);
+  try {
+    const { model } = open;
+    const arms = armsOf(written, { defaults: model.defaults, published: dataSet.published });
+    const settings: RunSettings = {
+      dataSet,
+      arms,
+      promptForm: flags.prompts,
+      maxNewTokens: flags.maxNewTokens ?? dataSet.maxNewTokens,
+      signal: session.signal,
+    };
+    const manifest = await manifestOf(session, { flags, data, model, settings, shard, wanted, facts: open.facts() });
+    const run = await RunFolder.open(out, manifest);
+    try {
+      await answerAll(session, { run, model, data, settings, ids: ids.filter((id) => !isSkipped(id, data)) });
+    } finally {
+      run.close();
+    }
+  } finally {
+    open.close();
+  }
+  const report = await summarise(out, { dataSet, split: flags.split, data });
+  session.result({ out, numSkipped: skipped.length, ...report });
+  session.print(rescoreText(report));
+}
+
+/** Judges the results of a run and writes summary.json. */
+export async function summarise(
+  folder: string,
+  {
+    dataSet,
+    split,
+    data,
+  }: {
+    readonly dataSet: DataSet;
+    readonly split: SplitName;
+    readonly data: Pick<DataFolder, "questionFile" | "questionText">;
+  },
+): Promise<RescoreReport> {
+  const results = join(folder, "results.jsonl");
+  const report = rescore({
+    dataSet,
+    split,
+    questions: { name: data.questionFile, text: data.questionText },
+    answers: [{ name: results, text: await readFile(results, "utf8"), named: null, gate: dataSet.published.adaptvis }],
+  });
+  await writeFileWhole(join(folder, "summary.json"), `${JSON.stringify(report, undefined, 1)}\n`);
+  return report;
+}
+
+/** The part of the questions of `--shard`, or of a Slurm array task. @throws UsageError for a part that cannot be. */
+async function shardOfFlags({ shard }: EvalFlags, session: Session): Promise<Shard | undefined> {
+  const found = await asUsage(() => (shard === undefined ? slurmShard(process.env) : parseShard(shard)));
+  if (shard === undefined && found !== undefined) {
+    session.note(`adaptvis: part ${found.index} of ${found.count}, as this task of a Slurm array.`);
+  }
+  return found;
+}
+
+/** Ids of the questions that are asked, ascending. @throws UsageError for ids that the split does not have. */
+async function wantedIds(flags: EvalFlags, dataSet: DataSet, data: DataFolder): Promise<readonly number[]> {
+  const all = idsOfSplit(flags.split, data.questions.length);
+  const filters = [flags.only, flags.onlyFile === undefined ? undefined : await idsOfFile(flags.onlyFile)];
+  let ids = all;
+  for (const filter of filters) {
+    if (filter === undefined) continue;
+    const stranger = filter.find((id) => !all.includes(id));
+    if (stranger !== undefined) {
+      throw new UsageError(
+        `question ${stranger} is not in the ${flags.split} part of ${dataSet.name}, which has ${all.length} questions: correct --only or --split.`,
+      );
+    }
+    ids = ids.filter((id) => filter.includes(id));
+  }
+  ids = ids.slice(0, flags.limit);
+  if (ids.length === 0)
+    throw new UsageError("No question is left to ask: correct --only, --only-file, --split or --shard.");
+  return ids;
+}
+
+/** Ids of a JSON list, of the list `correct_id` of a scores file, or one per line. @throws InputError. */
+async function idsOfFile(path: string): Promise<readonly number[]> {
+  const text = await readFile(path, "utf8").catch((cause: unknown) => {
+    throw new InputError(`${path} of --only-file cannot be read (${cause instanceof Error ? cause.message : cause}).`);
+  });
+  let list: unknown = text.split("\n").flatMap((line) => (line.trim() === "" ? [] : [Number(line)]));
+  if (/^\s*[[{]/.test(text)) {
+    try {
+      list = JSON.parse(text);
+    } catch {
+      list = undefined;
+    }
+  }
+  if (isObject(list)) list = list.ids;
+  const isId = (id: unknown): id is number => typeof id === "number" && Number.isSafeInteger(id) && id >= 0;
+  if (Array.isArray(list) && list.length > 0 && list.every(isId)) return list;
+  throw new InputError(`${path} of --only-file: expected ids, as a JSON list, as {"ids": [...]}, or one per line.`);
+}
+
+function isSkipped(id: number, { pictures }: DataFolder): boolean {
+  return at(pictures, id).path === undefined;
+}
+
+/** Questions without a picture. @throws InputError naming the first few, unless they may be left out. */
+function missingPictures(ids: readonly number[], data: DataFolder, isAllowed: boolean) {
+  const missing = ids.filter((id) => isSkipped(id, data)).map((id) => at(data.pictures, id));
+  if (missing.length === 0 || isAllowed) return missing;
+  const named = missing.slice(0, 5).map(({ name }) => name);
+  throw new InputError(
+    `${missing.length} of ${ids.length} pictures are missing: ${named.join(", ")}${missing.length > named.length ? ", …" : ""}; ` +
+      "put them into --data-dir, or give --skip-missing to leave their questions out.",
+  );
+}
+
+async function manifestOf(
+  session: Session,
+  of: {
+    readonly flags: EvalFlags;
+    readonly data: DataFolder;
+    readonly model: Llava;
+    readonly settings: RunSettings;
+    readonly shard: Shard | undefined;
+    readonly wanted: readonly number[];
+    readonly facts: object;
+  },
+): Promise<Manifest> {
+  const { flags, data, model, settings, shard, wanted, facts } = of;
+  const folder = flags.model ?? embeddedModel();
+  session.note("adaptvis: comparing the checkpoint with the run's");
+  const whole = idsOfSplit(flags.split, data.questions.length);
+  const { defaults } = model;
+  const methods = settings.arms.map(({ name, options }: Arm) => {
+    const { method, values } = settingsOf(options, { text: model.config.text, defaults }, 1);
+    return [name, { method: method.name, ...values }] as const;
+  });
+  return {
+    format: 1,
+    identity: {
+      dataset: settings.dataSet.name,
+      split: flags.split,
+      ids: wanted.length === whole.length ? null : textHash(wanted.join()),
+      methods: Object.fromEntries(methods),
+      prompts: settings.promptForm,
+      maxNewTokens: settings.maxNewTokens,
+      model: await checkpointFingerprint(folder),
+      dtype: model.dtype,
+      kvDtype: model.kvDtype,
+      activationDtype: model.activationDtype,
+      questions: data.questionHash,
+      annotations: data.annotationHash,
+    },
+    shard: shard ?? null,
+    about: {
+      version: packageVersion(),
+      modelName: basename(folder),
+      numQuestions: wanted.length,
+      questionFile: resolve(data.questionFile),
+      annotationFile: resolve(data.annotationFile),
+      ...facts,
+    },
+  };
+}
+
+async function answerAll(
+  session: Session,
+  of: {
+    readonly run: RunFolder;
+    readonly model: Llava;
+    readonly data: DataFolder;
+    readonly settings: RunSettings;
+    readonly ids: readonly number[];
+  },
+): Promise<void> {
+  const { run, model, data, settings, ids } = of;
+  const open = ids.filter((id) => !run.has(id));
+  if (open.length < ids.length)
+    session.note(`adaptvis: ${ids.length - open.length} of ${ids.length} questions are answered already.`);
+  const { SingleBar } = await import("cli-progress");
+  const bar = new SingleBar({
+    format: "{bar} {value}/{total} questions, {duration_formatted}, {eta_formatted} left",
+    stream: process.stderr,
+    noTTYOutput: false,
+    clearOnComplete: true,
+  });
+  if (process.stderr.isTTY) bar.start(ids.length, ids.length - open.length);
+  try {
+    for (const id of open) {
+      throwIfAborted(session.signal, "The evaluation");
+      const question = at(data.questions, id);
+      const { name, path = "" } = at(data.pictures, id);
+      const image = await readImageFile(path);
+      const docHash = textHash(
+        JSON.stringify({ question: question.text, answer: question.gold, image: name }, undefined, 2),
+      );
+      run.append(await answerTask(model, { question, image, imagePath: name, docHash }, settings));
+      bar.increment();
+    }
+  } finally {
+    bar.stop();
+  }
+}

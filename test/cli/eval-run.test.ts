@@ -1,0 +1,196 @@
+// adaptvis eval and eval merge: a run that is killed or divided is the run that was not.
+import { spawn } from "node:child_process";
+import { appendFile, cp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { adapterOfEnvironment } from "../setup/device.ts";
+import { adaptvis, jsonOf, newFolder, ownLines, removeFolders, root, tinySpatial } from "./command.ts";
+
+const DATA = join(tinySpatial, "benchmark", "test");
+const ASKED = ["eval", "--dataset", "Controlled_A", "--data-dir", DATA, "--split", "all", "--limit", "6"];
+const METHODS = ["--method", "greedy", "--method", "adaptvis:alpha1=0.5:alpha2=1.5:beta=1", "--method", "pai"];
+
+let folder = "";
+/** The lines of a run that nothing interrupted, without their times. */
+let whole: readonly Readonly<Record<string, unknown>>[] = [];
+let result: Readonly<Record<string, unknown>> = {};
+
+beforeAll(async () => {
+  folder = await newFolder();
+  const out = join(folder, "whole");
+  result = jsonOf(await adaptvis(...ASKED, ...METHODS, "--out", out, "--json"));
+  whole = await linesOf(out);
+});
+afterAll(removeFolders);
+
+async function linesOf(run: string): Promise<readonly Readonly<Record<string, unknown>>[]> {
+  const text = await readFile(join(run, "results.jsonl"), "utf8");
+  return text
+    .trimEnd()
+    .split("\n")
+    .map((line) => ({ ...(JSON.parse(line) as object), time_ms: undefined }));
+}
+
+/** Runs the command and kills it with SIGKILL once the results have grown beyond so many bytes. */
+async function killed(out: string, bytes: number): Promise<void> {
+  const program = [
+    join(root, "tools", "adaptvis.mjs"),
+    "--adapter",
+    adapterOfEnvironment(),
+    ...ASKED,
+    ...METHODS,
+    "--out",
+    out,
+  ];
+  const child = spawn(process.execPath, program, { stdio: "ignore", detached: true });
+  const ended = new Promise((resolve) => child.on("close", resolve));
+  const timer = setInterval(async () => {
+    const { size } = await stat(join(out, "results.jsonl")).catch(() => ({ size: 0 }));
+    if (size > bytes && child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+  }, 2);
+  await ended;
+  clearInterval(timer);
+}
+
+describe("a run", () => {
+  test("has a line per question and method in lmms-eval's form, and judges them as rescore does", async () => {
+    expect(whole).toHaveLength(18);
+    const [greedy, gated] = whole;
+    expect(greedy).toMatchObject({
+      doc_id: 0,
+      method: "greedy",
+      target: "Left",
+      filtered_resps: ["Left"],
+      image: "controlled_images/book_left_of_mug.jpeg",
+      factor: 1,
+      verdicts: { paper: true, exactlyOne: true, firstToken: true, wholeString: true },
+    });
+    expect(String(greedy?.input)).toContain("<image>");
+    expect(greedy?.image_share).toHaveLength(4);
+    expect(new Set(whole.map(({ doc_hash }) => doc_hash)).size).toBe(6);
+    // 0.99995 is 1.00 where the gate compares it, which is not below beta.
+    expect(greedy?.confidence).toBeLessThan(1);
+    expect(gated).toMatchObject({ factor: 1.5, confidence: greedy?.confidence });
+    expect(whole[2]).toMatchObject({ method: "pai", confidence: null });
+    const options = greedy?.option_logprobs as Record<string, number>; // by option
+    expect(Object.keys(options)).toEqual(["left", "right", "on", "under"]);
+    expect(Math.max(...Object.values(options))).toBe(options.left);
+
+    const results = join(folder, "whole", "results.jsonl");
+    const questions = join(DATA, "Controlled_A_questions.jsonl");
+    const rescored = await adaptvis(
+      ...["eval", "rescore", "--dataset", "Controlled_A", "--split", "all", "--questions", questions],
+      ...["--answers", results, "--json"],
+    );
+    const { files, mcNemar } = jsonOf(rescored);
+    const summary: unknown = JSON.parse(await readFile(join(folder, "whole", "summary.json"), "utf8"));
+    expect(summary).toMatchObject({ files, mcNemar });
+    expect(result).toMatchObject({ files, mcNemar, numSkipped: 0 });
+  });
+
+  test("goes on where it was killed, and becomes the run that was not", async () => {
+    const out = join(folder, "killed");
+    for (const bytes of [0, 3_000, 9_000]) {
+      await killed(out, bytes);
+      // What a crash of the machine may leave besides.
+      await appendFile(join(out, "results.jsonl"), '{"doc_id":5,"method":"gre');
+    }
+    const last = await adaptvis(...ASKED, ...METHODS, "--out", out);
+    expect(last.stderr).toMatch(/\d of 6 questions are answered already/);
+    expect(await linesOf(out)).toEqual(whole);
+    const again = await adaptvis(...ASKED, ...METHODS, "--out", out);
+    expect(again.stderr).toContain("6 of 6 questions are answered already");
+    expect(await linesOf(out)).toEqual(whole);
+  });
+
+  test("in three parts, one of them unfinished and then answered twice, is merged to the same", async () => {
+    const parts = [0, 1, 2].map((index) => join(folder, `part-${index}`));
+    for (const [index, out] of parts.entries()) {
+      expect((await adaptvis(...ASKED, ...METHODS, "--shard", `${index}/3`, "--out", out)).ending).toBe(0);
+    }
+    const [first = "", second = "", third = ""] = parts;
+    const copy = join(folder, "part-2-again");
+    await cp(third, copy, { recursive: true });
+    const text = await readFile(join(third, "results.jsonl"), "utf8");
+    await writeFile(join(third, "results.jsonl"), text.slice(0, text.lastIndexOf("\n", text.length - 2) + 7));
+    const out = join(folder, "merged");
+    const unfinished = await adaptvis("eval", "merge", first, second, third, "--out", out);
+    expect(ownLines(unfinished.stderr)).toContainEqual(expect.stringContaining("5 of 6 questions are answered"));
+    const merged = jsonOf(await adaptvis("eval", "merge", first, second, third, copy, "--out", out, "--json"));
+    expect(merged).toMatchObject({ numQuestions: 6, numExpected: 6, files: [{ n: 6, runs: expect.anything() }] });
+    expect(await linesOf(out)).toEqual(whole);
+  });
+
+  test.each([
+    ["another method", [...METHODS, "--method", "scaling"], /methods .* instead of/],
+    ["another setting", [...METHODS.slice(0, -1), "pai:alpha=0.3"], /methods .* instead of/],
+    ["weights in another form", [...METHODS, "--dtype", "q8"], /dtype "f16" instead of "q8"/],
+    ["other questions", [...METHODS, "--only", "3-5"], /ids .* instead of/],
+    ["another length", [...METHODS, "--max-new-tokens", "5"], /maxNewTokens 100 instead of 5/],
+    ["a part of the questions", [...METHODS, "--shard", "0/2"], /shard null instead of \{"index":0,"count":2\}/],
+  ])("with %s does not go on in the same folder", async (_, options, message) => {
+    const refused = await adaptvis(...ASKED, ...options, "--out", join(folder, "whole"));
+    expect(refused.ending).toBe(1);
+    expect(ownLines(refused.stderr).at(-1)).toMatch(message);
+    expect(await linesOf(join(folder, "whole"))).toEqual(whole);
+  });
+
+  test("waits for no other process, and takes over from one that is gone", async () => {
+    const out = join(folder, "whole");
+    await writeFile(join(out, "lock"), JSON.stringify({ pid: process.pid, host: hostname() }));
+    const refused = await adaptvis(...ASKED, ...METHODS, "--out", out);
+    expect(refused.ending).toBe(1);
+    expect(ownLines(refused.stderr).at(-1)).toContain(`process ${process.pid} on ${hostname()} is writing to this run`);
+    await writeFile(join(out, "lock"), JSON.stringify({ pid: 2 ** 30, host: hostname() }));
+    expect((await adaptvis(...ASKED, ...METHODS, "--out", out)).ending).toBe(0);
+  });
+
+  test("names missing pictures, and leaves their questions out only when told to", async () => {
+    const data = join(folder, "data");
+    await cp(DATA, data, { recursive: true, filter: (path) => !/(clevr|val2017|COCO|_B_)/.test(path) });
+    await rm(join(data, "controlled_images", "book_right_of_mug.jpeg"));
+    const asked = ["eval", "--dataset", "Controlled_A", "--data-dir", data, "--split", "all", "--limit", "2"];
+    const refused = await adaptvis(...asked, "--method", "greedy", "--out", join(folder, "missing"));
+    expect(refused.ending).toBe(1);
+    expect(ownLines(refused.stderr)).toEqual([
+      "adaptvis: 1 of 2 pictures are missing: controlled_images/book_right_of_mug.jpeg; put them into --data-dir, or give --skip-missing to leave their questions out.",
+    ]);
+    const skipping = await adaptvis(
+      ...asked,
+      "--method",
+      "greedy",
+      "--skip-missing",
+      "--out",
+      join(folder, "missing"),
+      "--json",
+    );
+    expect(jsonOf(skipping)).toMatchObject({ numSkipped: 1, files: [{ n: 1 }] });
+    expect(skipping.stderr).toContain("controlled_images/book_right_of_mug.jpeg is missing: its question is left out");
+  });
+});
+
+test.each([
+  [["eval"], /--dataset is missing/],
+  [["eval", "--dataset", "Controlled_C"], /data-dir|Controlled_C/],
+  [["eval", "--dataset", "Controlled_C", "--data-dir", DATA, "--out", "x"], /unknown data set "Controlled_C"/],
+  [[...ASKED, "--out", "x", "--method", "adaptvi"], /method must be one of greedy,/],
+  [
+    [...ASKED, "--out", "x", "--method", "adaptvis:gamma=1"],
+    /expected SETTING=VALUE with a setting of adaptvis \(alpha1,/,
+  ],
+  [[...ASKED, "--out", "x", "--method", "scaling:factor=-1"], /--method scaling:factor=-1: factor: expected a number/],
+  [[...ASKED, "--out", "x", "--method", "pai", "--method", "pai"], /--method pai is given twice/],
+  [[...ASKED, "--out", "x", "--shard", "3/3"], /expected i\/n/],
+  [[...ASKED, "--out", "x", "--only", "4000"], /question 4000 is not in the all part/],
+])("%j is wrong usage", async (args, message) => {
+  const { ending, stderr } = await adaptvis(...args);
+  expect(ending).toBe(2);
+  expect(ownLines(stderr).at(-1)).toMatch(message);
+});
+
+test.each(["eval", "eval run", "eval merge"])("%s --help", async (command) => {
+  const { ending, stdout } = await adaptvis(...command.split(" "), "--help");
+  expect(ending).toBe(0);
+  expect(stdout).toContain(`Usage: adaptvis ${command}`);
+});
