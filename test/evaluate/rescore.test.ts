@@ -63,7 +63,7 @@ describe(`as Python ${golden.python} and numpy ${golden.numpy}`, () => {
   });
 });
 
-test("McNemar's test refuses counts that are none", () => {
+test("McNemar's test refuses negative and fractional counts", () => {
   expect(() => exactMcNemar(-1, 2)).toThrow(/onlyA: expected a whole number of at least 0, got -1/);
   expect(() => exactMcNemar(1, 0.5)).toThrow(/onlyB: .*got 0.5/);
 });
@@ -107,7 +107,7 @@ describe("what a report says besides numbers", () => {
       status: "stale",
       reason: expect.stringMatching(/^it counts (row \d+|29 rows), but the answers are 22 of 29$/),
     });
-    expect(file.notes).toContain("22 of 29 questions are answered.");
+    expect(file.notes).toContain("Answered questions: 22 of 29.");
   });
 
   test("verdicts that differ, with the rows", () => {
@@ -138,15 +138,15 @@ describe("what a report says besides numbers", () => {
 
   test("the notes of sample lines and of prompts", () => {
     expect(rescoreCase(caseOf("lmms-eval")).file.notes).toEqual([
-      "35 of 37 questions are answered.",
-      "2 requests failed: counted, not scored.",
-      "line 41 is cut off, as after an interrupted run: left out.",
-      "3 lines answer questions outside the test half of Controlled_A: left out.",
+      "Answered questions: 35 of 37.",
+      "Failed requests: 2, counted but not scored.",
+      "Line 41 is cut off, as after an interrupted run, and left out.",
+      "Lines about questions outside the test half of Controlled_A, left out: 3.",
     ]);
     const { file } = rescoreCase(caseOf("plain array, raw"));
     const { containsClause, other } = file.prompts;
     expect(file.notes).toEqual([
-      `${containsClause + other} prompts are not the question: ${containsClause} reword it and ${other} do not contain it.`,
+      `Prompts that differ from the question: ${containsClause + other}, of which ${containsClause} reword it and ${other} do not contain it.`,
     ]);
   });
 
@@ -165,7 +165,7 @@ describe("what a report says besides numbers", () => {
     });
   });
 
-  test("questions that name no two objects are in no pair, and odd right answers are said", () => {
+  test("questions that do not name two objects are in no pair, and odd right answers are reported", () => {
     const rows = ["Left", "Right", "Above"].map((gold, id) => ({
       id,
       question: `Where is it? (${id})`,
@@ -178,15 +178,15 @@ describe("what a report says besides numbers", () => {
       JSON.stringify(rows.map(() => ({ Generation: "Left" }))),
     );
     expect(report.notes.slice(1)).toEqual([
-      '1 right answers are not among the options of Controlled_A, such as "Above".',
-      "3 questions do not name two objects: they are in no pair and no set.",
+      'Right answers that are not options of Controlled_A: 1, such as "Above".',
+      "Questions that do not name two objects, and so belong to no pair or set: 3.",
     ]);
     expect(report.files[0]?.runs[0]?.rules.paper?.pairs?.completeOfStarted).toMatchObject({
       count: 0,
       of: 0,
       fraction: null,
     });
-    expect(report.files[0]?.notes).toContain('3 rows have no "Golden" that confirms their question.');
+    expect(report.files[0]?.notes).toContain('Rows without a "Golden" that confirms their question: 3.');
   });
 });
 
@@ -238,7 +238,7 @@ describe("files that cannot be scored", () => {
       [row, on, row],
       /has 3 rows, but the whole of Controlled_A has 2 questions: check --dataset and --split/,
     ],
-    ["a row that is no object", [row, 5], /a\.json, row 1: expected an object, got a number/],
+    ["a row that is not an object", [row, 5], /a\.json, row 1: expected an object, got a number/],
     ["another right answer", [on], /row 0 \("Golden"\): expected the right answer of question 0, "Left", got "On"/],
     ["a text that is a number", [{ ...row, Generation: 3 }], /row 0: expected "Generation" to be text, got a number/],
     [
@@ -256,7 +256,7 @@ describe("files that cannot be scored", () => {
     ],
     ["no factors", [{ ...row, Generation: {} }], /row 0: the map of factors in "Generation" is empty/],
     [
-      "a factor that is no number",
+      "a factor that is not a number",
       [{ ...row, Generation: { x: "Left" } }],
       /row 0: expected factors as keys of "Generation", got "x"/,
     ],
@@ -282,7 +282,7 @@ describe("files that cannot be scored", () => {
     ],
     ["a repeated id", lines([sample, sample]), /lines 1 and 2: "doc_id" 0 occurs twice/],
     [
-      "an id that is none",
+      "an id that is not a number",
       lines([sample, { ...sample, doc_id: "x" }]),
       /line 2: expected "doc_id" to be a row number, got "x"/,
     ],
@@ -425,7 +425,7 @@ describe("a validation half in NumPy's format", () => {
   const bytes = new Uint8Array(readFileSync(new URL("sampled_idx_a.npy", FOLDER)));
   const wanted = caseOf("chain of thought");
 
-  test("is the rule's, and another one is used and said", () => {
+  test("is the rule's, and another one is used and reported", () => {
     const validationIds = readIds(bytes, "ids.npy");
     const request = {
       dataSet: dataSetNamed(wanted.dataset),

@@ -140,7 +140,7 @@ function column(
 
 /** A member of the object form; where it is a list of two, the first is the value and the second is null in known files. */
 function member(value: unknown, name: string): unknown {
-  if (!isObject(value)) return value === null ? null : undefined;
+  if (!isObject(value)) return undefined;
   const found = value[name];
   return Array.isArray(found) ? (found[0] ?? null) : found;
 }
