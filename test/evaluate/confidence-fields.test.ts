@@ -15,7 +15,8 @@ test("a rounded value that passed through f32 is the same hundredth", () => {
 test("one value above 1, or one that is not rounded, decides for the whole field", () => {
   const kind = (...values: readonly number[]) =>
     readConfidences(values.map((uncertainty) => ({ uncertainty }))).fields[0]?.kind;
-  expect(kind(0.5, 1)).toBe("rounded");
+  expect(kind(0, 1)).toBe("rounded");
+  expect(kind(0.5, 1.0000001192092896)).toBe("rounded");
   expect(kind(0.5, 1.01)).toBe("logit");
   expect(kind(0.5, -0.1)).toBe("logit");
   expect(kind(0.5, 0.123)).toBe("other-gate");
@@ -44,7 +45,7 @@ test("the recorded rounded value is used before the unrounded one, and contradic
 
 test("measures that are not the confidence give none", () => {
   const found = readConfidences([
-    { uncertainty_prob: 0.4, uncertainty_margin: 0.2, Uncertainties: { confidence: 21.5, kld: 1 } },
+    { uncertainty_prob: 0.4, uncertainty_kl: 3, uncertainty_margin: 0.2, Uncertainties: { confidence: 21.5, kld: 1 } },
   ]);
   expect(found.rounded).toEqual([null]);
   expect(found.roundedField).toBeNull();
@@ -52,6 +53,7 @@ test("measures that are not the confidence give none", () => {
     ["Uncertainties.confidence", "logit"],
     ["Uncertainties.kld", "other"],
     ["uncertainty_prob", "untrusted"],
+    ["uncertainty_kl", "other"],
     ["uncertainty_margin", "other"],
   ]);
 });

@@ -313,8 +313,57 @@ describe("files that cannot be scored", () => {
   });
 
   test("the same rows are read where they are right", () => {
+    expect(rescoreTexts("Controlled_A", "all", questions, `\uFEFF${lines([sample])}`).files[0]).toMatchObject({
+      n: 1,
+      prompts: { absent: 1 },
+    });
+    expect(rescoreTexts("Controlled_A", "all", questions, lines([{ ...sample, target: 5 }])).files[0]?.notes).toEqual([
+      "Answered questions: 1 of 2.",
+    ]);
+    expect(
+      rescoreTexts("Controlled_A", "all", questions, JSON.stringify([{ ...row, Golden: " left " }])).files[0]?.n,
+    ).toBe(1);
     expect(rescoreTexts("Controlled_A", "all", questions, JSON.stringify([row, on])).files[0]?.n).toBe(2);
     expect(rescoreTexts("Controlled_A", "all", questions, lines([sample])).files[0]?.n).toBe(1);
+  });
+
+  test("probabilities from 0 to 1 are read, others refused", () => {
+    const withScores = (Distribution: object) =>
+      rescoreTexts("Controlled_A", "all", questions, JSON.stringify([{ ...row, Distribution }])).files[0]?.runs[0]
+        ?.rules.firstToken;
+    expect(withScores({ Left: 1, Right: 0 })?.individual.count).toBe(1);
+    expect(withScores({ Left: 0, Right: 1 })?.individual.count).toBe(0);
+    for (const wrong of [{ Left: -0.1, On: 1 }, { Left: "1" }, ["Left"]])
+      expect(() => withScores(wrong)).toThrow(/to probabilities/);
+  });
+
+  test("sweeps: a gated answer missing in a row is empty, and what belongs to no known factor is said", () => {
+    const Generation_map = { "1.0": "Left", "0.5": "On" };
+    const { runs, notes } = rescoreTexts(
+      "Controlled_A",
+      "all",
+      questions,
+      JSON.stringify([
+        { Golden: "Left", Generation_map, Generation: "Left", Distribution: { Left: 1 } },
+        { Golden: "On", Generation_map },
+      ]),
+    ).files[0] ?? { runs: [], notes: [] };
+    expect(runs.map(({ run, meaning, text }) => [run, meaning, text?.empty.count])).toEqual([
+      ["1.0", "greedy: factor 1", 0],
+      ["0.5", "factor 0.5", 0],
+      ["gated", "the gated answer that the file holds beside the map", 1],
+    ]);
+    expect(notes).toEqual([
+      '"Distribution" beside a map of factors does not say which factor it belongs to: not used.',
+    ]);
+    const plain = JSON.stringify([{ ...row, Distribution_map: { Left: 1 } }, on]);
+    expect(rescoreTexts("Controlled_A", "all", questions, plain).files[0]?.notes[0]).toMatch(
+      /^"Distribution_map" belongs to the last factor/,
+    );
+    const bad = JSON.stringify([{ Golden: "Left", Generation_map: { "1.0": 5 } }]);
+    expect(() => rescoreTexts("Controlled_A", "all", questions, bad)).toThrow(
+      'row 0: expected "Generation_map"["1.0"] to be text, got a number',
+    );
   });
 
   test.each([
@@ -328,6 +377,11 @@ describe("files that cannot be scored", () => {
       "ids out of order",
       lines([{ id: 1, question: "q", answer: ["Left"] }]),
       /line 1: expected "id" to be the row number 0, got 1/,
+    ],
+    [
+      "empty question text",
+      lines([{ id: 0, question: "", answer: ["Left"] }]),
+      /expected "question" to be text, got empty text/,
     ],
     ["no question text", lines([{ id: 0, answer: ["Left"] }]), /line 1: expected "question" to be text, got undefined/],
     ["no answer", lines([{ id: 0, question: "q", answer: [] }]), /line 1: expected "answer" to be text or a list/],
@@ -410,6 +464,12 @@ describe("names of result files", () => {
       { dataSet: "Controlled_B", method: "base", weight: 1, split: "test", ...nothing },
     ],
     ["results1.5_Unknown_base_1.0_fouroption_True.json", null],
+    [
+      "results1.5_Controlled_Images_A_adapt_vis_2_1.0_fouroption_threshold_00045_00055_True.json",
+      { dataSet: "Controlled_A", method: "adapt_vis_2", weight: 1, split: "test", ...nothing },
+    ],
+    ["results1.5_Controlled_Images_A_base_1.0_fouroption_True.json.bak", null],
+    ["results1.5_Controlled_Images_A_base_fouroption_True.json", null],
     ["answers.json", null],
   ])("%s", (name, wanted) => {
     expect(readResultName(name, DATA_SETS)).toEqual(wanted);
@@ -454,6 +514,7 @@ describe("a validation half in NumPy's format", () => {
   test.each([
     ["another file", new Uint8Array(20), /ids\.npy is not a NumPy file/],
     ["a cut file", bytes.subarray(0, -8), /expected 9 ids of 8 bytes, got 64 bytes/],
+    ["two axes", replaced(bytes, "(9,), ", "(3,3),"), /expected one axis of int64 \('<i8'\), got \{'descr'/],
     ["another type", replaced(bytes, "<i8", "<f8"), /expected one axis of int64/],
     ["ids that do not ascend", withLast(bytes, 0), /expected ids that ascend from 0, got 0 at position 8/],
   ])("refused: %s", (_, data, message) => {
@@ -461,18 +522,130 @@ describe("a validation half in NumPy's format", () => {
   });
 });
 
-test("data sets by name and alias", () => {
-  expect(dataSetNamed("controlled_images_b").name).toBe("Controlled_B");
-  expect(DATA_SETS.map(({ name, numRows }) => [name, numRows])).toEqual([
-    ["Controlled_A", 412],
-    ["Controlled_B", 408],
-    ["COCO_one", 2247],
-    ["COCO_two", 440],
-    ["VG_one", 1160],
-    ["VG_two", 291],
-    ["VSR", 1222],
-  ]);
-  expect(() => dataSetNamed("POPE")).toThrow(/unknown data set "POPE": expected one of Controlled_A,/);
+describe("data sets", () => {
+  test("the paper's, with the settings of its final run", () => {
+    const rows = DATA_SETS.map(({ name, numRows, options, published: { factor, adaptvis } }) =>
+      [name, numRows, options.join(" "), factor, adaptvis.alpha1, adaptvis.alpha2, adaptvis.beta].join(" | "),
+    );
+    expect(rows).toEqual([
+      "Controlled_A | 412 | left right on under | 0.8 | 0.5 | 1.5 | 0.4",
+      "Controlled_B | 408 | left right front behind | 0.8 | 0.5 | 1.5 | 0.35",
+      "COCO_one | 2247 | left right top bottom | 1.2 | 0.5 | 1.2 | 0.3",
+      "COCO_two | 440 | left right above below | 1.2 | 0.5 | 1.2 | 0.3",
+      "VG_one | 1160 | left right front behind top bottom | 2 | 0.5 | 2 | 0.2",
+      "VG_two | 291 | left right front behind above below | 2 | 0.5 | 2 | 0.2",
+      "VSR | 1222 | yes no | 0.5 | 0.5 | 1.2 | 0.64",
+    ]);
+    expect(DATA_SETS.every(({ maxNewTokens, summary }) => maxNewTokens === 100 && summary.length > 10)).toBe(true);
+  });
+
+  test("by name and by the names of the authors' code, without regard to case", () => {
+    const names = [
+      "controlled_images_a",
+      "Controlled_Images_B",
+      "COCO_QA_one_obj",
+      "COCO_QA_two_obj",
+      "VG_QA_one_obj",
+      "VG_QA_two_obj",
+      "vsr",
+    ];
+    expect(names.map((name) => dataSetNamed(name))).toEqual(DATA_SETS);
+    expect(() => dataSetNamed("POPE")).toThrow(/unknown data set "POPE": expected one of Controlled_A,/);
+  });
+
+  test("prompts around bare questions and around whole ones", () => {
+    const promptOf = (name: string, text: string) => {
+      const dataSet = dataSetNamed(name);
+      return dataSet.prompt({ id: 0, text, gold: "", options: [], relation: null, objects: null });
+    };
+    expect(promptOf("Controlled_A", "Where?")).toBe("<image>\nUSER: Where?\nASSISTANT:");
+    expect(promptOf("Controlled_A", "<image>\nUSER: Where?\n\nASSISTANT:")).toBe("<image>\nUSER: Where?\n\nASSISTANT:");
+    expect(promptOf("VSR", "The cat is on the mat.")).toMatch(
+      /^User: <image>\n Determine .* yes or no: The cat is on the mat\. Assistant:$/,
+    );
+  });
+
+  test("every rule and every name of a report is defined", () => {
+    const keysOf = (name: string, split: SplitName) => {
+      const questions = lines([
+        { question: "Where is the a in relation to the b?", caption: "c", label: 1, answer: "Left" },
+      ]);
+      const { definitions } = rescoreTexts(name, split, questions, '[{"Generation": "Yes"}]');
+      expect(Object.values(definitions).every((sentence) => sentence.length > 20 && sentence.endsWith("."))).toBe(true);
+      return Object.keys(definitions).filter((key) => !key.startsWith("rule "));
+    };
+    const all = ["share", "individual", "majority", "bareOption", "belowBeta", "mcNemar"];
+    const groups = ["pairs", "sets", "ceiling", "rightOfComplete", "completeOfStarted"];
+    expect(keysOf("COCO_two", "all").sort()).toEqual([...all].sort());
+    expect(keysOf("Controlled_B", "all").sort()).toEqual([...all, ...groups].sort());
+    expect(keysOf("VSR", "all").sort()).toEqual([...all, "yesNo"].sort());
+    const questions = lines([{ question: "Where is the a in relation to the b?", answer: "Left" }]);
+    expect(rescoreTexts("Controlled_B", "all", questions, '[{"Generation": "Yes"}]').definitions.pairs).toContain(
+      "100 · (number of object pairs whose left and right questions are all right + number of object pairs whose front and behind questions are all right) / (n/2)",
+    );
+  });
+});
+
+describe("degenerate scores", () => {
+  const scoresOf = (name: string, rows: readonly object[], texts: readonly string[]) => {
+    const answers = JSON.stringify(texts.map((Generation) => ({ Generation })));
+    return rescoreTexts(name, "all", lines(rows), answers).files[0]?.runs[0];
+  };
+
+  test("of equally frequent right answers the first option is the majority", () => {
+    const rows = ["Under", "On", "On", "Under"].map((answer) => ({
+      question: "Where is the a in relation to the b?",
+      answer,
+    }));
+    expect(scoresOf("Controlled_A", rows, ["On", "x", "x", "x"])?.majority).toMatchObject({
+      answer: "on",
+      share: { count: 2, of: 4 },
+    });
+  });
+
+  test("rates of yes and no without one of them, and with both 0", () => {
+    const captions = (...labels: readonly number[]) => labels.map((label) => ({ caption: "c", label }));
+    const yesNo = (...args: Parameters<typeof scoresOf>) => scoresOf(...args)?.rules.paper?.yesNo;
+    expect(yesNo("VSR", captions(1, 1), ["Yes", "No"])).toMatchObject({
+      balancedAccuracy: null,
+      harmonicMeanOfRates: null,
+      f1: 2 / 3,
+    });
+    expect(yesNo("VSR", captions(1, 0), ["No", "Yes"])).toMatchObject({
+      balancedAccuracy: 0,
+      harmonicMeanOfRates: null,
+      f1: 0,
+    });
+    expect(yesNo("VSR", captions(0), ["No"])).toMatchObject({
+      precision: null,
+      f1: null,
+      truePositiveRate: { fraction: null },
+    });
+  });
+
+  test("questions asked twice about a pair of objects are right together", () => {
+    const about = (answer: string, id: number) => ({
+      id,
+      question: "Where is the a in relation to the b?",
+      answer: [answer],
+    });
+    const rows = ["Left", "Left", "Right", "On"].map(about);
+    const pairs = (...texts: readonly string[]) => scoresOf("Controlled_A", rows, texts)?.rules.paper?.pairs;
+    expect(pairs("Left", "Left", "Right", "On")).toMatchObject({
+      right: { count: 1, of: 2 },
+      ceiling: { count: 1, of: 2 },
+      completeOfStarted: { count: 1, of: 2 },
+    });
+    expect(pairs("Left", "On", "Right", "On")?.right).toMatchObject({ count: 0, of: 2 });
+  });
+
+  test("objects alone in a picture form no pair", () => {
+    const rows = ["Left", "Right"].map((answer) => ({ question: "Where is the dog in the photo?", answer }));
+    expect(scoresOf("Controlled_A", rows, ["Left", "Right"])?.rules.paper?.pairs?.ceiling).toMatchObject({
+      count: 0,
+      of: 1,
+    });
+  });
 });
 
 const GATE = { alpha1: 0.5, alpha2: 1.5, beta: 0.4 };
