@@ -280,6 +280,8 @@ describe("files that cannot be scored", () => {
       `${JSON.stringify(sample)}\n{"doc\n${JSON.stringify(sample)}\n`,
       /line 2: expected a JSON object/,
     ],
+    ["a fractional id", lines([{ ...sample, doc_id: 0.5 }]), /line 1: expected "doc_id" to be a row number, got 0\.5/],
+    ["a negative id", lines([{ ...sample, doc_id: -1 }]), /line 1: expected "doc_id" to be a row number, got -1/],
     ["a repeated id", lines([sample, sample]), /lines 1 and 2: "doc_id" 0 occurs twice/],
     [
       "an id that is not a number",
@@ -310,6 +312,22 @@ describe("files that cannot be scored", () => {
   ])("%s", (_, answers, message) => {
     const text = typeof answers === "string" ? answers : JSON.stringify(answers);
     expect(() => rescoreTexts("Controlled_A", "all", questions, text)).toThrow(message);
+  });
+
+  test("a whole last line counts without its line break", () => {
+    const text = lines([sample, { ...sample, doc_id: 1, target: "On" }]).trimEnd();
+    expect(rescoreTexts("Controlled_A", "all", questions, text).files[0]).toMatchObject({ n: 2, notes: [] });
+  });
+
+  test("examples before a bare question, and before a whole prompt", () => {
+    const text = "Where is the cup in relation to the box? Answer with left, right, on or under.";
+    const Prompt = `Where is the cat? On the mat.\n${text}`;
+    const whole = `USER: Where is the cat?\nASSISTANT: On.\n<image>\nUSER: ${text}\nASSISTANT:`;
+    const answers = JSON.stringify([
+      { ...row, Prompt },
+      { ...on, Prompt: whole },
+    ]);
+    expect(rescoreTexts("Controlled_A", "all", questions, answers).files[0]?.prompts.endsWithQuestion).toBe(2);
   });
 
   test("the same rows are read where they are right", () => {
@@ -516,6 +534,11 @@ describe("a validation half in NumPy's format", () => {
     ["a cut file", bytes.subarray(0, -8), /expected 9 ids of 8 bytes, got 64 bytes/],
     ["two axes", replaced(bytes, "(9,), ", "(3,3),"), /expected one axis of int64 \('<i8'\), got \{'descr'/],
     ["another type", replaced(bytes, "<i8", "<f8"), /expected one axis of int64/],
+    [
+      "an id twice",
+      withLast(bytes, readIds(bytes, "ids.npy").at(-2) ?? 0),
+      /ids that ascend from 0, got \d+ at position 8/,
+    ],
     ["ids that do not ascend", withLast(bytes, 0), /expected ids that ascend from 0, got 0 at position 8/],
   ])("refused: %s", (_, data, message) => {
     expect(() => readIds(data, "ids.npy")).toThrow(message);
