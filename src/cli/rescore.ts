@@ -174,7 +174,7 @@ function gateOf(flags: RescoreFlags, named: NamedResult | null, { published }: D
   };
 }
 
-/** One sentence for each option that says something else than a file's name; the option counts. */
+/** One sentence per option that contradicts a file's name; the option is used. */
 function contradictions(
   flags: RescoreFlags,
   named: readonly (NamedResult | null)[],
@@ -190,7 +190,7 @@ function contradictions(
     ];
     return pairs
       .filter(([, given, said]) => given !== undefined && said !== null && given !== said)
-      .map(([option, given, said]) => `${path}: its name says ${said}, but ${option} ${given} counts.`);
+      .map(([option, given, said]) => `${path}: its name says ${said}, but ${option} ${given} is used.`);
   });
 }
 

@@ -187,11 +187,11 @@ export function rescore(request: RescoreRequest): RescoreReport {
       ...(strangers.length === 0
         ? []
         : [
-            `${strangers.length} right answers are not among the options of ${dataSet.name}, such as ${JSON.stringify(strangers[0]?.gold)}.`,
+            `Right answers that are not options of ${dataSet.name}: ${strangers.length}, such as ${JSON.stringify(strangers[0]?.gold)}.`,
           ]),
       ...(pairless.length === 0
         ? []
-        : [`${pairless.length} questions do not name two objects: they are in no pair and no set.`]),
+        : [`Questions that do not name two objects, and so belong to no pair or set: ${pairless.length}.`]),
     ],
   };
 }
@@ -265,8 +265,8 @@ function rescoreFile(
       refused,
       recordedScores: compareRecorded(input, { runs, scored, numRows: recorded.numAnswered }, context),
       notes: [
-        ...(numMissing > 0 ? [`${recorded.numAnswered} of ${half.ids.length} questions are answered.`] : []),
-        ...(failed > 0 ? [`${failed} requests failed: counted, not scored.`] : []),
+        ...(numMissing > 0 ? [`Answered questions: ${recorded.numAnswered} of ${half.ids.length}.`] : []),
+        ...(failed > 0 ? [`Failed requests: ${failed}, counted but not scored.`] : []),
         ...recorded.notes,
       ],
     },
@@ -358,10 +358,12 @@ function definitionsFor(dataSet: DataSet): Readonly<Record<string, string>> {
     share: "count of all: fraction = count / of, percent = 100 · count / of; null where of is 0.",
     individual: "Right answers of all answered rows.",
     ...(axes.length > 0 && {
-      pairs: `Pairs of objects whose questions with ${axes.join(", or with ")} are all right, of n/2. Objects are those of the question's text, in their order.`,
-      sets: "Pairs of objects whose questions with all four relations are right, of n/4.",
+      pairs: `100 · (${axes.map((axis) => `number of object pairs whose ${axis} questions are all right`).join(" + ")}) / (n/2) percent. The objects are those of the question's text, in their order.`,
+      sets: "100 · (number of object pairs whose questions with all four relations are right) / (n/4) percent.",
       ceiling:
         "Pairs or sets that are complete among the scored rows, of n/2 or n/4: the halves separate questions about the same objects, so 100 % cannot be reached.",
+      rightOfComplete: "Right pairs or sets among the complete ones.",
+      completeOfStarted: "Complete pairs or sets among those with at least one scored row.",
     }),
     ...(dataSet.isYesNo && {
       yesNo:

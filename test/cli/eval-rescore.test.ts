@@ -101,14 +101,14 @@ test("text of VSR, of a prefix and of res.json", async () => {
   expect(none.stdout).not.toContain("agrees with");
 });
 
-test("options that say something else than the file's name count, and the name is reported", async () => {
+test("options that contradict the file's name are used, and the contradiction is reported", async () => {
   const ids = ["--validation-ids", join(golden, "sampled_idx_a.npy")];
   const result = await rescore(...questions, ...ids, "--answers", sweep, "--beta", "0.3", "--alpha2", "2", "--json");
   expect(jsonOf(result)).toMatchObject({
     files: [{ gate: { alpha1: 0.5, alpha2: 2, beta: 0.3, run: "gate 0.5/2 at 0.3" } }],
     notes: [
-      expect.stringMatching(/its name says 1\.5, but --alpha2 2 counts/),
-      expect.stringMatching(/its name says 0\.4, but --beta 0\.3 counts/),
+      expect.stringMatching(/its name says 1\.5, but --alpha2 2 is used/),
+      expect.stringMatching(/its name says 0\.4, but --beta 0\.3 is used/),
       expect.any(String),
     ],
   });

@@ -32,6 +32,13 @@ test("the first ids that the paper's data sets are known to have", () => {
 test("impossible samples are refused", () => {
   expect(() => new PythonRandom(1.5)).toThrow(/seed: expected a whole number, got 1.5/);
   expect(() => new PythonRandom(1).sample(3, 4)).toThrow(/n = 3, k = 4/);
+  for (const [n, k] of [
+    [3, -1],
+    [3.5, 1],
+    [3, 1.5],
+  ] as const) {
+    expect(() => new PythonRandom(1).sample(n, k)).toThrow(`n = ${n}, k = ${k}`);
+  }
   expect(() => new PythonRandom(1).sample(2 ** 32, 4)).toThrow(/n = 4294967296/);
   expect(() => split(-1)).toThrow(/got -1/);
   expect(() => split(2.5)).toThrow(/got 2.5/);

@@ -63,7 +63,7 @@ describe(`as Python ${golden.python} and numpy ${golden.numpy}`, () => {
   });
 });
 
-test("McNemar's test refuses counts that are none", () => {
+test("McNemar's test refuses negative and fractional counts", () => {
   expect(() => exactMcNemar(-1, 2)).toThrow(/onlyA: expected a whole number of at least 0, got -1/);
   expect(() => exactMcNemar(1, 0.5)).toThrow(/onlyB: .*got 0.5/);
 });
@@ -107,7 +107,7 @@ describe("what a report says besides numbers", () => {
       status: "stale",
       reason: expect.stringMatching(/^it counts (row \d+|29 rows), but the answers are 22 of 29$/),
     });
-    expect(file.notes).toContain("22 of 29 questions are answered.");
+    expect(file.notes).toContain("Answered questions: 22 of 29.");
   });
 
   test("verdicts that differ, with the rows", () => {
@@ -138,15 +138,15 @@ describe("what a report says besides numbers", () => {
 
   test("the notes of sample lines and of prompts", () => {
     expect(rescoreCase(caseOf("lmms-eval")).file.notes).toEqual([
-      "35 of 37 questions are answered.",
-      "2 requests failed: counted, not scored.",
-      "line 41 is cut off, as after an interrupted run: left out.",
-      "3 lines answer questions outside the test half of Controlled_A: left out.",
+      "Answered questions: 35 of 37.",
+      "Failed requests: 2, counted but not scored.",
+      "Line 41 is cut off, as after an interrupted run, and left out.",
+      "Lines about questions outside the test half of Controlled_A, left out: 3.",
     ]);
     const { file } = rescoreCase(caseOf("plain array, raw"));
     const { containsClause, other } = file.prompts;
     expect(file.notes).toEqual([
-      `${containsClause + other} prompts are not the question: ${containsClause} reword it and ${other} do not contain it.`,
+      `Prompts that differ from the question: ${containsClause + other}, of which ${containsClause} reword it and ${other} do not contain it.`,
     ]);
   });
 
@@ -165,7 +165,7 @@ describe("what a report says besides numbers", () => {
     });
   });
 
-  test("questions that name no two objects are in no pair, and odd right answers are said", () => {
+  test("questions that do not name two objects are in no pair, and odd right answers are reported", () => {
     const rows = ["Left", "Right", "Above"].map((gold, id) => ({
       id,
       question: `Where is it? (${id})`,
@@ -178,15 +178,15 @@ describe("what a report says besides numbers", () => {
       JSON.stringify(rows.map(() => ({ Generation: "Left" }))),
     );
     expect(report.notes.slice(1)).toEqual([
-      '1 right answers are not among the options of Controlled_A, such as "Above".',
-      "3 questions do not name two objects: they are in no pair and no set.",
+      'Right answers that are not options of Controlled_A: 1, such as "Above".',
+      "Questions that do not name two objects, and so belong to no pair or set: 3.",
     ]);
     expect(report.files[0]?.runs[0]?.rules.paper?.pairs?.completeOfStarted).toMatchObject({
       count: 0,
       of: 0,
       fraction: null,
     });
-    expect(report.files[0]?.notes).toContain('3 rows have no "Golden" that confirms their question.');
+    expect(report.files[0]?.notes).toContain('Rows without a "Golden" that confirms their question: 3.');
   });
 });
 
@@ -238,7 +238,7 @@ describe("files that cannot be scored", () => {
       [row, on, row],
       /has 3 rows, but the whole of Controlled_A has 2 questions: check --dataset and --split/,
     ],
-    ["a row that is no object", [row, 5], /a\.json, row 1: expected an object, got a number/],
+    ["a row that is not an object", [row, 5], /a\.json, row 1: expected an object, got a number/],
     ["another right answer", [on], /row 0 \("Golden"\): expected the right answer of question 0, "Left", got "On"/],
     ["a text that is a number", [{ ...row, Generation: 3 }], /row 0: expected "Generation" to be text, got a number/],
     [
@@ -256,7 +256,7 @@ describe("files that cannot be scored", () => {
     ],
     ["no factors", [{ ...row, Generation: {} }], /row 0: the map of factors in "Generation" is empty/],
     [
-      "a factor that is no number",
+      "a factor that is not a number",
       [{ ...row, Generation: { x: "Left" } }],
       /row 0: expected factors as keys of "Generation", got "x"/,
     ],
@@ -280,9 +280,11 @@ describe("files that cannot be scored", () => {
       `${JSON.stringify(sample)}\n{"doc\n${JSON.stringify(sample)}\n`,
       /line 2: expected a JSON object/,
     ],
+    ["a fractional id", lines([{ ...sample, doc_id: 0.5 }]), /line 1: expected "doc_id" to be a row number, got 0\.5/],
+    ["a negative id", lines([{ ...sample, doc_id: -1 }]), /line 1: expected "doc_id" to be a row number, got -1/],
     ["a repeated id", lines([sample, sample]), /lines 1 and 2: "doc_id" 0 occurs twice/],
     [
-      "an id that is none",
+      "an id that is not a number",
       lines([sample, { ...sample, doc_id: "x" }]),
       /line 2: expected "doc_id" to be a row number, got "x"/,
     ],
@@ -312,9 +314,74 @@ describe("files that cannot be scored", () => {
     expect(() => rescoreTexts("Controlled_A", "all", questions, text)).toThrow(message);
   });
 
+  test("a whole last line counts without its line break", () => {
+    const text = lines([sample, { ...sample, doc_id: 1, target: "On" }]).trimEnd();
+    expect(rescoreTexts("Controlled_A", "all", questions, text).files[0]).toMatchObject({ n: 2, notes: [] });
+  });
+
+  test("examples before a bare question, and before a whole prompt", () => {
+    const text = "Where is the cup in relation to the box? Answer with left, right, on or under.";
+    const Prompt = `Where is the cat? On the mat.\n${text}`;
+    const whole = `USER: Where is the cat?\nASSISTANT: On.\n<image>\nUSER: ${text}\nASSISTANT:`;
+    const answers = JSON.stringify([
+      { ...row, Prompt },
+      { ...on, Prompt: whole },
+    ]);
+    expect(rescoreTexts("Controlled_A", "all", questions, answers).files[0]?.prompts.endsWithQuestion).toBe(2);
+  });
+
   test("the same rows are read where they are right", () => {
+    expect(rescoreTexts("Controlled_A", "all", questions, `\uFEFF${lines([sample])}`).files[0]).toMatchObject({
+      n: 1,
+      prompts: { absent: 1 },
+    });
+    expect(rescoreTexts("Controlled_A", "all", questions, lines([{ ...sample, target: 5 }])).files[0]?.notes).toEqual([
+      "Answered questions: 1 of 2.",
+    ]);
+    expect(
+      rescoreTexts("Controlled_A", "all", questions, JSON.stringify([{ ...row, Golden: " left " }])).files[0]?.n,
+    ).toBe(1);
     expect(rescoreTexts("Controlled_A", "all", questions, JSON.stringify([row, on])).files[0]?.n).toBe(2);
     expect(rescoreTexts("Controlled_A", "all", questions, lines([sample])).files[0]?.n).toBe(1);
+  });
+
+  test("probabilities from 0 to 1 are read, others refused", () => {
+    const withScores = (Distribution: object) =>
+      rescoreTexts("Controlled_A", "all", questions, JSON.stringify([{ ...row, Distribution }])).files[0]?.runs[0]
+        ?.rules.firstToken;
+    expect(withScores({ Left: 1, Right: 0 })?.individual.count).toBe(1);
+    expect(withScores({ Left: 0, Right: 1 })?.individual.count).toBe(0);
+    for (const wrong of [{ Left: -0.1, On: 1 }, { Left: "1" }, ["Left"]])
+      expect(() => withScores(wrong)).toThrow(/to probabilities/);
+  });
+
+  test("sweeps: a gated answer missing in a row is empty, and what belongs to no known factor is said", () => {
+    const Generation_map = { "1.0": "Left", "0.5": "On" };
+    const { runs, notes } = rescoreTexts(
+      "Controlled_A",
+      "all",
+      questions,
+      JSON.stringify([
+        { Golden: "Left", Generation_map, Generation: "Left", Distribution: { Left: 1 } },
+        { Golden: "On", Generation_map },
+      ]),
+    ).files[0] ?? { runs: [], notes: [] };
+    expect(runs.map(({ run, meaning, text }) => [run, meaning, text?.empty.count])).toEqual([
+      ["1.0", "greedy: factor 1", 0],
+      ["0.5", "factor 0.5", 0],
+      ["gated", "the gated answer that the file holds beside the map", 1],
+    ]);
+    expect(notes).toEqual([
+      '"Distribution" beside a map of factors does not say which factor it belongs to: not used.',
+    ]);
+    const plain = JSON.stringify([{ ...row, Distribution_map: { Left: 1 } }, on]);
+    expect(rescoreTexts("Controlled_A", "all", questions, plain).files[0]?.notes[0]).toMatch(
+      /^"Distribution_map" belongs to the last factor/,
+    );
+    const bad = JSON.stringify([{ Golden: "Left", Generation_map: { "1.0": 5 } }]);
+    expect(() => rescoreTexts("Controlled_A", "all", questions, bad)).toThrow(
+      'row 0: expected "Generation_map"["1.0"] to be text, got a number',
+    );
   });
 
   test.each([
@@ -328,6 +395,11 @@ describe("files that cannot be scored", () => {
       "ids out of order",
       lines([{ id: 1, question: "q", answer: ["Left"] }]),
       /line 1: expected "id" to be the row number 0, got 1/,
+    ],
+    [
+      "empty question text",
+      lines([{ id: 0, question: "", answer: ["Left"] }]),
+      /expected "question" to be text, got empty text/,
     ],
     ["no question text", lines([{ id: 0, answer: ["Left"] }]), /line 1: expected "question" to be text, got undefined/],
     ["no answer", lines([{ id: 0, question: "q", answer: [] }]), /line 1: expected "answer" to be text or a list/],
@@ -410,6 +482,12 @@ describe("names of result files", () => {
       { dataSet: "Controlled_B", method: "base", weight: 1, split: "test", ...nothing },
     ],
     ["results1.5_Unknown_base_1.0_fouroption_True.json", null],
+    [
+      "results1.5_Controlled_Images_A_adapt_vis_2_1.0_fouroption_threshold_00045_00055_True.json",
+      { dataSet: "Controlled_A", method: "adapt_vis_2", weight: 1, split: "test", ...nothing },
+    ],
+    ["results1.5_Controlled_Images_A_base_1.0_fouroption_True.json.bak", null],
+    ["results1.5_Controlled_Images_A_base_fouroption_True.json", null],
     ["answers.json", null],
   ])("%s", (name, wanted) => {
     expect(readResultName(name, DATA_SETS)).toEqual(wanted);
@@ -425,7 +503,7 @@ describe("a validation half in NumPy's format", () => {
   const bytes = new Uint8Array(readFileSync(new URL("sampled_idx_a.npy", FOLDER)));
   const wanted = caseOf("chain of thought");
 
-  test("is the rule's, and another one is used and said", () => {
+  test("is the rule's, and another one is used and reported", () => {
     const validationIds = readIds(bytes, "ids.npy");
     const request = {
       dataSet: dataSetNamed(wanted.dataset),
@@ -454,25 +532,143 @@ describe("a validation half in NumPy's format", () => {
   test.each([
     ["another file", new Uint8Array(20), /ids\.npy is not a NumPy file/],
     ["a cut file", bytes.subarray(0, -8), /expected 9 ids of 8 bytes, got 64 bytes/],
+    ["two axes", replaced(bytes, "(9,), ", "(3,3),"), /expected one axis of int64 \('<i8'\), got \{'descr'/],
     ["another type", replaced(bytes, "<i8", "<f8"), /expected one axis of int64/],
+    [
+      "an id twice",
+      withLast(bytes, readIds(bytes, "ids.npy").at(-2) ?? 0),
+      /ids that ascend from 0, got \d+ at position 8/,
+    ],
     ["ids that do not ascend", withLast(bytes, 0), /expected ids that ascend from 0, got 0 at position 8/],
   ])("refused: %s", (_, data, message) => {
     expect(() => readIds(data, "ids.npy")).toThrow(message);
   });
 });
 
-test("data sets by name and alias", () => {
-  expect(dataSetNamed("controlled_images_b").name).toBe("Controlled_B");
-  expect(DATA_SETS.map(({ name, numRows }) => [name, numRows])).toEqual([
-    ["Controlled_A", 412],
-    ["Controlled_B", 408],
-    ["COCO_one", 2247],
-    ["COCO_two", 440],
-    ["VG_one", 1160],
-    ["VG_two", 291],
-    ["VSR", 1222],
-  ]);
-  expect(() => dataSetNamed("POPE")).toThrow(/unknown data set "POPE": expected one of Controlled_A,/);
+describe("data sets", () => {
+  test("the paper's, with the settings of its final run", () => {
+    const rows = DATA_SETS.map(({ name, numRows, options, published: { factor, adaptvis } }) =>
+      [name, numRows, options.join(" "), factor, adaptvis.alpha1, adaptvis.alpha2, adaptvis.beta].join(" | "),
+    );
+    expect(rows).toEqual([
+      "Controlled_A | 412 | left right on under | 0.8 | 0.5 | 1.5 | 0.4",
+      "Controlled_B | 408 | left right front behind | 0.8 | 0.5 | 1.5 | 0.35",
+      "COCO_one | 2247 | left right top bottom | 1.2 | 0.5 | 1.2 | 0.3",
+      "COCO_two | 440 | left right above below | 1.2 | 0.5 | 1.2 | 0.3",
+      "VG_one | 1160 | left right front behind top bottom | 2 | 0.5 | 2 | 0.2",
+      "VG_two | 291 | left right front behind above below | 2 | 0.5 | 2 | 0.2",
+      "VSR | 1222 | yes no | 0.5 | 0.5 | 1.2 | 0.64",
+    ]);
+    expect(DATA_SETS.every(({ maxNewTokens, summary }) => maxNewTokens === 100 && summary.length > 10)).toBe(true);
+  });
+
+  test("by name and by the names of the authors' code, without regard to case", () => {
+    const names = [
+      "controlled_images_a",
+      "Controlled_Images_B",
+      "COCO_QA_one_obj",
+      "COCO_QA_two_obj",
+      "VG_QA_one_obj",
+      "VG_QA_two_obj",
+      "vsr",
+    ];
+    expect(names.map((name) => dataSetNamed(name))).toEqual(DATA_SETS);
+    expect(() => dataSetNamed("POPE")).toThrow(/unknown data set "POPE": expected one of Controlled_A,/);
+  });
+
+  test("prompts around bare questions and around whole ones", () => {
+    const promptOf = (name: string, text: string) => {
+      const dataSet = dataSetNamed(name);
+      return dataSet.prompt({ id: 0, text, gold: "", options: [], relation: null, objects: null });
+    };
+    expect(promptOf("Controlled_A", "Where?")).toBe("<image>\nUSER: Where?\nASSISTANT:");
+    expect(promptOf("Controlled_A", "<image>\nUSER: Where?\n\nASSISTANT:")).toBe("<image>\nUSER: Where?\n\nASSISTANT:");
+    expect(promptOf("VSR", "The cat is on the mat.")).toMatch(
+      /^User: <image>\n Determine .* yes or no: The cat is on the mat\. Assistant:$/,
+    );
+  });
+
+  test("every rule and every name of a report is defined", () => {
+    const keysOf = (name: string, split: SplitName) => {
+      const questions = lines([
+        { question: "Where is the a in relation to the b?", caption: "c", label: 1, answer: "Left" },
+      ]);
+      const { definitions } = rescoreTexts(name, split, questions, '[{"Generation": "Yes"}]');
+      expect(Object.values(definitions).every((sentence) => sentence.length > 20 && sentence.endsWith("."))).toBe(true);
+      return Object.keys(definitions).filter((key) => !key.startsWith("rule "));
+    };
+    const all = ["share", "individual", "majority", "bareOption", "belowBeta", "mcNemar"];
+    const groups = ["pairs", "sets", "ceiling", "rightOfComplete", "completeOfStarted"];
+    expect(keysOf("COCO_two", "all").sort()).toEqual([...all].sort());
+    expect(keysOf("Controlled_B", "all").sort()).toEqual([...all, ...groups].sort());
+    expect(keysOf("VSR", "all").sort()).toEqual([...all, "yesNo"].sort());
+    const questions = lines([{ question: "Where is the a in relation to the b?", answer: "Left" }]);
+    expect(rescoreTexts("Controlled_B", "all", questions, '[{"Generation": "Yes"}]').definitions.pairs).toContain(
+      "100 · (number of object pairs whose left and right questions are all right + number of object pairs whose front and behind questions are all right) / (n/2)",
+    );
+  });
+});
+
+describe("degenerate scores", () => {
+  const scoresOf = (name: string, rows: readonly object[], texts: readonly string[]) => {
+    const answers = JSON.stringify(texts.map((Generation) => ({ Generation })));
+    return rescoreTexts(name, "all", lines(rows), answers).files[0]?.runs[0];
+  };
+
+  test("of equally frequent right answers the first option is the majority", () => {
+    const rows = ["Under", "On", "On", "Under"].map((answer) => ({
+      question: "Where is the a in relation to the b?",
+      answer,
+    }));
+    expect(scoresOf("Controlled_A", rows, ["On", "x", "x", "x"])?.majority).toMatchObject({
+      answer: "on",
+      share: { count: 2, of: 4 },
+    });
+  });
+
+  test("rates of yes and no without one of them, and with both 0", () => {
+    const captions = (...labels: readonly number[]) => labels.map((label) => ({ caption: "c", label }));
+    const yesNo = (...args: Parameters<typeof scoresOf>) => scoresOf(...args)?.rules.paper?.yesNo;
+    expect(yesNo("VSR", captions(1, 1), ["Yes", "No"])).toMatchObject({
+      balancedAccuracy: null,
+      harmonicMeanOfRates: null,
+      f1: 2 / 3,
+    });
+    expect(yesNo("VSR", captions(1, 0), ["No", "Yes"])).toMatchObject({
+      balancedAccuracy: 0,
+      harmonicMeanOfRates: null,
+      f1: 0,
+    });
+    expect(yesNo("VSR", captions(0), ["No"])).toMatchObject({
+      precision: null,
+      f1: null,
+      truePositiveRate: { fraction: null },
+    });
+  });
+
+  test("questions asked twice about a pair of objects are right together", () => {
+    const about = (answer: string, id: number) => ({
+      id,
+      question: "Where is the a in relation to the b?",
+      answer: [answer],
+    });
+    const rows = ["Left", "Left", "Right", "On"].map(about);
+    const pairs = (...texts: readonly string[]) => scoresOf("Controlled_A", rows, texts)?.rules.paper?.pairs;
+    expect(pairs("Left", "Left", "Right", "On")).toMatchObject({
+      right: { count: 1, of: 2 },
+      ceiling: { count: 1, of: 2 },
+      completeOfStarted: { count: 1, of: 2 },
+    });
+    expect(pairs("Left", "On", "Right", "On")?.right).toMatchObject({ count: 0, of: 2 });
+  });
+
+  test("objects alone in a picture form no pair", () => {
+    const rows = ["Left", "Right"].map((answer) => ({ question: "Where is the dog in the photo?", answer }));
+    expect(scoresOf("Controlled_A", rows, ["Left", "Right"])?.rules.paper?.pairs?.ceiling).toMatchObject({
+      count: 0,
+      of: 1,
+    });
+  });
 });
 
 const GATE = { alpha1: 0.5, alpha2: 1.5, beta: 0.4 };

@@ -3,7 +3,7 @@
 import { InputError, isObject, kindOf } from "../../errors.ts";
 import { type JsonObject, parseJsonFile } from "../json-lines.ts";
 import type { Answer, OptionScores } from "../verdicts.ts";
-import { readConfidences } from "./confidence-fields.ts";
+import { isProbability, readConfidences } from "./confidence-fields.ts";
 import type { Half, RecordedAnswers, RecordedRun } from "./recorded.ts";
 
 /** The answer of chain-of-thought forks, in the order of preference: their verdicts are on it, not on the whole text. */
@@ -175,7 +175,7 @@ function scoresOf(row: JsonObject, field: string, place: string): OptionScores |
   if (value === undefined || value === null) return null;
   const entries = isObject(value) ? Object.entries(value) : [];
   const scores = entries.flatMap(([option, score]) =>
-    typeof score === "number" && score >= 0 && score <= 1 ? [[option.trim().toLowerCase(), score] as const] : [],
+    typeof score === "number" && isProbability(score) ? [[option.trim().toLowerCase(), score] as const] : [],
   );
   if (scores.length > 0 && scores.length === entries.length) return new Map(scores);
   throw new InputError(

@@ -52,8 +52,8 @@ const OTHER_FIELDS = ["uncertainty_kl", "uncertainty_jsd", "uncertainty_entropy"
 /** Members of the object form besides `confidence`. */
 const OTHER_MEMBERS = ["kld", "jsd", "entropy"];
 
-/** f32 values that were rounded before they became f64 differ from a hundredth by up to 3e-8. */
-const ROUNDING_SLACK = 1e-7;
+/** f32 values that became f64 differ by up to 6e-8 from a hundredth that they were rounded to, or from a probability of 1. */
+const ROUNDING_SLACK = 2e-7;
 
 /**
  * Finds the confidence in rows of recorded answers.
@@ -140,7 +140,7 @@ function column(
 
 /** A member of the object form; where it is a list of two, the first is the value and the second is null in known files. */
 function member(value: unknown, name: string): unknown {
-  if (!isObject(value)) return value === null ? null : undefined;
+  if (!isObject(value)) return undefined;
   const found = value[name];
   return Array.isArray(found) ? (found[0] ?? null) : found;
 }
@@ -155,8 +155,9 @@ function kindOfProbability(values: readonly number[]): FieldMeaning {
   return values.every(isProbability) ? "unrounded" : "logit";
 }
 
-function isProbability(value: number): boolean {
-  return value >= 0 && value <= 1;
+/** Whether a number is a probability; a softmax in f32 may exceed 1 by its rounding. */
+export function isProbability(value: number): boolean {
+  return value >= 0 && value <= 1 + ROUNDING_SLACK;
 }
 
 function describe({ field, kind, numRows, values }: Column): ConfidenceField {

@@ -58,13 +58,13 @@ export function readAnswers(text: string, file: string, target: AnswerTarget): C
     ...(numReworded === 0
       ? []
       : [
-          `${numReworded} prompts are not the question: ${promptCheck.containsClause} reword it and ${promptCheck.other} do not contain it.`,
+          `Prompts that differ from the question: ${numReworded}, of which ${promptCheck.containsClause} reword it and ${promptCheck.other} do not contain it.`,
         ]),
-    ...(numGoldsAbsent === 0 ? [] : [`${numGoldsAbsent} rows have no "Golden" that confirms their question.`]),
+    ...(numGoldsAbsent === 0 ? [] : [`Rows without a "Golden" that confirms their question: ${numGoldsAbsent}.`]),
     ...(recorded.confidences.numDisagreeing === 0
       ? []
       : [
-          `${recorded.confidences.numDisagreeing} rounded confidences differ from the unrounded ones beside them; the rounded ones count.`,
+          `Rounded confidences that differ from the unrounded ones beside them: ${recorded.confidences.numDisagreeing}; the rounded ones are used.`,
         ]),
   ];
   return { ...recorded, notes, promptCheck, numGoldsAbsent };

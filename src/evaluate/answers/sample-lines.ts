@@ -42,7 +42,7 @@ export function readSampleLines(
   const lines = readJsonLines(text);
   const last = lines.at(-1);
   const isCut = last !== undefined && last.problem !== null && !text.endsWith("\n");
-  const notes = isCut ? [`line ${last.lineNumber} is cut off, as after an interrupted run: left out.`] : [];
+  const notes = isCut ? [`Line ${last.lineNumber} is cut off, as after an interrupted run, and left out.`] : [];
   const positions = new Map(half.ids.map((id, position) => [id, position]));
   const methods = new Map<string, (Sample | null)[]>();
   const failed = { failedRequest: 0, budgetExceeded: 0 };
@@ -71,7 +71,7 @@ export function readSampleLines(
     if (sample.failure !== null) failed[sample.failure]++;
   }
   if (methods.size === 0) throw new InputError(`${file} has no answers to the questions of ${half.name}.`);
-  if (numOutside > 0) notes.push(`${numOutside} lines answer questions outside ${half.name}: left out.`);
+  if (numOutside > 0) notes.push(`Lines about questions outside ${half.name}, left out: ${numOutside}.`);
   const all = [...methods.values()];
   const ofPosition = <T>(read: (sample: Sample) => T | null) =>
     half.ids.map((_, position) => {
