@@ -3,6 +3,7 @@
 import { at } from "../errors.ts";
 import type { RecordedRun } from "./answers/recorded.ts";
 import type { DataSet, Question } from "./datasets/dataset.ts";
+import { objectPairOf } from "./metrics/question-clusters.ts";
 import { beginsWithOption, isBareOption, optionsIn, RULES, type RuleName } from "./verdicts.ts";
 
 /** A count among `of`, also as a fraction and in percent; both are null where `of` is 0. */
@@ -187,9 +188,8 @@ function scoreRule(rows: readonly Judged[], dataSet: DataSet): RuleScores {
 function scoreGroups(rows: readonly Judged[], kinds: readonly (readonly string[])[]): GroupScores {
   const byObjects = new Map<string, Judged[]>();
   for (const row of rows) {
-    const { objects } = row.question;
-    if (objects === null || objects.second === null) continue;
-    const key = JSON.stringify([objects.first, objects.second]);
+    const key = objectPairOf(row.question);
+    if (key === null) continue;
     byObjects.set(key, [...(byObjects.get(key) ?? []), row]);
   }
   let [right, complete, started] = [0, 0, 0];

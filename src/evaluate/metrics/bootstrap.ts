@@ -17,6 +17,9 @@ export interface BootstrapOptions {
   readonly seed?: number;
 }
 
+/** What intervals are computed with unless options say otherwise. */
+export const BOOTSTRAP_DEFAULTS = { numResamples: 2000, level: 0.95, seed: 0 } as const;
+
 /** A mean with its interval. */
 export interface BootstrapInterval {
   /** Mean of all rows. */
@@ -41,7 +44,7 @@ export function clusteredBootstrap(
   clusters: readonly (string | number)[],
   options: BootstrapOptions = {},
 ): BootstrapInterval | null {
-  const { numResamples = 2000, level = 0.95, seed = 0 } = options;
+  const { numResamples, level, seed } = { ...BOOTSTRAP_DEFAULTS, ...options };
   checkOptions({ numResamples, level, seed });
   if (values.length !== clusters.length) {
     throw new InputError(`clusters: expected one for each of the ${values.length} values, got ${clusters.length}.`);
