@@ -200,7 +200,8 @@ function percentRange({ lower, upper }: BootstrapInterval): string {
   return `[${(100 * lower).toFixed(1)}, ${(100 * upper).toFixed(1)}]`;
 }
 
-function percentOf(share: Share | undefined): string {
+/** A share in percent, or a hyphen. */
+export function percentOf(share: Share | undefined): string {
   return share === undefined ? "-" : percent(share.percent, 1);
 }
 
@@ -208,6 +209,7 @@ function percent(value: number | null, scale: number): string {
   return value === null ? "-" : `${(value * scale).toFixed(1)} %`;
 }
 
-function countOf({ count, of }: Share): string {
+/** A share as counts. */
+export function countOf({ count, of }: Share): string {
   return `${count} of ${of}`;
 }

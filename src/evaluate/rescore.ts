@@ -165,10 +165,7 @@ export function rescore(request: RescoreRequest): RescoreReport {
   const isValidation = new Set(validation);
   const test = questions.flatMap(({ id }) => (isValidation.has(id) ? [] : [id]));
   const ids = { test, validation, all: questions.map(({ id }) => id) }[request.split];
-  const half: Half = {
-    ids,
-    name: request.split === "all" ? `the whole of ${dataSet.name}` : `the ${request.split} half of ${dataSet.name}`,
-  };
+  const half: Half = { ids, name: nameOfHalf(request.split, dataSet) };
   const ofHalf = ids.map((id) => at(questions, id));
   const context = { dataSet, questions, half, ofHalf };
   const files = request.answers.map((input) => rescoreFile(input, context));
@@ -207,6 +204,19 @@ export function rescore(request: RescoreRequest): RescoreReport {
         : [`Questions that do not name two objects, and so belong to no pair or set: ${pairless.length}.`]),
     ],
   };
+}
+
+/** A part of a data set's questions; the validation half is that of CPython's random.sample. */
+export function halfOf(of: {
+  readonly dataSet: DataSet;
+  readonly questions: readonly Question[];
+  readonly split: SplitName;
+}): Half {
+  return { ids: idsOfSplit(of.split, of.questions.length), name: nameOfHalf(of.split, of.dataSet) };
+}
+
+function nameOfHalf(name: SplitName, dataSet: DataSet): string {
+  return name === "all" ? `the whole of ${dataSet.name}` : `the ${name} half of ${dataSet.name}`;
 }
 
 /** Ids of a part of a data set of so many rows, ascending; the validation half is that of CPython's random.sample. */

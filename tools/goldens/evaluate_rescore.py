@@ -367,6 +367,32 @@ def relation_of(row):
     return gold_of(row).lower()
 
 
+def comparison(questions, a, b, rule):
+    """Two runs of one data set by question id; a and b: (case, run)."""
+    dataset = a[0]["dataset"]
+    verdicts = []
+    for case, run in (a, b):
+        answers = zip(half_of(len(questions), case["split"]), case["recordedAnswers"][run])
+        judged = {index: judge(dataset, rule, answer, gold_of(questions[index])) for index, answer in answers if answer is not None}
+        verdicts.append({index: verdict for index, verdict in judged.items() if verdict is not None})
+    first, second = verdicts
+    frame = pd.DataFrame([{"id": index, "relation": relation_of(questions[index]), "cluster": cluster(index, questions[index]),
+                           "a": first[index], "b": second[index]} for index in sorted(first.keys() & second.keys())])
+    broken, fixed = frame[frame.a & ~frame.b], frame[~frame.a & frame.b]
+    return {
+        "dataset": dataset, "rule": rule, "questions": a[0]["questions"],
+        "a": {"file": a[0]["answers"], "split": a[0]["split"], "run": a[1], "numJudged": len(first), "individual": share(int(frame.a.sum()), len(frame))},
+        "b": {"file": b[0]["answers"], "split": b[0]["split"], "run": b[1], "numJudged": len(second), "individual": share(int(frame.b.sum()), len(frame))},
+        "n": len(frame), "both": int((frame.a & frame.b).sum()), "onlyA": len(broken), "onlyB": len(fixed), "neither": int((~frame.a & ~frame.b).sum()),
+        "p": exact_p(len(broken), len(fixed)),
+        "difference": interval((frame.b.astype(int) - frame.a.astype(int)).tolist(), frame.cluster.tolist()),
+        "byRelation": {relation: {"a": share(int(own.a.sum()), len(own)), "b": share(int(own.b.sum()), len(own)),
+                                  "onlyA": int((own.a & ~own.b).sum()), "onlyB": int((~own.a & own.b).sum())}
+                       for relation, own in frame.groupby("relation")},
+        "fixed": fixed.id.tolist(), "broken": broken.id.tolist(),
+    }
+
+
 def exact_p(only_a, only_b):
     n, k = only_a + only_b, min(only_a, only_b)
     return float(min(Fraction(1), 2 * sum(Fraction(comb(n, i), 2**n) for i in range(k + 1))))
@@ -390,6 +416,7 @@ def expected(dataset, rows, runs, *, form, gate, below_beta=None, confidences=No
         "runs": {name: score_run(dataset, answers, rows) for name, answers in runs.items()},
         "metrics": {name: measure(dataset, answers, rows, confidences or [None] * len(rows)) for name, answers in runs.items()},
         "mcNemar": mcnemar(dataset, runs, rows),
+        "recordedAnswers": runs,  # for comparisons; not written
         **rest,
     }
 
@@ -658,9 +685,15 @@ def main(folder):
     ]
     pvalues = [{"onlyA": a, "onlyB": b, "p": exact_p(a, b)} for a, b in
                [(0, 0), (0, 1), (1, 1), (2, 1), (0, 6), (5, 3), (3, 5), (12, 40), (135, 21), (900, 1000), (400, 1847), (0, 1074), (0, 2247)]]
+    plain, sweep, samples = cases[0], cases[1], cases[9]
+    pairs = [((sweep, "1.0"), (sweep, "gated"), "paper"), ((sweep, "0.5"), (sweep, "1.5"), "firstToken"),
+             ((plain, "answer"), (samples, "answer"), "exactlyOne"), ((samples, "answer"), (sweep, "2.0"), "paper")]
+    comparisons = [comparison(questions["controlled_a"], a, b, rule) for a, b, rule in pairs]
+    for case in cases:
+        del case["recordedAnswers"]
     result = {"generator": "tools/goldens/evaluate_rescore.py", "python": platform.python_version(), "numpy": np.__version__, "pandas": pd.__version__,
               "scikit-learn": sklearn.__version__,
-              "cases": cases, "mcNemar": pvalues}
+              "cases": cases, "comparisons": comparisons, "mcNemar": pvalues}
     Path(folder, "expected.json").write_text(json.dumps(result, separators=(",", ":")) + "\n")
 
 
