@@ -225,9 +225,10 @@ describe("metrics", () => {
       ),
     });
     const vsr = lines([{ caption: "The cat is on the mat.", label: 1 }]);
-    expect(rescoreTexts("VSR", "all", vsr, '[{"Generation": "Yes"}]').bootstrap.clusters).toMatch(
-      /^Each question of VSR is a cluster of its own/,
-    );
+    const { bootstrap, files } = rescoreTexts("VSR", "all", vsr, '[{"Generation": "Yes"}]');
+    expect(bootstrap.clusters).toMatch(/^Each question of VSR is a cluster of its own/);
+    // Its caption says no relation, and its answer has no confidence.
+    expect(files[0]?.runs[0]?.metrics.rules.paper).toMatchObject({ familiarity: null, confidence: null });
   });
 
   test("a right answer that is no option has a row of its own, and several options are no answer", () => {

@@ -15,6 +15,8 @@ export interface BootstrapOptions {
   readonly level?: number;
   /** Seed of the random numbers, a whole number of at least 0; 0 by default. */
   readonly seed?: number;
+  /** Most counts of draws that are in memory at once, 4 bytes each; 2²³ by default. Does not change the interval. */
+  readonly maxTable?: number;
 }
 
 /** What intervals are computed with unless options say otherwise. */
@@ -44,7 +46,7 @@ export function clusteredBootstrap(
   clusters: readonly (string | number)[],
   options: BootstrapOptions = {},
 ): BootstrapInterval | null {
-  const { numResamples, level, seed } = { ...BOOTSTRAP_DEFAULTS, ...options };
+  const { numResamples, level, seed, maxTable = 2 ** 23 } = { ...BOOTSTRAP_DEFAULTS, ...options };
   checkOptions({ numResamples, level, seed });
   if (values.length !== clusters.length) {
     throw new InputError(`clusters: expected one for each of the ${values.length} values, got ${clusters.length}.`);
@@ -54,7 +56,7 @@ export function clusteredBootstrap(
   if (values.length === 0) return null;
 
   const totals = totalsByCluster(values, clusters);
-  const means = resampledMeans(totals, { numResamples, seed }).sort();
+  const means = resampledMeans(totals, { numResamples, seed, maxTable }).sort();
   return {
     mean: values.reduce((sum, value) => sum + value, 0) / values.length,
     lower: quantile(means, (1 - level) / 2),
@@ -64,7 +66,7 @@ export function clusteredBootstrap(
   };
 }
 
-function checkOptions({ numResamples, level, seed }: Required<BootstrapOptions>): void {
+function checkOptions({ numResamples, level, seed }: Required<Omit<BootstrapOptions, "maxTable">>): void {
   if (!Number.isInteger(numResamples) || numResamples < 1) {
     throw new InputError(`numResamples must be a whole number of at least 1, got ${numResamples}.`);
   }
@@ -95,27 +97,25 @@ function totalsByCluster(
   return [...totals.values()];
 }
 
-/** Entries of the largest table of draws: 32 MiB. */
-const MAX_TABLE = 2 ** 23;
-
 /** A table of draws, kept because a report asks for many intervals over the same clusters. */
 let kept: { readonly key: string; readonly times: Uint32Array } | undefined;
 
 /** The mean of each resample, with as many resamples at once as a table holds. */
 function resampledMeans(
   totals: readonly Readonly<ClusterTotal>[],
-  { numResamples, seed }: { readonly numResamples: number; readonly seed: number },
+  { numResamples, seed, maxTable }: { readonly numResamples: number; readonly seed: number; readonly maxTable: number },
 ): Float64Array {
   const means = new Float64Array(numResamples);
   const { count: firstCount } = at(totals, 0);
   const isEven = totals.every(({ count }) => count === firstCount); // then all resamples have as many rows
-  const numAtOnce = Math.min(numResamples, Math.max(1, Math.floor(MAX_TABLE / totals.length)));
+  const numAtOnce = Math.min(numResamples, Math.max(1, Math.floor(maxTable / totals.length)));
   const random = new RandomIndices(seed);
   for (let start = 0; start < numResamples; start += numAtOnce) {
     const size = Math.min(numAtOnce, numResamples - start);
     const key = `${totals.length} ${numResamples} ${seed}`;
-    const times = kept?.key === key ? kept.times : drawTimes(random, totals.length, size);
-    if (size === numResamples) kept = { key, times };
+    const isWhole = size === numResamples;
+    const times = isWhole && kept?.key === key ? kept.times : drawTimes(random, totals.length, size);
+    if (isWhole) kept = { key, times };
     const sums = new Float64Array(size);
     const counts = new Float64Array(size).fill(isEven ? firstCount * totals.length : 0);
     for (const [cluster, { sum, count }] of totals.entries()) {
