@@ -114,7 +114,12 @@ function withoutTimes(line: string): string {
   return JSON.stringify(row);
 }
 
-async function questionsOf(
+/**
+ * Reads the question file of a run.
+ * @param given the file in place of the one that the manifest names
+ * @throws InputError when it cannot be read, or is not the file that the run was answered with.
+ */
+export async function questionsOf(
   { identity, about }: Manifest,
   given: string | undefined,
 ): Promise<{ readonly questionFile: string; readonly questionText: string }> {
@@ -124,6 +129,6 @@ async function questionsOf(
   });
   if (textHash(questionText) === identity.questions) return { questionFile, questionText };
   throw new InputError(
-    `${questionFile} is not the question file that the parts were answered with: give that with --questions.`,
+    `${questionFile} is not the question file that the run was answered with: give that with --questions.`,
   );
 }

@@ -1,5 +1,6 @@
 // adaptvis eval: evaluation on the data sets of the paper.
 import type { Command } from "commander";
+import { evalCompareCommand } from "./eval-compare.ts";
 import { evalMergeCommand } from "./eval-merge.ts";
 import { evalRunCommand } from "./eval-run.ts";
 import { rescoreCommand } from "./rescore.ts";
@@ -14,6 +15,7 @@ const SUBCOMMANDS: readonly (CliCommand & { readonly isDefault?: boolean })[] = 
   { ...evalRunCommand, isDefault: true },
   evalMergeCommand,
   rescoreCommand,
+  evalCompareCommand,
 ];
 
 /** `adaptvis eval`. */

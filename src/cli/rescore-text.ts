@@ -1,17 +1,21 @@
 // The report of adaptvis eval rescore as text.
-import type { FileReport, PairedTest, RescoreReport, ScoredRun } from "../evaluate/rescore.ts";
+import type { BootstrapInterval } from "../evaluate/metrics/bootstrap.ts";
+import type { BootstrapFacts, FileReport, PairedTest, RescoreReport, ScoredRun } from "../evaluate/rescore.ts";
+import { METRIC_RULES } from "../evaluate/run-metrics.ts";
 import type { GroupScores, Share, YesNoScores } from "../evaluate/scores.ts";
-import { RULES } from "../evaluate/verdicts.ts";
+import { RULES, type RuleName } from "../evaluate/verdicts.ts";
 import { styled, table } from "./session.ts";
 
 /** The report as tables. */
 export function rescoreText(report: RescoreReport): string {
-  const { dataSet, split, files, mcNemar } = report;
+  const { dataSet, split, files, mcNemar, bootstrap } = report;
   const part = split.name === "all" ? "all rows" : `${split.name} half`;
   const lines = [
     styled("bold", `${dataSet}, ${part}: ${split.numExpected} of ${split.numQuestions} questions`),
     ...files.flatMap((file) => ["", ...fileLines(file)]),
     ...pairedLines(mcNemar, files.length > 1),
+    "",
+    intervalNote(bootstrap),
   ];
   return `${lines.join("\n")}\n`;
 }
@@ -28,7 +32,7 @@ function fileLines(file: FileReport): readonly string[] {
       file.runs.map((run) => [
         run.run,
         String(run.n),
-        ...rules.map(({ name }) => percentOf(run.rules[name]?.individual)),
+        ...rules.map(({ name }) => percentOf(run.rules[name]?.individual) + rangeOf(run, name)),
         percentOf(run.text?.bareOption),
       ]),
     ),
@@ -48,12 +52,29 @@ function fileLines(file: FileReport): readonly string[] {
     const known = fields.map(({ field, meaning }) => `${field}: ${meaning}`);
     lines.push("", `no confidence recorded${known.length === 0 ? "" : ` (${known.join("; ")})`}`);
   }
+  lines.push(...calibrationLines(file.runs));
   if (file.form === "sweep" && file.gate.reason !== null) lines.push(`gate not applied: ${file.gate.reason}`);
   if (file.gate.equalToRecorded !== null) {
     const { count, of } = file.gate.equalToRecorded;
     lines.push(`gate applied anew: ${count} of ${of} answers equal the recorded gated ones`);
   }
   return [...lines, ...recordedLines(file)];
+}
+
+/** The interval of a run's accuracy under a rule, after its percentage; nothing for rules without metrics. */
+function rangeOf({ metrics }: ScoredRun, rule: RuleName): string {
+  const name = METRIC_RULES.find((each) => each === rule);
+  const own = name === undefined ? null : metrics.rules[name];
+  return own === null ? "" : ` ${percentRange(own.individual)}`;
+}
+
+/** Expected calibration error of every run that has confidences, under the paper's rule. */
+function calibrationLines(runs: readonly ScoredRun[]): readonly string[] {
+  const errors = runs.flatMap(({ run, metrics }) => {
+    const error = metrics.rules.paper?.confidence?.expectedCalibrationError ?? null;
+    return error === null ? [] : [`${run} ${percent(error, 100)}`];
+  });
+  return errors.length === 0 ? [] : [`expected calibration error, paper's rule: ${errors.join(", ")}`];
 }
 
 function majorityLines(runs: readonly ScoredRun[]): readonly string[] {
@@ -153,17 +174,34 @@ function pairedLines(tests: readonly PairedTest[], hasSeveralFiles: boolean): re
   if (first === undefined) return [];
   const own = tests.filter(({ rule, a }) => rule === first.rule && a.file === first.a.file && a.run === first.a.run);
   const nameOf = ({ file, run }: PairedTest["a"]) => (hasSeveralFiles ? `${file} ${run}` : run);
-  const head = ["A", "B", "n", "both right", "only A", "only B", "neither", "McNemar p"];
-  const rows = own.map(({ a, b, n, both, onlyA, onlyB, neither, p }) => [
+  const head = ["A", "B", "n", "both right", "only A", "only B", "neither", "McNemar p", "B − A, points"];
+  const rows = own.map(({ a, b, n, both, onlyA, onlyB, neither, p, difference }) => [
     nameOf(a),
     nameOf(b),
     ...[n, both, onlyA, onlyB, neither].map(String),
     p.toPrecision(3),
+    differenceText(difference),
   ]);
   return ["", styled("bold", "paper's rule, question by question"), ...table(head, rows)];
 }
 
-function percentOf(share: Share | undefined): string {
+/** A difference in accuracy in percentage points, with its interval. */
+export function differenceText(difference: BootstrapInterval): string {
+  const points = 100 * difference.mean;
+  return `${points > 0 ? "+" : ""}${points.toFixed(1)} ${percentRange(difference)}`;
+}
+
+/** What the brackets of intervals are. */
+export function intervalNote({ numResamples, level, seed, clusters }: BootstrapFacts): string {
+  return `[ ]: ${100 * level} % bootstrap interval, ${numResamples} resamples, seed ${seed}. ${clusters}`;
+}
+
+function percentRange({ lower, upper }: BootstrapInterval): string {
+  return `[${(100 * lower).toFixed(1)}, ${(100 * upper).toFixed(1)}]`;
+}
+
+/** A share in percent, or a hyphen. */
+export function percentOf(share: Share | undefined): string {
   return share === undefined ? "-" : percent(share.percent, 1);
 }
 
@@ -171,6 +209,7 @@ function percent(value: number | null, scale: number): string {
   return value === null ? "-" : `${(value * scale).toFixed(1)} %`;
 }
 
-function countOf({ count, of }: Share): string {
+/** A share as counts. */
+export function countOf({ count, of }: Share): string {
   return `${count} of ${of}`;
 }

@@ -10,8 +10,11 @@ import { compareVerdicts, type OwnRun, readVerdictFile, type VerdictComparison }
 import type { DataSet, Question } from "./datasets/dataset.ts";
 import { readQuestions } from "./datasets/question-files.ts";
 import { applyGate, type BelowBeta, countBelow } from "./gate.ts";
-import { exactMcNemar } from "./metrics/mcnemar.ts";
+import { BOOTSTRAP_DEFAULTS } from "./metrics/bootstrap.ts";
+import { describeClusters } from "./metrics/question-clusters.ts";
+import { comparePaired, PAIRED_DEFINITIONS, type PairedResult } from "./paired-test.ts";
 import { split } from "./python-random.ts";
+import { confidencesFor, METRIC_DEFINITIONS, measureRun, type RunMetrics } from "./run-metrics.ts";
 import { type RunScores, scoreRun, verdictsOf } from "./scores.ts";
 import { RULES, type RuleName } from "./verdicts.ts";
 
@@ -54,6 +57,7 @@ export interface ScoredRun extends RunScores {
   readonly run: string;
   readonly meaning: string;
   readonly factor: number | null;
+  readonly metrics: RunMetrics;
 }
 
 /** A run that is not scored, and why. */
@@ -77,6 +81,8 @@ export interface FileReport {
   readonly confidence: {
     readonly roundedField: string | null;
     readonly unroundedField: string | null;
+    /** The field that the runs' metrics take the confidence from. */
+    readonly metricsField: string | null;
     readonly belowBeta: BelowBeta | null;
     readonly fields: readonly ConfidenceField[];
   };
@@ -93,18 +99,11 @@ export interface FileReport {
   readonly notes: readonly string[];
 }
 
-/** McNemar's test on two runs under one rule, over the questions that both answer. */
-export interface PairedTest {
+/** Two runs compared under one rule, over the questions that both answer. */
+export interface PairedTest extends PairedResult {
   readonly a: RunName;
   readonly b: RunName;
   readonly rule: RuleName;
-  readonly n: number;
-  readonly both: number;
-  readonly onlyA: number;
-  readonly onlyB: number;
-  readonly neither: number;
-  /** Two-sided and exact. */
-  readonly p: number;
 }
 
 /** A run of a file. */
@@ -128,11 +127,24 @@ export interface RescoreReport {
     readonly isPapers: boolean;
   };
   readonly published: DataSet["published"];
+  /** How every interval of the report was computed. */
+  readonly bootstrap: BootstrapFacts;
   /** What the names in the report mean. */
   readonly definitions: Readonly<Record<string, string>>;
   readonly files: readonly FileReport[];
   readonly mcNemar: readonly PairedTest[];
   readonly notes: readonly string[];
+}
+
+/** How intervals were computed. */
+export interface BootstrapFacts {
+  readonly numResamples: number;
+  /** Share of the resampled means that an interval contains. */
+  readonly level: number;
+  /** Seed of the random numbers. */
+  readonly seed: number;
+  /** What a cluster is. */
+  readonly clusters: string;
 }
 
 interface RescoredFile {
@@ -153,10 +165,7 @@ export function rescore(request: RescoreRequest): RescoreReport {
   const isValidation = new Set(validation);
   const test = questions.flatMap(({ id }) => (isValidation.has(id) ? [] : [id]));
   const ids = { test, validation, all: questions.map(({ id }) => id) }[request.split];
-  const half: Half = {
-    ids,
-    name: request.split === "all" ? `the whole of ${dataSet.name}` : `the ${request.split} half of ${dataSet.name}`,
-  };
+  const half: Half = { ids, name: nameOfHalf(request.split, dataSet) };
   const ofHalf = ids.map((id) => at(questions, id));
   const context = { dataSet, questions, half, ofHalf };
   const files = request.answers.map((input) => rescoreFile(input, context));
@@ -174,6 +183,7 @@ export function rescore(request: RescoreRequest): RescoreReport {
       isPapers: validation.join() === split(questions.length).validation.join(),
     },
     published: dataSet.published,
+    bootstrap: { ...BOOTSTRAP_DEFAULTS, clusters: describeClusters(ofHalf, dataSet) },
     definitions: definitionsFor(dataSet),
     files: files.map(({ report }) => report),
     mcNemar: pairedTests(files, ofHalf, dataSet),
@@ -194,6 +204,19 @@ export function rescore(request: RescoreRequest): RescoreReport {
         : [`Questions that do not name two objects, and so belong to no pair or set: ${pairless.length}.`]),
     ],
   };
+}
+
+/** A part of a data set's questions; the validation half is that of CPython's random.sample. */
+export function halfOf(of: {
+  readonly dataSet: DataSet;
+  readonly questions: readonly Question[];
+  readonly split: SplitName;
+}): Half {
+  return { ids: idsOfSplit(of.split, of.questions.length), name: nameOfHalf(of.split, of.dataSet) };
+}
+
+function nameOfHalf(name: SplitName, dataSet: DataSet): string {
+  return name === "all" ? `the whole of ${dataSet.name}` : `the ${name} half of ${dataSet.name}`;
 }
 
 /** Ids of a part of a data set of so many rows, ascending; the validation half is that of CPython's random.sample. */
@@ -232,9 +255,11 @@ function rescoreFile(
     );
   }
   const kept = recorded.runs.find(({ name }) => name === "gated");
+  const { field: metricsField, values: confidences } = confidencesFor(recorded.confidences);
   const scored = runs.map((run) => {
     const { name, meaning, factor } = run;
-    return { run: name, meaning, factor, ...scoreRun(run, ofHalf, dataSet) };
+    const metrics = measureRun(run, ofHalf, { dataSet, confidences });
+    return { run: name, meaning, factor, ...scoreRun(run, ofHalf, dataSet), metrics };
   });
   const numMissing = half.ids.length - recorded.numAnswered;
   const failed = Object.values(recorded.failed).reduce((sum, count) => sum + count, 0);
@@ -252,6 +277,7 @@ function rescoreFile(
       confidence: {
         roundedField: recorded.confidences.roundedField,
         unroundedField: recorded.confidences.unroundedField,
+        metricsField,
         belowBeta: countBelow(recorded.confidences, input.gate.beta),
         fields: recorded.confidences.fields,
       },
@@ -329,24 +355,13 @@ function pairedTests(
       name: { file, run: run.name },
       verdicts: verdictsOf(run, rule, { questions, dataSet }),
     }));
-    return judged.flatMap((a, index) => judged.slice(index + 1).flatMap((b) => pairedTest(a, b, rule)));
+    return judged.flatMap((a, index) =>
+      judged.slice(index + 1).flatMap((b) => {
+        const result = comparePaired(a.verdicts, b.verdicts, questions);
+        return result === null ? [] : [{ a: a.name, b: b.name, rule, ...result }];
+      }),
+    );
   });
-}
-
-interface JudgedRun {
-  readonly name: RunName;
-  readonly verdicts: readonly (boolean | null)[];
-}
-
-function pairedTest(a: JudgedRun, b: JudgedRun, rule: RuleName): readonly PairedTest[] {
-  const cells = { both: 0, onlyA: 0, onlyB: 0, neither: 0 };
-  for (const [position, ofA] of a.verdicts.entries()) {
-    const ofB = b.verdicts[position] ?? null;
-    if (ofA === null || ofB === null) continue;
-    cells[ofA ? (ofB ? "both" : "onlyA") : ofB ? "onlyB" : "neither"]++;
-  }
-  const n = cells.both + cells.onlyA + cells.onlyB + cells.neither;
-  return n === 0 ? [] : [{ a: a.name, b: b.name, rule, n, ...cells, p: exactMcNemar(cells.onlyA, cells.onlyB) }];
 }
 
 /** What the names in a report mean. */
@@ -373,7 +388,7 @@ function definitionsFor(dataSet: DataSet): Readonly<Record<string, string>> {
     bareOption: "Answers that are an option and nothing else, apart from case, white space and a full stop at the end.",
     belowBeta:
       "Rows whose confidence, the largest probability of the first token over the vocabulary, is below beta: rounded to two decimals, halves to even, as the gate compares it; and unrounded.",
-    mcNemar:
-      "Over the rows that both runs answer; p is two-sided and exact: min(1, 2 P(X ≤ min(onlyA, onlyB))), X binomial with p = 1/2.",
+    ...PAIRED_DEFINITIONS,
+    ...METRIC_DEFINITIONS,
   };
 }

@@ -3,6 +3,7 @@
 import { at } from "../errors.ts";
 import type { RecordedRun } from "./answers/recorded.ts";
 import type { DataSet, Question } from "./datasets/dataset.ts";
+import { objectPairOf } from "./metrics/question-clusters.ts";
 import { beginsWithOption, isBareOption, optionsIn, RULES, type RuleName } from "./verdicts.ts";
 
 /** A count among `of`, also as a fraction and in percent; both are null where `of` is 0. */
@@ -187,9 +188,8 @@ function scoreRule(rows: readonly Judged[], dataSet: DataSet): RuleScores {
 function scoreGroups(rows: readonly Judged[], kinds: readonly (readonly string[])[]): GroupScores {
   const byObjects = new Map<string, Judged[]>();
   for (const row of rows) {
-    const { objects } = row.question;
-    if (objects === null || objects.second === null) continue;
-    const key = JSON.stringify([objects.first, objects.second]);
+    const key = objectPairOf(row.question);
+    if (key === null) continue;
     byObjects.set(key, [...(byObjects.get(key) ?? []), row]);
   }
   let [right, complete, started] = [0, 0, 0];
@@ -212,19 +212,28 @@ function scoreGroups(rows: readonly Judged[], kinds: readonly (readonly string[]
   };
 }
 
-function scoreRelations(rows: readonly Judged[], { options }: DataSet): Readonly<Record<string, Share>> {
-  const nameOf = ({ question }: Judged) => question.relation ?? question.gold.toLowerCase();
-  const present = new Set(rows.map(nameOf));
-  const names = [
-    ...options.filter((option) => present.has(option)),
-    ...[...present].filter((name) => !options.includes(name)),
-  ];
+function scoreRelations(rows: readonly Judged[], dataSet: DataSet): Readonly<Record<string, Share>> {
   return Object.fromEntries(
-    names.map((name) => {
-      const own = rows.filter((row) => nameOf(row) === name);
-      return [name, share(own.filter(({ isRight }) => isRight).length, own.length)];
-    }),
+    [...byRelation(rows, dataSet)].map(([name, own]) => [
+      name,
+      share(own.filter(({ isRight }) => isRight).length, own.length),
+    ]),
   );
+}
+
+/** Rows by relation, or by right answer where the rows have no relation; in the order of the options, then of the rows. */
+export function byRelation<Row extends { readonly question: Question }>(
+  rows: readonly Row[],
+  { options }: DataSet,
+): ReadonlyMap<string, readonly Row[]> {
+  const groups = new Map<string, Row[]>(options.map((option) => [option, []]));
+  for (const row of rows) {
+    const name = row.question.relation ?? row.question.gold.toLowerCase();
+    const own = groups.get(name) ?? [];
+    own.push(row);
+    groups.set(name, own);
+  }
+  return new Map([...groups].filter(([, own]) => own.length > 0));
 }
 
 function scoreYesNo(rows: readonly Judged[]): YesNoScores {

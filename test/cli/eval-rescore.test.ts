@@ -60,6 +60,12 @@ test("--json: one object, with data set, half and gate from the file's name", as
     dataSet: "Controlled_A",
     split: { name: "test", numExpected: 37, isPapers: true },
     published: { factor: 0.8 },
+    bootstrap: {
+      numResamples: 2000,
+      level: 0.95,
+      seed: 0,
+      clusters: expect.stringContaining("ordered pair of objects"),
+    },
     files: [
       { file: sweep, form: "sweep", n: 37, gate: { alpha1: 0.5, alpha2: 1.5, beta: 0.4, run: "gate 0.5/1.5 at 0.4" } },
     ],
@@ -78,7 +84,12 @@ test("text: tables of the rules, pairs, relations, the gate, the verdicts beside
   expect(stdout).toMatch(/Truescores\.json agrees with answer/);
   expect(stdout).toMatch(/confidence \(Uncertainty\) below 0\.4: \d+ of 37 rounded, \d+ of 37 unrounded/);
   expect(stdout).toMatch(/no confidence recorded \(uncertainty: not a probability/);
-  expect(stdout).toMatch(/both right +only A +only B +neither +McNemar p/);
+  expect(stdout).toMatch(/both right +only A +only B +neither +McNemar p +B − A, points/);
+  // Intervals of the two rules that have metrics, and of the difference; the first file has no confidences to calibrate.
+  expect(stdout).toMatch(/^1\.0 +37 +73\.0 % \[\d+\.\d, \d+\.\d\] +64\.9 % \[\d+\.\d, \d+\.\d\] +29\.7 % /m);
+  expect(stdout).toMatch(/ [01]\.\d+ +[+-]\d+\.\d \[-?\d+\.\d, -?\d+\.\d\]$/m);
+  expect(stdout.match(/^expected calibration error, paper's rule: 1\.0 35\.1 %, /gm)).toHaveLength(1);
+  expect(stdout).toContain("[ ]: 95 % bootstrap interval, 2000 resamples, seed 0. A cluster is all questions about");
 });
 
 test("text of VSR, of a prefix and of res.json", async () => {

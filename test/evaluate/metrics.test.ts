@@ -80,6 +80,19 @@ interface Golden {
 const golden = readEvaluateGolden<Golden>("metrics.json");
 
 describe("clustered bootstrap", () => {
+  test("draws the same clusters again for the same seed, and as many at once as the table holds", () => {
+    const values = Array.from({ length: 40 }, (_, row) => Number(row % 3 === 0));
+    const clusters = values.map((_, row) => row >> (row % 2));
+    const intervalOf = (seed: number, maxTable?: number) =>
+      clusteredBootstrap(values, clusters, { seed, numResamples: 99, ...(maxTable !== undefined && { maxTable }) });
+    const [first, other] = [intervalOf(1), intervalOf(2)];
+    expect(other).not.toEqual(first);
+    expect(intervalOf(1)).toEqual(first);
+    expect(intervalOf(1, 1)).toEqual(first); // one resample at once
+    expect(intervalOf(2, 1000)).toEqual(other);
+    expect(intervalOf(2)).toEqual(other);
+  });
+
   test("random numbers are those of xoshiro128** seeded by SplitMix64", () => {
     // The sequence of the state 1, 2, 3, 4 is that of rand_xoshiro's tests, computed with the authors' C code.
     const random = new RandomIndices([1, 2, 3, 4]);

@@ -28,6 +28,7 @@ interface Case {
   readonly failed?: unknown;
   readonly recorded?: string;
   readonly runs: Readonly<Record<string, unknown>>;
+  readonly metrics: Readonly<Record<string, unknown>>;
   readonly mcNemar: readonly Readonly<Record<string, unknown>>[];
 }
 
@@ -41,8 +42,12 @@ const golden = JSON.parse(read("expected.json")) as {
 describe(`as Python ${golden.python} and numpy ${golden.numpy}`, () => {
   test.each(golden.cases)("$name", (wanted) => {
     const { report, file } = rescoreCase(wanted);
-    const runs = Object.fromEntries(file.runs.map(({ run, meaning: _, factor: __, ...scores }) => [run, scores]));
+    const runs = Object.fromEntries(
+      file.runs.map(({ run, meaning: _, factor: __, metrics: ___, ...scores }) => [run, scores]),
+    );
     expectClose(runs, wanted.runs, "runs");
+    const metrics = Object.fromEntries(file.runs.map(({ run, metrics: own }) => [run, own]));
+    expectClose(metrics, wanted.metrics, "metrics");
     expectClose(file.confidence.belowBeta, wanted.belowBeta, "below beta");
     const tests = report.mcNemar.map(({ a, b, ...cells }) => ({ a: a.run, b: b.run, ...cells }));
     expectClose(tests, wanted.mcNemar, "McNemar");
@@ -187,6 +192,93 @@ describe("what a report says besides numbers", () => {
       fraction: null,
     });
     expect(report.files[0]?.notes).toContain('Rows without a "Golden" that confirms their question: 3.');
+  });
+});
+
+describe("metrics", () => {
+  const ask = (first: string, second: string) =>
+    `Where is the ${first} in relation to the ${second}? Answer with left, right, on or under.`;
+  const rows = [
+    { id: 0, question: ask("cup", "box"), answer: ["Left"] },
+    { id: 1, question: ask("cup", "box"), answer: ["Right"] },
+    { id: 2, question: ask("box", "cup"), answer: ["On"] },
+    { id: 3, question: "Where is the cup in the photo?", answer: ["Above"] },
+    { id: 4, question: "Where is the cup in the photo?", answer: ["On"] },
+  ];
+  const sample = (id: number, text: string, more: object) => ({
+    doc_id: id,
+    target: rows[id]?.answer[0],
+    filtered_resps: text,
+    ...more,
+  });
+
+  test("clusters are ordered pairs of objects, and questions without a pair stand alone", () => {
+    const answers = JSON.stringify(rows.map(() => ({ Generation: "Left or right" })));
+    const report = rescoreTexts("Controlled_A", "all", lines(rows), answers);
+    expect(report.files[0]?.runs[0]?.metrics.rules.paper?.individual).toMatchObject({ numRows: 5, numClusters: 4 });
+    expect(report.bootstrap).toEqual({
+      numResamples: 2000,
+      level: 0.95,
+      seed: 0,
+      clusters: expect.stringMatching(
+        /^A cluster .* pair of objects; a question that does not name two .* own cluster\./,
+      ),
+    });
+    const vsr = lines([{ caption: "The cat is on the mat.", label: 1 }]);
+    const { bootstrap, files } = rescoreTexts("VSR", "all", vsr, '[{"Generation": "Yes"}]');
+    expect(bootstrap.clusters).toMatch(/^Each question of VSR is a cluster of its own/);
+    // Its caption says no relation, and its answer has no confidence.
+    expect(files[0]?.runs[0]?.metrics.rules.paper).toMatchObject({ familiarity: null, confidence: null });
+  });
+
+  test("a right answer that is no option has a row of its own, and several options are no answer", () => {
+    const answers = JSON.stringify(
+      ["Left", "left right", "On", "Above", "beside"].map((Generation) => ({ Generation })),
+    );
+    const { confusion } = rescoreTexts("Controlled_A", "all", lines(rows), answers).files[0]?.runs[0]?.metrics ?? {};
+    expect(confusion?.options).toEqual(["left", "right", "on", "under", "above"]);
+    expect(confusion?.counts).toEqual([
+      [1, 0, 0, 0, 0, 0],
+      [0, 0, 0, 0, 0, 1],
+      [0, 0, 1, 0, 0, 1],
+      [0, 0, 0, 0, 0, 0],
+      [0, 0, 0, 0, 0, 1],
+    ]);
+    expect(confusion?.byClass.map(({ accuracy }) => accuracy)).toEqual([1, 0, 0.5, null, 0]);
+  });
+
+  test("the confidence of a question is found in whichever method's line has it", () => {
+    const text = lines([
+      sample(0, "Left", { method: "pai", confidence: null }),
+      sample(0, "Left", { method: "greedy", confidence: 0.75 }),
+      sample(1, "Left", { method: "greedy", confidence: 0.25 }),
+      sample(1, "Left", { method: "pai", confidence: null }),
+    ]);
+    const [file] = rescoreTexts("Controlled_A", "all", lines(rows), text).files;
+    expect(file?.confidence).toMatchObject({ metricsField: "confidence", belowBeta: { rounded: { count: 1, of: 2 } } });
+    for (const run of file?.runs ?? []) {
+      // (0.75 − 1)² and (0.25 − 0)², and bins that hold one answer each.
+      expect(run.metrics.rules.paper?.confidence).toMatchObject({
+        count: 2,
+        auroc: 1,
+        brierScore: 0.0625,
+        expectedCalibrationError: 0.25,
+      });
+    }
+    expect(file?.runs).toHaveLength(2);
+  });
+
+  test("equal confidences form no bins of equal counts, and right answers alone no curve", () => {
+    const text = lines([0, 1].map((id) => sample(id, rows[id]?.answer[0] ?? "", { confidence: 0.5 })));
+    const [run] = rescoreTexts("Controlled_A", "all", lines(rows), text).files[0]?.runs ?? [];
+    expect(run?.metrics.rules.exactlyOne?.confidence).toMatchObject({ count: 2, byConfidence: [], auroc: null });
+    expect(run?.metrics.rules.exactlyOne?.familiarity?.familiar).toEqual({
+      relations: ["left", "right"],
+      count: 2,
+      numRight: 2,
+      accuracy: 1,
+      meanConfidence: 0.5,
+    });
   });
 });
 
@@ -597,7 +689,8 @@ describe("data sets", () => {
       expect(Object.values(definitions).every((sentence) => sentence.length > 20 && sentence.endsWith("."))).toBe(true);
       return Object.keys(definitions).filter((key) => !key.startsWith("rule "));
     };
-    const all = ["share", "individual", "majority", "bareOption", "belowBeta", "mcNemar"];
+    const metrics = ["interval", "confusion", "confidence", "calibration", "byConfidence", "auroc", "familiarity"];
+    const all = ["share", "individual", "majority", "bareOption", "belowBeta", "mcNemar", "difference", ...metrics];
     const groups = ["pairs", "sets", "ceiling", "rightOfComplete", "completeOfStarted"];
     expect(keysOf("COCO_two", "all").sort()).toEqual([...all].sort());
     expect(keysOf("Controlled_B", "all").sort()).toEqual([...all, ...groups].sort());

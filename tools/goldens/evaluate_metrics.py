@@ -28,6 +28,7 @@ from PIL import Image
 from scipy.spatial.distance import cosine
 from sklearn import metrics
 from sklearn.calibration import calibration_curve
+from xoshiro import xoshiro_128_star_star
 
 OUT = Path(__file__).resolve().parents[2] / "test" / "golden" / "evaluate"
 VERSIONS = {
@@ -39,8 +40,6 @@ VERSIONS = {
     "pillow": PIL.__version__,
     "transformers": transformers.__version__,
 }
-MASK = 2**32 - 1
-MASK_64 = 2**64 - 1
 RANDOM = numpy.random.default_rng(11)
 
 
@@ -50,32 +49,6 @@ def defined(value):
 
 
 # --- bootstrap ---------------------------------------------------------------------------------------------------------------
-
-
-def split_mix_64(seed):
-    while True:
-        seed = (seed + 0x9E3779B97F4A7C15) & MASK_64
-        z = ((seed ^ (seed >> 30)) * 0xBF58476D1CE4E5B9) & MASK_64
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK_64
-        yield z ^ (z >> 31)
-
-
-def rotate_left(word, bits):
-    return ((word << bits) | (word >> (32 - bits))) & MASK
-
-
-def xoshiro_128_star_star(seed):
-    first, second = (word for word, _ in zip(split_mix_64(seed), range(2)))
-    s = [first & MASK, first >> 32, second & MASK, second >> 32]
-    while True:
-        yield (rotate_left((s[1] * 5) & MASK, 7) * 9) & MASK
-        t = (s[1] << 9) & MASK
-        s[2] ^= s[0]
-        s[3] ^= s[1]
-        s[1] ^= s[2]
-        s[0] ^= s[3]
-        s[2] ^= t
-        s[3] = rotate_left(s[3], 11)
 
 
 def bootstrap_case(values, clusters, **options):
@@ -128,7 +101,7 @@ def mcnemar_tables():
         a, b = RANDOM.integers(0, 2, (2, size)).astype(bool).tolist()
         table = metrics.confusion_matrix(a, b, labels=[True, False]) if size else numpy.zeros((2, 2), int)
         (both, only_a), (only_b, neither) = table.tolist()
-        expected = {"bothRight": both, "onlyA": only_a, "onlyB": only_b, "bothWrong": neither}
+        expected = {"both": both, "onlyA": only_a, "onlyB": only_b, "neither": neither}
         cases.append({"a": a, "b": b, "expected": expected})
     return cases
 

@@ -4,7 +4,8 @@
 
 Writes questions, answers and verdicts (none of them anybody's results: texts and numbers come from a seeded generator), and
 expected.json, which lists the cases and what an independent implementation finds: definitions in plain Python with exact
-fractions, numpy for the rounding of confidences and for sampled_idx.npy. CPython 3.11.7, numpy 2.4.6.
+fractions, numpy for the rounding of confidences, for sampled_idx.npy and for resampling, pandas for bins and groups, scikit-learn
+for the confusion matrix, AUROC and Brier score. CPython 3.11.7, numpy 2.4.6, pandas 3.1.1, scikit-learn 1.9.1.
 """
 
 import json
@@ -13,10 +14,15 @@ import random
 import re
 import sys
 from fractions import Fraction
+from functools import cache
 from math import comb
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import sklearn
+from sklearn import metrics
+from xoshiro import xoshiro_128_star_star
 
 FACTORS = ["1.0", "0.5", "0.8", "1.2", "1.5", "2.0"]
 OPTIONS = {
@@ -241,8 +247,150 @@ def mcnemar(dataset, runs, rows):
                         cells[{(True, True): "both", (True, False): "onlyA", (False, True): "onlyB", (False, False): "neither"}[tuple(verdicts)]] += 1
                 n = sum(cells.values())
                 if n:
-                    tests.append({"a": a, "b": b, "rule": rule, "n": n, **cells, "p": exact_p(cells["onlyA"], cells["onlyB"])})
+                    tests.append({"a": a, "b": b, "rule": rule, "n": n, **cells, "p": exact_p(cells["onlyA"], cells["onlyB"]),
+                                  "difference": difference(dataset, rule, runs[a], runs[b], rows)})
     return tests
+
+
+# --- metrics ------------------------------------------------------------------------------------------------------------------
+
+@cache
+def draws(number):
+    """2,000 resamples with seed 0, each of as many clusters as there are."""
+    generator = xoshiro_128_star_star(0)
+    return np.array([[(next(generator) * number) >> 32 for _ in range(number)] for _ in range(2000)])
+
+
+def interval(values, clusters):
+    """95 % percentile interval of a mean whose clusters are drawn with replacement."""
+    names = list(dict.fromkeys(clusters))
+    members = [[value for value, cluster in zip(values, clusters) if cluster == name] for name in names]
+    sums, sizes = np.array([sum(m) for m in members]), np.array([len(m) for m in members])
+    drawn = draws(len(names))
+    lower, upper = np.quantile(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), [0.025, 0.975])
+    return {"mean": float(np.mean(values)), "lower": float(lower), "upper": float(upper), "numRows": len(values), "numClusters": len(names)}
+
+
+def cluster(index, row):
+    return objects(row) or ("row", index)
+
+
+def difference(dataset, rule, first, second, rows):
+    values, clusters = [], []
+    for index, (row, a, b) in enumerate(zip(rows, first, second)):
+        verdicts = [None if answer is None else judge(dataset, rule, answer, gold_of(row)) for answer in (a, b)]
+        if None not in verdicts:
+            values.append(int(verdicts[1]) - int(verdicts[0]))
+            clusters.append(cluster(index, row))
+    return interval(values, clusters)
+
+
+def defined(value):
+    return None if value is None or np.isnan(value) else float(value)
+
+
+def binned(frame, edges):
+    codes = pd.cut(frame.confidence, edges, labels=False, include_lowest=True)
+    bins = []
+    for code, (lower, upper) in enumerate(zip(edges, edges[1:])):
+        own = frame[codes == code]
+        bins.append({"lower": float(lower), "upper": float(upper), "count": len(own), "numRight": int(own.right.sum()),
+                     "accuracy": defined(own.right.mean()), "meanConfidence": defined(own.confidence.mean())})
+    return bins
+
+
+def confidence_metrics(confidences, verdicts):
+    if not confidences:
+        return None
+    frame = pd.DataFrame({"confidence": confidences, "right": np.array(verdicts, dtype=float)})
+    bins = binned(frame, [index / 10 for index in range(11)])
+    filled = [each for each in bins if each["count"]]
+    return {
+        "bins": bins,
+        "expectedCalibrationError": float(np.average([abs(b["accuracy"] - b["meanConfidence"]) for b in filled], weights=[b["count"] for b in filled])),
+        "brierScore": float(metrics.brier_score_loss(verdicts, confidences, labels=[False, True])),
+        "count": len(confidences),
+        "byConfidence": binned(frame, pd.qcut(frame.confidence, 4, retbins=True, duplicates="drop")[1].tolist()),
+        "auroc": float(metrics.roc_auc_score(verdicts, confidences)) if len(set(verdicts)) == 2 else None,
+    }
+
+
+def familiarity(judged):
+    """judged: (relation or None, is right, confidence or None)."""
+    frame = pd.DataFrame(judged, columns=["relation", "right", "confidence"]).dropna(subset="relation")
+    if frame.empty:
+        return None
+    known = frame.relation.map(lambda relation: bool({"left", "right"} & set(re.split(r"\W+", relation.lower()))))
+    result = {}
+    for name, own in (("familiar", frame[known]), ("unfamiliar", frame[~known])):
+        confidences = own.confidence.dropna().astype(float)
+        result[name] = {"relations": list(dict.fromkeys(own.relation)), "count": len(own), "numRight": int(own.right.sum()),
+                        "accuracy": defined(own.right.astype(float).mean()), "meanConfidence": defined(confidences.mean())}
+    return result
+
+
+def confusion(dataset, answers, rows):
+    options = OPTIONS[dataset]
+    golds, said = [], []
+    for answer, row in zip(answers, rows):
+        if answer is not None and answer.get("text") is not None:
+            found = occurring(answer["text"], options)
+            golds.append(gold_of(row).lower())
+            said.append(found[0] if len(found) == 1 else "(other)")
+    if not golds:
+        return None
+    counts = metrics.confusion_matrix(golds, said, labels=[*options, "(other)"])[:-1]
+    recall = metrics.recall_score(golds, said, labels=options, average=None, zero_division=np.nan)
+    return {"options": options, "counts": counts.tolist(), "numAnswers": len(golds), "numOther": said.count("(other)"),
+            "accuracy": float(metrics.accuracy_score(golds, said)),
+            "byClass": [{"option": option, "count": golds.count(option), "numRight": int(counts[index][index]), "accuracy": defined(recall[index])}
+                        for index, option in enumerate(options)]}
+
+
+def measure(dataset, answers, rows, confidences):
+    rules = {}
+    for rule in ("paper", "exactlyOne"):
+        judged = [(index, row, verdict, confidences[index]) for index, (row, answer) in enumerate(zip(rows, answers)) if answer is not None
+                  for verdict in [judge(dataset, rule, answer, gold_of(row))] if verdict is not None]
+        sure = [(verdict, confidence) for _, _, verdict, confidence in judged if confidence is not None]
+        rules[rule] = None if not judged else {
+            "individual": interval([int(verdict) for _, _, verdict, _ in judged], [cluster(index, row) for index, row, _, _ in judged]),
+            "confidence": confidence_metrics([confidence for _, confidence in sure], [verdict for verdict, _ in sure]),
+            "familiarity": familiarity([(relation_of(row), verdict, confidence) for _, row, verdict, confidence in judged]),
+        }
+    return {"confusion": confusion(dataset, answers, rows), "rules": rules}
+
+
+def relation_of(row):
+    if "label" in row:
+        return " ".join(row["relation"].lower().split()) if "relation" in row else None
+    return gold_of(row).lower()
+
+
+def comparison(questions, a, b, rule):
+    """Two runs of one data set by question id; a and b: (case, run)."""
+    dataset = a[0]["dataset"]
+    verdicts = []
+    for case, run in (a, b):
+        answers = zip(half_of(len(questions), case["split"]), case["recordedAnswers"][run])
+        judged = {index: judge(dataset, rule, answer, gold_of(questions[index])) for index, answer in answers if answer is not None}
+        verdicts.append({index: verdict for index, verdict in judged.items() if verdict is not None})
+    first, second = verdicts
+    frame = pd.DataFrame([{"id": index, "relation": relation_of(questions[index]), "cluster": cluster(index, questions[index]),
+                           "a": first[index], "b": second[index]} for index in sorted(first.keys() & second.keys())])
+    broken, fixed = frame[frame.a & ~frame.b], frame[~frame.a & frame.b]
+    return {
+        "dataset": dataset, "rule": rule, "questions": a[0]["questions"],
+        "a": {"file": a[0]["answers"], "split": a[0]["split"], "run": a[1], "numJudged": len(first), "individual": share(int(frame.a.sum()), len(frame))},
+        "b": {"file": b[0]["answers"], "split": b[0]["split"], "run": b[1], "numJudged": len(second), "individual": share(int(frame.b.sum()), len(frame))},
+        "n": len(frame), "both": int((frame.a & frame.b).sum()), "onlyA": len(broken), "onlyB": len(fixed), "neither": int((~frame.a & ~frame.b).sum()),
+        "p": exact_p(len(broken), len(fixed)),
+        "difference": interval((frame.b.astype(int) - frame.a.astype(int)).tolist(), frame.cluster.tolist()),
+        "byRelation": {relation: {"a": share(int(own.a.sum()), len(own)), "b": share(int(own.b.sum()), len(own)),
+                                  "onlyA": int((own.a & ~own.b).sum()), "onlyB": int((~own.a & own.b).sum())}
+                       for relation, own in frame.groupby("relation")},
+        "fixed": fixed.id.tolist(), "broken": broken.id.tolist(),
+    }
 
 
 def exact_p(only_a, only_b):
@@ -257,7 +405,7 @@ def below(rounded, unrounded, beta):
             "unrounded": share(sum(value < beta for value in full), len(full)) if full else None}
 
 
-def expected(dataset, rows, runs, *, form, gate, below_beta=None, notes=None, **rest):
+def expected(dataset, rows, runs, *, form, gate, below_beta=None, confidences=None, **rest):
     """What a report on one file holds; runs that are refused are not among `runs`."""
     return {
         "form": form,
@@ -266,7 +414,9 @@ def expected(dataset, rows, runs, *, form, gate, below_beta=None, notes=None, **
         "gate": gate,
         "belowBeta": below_beta,
         "runs": {name: score_run(dataset, answers, rows) for name, answers in runs.items()},
+        "metrics": {name: measure(dataset, answers, rows, confidences or [None] * len(rows)) for name, answers in runs.items()},
         "mcNemar": mcnemar(dataset, runs, rows),
+        "recordedAnswers": runs,  # for comparisons; not written
         **rest,
     }
 
@@ -344,7 +494,7 @@ def case_sweep(folder, questions):
     return {"name": "six-factor sweep of objects with a gated answer", "dataset": dataset, "split": "test",
             "questions": "controlled_a.jsonl", "answers": name,
             **expected(dataset, rows, {**runs, "gated": gated, "gate 0.5/1.5 at 0.4": anew}, form="sweep", gate="gate 0.5/1.5 at 0.4",
-                       below_beta=below(rounded, unrounded, beta), equalToRecorded={"count": len(rows) - (anew[3]["text"] != "Something else"), "of": len(rows)})}
+                       below_beta=below(rounded, unrounded, beta), confidences=unrounded, equalToRecorded={"count": len(rows) - (anew[3]["text"] != "Something else"), "of": len(rows)})}
 
 
 def case_text_sweep(folder, questions):
@@ -383,7 +533,7 @@ def case_text_map(folder, questions):
     return {"name": "six-factor sweep of texts, confidences in lists, other alphas", "dataset": dataset, "split": "test",
             "questions": "controlled_b.jsonl", "answers": "b_map_texts.json", "settings": {"alpha1": 0.8, "alpha2": 2.0},
             **expected(dataset, rows, {**runs, "gate 0.8/2 at 0.35": anew}, form="sweep", gate="gate 0.8/2 at 0.35",
-                       below_beta=below(rounded, unrounded, beta))}
+                       below_beta=below(rounded, unrounded, beta), confidences=unrounded)}
 
 
 def case_vg(folder, questions):
@@ -400,7 +550,7 @@ def case_vg(folder, questions):
          "Golden": gold_of(row), "uncertainty": rounded[index]} for index, row in enumerate(rows)])
     return {"name": "sweep of six options, null confidences", "dataset": dataset, "split": "all", "questions": "vg_two.jsonl",
             "answers": "vg_two.json",
-            **expected(dataset, rows, runs, form="sweep", gate=None, below_beta=below(rounded, [None] * len(rows), beta))}
+            **expected(dataset, rows, runs, form="sweep", gate=None, below_beta=below(rounded, [None] * len(rows), beta), confidences=rounded)}
 
 
 def case_vsr(folder, questions):
@@ -420,7 +570,7 @@ def case_vsr(folder, questions):
             "answers": "results_VSR_base_1.0.json",
             "prompts": {"equal": 0, "endsWithQuestion": 0, "headOnly": len(rows), "containsClause": 0, "other": 0, "absent": 0},
             **expected("VSR", rows, {"answer": answers}, form="plain", gate=None, recorded="agrees",
-                       below_beta=below(rounded, [None] * len(rows), 0.64))}
+                       below_beta=below(rounded, [None] * len(rows), 0.64), confidences=rounded)}
 
 
 def case_prefix(folder, questions):
@@ -470,7 +620,7 @@ def case_options(folder, questions):
     return {"name": "plain array with the unmodified pass' option probabilities", "dataset": dataset, "split": "validation",
             "questions": "controlled_a.jsonl", "answers": "a_options.json",
             **expected(dataset, rows, {"answer": answers, "1.0 (options only)": greedy}, form="plain", gate=None,
-                       below_beta=below(rounded, unrounded, beta))}
+                       below_beta=below(rounded, unrounded, beta), confidences=unrounded)}
 
 
 def case_samples(folder, questions):
@@ -515,7 +665,7 @@ def case_samples(folder, questions):
     rounded = [None if value is None else float(np.round(value, 2)) for value in unrounded]
     return {"name": "lmms-eval samples with failed requests and a cut line", "dataset": dataset, "split": "test", "questions": "controlled_a.jsonl",
             "answers": "samples.jsonl", "failed": {"failedRequest": 1, "budgetExceeded": 1},
-            **expected(dataset, rows, {"answer": answers}, form="samples", gate=None, below_beta=below(rounded, unrounded, beta))}
+            **expected(dataset, rows, {"answer": answers}, form="samples", gate=None, below_beta=below(rounded, unrounded, beta), confidences=unrounded)}
 
 
 def main(folder):
@@ -535,8 +685,15 @@ def main(folder):
     ]
     pvalues = [{"onlyA": a, "onlyB": b, "p": exact_p(a, b)} for a, b in
                [(0, 0), (0, 1), (1, 1), (2, 1), (0, 6), (5, 3), (3, 5), (12, 40), (135, 21), (900, 1000), (400, 1847), (0, 1074), (0, 2247)]]
-    result = {"generator": "tools/goldens/evaluate_rescore.py", "python": platform.python_version(), "numpy": np.__version__,
-              "cases": cases, "mcNemar": pvalues}
+    plain, sweep, samples = cases[0], cases[1], cases[9]
+    pairs = [((sweep, "1.0"), (sweep, "gated"), "paper"), ((sweep, "0.5"), (sweep, "1.5"), "firstToken"),
+             ((plain, "answer"), (samples, "answer"), "exactlyOne"), ((samples, "answer"), (sweep, "2.0"), "paper")]
+    comparisons = [comparison(questions["controlled_a"], a, b, rule) for a, b, rule in pairs]
+    for case in cases:
+        del case["recordedAnswers"]
+    result = {"generator": "tools/goldens/evaluate_rescore.py", "python": platform.python_version(), "numpy": np.__version__, "pandas": pd.__version__,
+              "scikit-learn": sklearn.__version__,
+              "cases": cases, "comparisons": comparisons, "mcNemar": pvalues}
     Path(folder, "expected.json").write_text(json.dumps(result, separators=(",", ":")) + "\n")
 
 

@@ -75,8 +75,10 @@ export function readSampleLines(
   const all = [...methods.values()];
   const ofPosition = <T>(read: (sample: Sample) => T | null) =>
     half.ids.map((_, position) => {
-      const found = all.map((samples) => samples[position]).find((sample) => sample !== null && sample !== undefined);
-      return found === undefined || found === null ? null : read(found);
+      const found = all.flatMap((samples) => samples[position] ?? []);
+      // The confidence is the question's, but a method that runs no unmodified pass does not know it.
+      const best = found.find(({ row }) => typeof row[SAMPLE_FIELDS.confidence] === "number") ?? found[0];
+      return best === undefined ? null : read(best);
     });
   const runs = [...methods].map(([name, samples]): RecordedRun => {
     const answers = samples.map((sample) => (sample === null || sample.failure !== null ? null : sample.answer));

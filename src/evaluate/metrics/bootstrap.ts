@@ -15,7 +15,12 @@ export interface BootstrapOptions {
   readonly level?: number;
   /** Seed of the random numbers, a whole number of at least 0; 0 by default. */
   readonly seed?: number;
+  /** Most counts of draws that are in memory at once, 4 bytes each; 2²³ by default. Does not change the interval. */
+  readonly maxTable?: number;
 }
+
+/** What intervals are computed with unless options say otherwise. */
+export const BOOTSTRAP_DEFAULTS = { numResamples: 2000, level: 0.95, seed: 0 } as const;
 
 /** A mean with its interval. */
 export interface BootstrapInterval {
@@ -41,7 +46,7 @@ export function clusteredBootstrap(
   clusters: readonly (string | number)[],
   options: BootstrapOptions = {},
 ): BootstrapInterval | null {
-  const { numResamples = 2000, level = 0.95, seed = 0 } = options;
+  const { numResamples, level, seed, maxTable = 2 ** 23 } = { ...BOOTSTRAP_DEFAULTS, ...options };
   checkOptions({ numResamples, level, seed });
   if (values.length !== clusters.length) {
     throw new InputError(`clusters: expected one for each of the ${values.length} values, got ${clusters.length}.`);
@@ -50,28 +55,18 @@ export function clusteredBootstrap(
   if (bad >= 0) throw new InputError(`values[${bad}]: expected a finite number, got ${values[bad]}.`);
   if (values.length === 0) return null;
 
-  const { sums, counts } = totalsByCluster(values, clusters);
-  const random = new RandomIndices(seed);
-  const means = Array.from({ length: numResamples }, () => {
-    let sum = 0;
-    let count = 0;
-    for (let draw = 0; draw < sums.length; draw++) {
-      const cluster = random.below(sums.length);
-      sum += at(sums, cluster);
-      count += at(counts, cluster);
-    }
-    return sum / count;
-  }).sort((a, b) => a - b);
+  const totals = totalsByCluster(values, clusters);
+  const means = resampledMeans(totals, { numResamples, seed, maxTable }).sort();
   return {
     mean: values.reduce((sum, value) => sum + value, 0) / values.length,
     lower: quantile(means, (1 - level) / 2),
     upper: quantile(means, (1 + level) / 2),
     numRows: values.length,
-    numClusters: sums.length,
+    numClusters: totals.length,
   };
 }
 
-function checkOptions({ numResamples, level, seed }: Required<BootstrapOptions>): void {
+function checkOptions({ numResamples, level, seed }: Required<Omit<BootstrapOptions, "maxTable">>): void {
   if (!Number.isInteger(numResamples) || numResamples < 1) {
     throw new InputError(`numResamples must be a whole number of at least 1, got ${numResamples}.`);
   }
@@ -81,11 +76,17 @@ function checkOptions({ numResamples, level, seed }: Required<BootstrapOptions>)
   }
 }
 
+/** The rows of one cluster. */
+interface ClusterTotal {
+  sum: number;
+  count: number;
+}
+
 function totalsByCluster(
   values: readonly number[],
   clusters: readonly (string | number)[],
-): { readonly sums: readonly number[]; readonly counts: readonly number[] } {
-  const totals = new Map<string | number, { sum: number; count: number }>();
+): readonly Readonly<ClusterTotal>[] {
+  const totals = new Map<string | number, ClusterTotal>();
   for (const [row, value] of values.entries()) {
     const cluster = at(clusters, row);
     const total = totals.get(cluster) ?? { sum: 0, count: 0 };
@@ -93,8 +94,60 @@ function totalsByCluster(
     total.count += 1;
     totals.set(cluster, total);
   }
-  const list = [...totals.values()];
-  return { sums: list.map(({ sum }) => sum), counts: list.map(({ count }) => count) };
+  return [...totals.values()];
+}
+
+/** A table of draws, kept because a report asks for many intervals over the same clusters. */
+let kept: { readonly key: string; readonly times: Uint32Array } | undefined;
+
+/** The mean of each resample, with as many resamples at once as a table holds. */
+function resampledMeans(
+  totals: readonly Readonly<ClusterTotal>[],
+  { numResamples, seed, maxTable }: { readonly numResamples: number; readonly seed: number; readonly maxTable: number },
+): Float64Array {
+  const means = new Float64Array(numResamples);
+  const { count: firstCount } = at(totals, 0);
+  const isEven = totals.every(({ count }) => count === firstCount); // then all resamples have as many rows
+  const numAtOnce = Math.min(numResamples, Math.max(1, Math.floor(maxTable / totals.length)));
+  const random = new RandomIndices(seed);
+  for (let start = 0; start < numResamples; start += numAtOnce) {
+    const size = Math.min(numAtOnce, numResamples - start);
+    const key = `${totals.length} ${numResamples} ${seed}`;
+    const isWhole = size === numResamples;
+    const times = isWhole && kept?.key === key ? kept.times : drawTimes(random, totals.length, size);
+    if (isWhole) kept = { key, times };
+    const sums = new Float64Array(size);
+    const counts = new Float64Array(size).fill(isEven ? firstCount * totals.length : 0);
+    for (const [cluster, { sum, count }] of totals.entries()) {
+      const own = times.subarray(cluster * size, (cluster + 1) * size);
+      if (sum !== 0) addScaled(sums, own, sum); // most clusters of a difference are 0
+      if (!isEven) addScaled(counts, own, count);
+    }
+    means.set(
+      sums.map((sum, resample) => sum / at(counts, resample)),
+      start,
+    );
+  }
+  return means;
+}
+
+/** total += factor · values, element by element. */
+function addScaled(total: Float64Array, values: Uint32Array, factor: number): void {
+  for (let index = 0; index < total.length; index++) {
+    total[index] = (total[index] ?? 0) + factor * (values[index] ?? 0);
+  }
+}
+
+/** [numClusters][numResamples]: how often each resample draws each cluster. */
+function drawTimes(random: RandomIndices, numClusters: number, numResamples: number): Uint32Array {
+  const times = new Uint32Array(numClusters * numResamples);
+  for (let resample = 0; resample < numResamples; resample++) {
+    for (let draw = 0; draw < numClusters; draw++) {
+      const place = random.below(numClusters) * numResamples + resample;
+      times[place] = (times[place] ?? 0) + 1;
+    }
+  }
+  return times;
 }
 
 const MASK_64 = 2n ** 64n - 1n;

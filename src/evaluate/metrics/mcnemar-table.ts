@@ -3,12 +3,14 @@ import { InputError } from "../../errors.ts";
 
 /** How many questions each of two verdict lists got right. */
 export interface McNemarTable {
-  readonly bothRight: number;
+  /** Right in both. */
+  readonly both: number;
   /** Right in the first list only. */
   readonly onlyA: number;
   /** Right in the second list only. */
   readonly onlyB: number;
-  readonly bothWrong: number;
+  /** Right in none of the two. */
+  readonly neither: number;
 }
 
 /**
@@ -27,9 +29,9 @@ export function mcNemarTable(a: readonly boolean[], b: readonly boolean[]): McNe
   const count = (inA: boolean, inB: boolean): number =>
     a.filter((isRight, question) => isRight === inA && b[question] === inB).length;
   return {
-    bothRight: count(true, true),
+    both: count(true, true),
     onlyA: count(true, false),
     onlyB: count(false, true),
-    bothWrong: count(false, false),
+    neither: count(false, false),
   };
 }

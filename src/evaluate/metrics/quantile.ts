@@ -8,7 +8,7 @@ import { at } from "../../errors.ts";
  * @param share 0 to 1
  * @throws RangeError without values.
  */
-export function quantile(sorted: readonly number[], share: number): number {
+export function quantile(sorted: ArrayLike<number>, share: number): number {
   const place = share * (sorted.length - 1);
   const below = at(sorted, Math.floor(place));
   const above = at(sorted, Math.ceil(place));
