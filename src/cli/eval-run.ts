@@ -94,7 +94,8 @@ function describeEval(command: Command): Command {
 /** Runs `eval`. */
 async function runEval(session: Session, flags: EvalFlags): Promise<void> {
   const { dataset, dataDir, out } = flags;
-  if (dataset === undefined) throw new UsageError("--dataset is missing: adaptvis eval --help lists the data sets.");
+  if (dataset === undefined)
+    throw new UsageError("--dataset is missing: adaptvis eval run --help lists the data sets.");
   if (dataDir === undefined) throw new UsageError("--data-dir is missing: give the folder with the data set's files.");
   if (out === undefined) throw new UsageError("--out is missing: give a folder for the run.");
   const dataSet = await asUsage(() => dataSetNamed(dataset));

@@ -22,7 +22,11 @@ const SUBCOMMANDS: readonly (CliCommand & { readonly isDefault?: boolean })[] = 
 export const evalCommand: CliCommand = {
   name: "eval",
   add: (command: Command, open) => {
-    command.description("Evaluate on the data sets of the paper: What'sUp and VSR.").helpCommand(false);
+    command
+      .description(
+        "Evaluate on the data sets of the paper, What'sUp and VSR. Without a subcommand, its options are those of run.",
+      )
+      .helpCommand(false);
     for (const { name, add, isDefault = false } of SUBCOMMANDS) {
       const own = command.command(name, { isDefault }).copyInheritedSettings(command);
       add(own.helpOption("--help", "print this help"), open);

@@ -163,8 +163,8 @@ describe("exit code 2 and one sentence", () => {
     ["a beta above 1", [...questions, "--answers", base, "--beta", "2"], /'2' is invalid.*at most 1/],
     ["a negative factor", [...questions, "--answers", base, "--alpha1", "-1"], /'-1' is invalid.*at least 0/],
     ["an argument", ["answers.json", ...questions, "--answers", base], /too many arguments/],
-    ["no subcommand", undefined, /The command is missing/],
-    ["an unknown subcommand", null, /unknown command 'frob'/],
+    ["no subcommand", undefined, /--dataset is missing/],
+    ["an unknown subcommand", null, /too many arguments for 'run'/],
   ])("%s", async (_, args, message) => {
     const { stdout, stderr, ending } = await (args === undefined
       ? adaptvis("eval")
