@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { create } from "webgpu";
 import { GpuError } from "../../src/errors.ts";
 import {
   formatBytes,
@@ -13,6 +14,9 @@ import type { Constant } from "../../src/gpu/kernel.ts";
 import { ACTIVATIONS } from "../../src/gpu/ops/activations.ts";
 import { ALL_KERNELS } from "../../src/gpu/ops/kernels.ts";
 import { adapterOfEnvironment, openTestDevice } from "../setup/device.ts";
+
+/** Dawn checks shaders, constants and limits before a driver compiles anything; its null backend does only that. Held for as long as its devices live. */
+const nullGpu = create(["backend=null"]);
 
 /** The test device with its own ledger, and with the methods in `changes` instead of its own. */
 async function makeGpu(changes: Partial<GPUDevice> = {}): Promise<Gpu> {
@@ -125,9 +129,10 @@ describe("limits", () => {
   test.each([
     { title: "no feature", needsSubgroups: false },
     { title: "subgroups, where it says that it needs them", needsSubgroups: true },
-  ])("every kernel compiles on a device with WebGPU's default limits and $title", async ({ needsSubgroups }) => {
+  ])("every kernel is valid on a device with WebGPU's default limits and $title", async ({ needsSubgroups }) => {
     const requiredFeatures: GPUFeatureName[] = needsSubgroups ? ["subgroups"] : [];
-    const { adapter } = await openNodeAdapter(adapterOfEnvironment());
+    const adapter = await nullGpu.requestAdapter();
+    if (adapter === null) throw new Error("Dawn has no null backend");
     const device = await adapter.requestDevice({ requiredFeatures });
     const gpu = new Gpu(device);
     const constants: Record<string, Constant> = {
