@@ -84,6 +84,8 @@ export interface AnswerAttention {
   used(selection?: MapSelection): AttentionMap;
   /** The unmodified pass; undefined when there was none (ScalingVis). */
   unmodified(selection?: MapSelection): AttentionMap | undefined;
+  /** Whether there was an unmodified pass. */
+  readonly hasUnmodified: boolean;
   readonly numLayers: number;
   readonly numHeads: number;
 }
@@ -110,6 +112,7 @@ export function answerAttention(
     numHeads,
     used: (selection = {}) => map(used, selection),
     unmodified: (selection = {}) => unmodified && map(unmodified, selection),
+    hasUnmodified: unmodified !== undefined,
   };
 }
 

@@ -122,7 +122,15 @@ describe("an answer's maps", () => {
   });
 
   test("of an unmodified pass that did not run are undefined", () => {
-    expect(answerAttention({ used: rows, unmodified: undefined }, [image], numHeads).unmodified()).toBeUndefined();
+    const attention = answerAttention({ used: rows, unmodified: undefined }, [image], numHeads);
+    expect(attention.unmodified()).toBeUndefined();
+    expect(attention.hasUnmodified).toBe(false);
+  });
+
+  test("of a picture in several tiles are refused, but whether there was an unmodified pass is known", () => {
+    const attention = answerAttention({ used: rows, unmodified }, [{ ...image, grid: undefined }], numHeads);
+    expect(() => attention.unmodified()).toThrow(InputError);
+    expect(attention.hasUnmodified).toBe(true);
   });
 
   test("of a picture that was not asked about are refused", () => {

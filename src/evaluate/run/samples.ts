@@ -1,6 +1,6 @@
 // One question put to a model under several methods, and the lines that its results file keeps of it.
 import type { Answer, AnswerOptions } from "../../answer.ts";
-import { InputError } from "../../errors.ts";
+import { at, InputError } from "../../errors.ts";
 import { interventionNamed } from "../../interventions/registry.ts";
 import type { Llava } from "../../llava.ts";
 import type { RgbImage } from "../../preprocess/image.ts";
@@ -59,7 +59,9 @@ export interface SampleLine {
   readonly confidence: number | null;
   /** What the method's gate compared, or the largest probability of the answer's own first token; unrounded. */
   readonly own_confidence: number;
+  /** By option; about −1e9 for a token that a contrast rules out. */
   readonly option_first_token_logprobs: Readonly<Record<string, number>>;
+  /** Of the whole option, by option. */
   readonly option_logprobs: Readonly<Record<string, number>>;
   /** By layer, the mean over heads: attention of the last prompt row on the picture, as a share of all; null for several tiles. */
   readonly image_share: readonly number[] | null;
@@ -116,10 +118,10 @@ function sampleLine(
   const { question } = task;
   const text = answer.text.trim();
   const firstToken = question.options.map(
-    (option, index) => [option, answer.continuations[index]?.firstLogProb ?? 0] as const,
+    (option, index) => [option, at(answer.continuations, index).firstLogProb] as const,
   );
   const wholeString = question.options.map(
-    (option, index) => [option, answer.continuations[index]?.logProb ?? 0] as const,
+    (option, index) => [option, at(answer.continuations, index).logProb] as const,
   );
   const judged = { text, firstToken: new Map(firstToken), wholeString: new Map(wholeString) };
   const maps = layerMaps(answer);
@@ -150,9 +152,9 @@ function sampleLine(
 /** Whether the answer's confidence is the largest probability in an unmodified pass. */
 function isPlain({ method, settings, attention }: Answer): boolean {
   const { reads, contrast } = interventionNamed(method);
-  const measure = reads?.(settings as never); // the answer's own settings
+  const measure = reads?.(settings as never); // the settings that the method itself has checked
   if (measure !== undefined) return measure === "probability";
-  return contrast === undefined && attention?.unmodified() !== undefined;
+  return contrast === undefined && attention?.hasUnmodified === true;
 }
 
 /** Share and entropy of every layer; undefined where the picture's positions do not form a single grid. */
