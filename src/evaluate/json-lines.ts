@@ -38,7 +38,7 @@ export function readAllJsonLines(text: string, file: string): readonly (JsonLine
  */
 export function parseJsonFile(text: string, file: string): unknown {
   try {
-    return JSON.parse(withoutMark(text));
+    return parseJson(withoutMark(text));
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new InputError(`${file} is not JSON (${reason}): give the whole file as it was written.`);
@@ -47,11 +47,25 @@ export function parseJsonFile(text: string, file: string): unknown {
 
 function readLine(line: string, lineNumber: number): JsonLine {
   try {
-    const value: unknown = JSON.parse(line);
+    const value = parseJson(line);
     if (isObject(value)) return { lineNumber, object: value, problem: null };
     return { lineNumber, object: null, problem: kindOf(value) };
   } catch {
     return { lineNumber, object: null, problem: "text that is not JSON" };
+  }
+}
+
+/** Parses JSON, with null for the NaN and Infinity that Python's json module writes although JSON has none. @throws SyntaxError. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    // Strings are matched first, so that what stands in them stays.
+    const finite = text.replaceAll(/"(?:[^"\\]|\\.)*"|-?\bInfinity\b|\bNaN\b/g, (found) =>
+      found.startsWith('"') ? found : "null",
+    );
+    if (finite === text) throw error;
+    return JSON.parse(finite);
   }
 }
 
