@@ -1,8 +1,10 @@
 // adaptvis compare: a model's answers and perplexity with weights, keys and values, or activations in another dtype, compared with f32.
 import { readFile } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { basename } from "node:path";
 import type { Command } from "commander";
-import { InputError } from "../errors.ts";
+import { at, InputError } from "../errors.ts";
+import { dataSetNamed } from "../evaluate/datasets/registry.ts";
+import { readDataFolder } from "../evaluate/run/data-folder.node.ts";
 import type { CacheDtype } from "../gpu/cache-format.ts";
 import type { ActivationDtype, WeightDtype } from "../gpu/tensor.ts";
 import type { Llava } from "../llava.ts";
@@ -159,38 +161,16 @@ async function readText(file: string): Promise<string> {
   }
 }
 
+/** The questions of all data sets in a benchmark's folder. @throws InputError for a missing or malformed file or picture. */
 async function readQuestions(folder: string): Promise<BenchmarkQuestion[]> {
   const all: BenchmarkQuestion[] = [];
   for (const name of BENCHMARKS) {
-    const [lines, annotations] = await Promise.all([
-      readFile(join(folder, `${name}_questions.jsonl`), "utf8"),
-      readFile(join(folder, `${name}_annotations.json`), "utf8"),
-    ]).catch((cause: unknown) => {
-      throw new InputError(
-        `--benchmark: ${name} in ${folder} cannot be read (${cause instanceof Error ? cause.message : cause}).`,
-      );
-    });
-    const images = imagesOf(JSON.parse(annotations));
-    for (const [index, line] of lines.trim().split("\n").entries()) {
-      const { question, answer } = JSON.parse(line) as { question?: string; answer?: string[] }; // checked below
-      const [image, right] = [images[index], answer?.[0]];
-      if (question === undefined || right === undefined || image === undefined) {
-        throw new InputError(
-          `--benchmark: entry ${index} of ${name} in ${folder} lacks its picture, question or answer.`,
-        );
-      }
-      all.push({ image: join(folder, image), question, answer: right });
+    const { questions, pictures } = await readDataFolder(dataSetNamed(name), { folder, folderOption: "--benchmark" });
+    for (const { id, text, gold } of questions) {
+      const { name: picture, path: image } = at(pictures, id);
+      if (image === undefined) throw new InputError(`--benchmark: the picture ${picture} is not in ${folder}.`);
+      all.push({ image, question: text, answer: gold });
     }
   }
   return all;
-}
-
-/** File names by annotation: objects with image_path in the controlled sets, [COCO id, captions…] in the others. */
-function imagesOf(annotations: unknown): (string | undefined)[] {
-  if (!Array.isArray(annotations)) return [];
-  return annotations.map((entry: unknown) => {
-    if (Array.isArray(entry)) return `val2017/${String(entry[0]).padStart(12, "0")}.jpg`;
-    const path: unknown = typeof entry === "object" && entry !== null ? Reflect.get(entry, "image_path") : undefined;
-    return typeof path === "string" ? path : undefined;
-  });
 }

@@ -148,16 +148,8 @@ describe("a data folder", () => {
   });
 
   test.each([
-    [
-      "no-questions",
-      {},
-      /has no file with Controlled_A's questions \(--questions\): expected Controlled_A_questions\.jsonl or/,
-    ],
-    [
-      "no-annotations",
-      { "Controlled_A_questions.jsonl": questions(1) },
-      /Controlled_A's annotations \(--annotations\)/,
-    ],
+    ["no-questions", {}, /has no file with Controlled_A's questions: expected Controlled_A_questions\.jsonl or/],
+    ["no-annotations", { "Controlled_A_questions.jsonl": questions(1) }, /Controlled_A's annotations: expected/],
     [
       "other-length",
       { "Controlled_A_questions.jsonl": questions(3), "Controlled_A_annotations.json": annotations(2) },

@@ -8,6 +8,7 @@
 //
 // Source: haotian-liu/LLaVA c121f043, llava/eval/model_vqa_loader.py and eval_pope.py.
 import { InputError, isObject } from "../../errors.ts";
+import { type JsonObject, readAllJsonLines } from "../json-lines.ts";
 
 /** What LLaVA's files append to a question to get a short answer. */
 export const SHORT_ANSWER_SUFFIX = "\nAnswer the question using a single word or phrase.";
@@ -47,7 +48,7 @@ export interface LlavaAnswer {
  * @throws InputError naming file and line when a line is not a JSON object, or a field is missing or has another type.
  */
 export function parseLlavaQuestions(text: string, file: string): readonly LlavaQuestion[] {
-  return jsonLines(text, file).map(readQuestion);
+  return fieldLines(text, file).map(readQuestion);
 }
 
 /**
@@ -55,14 +56,14 @@ export function parseLlavaQuestions(text: string, file: string): readonly LlavaQ
  * @throws InputError as `parseLlavaQuestions`, and when a label is not yes or no.
  */
 export function parsePopeQuestions(text: string, file: string): readonly PopeQuestion[] {
-  return jsonLines(text, file).map((line) => {
+  return fieldLines(text, file).map((line) => {
     const label = line.text("label");
     if (label !== "yes" && label !== "no") throw line.fail("label", "yes or no");
     return { ...readQuestion(line), label };
   });
 }
 
-function readQuestion(line: JsonLine): LlavaQuestion {
+function readQuestion(line: FieldLine): LlavaQuestion {
   return {
     line: line.number,
     questionId: line.id("question_id"),
@@ -79,7 +80,7 @@ function readQuestion(line: JsonLine): LlavaQuestion {
  */
 export function parseLlavaAnswers(text: string, file: string): readonly LlavaAnswer[] {
   const lineOf = new Map<string | number, number>();
-  return jsonLines(text, file).map((line) => {
+  return fieldLines(text, file).map((line) => {
     const questionId = line.id("question_id");
     const earlier = lineOf.get(questionId);
     if (earlier !== undefined) throw line.fail("question_id", `an id that line ${earlier} does not have`);
@@ -121,63 +122,41 @@ export function isRightByLmmsEval(answer: string, label: "yes" | "no"): boolean 
 }
 
 /** One line of a JSON lines file, with access to its fields that names the place in messages. */
-interface JsonLine {
+interface FieldLine {
   readonly number: number;
-  readonly values: Readonly<Record<string, unknown>>;
+  readonly values: JsonObject;
   readonly fail: (key: string, expected: string) => InputError;
   readonly id: (key: string) => string | number;
   readonly text: (key: string) => string;
   readonly optionalText: (key: string) => string | undefined;
 }
 
-function jsonLines(text: string, file: string): readonly JsonLine[] {
-  return text
-    .replace(/^\uFEFF/, "")
-    .split("\n")
-    .flatMap((source, index): JsonLine[] => {
-      if (source.trim() === "") return [];
-      const number = index + 1;
-      const values = parseObject(source, `${file}:${number}`);
-      const fail = (key: string, expected: string) =>
-        new InputError(`${file}:${number}: ${key} must be ${expected}, got ${show(values[key])}.`);
-      const optionalText = (key: string) => {
-        const value = values[key] ?? undefined;
-        if (value !== undefined && typeof value !== "string") throw fail(key, "a text");
+function fieldLines(text: string, file: string): readonly FieldLine[] {
+  return readAllJsonLines(text, file).map(({ lineNumber: number, object: values }): FieldLine => {
+    const fail = (key: string, expected: string) =>
+      new InputError(`${file}, line ${number}: ${key} must be ${expected}, got ${show(values[key])}.`);
+    const optionalText = (key: string) => {
+      const value = values[key] ?? undefined;
+      if (value !== undefined && typeof value !== "string") throw fail(key, "a text");
+      return value;
+    };
+    return {
+      number,
+      values,
+      fail,
+      optionalText,
+      text: (key) => {
+        const value = optionalText(key);
+        if (value === undefined) throw fail(key, "a text");
         return value;
-      };
-      return [
-        {
-          number,
-          values,
-          fail,
-          optionalText,
-          text: (key) => {
-            const value = optionalText(key);
-            if (value === undefined) throw fail(key, "a text");
-            return value;
-          },
-          id: (key) => {
-            const value = values[key];
-            if (typeof value !== "string" && !isNumber(value)) throw fail(key, "a text or a number");
-            return value;
-          },
-        },
-      ];
-    });
-}
-
-function parseObject(source: string, where: string): Readonly<Record<string, unknown>> {
-  let json: unknown;
-  try {
-    json = JSON.parse(source);
-  } catch (cause) {
-    throw new InputError(
-      `${where}: expected one JSON object per line, got ${show(source)}; a file that is one JSON array has another form, and a half line at the end is a sign of an interrupted run.`,
-      { cause },
-    );
-  }
-  if (!isObject(json)) throw new InputError(`${where}: expected one JSON object per line, got ${show(json)}.`);
-  return json;
+      },
+      id: (key) => {
+        const value = values[key];
+        if (typeof value !== "string" && !isNumber(value)) throw fail(key, "a text or a number");
+        return value;
+      },
+    };
+  });
 }
 
 function isNumber(value: unknown): value is number {

@@ -11,6 +11,8 @@ import { textHash } from "./fingerprint.node.ts";
 /** Where a data set is. */
 export interface DataPaths {
   readonly folder: string;
+  /** The option that gave the folder, for messages; --data-dir unless given. */
+  readonly folderOption?: string | undefined;
   /** In place of the names that the data set has in the folder. */
   readonly questions?: string | undefined;
   readonly annotations?: string | undefined;
@@ -41,19 +43,15 @@ export interface Picture {
  * Reads the question and annotation files, and looks for every picture.
  * @throws InputError for a file that is missing or malformed, or for files of different length.
  */
-export async function readDataFolder(dataSet: DataSet, { folder, ...given }: DataPaths): Promise<DataFolder> {
-  const questionFile = found(
-    folder,
-    given.questions,
-    dataSet.files.questions,
-    `${dataSet.name}'s questions (--questions)`,
-  );
-  const annotationFile = found(
-    folder,
-    given.annotations,
-    dataSet.files.annotations,
-    `${dataSet.name}'s annotations (--annotations)`,
-  );
+export async function readDataFolder(
+  dataSet: DataSet,
+  { folder, folderOption = "--data-dir", ...given }: DataPaths,
+): Promise<DataFolder> {
+  const find = (what: string, wanted: Wanted) =>
+    found(folder, wanted, { folderOption, what: `${dataSet.name}'s ${what}` });
+  const { questions: questionNames, annotations: annotationNames } = dataSet.files;
+  const questionFile = find("questions", { file: given.questions, names: questionNames });
+  const annotationFile = find("annotations", { file: given.annotations, names: annotationNames });
   const questionText = await textOf(questionFile);
   const annotationText = annotationFile === questionFile ? questionText : await textOf(annotationFile);
   const questions = readQuestions(questionText, questionFile, dataSet);
@@ -72,12 +70,22 @@ export async function readDataFolder(dataSet: DataSet, { folder, ...given }: Dat
   return { questions, pictures, questionFile, questionText, annotationFile, ...hashes };
 }
 
-function found(folder: string, given: string | undefined, names: readonly string[], what: string): string {
-  if (given !== undefined) return given;
-  if (!existsSync(folder)) throw new InputError(`${folder} of --data-dir does not exist.`);
+/** A file that is looked for: given, or under one of several names. */
+interface Wanted {
+  readonly file: string | undefined;
+  readonly names: readonly string[];
+}
+
+function found(
+  folder: string,
+  { file, names }: Wanted,
+  { folderOption, what }: { readonly folderOption: string; readonly what: string },
+): string {
+  if (file !== undefined) return file;
+  if (!existsSync(folder)) throw new InputError(`${folder} of ${folderOption} does not exist.`);
   const name = names.find((each) => existsSync(join(folder, each)));
   if (name !== undefined) return join(folder, name);
-  throw new InputError(`${folder} of --data-dir has no file with ${what}: expected ${names.join(" or ")}.`);
+  throw new InputError(`${folder} of ${folderOption} has no file with ${what}: expected ${names.join(" or ")}.`);
 }
 
 /** A JSON array, or one JSON object per line. */
