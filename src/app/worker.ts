@@ -5,6 +5,10 @@ import { PlaygroundEngine } from "./engine/engine.ts";
 import { EngineError } from "./engine/failure.ts";
 import { WorkerApi } from "./engine/worker-api.ts";
 
+/** How often an adapter is asked for, and the time between two attempts. */
+const ADAPTER_ATTEMPTS = 3;
+const ADAPTER_PAUSE_MS = 1000;
+
 const engine = new PlaygroundEngine({
   async requestAdapter() {
     // The types declare it as present, but browsers without WebGPU lack it.
@@ -15,8 +19,12 @@ const engine = new PlaygroundEngine({
         : "WebGPU is not available at this address: browsers offer it over https and on localhost only.";
       throw new EngineError({ kind: "no-webgpu", message });
     }
-    const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
-    if (adapter !== null) return adapter;
+    // While a browser starts its GPU process, also again after a crash, it finds no adapter for a moment.
+    for (let attempt = 1; attempt <= ADAPTER_ATTEMPTS; attempt++) {
+      const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
+      if (adapter !== null) return adapter;
+      await new Promise((resolve) => setTimeout(resolve, ADAPTER_PAUSE_MS));
+    }
     throw new EngineError({
       kind: "no-adapter",
       message:

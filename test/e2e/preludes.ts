@@ -6,6 +6,15 @@ export const withoutWebGpu = `delete Object.getPrototypeOf(navigator).gpu;`;
 /** It has WebGPU and finds no adapter. For page and worker. */
 export const withoutAdapter = `GPU.prototype.requestAdapter = async () => null;`;
 
+/** It finds no adapter the first time that it is asked. For the worker. */
+export const adapterAtSecondAsk = `{
+  const { requestAdapter } = GPU.prototype;
+  let asked = 0;
+  GPU.prototype.requestAdapter = async function (options) {
+    return asked++ === 0 ? null : requestAdapter.call(this, options);
+  };
+}`;
+
 /** Every buffer of 64 KiB or more fails for want of memory, as Dawn reports it. For the worker. */
 export const withoutMemory = `{
   const { pushErrorScope, popErrorScope, createBuffer } = GPUDevice.prototype;

@@ -5,9 +5,14 @@ import { answerFile } from "./node-model.ts";
 import { openPages } from "./open-pages.ts";
 import type { Playground } from "./playground.ts";
 import { markAnswers } from "./playground.ts";
-import { gatesReadbacks, holdsAdapter, keepsDevices } from "./preludes.ts";
+import { adapterAtSecondAsk, gatesReadbacks, holdsAdapter, keepsDevices } from "./preludes.ts";
 
 const { open } = openPages();
+
+test("a browser that finds no adapter for a moment is asked again", async () => {
+  const playground = await open({ workerPrelude: adapterAtSecondAsk });
+  await playground.waitUntilReady();
+});
 
 test("a device that is lost at rest comes back by itself, and the answer is the same", async () => {
   const playground = await open({ workerPrelude: keepsDevices, pagePrelude: keepsNotices });
