@@ -43,14 +43,16 @@ async function killed(out: string, bytes: number): Promise<void> {
     "--out",
     out,
   ];
-  const child = spawn(process.execPath, program, { stdio: "ignore", detached: true });
-  const ended = new Promise((resolve) => child.on("close", resolve));
-  const timer = setInterval(async () => {
+  const child = spawn(process.execPath, program, { stdio: "ignore" });
+  let isOver = false;
+  child.on("close", () => {
+    isOver = true;
+  });
+  while (!isOver) {
     const { size } = await stat(join(out, "results.jsonl")).catch(() => ({ size: 0 }));
-    if (size > bytes && child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
-  }, 2);
-  await ended;
-  clearInterval(timer);
+    if (size > bytes) child.kill("SIGKILL"); // false where it has ended by itself
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
 }
 
 describe("a run", () => {
