@@ -11,7 +11,7 @@ struct Steps {
   low: vec4<u32>,
   high: vec4<u32>, // only with q4, whose loads hold twice as many weights
   scale: f32,
-  offset: f32, // what the offset of the weights' steps added to the sum: subtracted again
+  offset: f32, // the part of the sum that the offset of the weights' steps adds, to be subtracted
 }
 
 fn loadSteps(rowGroup: u32, load: u32) -> Steps {
@@ -34,7 +34,7 @@ fn addLoads(sum: vec4<f32>, x: Steps, a: Packed, b: Packed, c: Packed, d: Packed
   return fma(dots, x.scale * scale, sum);
 }
 
-// As shared/matvec-sums' function.
+// Sums over every THREADS-th load of K, with the arguments of shared/matvec-sums' function.
 fn partialSums(lane: u32, a: u32, b: u32, row: u32) -> Sums {
   let stride = params.weightStride4 / WIDTH;
   let groups = params.weightStride4 / 8u;

@@ -1,6 +1,6 @@
 // adaptvis eval merge: the parts of a run, answered on several machines, as one.
 import { mkdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { at, InputError } from "../errors.ts";
@@ -8,7 +8,13 @@ import { dataSetNamed } from "../evaluate/datasets/registry.ts";
 import { readAllJsonLines } from "../evaluate/json-lines.ts";
 import type { SplitName } from "../evaluate/rescore.ts";
 import { textHash } from "../evaluate/run/fingerprint.node.ts";
-import { differences, type Manifest, readManifest, wholeQuestions } from "../evaluate/run/run-folder.node.ts";
+import {
+  differences,
+  type Manifest,
+  readManifest,
+  readOrEmpty,
+  wholeQuestions,
+} from "../evaluate/run/run-folder.node.ts";
 import { TIMES } from "../evaluate/run/samples.ts";
 import { someText } from "./checks.ts";
 import { summarise } from "./eval-run.ts";
@@ -51,7 +57,7 @@ async function merge(session: Session, folders: readonly string[], flags: MergeF
     if (found.length === 0) continue;
     throw new InputError(`${first.folder} and ${folder} are not parts of one run: ${found.join(", ")}.`);
   }
-  if (folders.includes(flags.out))
+  if (folders.some((folder) => resolve(folder) === resolve(flags.out)))
     throw new UsageError(`--out ${flags.out} is one of the parts: choose another folder.`);
   const earlier = readManifest(flags.out);
   if (earlier !== undefined && differences(earlier.identity, first.manifest.identity).length > 0) {
@@ -59,7 +65,7 @@ async function merge(session: Session, folders: readonly string[], flags: MergeF
   }
   const questions = await questionsOf(first.manifest, flags.questions);
   const lines = new Map<number, Map<string, { readonly text: string; readonly folder: string }>>();
-  for (const { folder, manifest } of parts) await addPart(lines, folder, manifest);
+  for (const { folder, manifest } of parts) addPart(lines, folder, manifest);
   const methods = Object.keys(first.manifest.identity.methods);
   const ordered = [...lines].sort(([a], [b]) => a - b);
   const texts = ordered.flatMap(([, ofQuestion]) => methods.map((method) => `${ofQuestion.get(method)?.text}\n`));
@@ -82,13 +88,13 @@ async function merge(session: Session, folders: readonly string[], flags: MergeF
 }
 
 /** Adds the whole questions of a part. @throws InputError for two different answers to one question. */
-async function addPart(
+function addPart(
   lines: Map<number, Map<string, { readonly text: string; readonly folder: string }>>,
   folder: string,
   manifest: Manifest,
-): Promise<void> {
+): void {
   const file = join(folder, "results.jsonl");
-  const text = await readFile(file, "utf8").catch(() => "");
+  const text = readOrEmpty(file);
   const { answered } = wholeQuestions(text, file, Object.keys(manifest.identity.methods));
   const whole = text.slice(0, text.lastIndexOf("\n") + 1);
   for (const line of whole.split("\n")) {

@@ -106,6 +106,7 @@ async function runEval(session: Session, flags: EvalFlags): Promise<void> {
   const ids = shard === undefined ? wanted : shardOf(wanted, shard);
   const skipped = missingPictures(ids, data, flags.skipMissing === true);
   for (const { name } of skipped) session.note(`adaptvis: ${name} is missing: its question is left out.`);
+  const asked = ids.filter((id) => !isSkipped(id, data));
 
   const open = await openModel(session, flags);
   try {
@@ -121,12 +122,17 @@ async function runEval(session: Session, flags: EvalFlags): Promise<void> {
     const manifest = await manifestOf(session, { flags, data, model, settings, shard, wanted, facts: open.facts() });
     const run = await RunFolder.open(out, manifest);
     try {
-      await answerAll(session, { run, model, data, settings, ids: ids.filter((id) => !isSkipped(id, data)) });
+      await answerAll(session, { run, model, data, settings, ids: asked });
     } finally {
       run.close();
     }
   } finally {
     open.close();
+  }
+  if (asked.length === 0) {
+    session.note("adaptvis: no question is in this part, or has its picture: there is no summary.");
+    session.result({ out, numSkipped: skipped.length });
+    return;
   }
   const report = await summarise(out, { dataSet, split: flags.split, data });
   session.result({ out, numSkipped: skipped.length, ...report });
@@ -182,12 +188,11 @@ async function wantedIds(flags: EvalFlags, dataSet: DataSet, data: DataFolder): 
     ids = ids.filter((id) => filter.includes(id));
   }
   ids = ids.slice(0, flags.limit);
-  if (ids.length === 0)
-    throw new UsageError("No question is left to ask: correct --only, --only-file, --split or --shard.");
+  if (ids.length === 0) throw new UsageError("No question is left to ask: correct --only, --only-file or --split.");
   return ids;
 }
 
-/** Ids of a JSON list, of the list `correct_id` of a scores file, or one per line. @throws InputError. */
+/** Ids of a JSON list, of the list `ids` of an object, or one per line. @throws InputError. */
 async function idsOfFile(path: string): Promise<readonly number[]> {
   const text = await readFile(path, "utf8").catch((cause: unknown) => {
     throw new InputError(`${path} of --only-file cannot be read (${cause instanceof Error ? cause.message : cause}).`);
@@ -238,10 +243,14 @@ async function manifestOf(
   session.note("adaptvis: comparing the checkpoint with the run's");
   const whole = idsOfSplit(flags.split, data.questions.length);
   const { defaults } = model;
-  const methods = settings.arms.map(({ name, options }: Arm) => {
-    const { method, values } = settingsOf(options, { text: model.config.text, defaults }, 1);
-    return [name, { method: method.name, ...values }] as const;
-  });
+  const { text } = model.config;
+  const methods = await asUsage(() =>
+    settings.arms.map(({ name, options }: Arm) => {
+      // Rows and columns are checked against the longest prompt here, and against each prompt when it is answered.
+      const { method, values } = settingsOf(options, { text, defaults }, text.maxPositionEmbeddings);
+      return [name, { method: method.name, ...values }] as const;
+    }),
+  );
   return {
     format: 1,
     identity: {

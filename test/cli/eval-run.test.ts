@@ -124,6 +124,21 @@ describe("a run", () => {
     expect(await linesOf(out)).toEqual(whole);
   });
 
+  test("takes settings that depend on the prompt's length, and a part without questions", async () => {
+    const out = join(folder, "rows");
+    const asked = await adaptvis(...ASKED, "--limit", "1", "--method", "scaling:factor=0.5:rows=3", "--out", out);
+    expect(asked.ending).toBe(0);
+    expect((await linesOf(out))[0]).toMatchObject({ factor: 0.5, settings: { rows: { last: 3 } } });
+    const empty = join(folder, "empty");
+    const part = ["--limit", "1", "--method", "greedy", "--shard", "1/2", "--out", empty];
+    const none = await adaptvis(...ASKED, ...part, "--json");
+    expect(jsonOf(none)).toEqual({ out: empty, numSkipped: 0 });
+    expect(none.stderr).toContain("no question is in this part");
+    const refused = await adaptvis(...ASKED, "--method", "scaling:layers=99", "--out", join(folder, "layers"));
+    expect(refused.ending).toBe(2);
+    expect(ownLines(refused.stderr).at(-1)).toMatch(/layers/);
+  });
+
   test.each([
     ["another method", [...METHODS, "--method", "scaling"], /methods .* instead of/],
     ["another setting", [...METHODS.slice(0, -1), "pai:alpha=0.3"], /methods .* instead of/],

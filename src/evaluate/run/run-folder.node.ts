@@ -240,7 +240,8 @@ function isAlive(pid: number): boolean {
   }
 }
 
-function readOrEmpty(path: string): string {
+/** The text of a file, empty where there is no such file. @throws InputError when it cannot be read. */
+export function readOrEmpty(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch (cause) {

@@ -78,7 +78,7 @@ export interface SampleLine {
 export const TIMES: readonly (keyof SampleLine)[] = ["time_ms"];
 
 /** The prompt of a question. */
-export function promptOf(question: Question, model: Llava, { dataSet, promptForm }: RunSettings): string {
+function promptOf(question: Question, model: Llava, { dataSet, promptForm }: RunSettings): string {
   return promptForm === "authors"
     ? dataSet.prompt(question)
     : model.processor.chatPrompt(question.text, { hasImage: true, system: undefined });
