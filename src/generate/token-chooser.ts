@@ -155,9 +155,18 @@ export class TokenChooser {
   }
 }
 
-function readChoice(data: DataView, options: { readonly isPenalised: boolean; readonly topK: number }): TokenChoice {
+/**
+ * Reads what choose-token wrote.
+ * @throws GpuError when the logits are not finite.
+ * @internal
+ */
+export function readChoice(
+  data: DataView,
+  options: { readonly isPenalised: boolean; readonly topK: number },
+): TokenChoice {
   const plainLogSumExp = data.getFloat32(8, true);
-  const confidence = Math.exp(data.getFloat32(4, true) - plainLogSumExp);
+  // A shader's logarithm of 1 may be a little below 0.
+  const confidence = Math.min(1, Math.exp(data.getFloat32(4, true) - plainLogSumExp));
   const at = options.isPenalised ? CHOICE_BYTES : 0;
   const tokenId = data.getUint32(at, true);
   const logSumExp = data.getFloat32(at + 8, true);
