@@ -156,6 +156,15 @@ export const ANSWER_OPTION_NAMES = Object.keys({
   signal: true,
 } satisfies Record<Exclude<keyof AnswerOptions, keyof MethodSettings>, true>);
 
+/** How a session is opened. */
+export interface SessionOptions {
+  /**
+   * Epsilon of the decoder's RMS norms, for comparisons with implementations that use another one than the checkpoint's config.json
+   * (the authors of AdaptVis: 1e-6 in place of 1e-5). The checkpoint's unless given.
+   */
+  readonly rmsNormEps?: number | undefined;
+}
+
 /** A question about a picture. */
 export interface Question extends AnswerOptions {
   /** Undefined for a text-only question. */
@@ -194,6 +203,34 @@ export interface Answer {
   readonly reads: readonly PlaceValues[];
   /** The texts of `continuations` with their log-probabilities, in their order; at sampling temperature 1. */
   readonly continuations: readonly Continuation[];
+}
+
+/** A method and its settings, as in {@link AnswerOptions}. */
+export type MethodOptions = MethodSettings & Pick<AnswerOptions, "method" | "settings">;
+
+/** What answers under several methods have in common. */
+export interface EachOptions
+  extends Pick<
+    AnswerOptions,
+    | "confidence"
+    | "roundConfidence"
+    | "maxNewTokens"
+    | "ignoreEos"
+    | "continuations"
+    | "reusePrefix"
+    | "attention"
+    | "signal"
+  > {
+  /** Most rows of a batch, 1 to 32; 8 unless given. Each takes `maxNewTokens` slots of keys and values. */
+  readonly maxRows?: number | undefined;
+}
+
+/** Answers of one prompt under several methods. */
+export interface AnswersOfEach {
+  /** In the order of the methods. */
+  readonly answers: readonly Answer[];
+  /** Largest probability of the first token in the unmodified pass; undefined where no method shared one. */
+  readonly unmodifiedConfidence: number | undefined;
 }
 
 /** How a sweep is made; greedy, on the last prompt row. */

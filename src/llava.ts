@@ -14,6 +14,7 @@ import type {
   ExpectedQuestion,
   LoadOptions,
   Question,
+  SessionOptions,
   SweepAnswer,
   SweepOptions,
   Trace,
@@ -66,6 +67,9 @@ export class Llava {
   /** Pipelines that {@link warmUp} has run. */
   private readonly ran = new Set<Pipeline>();
   private readonly host: SessionHost;
+  /** By rmsNormEps, where it is not the checkpoint's. */
+  private readonly otherHosts = new Map<number, SessionHost>();
+  private readonly decoder: SharedDecoder;
   private readonly budget: LruBudget;
   private turn: Promise<unknown> = Promise.resolve();
 
@@ -92,6 +96,7 @@ export class Llava {
     this.tileShape = architecture.pictures?.tileShape;
     this.kvDtype = decoder.kvDtype;
     this.activationDtype = decoder.activationDtype;
+    this.decoder = decoder;
     this.budget = new LruBudget(cacheBytes);
     this.host = {
       pool: new SequencePool(decoder, this.budget),
@@ -152,9 +157,16 @@ export class Llava {
     return this.loaded.weights.llama.lmHead.weight.dtype; // the embedding table of a quantised model may not be quantised
   }
 
-  /** Opens a conversation; many may be open at once. */
-  session(): Session {
-    return new Session(this, this.host);
+  /**
+   * Opens a conversation; many may be open at once.
+   * @throws InputError for a `rmsNormEps` that is not a positive number.
+   */
+  session(options: SessionOptions = {}): Session {
+    const { rmsNormEps = this.config.text.rmsNormEps } = options;
+    if (!(Number.isFinite(rmsNormEps) && rmsNormEps > 0)) {
+      throw new InputError(`rmsNormEps must be a number above 0, got ${rmsNormEps}.`);
+    }
+    return new Session(this, this.hostOf(rmsNormEps));
   }
 
   /**
@@ -243,6 +255,20 @@ export class Llava {
   /** As {@link dispose}, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
+  }
+
+  /** What sessions with this epsilon share: the weights are those of all, keys and values are not. */
+  private hostOf(rmsNormEps: number): SessionHost {
+    const { gpu, host, decoder, budget } = this;
+    if (rmsNormEps === this.config.text.rmsNormEps) return host;
+    const known = this.otherHosts.get(rmsNormEps);
+    if (known !== undefined) return known;
+    const text = { ...this.config.text, rmsNormEps };
+    const { weights, chunkRows, kvDtype, activationDtype, lookahead } = decoder;
+    const other = new SharedDecoder(gpu, text, { weights, chunkRows, kvDtype, activationDtype, lookahead });
+    const made: SessionHost = { ...host, pool: new SequencePool(other, budget) };
+    this.otherHosts.set(rmsNormEps, made);
+    return made;
   }
 
   /** Runs `work` in a new session. */

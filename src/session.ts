@@ -1,37 +1,44 @@
 // One conversation with a model. Session.run is one answer: prompt → embed → prefill → (confidence → edits → again) → token by
 // token. Keys and values stay from turn to turn, so that the next turn runs only what is new.
-import type { Answer, AnswerOptions, SweepAnswer, SweepOptions, Trace } from "./answer.ts";
+import type {
+  Answer,
+  AnswerOptions,
+  AnswersOfEach,
+  EachOptions,
+  MethodOptions,
+  SweepAnswer,
+  SweepOptions,
+  Trace,
+} from "./answer.ts";
+import type { RowHost } from "./answer-rows.ts";
 import { AnswerStream } from "./answer-stream.ts";
 import { checkInputs } from "./check-arguments.ts";
-import { AbortError, at, InputError } from "./errors.ts";
+import { editContext, packedEdits, roundedConfidence } from "./edits.ts";
+import { AbortError, InputError } from "./errors.ts";
 import { ContinuationScorer, logProbability } from "./generate/continuations.ts";
 import { EarlyExits } from "./generate/early-exits.ts";
 import type { FeatureCache } from "./generate/feature-cache.ts";
-import { type FinishReason, type GeneratedToken, generate } from "./generate/generate.ts";
+import { type GeneratedToken, generate } from "./generate/generate.ts";
 import { endOf } from "./generate/prompt.ts";
 import type { SecondStream } from "./generate/second-stream.ts";
 import type { Sequence } from "./generate/sequence.ts";
 import type { SequencePool } from "./generate/sequence-pool.ts";
-import { sweep } from "./generate/sweep.ts";
 import { type Executor, SubmitExecutor } from "./gpu/executor.ts";
 import { inspection } from "./inspect/inspection-loader.ts";
 import type { AttentionRow, PlaceRead, Places } from "./inspect/places.ts";
 import type { TraceTensor } from "./inspect/trace.ts";
-import { confidenceOf, optionConfidence, roundConfidence } from "./interventions/confidence.ts";
-import {
-  type ChangedPictureContrast,
-  type ConfidenceMeasure,
-  type EditContext,
-  type Edits,
-  type NoPictureContrast,
-  packedEdit,
+import { confidenceOf, optionConfidence } from "./interventions/confidence.ts";
+import type {
+  ChangedPictureContrast,
+  ConfidenceMeasure,
+  Edits,
+  NoPictureContrast,
 } from "./interventions/intervention.ts";
 import type { Llava } from "./llava.ts";
-import { imageRuns, imageSpan, type ModelInputs } from "./models/inputs.ts";
+import { imageSpan, type ModelInputs } from "./models/inputs.ts";
 import type { PictureEncoder } from "./models/layers/picture-encoder.ts";
-import { packScoreEdits } from "./models/layers/score-edits.ts";
 import type { ConversationMessage as Message } from "./models/processor.ts";
-import { checkFactors, type MethodDefaults, type Settings, settingsOf } from "./settings.ts";
+import { type MethodDefaults, type Settings, settingsOf } from "./settings.ts";
 
 /** What sessions share with their model. @internal */
 export interface SessionHost {
@@ -143,7 +150,35 @@ export class Session {
    * @throws as {@link Session.ask}.
    */
   async sweep(inputs: ModelInputs, factors: readonly number[], options: SweepOptions = {}): Promise<SweepAnswer[]> {
-    return this.alone(() => this.host.inTurn("sweep", () => this.sweepInputs(inputs, factors, options)));
+    return this.alone(async () => {
+      const { sweepRows } = await answersInRows();
+      return this.host.inTurn("sweep", () => sweepRows(this.rowHost, inputs, { ...options, factors }));
+    });
+  }
+
+  /**
+   * Answers a prompt under each of several methods, greedily. Those whose edits begin at the last prompt row share one prefill and
+   * answer as rows of one batch; methods with the same edits share a row. The others answer one after the other, as
+   * {@link Session.answer}.
+   * @param inputs the prompt
+   * @param methods each with its settings
+   * @throws as {@link Session.ask}.
+   */
+  async answerEach(
+    inputs: ModelInputs,
+    methods: readonly MethodOptions[],
+    options: EachOptions = {},
+  ): Promise<AnswersOfEach> {
+    const { answers, unmodifiedConfidence } = await this.alone(async () => {
+      const { answerRows } = await answersInRows();
+      return this.host.inTurn("answer", () => answerRows(this.rowHost, inputs, { ...options, methods }));
+    });
+    const { maxRows: _, ...shared } = options;
+    const all: Answer[] = [];
+    for (const [index, method] of methods.entries()) {
+      all.push(answers.get(index) ?? (await this.answer(inputs, { ...shared, ...method }).answer));
+    }
+    return { answers: all, unmodifiedConfidence };
   }
 
   /**
@@ -230,7 +265,7 @@ export class Session {
     const promptLength = inputs.inputIds.length;
     const settings = settingsOf(options, { text, defaults }, promptLength);
     const { method, values } = settings;
-    const context = editContext(inputs, model);
+    const context = editContext(inputs, model.config);
     const measure = method.reads?.(values);
     let edits = measure === undefined ? method.edits(values, context, { confidence: undefined }) : undefined;
     const isMapped = inputs.images.length > 0 && (options.attention === true || run.trace !== undefined);
@@ -252,7 +287,7 @@ export class Session {
         early = new EarlyExits(sequence.shared, { ...contrast, executor, places });
       }
       const forward = { executor, places: early ?? places, signal };
-      await sequence.prefill([start, promptLength], { ...forward, edits: packed(edits, context) });
+      await sequence.prefill([start, promptLength], { ...forward, edits: packedEdits([edits?.scores ?? []], context) });
 
       // The first token's confidence decides on edits, and only the rows that they act on run again
       let read: number | undefined;
@@ -264,8 +299,10 @@ export class Session {
         plainRows = await places?.attentionRows(promptLength - 1);
       }
       if (measure !== undefined) {
-        edits = method.edits(values, context, { confidence: read === undefined ? undefined : rounded(read, options) });
-        const words = packed(edits, context);
+        edits = method.edits(values, context, {
+          confidence: read === undefined ? undefined : roundedConfidence(read, options),
+        });
+        const words = packedEdits([edits?.scores ?? []], context);
         const from = firstRow(edits, promptLength);
         if (words !== undefined && from < promptLength) {
           onStage?.("factor");
@@ -291,7 +328,7 @@ export class Session {
         second = await this.secondStream(inputs, { settings: room, executor, reuse, signal, contrast });
       }
       const change = early ?? second;
-      const stepping = { ...forward, edits: isEdited ? packed(edits, context) : undefined };
+      const stepping = { ...forward, edits: isEdited ? packedEdits([edits?.scores ?? []], context) : undefined };
       const scoring = { sequence, promptLength, forward: stepping, change };
       await scorer?.first(scoring);
       const tokens = generate(sequence, inputs.inputIds, {
@@ -328,7 +365,7 @@ export class Session {
         finishReason: generated.finishReason,
         method: method.name,
         settings: values,
-        confidence: rounded(read ?? generated.firstConfidence, options),
+        confidence: roundedConfidence(read ?? generated.firstConfidence, options),
         exactConfidence: read ?? generated.firstConfidence,
         factor: edits?.factor ?? 1,
         promptTokens: promptLength,
@@ -336,7 +373,7 @@ export class Session {
         imageSpan: imageSpan(inputs),
         attention,
         reads,
-        continuations: scorer?.continuations ?? [],
+        continuations: scorer?.continuations() ?? [],
       };
     } finally {
       places?.dispose();
@@ -502,51 +539,25 @@ export class Session {
     return found;
   }
 
-  private async sweepInputs(
-    inputs: ModelInputs,
-    factors: readonly number[],
-    options: SweepOptions,
-  ): Promise<SweepAnswer[]> {
-    checkInputs(inputs);
-    const { model } = this;
-    const { defaults } = this.host;
-    const { signal, layers, heads } = options;
-    const promptLength = inputs.inputIds.length;
-    checkFactors(factors);
-    const settings = settingsOf({ ...options, method: "scaling" }, { text: model.config.text, defaults }, promptLength);
-    const { method, values } = settings;
-    const context = editContext(inputs, model);
-    const executor = new SubmitExecutor(model.gpu);
-    const { sequence, start } = await this.prepare(inputs, {
-      settings,
-      executor,
-      reuse: options.reusePrefix !== false,
-      first: promptLength - 1,
-      signal,
-      batchRows: factors.length,
-    });
-    await sequence.prefill([start, promptLength - 1], { executor, signal });
-    sequence.hold(inputs, promptLength - 1);
-    const edits = factors.map((factor) => {
-      const { scores } = method.edits({ ...values, factor, layers, heads }, context, { confidence: undefined });
-      return scores.map((edit) => packedEdit(edit, context));
-    });
-    const swept = await sweep(
-      sequence,
-      { promptLength, numRows: factors.length, edits: packScoreEdits(edits, context), reachesGenerated: false },
-      {
-        executor,
-        maxNewTokens: settings.maxNewTokens,
-        eosTokenIds: options.ignoreEos === true ? [] : model.processor.eosTokenIds,
-        signal,
+  /** What answers in rows need of the session. */
+  private get rowHost(): RowHost {
+    return {
+      model: this.model,
+      settings: (options, promptLength) => {
+        const { defaults } = this.host;
+        return settingsOf(options, { text: this.model.config.text, defaults }, promptLength);
       },
-    );
-    return swept.map(({ tokenIds, isEnded, confidence }, index) => {
-      const factor = at(factors, index);
-      const finishReason: FinishReason = isEnded ? "eos" : "length";
-      const text = model.processor.textOf(tokenIds);
-      return { factor, text, tokenIds, finishReason, confidence: rounded(confidence, options) };
-    });
+      prepare: (inputs, run) => this.prepare(inputs, run),
+      pack: packedEdits,
+      scorer: (texts, promptLength) => this.scorer(texts, promptLength),
+      confidence: (sequence, run) => this.confidence(sequence, run),
+      attentionPlaces: async (promptLength) => {
+        const { attentionReads, Places } = await inspection();
+        const { gpu, config } = this.model;
+        const reads = attentionReads(config.text);
+        return new Places(gpu, config.text, { reads, promptLength, maxPositions: promptLength });
+      },
+    };
   }
 
   private async scoreInputs(inputs: ModelInputs): Promise<Float64Array<ArrayBuffer>> {
@@ -584,33 +595,19 @@ export class Session {
   }
 }
 
-function editContext(inputs: ModelInputs, { config }: Llava): EditContext {
-  return {
-    numLayers: config.text.numHiddenLayers,
-    numHeads: config.text.numAttentionHeads,
-    tieWordEmbeddings: config.text.tieWordEmbeddings,
-    promptLength: inputs.inputIds.length,
-    imageRuns: imageRuns(inputs),
-  };
-}
-
 /** The first prompt row that edits act on; the prompt's length where there is none. */
 function firstRow(edits: Edits | undefined, promptLength: number): number {
   return (edits?.scores ?? []).reduce((first, { rows: [start] }) => Math.min(first, start), promptLength);
 }
 
-function packed(edits: Edits | undefined, context: EditContext): Uint32Array<ArrayBuffer> | undefined {
-  if (edits === undefined || edits.scores.length === 0) return undefined;
-  return packScoreEdits([edits.scores.map((edit) => packedEdit(edit, context))], context);
-}
-
-function rounded(confidence: number, options: Pick<AnswerOptions, "roundConfidence">): number {
-  return options.roundConfidence === false ? confidence : roundConfidence(confidence);
-}
-
 async function valuesOf(places: Places | undefined, read: PlaceRead, numRun: number) {
   if (places === undefined) throw new RangeError("places were not prepared for a read");
   return places.values(read, numRun);
+}
+
+/** A chunk of its own for bundlers. */
+function answersInRows() {
+  return import("./answer-rows.ts");
 }
 
 /** A type guard, because Array.isArray does not narrow read-only arrays. */

@@ -5,12 +5,11 @@ import { CheckpointError, InputError, kindOf } from "./errors.ts";
 import { checkSampling, GREEDY, type SamplingOptions } from "./generate/sampler.ts";
 import { adaptvis } from "./interventions/adaptvis.ts";
 import type { Intervention } from "./interventions/intervention.ts";
-import { checkValue, MAX_FACTOR, settingsFrom } from "./interventions/parameters.ts";
+import { checkValue, settingsFrom } from "./interventions/parameters.ts";
 import { interventionNamed, SETTING_NAMES } from "./interventions/registry.ts";
 import { scaling } from "./interventions/scaling.ts";
 import type { TextConfig } from "./models/config.ts";
 import { MAX_TOP_K } from "./models/layers/decoder-state.ts";
-import { MAX_BATCH_ROWS } from "./models/layers/step.ts";
 
 /** New tokens of an answer unless the caller says otherwise. */
 export const DEFAULT_MAX_NEW_TOKENS = 64;
@@ -93,16 +92,6 @@ export function settingsOf(
 export function methodOf(method: AnswerOptions["method"]): Intervention {
   if (typeof method === "object" && typeof method?.edits === "function") return method;
   return interventionNamed(method === undefined ? "greedy" : (method as string)); // names are checked there
-}
-
-/** @throws InputError unless there are 1 to 32 factors, each a number from 0 to 10,000. */
-export function checkFactors(factors: readonly number[]): void {
-  if (!Array.isArray(factors)) throw new InputError(`factors must be a list of numbers, got ${kindOf(factors)}.`);
-  if (factors.length < 1 || factors.length > MAX_BATCH_ROWS) {
-    throw new InputError(`factors must be 1 to ${MAX_BATCH_ROWS} numbers, got ${factors.length}.`);
-  }
-  const bad = factors.findIndex((factor) => !(typeof factor === "number" && factor >= 0 && factor <= MAX_FACTOR));
-  if (bad >= 0) throw new InputError(`factors must be numbers from 0 to ${MAX_FACTOR}, got ${factors[bad]}.`);
 }
 
 function checkTexts(name: string, texts: readonly string[] | undefined): void {

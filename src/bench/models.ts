@@ -41,6 +41,9 @@ export interface QuestionFigures {
   readonly adaptvis: readonly QuestionTimes[];
   /** First token under six factors, without a cache. */
   readonly sweep6Ms: readonly number[];
+  /** An evaluation's question under one factor and under six: 8 tokens with attention maps, without a cache. */
+  readonly evaluation1Ms: readonly number[];
+  readonly evaluation6Ms: readonly number[];
   /** First token of a second question about the same picture. */
   readonly secondMs: readonly number[];
 }
@@ -241,20 +244,30 @@ async function measureQuestions(llava: Llava, model: ModelCase, rounds: RoundsOp
     return { token1: ms, token16: ms, token64: ms };
   };
   const factors = [0.5, 0.8, 1, 1.2, 1.5, 2];
+  const evaluate = async (arms: readonly number[]) => {
+    using session = llava.session();
+    const methods = arms.map((factor) => ({ method: "scaling" as const, factor }));
+    const options = { maxNewTokens: 8, ignoreEos: true, reusePrefix: false, attention: true };
+    return await session.answerEach(first, methods, options); // before the session is closed
+  };
   const runs = {
     greedy: () => timed("greedy"),
     // Directly after the first question, about the same picture.
     second: () => once(() => llava.answer(second, { maxNewTokens: 1, ignoreEos: true })),
     adaptvis: () => timed("adaptvis"),
     sweep: () => once(() => llava.sweep(first, factors, { maxNewTokens: 1, ignoreEos: true, reusePrefix: false })),
+    evaluation1: () => once(() => evaluate(factors.slice(0, 1))),
+    evaluation6: () => once(() => evaluate(factors)),
   };
-  const { greedy, second: seconds, adaptvis, sweep } = await interleave(runs, rounds);
+  const { greedy, second: seconds, adaptvis, sweep, evaluation1, evaluation6 } = await interleave(runs, rounds);
   return {
     promptTokens: first.inputIds.length,
     imageTokens: imageRuns(first).reduce((sum, [start, end]) => sum + end - start, 0),
     greedy,
     adaptvis,
     sweep6Ms: sweep.map(({ token1 }) => token1),
+    evaluation1Ms: evaluation1.map(({ token1 }) => token1),
+    evaluation6Ms: evaluation6.map(({ token1 }) => token1),
     secondMs: seconds.map(({ token1 }) => token1),
   };
 }

@@ -195,7 +195,7 @@ function modelTable(model: ModelFigures): ReportTable {
     );
   }
   if (questions !== null) {
-    const { greedy, adaptvis, sweep6Ms, secondMs } = questions;
+    const { greedy, adaptvis, sweep6Ms, evaluation1Ms, evaluation6Ms, secondMs } = questions;
     const ms = (name: string, rounds: readonly number[]) => of(name, "ms", roundsText(rounds));
     rows.push(
       ms(
@@ -219,6 +219,8 @@ function modelTable(model: ModelFigures): ReportTable {
         adaptvis.map((t) => t.token64),
       ),
       ms("six factors, token 1", sweep6Ms),
+      ms("evaluation of one factor, 8 tokens", evaluation1Ms),
+      ms("evaluation of six factors, 8 tokens", evaluation6Ms),
       ms("second question, token 1", secondMs),
     );
   }

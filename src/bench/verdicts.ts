@@ -90,6 +90,11 @@ function questionVerdicts(bars: Bars, found: Found): readonly Ratio[] {
       ours: sweep6Ms,
       theirs: times(greedy, "token1"),
     })),
+    judge(
+      bars.evaluation6,
+      "An evaluation's question, 8 tokens with attention maps: one factor over six.",
+      ({ evaluation1Ms, evaluation6Ms }) => ({ ours: evaluation6Ms, theirs: evaluation1Ms }),
+    ),
     judge(bars.secondQuestion, "First question's first token over the second's.", ({ greedy, secondMs }) => ({
       ours: secondMs,
       theirs: times(greedy, "token1"),

@@ -1,5 +1,5 @@
 // Methods on the command line of an evaluation: NAME, or NAME:SETTING=VALUE:…, such as adaptvis:alpha1=0.5:beta=0.4.
-import type { AnswerOptions } from "../answer.ts";
+import type { MethodOptions } from "../answer.ts";
 import type { PublishedSettings } from "../evaluate/datasets/dataset.ts";
 import type { Arm } from "../evaluate/run/samples.ts";
 import { interventionNamed, type MethodName, type MethodSettings } from "../interventions/registry.ts";
@@ -13,6 +13,7 @@ interface WrittenArm {
   readonly name: string;
   readonly method: MethodName;
   readonly settings: Readonly<Record<string, unknown>>;
+  readonly rmsNormEps: number | undefined;
 }
 
 /** Parses every `--method`. @throws UsageError for an unknown method or setting, a value that does not fit, or two of one name. */
@@ -23,20 +24,32 @@ export async function parseArms(texts: readonly string[]): Promise<readonly Writ
   for (const text of texts) {
     const [method = "", ...settings] = text.split(":");
     const { name, parameters } = await asUsage(() => interventionNamed(method));
-    const entries = settings.map((setting) => {
+    let rmsNormEps: number | undefined;
+    const entries = settings.flatMap((setting) => {
       const [, key = "", value = ""] = /^(\w+)=(.+)$/.exec(setting) ?? [];
+      if (key === "rmsNormEps") {
+        rmsNormEps = parseEps(value, text);
+        return [];
+      }
       const parameter = parameters[key];
       if (parameter === undefined) {
-        const names = Object.keys(parameters).join(", ") || "none";
+        const names = [...Object.keys(parameters), "rmsNormEps"].join(", ");
         throw new UsageError(
           `--method ${text}: expected SETTING=VALUE with a setting of ${method} (${names}), got ${JSON.stringify(setting)}.`,
         );
       }
-      return [key, parseSetting(parameter, value, `--method ${text}: ${key}`)] as const;
+      return [[key, parseSetting(parameter, value, `--method ${text}: ${key}`)] as const];
     });
-    arms.push({ name: text, method: name as MethodName, settings: Object.fromEntries(entries) }); // a registered name
+    // A registered name
+    arms.push({ name: text, method: name as MethodName, settings: Object.fromEntries(entries), rmsNormEps });
   }
   return arms;
+}
+
+function parseEps(value: string, arm: string): number {
+  const eps = Number(value);
+  if (Number.isFinite(eps) && eps > 0) return eps;
+  throw new UsageError(`--method ${arm}: rmsNormEps must be a number above 0, such as 1e-6, got ${value}.`);
 }
 
 /**
@@ -51,9 +64,9 @@ export function armsOf(
     scaling: { factor: published.factor },
     adaptvis: published.adaptvis,
   };
-  return written.map(({ name, method, settings }) => {
+  return written.map(({ name, method, settings, rmsNormEps }) => {
     const fromData = Object.hasOwn(defaults, method) ? {} : ofData[method];
-    const options: AnswerOptions = { method, ...fromData, ...settings };
-    return { name, options };
+    const options: MethodOptions = { method, ...fromData, ...settings };
+    return { name, options, rmsNormEps };
   });
 }

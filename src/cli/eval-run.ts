@@ -9,8 +9,16 @@ import { DATA_SETS, dataSetNamed } from "../evaluate/datasets/registry.ts";
 import { idsOfSplit, type RescoreReport, rescore, SPLITS, type SplitName } from "../evaluate/rescore.ts";
 import { type DataFolder, readDataFolder } from "../evaluate/run/data-folder.node.ts";
 import { checkpointFingerprint, textHash } from "../evaluate/run/fingerprint.node.ts";
+import { quirkyArms } from "../evaluate/run/reference-quirks.ts";
 import { type Manifest, RunFolder } from "../evaluate/run/run-folder.node.ts";
-import { type Arm, answerTask, PROMPT_FORMS, type PromptForm, type RunSettings } from "../evaluate/run/samples.ts";
+import {
+  type Arm,
+  answerTask,
+  PROMPT_FORMS,
+  type PromptForm,
+  type RunSettings,
+  settingsOfArm,
+} from "../evaluate/run/samples.ts";
 import { parseShard, type Shard, shardOf, slurmShard } from "../evaluate/run/shards.ts";
 import { INTERVENTIONS } from "../interventions/registry.ts";
 import type { Llava } from "../llava.ts";
@@ -35,11 +43,13 @@ interface EvalFlags extends ModelFlags {
   readonly split: SplitName;
   readonly prompts: PromptForm;
   readonly maxNewTokens?: number;
+  readonly batch: number;
   readonly limit?: number;
   readonly only?: readonly number[];
   readonly onlyFile?: string;
   readonly shard?: string;
   readonly skipMissing?: boolean;
+  readonly referenceQuirks?: boolean;
 }
 
 /** `adaptvis eval`, also spelled `adaptvis eval run`. */
@@ -69,6 +79,14 @@ function describeEval(command: Command): Command {
         .default("authors"),
     )
     .option("--max-new-tokens <number>", "maximum length of an answer (default: the data set's, 100)", wholeFrom(1))
+    .addOption(
+      new Option(
+        "--batch <number>",
+        "most methods that answer in one batch, 1 to 32; fewer take less memory for keys and values",
+      )
+        .argParser(wholeFrom(1, 32))
+        .default(8),
+    )
     .option("--limit <number>", "only the first questions", wholeFrom(1))
     .option("--only <list>", "only the questions with these ids, such as 3,17,20-29", indexList)
     .option(
@@ -80,6 +98,10 @@ function describeEval(command: Command): Command {
       "--shard <i/n>",
       "only part i of n, from 0, for several machines; in a Slurm array job, the task's part is taken by itself",
       someText,
+    )
+    .option(
+      "--reference-quirks",
+      "reproduce oddities of the AdaptVis authors' code: rms_norm_eps 1e-6 under every method but greedy, and greedy with it as a further arm; factors in layers 0 to 31 only; on VSR, the largest logit against beta, and pictures resized to 2300×4096 first",
     )
     .option("--skip-missing", "leave out questions whose picture is missing, instead of stopping");
   return command.addHelpText(
@@ -111,12 +133,17 @@ async function runEval(session: Session, flags: EvalFlags): Promise<void> {
   const open = await openModel(session, flags);
   try {
     const { model } = open;
-    const arms = armsOf(written, { defaults: model.defaults, published: dataSet.published });
+    const plainArms = armsOf(written, { defaults: model.defaults, published: dataSet.published });
+    const hasQuirks = flags.referenceQuirks === true;
+    const numLayers = model.config.text.numHiddenLayers;
+    const arms = hasQuirks ? quirkyArms(plainArms, { dataSet, numLayers }) : plainArms;
     const settings: RunSettings = {
       dataSet,
       arms,
       promptForm: flags.prompts,
       maxNewTokens: flags.maxNewTokens ?? dataSet.maxNewTokens,
+      maxRows: flags.batch,
+      hasQuirks,
       signal: session.signal,
     };
     const manifest = await manifestOf(session, { flags, data, model, settings, shard, wanted, facts: open.facts() });
@@ -245,10 +272,10 @@ async function manifestOf(
   const { defaults } = model;
   const { text } = model.config;
   const methods = await asUsage(() =>
-    settings.arms.map(({ name, options }: Arm) => {
+    settings.arms.map((arm: Arm) => {
       // Rows and columns are checked against the longest prompt here, and against each prompt when it is answered.
-      const { method, values } = settingsOf(options, { text, defaults }, text.maxPositionEmbeddings);
-      return [name, { method: method.name, ...values }] as const;
+      const { method, values } = settingsOf(arm.options, { text, defaults }, text.maxPositionEmbeddings);
+      return [arm.name, { method: method.name, ...settingsOfArm(arm, values) }] as const;
     }),
   );
   return {
@@ -259,6 +286,7 @@ async function manifestOf(
       ids: wanted.length === whole.length ? null : textHash(wanted.join()),
       methods: Object.fromEntries(methods),
       prompts: settings.promptForm,
+      ...(settings.hasQuirks ? { referenceQuirks: true } : {}),
       maxNewTokens: settings.maxNewTokens,
       model: await checkpointFingerprint(folder),
       dtype: model.dtype,

@@ -2,7 +2,7 @@
 // the logits that the answer begins with, the others by running its tokens once the answer is finished.
 import { at, GpuError, InputError } from "../errors.ts";
 import type { LogitsChange } from "./generate.ts";
-import type { ForwardOptions, Sequence } from "./sequence.ts";
+import type { Batch, ForwardOptions, Sequence } from "./sequence.ts";
 
 /** A text that could have been the answer. */
 export interface Continuation {
@@ -20,14 +20,16 @@ interface Run {
   readonly promptLength: number;
   /** As for the answer's own steps. */
   readonly forward: ForwardOptions;
-  readonly change: LogitsChange | undefined;
+  readonly change?: LogitsChange | undefined;
+  /** The rows that run; one row unless given. */
+  readonly batch?: Batch | undefined;
 }
 
-/** The continuations of one prompt. */
+/** The continuations of one prompt, for one row or for each row of a batch. */
 export class ContinuationScorer {
   private readonly texts: readonly { readonly text: string; readonly tokenIds: readonly number[] }[];
-  /** Log-probabilities of the tokens of each text that have been scored. */
-  private readonly logProbs: readonly number[][];
+  /** For each row, the log-probabilities of the tokens of each text that have been scored. */
+  private rows: readonly (readonly number[][])[] = [];
 
   /**
    * @param tokenize ids of a text that follows the prompt
@@ -35,7 +37,6 @@ export class ContinuationScorer {
    */
   constructor(texts: readonly string[], tokenize: (text: string) => readonly number[]) {
     this.texts = texts.map((text) => ({ text, tokenIds: tokenize(text) }));
-    this.logProbs = texts.map(() => []);
     const empty = this.texts.find(({ tokenIds }) => tokenIds.length === 0);
     if (empty !== undefined) {
       throw new InputError(`continuations: expected texts with at least one token, got ${JSON.stringify(empty.text)}.`);
@@ -48,30 +49,31 @@ export class ContinuationScorer {
   }
 
   /** Scores the first tokens; the prompt has been run, and no token yet. */
-  async first({ sequence, change }: Run): Promise<void> {
-    const logits = await changedLogits(sequence, change, 0);
-    for (const [index, { tokenIds }] of this.texts.entries()) {
-      at(this.logProbs, index).push(logProbability(logits, at(tokenIds, 0)));
-    }
+  async first({ sequence, change, batch }: Run): Promise<void> {
+    const logits = await changedLogits(sequence, { change, batch, index: 0 });
+    this.rows = logits.map((row) => this.texts.map(({ tokenIds }) => [logProbability(row, at(tokenIds, 0))]));
   }
 
   /** Scores the other tokens, after the answer; the keys and values of the answer are overwritten. */
-  async rest({ sequence, promptLength, forward, change }: Run): Promise<void> {
+  async rest({ sequence, promptLength, forward, change, batch }: Run): Promise<void> {
     for (const [index, { text, tokenIds }] of this.texts.entries()) {
       for (const [place, tokenId] of tokenIds.slice(0, -1).entries()) {
         const stage = `step ${place + 1} of ${JSON.stringify(text)}`;
-        await sequence.step([tokenId], promptLength + place, { ...forward, stage });
+        const rowIds = new Array<number>(this.rows.length).fill(tokenId);
+        await sequence.step(rowIds, promptLength + place, { ...forward, batch, stage });
         await change?.step(tokenId, place);
-        const logits = await changedLogits(sequence, change, place + 1);
-        at(this.logProbs, index).push(logProbability(logits, at(tokenIds, place + 1)));
+        const logits = await changedLogits(sequence, { change, batch, index: place + 1 });
+        for (const [row, logProbs] of this.rows.entries()) {
+          at(logProbs, index).push(logProbability(at(logits, row), at(tokenIds, place + 1)));
+        }
       }
     }
   }
 
-  /** What was scored, in the order of the texts. */
-  get continuations(): readonly Continuation[] {
+  /** What was scored in a row, in the order of the texts. */
+  continuations(row = 0): readonly Continuation[] {
     return this.texts.map(({ text, tokenIds }, index) => {
-      const logProbs = at(this.logProbs, index);
+      const logProbs = at(at(this.rows, row), index);
       return {
         text,
         tokenIds,
@@ -96,10 +98,9 @@ export function logProbability(logits: Float32Array, tokenId: number): number {
 
 async function changedLogits(
   sequence: Sequence,
-  change: LogitsChange | undefined,
-  index: number,
-): Promise<Float32Array<ArrayBuffer>> {
-  const logits = await sequence.chooser.readLogits();
-  await change?.apply(logits, index);
-  return logits;
+  of: { readonly change: LogitsChange | undefined; readonly batch: Batch | undefined; readonly index: number },
+): Promise<Float32Array<ArrayBuffer>[]> {
+  const rows = await sequence.chooser.readLogitsRows(of.batch?.numRows ?? 1);
+  for (const row of rows) await of.change?.apply(row, of.index);
+  return rows;
 }

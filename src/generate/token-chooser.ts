@@ -3,7 +3,7 @@ import { at, GpuError } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Executor, ProgramCache } from "../gpu/executor.ts";
 import type { PreparedProgram } from "../gpu/prepared-program.ts";
-
+import { padTo4 } from "../gpu/tensor.ts";
 import type { TextConfig } from "../models/config.ts";
 import { CHOICE_BYTES, MAX_LOOKAHEAD, type SequenceBuffers, TOP_K_OFFSET } from "../models/layers/decoder-state.ts";
 import { chooseIntoSlotProgram, chooseProgram, chooseRowsProgram } from "./decoder-programs.ts";
@@ -130,6 +130,13 @@ export class TokenChooser {
   /** The whole row of logits [V]; sampling and option confidence read it, greedy decoding does not. */
   async readLogits(): Promise<Float32Array<ArrayBuffer>> {
     return new Float32Array(await this.owner.gpu.readBuffer(this.owner.buffers.logits, this.vocabSize * 4));
+  }
+
+  /** The logits of the first batch rows, [V] each. */
+  async readLogitsRows(numRows: number): Promise<Float32Array<ArrayBuffer>[]> {
+    const stride = padTo4(this.vocabSize);
+    const all = await this.owner.gpu.readBuffer(this.owner.buffers.logits, numRows * stride * 4);
+    return Array.from({ length: numRows }, (_, row) => new Float32Array(all, row * stride * 4, this.vocabSize));
   }
 
   /** Marks the tokens that the repetition penalty acts on: a set of ids, the prompt's and the generated. */

@@ -3,6 +3,9 @@ import { InputError } from "../errors.ts";
 import type { ImageInput } from "../models/inputs.ts";
 import type { AttentionRow } from "./places.ts";
 
+/** What maps are drawn from: the attention of one row in one layer, as used. */
+export type AttentionProbs = Pick<AttentionRow, "layer" | "probs">;
+
 /** Which part of the attention a map shows; defaults: the middle layer, the mean over all heads, the first picture. */
 export interface MapSelection {
   readonly layer?: number | undefined;
@@ -36,7 +39,7 @@ export type MappedImage = Pick<ImageInput, "runs" | "grid">;
  * @throws InputError when there is no such layer or head, or the positions are not a grid.
  */
 export function attentionMap(
-  rows: readonly AttentionRow[],
+  rows: readonly AttentionProbs[],
   image: MappedImage,
   options: { readonly numHeads: number; readonly selection?: MapSelection },
 ): AttentionMap {
@@ -72,7 +75,7 @@ export function attentionMap(
   return { layer, head, values, width, height, share, entropy: entropyBits(values) };
 }
 
-function probAt({ probs, layer }: AttentionRow, index: number): number {
+function probAt({ probs, layer }: AttentionProbs, index: number): number {
   const prob = probs[index];
   if (prob === undefined) throw new RangeError(`layer ${layer}: expected an index below ${probs.length}, got ${index}`);
   return prob;
@@ -92,12 +95,12 @@ export interface AnswerAttention {
 
 /** Maps of the pass that gave an answer and of the unmodified one, over the pictures of its prompt. */
 export function answerAttention(
-  rows: { readonly used: readonly AttentionRow[]; readonly unmodified: readonly AttentionRow[] | undefined },
+  rows: { readonly used: readonly AttentionProbs[]; readonly unmodified: readonly AttentionProbs[] | undefined },
   images: readonly MappedImage[],
   numHeads: number,
 ): AnswerAttention {
   const { used, unmodified } = rows;
-  const map = (of: readonly AttentionRow[], selection: MapSelection) => {
+  const map = (of: readonly AttentionProbs[], selection: MapSelection) => {
     const { image = 0 } = selection;
     const chosen = images[image];
     if (chosen === undefined) {

@@ -3,10 +3,11 @@
  * own for bundlers.
  */
 export async function inspection() {
-  const [places, trace, maps] = await Promise.all([
+  const [places, trace, maps, rows] = await Promise.all([
     import("./places.ts"),
     import("./trace.ts"),
     import("./attention-map.ts"),
+    import("./row-attention.ts"),
   ]);
-  return { ...places, ...trace, ...maps };
+  return { ...places, ...trace, ...maps, ...rows };
 }

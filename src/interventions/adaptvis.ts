@@ -34,9 +34,9 @@ export const adaptvis = defineIntervention({
       meaning: "threshold of the gate",
     }),
     gate: choice({
-      choices: ["probability", "margin", "entropy"],
+      choices: ["probability", "margin", "entropy", "logit"],
       meaning:
-        "number that meets beta: the first token's largest probability, its margin over the second largest, or the entropy as a share of the largest possible",
+        "number that meets beta: the first token's largest probability, its margin over the second largest, the entropy as a share of the largest possible, or the largest logit",
     }),
     ...PLACE_PARAMETERS,
   },

@@ -3,7 +3,7 @@ import type { ConfidenceMeasure } from "./intervention.ts";
 
 /**
  * Rounds to two decimals, halves to even, as numpy.round(x, 2) does in the reference.
- * @param confidence a number in [0, 1]
+ * @param confidence in [0, 1], or a logit
  */
 export function roundConfidence(confidence: number): number {
   const hundredths = confidence * 100;
@@ -14,13 +14,14 @@ export function roundConfidence(confidence: number): number {
 }
 
 /**
- * The confidence of a distribution, 0 to 1: its largest probability, the margin between its two largest, or its entropy divided
- * by that of the uniform distribution.
+ * The confidence of a distribution. From 0 to 1: its largest probability, the margin between its two largest, or its entropy divided
+ * by that of the uniform distribution. Without bounds: the largest logit, which the reference's code compares on VSR.
  * @param logits unnormalised log-probabilities, at least one
  */
 export function confidenceOf(logits: ArrayLike<number>, measure: ConfidenceMeasure): number {
   const values = Array.from(logits);
   const largest = values.reduce((most, value) => Math.max(most, value), Number.NEGATIVE_INFINITY);
+  if (measure === "logit") return largest;
   const weights = values.map((value) => Math.exp(value - largest));
   const total = weights.reduce((sum, weight) => sum + weight, 0);
   if (measure === "probability") return 1 / total;

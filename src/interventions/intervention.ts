@@ -33,7 +33,7 @@ export interface ScoreEdit {
 }
 
 /** What a gate reads from the first token's distribution in the unmodified pass; see {@link confidenceOf}. */
-export type ConfidenceMeasure = "probability" | "margin" | "entropy";
+export type ConfidenceMeasure = "probability" | "margin" | "entropy" | "logit";
 
 /** What was read before an intervention decides. */
 export interface Readings {

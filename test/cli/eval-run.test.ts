@@ -74,7 +74,7 @@ describe("a run", () => {
     // 0.99995 is 1.00 where the gate compares it, which is not below beta.
     expect(greedy?.confidence).toBeLessThan(1);
     expect(gated).toMatchObject({ factor: 1.5, confidence: greedy?.confidence });
-    expect(whole[2]).toMatchObject({ method: "pai", confidence: null });
+    expect(whole[2]).toMatchObject({ method: "pai", confidence: greedy?.confidence });
     const options = greedy?.option_logprobs as Record<string, number>; // by option
     expect(Object.keys(options)).toEqual(["left", "right", "on", "under"]);
     expect(Math.max(...Object.values(options))).toBe(options.left);

@@ -60,6 +60,7 @@ describe("confidence", () => {
     expect(confidenceOf(logits, "margin")).toBeCloseTo(0.2, 12);
     const entropy = -(0.5 * Math.log(0.5) + 0.3 * Math.log(0.3) + 0.2 * Math.log(0.2)) / Math.log(3);
     expect(confidenceOf(logits, "entropy")).toBeCloseTo(entropy, 12);
+    expect(confidenceOf([-3, 24.5, 7], "logit")).toBe(24.5);
   });
 
   test("extremes", () => {
@@ -177,12 +178,12 @@ describe("settings", () => {
 
   test.each([
     [adaptvis.parameters, { beta: 1.1 }, "beta must be a number from 0 to 1, got 1.1."],
-    [adaptvis.parameters, { gate: "logit" }, 'gate must be probability or margin or entropy, got "logit".'],
+    [adaptvis.parameters, { gate: "odds" }, 'gate must be probability or margin or entropy or logit, got "odds".'],
     [constantAdd.parameters, { columns: [12] }, "columns must be whole numbers from 0 to 11, got 12."],
     [constantAdd.parameters, { columns: "text" }, "columns must be a list of whole numbers, got a string."],
     [adaptvis.parameters, { beta: -0.1 }, "beta must be a number from 0 to 1, got -0.1."],
-    [adaptvis.parameters, { gate: 0 }, "gate must be probability or margin or entropy, got 0."],
-    [adaptvis.parameters, { gate: ["margin"] }, "gate must be probability or margin or entropy, got Array."],
+    [adaptvis.parameters, { gate: 0 }, "gate must be probability or margin or entropy or logit, got 0."],
+    [adaptvis.parameters, { gate: ["margin"] }, "gate must be probability or margin or entropy or logit, got Array."],
     [constantAdd.parameters, { constant: -1001 }, "constant must be a number from -1000 to 1000, got -1001."],
     [constantAdd.parameters, { constant: 1001 }, "constant must be a number from -1000 to 1000, got 1001."],
     [pai.parameters, { alpha: -0.1 }, "alpha must be a number from 0 to 100, got -0.1."],

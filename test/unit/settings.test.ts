@@ -1,11 +1,12 @@
 // The options of an answer: defaults, limits, and what a checkpoint's adaptvis.json sets.
 import { describe, expect, test } from "vitest";
+import { checkFactors } from "../../src/answer-rows.ts";
 import { CheckpointError, InputError } from "../../src/errors.ts";
 import { GREEDY } from "../../src/generate/sampler.ts";
 import { defineIntervention } from "../../src/interventions/intervention.ts";
 import { number } from "../../src/interventions/parameters.ts";
 import { readModelConfig } from "../../src/models/registry.ts";
-import { checkFactors, readMethodDefaults, settingsOf } from "../../src/settings.ts";
+import { readMethodDefaults, settingsOf } from "../../src/settings.ts";
 import { memorySource, rejection } from "../checkpoint/fixtures.ts";
 
 describe("options of an answer", () => {

@@ -1,6 +1,8 @@
 // What a data set has to say about itself: its rows, its options, its prompt and when an answer is right.
 
 import type { AdaptVisSettings } from "../../interventions/adaptvis.ts";
+import type { ConfidenceMeasure } from "../../interventions/intervention.ts";
+import type { Size } from "../../preprocess/resize-bicubic.ts";
 import type { JsonObject } from "../json-lines.ts";
 
 /** The two objects that a question relates; `second` is null where it asks for the place of one object in the picture. */
@@ -55,6 +57,14 @@ export interface AuthorsRule {
   readonly definition: string;
 }
 
+/** What the authors' code does on a data set against the paper; see run/reference-quirks.ts. */
+export interface ReferenceQuirks {
+  /** What AdaptVis compares with beta. */
+  readonly gate: ConfidenceMeasure;
+  /** Size to which pictures are resized before the image processor sees them. */
+  readonly pictureSize: Size;
+}
+
 /** A data set. A new one is a file in this folder and a line in registry.ts. */
 export interface DataSet {
   /** Its name in options and reports. */
@@ -73,6 +83,8 @@ export interface DataSet {
   readonly pairAxes: readonly (readonly [string, string])[];
   /** Published settings for LLaVA-1.5-7B. */
   readonly published: PublishedSettings;
+  /** Oddities of the authors' code on this data set. */
+  readonly referenceQuirks?: ReferenceQuirks;
   /** Longest answer, in tokens. */
   readonly maxNewTokens: number;
   /** The part of the prompt before the question, where recorded prompts hold only that. */

@@ -18,6 +18,7 @@ export const VSR: DataSet = {
   isYesNo: true,
   pairAxes: [],
   published: { factor: 0.5, adaptvis: { alpha1: 0.5, alpha2: 1.2, beta: 0.64 } },
+  referenceQuirks: { gate: "logit", pictureSize: { width: 2300, height: 4096 } },
   maxNewTokens: 100,
   promptHead: HEAD,
   prompt: ({ text }) => (text.includes("<image>") ? text : `${HEAD}${text} Assistant:`),

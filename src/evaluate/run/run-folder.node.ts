@@ -16,6 +16,8 @@ export interface RunIdentity {
   readonly ids: string | null;
   readonly methods: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   readonly prompts: string;
+  /** Absent unless the run reproduces the oddities of the authors' code. */
+  readonly referenceQuirks?: true;
   readonly maxNewTokens: number;
   /** The checkpoint's fingerprint. */
   readonly model: string;

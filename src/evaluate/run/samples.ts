@@ -1,17 +1,19 @@
 // One question put to a model under several methods, and the lines that its results file keeps of it.
-import type { Answer, AnswerOptions } from "../../answer.ts";
+import type { Answer, MethodOptions } from "../../answer.ts";
 import { at, InputError } from "../../errors.ts";
-import { interventionNamed } from "../../interventions/registry.ts";
 import type { Llava } from "../../llava.ts";
 import type { RgbImage } from "../../preprocess/image.ts";
 import { SAMPLE_FIELDS } from "../answers/sample-lines.ts";
 import type { DataSet, Question } from "../datasets/dataset.ts";
 import { RULES } from "../verdicts.ts";
+import { quirkyPicture } from "./reference-quirks.ts";
 
 /** A method with its settings, under the name that its lines have. */
 export interface Arm {
   readonly name: string;
-  readonly options: AnswerOptions;
+  readonly options: MethodOptions;
+  /** Epsilon of the decoder's RMS norms; the checkpoint's unless given. */
+  readonly rmsNormEps?: number | undefined;
 }
 
 /** How prompts are made: as the data set's authors fed them, or by the checkpoint's chat template. */
@@ -36,6 +38,10 @@ export interface RunSettings {
   readonly arms: readonly Arm[];
   readonly promptForm: PromptForm;
   readonly maxNewTokens: number;
+  /** Most rows of a batch. */
+  readonly maxRows: number;
+  /** Whether pictures are changed as the authors' code changes them. */
+  readonly hasQuirks: boolean;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -52,10 +58,10 @@ export interface SampleLine {
   readonly input: string;
   readonly doc_hash: string;
   readonly image: string;
-  /** The method's settings, defaults filled in. */
+  /** The method's settings, defaults filled in; `rmsNormEps` among them where it is not the checkpoint's. */
   readonly settings: Readonly<Record<string, unknown>>;
   readonly factor: number;
-  /** Largest probability of the first token in the unmodified pass, unrounded; null for a method that runs none. */
+  /** Largest probability of the first token in the unmodified pass, unrounded; null where no method of the run has one. */
   readonly confidence: number | null;
   /** What the method's gate compared, or the largest probability of the answer's own first token; unrounded. */
   readonly own_confidence: number;
@@ -71,6 +77,7 @@ export interface SampleLine {
   readonly num_tokens: number;
   /** By rule; null where the rule cannot judge the answer. */
   readonly verdicts: Readonly<Record<string, boolean | null>>;
+  /** Milliseconds of the question under all methods, the picture's decoding left out. */
   readonly time_ms: number;
 }
 
@@ -84,24 +91,28 @@ function promptOf(question: Question, model: Llava, { dataSet, promptForm }: Run
     : model.processor.chatPrompt(question.text, { hasImage: true, system: undefined });
 }
 
-/** Answers a question under every arm, one after the other: the prompt's keys and values are shared as far as each allows. */
+/** Answers a question under every arm, as many as possible in one batch: see {@link Session.answerEach}. */
 export async function answerTask(model: Llava, task: Task, run: RunSettings): Promise<readonly SampleLine[]> {
   const { question, image } = task;
-  const { signal, maxNewTokens } = run;
+  const { signal, maxNewTokens, maxRows } = run;
   const prompt = promptOf(question, model, run);
-  const inputs = model.prepare({ image, prompt });
+  const started = performance.now();
+  const inputs = model.prepare({ image: run.hasQuirks ? quirkyPicture(image, run.dataSet) : image, prompt });
   // As an answer to "… ASSISTANT:" begins: with a space and a capital.
-  const written = question.options.map((option) => ` ${option.charAt(0).toUpperCase()}${option.slice(1)}`);
-  const lines: SampleLine[] = [];
-  using session = model.session();
-  for (const arm of run.arms) {
-    const started = performance.now();
-    const options = { ...arm.options, maxNewTokens, continuations: written, attention: true };
-    const answer = await session.answer(inputs, { ...options, signal }).answer;
-    const timeMs = performance.now() - started;
-    lines.push(sampleLine(answer, { arm, task, prompt, run, timeMs }));
+  const continuations = question.options.map((option) => ` ${option.charAt(0).toUpperCase()}${option.slice(1)}`);
+  const options = { maxNewTokens, maxRows, continuations, attention: true, signal };
+  const lines = new Map<Arm, (timeMs: number) => SampleLine>();
+  for (const rmsNormEps of new Set(run.arms.map((arm) => arm.rmsNormEps))) {
+    using session = model.session({ rmsNormEps });
+    const arms = run.arms.filter((arm) => arm.rmsNormEps === rmsNormEps);
+    const methods = arms.map((arm) => arm.options);
+    const { answers, unmodifiedConfidence: confidence } = await session.answerEach(inputs, methods, options);
+    for (const [index, arm] of arms.entries()) {
+      lines.set(arm, (timeMs) => sampleLine(at(answers, index), { arm, task, prompt, run, timeMs, confidence }));
+    }
   }
-  return lines;
+  const timeMs = performance.now() - started;
+  return run.arms.flatMap((arm) => lines.get(arm)?.(timeMs) ?? []);
 }
 
 function sampleLine(
@@ -112,9 +123,10 @@ function sampleLine(
     readonly prompt: string;
     readonly run: RunSettings;
     readonly timeMs: number;
+    readonly confidence: number | undefined;
   },
 ): SampleLine {
-  const { arm, task, prompt, run, timeMs } = of;
+  const { arm, task, prompt, run, timeMs, confidence = null } = of;
   const { question } = task;
   const text = answer.text.trim();
   const firstToken = question.options.map(
@@ -134,9 +146,9 @@ function sampleLine(
     input: prompt,
     doc_hash: task.docHash,
     image: task.imagePath,
-    settings: answer.settings,
+    settings: settingsOfArm(arm, answer.settings),
     factor: answer.factor,
-    [SAMPLE_FIELDS.confidence]: isPlain(answer) ? answer.exactConfidence : null,
+    [SAMPLE_FIELDS.confidence]: confidence,
     own_confidence: answer.exactConfidence,
     [SAMPLE_FIELDS.firstToken]: Object.fromEntries(firstToken),
     [SAMPLE_FIELDS.wholeString]: Object.fromEntries(wholeString),
@@ -149,12 +161,12 @@ function sampleLine(
   };
 }
 
-/** Whether the answer's confidence is the largest probability in an unmodified pass. */
-function isPlain({ method, settings, attention }: Answer): boolean {
-  const { reads, contrast } = interventionNamed(method);
-  const measure = reads?.(settings as never); // the settings that the method itself has checked
-  if (measure !== undefined) return measure === "probability";
-  return contrast === undefined && attention?.hasUnmodified === true;
+/** The settings of a method with the arm's own. */
+export function settingsOfArm(
+  { rmsNormEps }: Pick<Arm, "rmsNormEps">,
+  settings: Readonly<Record<string, unknown>>,
+): Readonly<Record<string, unknown>> {
+  return rmsNormEps === undefined ? settings : { ...settings, rmsNormEps };
 }
 
 /** Share and entropy of every layer; undefined where the picture's positions do not form a single grid. */

@@ -1,0 +1,35 @@
+// From an intervention's edits to what the kernels read, and what of the prompt and the model an intervention sees.
+import type { AnswerOptions } from "./answer.ts";
+import { roundConfidence } from "./interventions/confidence.ts";
+import { type EditContext, packedEdit, type ScoreEdit } from "./interventions/intervention.ts";
+import type { ModelConfig } from "./models/config.ts";
+import { imageRuns, type ModelInputs } from "./models/inputs.ts";
+import { packScoreEdits } from "./models/layers/score-edits.ts";
+
+/** The prompt and the model as interventions see them. */
+export function editContext(inputs: ModelInputs, { text }: Pick<ModelConfig, "text">): EditContext {
+  return {
+    numLayers: text.numHiddenLayers,
+    numHeads: text.numAttentionHeads,
+    tieWordEmbeddings: text.tieWordEmbeddings,
+    promptLength: inputs.inputIds.length,
+    imageRuns: imageRuns(inputs),
+  };
+}
+
+/** A confidence as it is compared and reported: rounded to two decimals unless the options say otherwise. */
+export function roundedConfidence(confidence: number, options: Pick<AnswerOptions, "roundConfidence">): number {
+  return options.roundConfidence === false ? confidence : roundConfidence(confidence);
+}
+
+/** The edits of each row as the kernels read them; undefined where no row has any. */
+export function packedEdits(
+  rows: readonly (readonly ScoreEdit[])[],
+  context: EditContext,
+): Uint32Array<ArrayBuffer> | undefined {
+  if (rows.every((edits) => edits.length === 0)) return undefined;
+  return packScoreEdits(
+    rows.map((edits) => edits.map((edit) => packedEdit(edit, context))),
+    context,
+  );
+}
