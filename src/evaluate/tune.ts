@@ -212,7 +212,7 @@ export function tuneSweep(request: TuneRequest): TuneReport {
       ),
     },
     definitions: definitionsFor(dataSet),
-    notes: notesOn(given, factors, all),
+    notes: notesOn(given, factors, { validation, test }),
   };
 }
 
@@ -460,20 +460,22 @@ function whyNoTest({ validation, test }: TuneRequest): string | null {
 function notesOn(
   given: readonly SweepRows[],
   factors: readonly number[],
-  halves: readonly JudgedRows[],
+  halves: Readonly<Record<"validation" | "test", JudgedRows | null>>,
 ): readonly string[] {
   const ofFiles = given.flatMap(({ file, notes, arms }) => {
     const others = arms.map(({ factor }) => factor).filter((factor) => !factors.includes(factor));
     const uncommon = others.length === 0 ? [] : [`Factors that the other half lacks, left out: ${others.join(", ")}.`];
     return [...notes, ...uncommon].map((note) => `${file}: ${note}`);
   });
-  const leftOut = halves.flatMap(({ facts: { file, leftOut: own } }) =>
-    Object.entries({
+  const leftOut = Object.entries(halves).flatMap(([half, rows]) => {
+    if (rows === null) return [];
+    const { file, leftOut: own } = rows.facts;
+    return Object.entries({
       "Questions without an answer under every factor": own.unanswered,
       "Questions that the rule cannot judge": own.unjudged,
       "Questions without a confidence": own.withoutConfidence,
-    }).flatMap(([what, ids]) => (ids.length === 0 ? [] : [`${file}: ${what}, left out: ${ids.length}.`])),
-  );
+    }).flatMap(([what, ids]) => (ids.length === 0 ? [] : [`${file}, ${half} half: ${what}, left out: ${ids.length}.`]));
+  });
   return [...new Set([...ofFiles, ...leftOut])];
 }
 

@@ -423,7 +423,7 @@ describe("a sweep", () => {
     const some = tune({ test: without(halves.test, [5, 9]) });
     expect(some.test).toMatchObject({ n: 6, leftOut: { unanswered: [], withoutConfidence: [5, 9] } });
     expect(some.onTest[0]?.rules.paper?.right).toMatchObject({ count: 5, of: 6 });
-    expect(some.notes).toEqual(["sweep_True.json: Questions without a confidence, left out: 2."]);
+    expect(some.notes).toEqual(["sweep_True.json, test half: Questions without a confidence, left out: 2."]);
   });
 
   test("leaves out questions that were not asked under every factor, and factors of one half only", () => {
@@ -433,7 +433,9 @@ describe("a sweep", () => {
     expect(found.test).toMatchObject({ n: 7, leftOut: { unanswered: [3] } });
     expect(found.factors).toEqual([0.5, 1, 2]);
     expect(found.notes).toContain("validation.jsonl: Factors that the other half lacks, left out: 3.");
-    expect(found.notes).toContain("test.jsonl: Questions without an answer under every factor, left out: 1.");
+    expect(found.notes).toContain(
+      "test.jsonl, test half: Questions without an answer under every factor, left out: 1.",
+    );
   });
 
   test("with one half is only tuned, or only divided into folds", () => {
