@@ -16,6 +16,25 @@ interface WrittenArm {
   readonly rmsNormEps: number | undefined;
 }
 
+/** Methods of an evaluation without `--method` and `--factors`. */
+const DEFAULT_ARMS = ["greedy", "scaling", "adaptvis"];
+
+/**
+ * The methods as `--method` writes them: those of `--method`, then ScalingVis with each factor of `--factors`.
+ * @throws UsageError for a factor that is given twice.
+ */
+export function armTexts(flags: {
+  readonly method?: readonly string[];
+  readonly factors?: readonly number[];
+}): readonly string[] {
+  const { method = [], factors = [] } = flags;
+  if (method.length === 0 && factors.length === 0) return DEFAULT_ARMS;
+  const scaled = factors.map((factor) => `scaling:factor=${factor}`);
+  const twice = scaled.find((text, index) => scaled.indexOf(text) !== index || method.includes(text));
+  if (twice !== undefined) throw new UsageError(`--factors: ${twice} is given twice: give each factor once.`);
+  return [...method, ...scaled];
+}
+
 /** Parses every `--method`. @throws UsageError for an unknown method or setting, a value that does not fit, or two of one name. */
 export async function parseArms(texts: readonly string[]): Promise<readonly WrittenArm[]> {
   const twice = texts.find((text, index) => texts.indexOf(text) !== index);

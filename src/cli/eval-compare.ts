@@ -32,7 +32,7 @@ interface CompareFlags {
 }
 
 /** A run as it was given. */
-interface Side extends NamedText {
+export interface Side extends NamedText {
   /** Undefined for a results file outside of a run's folder. */
   readonly manifest: Manifest | undefined;
   /** What the file's name says. */
@@ -111,7 +111,7 @@ async function compare(session: Session, runA: string, runB: string, flags: Comp
 }
 
 /** Reads a run's folder or a results file. @throws InputError when it is neither. */
-async function sideOf(path: string): Promise<Side> {
+export async function sideOf(path: string): Promise<Side> {
   const stats = await stat(path).catch(() => undefined);
   if (stats === undefined) {
     throw new InputError(`${path} does not exist: give the folder of a run, or a file with its results.`);

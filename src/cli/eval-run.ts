@@ -24,8 +24,8 @@ import { INTERVENTIONS } from "../interventions/registry.ts";
 import type { Llava } from "../llava.ts";
 import { readImageFile } from "../preprocess/decode-image.node.ts";
 import { settingsOf } from "../settings.ts";
-import { armsOf, parseArms } from "./arms.ts";
-import { asUsage, indexList, repeated, someText, wholeFrom } from "./checks.ts";
+import { armsOf, armTexts, parseArms } from "./arms.ts";
+import { asUsage, factorList, indexList, repeated, someText, wholeFrom } from "./checks.ts";
 import { addModelOptions, type ModelFlags } from "./flags.ts";
 import { openModel } from "./open-model.ts";
 import { embeddedModel, examples, packageVersion } from "./package-files.ts";
@@ -39,6 +39,7 @@ interface EvalFlags extends ModelFlags {
   readonly questions?: string;
   readonly annotations?: string;
   readonly method?: readonly string[];
+  readonly factors?: readonly number[];
   readonly out?: string;
   readonly split: SplitName;
   readonly prompts: PromptForm;
@@ -69,6 +70,11 @@ function describeEval(command: Command): Command {
       "--method <method>",
       `method, with settings after colons (adaptvis:alpha1=0.5:beta=0.4); may be given several times: ${methods} (default: greedy, scaling and adaptvis)`,
       repeated,
+    )
+    .option(
+      "--factors <list>",
+      "ScalingVis with each of these factors, such as 0.5,0.8,1.2,1.5,2; with --method greedy, a sweep for eval tune",
+      factorList,
     )
     .option("--out <folder>", "folder of the run; one that was interrupted goes on", someText);
   addModelOptions(command, "a LLaVA checkpoint in Hugging Face's layout (default: the embedded tiny-spatial)")
@@ -121,7 +127,7 @@ async function runEval(session: Session, flags: EvalFlags): Promise<void> {
   if (dataDir === undefined) throw new UsageError("--data-dir is missing: give the folder with the data set's files.");
   if (out === undefined) throw new UsageError("--out is missing: give a folder for the run.");
   const dataSet = await asUsage(() => dataSetNamed(dataset));
-  const written = await parseArms(flags.method ?? ["greedy", "scaling", "adaptvis"]);
+  const written = await parseArms(armTexts(flags));
   const shard = await shardOfFlags(flags, session);
   const data = await readDataFolder(dataSet, { folder: dataDir, ...flags });
   const wanted = await wantedIds(flags, dataSet, data);

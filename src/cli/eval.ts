@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { evalCompareCommand } from "./eval-compare.ts";
 import { evalMergeCommand } from "./eval-merge.ts";
 import { evalRunCommand } from "./eval-run.ts";
+import { evalTuneCommand } from "./eval-tune.ts";
 import { rescoreCommand } from "./rescore.ts";
 import type { CliCommand } from "./session.ts";
 
@@ -16,6 +17,7 @@ const SUBCOMMANDS: readonly (CliCommand & { readonly isDefault?: boolean })[] = 
   evalMergeCommand,
   rescoreCommand,
   evalCompareCommand,
+  evalTuneCommand,
 ];
 
 /** `adaptvis eval`. */

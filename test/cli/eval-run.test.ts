@@ -198,6 +198,7 @@ test.each([
   ],
   [[...ASKED, "--out", "x", "--method", "scaling:factor=-1"], /--method scaling:factor=-1: factor: expected a number/],
   [[...ASKED, "--out", "x", "--method", "pai", "--method", "pai"], /--method pai is given twice/],
+  [[...ASKED, "--out", "x", "--factors", "0.5,2,0.5"], /--factors: scaling:factor=0\.5 is given twice/],
   [[...ASKED, "--out", "x", "--shard", "3/3"], /expected i\/n/],
   [[...ASKED, "--out", "x", "--only", "4000"], /question 4000 is not in the all part/],
 ])("%j is wrong usage", async (args, message) => {

@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from "commander";
 import { expect, test } from "vitest";
+import { armTexts } from "../../src/cli/arms.ts";
 import { indexList, numberFrom, repeated, rowSelection, someText, wholeFrom } from "../../src/cli/checks.ts";
 import { methodOf, methodOptions } from "../../src/cli/flags.ts";
 import { UsageError } from "../../src/cli/session.ts";
@@ -71,4 +72,15 @@ test("what the command line does not say is left to the engine", () => {
     gate: "margin",
     maxNewTokens: 3,
   });
+});
+
+test("--factors adds ScalingVis with each factor, and does not imply greedy", () => {
+  expect(armTexts({})).toEqual(["greedy", "scaling", "adaptvis"]);
+  expect(armTexts({ factors: [0.5, 2] })).toEqual(["scaling:factor=0.5", "scaling:factor=2"]);
+  expect(armTexts({ method: ["greedy"], factors: [1.2] })).toEqual(["greedy", "scaling:factor=1.2"]);
+  for (const flags of [{ factors: [2, 2] }, { method: ["scaling:factor=2"], factors: [2] }]) {
+    expect(() => armTexts(flags)).toThrow(
+      new UsageError("--factors: scaling:factor=2 is given twice: give each factor once."),
+    );
+  }
 });
