@@ -45,12 +45,10 @@ export async function parseArms(texts: readonly string[]): Promise<readonly Writ
  */
 export function armsOf(
   written: readonly WrittenArm[],
-  { defaults, published }: { readonly defaults: MethodDefaults; readonly published: PublishedSettings },
+  { defaults, published }: { readonly defaults: MethodDefaults; readonly published: PublishedSettings | null },
 ): readonly Arm[] {
-  const ofData: Readonly<Partial<Record<MethodName, MethodSettings>>> = {
-    scaling: { factor: published.factor },
-    adaptvis: published.adaptvis,
-  };
+  const ofData: Readonly<Partial<Record<MethodName, MethodSettings>>> =
+    published === null ? {} : { scaling: { factor: published.factor }, adaptvis: published.adaptvis };
   return written.map(({ name, method, settings }) => {
     const fromData = Object.hasOwn(defaults, method) ? {} : ofData[method];
     const options: AnswerOptions = { method, ...fromData, ...settings };
