@@ -119,16 +119,17 @@ function yesNoLines(runs: readonly ScoredRun[], dataSet: string): readonly strin
       return scores === null ? [] : [[run.run, ruleTitle(name, dataSet), ...yesNoCells(scores)]];
     }),
   );
-  const head = [
-    "run",
-    "rule",
-    "true positive rate",
-    "true negative rate",
-    "balanced",
-    "F1",
-    'authors\' "F1" (harmonic mean of the rates)',
+  const head = ["run", "rule", "true positive rate", "true negative rate", "balanced", "F1"];
+  if (rows.length === 0) return [];
+  // Only the paper's authors call it so.
+  if (dataSetNamed(dataSet).authorsRule.title === undefined) head.push('authors\' "F1" (harmonic mean of the rates)');
+  return [
+    "",
+    ...table(
+      head,
+      rows.map((row) => row.slice(0, head.length)),
+    ),
   ];
-  return rows.length === 0 ? [] : ["", ...table(head, rows)];
 }
 
 function yesNoCells(scores: YesNoScores): readonly string[] {

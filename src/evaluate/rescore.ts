@@ -386,8 +386,11 @@ function definitionsFor(dataSet: DataSet, questions: readonly Question[]): Reado
     }),
     ...(dataSet.benchmark !== undefined && { benchmark: dataSet.benchmark.definition }),
     ...(areYesNo(questions, dataSet) && {
-      yesNo:
-        '"Yes" is positive. An answer that is not right counts as the other one, also where it says neither. The authors\' code calls truePositiveRate precision, trueNegativeRate recall and harmonicMeanOfRates f1; f1 here is the usual one, 2 TP / (2 TP + FP + FN).',
+      yesNo: `"Yes" is positive. An answer that is not right counts as the other one, also where it says neither. ${
+        dataSet.authorsRule.title === undefined
+          ? "The authors' code calls truePositiveRate precision, trueNegativeRate recall and harmonicMeanOfRates f1; f1 here is the usual one, 2 TP / (2 TP + FP + FN)."
+          : "f1 is 2 TP / (2 TP + FP + FN)."
+      }`,
     }),
     majority: "The share of the most frequent right answer: what always giving this answer scores.",
     bareOption: "Answers that are an option and nothing else, apart from case, white space and a full stop at the end.",
