@@ -77,12 +77,10 @@ function parseEps(value: string, arm: string): number {
  */
 export function armsOf(
   written: readonly WrittenArm[],
-  { defaults, published }: { readonly defaults: MethodDefaults; readonly published: PublishedSettings },
+  { defaults, published }: { readonly defaults: MethodDefaults; readonly published: PublishedSettings | null },
 ): readonly Arm[] {
-  const ofData: Readonly<Partial<Record<MethodName, MethodSettings>>> = {
-    scaling: { factor: published.factor },
-    adaptvis: published.adaptvis,
-  };
+  const ofData: Readonly<Partial<Record<MethodName, MethodSettings>>> =
+    published === null ? {} : { scaling: { factor: published.factor }, adaptvis: published.adaptvis };
   return written.map(({ name, method, settings, rmsNormEps }) => {
     const fromData = Object.hasOwn(defaults, method) ? {} : ofData[method];
     const options: MethodOptions = { method, ...fromData, ...settings };

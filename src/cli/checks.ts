@@ -47,7 +47,7 @@ export function collected(text: string, before: readonly string[] | undefined): 
 /** `0,2,5-7` → 0, 2, 5, 6, 7. */
 export function indexList(text: string): readonly number[] {
   const indices = text.split(",").flatMap((part) => {
-    const range = /^(\d{1,4})(?:-(\d{1,4}))?$/.exec(part.trim());
+    const range = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(part.trim());
     const first = Number(range?.[1]);
     const last = Number(range?.[2] ?? range?.[1]);
     if (range === null || last < first) {

@@ -11,12 +11,13 @@ import type { DataSet } from "../evaluate/datasets/dataset.ts";
 import { readQuestions } from "../evaluate/datasets/question-files.ts";
 import { DATA_SETS, dataSetNamed } from "../evaluate/datasets/registry.ts";
 import { type NamedText, SPLITS, type SplitName } from "../evaluate/rescore.ts";
+import { readQuestionFile } from "../evaluate/run/question-file.node.ts";
 import { differences, type Manifest, readManifest } from "../evaluate/run/run-folder.node.ts";
 import { RULES, type RuleName } from "../evaluate/verdicts.ts";
 import { asUsage, checkOutput, someText } from "./checks.ts";
 import { questionsOf } from "./eval-merge.ts";
 import { examples } from "./package-files.ts";
-import { countOf, differenceText, intervalNote, percentOf } from "./rescore-text.ts";
+import { countOf, differenceText, intervalNote, percentOf, ruleTitle } from "./rescore-text.ts";
 import { defineCommand, type Session, styled, table, UsageError } from "./session.ts";
 
 /** Parsed options of `eval compare`. */
@@ -94,7 +95,7 @@ async function compare(session: Session, runA: string, runB: string, flags: Comp
   }
   const dataSet = await commonDataSet(a, b, flags);
   checkQuestions(a, b);
-  const file = await questionFile(a, b, flags);
+  const file = await questionFile(a, b, { ...flags, dataSet });
   const questions = readQuestions(file.text, file.name, dataSet);
   const runsOf = (side: Side) => readWholeRuns(side, { dataSet, questions, split: splitOf(side, flags) });
   const [runsA, runsB] = [runsOf(a), runsOf(b)];
@@ -157,7 +158,11 @@ function checkQuestions(a: Side, b: Side): void {
 }
 
 /** The question file of the runs. @throws InputError when it cannot be read or is another one; UsageError without one. */
-async function questionFile(a: Side, b: Side, { questions }: CompareFlags): Promise<NamedText> {
+async function questionFile(
+  a: Side,
+  b: Side,
+  { questions, dataSet }: CompareFlags & { readonly dataSet: DataSet },
+): Promise<NamedText> {
   const manifest = a.manifest ?? b.manifest;
   if (manifest !== undefined) {
     const { questionFile: name, questionText: text } = await questionsOf(manifest, questions);
@@ -166,12 +171,7 @@ async function questionFile(a: Side, b: Side, { questions }: CompareFlags): Prom
   if (questions === undefined) {
     throw new UsageError("--questions is missing: results files do not say where their questions are.");
   }
-  const text = await readFile(questions, "utf8").catch((cause: unknown) => {
-    throw new InputError(
-      `${questions} of --questions cannot be read (${cause instanceof Error ? cause.message : cause}).`,
-    );
-  });
-  return { name: questions, text };
+  return { name: questions, text: (await readQuestionFile(questions, dataSet)).text };
 }
 
 /** The part that an array's rows belong to; sample lines name their questions. @throws UsageError when nothing says it. */
@@ -196,7 +196,7 @@ async function writeIds(path: string, ids: readonly number[]): Promise<void> {
 
 function comparisonText(comparison: RunComparison): string {
   const { dataSet, rule, a, b, n, both, onlyA, onlyB, neither, p, difference, byRelation, bootstrap } = comparison;
-  const title = RULES.find(({ name }) => name === rule)?.title ?? rule;
+  const title = ruleTitle(rule, dataSet);
   const lines = [
     styled("bold", `${dataSet}, ${title}: ${n} questions answered in both`),
     "",

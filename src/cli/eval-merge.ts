@@ -1,5 +1,5 @@
 // adaptvis eval merge: the parts of a run, answered on several machines, as one.
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
@@ -8,9 +8,11 @@ import { dataSetNamed } from "../evaluate/datasets/registry.ts";
 import { readAllJsonLines } from "../evaluate/json-lines.ts";
 import type { SplitName } from "../evaluate/rescore.ts";
 import { textHash } from "../evaluate/run/fingerprint.node.ts";
+import { readQuestionFile } from "../evaluate/run/question-file.node.ts";
 import {
   differences,
   type Manifest,
+  QUESTIONS,
   readManifest,
   readOrEmpty,
   wholeQuestions,
@@ -64,13 +66,17 @@ async function merge(session: Session, folders: readonly string[], flags: MergeF
     throw new InputError(`${flags.out} of --out holds another run: choose another folder.`);
   }
   const questions = await questionsOf(first.manifest, flags.questions);
+  const isKept = first.manifest.about.convertedFrom !== undefined;
   const lines = new Map<number, Map<string, { readonly text: string; readonly folder: string }>>();
   for (const { folder, manifest } of parts) addPart(lines, folder, manifest);
   const methods = Object.keys(first.manifest.identity.methods);
   const ordered = [...lines].sort(([a], [b]) => a - b);
   const texts = ordered.flatMap(([, ofQuestion]) => methods.map((method) => `${ofQuestion.get(method)?.text}\n`));
   await mkdir(flags.out, { recursive: true });
-  const manifest: Manifest = { ...first.manifest, shard: null };
+  const { about } = first.manifest;
+  const kept = { ...about, questionFile: resolve(flags.out, QUESTIONS) };
+  const manifest: Manifest = { ...first.manifest, shard: null, about: isKept ? kept : about };
+  if (isKept) await writeFileWhole(join(flags.out, QUESTIONS), questions.questionText);
   await writeFileWhole(join(flags.out, "manifest.json"), `${JSON.stringify(manifest, undefined, 1)}\n`);
   await writeFileWhole(join(flags.out, "results.jsonl"), texts.join(""));
   const { dataset, split } = manifest.identity;
@@ -130,8 +136,8 @@ export async function questionsOf(
   given: string | undefined,
 ): Promise<{ readonly questionFile: string; readonly questionText: string }> {
   const questionFile = given ?? String(about.questionFile);
-  const questionText = await readFile(questionFile, "utf8").catch(() => {
-    throw new InputError(`${questionFile} cannot be read: give the run's question file with --questions.`);
+  const { text: questionText } = await readQuestionFile(questionFile, dataSetNamed(identity.dataset)).catch((cause) => {
+    throw new InputError(`${questionFile} cannot be read: give the run's question file with --questions.`, { cause });
   });
   if (textHash(questionText) === identity.questions) return { questionFile, questionText };
   throw new InputError(

@@ -1,16 +1,18 @@
 // adaptvis eval: puts a data set's questions to a model under several methods, and keeps every answer.
 import { readFile } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { at, InputError, isObject, throwIfAborted } from "../errors.ts";
 import type { DataSet } from "../evaluate/datasets/dataset.ts";
+import { readQuestions } from "../evaluate/datasets/question-files.ts";
 import { DATA_SETS, dataSetNamed } from "../evaluate/datasets/registry.ts";
 import { idsOfSplit, type RescoreReport, rescore, SPLITS, type SplitName } from "../evaluate/rescore.ts";
-import { type DataFolder, readDataFolder } from "../evaluate/run/data-folder.node.ts";
+import { writeAnswerFiles } from "../evaluate/run/answer-files.node.ts";
+import { type DataFolder, isMissing, readDataFolder, readPicture } from "../evaluate/run/data-folder.node.ts";
 import { checkpointFingerprint, textHash } from "../evaluate/run/fingerprint.node.ts";
 import { quirkyArms } from "../evaluate/run/reference-quirks.ts";
-import { type Manifest, RunFolder } from "../evaluate/run/run-folder.node.ts";
+import { type Manifest, QUESTIONS, RunFolder, readManifest } from "../evaluate/run/run-folder.node.ts";
 import {
   type Arm,
   answerTask,
@@ -20,9 +22,9 @@ import {
   settingsOfArm,
 } from "../evaluate/run/samples.ts";
 import { parseShard, type Shard, shardOf, slurmShard } from "../evaluate/run/shards.ts";
+import { DEFAULT_ADAPTVIS } from "../interventions/adaptvis.ts";
 import { INTERVENTIONS } from "../interventions/registry.ts";
 import type { Llava } from "../llava.ts";
-import { readImageFile } from "../preprocess/decode-image.node.ts";
 import { settingsOf } from "../settings.ts";
 import { armsOf, armTexts, parseArms } from "./arms.ts";
 import { asUsage, factorList, indexList, repeated, someText, wholeFrom } from "./checks.ts";
@@ -41,8 +43,8 @@ interface EvalFlags extends ModelFlags {
   readonly method?: readonly string[];
   readonly factors?: readonly number[];
   readonly out?: string;
-  readonly split: SplitName;
-  readonly prompts: PromptForm;
+  readonly split?: SplitName;
+  readonly prompts?: PromptForm;
   readonly maxNewTokens?: number;
   readonly batch: number;
   readonly limit?: number;
@@ -63,7 +65,11 @@ function describeEval(command: Command): Command {
   command
     .description("Put a data set's questions to a model under several methods, and judge the answers.")
     .option("--dataset <name>", `data set: ${names}`, someText)
-    .option("--data-dir <folder>", "folder with the data set's files and pictures", someText)
+    .option(
+      "--data-dir <folder>",
+      "folder with the data set's files and pictures (default: the folder of --questions)",
+      someText,
+    )
     .option("--questions <file>", "question file, where it is not in the folder under its usual name", someText)
     .option("--annotations <file>", "annotation file, likewise", someText)
     .option(
@@ -78,13 +84,23 @@ function describeEval(command: Command): Command {
     )
     .option("--out <folder>", "folder of the run; one that was interrupted goes on", someText);
   addModelOptions(command, "a LLaVA checkpoint in Hugging Face's layout (default: the embedded tiny-spatial)")
-    .addOption(new Option("--split <name>", "rows to ask: the paper's halves, or all").choices(SPLITS).default("test"))
     .addOption(
-      new Option("--prompts <form>", "prompts as the data set's authors fed them, or by the checkpoint's chat template")
-        .choices(PROMPT_FORMS)
-        .default("authors"),
+      new Option(
+        "--split <name>",
+        "rows to ask: the paper's halves, or all (default: test for the paper's data sets, else all)",
+      ).choices(SPLITS),
     )
-    .option("--max-new-tokens <number>", "maximum length of an answer (default: the data set's, 100)", wholeFrom(1))
+    .addOption(
+      new Option(
+        "--prompts <form>",
+        "prompts as the data set's authors fed them, or by the checkpoint's chat template (default: authors for the paper's data sets; the others have template only)",
+      ).choices(PROMPT_FORMS),
+    )
+    .option(
+      "--max-new-tokens <number>",
+      "maximum length of an answer (default: the data set's; 100, llava 128, captions 512)",
+      wholeFrom(1),
+    )
     .addOption(
       new Option(
         "--batch <number>",
@@ -115,22 +131,28 @@ function describeEval(command: Command): Command {
     examples(({ model }) => [
       `eval --dataset Controlled_A --data-dir ${model}/benchmark/test --split all --prompts template --out run`,
       `eval --dataset Controlled_A --data-dir ${model}/benchmark/test --split all --prompts template --method greedy --method scaling:factor=0.5 --limit 8 --out run-of-8`,
+      "eval --dataset POPE --questions POPE.tsv --method greedy --method adaptvis --out run-pope",
+      "eval --dataset llava --questions coco_pope_random.json --data-dir val2014 --method greedy --out run-pope-random",
+      "eval --dataset captions --data-dir val2014 --limit 500 --method greedy --method pai --out run-captions",
     ]),
   );
 }
 
 /** Runs `eval`. */
 async function runEval(session: Session, flags: EvalFlags): Promise<void> {
-  const { dataset, dataDir, out } = flags;
+  const { dataset, questions, out } = flags;
+  const dataDir = flags.dataDir ?? (questions === undefined ? undefined : dirname(questions));
   if (dataset === undefined)
     throw new UsageError("--dataset is missing: adaptvis eval run --help lists the data sets.");
   if (dataDir === undefined) throw new UsageError("--data-dir is missing: give the folder with the data set's files.");
   if (out === undefined) throw new UsageError("--out is missing: give a folder for the run.");
   const dataSet = await asUsage(() => dataSetNamed(dataset));
+  const split = flags.split ?? dataSet.defaultSplit ?? "test";
+  const promptForm = promptFormOf(flags, dataSet);
   const written = await parseArms(armTexts(flags));
   const shard = await shardOfFlags(flags, session);
-  const data = await readDataFolder(dataSet, { folder: dataDir, ...flags });
-  const wanted = await wantedIds(flags, dataSet, data);
+  const data = await readDataFolder(dataSet, { folder: dataDir, questions, annotations: flags.annotations });
+  const wanted = await wantedIds(flags, dataSet, { data, split });
   const ids = shard === undefined ? wanted : shardOf(wanted, shard);
   const skipped = missingPictures(ids, data, flags.skipMissing === true);
   for (const { name } of skipped) session.note(`adaptvis: ${name} is missing: its question is left out.`);
@@ -146,15 +168,17 @@ async function runEval(session: Session, flags: EvalFlags): Promise<void> {
     const settings: RunSettings = {
       dataSet,
       arms,
-      promptForm: flags.prompts,
+      promptForm,
       maxNewTokens: flags.maxNewTokens ?? dataSet.maxNewTokens,
       maxRows: flags.batch,
       hasQuirks,
       signal: session.signal,
     };
-    const manifest = await manifestOf(session, { flags, data, model, settings, shard, wanted, facts: open.facts() });
+    const facts = open.facts();
+    const manifest = await manifestOf(session, { flags, out, split, data, model, settings, shard, wanted, facts });
     const run = await RunFolder.open(out, manifest);
     try {
+      if (data.isConverted) await writeFileWhole(join(out, QUESTIONS), data.questionText);
       await answerAll(session, { run, model, data, settings, ids: asked });
     } finally {
       run.close();
@@ -167,12 +191,21 @@ async function runEval(session: Session, flags: EvalFlags): Promise<void> {
     session.result({ out, numSkipped: skipped.length });
     return;
   }
-  const report = await summarise(out, { dataSet, split: flags.split, data });
+  const report = await summarise(out, { dataSet, split, data });
   session.result({ out, numSkipped: skipped.length, ...report });
   session.print(rescoreText(report));
 }
 
-/** Judges the results of a run and writes summary.json. */
+/** The form of the prompts. @throws UsageError for a form that the data set does not have. */
+function promptFormOf({ prompts }: EvalFlags, { name, promptForm }: DataSet): PromptForm {
+  if (promptForm === undefined || prompts === undefined || prompts === promptForm)
+    return prompts ?? promptForm ?? "authors";
+  throw new UsageError(
+    `--prompts ${prompts}: ${name} has no prompts of its authors, only the checkpoint's chat template: omit --prompts.`,
+  );
+}
+
+/** Judges the results of a run, and writes summary.json and the files that the data set's own scorer reads. */
 export async function summarise(
   folder: string,
   {
@@ -190,9 +223,19 @@ export async function summarise(
     dataSet,
     split,
     questions: { name: data.questionFile, text: data.questionText },
-    answers: [{ name: results, text: await readFile(results, "utf8"), named: null, gate: dataSet.published.adaptvis }],
+    answers: [
+      {
+        name: results,
+        text: await readFile(results, "utf8"),
+        named: null,
+        gate: dataSet.published?.adaptvis ?? DEFAULT_ADAPTVIS,
+      },
+    ],
   });
   await writeFileWhole(join(folder, "summary.json"), `${JSON.stringify(report, undefined, 1)}\n`);
+  const questions = readQuestions(data.questionText, data.questionFile, dataSet);
+  const modelName = String(readManifest(folder)?.about.modelName);
+  await writeAnswerFiles(folder, { dataSet, questions, modelName });
   return report;
 }
 
@@ -206,8 +249,12 @@ async function shardOfFlags({ shard }: EvalFlags, session: Session): Promise<Sha
 }
 
 /** Ids of the questions that are asked, ascending. @throws UsageError for ids that the split does not have. */
-async function wantedIds(flags: EvalFlags, dataSet: DataSet, data: DataFolder): Promise<readonly number[]> {
-  const all = idsOfSplit(flags.split, data.questions.length);
+async function wantedIds(
+  flags: EvalFlags,
+  dataSet: DataSet,
+  { data, split }: { readonly data: DataFolder; readonly split: SplitName },
+): Promise<readonly number[]> {
+  const all = idsOfSplit(split, data.questions.length);
   const filters = [flags.only, flags.onlyFile === undefined ? undefined : await idsOfFile(flags.onlyFile)];
   let ids = all;
   for (const filter of filters) {
@@ -215,7 +262,7 @@ async function wantedIds(flags: EvalFlags, dataSet: DataSet, data: DataFolder): 
     const stranger = filter.find((id) => !all.includes(id));
     if (stranger !== undefined) {
       throw new UsageError(
-        `question ${stranger} is not in the ${flags.split} part of ${dataSet.name}, which has ${all.length} questions: correct --only or --split.`,
+        `question ${stranger} is not in the ${split} part of ${dataSet.name}, which has ${all.length} questions: correct --only or --split.`,
       );
     }
     ids = ids.filter((id) => filter.includes(id));
@@ -245,7 +292,7 @@ async function idsOfFile(path: string): Promise<readonly number[]> {
 }
 
 function isSkipped(id: number, { pictures }: DataFolder): boolean {
-  return at(pictures, id).path === undefined;
+  return isMissing(at(pictures, id));
 }
 
 /** Questions without a picture. @throws InputError naming the first few, unless they may be left out. */
@@ -263,6 +310,8 @@ async function manifestOf(
   session: Session,
   of: {
     readonly flags: EvalFlags;
+    readonly out: string;
+    readonly split: SplitName;
     readonly data: DataFolder;
     readonly model: Llava;
     readonly settings: RunSettings;
@@ -271,10 +320,10 @@ async function manifestOf(
     readonly facts: object;
   },
 ): Promise<Manifest> {
-  const { flags, data, model, settings, shard, wanted, facts } = of;
+  const { flags, out, split, data, model, settings, shard, wanted, facts } = of;
   const folder = flags.model ?? embeddedModel();
   session.note("adaptvis: comparing the checkpoint with the run's");
-  const whole = idsOfSplit(flags.split, data.questions.length);
+  const whole = idsOfSplit(split, data.questions.length);
   const { defaults } = model;
   const { text } = model.config;
   const methods = await asUsage(() =>
@@ -288,7 +337,7 @@ async function manifestOf(
     format: 1,
     identity: {
       dataset: settings.dataSet.name,
-      split: flags.split,
+      split,
       ids: wanted.length === whole.length ? null : textHash(wanted.join()),
       methods: Object.fromEntries(methods),
       prompts: settings.promptForm,
@@ -306,7 +355,8 @@ async function manifestOf(
       version: packageVersion(),
       modelName: basename(folder),
       numQuestions: wanted.length,
-      questionFile: resolve(data.questionFile),
+      questionFile: resolve(data.isConverted ? join(out, QUESTIONS) : data.questionFile),
+      ...(data.isConverted && { convertedFrom: resolve(data.questionFile) }),
       annotationFile: resolve(data.annotationFile),
       ...facts,
     },
@@ -339,8 +389,9 @@ async function answerAll(
     for (const id of open) {
       throwIfAborted(session.signal, "The evaluation");
       const question = at(data.questions, id);
-      const { name, path = "" } = at(data.pictures, id);
-      const image = await readImageFile(path);
+      const picture = at(data.pictures, id);
+      const { name } = picture;
+      const image = await readPicture(picture);
       const docHash = textHash(
         JSON.stringify({ question: question.text, answer: question.gold, image: name }, undefined, 2),
       );

@@ -1,4 +1,4 @@
-// adaptvis eval: evaluation on the data sets of the paper.
+// adaptvis eval: evaluation on the data sets of the paper and of others.
 import type { Command } from "commander";
 import { evalCompareCommand } from "./eval-compare.ts";
 import { evalMergeCommand } from "./eval-merge.ts";
@@ -26,7 +26,7 @@ export const evalCommand: CliCommand = {
   add: (command: Command, open) => {
     command
       .description(
-        "Evaluate on the data sets of the paper, What'sUp and VSR. Without a subcommand, its options are those of run.",
+        "Evaluate on the data sets of the paper, What'sUp and VSR, and on others. Without a subcommand, its options are those of run.",
       )
       .helpCommand(false);
     for (const { name, add, isDefault = false } of SUBCOMMANDS) {

@@ -1,4 +1,5 @@
 // The report of adaptvis eval rescore as text.
+import { dataSetNamed } from "../evaluate/datasets/registry.ts";
 import type { BootstrapInterval } from "../evaluate/metrics/bootstrap.ts";
 import type { BootstrapFacts, FileReport, PairedTest, RescoreReport, ScoredRun } from "../evaluate/rescore.ts";
 import { METRIC_RULES } from "../evaluate/run-metrics.ts";
@@ -12,15 +13,22 @@ export function rescoreText(report: RescoreReport): string {
   const part = split.name === "all" ? "all rows" : `${split.name} half`;
   const lines = [
     styled("bold", `${dataSet}, ${part}: ${split.numExpected} of ${split.numQuestions} questions`),
-    ...files.flatMap((file) => ["", ...fileLines(file)]),
-    ...pairedLines(mcNemar, files.length > 1),
+    ...files.flatMap((file) => ["", ...fileLines(file, dataSet)]),
+    ...pairedLines(mcNemar, { hasSeveralFiles: files.length > 1, dataSet }),
     "",
     intervalNote(bootstrap),
   ];
   return `${lines.join("\n")}\n`;
 }
 
-function fileLines(file: FileReport): readonly string[] {
+/** The title of a rule in tables: the first one is named after those whose rule it is. */
+export function ruleTitle(rule: RuleName, dataSet: string): string {
+  const own = dataSetNamed(dataSet).authorsRule.title;
+  const title = RULES.find(({ name }) => name === rule)?.title ?? rule;
+  return rule === "paper" ? (own ?? title) : title;
+}
+
+function fileLines(file: FileReport, dataSet: string): readonly string[] {
   const { belowBeta, roundedField, fields } = file.confidence;
   const rules = RULES.filter(({ name }) => file.runs.some((run) => run.rules[name] !== null));
   const lines = [
@@ -28,7 +36,7 @@ function fileLines(file: FileReport): readonly string[] {
     `${file.form}, ${file.n} of ${file.expected} answered${file.isComplete ? "" : " (incomplete)"}`,
     "",
     ...table(
-      ["run", "n", ...rules.map(({ title }) => title), "bare options"],
+      ["run", "n", ...rules.map(({ name }) => ruleTitle(name, dataSet)), "bare options"],
       file.runs.map((run) => [
         run.run,
         String(run.n),
@@ -36,10 +44,12 @@ function fileLines(file: FileReport): readonly string[] {
         percentOf(run.text?.bareOption),
       ]),
     ),
+    ...(rules.length === 0 ? ["no question has a right answer: nothing is judged"] : []),
     ...majorityLines(file.runs),
-    ...groupLines(file.runs),
-    ...yesNoLines(file.runs),
-    ...relationLines(file.runs),
+    ...groupLines(file.runs, dataSet),
+    ...yesNoLines(file.runs, dataSet),
+    ...relationLines(file.runs, dataSet),
+    ...benchmarkLines(file.runs, dataSet),
     ...file.refused.map(({ run, reason }) => `${run}: not scored, ${reason}`),
   ];
   if (belowBeta !== null) {
@@ -52,7 +62,7 @@ function fileLines(file: FileReport): readonly string[] {
     const known = fields.map(({ field, meaning }) => `${field}: ${meaning}`);
     lines.push("", `no confidence recorded${known.length === 0 ? "" : ` (${known.join("; ")})`}`);
   }
-  lines.push(...calibrationLines(file.runs));
+  lines.push(...calibrationLines(file.runs, dataSet));
   if (file.form === "sweep" && file.gate.reason !== null) lines.push(`gate not applied: ${file.gate.reason}`);
   if (file.gate.equalToRecorded !== null) {
     const { count, of } = file.gate.equalToRecorded;
@@ -69,27 +79,29 @@ function rangeOf({ metrics }: ScoredRun, rule: RuleName): string {
 }
 
 /** Expected calibration error of every run that has confidences, under the paper's rule. */
-function calibrationLines(runs: readonly ScoredRun[]): readonly string[] {
+function calibrationLines(runs: readonly ScoredRun[], dataSet: string): readonly string[] {
   const errors = runs.flatMap(({ run, metrics }) => {
     const error = metrics.rules.paper?.confidence?.expectedCalibrationError ?? null;
     return error === null ? [] : [`${run} ${percent(error, 100)}`];
   });
-  return errors.length === 0 ? [] : [`expected calibration error, paper's rule: ${errors.join(", ")}`];
+  return errors.length === 0
+    ? []
+    : [`expected calibration error, ${ruleTitle("paper", dataSet)}: ${errors.join(", ")}`];
 }
 
 function majorityLines(runs: readonly ScoredRun[]): readonly string[] {
   const [first] = runs;
-  if (first === undefined) return [];
+  if (first === undefined || first.majority.answer === null) return [];
   return [`always answering "${first.majority.answer}": ${percentOf(first.majority.share)}`];
 }
 
-function groupLines(runs: readonly ScoredRun[]): readonly string[] {
+function groupLines(runs: readonly ScoredRun[], dataSet: string): readonly string[] {
   const rows = runs.flatMap((run) =>
-    RULES.flatMap(({ name, title }) => {
+    RULES.flatMap(({ name }) => {
       const rule = run.rules[name];
       return rule === null || rule.pairs === null || rule.sets === null
         ? []
-        : [[run.run, title, ...groupCells(rule.pairs), ...groupCells(rule.sets)]];
+        : [[run.run, ruleTitle(name, dataSet), ...groupCells(rule.pairs), ...groupCells(rule.sets)]];
     }),
   );
   const head = ["run", "rule", "pairs of n/2", "ceiling", "of complete", "sets of n/4", "ceiling", "of complete"];
@@ -100,23 +112,24 @@ function groupCells({ right, ceiling, rightOfComplete }: GroupScores): readonly 
   return [percentOf(right), percentOf(ceiling), percentOf(rightOfComplete)];
 }
 
-function yesNoLines(runs: readonly ScoredRun[]): readonly string[] {
+function yesNoLines(runs: readonly ScoredRun[], dataSet: string): readonly string[] {
   const rows = runs.flatMap((run) =>
-    RULES.flatMap(({ name, title }) => {
+    RULES.flatMap(({ name }) => {
       const scores = run.rules[name]?.yesNo ?? null;
-      return scores === null ? [] : [[run.run, title, ...yesNoCells(scores)]];
+      return scores === null ? [] : [[run.run, ruleTitle(name, dataSet), ...yesNoCells(scores)]];
     }),
   );
-  const head = [
-    "run",
-    "rule",
-    "true positive rate",
-    "true negative rate",
-    "balanced",
-    "F1",
-    'authors\' "F1" (harmonic mean of the rates)',
+  const head = ["run", "rule", "true positive rate", "true negative rate", "balanced", "F1"];
+  if (rows.length === 0) return [];
+  // Only the paper's authors call it so.
+  if (dataSetNamed(dataSet).authorsRule.title === undefined) head.push('authors\' "F1" (harmonic mean of the rates)');
+  return [
+    "",
+    ...table(
+      head,
+      rows.map((row) => row.slice(0, head.length)),
+    ),
   ];
-  return rows.length === 0 ? [] : ["", ...table(head, rows)];
 }
 
 function yesNoCells(scores: YesNoScores): readonly string[] {
@@ -126,7 +139,7 @@ function yesNoCells(scores: YesNoScores): readonly string[] {
 }
 
 /** Right answers by relation under the paper's rule. */
-function relationLines(runs: readonly ScoredRun[]): readonly string[] {
+function relationLines(runs: readonly ScoredRun[], dataSet: string): readonly string[] {
   const judged = runs.flatMap((run) =>
     run.rules.paper === null ? [] : [{ run: run.run, shares: run.rules.paper.byRelation }],
   );
@@ -136,7 +149,27 @@ function relationLines(runs: readonly ScoredRun[]): readonly string[] {
     run,
     ...relations.map((relation) => (shares[relation] === undefined ? "-" : countOf(shares[relation]))),
   ]);
-  return ["", ...table(["paper's rule", ...relations], rows)];
+  return ["", ...table([ruleTitle("paper", dataSet), ...relations], rows)];
+}
+
+/** The benchmark's own numbers. */
+function benchmarkLines(runs: readonly ScoredRun[], dataSet: string): readonly string[] {
+  const rows = runs.flatMap(({ run, benchmark = {} }) =>
+    Object.entries(benchmark).map(([name, numbers]) => ({ run, name, numbers })),
+  );
+  const columns = [...new Set(rows.flatMap(({ numbers }) => Object.keys(numbers)))];
+  if (rows.length === 0) return [];
+  const cells = rows.map(({ run, name, numbers }) => [
+    run,
+    name,
+    ...columns.map((column) => numberText(numbers[column])),
+  ]);
+  return ["", ...table(["run", `as ${dataSet} is scored`, ...columns], cells)];
+}
+
+function numberText(value: number | null | undefined): string {
+  if (value === null || value === undefined) return "-";
+  return Number.isInteger(value) ? String(value) : value.toFixed(3);
 }
 
 function recordedLines({ recordedScores }: FileReport): readonly string[] {
@@ -169,7 +202,10 @@ function recordedLines({ recordedScores }: FileReport): readonly string[] {
 }
 
 /** McNemar's test between the first run and each other under the paper's rule; --json has all pairs and the other rules. */
-function pairedLines(tests: readonly PairedTest[], hasSeveralFiles: boolean): readonly string[] {
+function pairedLines(
+  tests: readonly PairedTest[],
+  { hasSeveralFiles, dataSet }: { readonly hasSeveralFiles: boolean; readonly dataSet: string },
+): readonly string[] {
   const [first] = tests;
   if (first === undefined) return [];
   const own = tests.filter(({ rule, a }) => rule === first.rule && a.file === first.a.file && a.run === first.a.run);
@@ -182,7 +218,7 @@ function pairedLines(tests: readonly PairedTest[], hasSeveralFiles: boolean): re
     p.toPrecision(3),
     differenceText(difference),
   ]);
-  return ["", styled("bold", "paper's rule, question by question"), ...table(head, rows)];
+  return ["", styled("bold", `${ruleTitle(first.rule, dataSet)}, question by question`), ...table(head, rows)];
 }
 
 /** A difference in accuracy in percentage points, with its interval. */

@@ -8,7 +8,8 @@ import { readIds } from "../evaluate/answers/npy.ts";
 import type { DataSet } from "../evaluate/datasets/dataset.ts";
 import { DATA_SETS, dataSetNamed } from "../evaluate/datasets/registry.ts";
 import { type AnswersInput, type NamedText, rescore, SPLITS, type SplitName } from "../evaluate/rescore.ts";
-import type { AdaptVisSettings } from "../interventions/adaptvis.ts";
+import { readQuestionFile } from "../evaluate/run/question-file.node.ts";
+import { type AdaptVisSettings, DEFAULT_ADAPTVIS } from "../interventions/adaptvis.ts";
 import { MAX_FACTOR } from "../interventions/parameters.ts";
 import { asUsage, numberFrom, repeated, someText } from "./checks.ts";
 import { examples } from "./package-files.ts";
@@ -40,11 +41,14 @@ function describeRescore(command: Command): Command {
     )
     .option("--dataset <name>", `data set that was asked: ${names} (default: as the answers' file name says)`, someText)
     .addOption(
-      new Option("--split <name>", "rows that were asked (default: as the answers' file name says)").choices(SPLITS),
+      new Option(
+        "--split <name>",
+        "rows that were asked (default: as the answers' file name says; all for data sets that are not the paper's)",
+      ).choices(SPLITS),
     )
     .requiredOption(
       "--questions <file>",
-      'the data set\'s question file: JSON lines {"id", "question", "answer"}; for VSR also its own {"caption", "label"}',
+      'the data set\'s question file: JSON lines {"id", "question", "answer"}; for VSR also its own {"caption", "label"}; for the others their own, or the questions.jsonl that a run has kept',
       someText,
     )
     .requiredOption(
@@ -100,9 +104,15 @@ async function runRescore(session: Session, flags: RescoreFlags): Promise<void> 
   if (twice !== undefined) throw new UsageError(`--answers ${twice} is given twice: give each file once.`);
   const named = paths.map((path) => readResultName(path, DATA_SETS));
   const dataSet = await asUsage(() => dataSetOf(flags, named));
-  const split = splitOf(flags, named);
+  const split = splitOf(flags, named, dataSet);
   const scores = await scoresOf(flags);
-  const questions = await readTextFile(flags.questions, "--questions");
+  const questions = {
+    name: flags.questions,
+    text:
+      dataSet.form === undefined
+        ? (await readTextFile(flags.questions, "--questions")).text
+        : (await readQuestionFile(flags.questions, dataSet)).text,
+  };
   const validationIds =
     flags.validationIds === undefined
       ? undefined
@@ -144,9 +154,14 @@ function dataSetOf({ dataset }: RescoreFlags, named: readonly (NamedResult | nul
 }
 
 /** As {@link dataSetOf}, for the half. */
-function splitOf({ split }: RescoreFlags, named: readonly (NamedResult | null)[]): SplitName {
+function splitOf(
+  { split }: RescoreFlags,
+  named: readonly (NamedResult | null)[],
+  { defaultSplit }: DataSet,
+): SplitName {
   return (
     split ??
+    defaultSplit ??
     agreed(
       named.map((each) => each?.split ?? null),
       "--split",
@@ -166,7 +181,7 @@ function agreed<T extends string>(values: readonly (T | null)[], option: string)
 }
 
 function gateOf(flags: RescoreFlags, named: NamedResult | null, { published }: DataSet): AdaptVisSettings {
-  const { alpha1, alpha2, beta } = published.adaptvis;
+  const { alpha1, alpha2, beta } = published?.adaptvis ?? DEFAULT_ADAPTVIS;
   return {
     alpha1: flags.alpha1 ?? named?.alpha1 ?? alpha1,
     alpha2: flags.alpha2 ?? named?.alpha2 ?? alpha2,

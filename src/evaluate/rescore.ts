@@ -15,7 +15,7 @@ import { describeClusters } from "./metrics/question-clusters.ts";
 import { comparePaired, PAIRED_DEFINITIONS, type PairedResult } from "./paired-test.ts";
 import { split } from "./python-random.ts";
 import { confidencesFor, METRIC_DEFINITIONS, measureRun, type RunMetrics } from "./run-metrics.ts";
-import { type RunScores, scoreRun, verdictsOf } from "./scores.ts";
+import { areYesNo, type RunScores, scoreRun, verdictsOf } from "./scores.ts";
 import { RULES, type RuleName } from "./verdicts.ts";
 
 /** A part of a data set: one of the halves, or all rows. */
@@ -169,7 +169,8 @@ export function rescore(request: RescoreRequest): RescoreReport {
   const ofHalf = ids.map((id) => at(questions, id));
   const context = { dataSet, questions, half, ofHalf };
   const files = request.answers.map((input) => rescoreFile(input, context));
-  const strangers = ofHalf.filter(({ gold, options }) => !options.includes(gold.toLowerCase()));
+  const unanswered = ofHalf.filter(({ gold }) => gold === "");
+  const strangers = ofHalf.filter(({ gold, options }) => gold !== "" && !options.includes(gold.toLowerCase()));
   const pairless = pairAxes.length === 0 ? [] : ofHalf.filter(({ objects }) => (objects?.second ?? null) === null);
   return {
     dataSet: dataSet.name,
@@ -184,7 +185,7 @@ export function rescore(request: RescoreRequest): RescoreReport {
     },
     published: dataSet.published,
     bootstrap: { ...BOOTSTRAP_DEFAULTS, clusters: describeClusters(ofHalf, dataSet) },
-    definitions: definitionsFor(dataSet),
+    definitions: definitionsFor(dataSet, ofHalf),
     files: files.map(({ report }) => report),
     mcNemar: pairedTests(files, ofHalf, dataSet),
     notes: [
@@ -199,6 +200,9 @@ export function rescore(request: RescoreRequest): RescoreReport {
         : [
             `Right answers that are not options of ${dataSet.name}: ${strangers.length}, such as ${JSON.stringify(strangers[0]?.gold)}.`,
           ]),
+      ...(unanswered.length === 0
+        ? []
+        : [`Questions without a right answer, whose answers no rule judges: ${unanswered.length}.`]),
       ...(pairless.length === 0
         ? []
         : [`Questions that do not name two objects, and so belong to no pair or set: ${pairless.length}.`]),
@@ -365,7 +369,7 @@ function pairedTests(
 }
 
 /** What the names in a report mean. */
-function definitionsFor(dataSet: DataSet): Readonly<Record<string, string>> {
+function definitionsFor(dataSet: DataSet, questions: readonly Question[]): Readonly<Record<string, string>> {
   const rules = RULES.map(({ name, definition }) => [`rule ${name}`, definition(dataSet)] as const);
   const axes = dataSet.pairAxes.map((axis) => axis.join(" and "));
   return {
@@ -380,9 +384,13 @@ function definitionsFor(dataSet: DataSet): Readonly<Record<string, string>> {
       rightOfComplete: "Right pairs or sets among the complete ones.",
       completeOfStarted: "Complete pairs or sets among those with at least one scored row.",
     }),
-    ...(dataSet.isYesNo && {
-      yesNo:
-        '"Yes" is positive. An answer that is not right counts as the other one, also where it says neither. The authors\' code calls truePositiveRate precision, trueNegativeRate recall and harmonicMeanOfRates f1; f1 here is the usual one, 2 TP / (2 TP + FP + FN).',
+    ...(dataSet.benchmark !== undefined && { benchmark: dataSet.benchmark.definition }),
+    ...(areYesNo(questions, dataSet) && {
+      yesNo: `"Yes" is positive. An answer that is not right counts as the other one, also where it says neither. ${
+        dataSet.authorsRule.title === undefined
+          ? "The authors' code calls truePositiveRate precision, trueNegativeRate recall and harmonicMeanOfRates f1; f1 here is the usual one, 2 TP / (2 TP + FP + FN)."
+          : "f1 is 2 TP / (2 TP + FP + FN)."
+      }`,
     }),
     majority: "The share of the most frequent right answer: what always giving this answer scores.",
     bareOption: "Answers that are an option and nothing else, apart from case, white space and a full stop at the end.",

@@ -11,7 +11,7 @@ import { accuracyByClass, type ClassAccuracy, type ConfusionMatrix, confusionMat
 import { compareFamiliarity, type Familiarity, type FamiliarityGroup } from "./metrics/familiarity.ts";
 import { clusterOf } from "./metrics/question-clusters.ts";
 import { verdictsOf } from "./scores.ts";
-import { optionsIn } from "./verdicts.ts";
+import { optionsNamed } from "./verdicts.ts";
 
 /** Rules under which metrics are computed; the scores have all rules. */
 export const METRIC_RULES = ["paper", "exactlyOne"] as const;
@@ -142,16 +142,17 @@ function measureConfidence(rows: readonly MeasuredRow[]): ConfidenceMetrics | nu
 
 function confusionOf(run: RecordedRun, questions: readonly Question[], dataSet: DataSet): ConfusionReport | null {
   const rows = run.answers.flatMap((answer, position) => {
-    const { gold, options } = at(questions, position);
+    const question = at(questions, position);
+    const { gold } = question;
     const text = answer?.text ?? null;
-    if (text === null) return [];
-    const [only, ...others] = optionsIn(text, options);
+    if (text === null || gold === "") return [];
+    const [only, ...others] = optionsNamed(text, question);
     return [{ gold: gold.toLowerCase(), said: others.length === 0 ? (only ?? null) : null }];
   });
   if (rows.length === 0) return null;
   const golds = rows.map(({ gold }) => gold);
   // A question file may have right answers that are no option of the data set; they get rows of their own.
-  const options = [...new Set([...dataSet.options, ...golds])];
+  const options = [...new Set([...dataSet.options, ...questions.flatMap((question) => question.options), ...golds])];
   const matrix = confusionMatrix(
     golds,
     rows.map(({ said }) => said),

@@ -2,9 +2,9 @@
 
 import { at } from "../errors.ts";
 import type { RecordedRun } from "./answers/recorded.ts";
-import type { DataSet, Question } from "./datasets/dataset.ts";
+import type { BenchmarkScores, DataSet, Question } from "./datasets/dataset.ts";
 import { objectPairOf } from "./metrics/question-clusters.ts";
-import { beginsWithOption, isBareOption, optionsIn, RULES, type RuleName } from "./verdicts.ts";
+import { beginsWithOption, isBareOption, optionsNamed, RULES, type RuleName } from "./verdicts.ts";
 
 /** A count among `of`, also as a fraction and in percent; both are null where `of` is 0. */
 export interface Share {
@@ -55,7 +55,7 @@ export interface RuleScores {
   /** Null where the data set has no pairs. */
   readonly pairs: GroupScores | null;
   readonly sets: GroupScores | null;
-  /** By relation; by right answer where the rows have no relation. In the order of the options, then of the rows. */
+  /** By relation or category; by right answer where the rows have neither. In the order of the options, then of the rows. */
   readonly byRelation: Readonly<Record<string, Share>>;
   /** Null unless the answers are yes and no. */
   readonly yesNo: YesNoScores | null;
@@ -84,6 +84,8 @@ export interface RunScores {
   readonly majority: { readonly answer: string | null; readonly share: Share };
   /** Null where the answers lack what the rule needs. */
   readonly rules: Readonly<Record<RuleName, RuleScores | null>>;
+  /** The benchmark's own numbers; absent for data sets without any. */
+  readonly benchmark?: BenchmarkScores;
 }
 
 /** A row and whether its answer is right. */
@@ -141,24 +143,39 @@ export function scoreRun(run: RecordedRun, questions: readonly Question[], dataS
       dataSet,
     ),
     rules: Object.fromEntries(rules) as RunScores["rules"], // one entry per rule
+    ...(dataSet.benchmark !== undefined && {
+      benchmark: dataSet.benchmark.score(
+        run.answers.map((answer, position) => ({ question: at(questions, position), text: answer?.text ?? null })),
+      ),
+    }),
   };
 }
 
 function scoreTexts(texts: readonly { readonly text: string; readonly question: Question }[]): TextScores {
-  const shareOf = (holds: (text: string, options: readonly string[]) => boolean) =>
-    share(texts.filter(({ text, question }) => holds(text, question.options)).length, texts.length);
+  const shareOf = (holds: (text: string, question: Question) => boolean) =>
+    share(texts.filter(({ text, question }) => holds(text, question)).length, texts.length);
   return {
     empty: shareOf((text) => text.trim() === ""),
-    bareOption: shareOf(isBareOption),
-    beginsWithOption: shareOf(beginsWithOption),
-    noOption: shareOf((text, options) => optionsIn(text, options).length === 0),
-    oneOption: shareOf((text, options) => optionsIn(text, options).length === 1),
-    severalOptions: shareOf((text, options) => optionsIn(text, options).length > 1),
+    bareOption: shareOf((text, { options, choices = [] }) =>
+      isBareOption(text, [...options, ...choices.map((choice) => choice.text.toLowerCase())]),
+    ),
+    beginsWithOption: shareOf(beginsWithAnswer),
+    noOption: shareOf((text, question) => optionsNamed(text, question).length === 0),
+    oneOption: shareOf((text, question) => optionsNamed(text, question).length === 1),
+    severalOptions: shareOf((text, question) => optionsNamed(text, question).length > 1),
   };
 }
 
+/** A letter counts only alone or before punctuation: "A cup" begins with an article. */
+function beginsWithAnswer(text: string, { options, choices }: Question): boolean {
+  if (choices === undefined) return beginsWithOption(text, options);
+  const [, letter] = /^\s*\(?([A-Z])(?:[.):,]|\s*$)/.exec(text) ?? [];
+  const texts = choices.map((choice) => choice.text.toLowerCase());
+  return (letter !== undefined && options.includes(letter.toLowerCase())) || beginsWithOption(text, texts);
+}
+
 function majorityOf(questions: readonly Question[], dataSet: DataSet): RunScores["majority"] {
-  const golds = questions.map(({ gold }) => gold.toLowerCase());
+  const golds = questions.flatMap(({ gold }) => (gold === "" ? [] : [gold.toLowerCase()]));
   let answer: string | null = null;
   let most = 0;
   for (const option of new Set([...dataSet.options, ...golds])) {
@@ -177,7 +194,12 @@ function scoreRule(rows: readonly Judged[], dataSet: DataSet): RuleScores {
     pairs: hasPairs ? scoreGroups(rows, dataSet.pairAxes) : null,
     sets: hasPairs ? scoreGroups(rows, [[...axis, ...otherAxis]]) : null,
     byRelation: scoreRelations(rows, dataSet),
-    yesNo: dataSet.isYesNo ? scoreYesNo(rows) : null,
+    yesNo: areYesNo(
+      rows.map(({ question }) => question),
+      dataSet,
+    )
+      ? scoreYesNo(rows)
+      : null,
   };
 }
 
@@ -221,14 +243,19 @@ function scoreRelations(rows: readonly Judged[], dataSet: DataSet): Readonly<Rec
   );
 }
 
-/** Rows by relation, or by right answer where the rows have no relation; in the order of the options, then of the rows. */
+/** Whether all questions are to be answered yes or no. */
+export function areYesNo(questions: readonly Question[], { isYesNo }: DataSet): boolean {
+  return isYesNo || (questions.length > 0 && questions.every(({ options }) => options.join() === "yes,no"));
+}
+
+/** Rows by relation or category, or by right answer where the rows have neither; in the order of the options, then of the rows. */
 export function byRelation<Row extends { readonly question: Question }>(
   rows: readonly Row[],
   { options }: DataSet,
 ): ReadonlyMap<string, readonly Row[]> {
   const groups = new Map<string, Row[]>(options.map((option) => [option, []]));
   for (const row of rows) {
-    const name = row.question.relation ?? row.question.gold.toLowerCase();
+    const name = row.question.relation ?? row.question.category ?? row.question.gold.toLowerCase();
     const own = groups.get(name) ?? [];
     own.push(row);
     groups.set(name, own);

@@ -313,8 +313,12 @@ function methodsOn(
   return [
     describeMethod({ method: "greedy", origin: "unmodified", settings: null }, context),
     ...(tuned === null ? [] : bothMethods("tuned", tuned, context)),
-    describeMethod({ method: "scaling", origin: "published", settings: { factor: published.factor } }, context),
-    describeMethod({ method: "adaptvis", origin: "published", settings: published.adaptvis }, context),
+    ...(published === null
+      ? []
+      : [
+          describeMethod({ method: "scaling", origin: "published", settings: { factor: published.factor } }, context),
+          describeMethod({ method: "adaptvis", origin: "published", settings: published.adaptvis }, context),
+        ]),
     ...(oracle === null ? [] : bothMethods("oracle", oracle, context)),
   ];
 }

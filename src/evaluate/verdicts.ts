@@ -31,23 +31,28 @@ export type RuleName = (typeof RULE_NAMES)[number];
 
 const RULE_NAMES = ["paper", "exactlyOne", "firstToken", "wholeString"] as const;
 
-/** Every rule, in the order of reports. */
-export const RULES: readonly Rule[] = [
+/** Rules as they judge questions that have a right answer. */
+const JUDGING_RULES: readonly Rule[] = [
   {
     name: "paper",
     title: "paper's rule",
     definition: ({ authorsRule }) => authorsRule.definition,
-    judge: ({ text }, { gold }, { authorsRule }) => (text === null ? null : authorsRule.isRight(text, gold)),
+    judge: ({ text }, question, { authorsRule }) =>
+      text === null ? null : authorsRule.isRight(text, question.gold, question),
   },
   {
     name: "exactlyOne",
     title: "exactly one option",
     definition: ({ options }) =>
-      `Of the options ${options.join(", ")}, the text contains the gold answer as a whole word and no other, without regard to case; the same option may occur several times.`,
-    judge: ({ text }, { gold, options }) => {
+      `Of the ${options.length === 0 ? "question's options" : `options ${options.join(", ")}`}, the text contains the gold answer as a whole word and no other, without regard to case; the same option may occur several times.${
+        options.length === 0
+          ? " An option of a multiple-choice question is named by its capital letter or by its text; a text within a longer option's text does not count."
+          : ""
+      }`,
+    judge: ({ text }, question) => {
       if (text === null) return null;
-      const [only, ...others] = optionsIn(text, options);
-      return others.length === 0 && only === gold.toLowerCase();
+      const [only, ...others] = optionsNamed(text, question);
+      return others.length === 0 && only === question.gold.toLowerCase();
     },
   },
   {
@@ -67,6 +72,31 @@ export const RULES: readonly Rule[] = [
   },
 ];
 
+/** Every rule, in the order of reports; none judges the answer to a question without a right answer. */
+export const RULES: readonly Rule[] = JUDGING_RULES.map((rule) => ({
+  ...rule,
+  judge: (answer, question, dataSet) => (question.gold === "" ? null : rule.judge(answer, question, dataSet)),
+}));
+
+/**
+ * The options of a question that a text names, each once. Those of a multiple-choice question are named by their letter, as a
+ * capital or as the whole text, or by their text as whole words; longer texts first, so that "top left" does not name "left".
+ */
+export function optionsNamed(text: string, { options, choices }: Question): readonly string[] {
+  if (choices === undefined) return optionsIn(text, options);
+  const bare = bareText(text);
+  if (options.includes(bare)) return [bare];
+  const named = new Set(choices.filter(({ letter }) => wholeWord(letter).test(text)).map(({ letter }) => letter));
+  let rest = text.toLowerCase();
+  for (const choice of choices.toSorted((a, b) => b.text.length - a.text.length)) {
+    const pattern = wholeWord(choice.text.toLowerCase());
+    if (!pattern.test(rest)) continue;
+    named.add(choice.letter);
+    rest = rest.replaceAll(new RegExp(pattern, "gu"), " ");
+  }
+  return choices.filter(({ letter }) => named.has(letter)).map(({ letter }) => letter.toLowerCase());
+}
+
 /** The options that occur in `text` as whole words, without regard to case, each once and in the order of `options`. */
 export function optionsIn(text: string, options: readonly string[]): readonly string[] {
   const said = text.toLowerCase();
@@ -75,12 +105,7 @@ export function optionsIn(text: string, options: readonly string[]): readonly st
 
 /** Whether `text` is one of the options and nothing else, apart from case, white space and a full stop at the end. */
 export function isBareOption(text: string, options: readonly string[]): boolean {
-  return options.includes(
-    text
-      .trim()
-      .toLowerCase()
-      .replace(/\s*\.$/, ""),
-  );
+  return options.includes(bareText(text));
 }
 
 /** Whether the first word of `text` is one of the options, without regard to case. */
@@ -94,6 +119,13 @@ export function bestOption(scores: OptionScores): string | undefined {
   let best: readonly [string, number] | undefined;
   for (const entry of scores) if (best === undefined || entry[1] > best[1]) best = entry;
   return best?.[0];
+}
+
+function bareText(text: string): string {
+  return text
+    .trim()
+    .toLowerCase()
+    .replace(/\s*\.$/, "");
 }
 
 const wholeWords = new Map<string, RegExp>();

@@ -131,8 +131,8 @@ describe("exit code 2 and one sentence", () => {
     ["no answers", questions, /required option '--answers/],
     [
       "an unknown data set",
-      [...questions, "--answers", base, "--dataset", "POPE"],
-      /unknown data set "POPE": expected one of/,
+      [...questions, "--answers", base, "--dataset", "GQA"],
+      /unknown data set "GQA": expected one of/,
     ],
     [
       "an unknown half",

@@ -105,7 +105,8 @@ describe("pictures", () => {
     ["VSR", { image: "000000085637.jpg" }, "val2017/000000085637.jpg"],
   ])("of %s", (name, row, path) => expect(dataSetNamed(name).pictures(row, place)).toContain(path));
 
-  test.each(DATA_SETS.map(({ name }) => name))("of a broken row of %s are refused with the row", (name) => {
+  const annotated = DATA_SETS.filter(({ files }) => files.annotations.length > 0);
+  test.each(annotated.map(({ name }) => name))("of a broken row of %s are refused with the row", (name) => {
     for (const row of [null, 5, {}, [], ["x"], { image_path: 5, image: 5 }]) {
       expect(() => dataSetNamed(name).pictures(row, place)).toThrow(/^annotations\.json, row 7: expected/);
     }

@@ -49,10 +49,10 @@ const BASE64 = "iVBORw0KGgo".repeat(8);
 describe("rows", () => {
   test("a multiple-choice row", async () => {
     const header = "index\timage\tquestion\thint\tA\tB\tC\tD\tanswer\tcategory\tl2-category\tsplit\tqid";
-    const [row] = await read(
-      `${header}\n3\t${BASE64}\t"Where\tis it?"\t\tleft\tright\tNone\t\tA\tspatial\t2D\ttest\tQ1\n`,
-    );
-    const { fields, ...members } = row ?? { fields: new Map() };
+    const text = `${header}\n3\t${BASE64}\t"Where\tis it?"\t\tleft\tright\tNone\t\tA\tspatial\t2D\ttest\tQ1\n`;
+    const [row] = await read(text);
+    const { fields, start, end, ...members } = row ?? { fields: new Map(), start: 0, end: 0 };
+    expect([start, end]).toEqual([header.length + 1, text.length - 1]);
     expect(members).toEqual({
       line: 2,
       index: "3",

@@ -9,11 +9,12 @@ test.each([
   ["0", [0]],
   ["0,1", [0, 1]],
   ["2-5, 8,2", [2, 3, 4, 5, 8]],
+  ["11685-11686", [11685, 11686]],
 ])("the list %s is %j", (text, indices) => {
   expect(indexList(text)).toEqual(indices);
 });
 
-test.each(["", "a", "1-", "5-2", "1,,2", "-1", "0.5", "99999"])("%j is not a list of indices", (text) => {
+test.each(["", "a", "1-", "5-2", "1,,2", "-1", "0.5", "100000"])("%j is not a list of indices", (text) => {
   expect(() => indexList(text)).toThrow(InvalidArgumentError);
 });
 

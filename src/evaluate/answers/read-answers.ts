@@ -95,6 +95,8 @@ function checkPrompts({ prompts, runs, isPositional }: RecordedAnswers, target: 
 function kindOfPrompt(prompt: string, question: Question, dataSet: DataSet): Exclude<keyof PromptCheck, "absent"> {
   const wanted = [question.text, dataSet.prompt(question)];
   if (wanted.includes(prompt)) return "equal";
+  // A chat template puts the question between others of its texts.
+  if (dataSet.promptForm === "template" && prompt.includes(question.text)) return "equal";
   if (wanted.some((text) => prompt.endsWith(text))) return "endsWithQuestion";
   if (dataSet.promptHead !== undefined && oneSpaced(prompt) === oneSpaced(dataSet.promptHead)) return "headOnly";
   const clause = clauseOf(question.text);

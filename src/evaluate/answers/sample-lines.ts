@@ -149,6 +149,7 @@ function logProbsOf(row: JsonObject, field: string, place: string): OptionScores
   const value = row[field];
   if (value === undefined || value === null) return null;
   const entries = isObject(value) ? Object.entries(value) : [];
+  if (isObject(value) && entries.length === 0) return null; // a question without options
   const scores = entries.flatMap(([option, score]) =>
     typeof score === "number" && score <= 0 ? [[option.trim().toLowerCase(), score] as const] : [],
   );

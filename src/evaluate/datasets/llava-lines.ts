@@ -63,6 +63,20 @@ export function parsePopeQuestions(text: string, file: string): readonly PopeQue
   });
 }
 
+/**
+ * Reads a line of a question file or of a label file of POPE.
+ * @throws InputError as `parsePopeQuestions`.
+ */
+export function readLlavaQuestion(
+  object: JsonObject,
+  place: { readonly file: string; readonly lineNumber: number },
+): LlavaQuestion & { readonly label: "yes" | "no" | undefined } {
+  const line = fieldLine({ object, lineNumber: place.lineNumber }, place.file);
+  const label = line.optionalText("label");
+  if (label !== undefined && label !== "yes" && label !== "no") throw line.fail("label", "yes or no");
+  return { ...readQuestion(line), label };
+}
+
 function readQuestion(line: FieldLine): LlavaQuestion {
   return {
     line: line.number,
@@ -132,31 +146,36 @@ interface FieldLine {
 }
 
 function fieldLines(text: string, file: string): readonly FieldLine[] {
-  return readAllJsonLines(text, file).map(({ lineNumber: number, object: values }): FieldLine => {
-    const fail = (key: string, expected: string) =>
-      new InputError(`${file}, line ${number}: ${key} must be ${expected}, got ${show(values[key])}.`);
-    const optionalText = (key: string) => {
-      const value = values[key] ?? undefined;
-      if (value !== undefined && typeof value !== "string") throw fail(key, "a text");
+  return readAllJsonLines(text, file).map((line) => fieldLine(line, file));
+}
+
+function fieldLine(
+  { lineNumber: number, object: values }: { readonly lineNumber: number; readonly object: JsonObject },
+  file: string,
+): FieldLine {
+  const fail = (key: string, expected: string) =>
+    new InputError(`${file}, line ${number}: ${key} must be ${expected}, got ${show(values[key])}.`);
+  const optionalText = (key: string) => {
+    const value = values[key] ?? undefined;
+    if (value !== undefined && typeof value !== "string") throw fail(key, "a text");
+    return value;
+  };
+  return {
+    number,
+    values,
+    fail,
+    optionalText,
+    text: (key) => {
+      const value = optionalText(key);
+      if (value === undefined) throw fail(key, "a text");
       return value;
-    };
-    return {
-      number,
-      values,
-      fail,
-      optionalText,
-      text: (key) => {
-        const value = optionalText(key);
-        if (value === undefined) throw fail(key, "a text");
-        return value;
-      },
-      id: (key) => {
-        const value = values[key];
-        if (typeof value !== "string" && !isNumber(value)) throw fail(key, "a text or a number");
-        return value;
-      },
-    };
-  });
+    },
+    id: (key) => {
+      const value = values[key];
+      if (typeof value !== "string" && !isNumber(value)) throw fail(key, "a text or a number");
+      return value;
+    },
+  };
 }
 
 function isNumber(value: unknown): value is number {

@@ -1,12 +1,15 @@
 // The registered data sets. A new one is a file in this folder and a line here.
 
 import { InputError } from "../../errors.ts";
+import { CAPTIONS } from "./captions.ts";
 import type { DataSet } from "./dataset.ts";
+import { LLAVA } from "./llava.ts";
+import { VLMEVALKIT } from "./vlmevalkit.ts";
 import { VSR } from "./vsr.ts";
 import { WHATS_UP } from "./whats-up.ts";
 
 /** Every registered data set, in the order in which help texts list them. */
-export const DATA_SETS: readonly DataSet[] = [...WHATS_UP, VSR];
+export const DATA_SETS: readonly DataSet[] = [...WHATS_UP, VSR, ...VLMEVALKIT, LLAVA, CAPTIONS];
 
 /**
  * The data set of a name or alias, without regard to case.

@@ -21,7 +21,13 @@ export interface TsvRow {
   readonly line: number;
   /** Text by column; columns whose value is missing are absent. */
   readonly fields: ReadonlyMap<string, string>;
+  /** Characters [start, end) of the text that are this line, for reading it again. */
+  readonly start: number;
+  readonly end: number;
 }
+
+/** Changes a field's text as it is read. @param where file and line for messages */
+export type FieldDecoder = (text: string, where: string) => string;
 
 /** A table's header and rows. */
 export interface TsvTable {
@@ -33,44 +39,55 @@ export interface TsvTable {
  * Reads a table piece by piece.
  * @param chunks the text in pieces of any length, such as those of a decoded stream, or a list with the whole text
  * @param file name for messages
+ * @param options `decode` is applied to every field, such as when the text has one character per byte of a UTF-8 file
  * @throws InputError when there is no header or a column name appears twice; while rows are read, when a row has
  *   more fields than columns or the text ends inside quotes.
  */
-export async function readTsv(chunks: AsyncIterable<string> | Iterable<string>, file: string): Promise<TsvTable> {
+export async function readTsv(
+  chunks: AsyncIterable<string> | Iterable<string>,
+  file: string,
+  options: { readonly decode?: FieldDecoder | undefined } = {},
+): Promise<TsvTable> {
+  const { decode = (text) => text } = options;
   const records = readRecords(chunks, file);
   const header = await records.next();
   if (header.done === true) {
     throw new InputError(`${file}: expected a header line with column names, got an empty file.`);
   }
-  const columns = header.value.fields.map((name, index) => (name === "" ? `Unnamed: ${index}` : name));
+  const headerPlace = `${file}:${header.value.line}`;
+  const columns = header.value.fields.map((name, index) =>
+    name === "" ? `Unnamed: ${index}` : decode(name, headerPlace),
+  );
   const bad = columns.findIndex((name, index) => columns.indexOf(name) !== index);
   if (bad >= 0) {
     throw new InputError(
-      `${file}:${header.value.line}: expected distinct column names separated by tabs, got "${at(columns, bad)}" in column ${bad + 1}.`,
+      `${headerPlace}: expected distinct column names separated by tabs, got "${at(columns, bad)}" in column ${bad + 1}.`,
     );
   }
-  return { columns, rows: readRows(records, columns, file) };
+  return { columns, rows: readRows(records, columns, { file, decode }) };
 }
 
 async function* readRows(
   records: AsyncIterable<TsvRecord>,
   columns: readonly string[],
-  file: string,
+  { file, decode }: { readonly file: string; readonly decode: FieldDecoder },
 ): AsyncGenerator<TsvRow> {
-  for await (const { line, fields } of records) {
+  for await (const { line, fields, ...place } of records) {
     if (fields.length > columns.length) {
       throw new InputError(
         `${file}:${line}: expected at most ${columns.length} fields, as in the header, got ${fields.length}; a field that contains a tab must be in double quotes.`,
       );
     }
-    const entries = fields.map((text, index) => [at(columns, index), text] as const);
-    yield { line, fields: new Map(entries.filter(([, text]) => !MISSING_VALUES.has(text))) };
+    const entries = fields.map((text, index) => [at(columns, index), decode(text, `${file}:${line}`)] as const);
+    yield { line, fields: new Map(entries.filter(([, text]) => !MISSING_VALUES.has(text))), ...place };
   }
 }
 
 interface TsvRecord {
   readonly line: number;
   readonly fields: readonly string[];
+  readonly start: number;
+  readonly end: number;
 }
 
 async function* readRecords(chunks: AsyncIterable<string> | Iterable<string>, file: string): AsyncGenerator<TsvRecord> {
@@ -78,7 +95,9 @@ async function* readRecords(chunks: AsyncIterable<string> | Iterable<string>, fi
   let isFirst = true;
   for await (const chunk of chunks) {
     if (chunk === "") continue;
-    yield* parser.push(isFirst && chunk.startsWith("\uFEFF") ? chunk.slice(1) : chunk);
+    const hasMark = isFirst && chunk.startsWith("\uFEFF");
+    if (hasMark) parser.skip(1);
+    yield* parser.push(hasMark ? chunk.slice(1) : chunk);
     isFirst = false;
   }
   yield* parser.end(file);
@@ -102,7 +121,16 @@ class RecordParser {
   private hasQuote = false;
   private line = 1;
   private recordLine = 1;
+  /** Characters of the pieces before the current one, and where the current record begins among all. */
+  private consumed = 0;
+  private recordStart = 0;
   private readonly special = /[\t\n\r]/g;
+
+  /** Leaves out characters before the first record. */
+  skip(numCharacters: number): void {
+    this.consumed += numCharacters;
+    this.recordStart += numCharacters;
+  }
 
   *push(chunk: string): Generator<TsvRecord> {
     let offset = 0;
@@ -135,7 +163,8 @@ class RecordParser {
         this.endField();
         offset += 1;
       } else if (character === "\n" || character === "\r") {
-        yield* this.endRecord();
+        yield* this.endRecord(this.consumed + offset);
+        this.recordStart = this.consumed + offset + 1;
         this.line += 1;
         this.recordLine = this.line;
         if (character === "\r") this.state = "carriage-return";
@@ -148,6 +177,7 @@ class RecordParser {
         offset = end;
       }
     }
+    this.consumed += chunk.length;
   }
 
   /** @throws InputError when the text ended inside quotes. */
@@ -157,7 +187,7 @@ class RecordParser {
         `${file}:${this.recordLine}: expected the quoted field ${this.fields.length + 1} of this row to end in a double quote, got the end of the file; the file may be incomplete.`,
       );
     }
-    yield* this.endRecord();
+    yield* this.endRecord(this.consumed);
   }
 
   private addQuoted(text: string): void {
@@ -171,12 +201,12 @@ class RecordParser {
     this.state = "field-start";
   }
 
-  private *endRecord(): Generator<TsvRecord> {
+  private *endRecord(end: number): Generator<TsvRecord> {
     const isBlank = this.fields.length === 0 && !this.hasQuote && /^ *$/.test(this.field);
     this.endField();
-    const { fields, recordLine: line } = this;
+    const { fields, recordLine: line, recordStart: start } = this;
     this.fields = [];
     this.hasQuote = false;
-    if (!isBlank) yield { line, fields };
+    if (!isBlank) yield { line, fields, start, end };
   }
 }

@@ -15,7 +15,7 @@
 // a field keeps its text.
 // Source: open-compass/VLMEvalKit e8e78f05, vlmeval/dataset/image_base.py, image_mcq.py and image_yorn.py.
 import { at, InputError } from "../../errors.ts";
-import { readTsv, type TsvRow } from "./tsv.ts";
+import { type FieldDecoder, readTsv, type TsvRow } from "./tsv.ts";
 
 /** One picture of a row. */
 export type RowPicture =
@@ -49,6 +49,9 @@ export interface VlmEvalKitRow {
   readonly split: string | undefined;
   /** All columns, among them those without a member here, such as qid. */
   readonly fields: ReadonlyMap<string, string>;
+  /** Characters [start, end) of the text that are this row. */
+  readonly start: number;
+  readonly end: number;
 }
 
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ".split("");
@@ -62,6 +65,8 @@ export interface VlmEvalKitOptions {
   readonly file: string;
   /** "questions" needs a picture column, "predictions" a column prediction; questions by default. */
   readonly kind?: "questions" | "predictions";
+  /** As `readTsv` takes it. */
+  readonly decode?: FieldDecoder;
 }
 
 /**
@@ -74,9 +79,9 @@ export interface VlmEvalKitOptions {
  */
 export async function* readVlmEvalKitRows(
   chunks: AsyncIterable<string> | Iterable<string>,
-  { file, kind = "questions" }: VlmEvalKitOptions,
+  { file, kind = "questions", decode }: VlmEvalKitOptions,
 ): AsyncGenerator<VlmEvalKitRow> {
-  const { columns, rows } = await readTsv(chunks, file);
+  const { columns, rows } = await readTsv(chunks, file, { decode });
   const needed = kind === "questions" ? ["index", "question"] : ["index", "question", "prediction"];
   const missing = needed.filter((column) => !columns.includes(column));
   if (kind === "questions" && !columns.includes("image") && !columns.includes("image_path")) {
@@ -102,7 +107,7 @@ export async function* readVlmEvalKitRows(
 }
 
 function readRow(
-  { line, fields }: TsvRow,
+  { line, fields, start, end }: TsvRow,
   { file, hasImageColumn }: { readonly file: string; readonly hasImageColumn: boolean },
 ): VlmEvalKitRow {
   const where = `${file}:${line}`;
@@ -139,6 +144,8 @@ function readRow(
     l2Category: fields.get("l2-category"),
     split: fields.get("split"),
     fields,
+    start,
+    end,
   };
 }
 

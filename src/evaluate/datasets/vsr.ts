@@ -48,7 +48,8 @@ export const VSR: DataSet = {
           "check that the file belongs to VSR.",
       );
     }
-    return { id: place.id, text, gold, options: OPTIONS, relation, objects: null };
+    const picture = typeof row.image === "string" && row.image !== "" ? row.image : undefined;
+    return { id: place.id, text, gold, options: OPTIONS, relation, objects: null, picture };
   },
 };
 

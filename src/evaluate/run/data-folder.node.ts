@@ -1,12 +1,14 @@
 // A data set's files in a folder: its questions, its annotations, and where the picture of each row is.
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { at, InputError } from "../../errors.ts";
+import { decodeImage, readImageFile } from "../../preprocess/decode-image.node.ts";
+import type { RgbImage } from "../../preprocess/image.ts";
 import type { DataSet, Question } from "../datasets/dataset.ts";
 import { readQuestions } from "../datasets/question-files.ts";
 import { parseJsonFile, readAllJsonLines } from "../json-lines.ts";
 import { textHash } from "./fingerprint.node.ts";
+import { readQuestionFile, textOf } from "./question-file.node.ts";
 
 /** Where a data set is. */
 export interface DataPaths {
@@ -24,19 +26,39 @@ export interface DataFolder {
   /** By row: the picture's path, within the folder where it is there. */
   readonly pictures: readonly Picture[];
   readonly questionFile: string;
+  /** The questions as JSON lines. */
   readonly questionText: string;
+  /** Whether the question file has another form, so that a run keeps the JSON lines. */
+  readonly isConverted: boolean;
+  /** The question file where the data set has no other. */
   readonly annotationFile: string;
   /** SHA-256 in hexadecimal. */
   readonly questionHash: string;
-  readonly annotationHash: string;
+  /** The same of the annotation file, or of a question file with the pictures in it; null without either. */
+  readonly annotationHash: string | null;
 }
 
 /** A row's picture. */
 export interface Picture {
   /** As the data set names it. */
   readonly name: string;
-  /** Undefined where there is no such file. */
+  /** Undefined where there is no such file, or where the picture is in the question file. */
   readonly path: string | undefined;
+  /** Reads the encoded picture where it is in the question file. */
+  readonly embedded?: (() => Promise<Uint8Array>) | undefined;
+}
+
+/** Whether a picture is neither in the folder nor in the question file. */
+export function isMissing({ path, embedded }: Picture): boolean {
+  return path === undefined && embedded === undefined;
+}
+
+/** Decodes a row's picture. @throws InputError when it is missing, or as `decodeImage`. */
+export async function readPicture({ name, path, embedded }: Picture): Promise<RgbImage> {
+  if (embedded !== undefined)
+    return decodeImage(await embedded(), { name: `The picture ${name} in the question file` });
+  if (path !== undefined) return readImageFile(path);
+  throw new InputError(`The picture ${name} is missing.`);
 }
 
 /**
@@ -48,11 +70,22 @@ export async function readDataFolder(
   { folder, folderOption = "--data-dir", ...given }: DataPaths,
 ): Promise<DataFolder> {
   const find = (what: string, wanted: Wanted) =>
-    found(folder, wanted, { folderOption, what: `${dataSet.name}'s ${what}` });
+    // Without a list, the pictures of the folder are the questions.
+    dataSet.form === "pictures" && wanted.file === undefined && existsSync(folder)
+      ? folder
+      : found(folder, wanted, { folderOption, what: `${dataSet.name}'s ${what}` });
   const { questions: questionNames, annotations: annotationNames } = dataSet.files;
   const questionFile = find("questions", { file: given.questions, names: questionNames });
-  const annotationFile = find("annotations", { file: given.annotations, names: annotationNames });
-  const questionText = await textOf(questionFile);
+  const hasAnnotations = given.annotations !== undefined || annotationNames.length > 0;
+  const annotationFile = hasAnnotations
+    ? find("annotations", { file: given.annotations, names: annotationNames })
+    : questionFile;
+  const {
+    text: questionText,
+    isConverted,
+    picturesHash,
+    pictures: embedded,
+  } = await readQuestionFile(questionFile, dataSet);
   const annotationText = annotationFile === questionFile ? questionText : await textOf(annotationFile);
   const questions = readQuestions(questionText, questionFile, dataSet);
   const rows = annotationRows(annotationText, annotationFile);
@@ -63,11 +96,17 @@ export async function readDataFolder(
   }
   const pictures = questions.map(({ id }): Picture => {
     const names = dataSet.pictures(at(rows, id), { file: annotationFile, id });
-    const name = names.find((each) => existsSync(join(folder, each)));
-    return { name: name ?? at(names, 0), path: name === undefined ? undefined : join(folder, name) };
+    const inFile = embedded[id];
+    if (inFile !== undefined) return { name: at(names, 0), path: undefined, embedded: inFile };
+    const name = names.find((each) => existsSync(resolve(folder, each)));
+    return {
+      name: name ?? names[0] ?? `of question ${id}, which names none,`,
+      path: name === undefined ? undefined : resolve(folder, name),
+    };
   });
-  const hashes = { questionHash: textHash(questionText), annotationHash: textHash(annotationText) };
-  return { questions, pictures, questionFile, questionText, annotationFile, ...hashes };
+  const annotationHash = hasAnnotations ? textHash(annotationText) : picturesHash;
+  const hashes = { questionHash: textHash(questionText), annotationHash };
+  return { questions, pictures, questionFile, questionText, isConverted, annotationFile, ...hashes };
 }
 
 /** A file that is looked for: given, or under one of several names. */
@@ -85,6 +124,7 @@ function found(
   if (!existsSync(folder)) throw new InputError(`${folder} of ${folderOption} does not exist.`);
   const name = names.find((each) => existsSync(join(folder, each)));
   if (name !== undefined) return join(folder, name);
+  if (names.length === 0) throw new InputError(`--questions is missing: the file with ${what} has no usual name.`);
   throw new InputError(`${folder} of ${folderOption} has no file with ${what}: expected ${names.join(" or ")}.`);
 }
 
@@ -94,14 +134,4 @@ function annotationRows(text: string, file: string): readonly unknown[] {
   const value = parseJsonFile(text, file);
   if (Array.isArray(value)) return value;
   throw new InputError(`${file}: expected a list of rows.`);
-}
-
-async function textOf(path: string): Promise<string> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (cause) {
-    const reason =
-      cause instanceof Error && "code" in cause && cause.code === "ENOENT" ? "there is no such file" : String(cause);
-    throw new InputError(`${path} cannot be read: ${reason}.`, { cause });
-  }
 }

@@ -38,6 +38,8 @@ export interface Manifest {
   readonly about: Readonly<Record<string, unknown>>;
 }
 
+/** The questions as JSON lines, which a run keeps where the question file has another form. */
+export const QUESTIONS = "questions.jsonl";
 const RESULTS = "results.jsonl";
 const MANIFEST = "manifest.json";
 const LOCK = "lock";

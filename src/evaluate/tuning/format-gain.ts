@@ -104,7 +104,7 @@ function changeOf(
 ): { readonly verdict: Change; readonly choice: Change } {
   const { question, dataSet, reading } = of;
   const { gold, options } = question;
-  const isRight = ({ text }: Answer) => text !== null && dataSet.authorsRule.isRight(text, gold);
+  const isRight = ({ text }: Answer) => text !== null && dataSet.authorsRule.isRight(text, gold, question);
   const isChosen = (answer: Answer) => READINGS[reading](answer, options) === gold.toLowerCase();
   return {
     verdict: change(isRight(before), isRight(after)),
