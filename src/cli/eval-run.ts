@@ -4,8 +4,10 @@ import { basename, join, resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { at, InputError, isObject, throwIfAborted } from "../errors.ts";
-import type { DataSet } from "../evaluate/datasets/dataset.ts";
+import type { DataSet, Question } from "../evaluate/datasets/dataset.ts";
 import { DATA_SETS, dataSetNamed } from "../evaluate/datasets/registry.ts";
+import { ALL_BOXES } from "../evaluate/metrics/boxes.ts";
+import { type BoxIdentity, boxesOfQuestion } from "../evaluate/metrics/question-boxes.ts";
 import { idsOfSplit, type RescoreReport, rescore, SPLITS, type SplitName } from "../evaluate/rescore.ts";
 import { type DataFolder, readDataFolder } from "../evaluate/run/data-folder.node.ts";
 import { checkpointFingerprint, textHash } from "../evaluate/run/fingerprint.node.ts";
@@ -15,8 +17,10 @@ import { parseShard, type Shard, shardOf, slurmShard } from "../evaluate/run/sha
 import { INTERVENTIONS } from "../interventions/registry.ts";
 import type { Llava } from "../llava.ts";
 import { readImageFile } from "../preprocess/decode-image.node.ts";
+import type { Size } from "../preprocess/resize-bicubic.ts";
 import { settingsOf } from "../settings.ts";
 import { armsOf, parseArms } from "./arms.ts";
+import { addBoxOptions, type BoxFlags, boxesOfFlags, type FoundBoxes, mapLayerOf } from "./box-flags.ts";
 import { asUsage, indexList, repeated, someText, wholeFrom } from "./checks.ts";
 import { addModelOptions, type ModelFlags } from "./flags.ts";
 import { openModel } from "./open-model.ts";
@@ -25,7 +29,7 @@ import { rescoreText } from "./rescore-text.ts";
 import { defineCommand, type Session, UsageError } from "./session.ts";
 
 /** Parsed options of `eval`. */
-interface EvalFlags extends ModelFlags {
+interface EvalFlags extends ModelFlags, BoxFlags {
   readonly dataset?: string;
   readonly dataDir?: string;
   readonly questions?: string;
@@ -82,7 +86,7 @@ function describeEval(command: Command): Command {
       someText,
     )
     .option("--skip-missing", "leave out questions whose picture is missing, instead of stopping");
-  return command.addHelpText(
+  return addBoxOptions(command).addHelpText(
     "after",
     examples(({ model }) => [
       `eval --dataset Controlled_A --data-dir ${model}/benchmark/test --split all --prompts template --out run`,
@@ -107,6 +111,11 @@ async function runEval(session: Session, flags: EvalFlags): Promise<void> {
   const skipped = missingPictures(ids, data, flags.skipMissing === true);
   for (const { name } of skipped) session.note(`adaptvis: ${name} is missing: its question is left out.`);
   const asked = ids.filter((id) => !isSkipped(id, data));
+  // Of all that the whole run asks, so that every part of it finds the same boxes.
+  const boxes = await boxesOfFlags(session, flags, {
+    folder: dataDir,
+    pictures: wanted.map((id) => at(data.pictures, id).name),
+  });
 
   const open = await openModel(session, flags);
   try {
@@ -117,12 +126,15 @@ async function runEval(session: Session, flags: EvalFlags): Promise<void> {
       arms,
       promptForm: flags.prompts,
       maxNewTokens: flags.maxNewTokens ?? dataSet.maxNewTokens,
+      mapLayer: mapLayerOf(flags, model.config),
+      boxSettings: boxes?.settings ?? ALL_BOXES,
       signal: session.signal,
     };
-    const manifest = await manifestOf(session, { flags, data, model, settings, shard, wanted, facts: open.facts() });
+    const facts = open.facts();
+    const manifest = await manifestOf(session, { flags, data, boxes, model, settings, shard, wanted, facts });
     const run = await RunFolder.open(out, manifest);
     try {
-      await answerAll(session, { run, model, data, settings, ids: asked });
+      await answerAll(session, { run, model, data, boxes, settings, ids: asked });
     } finally {
       run.close();
     }
@@ -231,6 +243,7 @@ async function manifestOf(
   of: {
     readonly flags: EvalFlags;
     readonly data: DataFolder;
+    readonly boxes: FoundBoxes | undefined;
     readonly model: Llava;
     readonly settings: RunSettings;
     readonly shard: Shard | undefined;
@@ -238,7 +251,7 @@ async function manifestOf(
     readonly facts: object;
   },
 ): Promise<Manifest> {
-  const { flags, data, model, settings, shard, wanted, facts } = of;
+  const { flags, data, boxes, model, settings, shard, wanted, facts } = of;
   const folder = flags.model ?? embeddedModel();
   session.note("adaptvis: comparing the checkpoint with the run's");
   const whole = idsOfSplit(flags.split, data.questions.length);
@@ -266,6 +279,8 @@ async function manifestOf(
       activationDtype: model.activationDtype,
       questions: data.questionHash,
       annotations: data.annotationHash,
+      mapLayer: settings.mapLayer,
+      ...(boxes === undefined ? {} : { boxes: boxIdentity(boxes) }),
     },
     shard: shard ?? null,
     about: {
@@ -274,9 +289,24 @@ async function manifestOf(
       numQuestions: wanted.length,
       questionFile: resolve(data.questionFile),
       annotationFile: resolve(data.annotationFile),
+      ...(boxes === undefined ? {} : { boxes: resolve(boxes.source.path) }),
       ...facts,
     },
   };
+}
+
+function boxIdentity({ source, settings: { scale, maxBoxes, objects } }: FoundBoxes): BoxIdentity {
+  return { scale, maxBoxes: maxBoxes ?? null, objects, source: source.hash };
+}
+
+/** The boxes of a question; undefined where the run has no boxes. */
+function boxesOf(
+  question: Question,
+  found: FoundBoxes | undefined,
+  of: { readonly name: string; readonly size: Size },
+) {
+  if (found === undefined) return undefined;
+  return boxesOfQuestion(found.source.boxesOf(of.name, of.size), question, found.settings.objects);
 }
 
 async function answerAll(
@@ -285,11 +315,12 @@ async function answerAll(
     readonly run: RunFolder;
     readonly model: Llava;
     readonly data: DataFolder;
+    readonly boxes: FoundBoxes | undefined;
     readonly settings: RunSettings;
     readonly ids: readonly number[];
   },
 ): Promise<void> {
-  const { run, model, data, settings, ids } = of;
+  const { run, model, data, boxes, settings, ids } = of;
   const open = ids.filter((id) => !run.has(id));
   if (open.length < ids.length)
     session.note(`adaptvis: ${ids.length - open.length} of ${ids.length} questions are answered already.`);
@@ -310,7 +341,8 @@ async function answerAll(
       const docHash = textHash(
         JSON.stringify({ question: question.text, answer: question.gold, image: name }, undefined, 2),
       );
-      run.append(await answerTask(model, { question, image, imagePath: name, docHash }, settings));
+      const own = boxesOf(question, boxes, { name, size: image });
+      run.append(await answerTask(model, { question, image, imagePath: name, docHash, boxes: own }, settings));
       bar.increment();
     }
   } finally {

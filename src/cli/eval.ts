@@ -1,5 +1,6 @@
 // adaptvis eval: evaluation on the data sets of the paper.
 import type { Command } from "commander";
+import { evalAnalyzeCommand } from "./eval-analyze.ts";
 import { evalCompareCommand } from "./eval-compare.ts";
 import { evalMergeCommand } from "./eval-merge.ts";
 import { evalRunCommand } from "./eval-run.ts";
@@ -16,6 +17,7 @@ const SUBCOMMANDS: readonly (CliCommand & { readonly isDefault?: boolean })[] = 
   evalMergeCommand,
   rescoreCommand,
   evalCompareCommand,
+  evalAnalyzeCommand,
 ];
 
 /** `adaptvis eval`. */

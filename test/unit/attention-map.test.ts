@@ -121,6 +121,21 @@ describe("an answer's maps", () => {
     expect(attention.unmodified(selection)).toEqual(attentionMap(unmodified, other, { numHeads, selection }));
   });
 
+  test("of every head of a layer are those of each head, of the middle layer unless another is given", () => {
+    const attention = answerAttention({ used: rows, unmodified }, [image, other], numHeads);
+    const withClass: MappedImage = { runs: [[1, 6]], grid: { width: 2, height: 2 } };
+    for (const [index, of] of [image, other].entries()) {
+      const { layer, values, width, height } = attention.usedByHead({ image: index });
+      const maps = [0, 1].map((head) => attentionMap(rows, of, { numHeads, selection: { head } }));
+      expect([...values]).toEqual(maps.flatMap((map) => [...map.values]));
+      expect({ layer, width, height }).toEqual({ layer: 1, ...of.grid });
+    }
+    const { values } = answerAttention({ used: rows, unmodified }, [withClass], numHeads).usedByHead({ layer: 2 });
+    expect([...values]).toEqual([0, 1].flatMap((head) => [2, 3, 4, 5].map((key) => prob(2, head, key))));
+    expect(() => attention.usedByHead({ layer: 3 })).toThrow(InputError);
+    expect(() => attention.usedByHead({ image: 2 })).toThrow(InputError);
+  });
+
   test("of an unmodified pass that did not run are undefined", () => {
     const attention = answerAttention({ used: rows, unmodified: undefined }, [image], numHeads);
     expect(attention.unmodified()).toBeUndefined();
