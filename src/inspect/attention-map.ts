@@ -1,6 +1,7 @@
 // Attention of the last prompt row on a picture, as a grid, with two numbers that summarise it.
 import { at, InputError } from "../errors.ts";
 import type { ImageInput } from "../models/inputs.ts";
+import { entropyBits } from "./entropy.ts";
 import type { AttentionRow } from "./places.ts";
 
 /** Which part of the attention a map shows; defaults: the middle layer, the mean over all heads, the first picture. */
@@ -110,8 +111,14 @@ export function middleLayer(numLayers: number): number {
  * Positions of a picture, whose first `numSkipped` belong to a class token, and the grid that the others form.
  * @throws InputError when they are not a grid.
  */
-function gridOf({ runs, grid }: MappedImage) {
-  const positions = runs.flatMap(([start, end]) => Array.from({ length: end - start }, (_, i) => start + i));
+function gridOf({ runs, grid }: MappedImage): {
+  readonly positions: readonly number[];
+  readonly numSkipped: number;
+  readonly width: number;
+  readonly height: number;
+} {
+  const positions: number[] = [];
+  for (const [start, end] of runs) for (let key = start; key < end; key++) positions.push(key);
   const { width = 0, height = 0 } = grid ?? {};
   const numPatches = width * height;
   const numSkipped = positions.length - numPatches;
@@ -167,11 +174,4 @@ export function answerAttention(
     unmodified: (selection = {}) => unmodified && map(unmodified, selection),
     hasUnmodified: unmodified !== undefined,
   };
-}
-
-/** Shannon entropy of non-negative values normalised to 1, in bits; 0 when they are all 0. */
-export function entropyBits(values: ArrayLike<number>): number {
-  const list = Array.from(values);
-  const total = list.reduce((sum, value) => sum + value, 0);
-  return list.reduce((sum, value) => (value > 0 ? sum - (value / total) * Math.log2(value / total) : sum), 0);
 }

@@ -1,13 +1,8 @@
 // Attention on a picture: which values a map takes from a row, and what it refuses.
 import { describe, expect, test } from "vitest";
 import { InputError } from "../../src/errors.ts";
-import {
-  answerAttention,
-  attentionMap,
-  entropyBits,
-  type MappedImage,
-  type MapSelection,
-} from "../../src/inspect/attention-map.ts";
+import { answerAttention, attentionMap, type MappedImage, type MapSelection } from "../../src/inspect/attention-map.ts";
+import { entropyBits } from "../../src/inspect/entropy.ts";
 import type { AttentionRow } from "../../src/inspect/places.ts";
 
 const numHeads = 2;

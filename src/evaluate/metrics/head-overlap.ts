@@ -51,9 +51,10 @@ export function headOverlaps(
   );
   const byLayer = layers.map(({ values }) => {
     const sum = new Float64Array(numPatches);
-    for (let index = 0; index < numHeads * numPatches; index++) {
-      const patch = index % numPatches;
-      sum[patch] = at(sum, patch) + at(values, index);
+    for (let head = 0; head < numHeads; head++) {
+      for (let patch = 0; patch < numPatches; patch++) {
+        sum[patch] = at(sum, patch) + at(values, head * numPatches + patch);
+      }
     }
     return overlap(sum, 0); // as of the mean: a factor changes neither
   });
