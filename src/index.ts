@@ -47,7 +47,8 @@ export type { KernelTimes, PhaseTimes, ProfileReport, StageTimes } from "./gpu/p
 export { Profiler, type ProfilerOptions } from "./gpu/profile/profiler.ts";
 export type { ActivationDtype, FloatDtype, QuantizedDtype, WeightDtype } from "./gpu/tensor.ts";
 export type { TunableChoice, TunableName, TuningTable } from "./gpu/tunables.ts";
-export { type AnswerAttention, type AttentionMap, entropyBits, type MapSelection } from "./inspect/attention-map.ts";
+export type { AnswerAttention, AttentionMap, HeadMaps, MapSelection } from "./inspect/attention-map.ts";
+export { entropyBits } from "./inspect/entropy.ts";
 export type { ExplainedKernel, ExplainedPass, PassTensor, PassValues } from "./inspect/explained-pass.ts";
 export { drawHeatMap, HEAT_MAP_GAP, HEAT_MAP_SIDE, heatColor, overlayAttention } from "./inspect/heat-map.ts";
 export type { KernelHeader } from "./inspect/kernel-text.ts";

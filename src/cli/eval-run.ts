@@ -4,9 +4,11 @@ import { basename, dirname, join, resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { at, InputError, isObject, throwIfAborted } from "../errors.ts";
-import type { DataSet } from "../evaluate/datasets/dataset.ts";
+import type { DataSet, Question } from "../evaluate/datasets/dataset.ts";
 import { readQuestions } from "../evaluate/datasets/question-files.ts";
 import { DATA_SETS, dataSetNamed } from "../evaluate/datasets/registry.ts";
+import { ALL_BOXES } from "../evaluate/metrics/boxes.ts";
+import { type BoxIdentity, boxesOfQuestion } from "../evaluate/metrics/question-boxes.ts";
 import { idsOfSplit, type RescoreReport, rescore, SPLITS, type SplitName } from "../evaluate/rescore.ts";
 import { writeAnswerFiles } from "../evaluate/run/answer-files.node.ts";
 import { type DataFolder, isMissing, readDataFolder, readPicture } from "../evaluate/run/data-folder.node.ts";
@@ -25,8 +27,10 @@ import { parseShard, type Shard, shardOf, slurmShard } from "../evaluate/run/sha
 import { DEFAULT_ADAPTVIS } from "../interventions/adaptvis.ts";
 import { INTERVENTIONS } from "../interventions/registry.ts";
 import type { Llava } from "../llava.ts";
+import type { Size } from "../preprocess/resize-bicubic.ts";
 import { settingsOf } from "../settings.ts";
 import { armsOf, armTexts, parseArms } from "./arms.ts";
+import { addBoxOptions, type BoxFlags, boxesOfFlags, type FoundBoxes, mapLayerOf } from "./box-flags.ts";
 import { asUsage, factorList, indexList, repeated, someText, wholeFrom } from "./checks.ts";
 import { addModelOptions, type ModelFlags } from "./flags.ts";
 import { openModel } from "./open-model.ts";
@@ -35,7 +39,7 @@ import { rescoreText } from "./rescore-text.ts";
 import { defineCommand, type Session, UsageError } from "./session.ts";
 
 /** Parsed options of `eval`. */
-interface EvalFlags extends ModelFlags {
+interface EvalFlags extends ModelFlags, BoxFlags {
   readonly dataset?: string;
   readonly dataDir?: string;
   readonly questions?: string;
@@ -126,7 +130,7 @@ function describeEval(command: Command): Command {
       "reproduce oddities of the AdaptVis authors' code: rms_norm_eps 1e-6 under every method but greedy, and greedy with it as a further arm; factors in layers 0 to 31 only; on VSR, the largest logit against beta, and pictures resized to 2300×4096 first",
     )
     .option("--skip-missing", "leave out questions whose picture is missing, instead of stopping");
-  return command.addHelpText(
+  return addBoxOptions(command).addHelpText(
     "after",
     examples(({ model }) => [
       `eval --dataset Controlled_A --data-dir ${model}/benchmark/test --split all --prompts template --out run`,
@@ -157,6 +161,16 @@ async function runEval(session: Session, flags: EvalFlags): Promise<void> {
   const skipped = missingPictures(ids, data, flags.skipMissing === true);
   for (const { name } of skipped) session.note(`adaptvis: ${name} is missing: its question is left out.`);
   const asked = ids.filter((id) => !isSkipped(id, data));
+  // Of all that the whole run asks, so that every part of it finds the same boxes.
+  const boxes = await boxesOfFlags(session, flags, {
+    folder: dataDir,
+    pictures: wanted.map((id) => at(data.pictures, id).name),
+  });
+  if (boxes !== undefined && flags.referenceQuirks === true && dataSet.referenceQuirks?.pictureSize !== undefined) {
+    throw new UsageError(
+      `--reference-quirks resizes the pictures of ${dataSet.name}, so that boxes no longer fit them: give --no-boxes.`,
+    );
+  }
 
   const open = await openModel(session, flags);
   try {
@@ -172,14 +186,27 @@ async function runEval(session: Session, flags: EvalFlags): Promise<void> {
       maxNewTokens: flags.maxNewTokens ?? dataSet.maxNewTokens,
       maxRows: flags.batch,
       hasQuirks,
+      mapLayer: mapLayerOf(flags, model.config),
+      boxSettings: boxes?.settings ?? ALL_BOXES,
       signal: session.signal,
     };
     const facts = open.facts();
-    const manifest = await manifestOf(session, { flags, out, split, data, model, settings, shard, wanted, facts });
+    const manifest = await manifestOf(session, {
+      flags,
+      out,
+      split,
+      data,
+      boxes,
+      model,
+      settings,
+      shard,
+      wanted,
+      facts,
+    });
     const run = await RunFolder.open(out, manifest);
     try {
       if (data.isConverted) await writeFileWhole(join(out, QUESTIONS), data.questionText);
-      await answerAll(session, { run, model, data, settings, ids: asked });
+      await answerAll(session, { run, model, data, boxes, settings, ids: asked });
     } finally {
       run.close();
     }
@@ -313,6 +340,7 @@ async function manifestOf(
     readonly out: string;
     readonly split: SplitName;
     readonly data: DataFolder;
+    readonly boxes: FoundBoxes | undefined;
     readonly model: Llava;
     readonly settings: RunSettings;
     readonly shard: Shard | undefined;
@@ -320,7 +348,7 @@ async function manifestOf(
     readonly facts: object;
   },
 ): Promise<Manifest> {
-  const { flags, out, split, data, model, settings, shard, wanted, facts } = of;
+  const { flags, out, split, data, boxes, model, settings, shard, wanted, facts } = of;
   const folder = flags.model ?? embeddedModel();
   session.note("adaptvis: comparing the checkpoint with the run's");
   const whole = idsOfSplit(split, data.questions.length);
@@ -349,6 +377,8 @@ async function manifestOf(
       activationDtype: model.activationDtype,
       questions: data.questionHash,
       annotations: data.annotationHash,
+      mapLayer: settings.mapLayer,
+      ...(boxes === undefined ? {} : { boxes: boxIdentity(boxes) }),
     },
     shard: shard ?? null,
     about: {
@@ -358,9 +388,24 @@ async function manifestOf(
       questionFile: resolve(data.isConverted ? join(out, QUESTIONS) : data.questionFile),
       ...(data.isConverted && { convertedFrom: resolve(data.questionFile) }),
       annotationFile: resolve(data.annotationFile),
+      ...(boxes === undefined ? {} : { boxes: resolve(boxes.source.path) }),
       ...facts,
     },
   };
+}
+
+function boxIdentity({ source, settings: { scale, maxBoxes, objects } }: FoundBoxes): BoxIdentity {
+  return { scale, maxBoxes: maxBoxes ?? null, objects, source: source.hash };
+}
+
+/** The boxes of a question; undefined where the run has no boxes. */
+function boxesOf(
+  question: Question,
+  found: FoundBoxes | undefined,
+  of: { readonly name: string; readonly size: Size },
+) {
+  if (found === undefined) return undefined;
+  return boxesOfQuestion(found.source.boxesOf(of.name, of.size), question, found.settings.objects);
 }
 
 async function answerAll(
@@ -369,11 +414,12 @@ async function answerAll(
     readonly run: RunFolder;
     readonly model: Llava;
     readonly data: DataFolder;
+    readonly boxes: FoundBoxes | undefined;
     readonly settings: RunSettings;
     readonly ids: readonly number[];
   },
 ): Promise<void> {
-  const { run, model, data, settings, ids } = of;
+  const { run, model, data, boxes, settings, ids } = of;
   const open = ids.filter((id) => !run.has(id));
   if (open.length < ids.length)
     session.note(`adaptvis: ${ids.length - open.length} of ${ids.length} questions are answered already.`);
@@ -395,7 +441,8 @@ async function answerAll(
       const docHash = textHash(
         JSON.stringify({ question: question.text, answer: question.gold, image: name }, undefined, 2),
       );
-      run.append(await answerTask(model, { question, image, imagePath: name, docHash }, settings));
+      const own = boxesOf(question, boxes, { name, size: image });
+      run.append(await answerTask(model, { question, image, imagePath: name, docHash, boxes: own }, settings));
       bar.increment();
     }
   } finally {

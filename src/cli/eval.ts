@@ -1,5 +1,6 @@
 // adaptvis eval: evaluation on the data sets of the paper and of others.
 import type { Command } from "commander";
+import { evalAnalyzeCommand } from "./eval-analyze.ts";
 import { evalCompareCommand } from "./eval-compare.ts";
 import { evalMergeCommand } from "./eval-merge.ts";
 import { evalRunCommand } from "./eval-run.ts";
@@ -18,6 +19,7 @@ const SUBCOMMANDS: readonly (CliCommand & { readonly isDefault?: boolean })[] = 
   rescoreCommand,
   evalCompareCommand,
   evalTuneCommand,
+  evalAnalyzeCommand,
 ];
 
 /** `adaptvis eval`. */

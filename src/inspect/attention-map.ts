@@ -1,6 +1,7 @@
 // Attention of the last prompt row on a picture, as a grid, with two numbers that summarise it.
-import { InputError } from "../errors.ts";
+import { at, InputError } from "../errors.ts";
 import type { ImageInput } from "../models/inputs.ts";
+import { entropyBits } from "./entropy.ts";
 import type { AttentionRow } from "./places.ts";
 
 /** What maps are drawn from: the attention of one row in one layer, as used. */
@@ -29,6 +30,15 @@ export interface AttentionMap {
   readonly entropy: number;
 }
 
+/** The part of the last prompt row's attention that lies on a picture, of every head of a layer. */
+export interface HeadMaps {
+  readonly layer: number;
+  /** [numHeads, height · width], patches row-major, attention of each as used; without a class token's */
+  readonly values: Float32Array<ArrayBuffer>;
+  readonly width: number;
+  readonly height: number;
+}
+
 /** Where a picture is in the prompt, and the grid of patches that fill it. */
 export type MappedImage = Pick<ImageInput, "runs" | "grid">;
 
@@ -44,26 +54,16 @@ export function attentionMap(
   options: { readonly numHeads: number; readonly selection?: MapSelection },
 ): AttentionMap {
   const { numHeads, selection = {} } = options;
-  const layer = selection.layer ?? Math.floor(rows.length / 2);
-  const row = rows.find((entry) => entry.layer === layer);
-  if (row === undefined)
-    throw new InputError(`layer must be a whole number from 0 to ${rows.length - 1}, got ${layer}.`);
+  const row = rowOf(rows, selection.layer);
+  const { layer } = row;
   const { head } = selection;
   if (head !== undefined && !(Number.isInteger(head) && head >= 0 && head < numHeads)) {
     throw new InputError(`head must be a whole number from 0 to ${numHeads - 1}, got ${head}.`);
   }
-  const positions = image.runs.flatMap(([start, end]) => Array.from({ length: end - start }, (_, i) => start + i));
-  const { width = 0, height = 0 } = image.grid ?? {};
-  const numPatches = width * height;
-  const numSkipped = positions.length - numPatches;
-  if (numPatches === 0 || numSkipped < 0 || numSkipped > 1) {
-    throw new InputError(
-      `The picture's ${positions.length} positions are not a grid of ${width} × ${height} patches; maps are drawn for single-tile pictures.`,
-    );
-  }
+  const { positions, numSkipped, width, height } = gridOf(image);
   const numKeys = row.probs.length / numHeads;
   const heads = head === undefined ? Array.from({ length: numHeads }, (_, index) => index) : [head];
-  const values = new Float64Array(numPatches);
+  const values = new Float64Array(width * height);
   let share = 0;
   for (const h of heads) {
     for (const [index, key] of positions.entries()) {
@@ -73,6 +73,64 @@ export function attentionMap(
     }
   }
   return { layer, head, values, width, height, share, entropy: entropyBits(values) };
+}
+
+/**
+ * The attention maps of every head of a layer.
+ * @throws InputError as {@link attentionMap}.
+ */
+export function headMaps(
+  rows: readonly AttentionProbs[],
+  image: MappedImage,
+  options: { readonly numHeads: number; readonly layer?: number | undefined },
+): HeadMaps {
+  const { numHeads } = options;
+  const { layer, probs } = rowOf(rows, options.layer);
+  const { positions, numSkipped, width, height } = gridOf(image);
+  const numKeys = probs.length / numHeads;
+  const values = new Float32Array(numHeads * width * height);
+  let index = 0;
+  for (let head = 0; head < numHeads; head++) {
+    for (let patch = numSkipped; patch < positions.length; patch++) {
+      values[index++] = at(probs, head * numKeys + at(positions, patch));
+    }
+  }
+  return { layer, values, width, height };
+}
+
+/** The row of a layer, of the middle one unless given. @throws InputError when there is no such layer. */
+function rowOf(rows: readonly AttentionProbs[], layer = middleLayer(rows.length)): AttentionProbs {
+  const row = rows.find((entry) => entry.layer === layer);
+  if (row !== undefined) return row;
+  throw new InputError(`layer must be a whole number from 0 to ${rows.length - 1}, got ${layer}.`);
+}
+
+/** The layer that maps show unless another is selected. */
+export function middleLayer(numLayers: number): number {
+  return Math.floor(numLayers / 2);
+}
+
+/**
+ * Positions of a picture, whose first `numSkipped` belong to a class token, and the grid that the others form.
+ * @throws InputError when they are not a grid.
+ */
+function gridOf({ runs, grid }: MappedImage): {
+  readonly positions: readonly number[];
+  readonly numSkipped: number;
+  readonly width: number;
+  readonly height: number;
+} {
+  const positions: number[] = [];
+  for (const [start, end] of runs) for (let key = start; key < end; key++) positions.push(key);
+  const { width = 0, height = 0 } = grid ?? {};
+  const numPatches = width * height;
+  const numSkipped = positions.length - numPatches;
+  if (numPatches === 0 || numSkipped < 0 || numSkipped > 1) {
+    throw new InputError(
+      `The picture's ${positions.length} positions are not a grid of ${width} × ${height} patches; maps are drawn for single-tile pictures.`,
+    );
+  }
+  return { positions, numSkipped, width, height };
 }
 
 function probAt({ probs, layer }: AttentionProbs, index: number): number {
@@ -85,6 +143,8 @@ function probAt({ probs, layer }: AttentionProbs, index: number): number {
 export interface AnswerAttention {
   /** The pass that gave the answer. */
   used(selection?: MapSelection): AttentionMap;
+  /** Every head of a layer (the middle one unless given), in the pass that gave the answer. */
+  usedByHead(selection?: Omit<MapSelection, "head">): HeadMaps;
   /** The unmodified pass; undefined when there was none (ScalingVis). */
   unmodified(selection?: MapSelection): AttentionMap | undefined;
   /** Whether there was an unmodified pass. */
@@ -100,28 +160,21 @@ export function answerAttention(
   numHeads: number,
 ): AnswerAttention {
   const { used, unmodified } = rows;
-  const map = (of: readonly AttentionProbs[], selection: MapSelection) => {
-    const { image = 0 } = selection;
+  const imageOf = ({ image = 0 }: MapSelection) => {
     const chosen = images[image];
-    if (chosen === undefined) {
-      throw new InputError(
-        `image must be a whole number below ${images.length}, the pictures asked about, got ${image}.`,
-      );
-    }
-    return attentionMap(of, chosen, { numHeads, selection });
+    if (chosen !== undefined) return chosen;
+    throw new InputError(
+      `image must be a whole number below ${images.length}, the pictures asked about, got ${image}.`,
+    );
   };
+  const map = (of: readonly AttentionProbs[], selection: MapSelection) =>
+    attentionMap(of, imageOf(selection), { numHeads, selection });
   return {
     numLayers: used.length,
     numHeads,
     used: (selection = {}) => map(used, selection),
+    usedByHead: (selection = {}) => headMaps(used, imageOf(selection), { numHeads, layer: selection.layer }),
     unmodified: (selection = {}) => unmodified && map(unmodified, selection),
     hasUnmodified: unmodified !== undefined,
   };
-}
-
-/** Shannon entropy of non-negative values normalised to 1, in bits; 0 when they are all 0. */
-export function entropyBits(values: ArrayLike<number>): number {
-  const list = Array.from(values);
-  const total = list.reduce((sum, value) => sum + value, 0);
-  return list.reduce((sum, value) => (value > 0 ? sum - (value / total) * Math.log2(value / total) : sum), 0);
 }

@@ -75,6 +75,12 @@ describe("a run", () => {
     expect(greedy?.confidence).toBeLessThan(1);
     expect(gated).toMatchObject({ factor: 1.5, confidence: greedy?.confidence });
     expect(whole[2]).toMatchObject({ method: "pai", confidence: greedy?.confidence });
+    // The data folder's own boxes: a book and a mug, seen by 4 layers of 4 heads.
+    expect(greedy?.box_overlap).toMatchObject({ num_boxes: 2, mass: expect.anything(), cosine: expect.anything() });
+    const overlap = greedy?.box_overlap as { readonly mass: readonly (readonly number[])[] } | undefined; // see above
+    expect(overlap?.mass.map((heads) => heads.filter((share) => share > 0 && share < 1).length)).toEqual([4, 4, 4, 4]);
+    expect(greedy).toMatchObject({ image_map: { layer: 2, rows: 8, columns: 8 }, unmodified_map: null });
+    expect(gated).toMatchObject({ image_map: { layer: 2 }, unmodified_map: greedy?.image_map });
     const options = greedy?.option_logprobs as Record<string, number>; // by option
     expect(Object.keys(options)).toEqual(["left", "right", "on", "under"]);
     expect(Math.max(...Object.values(options))).toBe(options.left);
@@ -126,9 +132,25 @@ describe("a run", () => {
 
   test("takes settings that depend on the prompt's length, and a part without questions", async () => {
     const out = join(folder, "rows");
-    const asked = await adaptvis(...ASKED, "--limit", "1", "--method", "scaling:factor=0.5:rows=3", "--out", out);
+    const asked = await adaptvis(
+      ...ASKED,
+      "--limit",
+      "1",
+      "--method",
+      "scaling:factor=0.5:rows=3",
+      "--no-boxes",
+      "--map-layer",
+      "1",
+      "--out",
+      out,
+    );
     expect(asked.ending).toBe(0);
-    expect((await linesOf(out))[0]).toMatchObject({ factor: 0.5, settings: { rows: { last: 3 } } });
+    expect((await linesOf(out))[0]).toMatchObject({
+      factor: 0.5,
+      settings: { rows: { last: 3 } },
+      box_overlap: null,
+      image_map: { layer: 1 },
+    });
     const empty = join(folder, "empty");
     const part = ["--limit", "1", "--method", "greedy", "--shard", "1/2", "--out", empty];
     const none = await adaptvis(...ASKED, ...part, "--json");
@@ -139,12 +161,58 @@ describe("a run", () => {
     expect(ownLines(refused.stderr).at(-1)).toMatch(/layers/);
   });
 
+  test("is analysed layer by layer, with and without boxes", async () => {
+    const run = join(folder, "whole");
+    const { stdout } = await adaptvis("eval", "analyze", run);
+    expect(stdout).toContain(
+      "boxes (of the named objects, scale 1, any number per question): 6 of 6 questions; without: 0",
+    );
+    expect(stdout).toMatch(/^layer +share +right +wrong +entropy .* mass .* AUROC +cosine/m);
+    expect(stdout).toContain("greedy: 6 right, 0 wrong");
+    expect(stdout).toMatch(/^auroc: Area under the ROC curve/m);
+    const shares = whole.flatMap(({ method, image_share: share }) =>
+      method === "pai" ? [Number((share as readonly number[])[3])] : [],
+    );
+    const layer = {
+      layer: 3,
+      imageShare: { mean: expect.closeTo(shares.reduce((sum, share) => sum + share, 0) / 6, 12) },
+    };
+    const written: unknown = JSON.parse(await readFile(join(run, "analysis.json"), "utf8"));
+    expect(written).toMatchObject({
+      boxes: { numQuestions: 6, numWithBoxes: 6, numWithoutBoxes: 0 },
+      methods: [{ method: "greedy" }, {}, { method: "pai", layers: [{}, {}, {}, layer] }],
+    });
+
+    const out = join(folder, "rows");
+    const both = await adaptvis("eval", "analyze", run, out, "--rule", "exactlyOne", "--json");
+    expect(jsonOf(both)).toMatchObject({
+      runs: [
+        { rule: "exactlyOne", boxes: { numWithBoxes: 6 } },
+        { boxes: null, methods: [{ numRight: 1, layers: [{ overlap: null }, {}, {}, {}] }] },
+      ],
+    });
+    const corpus = join(folder, "counts.json");
+    await writeFile(corpus, '{"left": 1, "right": 2, "on": 3, "under": 4}');
+    const counted = jsonOf(
+      await adaptvis("eval", "analyze", out, "--corpus-counts", corpus, "--min-count", "1", "--json"),
+    );
+    expect(counted).toMatchObject({ runs: [{ methods: [{ familiarity: [{ relations: ["left"], count: 1 }, {}] }] }] });
+    const strange = await adaptvis("eval", "analyze", folder);
+    expect(strange.ending).toBe(1);
+    expect(ownLines(strange.stderr).at(-1)).toContain("has no manifest.json: expected the folder of a run");
+  });
+
   test.each([
     ["another method", [...METHODS, "--method", "scaling"], /methods .* instead of/],
     ["another setting", [...METHODS.slice(0, -1), "pai:alpha=0.3"], /methods .* instead of/],
     ["weights in another form", [...METHODS, "--dtype", "q8"], /dtype "f16" instead of "q8"/],
     ["other questions", [...METHODS, "--only", "3-5"], /ids .* instead of/],
     ["another length", [...METHODS, "--max-new-tokens", "5"], /maxNewTokens 100 instead of 5/],
+    [
+      "other boxes and maps",
+      [...METHODS, "--map-layer", "0", "--box-scale", "1.2"],
+      /mapLayer 2 instead of 0, boxes \{"scale":1,.* instead of \{"scale":1.2,/,
+    ],
     ["a part of the questions", [...METHODS, "--shard", "0/2"], /shard null instead of \{"index":0,"count":2\}/],
   ])("with %s does not go on in the same folder", async (_, options, message) => {
     const refused = await adaptvis(...ASKED, ...options, "--out", join(folder, "whole"));
@@ -200,6 +268,10 @@ test.each([
   [[...ASKED, "--out", "x", "--method", "pai", "--method", "pai"], /--method pai is given twice/],
   [[...ASKED, "--out", "x", "--factors", "0.5,2,0.5"], /--factors: scaling:factor=0\.5 is given twice/],
   [[...ASKED, "--out", "x", "--shard", "3/3"], /expected i\/n/],
+  [[...ASKED, "--out", "x", "--box-scale", "0"], /--box-scale.*Expected a number that is above 0/],
+  [[...ASKED, "--out", "x", "--no-boxes", "--max-boxes", "2"], /--max-boxes needs boxes: give --boxes/],
+  [["eval", "analyze", "x", "--min-count", "3"], /--min-count needs the counts/],
+  [["eval", "analyze", "x", "--boxes", "boxes.json"], /unknown option '--boxes'/],
   [[...ASKED, "--out", "x", "--only", "4000"], /question 4000 is not in the all part/],
 ])("%j is wrong usage", async (args, message) => {
   const { ending, stderr } = await adaptvis(...args);
@@ -207,7 +279,7 @@ test.each([
   expect(ownLines(stderr).at(-1)).toMatch(message);
 });
 
-test.each(["eval", "eval run", "eval merge"])("%s --help", async (command) => {
+test.each(["eval", "eval run", "eval merge", "eval analyze"])("%s --help", async (command) => {
   const { ending, stdout } = await adaptvis(...command.split(" "), "--help");
   expect(ending).toBe(0);
   expect(stdout).toContain(`Usage: adaptvis ${command}`);

@@ -1,13 +1,8 @@
 // Attention on a picture: which values a map takes from a row, and what it refuses.
 import { describe, expect, test } from "vitest";
 import { InputError } from "../../src/errors.ts";
-import {
-  answerAttention,
-  attentionMap,
-  entropyBits,
-  type MappedImage,
-  type MapSelection,
-} from "../../src/inspect/attention-map.ts";
+import { answerAttention, attentionMap, type MappedImage, type MapSelection } from "../../src/inspect/attention-map.ts";
+import { entropyBits } from "../../src/inspect/entropy.ts";
 import type { AttentionRow } from "../../src/inspect/places.ts";
 
 const numHeads = 2;
@@ -119,6 +114,21 @@ describe("an answer's maps", () => {
     const selection = { image: 1, layer: 0, head: 1 };
     expect(attention.used(selection)).toEqual(attentionMap(rows, other, { numHeads, selection }));
     expect(attention.unmodified(selection)).toEqual(attentionMap(unmodified, other, { numHeads, selection }));
+  });
+
+  test("of every head of a layer are those of each head, of the middle layer unless another is given", () => {
+    const attention = answerAttention({ used: rows, unmodified }, [image, other], numHeads);
+    const withClass: MappedImage = { runs: [[1, 6]], grid: { width: 2, height: 2 } };
+    for (const [index, of] of [image, other].entries()) {
+      const { layer, values, width, height } = attention.usedByHead({ image: index });
+      const maps = [0, 1].map((head) => attentionMap(rows, of, { numHeads, selection: { head } }));
+      expect([...values]).toEqual(maps.flatMap((map) => [...map.values]));
+      expect({ layer, width, height }).toEqual({ layer: 1, ...of.grid });
+    }
+    const { values } = answerAttention({ used: rows, unmodified }, [withClass], numHeads).usedByHead({ layer: 2 });
+    expect([...values]).toEqual([0, 1].flatMap((head) => [2, 3, 4, 5].map((key) => prob(2, head, key))));
+    expect(() => attention.usedByHead({ layer: 3 })).toThrow(InputError);
+    expect(() => attention.usedByHead({ image: 2 })).toThrow(InputError);
   });
 
   test("of an unmodified pass that did not run are undefined", () => {

@@ -1,6 +1,7 @@
 import { InvalidArgumentError } from "commander";
 import { expect, test } from "vitest";
 import { armTexts } from "../../src/cli/arms.ts";
+import { mapLayerOf } from "../../src/cli/box-flags.ts";
 import { indexList, numberFrom, repeated, rowSelection, someText, wholeFrom } from "../../src/cli/checks.ts";
 import { methodOf, methodOptions } from "../../src/cli/flags.ts";
 import { UsageError } from "../../src/cli/session.ts";
@@ -27,6 +28,14 @@ test("numbers keep to their bounds", () => {
   const count = wholeFrom(1, 100);
   expect(count("100")).toBe(100);
   for (const text of ["0", "101", "1.5", "-1", "", "1e1"]) expect(() => count(text)).toThrow(/from 1 to 100/);
+});
+
+test("the layer of kept maps is the middle one unless another that the model has is given", () => {
+  const config = { text: { numHiddenLayers: 5 } } as Parameters<typeof mapLayerOf>[1]; // all that is read of it
+  expect(mapLayerOf({}, config)).toBe(2);
+  expect(mapLayerOf({ mapLayer: 4 }, config)).toBe(4);
+  const message = "--map-layer must be a whole number from 0 to 4 for this model, got 5.";
+  expect(() => mapLayerOf({ mapLayer: 5 }, config)).toThrow(new UsageError(message));
 });
 
 test("rows are last, generated or a count", () => {

@@ -51,41 +51,59 @@ def place_scene(artist: Artist, rng: np.random.Generator, name: str, place: str)
             return scene
 
 
+class Pictures:
+    """Writes the pictures of a split, and keeps the boxes of their objects."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.boxes: dict[str, list] = {}
+
+    def add(self, path: str, scene: Scene) -> None:
+        """Writes one picture; `path` is relative to the split's folder."""
+        (self.folder / path).write_bytes(jpeg(scene.picture, QUALITY))
+        self.boxes[path] = [[*thing.box, thing.name] for thing in scene.objects]
+
+    def write_boxes(self) -> None:
+        """boxes.json, with one line per picture: every object's edges [x0, y0, x1, y1] in pixels and its name, in painter's order."""
+        lines = [f"{json.dumps(path)}: {json.dumps(boxes, separators=(',', ':'))}" for path, boxes in self.boxes.items()]
+        (self.folder / "boxes.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
 def write(folder: Path, name: str, questions: list[dict], annotations: list) -> None:
     """The two files of one data set; row i of one belongs to row i of the other."""
     (folder / f"{name}_questions.jsonl").write_text("".join(json.dumps(q) + "\n" for q in questions))
     (folder / f"{name}_annotations.json").write_text(json.dumps(annotations, indent=1) + "\n")
 
 
-def controlled(artist: Artist, rng: np.random.Generator, folder: Path, name: str, images: str, pairs: list, options: list[str]) -> None:
+def controlled(artist: Artist, rng: np.random.Generator, pictures: Pictures, name: str, images: str, pairs: list, options: list[str]) -> None:
     """Controlled_A or Controlled_B: four relations for each pair."""
-    (folder / images).mkdir(parents=True)
+    (pictures.folder / images).mkdir(parents=True)
     questions, annotations = [], []
     for first, second in pairs:
         for relation in options:
             path = f"{images}/{first}_{FILE_RELATION[relation]}_{second}.jpeg"
-            (folder / path).write_bytes(jpeg(relation_scene(artist, rng, first, relation, second).picture, QUALITY))
+            pictures.add(path, relation_scene(artist, rng, first, relation, second))
             caption = lambda r: f"{with_article(first).capitalize()} {PHRASE[r]} {with_article(second)}"  # noqa: E731, B023
             wrong = [caption(r) for r in options if r != relation]
             annotations.append({"image_path": path, "caption_options": [caption(relation), *wrong]})
             questions.append(
                 {"id": len(questions), "question": relation_question(first, second, options), "answer": [relation.capitalize()]}
             )
-    write(folder, name, questions, annotations)
+    write(pictures.folder, name, questions, annotations)
 
 
-def coco_one(artist: Artist, rng: np.random.Generator, folder: Path, names: list[str], first_id: int) -> None:
+def coco_one(artist: Artist, rng: np.random.Generator, pictures: Pictures, names: list[str], first_id: int) -> None:
     """COCO_one: one object in four places each."""
-    (folder / "val2017").mkdir(parents=True)
+    (pictures.folder / "val2017").mkdir(parents=True)
     questions, annotations = [], []
     for name in names:
         for place in OPTIONS_ONE:
             image_id = first_id + len(questions)
-            (folder / f"val2017/{image_id:012d}.jpg").write_bytes(jpeg(place_scene(artist, rng, name, place).picture, QUALITY))
+            pictures.add(f"val2017/{image_id:012d}.jpg", place_scene(artist, rng, name, place))
             caption = lambda p: f"A photo of {with_article(name)} {PLACE_PHRASE[p]}"  # noqa: E731, B023
             annotations.append([image_id, caption(place), caption(OPPOSITE[place])])
             questions.append({"id": len(questions), "question": place_question(name), "answer": [place.capitalize()]})
-    write(folder, "COCO_one", questions, annotations)
+    write(pictures.folder, "COCO_one", questions, annotations)
 
 
 def main() -> None:
@@ -101,9 +119,11 @@ def main() -> None:
         folder = args.out / split
         shutil.rmtree(folder, ignore_errors=True)
         mine = [pairs[i] if rng.random() < 0.5 else pairs[i][::-1] for i in order[number * 2 * SETS : (number + 1) * 2 * SETS]]
-        controlled(artist, rng, folder, "Controlled_A", "controlled_images", mine[:SETS], OPTIONS_A)
-        controlled(artist, rng, folder, "Controlled_B", "controlled_clevr", mine[SETS:], OPTIONS_B)
-        coco_one(artist, rng, folder, [*NAMES, str(rng.choice(NAMES))][:SETS], 1 + 1000 * number)
+        pictures = Pictures(folder)
+        controlled(artist, rng, pictures, "Controlled_A", "controlled_images", mine[:SETS], OPTIONS_A)
+        controlled(artist, rng, pictures, "Controlled_B", "controlled_clevr", mine[SETS:], OPTIONS_B)
+        coco_one(artist, rng, pictures, [*NAMES, str(rng.choice(NAMES))][:SETS], 1 + 1000 * number)
+        pictures.write_boxes()
 
 
 if __name__ == "__main__":

@@ -69,6 +69,17 @@ class Placed:
     def height(self) -> int:
         return self.sprite.height
 
+    @property
+    def corner(self) -> tuple[int, int]:
+        """Left and top edge of the sprite in whole pixels; outside of the picture where the object leaves it."""
+        return round(self.x - self.width / 2), round(self.y - self.height / 2)
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom edge of the whole object in the picture, also of what another one hides."""
+        left, top = self.corner
+        return max(left, 0), max(top, 0), min(left + self.width, CANVAS), min(top + self.height, CANVAS)
+
 
 @dataclass
 class Scene:
@@ -249,13 +260,13 @@ class Artist:
         shadows = rng.random() < 0.6
         owner = np.full((CANVAS, CANVAS), -1, np.int8)
         for i, thing in enumerate(things):
-            left, top = round(thing.x - thing.width / 2), round(thing.y - thing.height / 2)
+            left, top = thing.corner
             if shadows:
                 blob = self.shadow.resize((int(thing.width * 1.2), max(10, int(thing.height * 0.3)))).point(lambda v: v * 0.4)
                 picture.paste((20, 20, 30), (round(thing.x - blob.width / 2), round(top + thing.height - blob.height * 0.55)), blob)
             picture.paste(thing.sprite, (left, top), thing.sprite)
             mask = np.asarray(thing.sprite.getchannel("A")) > 127
-            y0, x0, y1, x1 = max(top, 0), max(left, 0), min(top + thing.height, CANVAS), min(left + thing.width, CANVAS)
+            x0, y0, x1, y1 = thing.box
             owner[y0:y1, x0:x1][mask[y0 - top : y1 - top, x0 - left : x1 - left]] = i
         for i, thing in enumerate(things):
             thing.coverage = (owner == i).reshape(GRID, PATCH, GRID, PATCH).mean((1, 3)).reshape(-1)

@@ -1,7 +1,8 @@
 // The map of one layer and head from the worker's data, and drawing pictures on canvases.
 
 import { at } from "../../errors.ts";
-import { type AttentionMap, entropyBits } from "../../inspect/attention-map.ts";
+import type { AttentionMap } from "../../inspect/attention-map.ts";
+import { entropyBits } from "../../inspect/entropy.ts";
 import type { RgbImage } from "../../preprocess/image.ts";
 import type { AttentionView } from "../protocol.ts";
 

@@ -5,6 +5,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { writeFileWhole } from "../../checkpoint/write-file.node.ts";
 import { InputError, isObject } from "../../errors.ts";
+import type { BoxIdentity } from "../metrics/question-boxes.ts";
 import type { SampleLine } from "./samples.ts";
 import type { Shard } from "./shards.ts";
 
@@ -27,6 +28,10 @@ export interface RunIdentity {
   /** SHA-256 of the question file and of the annotation file. */
   readonly questions: string;
   readonly annotations: string | null;
+  /** Layer of the maps that the lines keep; runs of earlier versions have none. */
+  readonly mapLayer?: number;
+  /** How object boxes are used, and the SHA-256 of their source; runs without boxes have none. */
+  readonly boxes?: BoxIdentity;
 }
 
 /** manifest.json. */

@@ -1,11 +1,13 @@
 // One question put to a model under several methods, and the lines that its results file keeps of it.
 import type { Answer, MethodOptions } from "../../answer.ts";
-import { at, InputError } from "../../errors.ts";
+import { at } from "../../errors.ts";
 import type { Llava } from "../../llava.ts";
 import type { RgbImage } from "../../preprocess/image.ts";
 import { SAMPLE_FIELDS } from "../answers/sample-lines.ts";
 import type { DataSet, Question } from "../datasets/dataset.ts";
+import type { BoxSettings, ObjectBox } from "../metrics/boxes.ts";
 import { RULES } from "../verdicts.ts";
+import { type AttentionFields, attentionFields, type QuestionBoxes } from "./attention-fields.ts";
 import { quirkyPicture } from "./reference-quirks.ts";
 
 /** A method with its settings, under the name that its lines have. */
@@ -30,6 +32,8 @@ export interface Task {
   readonly imagePath: string;
   /** SHA-256 of the document, in hexadecimal. */
   readonly docHash: string;
+  /** Boxes of the question's objects, in pixels of the picture; undefined where the run has no boxes. */
+  readonly boxes: readonly ObjectBox[] | undefined;
 }
 
 /** What is the same for all questions of a run. */
@@ -42,6 +46,9 @@ export interface RunSettings {
   readonly maxRows: number;
   /** Whether pictures are changed as the authors' code changes them. */
   readonly hasQuirks: boolean;
+  /** Layer of `image_map` and `unmodified_map`. */
+  readonly mapLayer: number;
+  readonly boxSettings: BoxSettings;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -49,7 +56,7 @@ export interface RunSettings {
  * A line of a results file: lmms-eval's sample form, with ours added.
  * Source: lmms_eval 0.7.3, loggers/evaluation_tracker.py; there `doc_hash` is the same for every document, here it is not
  */
-export interface SampleLine {
+export interface SampleLine extends AttentionFields {
   readonly doc_id: number;
   readonly method: string;
   readonly target: string;
@@ -69,10 +76,6 @@ export interface SampleLine {
   readonly option_first_token_logprobs: Readonly<Record<string, number>>;
   /** Of the whole option, by option. */
   readonly option_logprobs: Readonly<Record<string, number>>;
-  /** By layer, the mean over heads: attention of the last prompt row on the picture, as a share of all; null for several tiles. */
-  readonly image_share: readonly number[] | null;
-  /** By layer, the mean over heads: entropy of that attention within the picture, bits. */
-  readonly image_entropy: readonly number[] | null;
   readonly finish_reason: string;
   readonly num_tokens: number;
   /** By rule; null where the rule cannot judge the answer. */
@@ -100,6 +103,7 @@ export async function answerTask(model: Llava, task: Task, run: RunSettings): Pr
   const inputs = model.prepare({ image: run.hasQuirks ? quirkyPicture(image, run.dataSet) : image, prompt });
   // As an answer to "… ASSISTANT:" begins: with a space and a capital.
   const continuations = question.options.map((option) => ` ${option.charAt(0).toUpperCase()}${option.slice(1)}`);
+  const boxes = questionBoxes(model, task, run);
   const options = { maxNewTokens, maxRows, continuations, attention: true, signal };
   const lines = new Map<Arm, (timeMs: number) => SampleLine>();
   for (const rmsNormEps of new Set(run.arms.map((arm) => arm.rmsNormEps))) {
@@ -108,7 +112,7 @@ export async function answerTask(model: Llava, task: Task, run: RunSettings): Pr
     const methods = arms.map((arm) => arm.options);
     const { answers, unmodifiedConfidence: confidence } = await session.answerEach(inputs, methods, options);
     for (const [index, arm] of arms.entries()) {
-      lines.set(arm, (timeMs) => sampleLine(at(answers, index), { arm, task, prompt, run, timeMs, confidence }));
+      lines.set(arm, (timeMs) => sampleLine(at(answers, index), { arm, task, prompt, run, boxes, timeMs, confidence }));
     }
   }
   const timeMs = performance.now() - started;
@@ -122,11 +126,12 @@ function sampleLine(
     readonly task: Task;
     readonly prompt: string;
     readonly run: RunSettings;
+    readonly boxes: QuestionBoxes | undefined;
     readonly timeMs: number;
     readonly confidence: number | undefined;
   },
 ): SampleLine {
-  const { arm, task, prompt, run, timeMs, confidence = null } = of;
+  const { arm, task, prompt, run, boxes, timeMs, confidence = null } = of;
   const { question } = task;
   const text = answer.text.trim();
   const firstToken = question.options.map(
@@ -136,7 +141,6 @@ function sampleLine(
     (option, index) => [option, at(answer.continuations, index).logProb] as const,
   );
   const judged = { text, firstToken: new Map(firstToken), wholeString: new Map(wholeString) };
-  const maps = layerMaps(answer);
   return {
     doc_id: question.id,
     [SAMPLE_FIELDS.method]: arm.name,
@@ -152,8 +156,7 @@ function sampleLine(
     own_confidence: answer.exactConfidence,
     [SAMPLE_FIELDS.firstToken]: Object.fromEntries(firstToken),
     [SAMPLE_FIELDS.wholeString]: Object.fromEntries(wholeString),
-    image_share: maps?.map(({ share }) => share) ?? null,
-    image_entropy: maps?.map(({ entropy }) => entropy) ?? null,
+    ...attentionFields(answer.attention, { mapLayer: run.mapLayer, boxes }),
     finish_reason: answer.finishReason,
     num_tokens: answer.tokens.length,
     verdicts: Object.fromEntries(RULES.map(({ name, judge }) => [name, judge(judged, question, run.dataSet)])),
@@ -169,13 +172,11 @@ export function settingsOfArm(
   return rmsNormEps === undefined ? settings : { ...settings, rmsNormEps };
 }
 
-/** Share and entropy of every layer; undefined where the picture's positions do not form a single grid. */
-function layerMaps({ attention }: Answer): readonly { readonly share: number; readonly entropy: number }[] | undefined {
-  if (attention === undefined) return undefined;
-  try {
-    return Array.from({ length: attention.numLayers }, (_, layer) => attention.used({ layer }));
-  } catch (error) {
-    if (error instanceof InputError) return undefined; // LLaVA-NeXT's tiles
-    throw error;
-  }
+/** The task's boxes with the geometry of the model; undefined where the run has no boxes, or the model takes no pictures. */
+function questionBoxes(model: Llava, { boxes, image }: Task, { boxSettings }: RunSettings): QuestionBoxes | undefined {
+  const { imageProcessor: processor } = model.processor;
+  const patchSize = model.config.multimodal?.vision.patchSize;
+  if (boxes === undefined || processor === undefined || patchSize === undefined) return undefined;
+  const picture = { width: image.width, height: image.height };
+  return { boxes, settings: boxSettings, picture, processor, patchSize };
 }
