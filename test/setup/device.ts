@@ -61,7 +61,22 @@ async function open(choice: AdapterChoice): Promise<TestDevice> {
   device.addEventListener("uncapturederror", ({ error }) => {
     throw new Error(`GPU error outside of any error scope: ${error.message}`);
   });
+  keepPipelines(device);
   return { ...found, device };
+}
+
+/**
+ * Keeps every pipeline of the device: Dawn gives an equal one out again as long as it lives, so that the models of many test files
+ * compile each kernel once.
+ */
+function keepPipelines(device: GPUDevice): void {
+  const kept: GPUComputePipeline[] = [];
+  const create = device.createComputePipelineAsync.bind(device);
+  device.createComputePipelineAsync = async (descriptor) => {
+    const pipeline = await create(descriptor);
+    kept.push(pipeline);
+    return pipeline;
+  };
 }
 
 /** A set of features holds strings; each of an adapter's own is one that its device may be asked for. */
