@@ -1,6 +1,6 @@
 // adaptvis eval: puts a data set's questions to a model under several methods, and keeps every answer.
 import { readFile } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
+import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { at, InputError, isObject, throwIfAborted } from "../errors.ts";
@@ -8,19 +8,30 @@ import type { DataSet } from "../evaluate/datasets/dataset.ts";
 import { DATA_SETS, dataSetNamed } from "../evaluate/datasets/registry.ts";
 import { idsOfSplit, type RescoreReport, rescore, SPLITS, type SplitName } from "../evaluate/rescore.ts";
 import { type DataFolder, readDataFolder } from "../evaluate/run/data-folder.node.ts";
-import { checkpointFingerprint, textHash } from "../evaluate/run/fingerprint.node.ts";
+import { textHash } from "../evaluate/run/fingerprint.node.ts";
+import type { FailedQuestion } from "../evaluate/run/queue.node.ts";
 import { type Manifest, RunFolder } from "../evaluate/run/run-folder.node.ts";
-import { type Arm, answerTask, PROMPT_FORMS, type PromptForm, type RunSettings } from "../evaluate/run/samples.ts";
-import { parseShard, type Shard, shardOf, slurmShard } from "../evaluate/run/shards.ts";
+import { answerTask, PROMPT_FORMS, type PromptForm, type RunSettings } from "../evaluate/run/samples.ts";
+import { clusterShard, parseShard, type Shard, shardOf } from "../evaluate/run/shards.ts";
 import { INTERVENTIONS } from "../interventions/registry.ts";
 import type { Llava } from "../llava.ts";
-import { readImageFile } from "../preprocess/decode-image.node.ts";
-import { settingsOf } from "../settings.ts";
 import { armsOf, parseArms } from "./arms.ts";
 import { asUsage, indexList, repeated, someText, wholeFrom } from "./checks.ts";
+import { answerByQueue, redisUrl } from "./eval-queue.ts";
+import {
+  aboutRun,
+  factsOf,
+  identityOf,
+  type ModelFacts,
+  modelFolder,
+  noteAnswered,
+  questionBar,
+  readModelFacts,
+  readTask,
+} from "./eval-setup.ts";
 import { addModelOptions, type ModelFlags } from "./flags.ts";
 import { openModel } from "./open-model.ts";
-import { embeddedModel, examples, packageVersion } from "./package-files.ts";
+import { examples } from "./package-files.ts";
 import { rescoreText } from "./rescore-text.ts";
 import { defineCommand, type Session, UsageError } from "./session.ts";
 
@@ -40,6 +51,7 @@ interface EvalFlags extends ModelFlags {
   readonly onlyFile?: string;
   readonly shard?: string;
   readonly skipMissing?: boolean;
+  readonly queue?: string;
 }
 
 /** `adaptvis eval`, also spelled `adaptvis eval run`. */
@@ -78,10 +90,15 @@ function describeEval(command: Command): Command {
     )
     .option(
       "--shard <i/n>",
-      "only part i of n, from 0, for several machines; in a Slurm array job, the task's part is taken by itself",
+      "only part i of n, from 0, for several machines; in a Slurm array or a Kubernetes indexed job, the task's part is taken by itself",
       someText,
     )
-    .option("--skip-missing", "leave out questions whose picture is missing, instead of stopping");
+    .option("--skip-missing", "leave out questions whose picture is missing, instead of stopping")
+    .option(
+      "--queue <url>",
+      'Redis or Valkey, such as redis://host:6379: put the questions there, and wait for "adaptvis worker" on any number of machines to answer them',
+      redisUrl,
+    );
   return command.addHelpText(
     "after",
     examples(({ model }) => [
@@ -93,13 +110,14 @@ function describeEval(command: Command): Command {
 
 /** Runs `eval`. */
 async function runEval(session: Session, flags: EvalFlags): Promise<void> {
-  const { dataset, dataDir, out } = flags;
+  const { dataset, dataDir, out, queue } = flags;
   if (dataset === undefined)
     throw new UsageError("--dataset is missing: adaptvis eval run --help lists the data sets.");
   if (dataDir === undefined) throw new UsageError("--data-dir is missing: give the folder with the data set's files.");
   if (out === undefined) throw new UsageError("--out is missing: give a folder for the run.");
   const dataSet = await asUsage(() => dataSetNamed(dataset));
-  const written = await parseArms(flags.method ?? ["greedy", "scaling", "adaptvis"]);
+  const methods = flags.method ?? ["greedy", "scaling", "adaptvis"];
+  const written = await parseArms(methods);
   const shard = await shardOfFlags(flags, session);
   const data = await readDataFolder(dataSet, { folder: dataDir, ...flags });
   const wanted = await wantedIds(flags, dataSet, data);
@@ -108,35 +126,62 @@ async function runEval(session: Session, flags: EvalFlags): Promise<void> {
   for (const { name } of skipped) session.note(`adaptvis: ${name} is missing: its question is left out.`);
   const asked = ids.filter((id) => !isSkipped(id, data));
 
-  const open = await openModel(session, flags);
-  try {
-    const { model } = open;
-    const arms = armsOf(written, { defaults: model.defaults, published: dataSet.published });
-    const settings: RunSettings = {
-      dataSet,
-      arms,
-      promptForm: flags.prompts,
-      maxNewTokens: flags.maxNewTokens ?? dataSet.maxNewTokens,
-      signal: session.signal,
-    };
-    const manifest = await manifestOf(session, { flags, data, model, settings, shard, wanted, facts: open.facts() });
-    const run = await RunFolder.open(out, manifest);
+  const settingsFor = ({ defaults }: Pick<ModelFacts, "defaults">): RunSettings => ({
+    dataSet,
+    arms: armsOf(written, { defaults, published: dataSet.published }),
+    promptForm: flags.prompts,
+    maxNewTokens: flags.maxNewTokens ?? dataSet.maxNewTokens,
+    signal: session.signal,
+  });
+  const manifestFor = (facts: ModelFacts, settings: RunSettings, about: object) =>
+    manifestOf(session, { flags, data, facts, settings, shard, wanted, about });
+  let failed: readonly FailedQuestion[] = [];
+  if (queue !== undefined) {
+    const facts = await readModelFacts(flags, session.signal);
+    const manifest = await manifestFor(facts, settingsFor(facts), { model: modelFolder(flags) });
+    failed = await answerByQueue(session, {
+      url: queue,
+      out,
+      manifest,
+      methods,
+      ids: asked,
+      flags: { ...flags, dataDir },
+    });
+  } else {
+    const open = await openModel(session, flags);
     try {
-      await answerAll(session, { run, model, data, settings, ids: asked });
+      const { model } = open;
+      const settings = settingsFor(model);
+      const run = await RunFolder.open(out, await manifestFor(factsOf(model), settings, open.facts()));
+      try {
+        await answerAll(session, { run, model, data, settings, ids: asked });
+      } finally {
+        run.close();
+      }
     } finally {
-      run.close();
+      open.close();
     }
-  } finally {
-    open.close();
   }
-  if (asked.length === 0) {
-    session.note("adaptvis: no question is in this part, or has its picture: there is no summary.");
+  if (asked.length === failed.length) {
+    if (failed.length === 0) {
+      session.note("adaptvis: no question is in this part, or has its picture: there is no summary.");
+    }
     session.result({ out, numSkipped: skipped.length });
-    return;
+  } else {
+    const report = await summarise(out, { dataSet, split: flags.split, data });
+    session.result({ out, numSkipped: skipped.length, ...report });
+    session.print(rescoreText(report));
   }
-  const report = await summarise(out, { dataSet, split: flags.split, data });
-  session.result({ out, numSkipped: skipped.length, ...report });
-  session.print(rescoreText(report));
+  if (failed.length > 0) throw failure(failed, asked.length);
+}
+
+/** What an evaluation ends with when workers could not answer some questions. */
+function failure(failed: readonly FailedQuestion[], numAsked: number): InputError {
+  const named = failed.slice(0, 5).map(({ id, reason }) => `${id} (${reason.replace(/\.$/, "")})`);
+  return new InputError(
+    `${failed.length} of ${numAsked} questions could not be answered: ${named.join(", ")}${failed.length > named.length ? ", …" : ""}; ` +
+      "the others are kept, and the same command asks these again.",
+  );
 }
 
 /** Judges the results of a run and writes summary.json. */
@@ -163,13 +208,14 @@ export async function summarise(
   return report;
 }
 
-/** The part of the questions of `--shard`, or of a Slurm array task. @throws UsageError for a part that cannot be. */
-async function shardOfFlags({ shard }: EvalFlags, session: Session): Promise<Shard | undefined> {
-  const found = await asUsage(() => (shard === undefined ? slurmShard(process.env) : parseShard(shard)));
-  if (shard === undefined && found !== undefined) {
-    session.note(`adaptvis: part ${found.index} of ${found.count}, as this task of a Slurm array.`);
-  }
-  return found;
+/** The part of the questions of `--shard`, or of a task of a cluster. @throws UsageError for a part that cannot be. */
+async function shardOfFlags({ shard, queue }: EvalFlags, session: Session): Promise<Shard | undefined> {
+  if (shard !== undefined) return await asUsage(() => parseShard(shard));
+  if (queue !== undefined) return undefined; // it divides the questions, whatever array this process is a task of
+  const found = await asUsage(() => clusterShard(process.env));
+  if (found === undefined) return undefined;
+  session.note(`adaptvis: part ${found.index} of ${found.count}, as this task of a ${found.of}.`);
+  return { index: found.index, count: found.count };
 }
 
 /** Ids of the questions that are asked, ascending. @throws UsageError for ids that the split does not have. */
@@ -231,51 +277,24 @@ async function manifestOf(
   of: {
     readonly flags: EvalFlags;
     readonly data: DataFolder;
-    readonly model: Llava;
+    readonly facts: ModelFacts;
     readonly settings: RunSettings;
     readonly shard: Shard | undefined;
     readonly wanted: readonly number[];
-    readonly facts: object;
+    /** Facts for people. */
+    readonly about: object;
   },
 ): Promise<Manifest> {
-  const { flags, data, model, settings, shard, wanted, facts } = of;
-  const folder = flags.model ?? embeddedModel();
+  const { flags, data, facts, settings, shard, wanted, about } = of;
+  const folder = modelFolder(flags);
   session.note("adaptvis: comparing the checkpoint with the run's");
-  const whole = idsOfSplit(flags.split, data.questions.length);
-  const { defaults } = model;
-  const { text } = model.config;
-  const methods = await asUsage(() =>
-    settings.arms.map(({ name, options }: Arm) => {
-      // Rows and columns are checked against the longest prompt here, and against each prompt when it is answered.
-      const { method, values } = settingsOf(options, { text, defaults }, text.maxPositionEmbeddings);
-      return [name, { method: method.name, ...values }] as const;
-    }),
-  );
+  const { split } = flags;
+  const ids = wanted.length === idsOfSplit(split, data.questions.length).length ? null : textHash(wanted.join());
   return {
     format: 1,
-    identity: {
-      dataset: settings.dataSet.name,
-      split: flags.split,
-      ids: wanted.length === whole.length ? null : textHash(wanted.join()),
-      methods: Object.fromEntries(methods),
-      prompts: settings.promptForm,
-      maxNewTokens: settings.maxNewTokens,
-      model: await checkpointFingerprint(folder),
-      dtype: model.dtype,
-      kvDtype: model.kvDtype,
-      activationDtype: model.activationDtype,
-      questions: data.questionHash,
-      annotations: data.annotationHash,
-    },
+    identity: await identityOf({ folder, facts, data, settings, split, ids }),
     shard: shard ?? null,
-    about: {
-      version: packageVersion(),
-      modelName: basename(folder),
-      numQuestions: wanted.length,
-      questionFile: resolve(data.questionFile),
-      annotationFile: resolve(data.annotationFile),
-      ...facts,
-    },
+    about: { ...aboutRun(folder, data, wanted.length), ...about },
   };
 }
 
@@ -291,26 +310,12 @@ async function answerAll(
 ): Promise<void> {
   const { run, model, data, settings, ids } = of;
   const open = ids.filter((id) => !run.has(id));
-  if (open.length < ids.length)
-    session.note(`adaptvis: ${ids.length - open.length} of ${ids.length} questions are answered already.`);
-  const { SingleBar } = await import("cli-progress");
-  const bar = new SingleBar({
-    format: "{bar} {value}/{total} questions, {duration_formatted}, {eta_formatted} left",
-    stream: process.stderr,
-    noTTYOutput: false,
-    clearOnComplete: true,
-  });
-  if (process.stderr.isTTY) bar.start(ids.length, ids.length - open.length);
+  noteAnswered(session, ids, run);
+  const bar = await questionBar(ids.length, ids.length - open.length);
   try {
     for (const id of open) {
       throwIfAborted(session.signal, "The evaluation");
-      const question = at(data.questions, id);
-      const { name, path = "" } = at(data.pictures, id);
-      const image = await readImageFile(path);
-      const docHash = textHash(
-        JSON.stringify({ question: question.text, answer: question.gold, image: name }, undefined, 2),
-      );
-      run.append(await answerTask(model, { question, image, imagePath: name, docHash }, settings));
+      run.append(await answerTask(model, await readTask(data, id), settings));
       bar.increment();
     }
   } finally {
