@@ -84,7 +84,7 @@ export async function boxesOfFlags(
 }
 
 /** The layer whose map is kept. @throws UsageError when the model has no such layer. */
-export function mapLayerOf({ mapLayer }: BoxFlags, { text }: ModelConfig): number {
+export function mapLayerOf({ mapLayer }: BoxFlags, { text }: Pick<ModelConfig, "text">): number {
   const layer = mapLayer ?? middleLayer(text.numHiddenLayers);
   if (layer < text.numHiddenLayers) return layer;
   throw new UsageError(

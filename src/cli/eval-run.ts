@@ -1,40 +1,43 @@
 // adaptvis eval: puts a data set's questions to a model under several methods, and keeps every answer.
 import { readFile } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { dirname, join } from "node:path";
 import { type Command, Option } from "commander";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { at, InputError, isObject, throwIfAborted } from "../errors.ts";
-import type { DataSet, Question } from "../evaluate/datasets/dataset.ts";
+import type { DataSet } from "../evaluate/datasets/dataset.ts";
 import { readQuestions } from "../evaluate/datasets/question-files.ts";
 import { DATA_SETS, dataSetNamed } from "../evaluate/datasets/registry.ts";
-import { ALL_BOXES } from "../evaluate/metrics/boxes.ts";
-import { type BoxIdentity, boxesOfQuestion } from "../evaluate/metrics/question-boxes.ts";
 import { idsOfSplit, type RescoreReport, rescore, SPLITS, type SplitName } from "../evaluate/rescore.ts";
 import { writeAnswerFiles } from "../evaluate/run/answer-files.node.ts";
-import { type DataFolder, isMissing, readDataFolder, readPicture } from "../evaluate/run/data-folder.node.ts";
-import { checkpointFingerprint, textHash } from "../evaluate/run/fingerprint.node.ts";
-import { quirkyArms } from "../evaluate/run/reference-quirks.ts";
+import { type DataFolder, isMissing, readDataFolder } from "../evaluate/run/data-folder.node.ts";
+import { textHash } from "../evaluate/run/fingerprint.node.ts";
+import type { FailedQuestion } from "../evaluate/run/queue.node.ts";
 import { type Manifest, QUESTIONS, RunFolder, readManifest } from "../evaluate/run/run-folder.node.ts";
-import {
-  type Arm,
-  answerTask,
-  PROMPT_FORMS,
-  type PromptForm,
-  type RunSettings,
-  settingsOfArm,
-} from "../evaluate/run/samples.ts";
-import { parseShard, type Shard, shardOf, slurmShard } from "../evaluate/run/shards.ts";
+import { answerTask, PROMPT_FORMS, type PromptForm, type RunSettings } from "../evaluate/run/samples.ts";
+import { clusterShard, parseShard, type Shard, shardOf } from "../evaluate/run/shards.ts";
 import { DEFAULT_ADAPTVIS } from "../interventions/adaptvis.ts";
 import { INTERVENTIONS } from "../interventions/registry.ts";
 import type { Llava } from "../llava.ts";
-import type { Size } from "../preprocess/resize-bicubic.ts";
-import { settingsOf } from "../settings.ts";
-import { armsOf, armTexts, parseArms } from "./arms.ts";
-import { addBoxOptions, type BoxFlags, boxesOfFlags, type FoundBoxes, mapLayerOf } from "./box-flags.ts";
+import { armTexts, parseArms } from "./arms.ts";
+import { addBoxOptions, type BoxFlags, boxesOfFlags, type FoundBoxes } from "./box-flags.ts";
 import { asUsage, factorList, indexList, repeated, someText, wholeFrom } from "./checks.ts";
+import { answerByQueue, redisUrl } from "./eval-queue.ts";
+import {
+  aboutRun,
+  factsOf,
+  identityOf,
+  type ModelFacts,
+  modelFolder,
+  noteAnswered,
+  questionBar,
+  type RunRequest,
+  readModelFacts,
+  readTask,
+  settingsOfRun,
+} from "./eval-setup.ts";
 import { addModelOptions, type ModelFlags } from "./flags.ts";
 import { openModel } from "./open-model.ts";
-import { embeddedModel, examples, packageVersion } from "./package-files.ts";
+import { examples } from "./package-files.ts";
 import { rescoreText } from "./rescore-text.ts";
 import { defineCommand, type Session, UsageError } from "./session.ts";
 
@@ -57,6 +60,7 @@ interface EvalFlags extends ModelFlags, BoxFlags {
   readonly shard?: string;
   readonly skipMissing?: boolean;
   readonly referenceQuirks?: boolean;
+  readonly queue?: string;
 }
 
 /** `adaptvis eval`, also spelled `adaptvis eval run`. */
@@ -122,14 +126,19 @@ function describeEval(command: Command): Command {
     )
     .option(
       "--shard <i/n>",
-      "only part i of n, from 0, for several machines; in a Slurm array job, the task's part is taken by itself",
+      "only part i of n, from 0, for several machines; in a Slurm array or a Kubernetes indexed job, the task's part is taken by itself",
       someText,
     )
     .option(
       "--reference-quirks",
       "reproduce oddities of the AdaptVis authors' code: rms_norm_eps 1e-6 under every method but greedy, and greedy with it as a further arm; factors in layers 0 to 31 only; on VSR, the largest logit against beta, and pictures resized to 2300×4096 first",
     )
-    .option("--skip-missing", "leave out questions whose picture is missing, instead of stopping");
+    .option("--skip-missing", "leave out questions whose picture is missing, instead of stopping")
+    .option(
+      "--queue <url>",
+      'Redis or Valkey, such as redis://host:6379: put the questions there, and wait for "adaptvis worker" on any number of machines to answer them',
+      redisUrl,
+    );
   return addBoxOptions(command).addHelpText(
     "after",
     examples(({ model }) => [
@@ -144,7 +153,7 @@ function describeEval(command: Command): Command {
 
 /** Runs `eval`. */
 async function runEval(session: Session, flags: EvalFlags): Promise<void> {
-  const { dataset, questions, out } = flags;
+  const { dataset, questions, out, queue } = flags;
   const dataDir = flags.dataDir ?? (questions === undefined ? undefined : dirname(questions));
   if (dataset === undefined)
     throw new UsageError("--dataset is missing: adaptvis eval run --help lists the data sets.");
@@ -153,7 +162,8 @@ async function runEval(session: Session, flags: EvalFlags): Promise<void> {
   const dataSet = await asUsage(() => dataSetNamed(dataset));
   const split = flags.split ?? dataSet.defaultSplit ?? "test";
   const promptForm = promptFormOf(flags, dataSet);
-  const written = await parseArms(armTexts(flags));
+  const methods = armTexts(flags);
+  await parseArms(methods); // before anything is read
   const shard = await shardOfFlags(flags, session);
   const data = await readDataFolder(dataSet, { folder: dataDir, questions, annotations: flags.annotations });
   const wanted = await wantedIds(flags, dataSet, { data, split });
@@ -172,55 +182,61 @@ async function runEval(session: Session, flags: EvalFlags): Promise<void> {
     );
   }
 
-  const open = await openModel(session, flags);
-  try {
-    const { model } = open;
-    const plainArms = armsOf(written, { defaults: model.defaults, published: dataSet.published });
-    const hasQuirks = flags.referenceQuirks === true;
-    const numLayers = model.config.text.numHiddenLayers;
-    const arms = hasQuirks ? quirkyArms(plainArms, { dataSet, numLayers }) : plainArms;
-    const settings: RunSettings = {
-      dataSet,
-      arms,
-      promptForm,
-      maxNewTokens: flags.maxNewTokens ?? dataSet.maxNewTokens,
-      maxRows: flags.batch,
-      hasQuirks,
-      mapLayer: mapLayerOf(flags, model.config),
-      boxSettings: boxes?.settings ?? ALL_BOXES,
-      signal: session.signal,
-    };
-    const facts = open.facts();
-    const manifest = await manifestOf(session, {
-      flags,
-      out,
-      split,
-      data,
-      boxes,
-      model,
-      settings,
-      shard,
-      wanted,
-      facts,
-    });
-    const run = await RunFolder.open(out, manifest);
+  const request: RunRequest = {
+    dataSet,
+    methods,
+    promptForm,
+    maxNewTokens: flags.maxNewTokens ?? dataSet.maxNewTokens,
+    maxRows: flags.batch,
+    hasQuirks: flags.referenceQuirks === true,
+    mapLayer: flags.mapLayer,
+    boxes,
+  };
+  const manifestFor = (facts: ModelFacts, settings: RunSettings, about: object) =>
+    manifestOf(session, { flags, out, split, data, boxes, facts, settings, shard, wanted, about });
+  let failed: readonly FailedQuestion[] = [];
+  if (queue !== undefined) {
+    const facts = await readModelFacts(flags, session.signal);
+    const settings = await settingsOfRun(request, facts, session.signal);
+    const manifest = await manifestFor(facts, settings, { model: modelFolder(flags) });
+    failed = await answerByQueue(session, { url: queue, out, manifest, request, ids: asked, data, dataDir, flags });
+  } else {
+    const open = await openModel(session, flags);
     try {
-      if (data.isConverted) await writeFileWhole(join(out, QUESTIONS), data.questionText);
-      await answerAll(session, { run, model, data, boxes, settings, ids: asked });
+      const { model } = open;
+      const facts = factsOf(model);
+      const settings = await settingsOfRun(request, facts, session.signal);
+      const run = await RunFolder.open(out, await manifestFor(facts, settings, open.facts()));
+      try {
+        if (data.isConverted) await writeFileWhole(join(out, QUESTIONS), data.questionText);
+        await answerAll(session, { run, model, data, boxes, settings, ids: asked });
+      } finally {
+        run.close();
+      }
     } finally {
-      run.close();
+      open.close();
     }
-  } finally {
-    open.close();
   }
-  if (asked.length === 0) {
-    session.note("adaptvis: no question is in this part, or has its picture: there is no summary.");
+  if (asked.length === failed.length) {
+    if (failed.length === 0) {
+      session.note("adaptvis: no question is in this part, or has its picture: there is no summary.");
+    }
     session.result({ out, numSkipped: skipped.length });
-    return;
+  } else {
+    const report = await summarise(out, { dataSet, split, data });
+    session.result({ out, numSkipped: skipped.length, ...report });
+    session.print(rescoreText(report));
   }
-  const report = await summarise(out, { dataSet, split, data });
-  session.result({ out, numSkipped: skipped.length, ...report });
-  session.print(rescoreText(report));
+  if (failed.length > 0) throw failure(failed, asked.length);
+}
+
+/** What an evaluation ends with when workers could not answer some questions. */
+function failure(failed: readonly FailedQuestion[], numAsked: number): InputError {
+  const named = failed.slice(0, 5).map(({ id, reason }) => `${id} (${reason.replace(/\.$/, "")})`);
+  return new InputError(
+    `${failed.length} of ${numAsked} questions could not be answered: ${named.join(", ")}${failed.length > named.length ? ", …" : ""}; ` +
+      "the others are kept, and the same command asks these again.",
+  );
 }
 
 /** The form of the prompts. @throws UsageError for a form that the data set does not have. */
@@ -266,13 +282,14 @@ export async function summarise(
   return report;
 }
 
-/** The part of the questions of `--shard`, or of a Slurm array task. @throws UsageError for a part that cannot be. */
-async function shardOfFlags({ shard }: EvalFlags, session: Session): Promise<Shard | undefined> {
-  const found = await asUsage(() => (shard === undefined ? slurmShard(process.env) : parseShard(shard)));
-  if (shard === undefined && found !== undefined) {
-    session.note(`adaptvis: part ${found.index} of ${found.count}, as this task of a Slurm array.`);
-  }
-  return found;
+/** The part of the questions of `--shard`, or of a task of a cluster. @throws UsageError for a part that cannot be. */
+async function shardOfFlags({ shard, queue }: EvalFlags, session: Session): Promise<Shard | undefined> {
+  if (shard !== undefined) return await asUsage(() => parseShard(shard));
+  if (queue !== undefined) return undefined; // it divides the questions, whatever array this process is a task of
+  const found = await asUsage(() => clusterShard(process.env));
+  if (found === undefined) return undefined;
+  session.note(`adaptvis: part ${found.index} of ${found.count}, as this task of a ${found.of}.`);
+  return { index: found.index, count: found.count };
 }
 
 /** Ids of the questions that are asked, ascending. @throws UsageError for ids that the split does not have. */
@@ -341,71 +358,24 @@ async function manifestOf(
     readonly split: SplitName;
     readonly data: DataFolder;
     readonly boxes: FoundBoxes | undefined;
-    readonly model: Llava;
+    readonly facts: ModelFacts;
     readonly settings: RunSettings;
     readonly shard: Shard | undefined;
     readonly wanted: readonly number[];
-    readonly facts: object;
+    /** Facts for people. */
+    readonly about: object;
   },
 ): Promise<Manifest> {
-  const { flags, out, split, data, boxes, model, settings, shard, wanted, facts } = of;
-  const folder = flags.model ?? embeddedModel();
+  const { flags, out, split, data, boxes, facts, settings, shard, wanted, about } = of;
+  const folder = modelFolder(flags);
   session.note("adaptvis: comparing the checkpoint with the run's");
-  const whole = idsOfSplit(split, data.questions.length);
-  const { defaults } = model;
-  const { text } = model.config;
-  const methods = await asUsage(() =>
-    settings.arms.map((arm: Arm) => {
-      // Rows and columns are checked against the longest prompt here, and against each prompt when it is answered.
-      const { method, values } = settingsOf(arm.options, { text, defaults }, text.maxPositionEmbeddings);
-      return [arm.name, { method: method.name, ...settingsOfArm(arm, values) }] as const;
-    }),
-  );
+  const ids = wanted.length === idsOfSplit(split, data.questions.length).length ? null : textHash(wanted.join());
   return {
     format: 1,
-    identity: {
-      dataset: settings.dataSet.name,
-      split,
-      ids: wanted.length === whole.length ? null : textHash(wanted.join()),
-      methods: Object.fromEntries(methods),
-      prompts: settings.promptForm,
-      ...(settings.hasQuirks ? { referenceQuirks: true } : {}),
-      maxNewTokens: settings.maxNewTokens,
-      model: await checkpointFingerprint(folder),
-      dtype: model.dtype,
-      kvDtype: model.kvDtype,
-      activationDtype: model.activationDtype,
-      questions: data.questionHash,
-      annotations: data.annotationHash,
-      mapLayer: settings.mapLayer,
-      ...(boxes === undefined ? {} : { boxes: boxIdentity(boxes) }),
-    },
+    identity: await identityOf({ folder, facts, data, settings, boxes, split, ids }),
     shard: shard ?? null,
-    about: {
-      version: packageVersion(),
-      modelName: basename(folder),
-      numQuestions: wanted.length,
-      questionFile: resolve(data.isConverted ? join(out, QUESTIONS) : data.questionFile),
-      ...(data.isConverted && { convertedFrom: resolve(data.questionFile) }),
-      annotationFile: resolve(data.annotationFile),
-      ...(boxes === undefined ? {} : { boxes: resolve(boxes.source.path) }),
-      ...facts,
-    },
+    about: { ...aboutRun({ out, folder, facts, data, boxes, numQuestions: wanted.length }), ...about },
   };
-}
-
-function boxIdentity({ source, settings: { scale, maxBoxes, objects } }: FoundBoxes): BoxIdentity {
-  return { scale, maxBoxes: maxBoxes ?? null, objects, source: source.hash };
-}
-
-/** The boxes of a question; undefined where the run has no boxes. */
-function boxesOf(
-  question: Question,
-  found: FoundBoxes | undefined,
-  of: { readonly name: string; readonly size: Size },
-) {
-  if (found === undefined) return undefined;
-  return boxesOfQuestion(found.source.boxesOf(of.name, of.size), question, found.settings.objects);
 }
 
 async function answerAll(
@@ -421,28 +391,12 @@ async function answerAll(
 ): Promise<void> {
   const { run, model, data, boxes, settings, ids } = of;
   const open = ids.filter((id) => !run.has(id));
-  if (open.length < ids.length)
-    session.note(`adaptvis: ${ids.length - open.length} of ${ids.length} questions are answered already.`);
-  const { SingleBar } = await import("cli-progress");
-  const bar = new SingleBar({
-    format: "{bar} {value}/{total} questions, {duration_formatted}, {eta_formatted} left",
-    stream: process.stderr,
-    noTTYOutput: false,
-    clearOnComplete: true,
-  });
-  if (process.stderr.isTTY) bar.start(ids.length, ids.length - open.length);
+  noteAnswered(session, ids, run);
+  const bar = await questionBar(ids.length, ids.length - open.length);
   try {
     for (const id of open) {
       throwIfAborted(session.signal, "The evaluation");
-      const question = at(data.questions, id);
-      const picture = at(data.pictures, id);
-      const { name } = picture;
-      const image = await readPicture(picture);
-      const docHash = textHash(
-        JSON.stringify({ question: question.text, answer: question.gold, image: name }, undefined, 2),
-      );
-      const own = boxesOf(question, boxes, { name, size: image });
-      run.append(await answerTask(model, { question, image, imagePath: name, docHash, boxes: own }, settings));
+      run.append(await answerTask(model, await readTask(data, id, boxes), settings));
       bar.increment();
     }
   } finally {

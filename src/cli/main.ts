@@ -20,6 +20,7 @@ import { examples, packageVersion } from "./package-files.ts";
 import { type CliCommand, type GlobalFlags, Session, UsageError } from "./session.ts";
 import { sweepCommand } from "./sweep.ts";
 import { traceCommand } from "./trace.ts";
+import { workerCommand } from "./worker.ts";
 
 /** Every command, in the order of the help. A new one is a file in this folder and a line here. */
 const COMMANDS: readonly CliCommand[] = [
@@ -31,6 +32,7 @@ const COMMANDS: readonly CliCommand[] = [
   inspectCommand,
   compareCommand,
   evalCommand,
+  workerCommand,
   benchCommand,
   gpuSessionCommand,
   isaCommand,

@@ -139,7 +139,8 @@ export function elapsed(started: number): number {
   return Math.round((performance.now() - started) * 10) / 10;
 }
 
-async function checkFolder(folder: string): Promise<void> {
+/** @throws CheckpointError unless there is such a folder. */
+export async function checkFolder(folder: string): Promise<void> {
   const stats = await stat(folder).catch(() => undefined);
   if (stats?.isDirectory()) return;
   const isHubId = /^[\w.-]+\/[\w.-]+$/.test(folder) && stats === undefined;

@@ -8,7 +8,7 @@ import { DATA_SETS, dataSetNamed } from "../../src/evaluate/datasets/registry.ts
 import { readDataFolder } from "../../src/evaluate/run/data-folder.node.ts";
 import { checkpointFingerprint } from "../../src/evaluate/run/fingerprint.node.ts";
 import { wholeQuestions } from "../../src/evaluate/run/run-folder.node.ts";
-import { parseShard, shardOf, slurmShard } from "../../src/evaluate/run/shards.ts";
+import { clusterShard, kubernetesShard, parseShard, shardOf, slurmShard } from "../../src/evaluate/run/shards.ts";
 
 let folder = "";
 beforeAll(async () => {
@@ -60,6 +60,27 @@ describe("a part of the questions", () => {
       /not evenly spaced: use an array such as 0-9, or give --shard/,
     );
     expect(() => slurmShard({ SLURM_ARRAY_TASK_ID: "1" })).toThrow(InputError);
+  });
+
+  test("is that of a pod of a Kubernetes indexed job whose manifest sets the number of pods", () => {
+    const pod = { JOB_COMPLETION_INDEX: "2", JOB_COMPLETIONS: "4" };
+    expect(kubernetesShard({ JOB_COMPLETIONS: "4" })).toBeUndefined();
+    expect(kubernetesShard(pod)).toEqual({ index: 2, count: 4 });
+    expect(clusterShard(pod)).toEqual({ index: 2, count: 4, of: "Kubernetes indexed job" });
+    expect(clusterShard({})).toBeUndefined();
+    const task = {
+      SLURM_ARRAY_TASK_ID: "0",
+      SLURM_ARRAY_TASK_COUNT: "2",
+      SLURM_ARRAY_TASK_MIN: "0",
+      SLURM_ARRAY_TASK_MAX: "1",
+    };
+    expect(clusterShard(task)).toEqual({ index: 0, count: 2, of: "Slurm array" });
+  });
+
+  test.each([undefined, "", "2", "four"])("cannot be told from a Kubernetes indexed job of %j pods", (count) => {
+    expect(() => kubernetesShard({ JOB_COMPLETION_INDEX: "2", JOB_COMPLETIONS: count })).toThrow(
+      /^This is pod 2 of a Kubernetes indexed job of .*: give --shard \$\(JOB_COMPLETION_INDEX\)\/n in the manifest, or set JOB_COMPLETIONS/,
+    );
   });
 });
 

@@ -127,3 +127,14 @@ function pathsOf(value: unknown): string[] {
   if (typeof value === "string") return [value];
   return value instanceof Object ? Object.values(value).flatMap(pathsOf) : [];
 }
+
+test("the queue's packages are not in the command, which says what to install", async () => {
+  const program = join(project.package, "dist", "cli.js");
+  expect(await readFile(program, "utf8")).toMatch(/import\("bullmq"\)/);
+  const args = [program, "worker", "--queue", "redis://127.0.0.1:1"];
+  const { stderr, ending } = await runProgram(process.execPath, args, { cwd: project.folder });
+  expect({ stderr, ending }).toEqual({
+    stderr: "adaptvis: --queue needs the packages bullmq and ioredis: run npm install bullmq ioredis.\n",
+    ending: 1,
+  });
+});

@@ -41,6 +41,33 @@ export function slurmShard(environment: Readonly<Record<string, string | undefin
   );
 }
 
+/**
+ * The part that a pod of a Kubernetes indexed job takes; undefined outside of one. Kubernetes gives pods their index, but not the
+ * number of pods: the job's manifest has to set JOB_COMPLETIONS to its `completions`.
+ * Source: https://kubernetes.io/docs/concepts/workloads/controllers/job/#completion-mode
+ * @throws InputError without a number above the index.
+ */
+export function kubernetesShard(environment: Readonly<Record<string, string | undefined>>): Shard | undefined {
+  const { JOB_COMPLETION_INDEX: index, JOB_COMPLETIONS: count } = environment;
+  if (index === undefined || index === "") return undefined;
+  const isWhole = /^\d+$/.test(index) && /^\d+$/.test(count ?? "");
+  if (isWhole && Number(index) < Number(count)) return { index: Number(index), count: Number(count) };
+  throw new InputError(
+    `This is pod ${index} of a Kubernetes indexed job of ${count ?? "an unknown number"}: give --shard $(JOB_COMPLETION_INDEX)/n in the ` +
+      "manifest, or set JOB_COMPLETIONS there to the job's completions.",
+  );
+}
+
+/** The part that this process takes as a task of a cluster; undefined outside of one. @throws InputError. */
+export function clusterShard(
+  environment: Readonly<Record<string, string | undefined>>,
+): (Shard & { readonly of: string }) | undefined {
+  const slurm = slurmShard(environment);
+  if (slurm !== undefined) return { ...slurm, of: "Slurm array" };
+  const kubernetes = kubernetesShard(environment);
+  return kubernetes && { ...kubernetes, of: "Kubernetes indexed job" };
+}
+
 /** The ids of one part: every `count`-th, so that the parts are alike. */
 export function shardOf(ids: readonly number[], { index, count }: Shard): readonly number[] {
   return ids.filter((_, position) => position % count === index);

@@ -1,0 +1,223 @@
+// What the commands that answer a run have in common: the run's identity, its questions as tasks, and the progress bar.
+import { basename, join, resolve } from "node:path";
+import { openCheckpoint } from "../checkpoint/checkpoint.ts";
+import { fileSource } from "../checkpoint/file-source.node.ts";
+import { at, InputError } from "../errors.ts";
+import type { DataSet } from "../evaluate/datasets/dataset.ts";
+import { ALL_BOXES } from "../evaluate/metrics/boxes.ts";
+import { type BoxIdentity, boxesOfQuestion } from "../evaluate/metrics/question-boxes.ts";
+import { type DataFolder, isMissing, readPicture } from "../evaluate/run/data-folder.node.ts";
+import { checkpointFingerprint, textHash } from "../evaluate/run/fingerprint.node.ts";
+import { quirkyArms } from "../evaluate/run/reference-quirks.ts";
+import { QUESTIONS, type RunFolder, type RunIdentity } from "../evaluate/run/run-folder.node.ts";
+import { type PromptForm, type RunSettings, settingsOfArm, type Task } from "../evaluate/run/samples.ts";
+import type { CacheDtype } from "../gpu/cache-format.ts";
+import type { ActivationDtype, WeightDtype } from "../gpu/tensor.ts";
+import type { Llava } from "../llava.ts";
+import type { TextConfig } from "../models/config.ts";
+import { loadProcessor } from "../models/processor.ts";
+import { readArchitecture } from "../models/registry.ts";
+import { planWeights } from "../models/weight-table.ts";
+import type { ImageProcessorConfig } from "../preprocess/image-processor.ts";
+import { type MethodDefaults, readMethodDefaults, settingsOf } from "../settings.ts";
+import { armsOf, parseArms } from "./arms.ts";
+import { type FoundBoxes, mapLayerOf } from "./box-flags.ts";
+import { asUsage } from "./checks.ts";
+import type { ModelFlags } from "./flags.ts";
+import { checkFolder } from "./open-model.ts";
+import { embeddedModel, packageVersion } from "./package-files.ts";
+import type { Session } from "./session.ts";
+
+/** What a run's identity holds of a model, loaded or not. */
+export interface ModelFacts {
+  readonly text: TextConfig;
+  readonly defaults: MethodDefaults;
+  readonly dtype: WeightDtype;
+  readonly kvDtype: CacheDtype;
+  readonly activationDtype: ActivationDtype;
+  /** Undefined for a model without pictures. */
+  readonly imageProcessor: ImageProcessorConfig | undefined;
+}
+
+/** A run as its options say, before the checkpoint's own defaults are known. */
+export interface RunRequest {
+  readonly dataSet: DataSet;
+  /** As they were written. */
+  readonly methods: readonly string[];
+  readonly promptForm: PromptForm;
+  readonly maxNewTokens: number;
+  readonly maxRows: number;
+  readonly hasQuirks: boolean;
+  /** The middle layer unless given. */
+  readonly mapLayer: number | undefined;
+  readonly boxes: FoundBoxes | undefined;
+}
+
+/** The settings of a run for a checkpoint. @throws UsageError for a method or a layer that cannot be. */
+export async function settingsOfRun(
+  request: RunRequest,
+  { text, defaults }: Pick<ModelFacts, "text" | "defaults">,
+  signal: AbortSignal,
+): Promise<RunSettings> {
+  const { dataSet, methods, hasQuirks, boxes, mapLayer, promptForm, maxNewTokens, maxRows } = request;
+  const arms = armsOf(await parseArms(methods), { defaults, published: dataSet.published });
+  return {
+    dataSet,
+    arms: hasQuirks ? quirkyArms(arms, { dataSet, numLayers: text.numHiddenLayers }) : arms,
+    promptForm,
+    maxNewTokens,
+    maxRows,
+    hasQuirks,
+    mapLayer: mapLayerOf({ mapLayer }, { text }),
+    boxSettings: boxes?.settings ?? ALL_BOXES,
+    signal,
+  };
+}
+
+/** The folder of `--model`, by default the embedded checkpoint. */
+export function modelFolder(flags: ModelFlags): string {
+  return flags.model ?? embeddedModel();
+}
+
+/** What a run's identity holds of a loaded model. */
+export function factsOf(model: Llava): ModelFacts {
+  const { config, defaults, dtype, kvDtype, activationDtype, processor } = model;
+  const { imageProcessor } = processor;
+  return { text: config.text, defaults, dtype, kvDtype, activationDtype, imageProcessor };
+}
+
+/**
+ * What a checkpoint would be, loaded with the options of the command line. Reads its configuration and the headers of its weights.
+ * @throws CheckpointError for a folder that is not a checkpoint of a registered family.
+ */
+export async function readModelFacts(flags: ModelFlags, signal: AbortSignal): Promise<ModelFacts> {
+  const folder = modelFolder(flags);
+  await checkFolder(folder);
+  const source = fileSource(folder);
+  try {
+    const checkpoint = await openCheckpoint(source, signal);
+    const architecture = readArchitecture(checkpoint.config);
+    const used = planWeights(checkpoint, architecture, flags.dtype).filter(({ isUsed }) => isUsed);
+    // As Llava.dtype: that of the lm_head, which may be the embedding table.
+    const head = used.find(({ part }) => part === "lm_head") ?? used.find(({ role }) => role === "token-embedding");
+    if (head === undefined) throw new RangeError("the architecture has neither an lm_head nor an embedding table");
+    return {
+      text: architecture.config.text,
+      defaults: await readMethodDefaults(source, signal),
+      dtype: head.dtype,
+      kvDtype: flags.kv ?? "f32",
+      activationDtype: flags.activations ?? "f32",
+      imageProcessor: (await loadProcessor(checkpoint, architecture)).imageProcessor,
+    };
+  } finally {
+    await source.close?.();
+  }
+}
+
+/**
+ * What decides on a run's answers.
+ * @param ids SHA-256 of the ids of the questions; null where they are all of the split
+ * @throws UsageError for a method's setting that the model cannot have.
+ */
+export async function identityOf(of: {
+  readonly folder: string;
+  readonly facts: ModelFacts;
+  readonly data: Pick<DataFolder, "questionHash" | "annotationHash">;
+  readonly settings: RunSettings;
+  readonly boxes: FoundBoxes | undefined;
+  readonly split: string;
+  readonly ids: string | null;
+}): Promise<RunIdentity> {
+  const { folder, facts, data, settings, boxes, split, ids } = of;
+  const { text, defaults, dtype, kvDtype, activationDtype } = facts;
+  const methods = await asUsage(() =>
+    settings.arms.map((arm) => {
+      // Rows and columns are checked against the longest prompt here, and against each prompt when it is answered.
+      const { method, values } = settingsOf(arm.options, { text, defaults }, text.maxPositionEmbeddings);
+      return [arm.name, { method: method.name, ...settingsOfArm(arm, values) }] as const;
+    }),
+  );
+  return {
+    dataset: settings.dataSet.name,
+    split,
+    ids,
+    methods: Object.fromEntries(methods),
+    prompts: settings.promptForm,
+    ...(settings.hasQuirks ? { referenceQuirks: true } : {}),
+    maxNewTokens: settings.maxNewTokens,
+    model: await checkpointFingerprint(folder),
+    dtype,
+    kvDtype,
+    activationDtype,
+    questions: data.questionHash,
+    annotations: data.annotationHash,
+    mapLayer: settings.mapLayer,
+    ...(boxes === undefined ? {} : { boxes: boxIdentity(boxes) }),
+  };
+}
+
+function boxIdentity({ source, settings: { scale, maxBoxes, objects } }: FoundBoxes): BoxIdentity {
+  return { scale, maxBoxes: maxBoxes ?? null, objects, source: source.hash };
+}
+
+/** What a manifest says about a run for people, and for reports. */
+export function aboutRun(of: {
+  readonly out: string;
+  readonly folder: string;
+  readonly facts: ModelFacts;
+  readonly data: DataFolder;
+  readonly boxes: FoundBoxes | undefined;
+  readonly numQuestions: number;
+}): Readonly<Record<string, unknown>> {
+  const { out, folder, facts, data, boxes, numQuestions } = of;
+  return {
+    version: packageVersion(),
+    modelName: basename(folder),
+    numQuestions,
+    questionFile: resolve(data.isConverted ? join(out, QUESTIONS) : data.questionFile),
+    ...(data.isConverted && { convertedFrom: resolve(data.questionFile) }),
+    annotationFile: resolve(data.annotationFile),
+    ...(boxes === undefined ? {} : { boxes: resolve(boxes.source.path) }),
+    ...(facts.imageProcessor === undefined ? {} : { imageProcessor: facts.imageProcessor }),
+  };
+}
+
+/** A question with its picture. @throws InputError for a picture that is missing or cannot be decoded. */
+export async function readTask(data: DataFolder, id: number, boxes: FoundBoxes | undefined): Promise<Task> {
+  const question = at(data.questions, id);
+  const picture = at(data.pictures, id);
+  const { name } = picture;
+  if (isMissing(picture)) throw new InputError(`${name}, the picture of question ${id}, is missing.`);
+  const image = await readPicture(picture);
+  const docHash = textHash(
+    JSON.stringify({ question: question.text, answer: question.gold, image: name }, undefined, 2),
+  );
+  const found = boxes && boxesOfQuestion(boxes.source.boxesOf(name, image), question, boxes.settings.objects);
+  return { question, image, imagePath: name, docHash, boxes: found };
+}
+
+/** Says how many questions of a run that goes on are answered. */
+export function noteAnswered(session: Session, ids: readonly number[], run: Pick<RunFolder, "has">): void {
+  const numAnswered = ids.filter((id) => run.has(id)).length;
+  if (numAnswered > 0) session.note(`adaptvis: ${numAnswered} of ${ids.length} questions are answered already.`);
+}
+
+/** A progress bar of questions. */
+export interface QuestionBar {
+  increment(): void;
+  stop(): void;
+}
+
+/** A progress bar on stderr if that is a terminal; otherwise it does nothing. */
+export async function questionBar(numQuestions: number, numAnswered: number): Promise<QuestionBar> {
+  if (!process.stderr.isTTY) return { increment: () => undefined, stop: () => undefined };
+  const { SingleBar } = await import("cli-progress");
+  const bar = new SingleBar({
+    format: "{bar} {value}/{total} questions, {duration_formatted}, {eta_formatted} left",
+    stream: process.stderr,
+    noTTYOutput: false,
+    clearOnComplete: true,
+  });
+  bar.start(numQuestions, numAnswered);
+  return { increment: () => bar.increment(), stop: () => bar.stop() };
+}
