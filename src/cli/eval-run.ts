@@ -274,6 +274,8 @@ async function manifestOf(
       numQuestions: wanted.length,
       questionFile: resolve(data.questionFile),
       annotationFile: resolve(data.annotationFile),
+      // Which part of a picture a map covers.
+      imageProcessor: model.processor.imageProcessor ?? null,
       ...facts,
     },
   };
