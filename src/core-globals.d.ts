@@ -70,3 +70,4 @@ declare class URL {
 
 declare function setTimeout(callback: () => void, milliseconds: number): unknown;
 declare function clearTimeout(timer: unknown): void;
+declare function atob(data: string): string;

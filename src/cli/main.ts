@@ -17,6 +17,7 @@ import { gpuSessionCommand } from "./gpu-session.ts";
 import { inspectCommand } from "./inspect.ts";
 import { isaCommand, isaCompileCommand } from "./isa.ts";
 import { examples, packageVersion } from "./package-files.ts";
+import { reportCommand } from "./report.ts";
 import { type CliCommand, type GlobalFlags, Session, UsageError } from "./session.ts";
 import { sweepCommand } from "./sweep.ts";
 import { traceCommand } from "./trace.ts";
@@ -31,6 +32,7 @@ const COMMANDS: readonly CliCommand[] = [
   inspectCommand,
   compareCommand,
   evalCommand,
+  reportCommand,
   benchCommand,
   gpuSessionCommand,
   isaCommand,
