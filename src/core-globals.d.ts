@@ -71,3 +71,4 @@ declare class URL {
 declare function setTimeout(callback: () => void, milliseconds: number): unknown;
 declare function clearTimeout(timer: unknown): void;
 declare function btoa(data: string): string;
+declare function atob(data: string): string;

@@ -1,4 +1,4 @@
-// Reports as single HTML files, light and dark, without scripts or external resources.
+// Reports as single HTML files, light and dark, without external resources.
 import type { TopLevelSpec } from "vega-lite";
 
 /** Text and axes use the page's colour, so that one drawing works in light and dark. */
@@ -22,10 +22,14 @@ export interface HtmlPage {
   readonly heading: string;
   /** HTML, one after the other. */
   readonly parts: readonly string[];
+  /** More CSS. */
+  readonly style?: string;
+  /** JavaScript that runs at the end of the page; without it everything has to be readable, too. */
+  readonly script?: string;
 }
 
 /** The whole file. */
-export function pageHtml({ title, heading, parts }: HtmlPage): string {
+export function pageHtml({ title, heading, parts, style = "", script }: HtmlPage): string {
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -41,22 +45,33 @@ figcaption { max-width: 50rem; opacity: 0.8; }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: 0.2rem 0.8rem 0.2rem 0; border-bottom: 1px solid light-dark(#ddd, #333); vertical-align: top; }
 h2 { font-size: 1.1rem; }
-</style>
+${style}</style>
 </head>
 <body>
+<main>
 <h1>${escaped(heading)}</h1>
 ${parts.join("\n")}
-</body>
+</main>
+${script === undefined ? "" : `<script>\n${script}</script>\n`}</body>
 </html>
 `;
 }
 
-/** A plot as inline SVG. */
-export async function svgOf(spec: TopLevelSpec): Promise<string> {
+/**
+ * A plot as inline SVG.
+ * @param options.label what the plot shows, for screen readers, which then read it in place of the plot's marks
+ */
+export async function svgOf(spec: TopLevelSpec, options: { readonly label?: string } = {}): Promise<string> {
   const [{ compile }, { parse, View }] = await Promise.all([import("vega-lite"), import("vega")]);
-  const view = new View(parse(compile({ ...spec, config: INHERITED }).spec), { renderer: "none" });
+  const { label } = options;
+  const config = label === undefined ? INHERITED : { ...INHERITED, aria: false };
+  const view = new View(parse(compile({ ...spec, config }).spec), { renderer: "none" });
   try {
-    return await view.toSVG();
+    const svg = await view.toSVG();
+    if (label === undefined) return svg;
+    // Roles that the plot's groups have in spite of the setting; an image has no parts.
+    const whole = svg.replaceAll(/ (?:role|aria-roledescription)="[^"]*"/g, "");
+    return whole.replace("<svg ", `<svg role="img" aria-label="${escaped(label)}" `);
   } finally {
     view.finalize();
   }

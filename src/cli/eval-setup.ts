@@ -178,7 +178,8 @@ export function aboutRun(of: {
     ...(data.isConverted && { convertedFrom: resolve(data.questionFile) }),
     annotationFile: resolve(data.annotationFile),
     ...(boxes === undefined ? {} : { boxes: resolve(boxes.source.path) }),
-    ...(facts.imageProcessor === undefined ? {} : { imageProcessor: facts.imageProcessor }),
+    // Which part of a picture a map covers.
+    imageProcessor: facts.imageProcessor ?? null,
   };
 }
 

@@ -17,6 +17,7 @@ import { gpuSessionCommand } from "./gpu-session.ts";
 import { inspectCommand } from "./inspect.ts";
 import { isaCommand, isaCompileCommand } from "./isa.ts";
 import { examples, packageVersion } from "./package-files.ts";
+import { reportCommand } from "./report.ts";
 import { type CliCommand, type GlobalFlags, Session, UsageError } from "./session.ts";
 import { sweepCommand } from "./sweep.ts";
 import { traceCommand } from "./trace.ts";
@@ -33,6 +34,7 @@ const COMMANDS: readonly CliCommand[] = [
   compareCommand,
   evalCommand,
   workerCommand,
+  reportCommand,
   benchCommand,
   gpuSessionCommand,
   isaCommand,

@@ -4,7 +4,7 @@ import type { BootstrapInterval } from "../evaluate/metrics/bootstrap.ts";
 import type { BootstrapFacts, FileReport, PairedTest, RescoreReport, ScoredRun } from "../evaluate/rescore.ts";
 import { METRIC_RULES } from "../evaluate/run-metrics.ts";
 import type { GroupScores, Share, YesNoScores } from "../evaluate/scores.ts";
-import { RULES, type RuleName } from "../evaluate/verdicts.ts";
+import { RULES, type RuleName, titleOfRule } from "../evaluate/verdicts.ts";
 import { styled, table } from "./session.ts";
 
 /** The report as tables. */
@@ -23,9 +23,7 @@ export function rescoreText(report: RescoreReport): string {
 
 /** The title of a rule in tables: the first one is named after those whose rule it is. */
 export function ruleTitle(rule: RuleName, dataSet: string): string {
-  const own = dataSetNamed(dataSet).authorsRule.title;
-  const title = RULES.find(({ name }) => name === rule)?.title ?? rule;
-  return rule === "paper" ? (own ?? title) : title;
+  return titleOfRule(rule, dataSetNamed(dataSet));
 }
 
 function fileLines(file: FileReport, dataSet: string): readonly string[] {

@@ -97,6 +97,12 @@ export function optionsNamed(text: string, { options, choices }: Question): read
   return choices.filter(({ letter }) => named.has(letter)).map(({ letter }) => letter.toLowerCase());
 }
 
+/** The title of a rule for a data set: the authors' rule has the name that its authors are known by. */
+export function titleOfRule(rule: RuleName, { authorsRule }: Pick<DataSet, "authorsRule">): string {
+  const title = RULES.find(({ name }) => name === rule)?.title ?? rule;
+  return rule === "paper" ? (authorsRule.title ?? title) : title;
+}
+
 /** The options that occur in `text` as whole words, without regard to case, each once and in the order of `options`. */
 export function optionsIn(text: string, options: readonly string[]): readonly string[] {
   const said = text.toLowerCase();
