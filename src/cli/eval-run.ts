@@ -10,7 +10,7 @@ import { DATA_SETS, dataSetNamed } from "../evaluate/datasets/registry.ts";
 import { idsOfSplit, type RescoreReport, rescore, SPLITS, type SplitName } from "../evaluate/rescore.ts";
 import { writeAnswerFiles } from "../evaluate/run/answer-files.node.ts";
 import { type DataFolder, isMissing, readDataFolder } from "../evaluate/run/data-folder.node.ts";
-import { textHash } from "../evaluate/run/fingerprint.node.ts";
+import { checkpointFingerprint, textHash } from "../evaluate/run/fingerprint.node.ts";
 import type { FailedQuestion } from "../evaluate/run/queue.node.ts";
 import { type Manifest, QUESTIONS, RunFolder, readManifest } from "../evaluate/run/run-folder.node.ts";
 import { answerTask, PROMPT_FORMS, type PromptForm, type RunSettings } from "../evaluate/run/samples.ts";
@@ -372,7 +372,15 @@ async function manifestOf(
   const ids = wanted.length === idsOfSplit(split, data.questions.length).length ? null : textHash(wanted.join());
   return {
     format: 1,
-    identity: await identityOf({ folder, facts, data, settings, boxes, split, ids }),
+    identity: await identityOf({
+      model: await checkpointFingerprint(folder),
+      facts,
+      data,
+      settings,
+      boxes,
+      split,
+      ids,
+    }),
     shard: shard ?? null,
     about: { ...aboutRun({ out, folder, facts, data, boxes, numQuestions: wanted.length }), ...about },
   };

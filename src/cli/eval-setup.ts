@@ -7,7 +7,7 @@ import type { DataSet } from "../evaluate/datasets/dataset.ts";
 import { ALL_BOXES } from "../evaluate/metrics/boxes.ts";
 import { type BoxIdentity, boxesOfQuestion } from "../evaluate/metrics/question-boxes.ts";
 import { type DataFolder, isMissing, readPicture } from "../evaluate/run/data-folder.node.ts";
-import { checkpointFingerprint, textHash } from "../evaluate/run/fingerprint.node.ts";
+import { textHash } from "../evaluate/run/fingerprint.node.ts";
 import { quirkyArms } from "../evaluate/run/reference-quirks.ts";
 import { QUESTIONS, type RunFolder, type RunIdentity } from "../evaluate/run/run-folder.node.ts";
 import { type PromptForm, type RunSettings, settingsOfArm, type Task } from "../evaluate/run/samples.ts";
@@ -120,7 +120,8 @@ export async function readModelFacts(flags: ModelFlags, signal: AbortSignal): Pr
  * @throws UsageError for a method's setting that the model cannot have.
  */
 export async function identityOf(of: {
-  readonly folder: string;
+  /** The checkpoint's fingerprint. */
+  readonly model: string;
   readonly facts: ModelFacts;
   readonly data: Pick<DataFolder, "questionHash" | "annotationHash">;
   readonly settings: RunSettings;
@@ -128,7 +129,7 @@ export async function identityOf(of: {
   readonly split: string;
   readonly ids: string | null;
 }): Promise<RunIdentity> {
-  const { folder, facts, data, settings, boxes, split, ids } = of;
+  const { model, facts, data, settings, boxes, split, ids } = of;
   const { text, defaults, dtype, kvDtype, activationDtype } = facts;
   const methods = await asUsage(() =>
     settings.arms.map((arm) => {
@@ -145,7 +146,7 @@ export async function identityOf(of: {
     prompts: settings.promptForm,
     ...(settings.hasQuirks ? { referenceQuirks: true } : {}),
     maxNewTokens: settings.maxNewTokens,
-    model: await checkpointFingerprint(folder),
+    model,
     dtype,
     kvDtype,
     activationDtype,

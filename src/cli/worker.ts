@@ -4,10 +4,11 @@ import { type Command, Option } from "commander";
 import { at, InputError } from "../errors.ts";
 import { dataSetNamed } from "../evaluate/datasets/registry.ts";
 import { type DataFolder, isMissing, readDataFolder } from "../evaluate/run/data-folder.node.ts";
+import { checkpointFingerprint } from "../evaluate/run/fingerprint.node.ts";
 import { QUEUE_TIMES, type RunOffer } from "../evaluate/run/queue.node.ts";
 import { type AnswerQuestion, serveQueue } from "../evaluate/run/queue-worker.node.ts";
 import { RedisLink } from "../evaluate/run/redis-link.node.ts";
-import { differences } from "../evaluate/run/run-folder.node.ts";
+import { differences, type RunIdentity } from "../evaluate/run/run-folder.node.ts";
 import { answerTask, type PromptForm } from "../evaluate/run/samples.ts";
 import { boxesOfFlags, type FoundBoxes } from "./box-flags.ts";
 import { numberFrom, someText } from "./checks.ts";
@@ -101,6 +102,15 @@ async function checkOffer(
   if (version !== packageVersion()) {
     throw new InputError(`${name} was made by adaptvis ${version}, this is ${packageVersion()}: use the same version.`);
   }
+  const refuseWhatDiffers = (own: RunIdentity) => {
+    const found = differences(identity, own);
+    if (found.length === 0) return;
+    throw new InputError(
+      `${name} is a run with ${found.join(", ")}: give the worker the checkpoint, data and dtypes that eval was given.`,
+    );
+  };
+  const model = await checkpointFingerprint(modelFolder(flags));
+  refuseWhatDiffers({ ...identity, model }); // before the run's settings are applied to another model
   const dataSet = dataSetNamed(identity.dataset);
   const data = await readDataFolder(dataSet, {
     folder: flags.dataDir ?? offer.data.folder,
@@ -120,13 +130,7 @@ async function checkOffer(
   };
   const settings = await settingsOfRun(request, facts, session.signal);
   const { split, ids } = identity;
-  const own = await identityOf({ folder: modelFolder(flags), facts, data, settings, boxes, split, ids });
-  const found = differences(identity, own);
-  if (found.length > 0) {
-    throw new InputError(
-      `${name} is a run with ${found.join(", ")}: give the worker the checkpoint, data and dtypes that eval was given.`,
-    );
-  }
+  refuseWhatDiffers(await identityOf({ model, facts, data, settings, boxes, split, ids }));
   const missing = offer.ids.map((id) => at(data.pictures, id)).filter(isMissing);
   if (missing.length > 0) {
     const { name: first } = at(missing, 0);
