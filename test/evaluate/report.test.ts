@@ -228,9 +228,19 @@ test("sentences and the command that repeats a run", () => {
       /^Controlled_A · llava-1\.5-7b-hf: AdaptVis answers 92\.4 % of 330 questions right, greedy 50\.3 %: \+42\.1 points, .* more than chance explains/,
     ),
   ]);
-  const { command } = evalCommand(at(runs, 0));
+  const run = at(runs, 0);
+  const unchanged = run.methods.map((method) => {
+    const paper = method.paired?.paper;
+    return paper ? { ...method, paired: { ...method.paired, paper: { ...paper, onlyA: 0, onlyB: 0 } } } : method;
+  });
+  expect(findingsOf({ ...run, methods: unchanged } as ReportRun)).toEqual([
+    expect.stringMatching(
+      /: AdaptVis changes no verdict beside greedy; 92\.4 % of 330 questions are answered right\.$/,
+    ),
+  ]);
+  const { command } = evalCommand(run);
   expect(command.replaceAll(" \\\n ", "")).toBe(
-    "adaptvis eval --dataset Controlled_A --data-dir DATA --model MODELS/llava-1.5-7b-hf --dtype f16 --split test --prompts authors --max-new-tokens 100 --method greedy --method scaling:factor=0.5 --method scaling:factor=0.8 --method scaling:factor=1.2 --method adaptvis --out RUN",
+    "adaptvis eval --dataset Controlled_A --data-dir DATA --model MODELS/llava-1.5-7b-hf --dtype f16 --split test --prompts authors --max-new-tokens 100 --no-boxes --method greedy --method scaling:factor=0.5 --method scaling:factor=0.8 --method scaling:factor=1.2 --method adaptvis --out RUN",
   );
 });
 

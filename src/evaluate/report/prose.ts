@@ -1,6 +1,8 @@
 // Sentences of a report: what a run is, what came out, and the command that repeats it.
-import { isObject } from "../../errors.ts";
+import { at, isObject } from "../../errors.ts";
+import type { BoxIdentity } from "../metrics/question-boxes.ts";
 import { PROMPT_FORMS } from "../run/samples.ts";
+import type { RunScores } from "../scores.ts";
 import type { ReportMethod, ReportRun } from "./report-run.ts";
 import { percent, signed } from "./table.ts";
 
@@ -43,33 +45,49 @@ function settingsText({ method, settings, name }: ReportMethod): string {
     .join(", ");
 }
 
-/** What came out, one sentence per compared method that is not part of a sweep over factors. */
+/**
+ * What came out: one sentence per compared method that is not part of a sweep over factors, and one for all that change no verdict.
+ */
 export function findingsOf(run: ReportRun): readonly string[] {
-  const scaling = run.methods.filter(({ method }) => method === "scaling");
-  const isSweep = scaling.length > 1;
-  return run.methods.flatMap((method) => {
-    const share = method.scored.rules.paper?.individual.percent ?? null;
-    if (share === null || (isSweep && method.method === "scaling") || method === run.greedy) return [];
-    const test = method.paired?.paper ?? null;
-    if (test === null) return [`${run.label}: ${method.label} answers ${percent(share)} right.`];
-    const points = 100 * test.difference.mean;
-    const greedy = run.greedy?.scored.rules.paper?.individual.percent ?? null;
-    const beside = greedy === null ? "" : `, greedy ${percent(greedy)}`;
-    const [lower, upper] = [100 * test.difference.lower, 100 * test.difference.upper].map(signed);
-    const judgement =
-      test.onlyA + test.onlyB === 0
-        ? "the same verdict on every question"
-        : test.p < 0.05
-          ? `more than chance explains (McNemar p ${test.p < 0.0001 ? "< 0.0001" : `= ${test.p.toPrecision(2)}`})`
-          : `which chance may explain (McNemar p = ${test.p.toFixed(2)})`;
-    const difference =
-      test.onlyA + test.onlyB === 0
-        ? judgement
-        : `${signed(points)} points, interval ${lower} to ${upper}, ${judgement}`;
-    return [
-      `${run.label}: ${method.label} answers ${percent(share)} of ${test.n} questions right${beside}: ${difference}.`,
-    ];
-  });
+  const isSweep = run.methods.filter(({ method }) => method === "scaling").length > 1;
+  const compared = run.methods.filter(
+    (method) =>
+      method.scored.rules.paper !== null && !(isSweep && method.method === "scaling") && method !== run.greedy,
+  );
+  const isSame = ({ paired }: ReportMethod) => paired?.paper != null && paired.paper.onlyA + paired.paper.onlyB === 0;
+  const same = compared.filter(isSame);
+  const sentences = compared.filter((method) => !isSame(method)).map((method) => findingOf(run, method));
+  return same.length === 0 ? sentences : [...sentences, sameFinding(run, same)];
+}
+
+function findingOf(run: ReportRun, { label, scored, paired }: ReportMethod): string {
+  const share = shareText(scored);
+  const test = paired?.paper ?? null;
+  if (test === null) return `${run.label}: ${label} answers ${share} right.`;
+  const greedy = run.greedy?.scored.rules.paper?.individual.percent ?? null;
+  const beside = greedy === null ? "" : `, greedy ${percent(greedy)}`;
+  const { mean, lower, upper } = test.difference;
+  const [points, from, to] = [mean, lower, upper].map((value) => signed(100 * value));
+  const judgement =
+    test.p < 0.05
+      ? `more than chance explains (McNemar p ${test.p < 0.0001 ? "< 0.0001" : `= ${test.p.toPrecision(2)}`})`
+      : `which chance may explain (McNemar p = ${test.p.toFixed(2)})`;
+  return `${run.label}: ${label} answers ${share} of ${test.n} questions right${beside}: ${points} points, interval ${from} to ${to}, ${judgement}.`;
+}
+
+function shareText({ rules }: Pick<RunScores, "rules">): string {
+  const share = rules.paper?.individual.percent ?? null;
+  return share === null ? "–" : percent(share);
+}
+
+/** @param methods that have greedy's verdict on every question, at least one */
+function sameFinding(run: ReportRun, methods: readonly ReportMethod[]): string {
+  const { paired, scored } = at(methods, 0);
+  const labels = methods.map(({ label }) => label);
+  const names = new Intl.ListFormat("en").format(labels);
+  const n = paired?.paper?.n ?? 0;
+  const verb = methods.length === 1 ? "changes" : "change";
+  return `${run.label}: ${names} ${verb} no verdict beside greedy; ${shareText(scored)} of ${n} questions are answered right.`;
 }
 
 /** The command that answers a run's questions again, with capitals for what only its user knows. */
@@ -86,6 +104,9 @@ export function evalCommand(run: ReportRun): { readonly command: string; readonl
     `--split ${identity.split}`,
     `--prompts ${identity.prompts}`,
     `--max-new-tokens ${identity.maxNewTokens}`,
+    ...(identity.mapLayer === undefined ? [] : [`--map-layer ${identity.mapLayer}`]),
+    ...boxOptions(identity.boxes),
+    ...(identity.referenceQuirks === true ? ["--reference-quirks"] : []),
     ...Object.keys(identity.methods).map((name) => `--method ${name}`),
     "--out RUN",
   ];
@@ -101,4 +122,15 @@ export function evalCommand(run: ReportRun): { readonly command: string; readonl
       `SHA-256 of the question file: ${identity.questions}; fingerprint of the checkpoint: ${identity.model}.`,
     ],
   };
+}
+
+/** The options of a run's boxes, which are the data folder's own or in a file that only its user knows. */
+function boxOptions(boxes: BoxIdentity | undefined): readonly string[] {
+  if (boxes === undefined) return ["--no-boxes"];
+  const { scale, maxBoxes, objects } = boxes;
+  return [
+    ...(scale === 1 ? [] : [`--box-scale ${scale}`]),
+    ...(maxBoxes === null ? [] : [`--max-boxes ${maxBoxes}`]),
+    ...(objects === "named" ? [] : [`--box-objects ${objects}`]),
+  ];
 }

@@ -30,6 +30,8 @@ export interface ReportManifest {
     readonly activationDtype: string;
     readonly questions: string;
     readonly boxes?: BoxIdentity;
+    readonly mapLayer?: number;
+    readonly referenceQuirks?: true;
   };
   readonly shard: Shard | null;
   readonly about: Readonly<Record<string, unknown>>;
