@@ -27,6 +27,7 @@ import {
 import { elapsed, type OpenModel, openModelAndPicture } from "./open-model.ts";
 import { examples } from "./package-files.ts";
 import { addProfileOption, openProfile, type ProfileFlags } from "./profile.ts";
+import { notePromptForm } from "./prompt-form.ts";
 import { defineCommand, type Session, styled, UsageError } from "./session.ts";
 
 /** Parsed options of `ask`. */
@@ -81,6 +82,7 @@ async function ask(session: Session, question: string | undefined, flags: AskFla
     const selection: MapSelection = { layer: flags.layer, head: flags.head };
     checkSelection(open.model.config, selection);
     const seen = flags.heatmap === undefined ? undefined : pictureAsSeen(open, image);
+    notePromptForm(session, open.model, flags);
     const started = performance.now();
     const isStreamed = !session.isJson && process.stdout.isTTY === true;
     const stream = isStreamed ? streamTo(session) : undefined;

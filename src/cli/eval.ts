@@ -33,7 +33,7 @@ export const evalCommand: CliCommand = {
       .helpCommand(false);
     for (const { name, add, isDefault = false } of SUBCOMMANDS) {
       const own = command.command(name, { isDefault }).copyInheritedSettings(command);
-      add(own.helpOption("--help", "print this help"), open);
+      add(own.helpOption("-h, --help", "print this help"), open);
     }
   },
 };

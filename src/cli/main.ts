@@ -77,7 +77,7 @@ function buildProgram(signal: AbortSignal, onOpen: (session: Session) => void): 
   const program = new Command("adaptvis")
     .description("Vision-language models on WebGPU, with attention that can be read and steered (AdaptVis).")
     .version(packageVersion(), "--version", "print the version")
-    .helpOption("--help", "print this help")
+    .helpOption("-h, --help", "print this help")
     .addOption(new Option("--adapter <name>", "adapter to compute on").choices([...adapterChoices]).default("auto"))
     .addOption(
       new Option(
@@ -107,7 +107,7 @@ With --json, an error is {"error": {"name", "message", …}} on stdout, and one 
     return session;
   };
   for (const { name, add } of COMMANDS) {
-    add(program.command(name).copyInheritedSettings(program).helpOption("--help", "print this help"), open);
+    add(program.command(name).copyInheritedSettings(program).helpOption("-h, --help", "print this help"), open);
   }
   isaCompileCommand.add(program.command(isaCompileCommand.name, { hidden: true }).copyInheritedSettings(program), open);
   return program;

@@ -18,6 +18,7 @@ import {
 import { elapsed, openModelAndPicture } from "./open-model.ts";
 import { examples } from "./package-files.ts";
 import { addProfileOption, openProfile, type ProfileFlags } from "./profile.ts";
+import { notePromptForm } from "./prompt-form.ts";
 import { defineCommand, type Session, styled, table, UsageError } from "./session.ts";
 
 const DEFAULT_FACTORS: readonly number[] = [0.5, 0.8, 1, 1.2, 1.5, 2];
@@ -60,6 +61,7 @@ async function sweep(session: Session, question: string | undefined, flags: Swee
   const { open, image } = await openModelAndPicture(session, flags, { profiler: profile.profiler, firstQuestion: {} });
   try {
     const { model } = open;
+    notePromptForm(session, model, flags);
     const started = performance.now();
     const inputs = await asUsage(() => model.prepare({ image, ...wordsOf(question, flags) }));
     const rows = await asUsage(() =>

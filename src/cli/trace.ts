@@ -14,20 +14,22 @@ import type { ProcessedTensors } from "../models/processor.ts";
 import { asUsage, checkOutput, someText } from "./checks.ts";
 import {
   addMethodOptions,
-  addPictureOptions,
+  addQuestionOptions,
+  checkWords,
   type MethodFlags,
   methodOf,
   methodOptions,
-  type PictureFlags,
+  type QuestionFlags,
+  wordsOf,
 } from "./flags.ts";
 import { elapsed, type OpenModel, openModelAndPicture } from "./open-model.ts";
 import { examples } from "./package-files.ts";
 import { addProfileOption, openProfile, type ProfileFlags } from "./profile.ts";
+import { notePromptForm } from "./prompt-form.ts";
 import { defineCommand, type Session, styled, UsageError } from "./session.ts";
 
 /** Parsed options of `trace`. */
-interface TraceFlags extends PictureFlags, MethodFlags, ProfileFlags {
-  readonly prompt?: string;
+interface TraceFlags extends QuestionFlags, MethodFlags, ProfileFlags {
   readonly inputs?: string;
   readonly out: string;
 }
@@ -40,13 +42,11 @@ function describeTrace(command: Command): Command {
   command
     .description("Write every trace point of a run to a safetensors file.")
     .requiredOption("--out <file.safetensors>", "output file", someText);
-  addPictureOptions(command)
-    .option("--prompt <text>", "the whole prompt, with <image> in place of the picture", someText)
-    .option(
-      "--inputs <file.safetensors>",
-      "input_ids and pixel_values of a Hugging Face processor, instead of --image and --prompt",
-      someText,
-    );
+  addQuestionOptions(command).option(
+    "--inputs <file.safetensors>",
+    "input_ids and pixel_values of a Hugging Face processor, instead of a picture and a question",
+    someText,
+  );
   return addProfileOption(addMethodOptions(command))
     .addHelpText(
       "after",
@@ -60,7 +60,7 @@ logits and generated_ids; its metadata contains the image span, factor, confiden
     .addHelpText(
       "after",
       examples(({ picture }) => [
-        `trace --image ${picture} --prompt "USER: <image> What is in the picture? ASSISTANT:" --out trace.safetensors`,
+        `trace --image ${picture} "What is in the picture?" --out trace.safetensors`,
         "trace --inputs trace.safetensors --factor 0.5 --out scaled.safetensors",
         "inspect trace.safetensors",
       ]),
@@ -68,8 +68,8 @@ logits and generated_ids; its metadata contains the image span, factor, confiden
 }
 
 /** Runs `trace`. */
-async function trace(session: Session, flags: TraceFlags): Promise<void> {
-  checkFlags(flags);
+async function trace(session: Session, question: string | undefined, flags: TraceFlags): Promise<void> {
+  checkFlags(question, flags);
   await checkOutput("--out", flags.out, [flags.image, flags.inputs]);
   const profile = await openProfile(session, flags, [flags.image, flags.inputs, flags.out]);
   const options = methodOptions(flags);
@@ -79,9 +79,10 @@ async function trace(session: Session, flags: TraceFlags): Promise<void> {
   });
   try {
     const { model } = open;
+    notePromptForm(session, model, flags);
     const started = performance.now();
     const inputs = await (flags.inputs === undefined
-      ? asUsage(() => model.prepare({ image, prompt: flags.prompt ?? "" }))
+      ? asUsage(() => model.prepare({ image, ...wordsOf(question, flags) }))
       : fileInputs(open, flags.inputs, session.signal));
     const { tensors, metadata, answer } = await asUsage(() =>
       model.trace(inputs, { ...options, signal: session.signal }),
@@ -117,18 +118,19 @@ async function fileInputs(open: OpenModel, path: string, signal: AbortSignal): P
   return open.model.processor.fromTensors(tensors);
 }
 
-function checkFlags(flags: TraceFlags): void {
+function checkFlags(question: string | undefined, flags: TraceFlags): void {
   methodOf(flags);
   const { image, prompt, inputs } = flags;
-  if (inputs !== undefined && (image ?? prompt) !== undefined) {
+  if (inputs === undefined) {
+    if (question === undefined && prompt === undefined) {
+      throw new UsageError("The input is missing: give --image FILE and a question, or --inputs FILE.");
+    }
+    checkWords(question, flags, "trace");
+  } else if ((image ?? question ?? prompt) !== undefined) {
     throw new UsageError(
-      "--inputs cannot be combined with --image or --prompt: give either the tensors or the picture and its prompt.",
+      "--inputs cannot be combined with a question, --image or --prompt: give either the tensors or the picture and its question.",
     );
   }
-  if (inputs === undefined && prompt === undefined) {
-    throw new UsageError("The input is missing: give --image FILE and --prompt TEXT, or --inputs FILE.");
-  }
-  if (prompt?.trim() === "") throw new UsageError("The prompt is empty: give at least one word.");
 }
 
 interface OpenFile {

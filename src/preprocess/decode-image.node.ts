@@ -7,7 +7,13 @@
 import { readFile } from "node:fs/promises";
 import { InputError } from "../errors.ts";
 import type { RgbImage } from "./image.ts";
-import { checkPixelLimit, type DecodeOptions, readImageHeader } from "./image-header.ts";
+import {
+  checkPixelLimit,
+  type DecodeOptions,
+  type PictureFile,
+  pictureBytes,
+  readImageHeader,
+} from "./image-header.ts";
 import { DEFAULT_MAX_PIXELS } from "./resize-bicubic.ts";
 import { loadSharp } from "./sharp.node.ts";
 
@@ -15,8 +21,9 @@ import { loadSharp } from "./sharp.node.ts";
  * Decodes a JPEG, PNG or WebP file.
  * @throws InputError when the file has another format, is damaged, exceeds the pixel limit, or is a 12-bit JPEG or 16-bit grey PNG.
  */
-export async function decodeImage(bytes: Uint8Array, options: DecodeOptions = {}): Promise<RgbImage> {
-  const { applyExif = true, name = "The picture", maxPixels = DEFAULT_MAX_PIXELS } = options;
+export async function decodeImage(file: PictureFile, options: DecodeOptions = {}): Promise<RgbImage> {
+  const { applyExif = true, maxPixels = DEFAULT_MAX_PIXELS } = options;
+  const { bytes, name } = await pictureBytes(file, options);
   const header = readImageHeader(bytes, name);
   checkPixelLimit(header, name, { maxPixels });
   const sharp = await loadSharp();

@@ -15,6 +15,21 @@ export interface ImageHeader {
   readonly isCmyk: boolean;
 }
 
+/** A picture file: its bytes, or a Blob such as a File of an input element. */
+export type PictureFile = Uint8Array | Blob;
+
+/** The bytes of a picture file, and its name in messages: the one that is given, else a File's own. */
+export async function pictureBytes(
+  file: PictureFile,
+  { name }: Pick<DecodeOptions, "name">,
+): Promise<{ readonly bytes: Uint8Array; readonly name: string }> {
+  if (!(file instanceof Blob)) return { bytes: file, name: name ?? NAMELESS };
+  const own = "name" in file && typeof file.name === "string" && file.name !== "" ? file.name : NAMELESS;
+  return { bytes: new Uint8Array(await file.arrayBuffer()), name: name ?? own };
+}
+
+const NAMELESS = "The picture";
+
 /** Options of both decoders. */
 export interface DecodeOptions {
   /** Turns the picture by its EXIF orientation, as transformers' load_image does; true by default. */
@@ -32,8 +47,7 @@ export interface DecodeOptions {
  */
 export function readImageHeader(bytes: Uint8Array, name: string): ImageHeader {
   if (!(bytes instanceof Uint8Array)) {
-    const advice = "for a Blob, pass new Uint8Array(await blob.arrayBuffer())";
-    throw new InputError(`${name}: expected a Uint8Array with a file's bytes, got ${kindOf(bytes)}; ${advice}.`);
+    throw new InputError(`${name}: expected a Blob, or a Uint8Array with a file's bytes, got ${kindOf(bytes)}.`);
   }
   if (bytes.length === 0) throw new InputError(`${name} is empty (0 bytes): expected a JPEG, PNG or WebP picture.`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -50,9 +50,10 @@ test("a picture's trace can be traced again, with a factor", async () => {
   const [picture] = await knownPictures();
   const folder = await newFolder();
   const [first, second] = [join(folder, "first.safetensors"), join(folder, "second.safetensors")];
-  const prompt = "USER: <image> What is in the picture? ASSISTANT:";
-  const written = await adaptvis("trace", "--image", picture?.path ?? "", "--prompt", prompt, "--out", first);
+  const question = "What is in the picture?";
+  const written = await adaptvis("trace", "--image", picture?.path ?? "", question, "--out", first);
   expect(written).toMatchObject({ stdout: `${first}\n`, ending: 0 });
+  expect(written.stderr).not.toContain("chat template");
   const again = await adaptvis(
     "trace",
     "--inputs",
@@ -70,6 +71,19 @@ test("a picture's trace can be traced again, with a factor", async () => {
     [first, second].map((file) => readNumbers(file, "layers.0.attention_probs", Float32Array)),
   );
   expect(after).not.toEqual(before);
+});
+
+test("a prompt that does not have the template's form is traced as it is, and the difference mentioned", async () => {
+  const [picture] = await knownPictures();
+  const out = join(await newFolder(), "trace.safetensors");
+  const of = ["trace", "--image", picture?.path ?? "", "--max-new-tokens", "1", "--out", out, "--prompt"];
+  const other = await adaptvis(...of, "USER: <image> What is in the picture? ASSISTANT:");
+  expect(other.ending).toBe(0);
+  expect(ownLines(other.stderr)).toContain(
+    'adaptvis: --prompt does not have the form of the checkpoint\'s chat template, "<image>\\nUSER: QUESTION\\nASSISTANT:", so that answers may differ: give the question alone, or this form.',
+  );
+  const same = await adaptvis(...of, "<image>\nUSER: What is in the picture?\nASSISTANT:");
+  expect(same.stderr).not.toContain("chat template");
 });
 
 describe("refuses with exit code 1 inputs that do not fit, and writes nothing", () => {
@@ -140,7 +154,7 @@ test.each([
   [
     "tensors and a prompt",
     ["--inputs", "in.safetensors", "--prompt", "<image>"],
-    /--inputs cannot be combined with --image or --prompt/,
+    /--inputs cannot be combined with a question, --image or --prompt/,
   ],
   ["an output that is the input", ["--inputs", "out.safetensors"], /overwrite an input file/],
 ])("refuses with exit code 2: %s", async (_, args, message) => {

@@ -130,13 +130,10 @@ describe("a picture", () => {
   });
 
   test.each([
-    [
-      "an ArrayBuffer",
-      new ArrayBuffer(8),
-      /expected a Uint8Array with a file's bytes, got ArrayBuffer; for a Blob, pass/,
-    ],
+    ["an ArrayBuffer", new ArrayBuffer(8), /expected a Blob, or a Uint8Array with a file's bytes, got ArrayBuffer\./],
     ["a path", "photo.jpg", /got a string/],
-    ["a Blob", new Blob([new Uint8Array(8)]), /got Blob/],
+    ["a Blob of no picture", new Blob([new Uint8Array(8)]), /The picture is not a picture: expected a JPEG/],
+    ["a File of no picture", new File(["x"], "cat.jpg"), /cat\.jpg is not a picture: expected a JPEG/],
   ])("%s to decode", async (_, bytes, message) => {
     await expect(decodeImage(wrong(bytes))).rejects.toThrow(InputError);
     await expect(decodeImage(wrong(bytes))).rejects.toThrow(message);

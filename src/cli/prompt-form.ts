@@ -1,0 +1,27 @@
+// A note where a whole prompt does not have the form that the checkpoint was trained with.
+import { CheckpointError } from "../errors.ts";
+import type { Llava } from "../llava.ts";
+import type { QuestionFlags } from "./flags.ts";
+import type { Session } from "./session.ts";
+
+/** Stands for the question while the template's own text is looked for. */
+const MARK = "\u2062question\u2062";
+
+/** Mentions, on stderr, that a `--prompt` differs from what the checkpoint's chat template makes of a question. */
+export function notePromptForm(session: Session, { processor }: Llava, { prompt, image }: QuestionFlags): void {
+  if (prompt === undefined) return;
+  let rendered: string;
+  try {
+    rendered = processor.chatPrompt(MARK, { hasImage: image !== undefined });
+  } catch (error) {
+    if (error instanceof CheckpointError) return; // without a template, any form may be right
+    throw error;
+  }
+  const [before, after] = rendered.split(MARK);
+  if (before === undefined || after === undefined) return;
+  if (prompt.startsWith(before) && prompt.endsWith(after)) return;
+  const form = JSON.stringify(`${before}QUESTION${after}`);
+  session.note(
+    `adaptvis: --prompt does not have the form of the checkpoint's chat template, ${form}, so that answers may differ: give the question alone, or this form.`,
+  );
+}
