@@ -105,7 +105,7 @@ export type {
   RenderOptions,
 } from "./preprocess/chat-template.ts";
 export type { RgbImage } from "./preprocess/image.ts";
-export type { DecodeOptions } from "./preprocess/image-header.ts";
+export type { DecodeOptions, PictureFile } from "./preprocess/image-header.ts";
 export {
   type ColorTriple,
   fitToSquare,
