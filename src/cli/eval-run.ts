@@ -32,9 +32,9 @@ import { settingsOf } from "../settings.ts";
 import { armsOf, armTexts, parseArms } from "./arms.ts";
 import { addBoxOptions, type BoxFlags, boxesOfFlags, type FoundBoxes, mapLayerOf } from "./box-flags.ts";
 import { asUsage, factorList, indexList, repeated, someText, wholeFrom } from "./checks.ts";
-import { addModelOptions, type ModelFlags } from "./flags.ts";
-import { openModel } from "./open-model.ts";
-import { embeddedModel, examples, packageVersion } from "./package-files.ts";
+import { addModelOptions, MODEL_HELP, type ModelFlags } from "./flags.ts";
+import { type OpenModel, openModel } from "./open-model.ts";
+import { examples, packageVersion } from "./package-files.ts";
 import { rescoreText } from "./rescore-text.ts";
 import { defineCommand, type Session, UsageError } from "./session.ts";
 
@@ -87,7 +87,7 @@ function describeEval(command: Command): Command {
       factorList,
     )
     .option("--out <folder>", "folder of the run; one that was interrupted goes on", someText);
-  addModelOptions(command, "a LLaVA checkpoint in Hugging Face's layout (default: the embedded tiny-spatial)")
+  addModelOptions(command, MODEL_HELP)
     .addOption(
       new Option(
         "--split <name>",
@@ -192,12 +192,11 @@ async function runEval(session: Session, flags: EvalFlags): Promise<void> {
     };
     const facts = open.facts();
     const manifest = await manifestOf(session, {
-      flags,
       out,
       split,
       data,
       boxes,
-      model,
+      open,
       settings,
       shard,
       wanted,
@@ -336,20 +335,19 @@ function missingPictures(ids: readonly number[], data: DataFolder, isAllowed: bo
 async function manifestOf(
   session: Session,
   of: {
-    readonly flags: EvalFlags;
     readonly out: string;
     readonly split: SplitName;
     readonly data: DataFolder;
     readonly boxes: FoundBoxes | undefined;
-    readonly model: Llava;
+    readonly open: OpenModel;
     readonly settings: RunSettings;
     readonly shard: Shard | undefined;
     readonly wanted: readonly number[];
     readonly facts: object;
   },
 ): Promise<Manifest> {
-  const { flags, out, split, data, boxes, model, settings, shard, wanted, facts } = of;
-  const folder = flags.model ?? embeddedModel();
+  const { out, split, data, boxes, open, settings, shard, wanted, facts } = of;
+  const { model } = open;
   session.note("adaptvis: comparing the checkpoint with the run's");
   const whole = idsOfSplit(split, data.questions.length);
   const { defaults } = model;
@@ -371,7 +369,7 @@ async function manifestOf(
       prompts: settings.promptForm,
       ...(settings.hasQuirks ? { referenceQuirks: true } : {}),
       maxNewTokens: settings.maxNewTokens,
-      model: await checkpointFingerprint(folder),
+      model: await checkpointFingerprint(open.folder),
       dtype: model.dtype,
       kvDtype: model.kvDtype,
       activationDtype: model.activationDtype,
@@ -383,7 +381,7 @@ async function manifestOf(
     shard: shard ?? null,
     about: {
       version: packageVersion(),
-      modelName: basename(folder),
+      modelName: basename(open.name),
       numQuestions: wanted.length,
       questionFile: resolve(data.isConverted ? join(out, QUESTIONS) : data.questionFile),
       ...(data.isConverted && { convertedFrom: resolve(data.questionFile) }),
