@@ -1,7 +1,10 @@
 // Finds the model of the command line: a folder, or an id on the hub, which is downloaded with progress on stderr.
 
+import { readFile } from "node:fs/promises";
+import { readHubSettings } from "../checkpoint/hub/hub-settings.node.ts";
 import type { PullProgress } from "../checkpoint/hub/pull.node.ts";
-import type { ResolvedModel } from "../checkpoint/hub/resolve-model.node.ts";
+import { type ResolvedModel, resolveModel } from "../checkpoint/hub/resolve-model.node.ts";
+import { parseJsonFile } from "../checkpoint/source.ts";
 import { formatBytes } from "../gpu/device.ts";
 import { readArchitecture } from "../models/registry.ts";
 import { asUsage } from "./checks.ts";
@@ -40,7 +43,6 @@ export async function findModel(
       throw new UsageError("--revision belongs to a model on the hub: give its id as --model.");
     return { folder: embeddedModel(), name: embeddedModel(), commit: undefined };
   }
-  const { resolveModel } = await import("../checkpoint/hub/resolve-model.node.ts");
   const { onProgress, onNote, onSmallFiles, stop } = await reportDownload(session, model);
   try {
     return await asUsage(() => resolveModel(model, { revision, include, signal, onProgress, onNote, onSmallFiles }));
@@ -51,24 +53,16 @@ export async function findModel(
 
 /** Reports a download of `name` on stderr: as a bar on a terminal, else in lines. */
 export async function reportDownload(session: Session, name: string): Promise<DownloadReport> {
-  const { hideProgress } = await hubSettings();
+  const { hideProgress } = readHubSettings();
   const isBar = process.stderr.isTTY === true && !hideProgress;
   const show = isBar ? await bar(name) : lines(session, name);
   return {
     ...show,
     onNote: (text) => session.note(`adaptvis: ${text}`),
     onSmallFiles: async (folder) => {
-      const { readFile } = await import("node:fs/promises");
-      const { parseJsonFile } = await import("../checkpoint/source.ts");
       readArchitecture(parseJsonFile(await readFile(`${folder}/config.json`, "utf8"), "config.json"));
     },
   };
-}
-
-/** The settings of the environment. @throws CheckpointError for a variable that cannot be used. */
-export async function hubSettings() {
-  const { readHubSettings } = await import("../checkpoint/hub/hub-settings.node.ts");
-  return readHubSettings();
 }
 
 async function bar(name: string): Promise<Pick<DownloadReport, "onProgress" | "stop">> {

@@ -1,8 +1,14 @@
 // adaptvis models: lists and removes the models in Hugging Face's cache.
 import type { Command } from "commander";
-import type { CachedModel, CachedRevision } from "../checkpoint/hub/cached-models.node.ts";
+import {
+  type CachedModel,
+  type CachedRevision,
+  cachedModels,
+  findModel,
+  removeModel,
+} from "../checkpoint/hub/cached-models.node.ts";
+import { readHubSettings } from "../checkpoint/hub/hub-settings.node.ts";
 import { formatBytes } from "../gpu/device.ts";
-import { hubSettings } from "./find-model.ts";
 import { examples } from "./package-files.ts";
 import { type CliCommand, defineCommand, type Session, table, UsageError } from "./session.ts";
 
@@ -45,8 +51,7 @@ export const modelsCommand: CliCommand = {
 };
 
 async function list(session: Session): Promise<void> {
-  const settings = await hubSettings();
-  const { cachedModels } = await import("../checkpoint/hub/cached-models.node.ts");
+  const settings = readHubSettings();
   const models = await cachedModels(settings);
   session.result({ cacheFolder: settings.cacheFolder, models: models.map(jsonOf) });
   if (models.length === 0) {
@@ -65,8 +70,7 @@ async function list(session: Session): Promise<void> {
 }
 
 async function remove(session: Session, id: string, flags: { readonly yes?: boolean }): Promise<void> {
-  const settings = await hubSettings();
-  const { findModel, removeModel } = await import("../checkpoint/hub/cached-models.node.ts");
+  const settings = readHubSettings();
   const { bytes, partialBytes, revisions, folder } = await findModel(id, settings);
   const size = formatBytes(bytes + partialBytes);
   if (flags.yes !== true) {

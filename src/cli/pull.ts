@@ -1,5 +1,6 @@
 // adaptvis pull: downloads a model from the hub into Hugging Face's cache.
 import type { Command } from "commander";
+import { pullModel } from "../checkpoint/hub/pull.node.ts";
 import { formatBytes } from "../gpu/device.ts";
 import { asUsage, repeated } from "./checks.ts";
 import { reportDownload } from "./find-model.ts";
@@ -35,7 +36,6 @@ function describePull(command: Command): Command {
 
 /** Runs `pull`. */
 async function pull(session: Session, id: string, flags: PullFlags): Promise<void> {
-  const { pullModel } = await import("../checkpoint/hub/pull.node.ts");
   const { onProgress, onNote, onSmallFiles, stop } = await reportDownload(session, id);
   const { revision, include, verify = false } = flags;
   const { signal } = session;

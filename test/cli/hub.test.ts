@@ -210,12 +210,11 @@ describe("Python's huggingface_hub", () => {
     version = found?.ending === 0 ? found.stdout.trim() : undefined;
   });
 
-  const WITHOUT = "no Python with huggingface_hub: set ADAPTVIS_TEST_PYTHON to one";
   const runPython = (code: string, env: Readonly<Record<string, string>>) =>
     runProgram(python, ["-c", code], { env: { ...environment(), ...env } });
 
   test("finds what was pulled, and its cache report is without warnings", async (context) => {
-    if (version === undefined) return context.skip(WITHOUT);
+    if (version === undefined) return context.skip("no Python with huggingface_hub: set ADAPTVIS_TEST_PYTHON to one");
     for (const id of [ID, "org/sharded"]) expect((await adaptvis(["pull", id])).ending).toBe(0);
     hub.calls.length = 0;
     const { stdout, stderr, ending } = await runPython(
@@ -246,7 +245,7 @@ print(json.dumps({
   });
 
   test("what it downloaded is found, and completed", async (context) => {
-    if (version === undefined) return context.skip(WITHOUT);
+    if (version === undefined) return context.skip("no Python with huggingface_hub: set ADAPTVIS_TEST_PYTHON to one");
     const code = `from huggingface_hub import snapshot_download; print(snapshot_download("${ID}", ignore_patterns=["tokenizer.json"]))`;
     const { stdout, stderr, ending } = await runPython(code, { HF_HUB_DISABLE_XET: "1" });
     expect(ending, stderr).toBe(0);

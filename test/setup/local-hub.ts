@@ -60,8 +60,14 @@ function isLarge(path: string): boolean {
 
 /** The name of a file's blob, by the two rules of the hub. */
 export function etagOf(path: string, bytes: Uint8Array): string {
-  return isLarge(path) ? createHash("sha256").update(bytes).digest("hex") : gitIdOf(bytes);
+  if (!isLarge(path)) return gitIdOf(bytes);
+  const known = sha256s.get(bytes) ?? createHash("sha256").update(bytes).digest("hex");
+  sha256s.set(bytes, known);
+  return known;
 }
+
+/** So that a request for a large file is answered at once. */
+const sha256s = new WeakMap<Uint8Array, string>();
 
 /** A commit's name for tests. */
 export function commitNamed(text: string): string {
