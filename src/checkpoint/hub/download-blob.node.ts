@@ -64,9 +64,13 @@ export async function allOrFirstFailure(tasks: readonly Promise<unknown>[], stop
 
 /**
  * Brings a blob into the cache. While another process downloads it, waits for that. When it stops early, what has come is kept.
+ * @param file with `isDamaged`, the cache has a blob of this name and size, with other bytes
  * @throws CheckpointError when the hub refuses, the disk is full, or the bytes are wrong twice; the signal's reason when it fires.
  */
-export async function downloadBlob(file: HubFile, download: Download): Promise<BlobOrigin> {
+export async function downloadBlob(
+  file: HubFile & { readonly isDamaged: boolean },
+  download: Download,
+): Promise<BlobOrigin> {
   const { repo, signal, onNote } = download;
   const target = blobPath(repo, file.etag);
   if (file.size === 0) {
@@ -80,20 +84,17 @@ export async function downloadBlob(file: HubFile, download: Download): Promise<B
   for (let fetches = 0; ; ) {
     signal?.throwIfAborted();
     const partial = await PartialFile.open(repo, file);
+    // It may have come since the caller looked.
+    if ((isWaiting || !file.isDamaged) && (await fileSize(target)) === file.size) {
+      await partial?.discard();
+      download.onBytes(file.size, "resumed");
+      return "other-process";
+    }
     if (partial === undefined) {
       if (!isWaiting) onNote?.(`another process downloads ${file.path}: waiting for it`);
       isWaiting = true;
       await pause(WAIT_MS, signal);
-      if ((await fileSize(target)) === file.size) {
-        download.onBytes(file.size, "resumed");
-        return "other-process";
-      }
       continue;
-    }
-    if (isWaiting && (await fileSize(target)) === file.size) {
-      await partial.discard();
-      download.onBytes(file.size, "resumed");
-      return "other-process";
     }
     const actual = await fill(partial, file, download);
     if (actual === file.etag) {

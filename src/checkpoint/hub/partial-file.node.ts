@@ -3,10 +3,10 @@
 //   models--org--name/.adaptvis/partial/ETAG.HOST.PID.RANDOM/data      the bytes, each at its place
 //                                                            journal   how many bytes of each piece are there
 //
-// The folder's name says who writes to it. A process takes over what another one left by renaming the folder, which succeeds for
-// one of them only; the journal's time shows that the owner is alive. Nothing breaks if that is judged wrongly: both then write the
-// same bytes to the same places, the hash is compared before the file becomes a blob, and that is a rename, too. Python's names
-// (blobs/ETAG.RANDOM.incomplete) are never used.
+// The folder's name says who writes to it. A process takes over what another one left by renaming the folder; the journal's time
+// shows that the owner is alive. Nothing breaks if that is judged wrongly: both then write the same bytes to the same places, the
+// hash is compared before the file becomes a blob, and that is a rename, too. Python's names (blobs/ETAG.RANDOM.incomplete) are
+// never used.
 
 import { createHash, randomBytes } from "node:crypto";
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
@@ -23,6 +23,8 @@ export const PIECE_BYTES = 32 * 2 ** 20;
 const JOURNAL_MS = 500;
 /** Without a new journal for this long, an owner on another machine is gone. */
 const SILENT_MS = 60_000;
+/** Opening takes milliseconds. */
+const GATE_MS = 10_000;
 const HASH_CHUNK_BYTES = 2 ** 20;
 
 /** What a blob must be. */
@@ -80,27 +82,20 @@ export class PartialFile {
   static async open(repo: RepoCache, blob: BlobIdentity): Promise<PartialFile | undefined> {
     const parent = partialFolder(repo);
     await mkdir(parent, { recursive: true });
-    for (;;) {
+    // Of two that begin at once, one makes this folder.
+    const gate = join(parent, `opening.${blob.etag}`);
+    if (!(await makeGate(gate))) return undefined;
+    try {
       const found = await foldersOf(parent, blob.etag);
       const alive = await Promise.all(found.map((name) => isAlive(join(parent, name))));
       if (alive.includes(true)) return undefined;
-      const [left] = found;
       const own = join(parent, ownName(blob.etag));
-      if (left === undefined) {
-        await mkdir(own);
-        // Of two that begin at once, the one whose name comes first goes on.
-        const [first] = await foldersOf(parent, blob.etag);
-        if (first !== basename(own)) {
-          await rm(own, { recursive: true, force: true });
-          return undefined;
-        }
-        return await PartialFile.in(repo, blob, own);
-      }
-      const isTaken = await rename(join(parent, left), own).then(
-        () => true,
-        () => false,
-      );
-      if (isTaken) return await PartialFile.in(repo, blob, own);
+      const [left] = found;
+      if (left === undefined) await mkdir(own);
+      else if (!(await takeOver(join(parent, left), own))) return undefined;
+      return await PartialFile.in(repo, blob, own);
+    } finally {
+      await rm(gate, { recursive: true, force: true });
     }
   }
 
@@ -224,6 +219,30 @@ async function hashOfHandle(handle: FileHandle, blob: BlobIdentity, signal: Abor
     if (bytesRead === 0) return hash.digest("hex");
     hash.update(chunk.subarray(0, bytesRead));
     position += bytesRead;
+  }
+}
+
+/** Renames a folder. @returns false where it is gone: its owner has just finished. */
+async function takeOver(folder: string, own: string): Promise<boolean> {
+  try {
+    await rename(folder, own);
+    return true;
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return false;
+    throw error;
+  }
+}
+
+/** Makes a folder that only one process can make; one that was left by a process that was killed is removed for the next try. */
+async function makeGate(path: string): Promise<boolean> {
+  try {
+    await mkdir(path);
+    return true;
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
+    const stats = await stat(path).catch(() => undefined);
+    if (stats !== undefined && Date.now() - stats.mtimeMs > GATE_MS) await rm(path, { recursive: true, force: true });
+    return false;
   }
 }
 

@@ -167,6 +167,8 @@ async function pull(
   return { id, revision, commit, folder, files: job.files };
 }
 
+type LackingFile = HubFile & { readonly isDamaged: boolean };
+
 /** The files of one pull. */
 class PullJob {
   readonly files: PulledFile[] = [];
@@ -190,10 +192,12 @@ class PullJob {
   async fetch(files: readonly HubFile[]): Promise<void> {
     this.totalBytes += files.reduce((sum, { size }) => sum + size, 0);
     const states = await Promise.all(files.map(async (file) => ({ file, state: await this.stateOf(file) })));
-    const lacking = states.filter(({ state }) => state === "missing").map(({ file }) => file);
+    const lacking = states.flatMap(({ file, state }) => {
+      return state === "missing" || state === "damaged" ? [{ ...file, isDamaged: state === "damaged" }] : [];
+    });
     await this.checkSpace(lacking);
     for (const { file, state } of states) {
-      if (state === "missing") continue;
+      if (state === "missing" || state === "damaged") continue;
       if (state === "blob") await placeFile(this.repo, this.commit, { ...file, isNew: false });
       this.loadedBytes += file.size;
       this.files.push(pulled(file, "cached"));
@@ -213,7 +217,7 @@ class PullJob {
   }
 
   /** Fetches the blob that all of `files` are, and puts it into the snapshot. */
-  private async fetchBlob(files: readonly HubFile[], signal: AbortSignal): Promise<void> {
+  private async fetchBlob(files: readonly LackingFile[], signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     const { repo, commit, limit } = this;
     const download: Download = {
@@ -238,8 +242,8 @@ class PullJob {
     this.files.push(...files.map((each) => pulled(each, origin)));
   }
 
-  /** Whether the snapshot or the blobs have a file; one of another size, or with `verify` of another hash, is reported and missing. */
-  private async stateOf(file: HubFile): Promise<"snapshot" | "blob" | "missing"> {
+  /** Whether the snapshot or the blobs have a file. One of another size, or with `verify` of another hash, is reported. */
+  private async stateOf(file: HubFile): Promise<"snapshot" | "blob" | "missing" | "damaged"> {
     const { repo, commit } = this;
     const places = [
       ["snapshot", join(snapshotFolder(repo, commit), file.path)],
@@ -252,7 +256,7 @@ class PullJob {
         size === file.size ? await this.wrongHash(place, file) : `it has ${size} bytes, expected ${file.size}`;
       if (problem === undefined) return state;
       this.context.onNote?.(`${file.path} of ${repo.id} is damaged in the cache (${problem}): fetching it again`);
-      return "missing";
+      return "damaged";
     }
     return "missing";
   }
