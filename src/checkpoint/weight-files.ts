@@ -5,8 +5,10 @@ import { scanJson } from "./json-scan.ts";
 import { readSafetensorsHeader, type SafetensorsHeader } from "./safetensors.ts";
 import { jsonKindOf, listNames, parseJsonFile, quote, readTextFile, type Source } from "./source.ts";
 
-const SINGLE_FILE = "model.safetensors";
-const INDEX_FILE = "model.safetensors.index.json";
+/** All weights in one file. */
+export const SINGLE_FILE = "model.safetensors";
+/** Which shard holds which tensor. */
+export const INDEX_FILE = "model.safetensors.index.json";
 /** Weights pickled by Python: loading them would execute code. */
 const PICKLED_FILES = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
 
@@ -63,8 +65,11 @@ async function noWeights(source: Source, signal: AbortSignal | undefined): Promi
   );
 }
 
-/** The index's weight_map: tensor name (as in the shard) → shard. */
-function parseIndex(text: string): ReadonlyMap<string, string> {
+/**
+ * The index's weight_map: tensor name (as in the shard) → shard.
+ * @throws CheckpointError when `text` is not an index.
+ */
+export function parseIndex(text: string): ReadonlyMap<string, string> {
   const wrong = (problem: string, tensor?: string) =>
     new CheckpointError(`${INDEX_FILE} ${problem}; download or write the file again.`, { file: INDEX_FILE, tensor });
   const index = parseJsonFile(text, INDEX_FILE);

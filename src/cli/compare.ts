@@ -10,13 +10,15 @@ import type { ActivationDtype, WeightDtype } from "../gpu/tensor.ts";
 import type { Llava } from "../llava.ts";
 import { readImageFile } from "../preprocess/decode-image.node.ts";
 import { someText } from "./checks.ts";
-import { activationsOption, dtypeOption, kvOption } from "./flags.ts";
+import { findModel } from "./find-model.ts";
+import { activationsOption, dtypeOption, kvOption, revisionOption } from "./flags.ts";
 import { openModel } from "./open-model.ts";
 import { examples } from "./package-files.ts";
 import { defineCommand, type Session, table, UsageError } from "./session.ts";
 
 /** Parsed options of `compare`. */
 interface CompareFlags {
+  readonly revision?: string;
   readonly dtype?: WeightDtype;
   readonly kv?: CacheDtype;
   readonly activations?: ActivationDtype;
@@ -56,7 +58,8 @@ function describeCompare(command: Command): Command {
     .description(
       "Compare a model whose weights, keys and values, or activations are in another dtype with the same model in f32: greedy answers, accuracy, perplexity.",
     )
-    .argument("<model>", "folder with config.json and model.safetensors")
+    .argument("<model>", "folder with config.json and model.safetensors, or an id on the hub")
+    .addOption(revisionOption())
     .addOption(dtypeOption("how weight matrices are stored (default: f32)"))
     .addOption(kvOption("how keys and values are stored (default: f32)"))
     .addOption(activationsOption())
@@ -90,8 +93,9 @@ async function compare(session: Session, model: string, flags: CompareFlags): Pr
   const text = flags.text === undefined ? undefined : await readText(flags.text);
   const plain: Storage = { dtype: "f32", kv: "f32", activations: "f32" };
   const stored: Storage = { dtype, kv, activations };
-  const reference = await measure(session, { model, ...plain }, { questions, text });
-  const compared = await measure(session, { model, ...stored }, { questions, text });
+  const { folder } = await findModel(session, { model, revision: flags.revision });
+  const reference = await measure(session, { model: folder, ...plain }, { questions, text });
+  const compared = await measure(session, { model: folder, ...stored }, { questions, text });
   const numSame = compared.tokenIds.filter((ids, index) => ids.join() === reference.tokenIds[index]?.join()).length;
   const rows = [
     { ...plain, ...reference },

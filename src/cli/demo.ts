@@ -10,9 +10,10 @@ import { readImageFile } from "../preprocess/decode-image.node.ts";
 import { fitToSquare } from "../preprocess/image-processor.ts";
 import { attentionMaps, describeChoice, describeMethod } from "./answer-report.ts";
 import { someText } from "./checks.ts";
+import { findModel } from "./find-model.ts";
 import { addModelOptions, type ModelFlags, methodOptions } from "./flags.ts";
 import { elapsed, type OpenModel, openModel } from "./open-model.ts";
-import { commandName, embeddedModel, examples } from "./package-files.ts";
+import { commandName, examples } from "./package-files.ts";
 import { addProfileOption, openProfile, type ProfileFlags } from "./profile.ts";
 import { defineCommand, type Session, styled } from "./session.ts";
 
@@ -59,12 +60,17 @@ function describeDemo(command: Command): Command {
 /** Runs `demo`. */
 async function demo(session: Session, flags: DemoFlags): Promise<void> {
   const started = performance.now();
-  const folder = join(flags.model ?? embeddedModel(), "demo");
+  const found = await findModel(session, flags, { include: ["demo/*"] });
+  const folder = join(found.folder, "demo");
   const questions = await readQuestions(join(folder, "demo.json"));
   const profile = await openProfile(session, flags, []);
   // Its kernels are those of the greedy question before it, and of the extra step.
   const firstQuestion = { method: "adaptvis", attention: true } as const;
-  const open = await openModel(session, flags, { profiler: profile.profiler, firstQuestion });
+  const open = await openModel(
+    session,
+    { ...flags, model: found.folder, revision: undefined },
+    { profiler: profile.profiler, firstQuestion },
+  );
   try {
     await makeFolder(flags.out);
     const results: DemoResult[] = [];

@@ -1,6 +1,6 @@
 // adaptvis eval: puts a data set's questions to a model under several methods, and keeps every answer.
 import { readFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { type Command, Option } from "commander";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { at, InputError, isObject, throwIfAborted } from "../errors.ts";
@@ -27,7 +27,6 @@ import {
   factsOf,
   identityOf,
   type ModelFacts,
-  modelFolder,
   noteAnswered,
   questionBar,
   type RunRequest,
@@ -35,7 +34,8 @@ import {
   readTask,
   settingsOfRun,
 } from "./eval-setup.ts";
-import { addModelOptions, type ModelFlags } from "./flags.ts";
+import { type FoundModel, findModel } from "./find-model.ts";
+import { addModelOptions, MODEL_HELP, type ModelFlags } from "./flags.ts";
 import { openModel } from "./open-model.ts";
 import { examples } from "./package-files.ts";
 import { rescoreText } from "./rescore-text.ts";
@@ -91,7 +91,7 @@ function describeEval(command: Command): Command {
       factorList,
     )
     .option("--out <folder>", "folder of the run; one that was interrupted goes on", someText);
-  addModelOptions(command, "a LLaVA checkpoint in Hugging Face's layout (default: the embedded tiny-spatial)")
+  addModelOptions(command, MODEL_HELP)
     .addOption(
       new Option(
         "--split <name>",
@@ -192,13 +192,14 @@ async function runEval(session: Session, flags: EvalFlags): Promise<void> {
     mapLayer: flags.mapLayer,
     boxes,
   };
-  const manifestFor = (facts: ModelFacts, settings: RunSettings, about: object) =>
-    manifestOf(session, { flags, out, split, data, boxes, facts, settings, shard, wanted, about });
+  const manifestFor = (found: FoundModel, facts: ModelFacts, settings: RunSettings, about: object) =>
+    manifestOf(session, { found, out, split, data, boxes, facts, settings, shard, wanted, about });
   let failed: readonly FailedQuestion[] = [];
   if (queue !== undefined) {
-    const facts = await readModelFacts(flags, session.signal);
+    const found = await findModel(session, flags);
+    const facts = await readModelFacts(found.folder, flags, session.signal);
     const settings = await settingsOfRun(request, facts, session.signal);
-    const manifest = await manifestFor(facts, settings, { model: modelFolder(flags) });
+    const manifest = await manifestFor(found, facts, settings, { model: found.name });
     failed = await answerByQueue(session, { url: queue, out, manifest, request, ids: asked, data, dataDir, flags });
   } else {
     const open = await openModel(session, flags);
@@ -206,7 +207,7 @@ async function runEval(session: Session, flags: EvalFlags): Promise<void> {
       const { model } = open;
       const facts = factsOf(model);
       const settings = await settingsOfRun(request, facts, session.signal);
-      const run = await RunFolder.open(out, await manifestFor(facts, settings, open.facts()));
+      const run = await RunFolder.open(out, await manifestFor(open, facts, settings, open.facts()));
       try {
         if (data.isConverted) await writeFileWhole(join(out, QUESTIONS), data.questionText);
         await answerAll(session, { run, model, data, boxes, settings, ids: asked });
@@ -353,7 +354,7 @@ function missingPictures(ids: readonly number[], data: DataFolder, isAllowed: bo
 async function manifestOf(
   session: Session,
   of: {
-    readonly flags: EvalFlags;
+    readonly found: FoundModel;
     readonly out: string;
     readonly split: SplitName;
     readonly data: DataFolder;
@@ -366,14 +367,13 @@ async function manifestOf(
     readonly about: object;
   },
 ): Promise<Manifest> {
-  const { flags, out, split, data, boxes, facts, settings, shard, wanted, about } = of;
-  const folder = modelFolder(flags);
+  const { found, out, split, data, boxes, facts, settings, shard, wanted, about } = of;
   session.note("adaptvis: comparing the checkpoint with the run's");
   const ids = wanted.length === idsOfSplit(split, data.questions.length).length ? null : textHash(wanted.join());
   return {
     format: 1,
     identity: await identityOf({
-      model: await checkpointFingerprint(folder),
+      model: await checkpointFingerprint(found.folder),
       facts,
       data,
       settings,
@@ -382,7 +382,10 @@ async function manifestOf(
       ids,
     }),
     shard: shard ?? null,
-    about: { ...aboutRun({ out, folder, facts, data, boxes, numQuestions: wanted.length }), ...about },
+    about: {
+      ...aboutRun({ out, modelName: basename(found.name), facts, data, boxes, numQuestions: wanted.length }),
+      ...about,
+    },
   };
 }
 

@@ -1,5 +1,5 @@
 // What the commands that answer a run have in common: the run's identity, its questions as tasks, and the progress bar.
-import { basename, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { openCheckpoint } from "../checkpoint/checkpoint.ts";
 import { fileSource } from "../checkpoint/file-source.node.ts";
 import { at, InputError } from "../errors.ts";
@@ -24,8 +24,7 @@ import { armsOf, parseArms } from "./arms.ts";
 import { type FoundBoxes, mapLayerOf } from "./box-flags.ts";
 import { asUsage } from "./checks.ts";
 import type { ModelFlags } from "./flags.ts";
-import { checkFolder } from "./open-model.ts";
-import { embeddedModel, packageVersion } from "./package-files.ts";
+import { packageVersion } from "./package-files.ts";
 import type { Session } from "./session.ts";
 
 /** What a run's identity holds of a model, loaded or not. */
@@ -74,11 +73,6 @@ export async function settingsOfRun(
   };
 }
 
-/** The folder of `--model`, by default the embedded checkpoint. */
-export function modelFolder(flags: ModelFlags): string {
-  return flags.model ?? embeddedModel();
-}
-
 /** What a run's identity holds of a loaded model. */
 export function factsOf(model: Llava): ModelFacts {
   const { config, defaults, dtype, kvDtype, activationDtype, processor } = model;
@@ -90,9 +84,7 @@ export function factsOf(model: Llava): ModelFacts {
  * What a checkpoint would be, loaded with the options of the command line. Reads its configuration and the headers of its weights.
  * @throws CheckpointError for a folder that is not a checkpoint of a registered family.
  */
-export async function readModelFacts(flags: ModelFlags, signal: AbortSignal): Promise<ModelFacts> {
-  const folder = modelFolder(flags);
-  await checkFolder(folder);
+export async function readModelFacts(folder: string, flags: ModelFlags, signal: AbortSignal): Promise<ModelFacts> {
   const source = fileSource(folder);
   try {
     const checkpoint = await openCheckpoint(source, signal);
@@ -164,16 +156,16 @@ function boxIdentity({ source, settings: { scale, maxBoxes, objects } }: FoundBo
 /** What a manifest says about a run for people, and for reports. */
 export function aboutRun(of: {
   readonly out: string;
-  readonly folder: string;
+  readonly modelName: string;
   readonly facts: ModelFacts;
   readonly data: DataFolder;
   readonly boxes: FoundBoxes | undefined;
   readonly numQuestions: number;
 }): Readonly<Record<string, unknown>> {
-  const { out, folder, facts, data, boxes, numQuestions } = of;
+  const { out, modelName, facts, data, boxes, numQuestions } = of;
   return {
     version: packageVersion(),
-    modelName: basename(folder),
+    modelName,
     numQuestions,
     questionFile: resolve(data.isConverted ? join(out, QUESTIONS) : data.questionFile),
     ...(data.isConverted && { convertedFrom: resolve(data.questionFile) }),

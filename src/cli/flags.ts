@@ -12,23 +12,35 @@ import { indexList, numberFrom, repeated, rowSelection, someText, wholeFrom } fr
 import { commandName } from "./package-files.ts";
 import { UsageError } from "./session.ts";
 
+/** What `--model` is, for commands that need a model of pictures. */
+export const MODEL_HELP =
+  "a LLaVA checkpoint in Hugging Face's layout, or its id on the hub, such as llava-hf/llava-1.5-7b-hf (default: the embedded tiny-spatial)";
+
 /** Parsed options of the model. */
 export interface ModelFlags {
   readonly model?: string;
+  readonly revision?: string;
   readonly dtype?: WeightDtype;
   readonly kv?: CacheDtype;
   readonly activations?: ActivationDtype;
   readonly tune?: boolean;
 }
 
-/** Adds `--model`, `--dtype`, `--kv`, `--activations` and `--tune`. @param what describes `--model` */
+/** Adds `--model`, `--revision`, `--dtype`, `--kv`, `--activations` and `--tune`. @param what describes `--model` */
 export function addModelOptions(command: Command, what: string): Command {
   return command
-    .option("--model <folder>", what, someText)
+    .option("--model <model>", what, someText)
+    .addOption(revisionOption())
     .addOption(dtypeOption("how weight matrices are stored on the GPU (default: the checkpoint's dtype)"))
     .addOption(kvOption("how keys and values are stored on the GPU (default: f32)"))
     .addOption(activationsOption())
     .option("--tune", "tune the kernels' constants on this GPU; the result is measured once and cached");
+}
+
+/** The option `--revision`. */
+export function revisionOption(): Option {
+  const what = "branch, tag or commit of a model on the hub (default: main)";
+  return new Option("--revision <revision>", what).argParser(someText);
 }
 
 /** The option `--dtype`. @param what its description */
@@ -73,7 +85,7 @@ export function addQuestionOptions(command: Command): Command {
 
 /** Adds the options of the model and the picture. */
 export function addPictureOptions(command: Command): Command {
-  return addModelOptions(command, "a LLaVA checkpoint in Hugging Face's layout (default: the embedded tiny-spatial)")
+  return addModelOptions(command, MODEL_HELP)
     .option("--image <file>", "the picture: JPEG, PNG or WebP", someText)
     .option("--no-exif", "ignore the picture's EXIF orientation");
 }

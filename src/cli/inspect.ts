@@ -6,7 +6,6 @@ import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.ts";
 import { fileSource } from "../checkpoint/file-source.node.ts";
 import { readSafetensorsHeader, type TensorEntry } from "../checkpoint/safetensors.ts";
 import type { Source } from "../checkpoint/source.ts";
-import { CheckpointError } from "../errors.ts";
 import { CACHE_DTYPES, type CacheDtype } from "../gpu/cache-format.ts";
 import { formatBytes } from "../gpu/device.ts";
 import { WEIGHT_DTYPES, type WeightDtype } from "../gpu/tensor.ts";
@@ -16,7 +15,8 @@ import { keyValueBytes } from "../models/layers/decoder-state.ts";
 import { readArchitecture } from "../models/registry.ts";
 import { type MatrixError, weightErrors } from "../models/weight-errors.ts";
 import { listWeights, weightMemory } from "../models/weight-table.ts";
-import { dtypeOption } from "./flags.ts";
+import { findModel } from "./find-model.ts";
+import { dtypeOption, revisionOption } from "./flags.ts";
 import { examples } from "./package-files.ts";
 import { defineCommand, type Session, styled, table, UsageError } from "./session.ts";
 
@@ -44,6 +44,7 @@ const OTHER = "other";
 /** Parsed options of `inspect`. */
 interface InspectFlags {
   readonly dtype?: WeightDtype;
+  readonly revision?: string;
 }
 
 /** `adaptvis inspect`. */
@@ -53,7 +54,8 @@ export const inspectCommand = defineCommand("inspect", describeInspect, inspect)
 function describeInspect(command: Command): Command {
   return command
     .description("List a checkpoint's configuration and tensors, or the tensors of one safetensors file. Needs no GPU.")
-    .argument("<model>", "folder with config.json and model.safetensors, or a safetensors file")
+    .argument("<model>", "folder with config.json and model.safetensors, an id on the hub, or a safetensors file")
+    .addOption(revisionOption())
     .addOption(dtypeOption("also measure the error of each matrix when it is stored in this dtype"))
     .addHelpText(
       "after",
@@ -67,18 +69,14 @@ function describeInspect(command: Command): Command {
 
 /** Runs `inspect`. */
 async function inspect(session: Session, model: string, flags: InspectFlags): Promise<void> {
-  const stats = await stat(model).catch(() => undefined);
-  if (stats === undefined) {
-    throw new CheckpointError(`${model} does not exist: expected a model's folder or a safetensors file.`, {
-      file: model,
-    });
+  const isFile = (await stat(model).catch(() => undefined))?.isFile() === true;
+  if (isFile && (flags.dtype ?? flags.revision) !== undefined) {
+    throw new UsageError("--dtype and --revision need a whole model, not a single file.");
   }
-  if (flags.dtype !== undefined && !stats.isDirectory()) {
-    throw new UsageError("--dtype needs a model's folder with a config.json, not a single file.");
-  }
-  const source = fileSource(stats.isDirectory() ? model : dirname(model));
+  const found = isFile ? undefined : await findModel(session, { model, revision: flags.revision });
+  const source = fileSource(found?.folder ?? dirname(model));
   try {
-    if (stats.isDirectory()) await inspectFolder(session, model, { source, dtype: flags.dtype });
+    if (found !== undefined) await inspectFolder(session, found.name, { source, dtype: flags.dtype });
     else await inspectFile(session, model, source);
   } finally {
     await source.close?.();
@@ -87,7 +85,7 @@ async function inspect(session: Session, model: string, flags: InspectFlags): Pr
 
 async function inspectFolder(
   session: Session,
-  folder: string,
+  name: string,
   { source, dtype }: { readonly source: Source; readonly dtype: WeightDtype | undefined },
 ): Promise<void> {
   const checkpoint = await openCheckpoint(source, session.signal);
@@ -103,7 +101,7 @@ async function inspectFolder(
   const cachePerToken = Object.fromEntries(CACHE_DTYPES.map((each) => [each, cacheBytes(each)]));
   const errors = dtype && (await measure(checkpoint, architecture, { dtype, signal: session.signal }));
   session.result({
-    model: folder,
+    model: name,
     config,
     totals: parts,
     total: sum("all", tensors),
@@ -115,7 +113,7 @@ async function inspectFolder(
   });
   session.print(
     [
-      ...configLines(folder, config),
+      ...configLines(name, config),
       "",
       ...table(["part", "tensors", "parameters", "bytes"], [...parts, sum("all", tensors)].map(totalRow)),
       "",
@@ -226,9 +224,9 @@ function totalRow(total: PartTotal): readonly string[] {
   return [total.part, String(total.tensors), count(total.parameters), formatBytes(total.bytes)];
 }
 
-function configLines(folder: string, config: ModelConfig): readonly string[] {
+function configLines(name: string, config: ModelConfig): readonly string[] {
   const { text, multimodal } = config;
-  const lines = [`${styled("bold", folder)}  ${config.modelType}`];
+  const lines = [`${styled("bold", name)}  ${config.modelType}`];
   if (multimodal !== undefined) {
     const { vision } = multimodal;
     const { imageSize, patchSize } = vision;

@@ -16,7 +16,9 @@ import { explainCommand } from "./explain.ts";
 import { gpuSessionCommand } from "./gpu-session.ts";
 import { inspectCommand } from "./inspect.ts";
 import { isaCommand, isaCompileCommand } from "./isa.ts";
+import { modelsCommand } from "./models.ts";
 import { examples, packageVersion } from "./package-files.ts";
+import { pullCommand } from "./pull.ts";
 import { reportCommand } from "./report.ts";
 import { type CliCommand, type GlobalFlags, Session, UsageError } from "./session.ts";
 import { sweepCommand } from "./sweep.ts";
@@ -32,6 +34,8 @@ const COMMANDS: readonly CliCommand[] = [
   doctorCommand,
   inspectCommand,
   compareCommand,
+  pullCommand,
+  modelsCommand,
   evalCommand,
   workerCommand,
   reportCommand,

@@ -1,13 +1,13 @@
 // Opens the model selected on the command line, with progress on stderr, and caches tuning tables in the user's cache folder.
 
 import { createHash } from "node:crypto";
-import { mkdir, readFile, stat } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import type { ExpectedQuestion } from "../answer.ts";
 import { fileSource } from "../checkpoint/file-source.node.ts";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
-import { CheckpointError, InputError, throwIfAborted } from "../errors.ts";
+import { InputError, throwIfAborted } from "../errors.ts";
 import { formatBytes, Gpu, requestGpuDevice } from "../gpu/device.ts";
 import { measureTuning } from "../gpu/ops/measure-tuning.ts";
 import { checkTuningTable, parseTuningTable, tuningKey } from "../gpu/ops/tuning.ts";
@@ -17,13 +17,17 @@ import { Llava } from "../llava.ts";
 import { readImageFile } from "../preprocess/decode-image.node.ts";
 import type { RgbImage } from "../preprocess/image.ts";
 import { asUsage } from "./checks.ts";
+import { findModel } from "./find-model.ts";
 import type { ModelFlags, PictureFlags } from "./flags.ts";
-import { embeddedModel } from "./package-files.ts";
 import type { Session } from "./session.ts";
 
 /** A loaded model with its settings and the time that loading took. */
 export interface OpenModel {
   readonly model: Llava;
+  /** The folder of its files. */
+  readonly folder: string;
+  /** Its folder as it was given, or its id on the hub. */
+  readonly name: string;
   readonly loadMs: number;
   /** The fields of --json about the adapter and the model. */
   facts(): object;
@@ -44,21 +48,20 @@ interface OpenOptions {
 }
 
 /**
- * Loads the folder of `--model`, by default the embedded checkpoint.
- * @throws CheckpointError when the folder does not exist or is not a usable checkpoint; UsageError for an invalid option of
+ * Loads the folder or hub id of `--model`, by default the embedded checkpoint; a model on the hub is downloaded first.
+ * @throws CheckpointError when there is no such model or it is not a usable checkpoint; UsageError for an invalid option of
  *   the first question; GpuError; AbortError.
  */
 export async function openModel(session: Session, flags: ModelFlags, options: OpenOptions = {}): Promise<OpenModel> {
   const started = performance.now();
   const { profiler, firstQuestion, adapterClass, signal = session.signal, onReading } = options;
-  const folder = flags.model ?? embeddedModel();
-  await checkFolder(folder);
+  const { folder, name, commit } = await findModel(session, flags, { signal });
   const adapter = await session.openAdapter();
   session.note(`adaptvis: running on ${adapter.description}`);
   throwIfAborted(signal, "Loading the model");
   const device = await requestGpuDevice(adapter.adapter);
   session.reach("device");
-  const bar = await progressBar(basename(folder));
+  const bar = await progressBar(basename(name));
   try {
     const { isSoftware: isCpu } = adapter;
     const note = (text: string) => session.note(text);
@@ -92,9 +95,17 @@ export async function openModel(session: Session, flags: ModelFlags, options: Op
     const { kind, isSoftware, description } = adapter;
     const facts = () => {
       const { dtype, kvDtype, activationDtype } = model;
-      return { adapter: { kind, isSoftware, description }, model: folder, dtype, kvDtype, activationDtype };
+      const ofHub = commit === undefined ? {} : { commit };
+      return {
+        adapter: { kind, isSoftware, description },
+        model: name,
+        ...ofHub,
+        dtype,
+        kvDtype,
+        activationDtype,
+      };
     };
-    return { model, loadMs: elapsed(started), facts, close };
+    return { model, folder, name, loadMs: elapsed(started), facts, close };
   } catch (error) {
     device.destroy();
     throw error;
@@ -137,17 +148,6 @@ export async function openModelAndPicture(
 /** Milliseconds since `started`, to a tenth. */
 export function elapsed(started: number): number {
   return Math.round((performance.now() - started) * 10) / 10;
-}
-
-/** @throws CheckpointError unless there is such a folder. */
-export async function checkFolder(folder: string): Promise<void> {
-  const stats = await stat(folder).catch(() => undefined);
-  if (stats?.isDirectory()) return;
-  const isHubId = /^[\w.-]+\/[\w.-]+$/.test(folder) && stats === undefined;
-  const problem = isHubId
-    ? `the folder ${folder} does not exist, and models are not downloaded from the hub: download ${folder} and give its folder`
-    : `${folder} ${stats === undefined ? "does not exist" : "is not a folder"}: expected a folder with config.json and model.safetensors`;
-  throw new CheckpointError(`--model: ${problem}.`, { file: folder });
 }
 
 /** A progress bar on stderr if that is a terminal; otherwise it does nothing. */

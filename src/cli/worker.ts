@@ -13,15 +13,8 @@ import { answerTask, type PromptForm } from "../evaluate/run/samples.ts";
 import { boxesOfFlags, type FoundBoxes } from "./box-flags.ts";
 import { numberFrom, someText } from "./checks.ts";
 import { redisUrl } from "./eval-queue.ts";
-import {
-  identityOf,
-  type ModelFacts,
-  modelFolder,
-  type RunRequest,
-  readModelFacts,
-  readTask,
-  settingsOfRun,
-} from "./eval-setup.ts";
+import { identityOf, type ModelFacts, type RunRequest, readModelFacts, readTask, settingsOfRun } from "./eval-setup.ts";
+import { type FoundModel, findModel } from "./find-model.ts";
 import { addModelOptions, type ModelFlags } from "./flags.ts";
 import { type OpenModel, openModel } from "./open-model.ts";
 import { examples, packageVersion } from "./package-files.ts";
@@ -65,14 +58,15 @@ function describeWorker(command: Command): Command {
 
 /** Runs `worker`. */
 async function work(session: Session, flags: WorkerFlags): Promise<void> {
-  const facts = await readModelFacts(flags, session.signal);
+  const found = await findModel(session, flags);
+  const facts = await readModelFacts(found.folder, flags, session.signal);
   const note = (text: string) => session.note(text);
   const claimMs = flags.claimSeconds && flags.claimSeconds * 1000;
   const times = claimMs === undefined ? QUEUE_TIMES : { ...QUEUE_TIMES, lockMs: claimMs, stalledMs: claimMs / 2 };
   const link = await RedisLink.open(flags.queue, { patienceMs: times.patienceMs, note });
   let open: OpenModel | undefined;
   const join = async (offer: RunOffer): Promise<AnswerQuestion> => {
-    const { data, boxes, settings } = await checkOffer(session, offer, { flags, facts });
+    const { data, boxes, settings } = await checkOffer(session, offer, { found, flags, facts });
     open ??= await openModel(session, flags);
     const { model } = open;
     note(`adaptvis: answering questions of ${offer.name} (${offer.identity.dataset})`);
@@ -96,7 +90,7 @@ async function work(session: Session, flags: WorkerFlags): Promise<void> {
 async function checkOffer(
   session: Session,
   offer: RunOffer,
-  { flags, facts }: { readonly flags: WorkerFlags; readonly facts: ModelFacts },
+  { found, flags, facts }: { readonly found: FoundModel; readonly flags: WorkerFlags; readonly facts: ModelFacts },
 ) {
   const { identity, name, version } = offer;
   if (version !== packageVersion()) {
@@ -109,7 +103,7 @@ async function checkOffer(
       `${name} is a run with ${found.join(", ")}: give the worker the checkpoint, data and dtypes that eval was given.`,
     );
   };
-  const model = await checkpointFingerprint(modelFolder(flags));
+  const model = await checkpointFingerprint(found.folder);
   refuseWhatDiffers({ ...identity, model }); // before the run's settings are applied to another model
   const dataSet = dataSetNamed(identity.dataset);
   const data = await readDataFolder(dataSet, {

@@ -89,7 +89,7 @@ describe("exit code 1 and one sentence", () => {
       [["ask", "--heatmap", folder, ...ask], /it is a folder/],
       [["ask", "--model", join(folder, "none"), ...ask], /none does not exist/],
       [["ask", "--model", text, ...ask], /text\.jpg is not a folder/],
-      [["ask", "--model", "org/name", ...ask], /not downloaded from the hub/],
+      [["ask", "--model", "name", ...ask], /name does not exist, and is not an id on the hub/],
       [["ask", "--model", folder, ...ask], /config\.json is not in/],
       [["inspect", join(folder, "none")], /does not exist/],
       [["inspect", folder], /config\.json|model\.safetensors/],
@@ -127,7 +127,7 @@ test("a stack is printed with --debug only", async () => {
   expect((await adaptvis("--debug", ...args)).stderr).toMatch(/\n\s+at /);
 });
 
-test.each(["ask", "sweep", "trace", "explain", "doctor", "inspect", "compare", "demo"])(
+test.each(["ask", "sweep", "trace", "explain", "doctor", "inspect", "compare", "pull", "models", "demo"])(
   "%s --help has examples, and their pictures exist",
   async (name) => {
     const { stdout, ending } = await adaptvis(name, "--help");
