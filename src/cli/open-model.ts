@@ -14,8 +14,10 @@ import { checkTuningTable, parseTuningTable, tuningKey } from "../gpu/ops/tuning
 import type { Profiler } from "../gpu/profile/profiler.ts";
 import { choiceText, type TuningTable } from "../gpu/tunables.ts";
 import { Llava } from "../llava.ts";
+import type { ChatTemplateSource } from "../preprocess/chat-template.ts";
 import { readImageFile } from "../preprocess/decode-image.node.ts";
 import type { RgbImage } from "../preprocess/image.ts";
+import { chosenTemplate } from "./chat-template.ts";
 import { asUsage } from "./checks.ts";
 import type { ModelFlags, PictureFlags } from "./flags.ts";
 import { embeddedModel } from "./package-files.ts";
@@ -25,6 +27,8 @@ import type { Session } from "./session.ts";
 export interface OpenModel {
   readonly model: Llava;
   readonly loadMs: number;
+  /** The chat template that replaces the checkpoint's, or its absence. */
+  readonly chatTemplate: ChatTemplateSource | undefined;
   /** The fields of --json about the adapter and the model. */
   facts(): object;
   close(): void;
@@ -53,6 +57,11 @@ export async function openModel(session: Session, flags: ModelFlags, options: Op
   const { profiler, firstQuestion, adapterClass, signal = session.signal, onReading } = options;
   const folder = flags.model ?? embeddedModel();
   await checkFolder(folder);
+  const source = fileSource(folder);
+  const chatTemplate = await chosenTemplate(source, {
+    written: flags.chatTemplate,
+    note: (line) => session.note(line),
+  });
   const adapter = await session.openAdapter();
   session.note(`adaptvis: running on ${adapter.description}`);
   throwIfAborted(signal, "Loading the model");
@@ -64,12 +73,13 @@ export async function openModel(session: Session, flags: ModelFlags, options: Op
     const note = (text: string) => session.note(text);
     const tuning = flags.tune === true ? await cachedTuning(device, { isSoftware: isCpu, note }) : undefined;
     const load = () =>
-      Llava.load(fileSource(folder), {
+      Llava.load(source, {
         device,
         tuning,
         dtype: flags.dtype,
         kvDtype: flags.kv,
         activationDtype: flags.activations,
+        chatTemplate,
         adapterClass,
         signal,
         profiler,
@@ -92,9 +102,10 @@ export async function openModel(session: Session, flags: ModelFlags, options: Op
     const { kind, isSoftware, description } = adapter;
     const facts = () => {
       const { dtype, kvDtype, activationDtype } = model;
-      return { adapter: { kind, isSoftware, description }, model: folder, dtype, kvDtype, activationDtype };
+      const used = chatTemplate === undefined ? {} : { chatTemplate: chatTemplate.file };
+      return { adapter: { kind, isSoftware, description }, model: folder, dtype, kvDtype, activationDtype, ...used };
     };
-    return { model, loadMs: elapsed(started), facts, close };
+    return { model, loadMs: elapsed(started), chatTemplate, facts, close };
   } catch (error) {
     device.destroy();
     throw error;
