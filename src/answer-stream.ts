@@ -41,7 +41,13 @@ export class AnswerStream implements AsyncIterable<GeneratedToken> {
     });
     this.whole.catch(() => undefined); // the iteration throws the same error
     const { begin, end, inTurn } = this.work;
-    const tokens = begin();
+    let tokens: ReturnType<AnswerWork["begin"]>;
+    try {
+      tokens = begin();
+    } catch (error) {
+      this.settle?.({ error });
+      throw error;
+    }
     let answer: Answer | undefined;
     let failure: { readonly error: unknown } | undefined;
     try {

@@ -12,6 +12,7 @@ import type { TraceTensor } from "./inspect/trace.ts";
 import type { Intervention } from "./interventions/intervention.ts";
 import type { MethodName, MethodSettings } from "./interventions/registry.ts";
 import type { LoadProgress } from "./models/weights.ts";
+import type { ChatTemplateSource } from "./preprocess/chat-template.ts";
 import type { RgbImage } from "./preprocess/image.ts";
 
 /** How a model is loaded. */
@@ -33,6 +34,8 @@ export interface LoadOptions {
   readonly activationDtype?: ActivationDtype | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
+  /** Replaces the checkpoint's chat template; one of `CHAT_TEMPLATES`, say, for a checkpoint without. */
+  readonly chatTemplate?: ChatTemplateSource | undefined;
   /** Prompt rows per submit; 256 unless given. */
   readonly chunkRows?: number | undefined;
   /** Constants of kernels as `measureTuning` measured them on this adapter; the defaults unless given. */

@@ -12,7 +12,8 @@ export function checkLoad(source: Source, options: LoadOptions): void {
     const wanted = "a source, such as httpSource(url), blobSource(files) fileSource(folder) or hubSource(id)";
     throw new InputError(`Llava.load: expected ${wanted}, got ${kindOf(source)}.`);
   }
-  const { device, dtype, kvDtype, activationDtype, adapterClass, chunkRows }: Partial<LoadOptions> = options ?? {};
+  const { device, dtype, kvDtype, activationDtype, adapterClass, chunkRows, chatTemplate }: Partial<LoadOptions> =
+    options ?? {};
   if (typeof device?.createBuffer !== "function") {
     const wanted = "options with a GPUDevice as device, such as await requestGpuDevice(adapter)";
     throw new InputError(`Llava.load: expected ${wanted}, got ${kindOf(device)}.`);
@@ -25,6 +26,9 @@ export function checkLoad(source: Source, options: LoadOptions): void {
     throw new InputError(`activationDtype q8 needs weights in q8 or q4, got ${got}: set dtype (--dtype) too.`);
   }
   checkChoice("adapterClass", adapterClass, ["cpu", "gpu"]);
+  if (chatTemplate !== undefined && typeof chatTemplate?.source !== "string") {
+    throw new InputError(`chatTemplate: expected { file, source }, got ${kindOf(chatTemplate)}.`);
+  }
   if (chunkRows !== undefined && !(Number.isInteger(chunkRows) && chunkRows >= 1)) {
     throw new InputError(`chunkRows: expected a whole number of at least 1, got ${chunkRows}.`);
   }

@@ -101,9 +101,11 @@ export type {
   ChatMessage,
   ChatPart,
   ChatTemplate,
+  ChatTemplateSource,
   RenderMessagesOptions,
   RenderOptions,
 } from "./preprocess/chat-template.ts";
+export { CHAT_TEMPLATES, type ChatTemplateName } from "./preprocess/chat-templates.ts";
 export type { RgbImage } from "./preprocess/image.ts";
 export type { DecodeOptions, PictureFile } from "./preprocess/image-header.ts";
 export {

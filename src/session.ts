@@ -208,7 +208,12 @@ export class Session {
   ): AnswerStream {
     const begin = () => {
       this.begin();
-      return this.run(inputs(), options, run);
+      try {
+        return this.run(inputs(), options, run);
+      } catch (error) {
+        this.end(); // the inputs cannot be: nothing runs
+        throw error;
+      }
     };
     const end = (answer: Answer | undefined) => {
       if (answer !== undefined) run.onAnswer?.(answer);

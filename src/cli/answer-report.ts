@@ -51,7 +51,7 @@ export function answerLines(answer: Answer, maps: AnswerMaps | undefined): reado
 }
 
 /** The factor that AdaptVis chose, or the numbers that another method was set to: "factor 0.8". */
-function numbersOf({ method, factor, settings }: Answer): readonly string[] {
+export function numbersOf({ method, factor, settings }: Answer): readonly string[] {
   if (method === "adaptvis") return [`factor ${factor}`];
   return Object.entries(settings).flatMap(([name, value]) => (typeof value === "number" ? [`${name} ${value}`] : []));
 }

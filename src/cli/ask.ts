@@ -144,8 +144,8 @@ function answerOptions(flags: AskFlags): AnswerOptions {
   };
 }
 
-/** Streams tokens to stdout, without the leading space of the first word. */
-function streamTo(session: Session): (token: GeneratedToken) => void {
+/** Prints tokens as they come, without the leading space of the first word. */
+export function streamTo(session: Session): (token: GeneratedToken) => void {
   let isBegun = false;
   return ({ text }) => {
     const shown = isBegun ? text : text.trimStart();

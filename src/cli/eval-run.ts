@@ -205,7 +205,7 @@ async function runEval(session: Session, flags: EvalFlags): Promise<void> {
     const open = await openModel(session, flags);
     try {
       const { model } = open;
-      const facts = factsOf(model);
+      const facts = factsOf(open);
       const settings = await settingsOfRun(request, facts, session.signal);
       const run = await RunFolder.open(out, await manifestFor(open, facts, settings, open.facts()));
       try {

@@ -13,17 +13,19 @@ import { QUESTIONS, type RunFolder, type RunIdentity } from "../evaluate/run/run
 import { type PromptForm, type RunSettings, settingsOfArm, type Task } from "../evaluate/run/samples.ts";
 import type { CacheDtype } from "../gpu/cache-format.ts";
 import type { ActivationDtype, WeightDtype } from "../gpu/tensor.ts";
-import type { Llava } from "../llava.ts";
 import type { TextConfig } from "../models/config.ts";
 import { loadProcessor } from "../models/processor.ts";
 import { readArchitecture } from "../models/registry.ts";
 import { planWeights } from "../models/weight-table.ts";
+import type { ChatTemplateSource } from "../preprocess/chat-template.ts";
 import type { ImageProcessorConfig } from "../preprocess/image-processor.ts";
 import { type MethodDefaults, readMethodDefaults, settingsOf } from "../settings.ts";
 import { armsOf, parseArms } from "./arms.ts";
 import { type FoundBoxes, mapLayerOf } from "./box-flags.ts";
+import { chosenTemplate } from "./chat-template.ts";
 import { asUsage } from "./checks.ts";
 import type { ModelFlags } from "./flags.ts";
+import type { OpenModel } from "./open-model.ts";
 import { packageVersion } from "./package-files.ts";
 import type { Session } from "./session.ts";
 
@@ -36,6 +38,8 @@ export interface ModelFacts {
   readonly activationDtype: ActivationDtype;
   /** Undefined for a model without pictures. */
   readonly imageProcessor: ImageProcessorConfig | undefined;
+  /** What replaces the checkpoint's chat template. */
+  readonly chatTemplate: ChatTemplateSource | undefined;
 }
 
 /** A run as its options say, before the checkpoint's own defaults are known. */
@@ -74,10 +78,10 @@ export async function settingsOfRun(
 }
 
 /** What a run's identity holds of a loaded model. */
-export function factsOf(model: Llava): ModelFacts {
+export function factsOf({ model, chatTemplate }: Pick<OpenModel, "model" | "chatTemplate">): ModelFacts {
   const { config, defaults, dtype, kvDtype, activationDtype, processor } = model;
   const { imageProcessor } = processor;
-  return { text: config.text, defaults, dtype, kvDtype, activationDtype, imageProcessor };
+  return { text: config.text, defaults, dtype, kvDtype, activationDtype, imageProcessor, chatTemplate };
 }
 
 /**
@@ -100,6 +104,7 @@ export async function readModelFacts(folder: string, flags: ModelFlags, signal: 
       kvDtype: flags.kv ?? "f32",
       activationDtype: flags.activations ?? "f32",
       imageProcessor: (await loadProcessor(checkpoint, architecture)).imageProcessor,
+      chatTemplate: await chosenTemplate(source, { written: flags.chatTemplate, note: () => undefined }),
     };
   } finally {
     await source.close?.();
@@ -122,7 +127,8 @@ export async function identityOf(of: {
   readonly ids: string | null;
 }): Promise<RunIdentity> {
   const { model, facts, data, settings, boxes, split, ids } = of;
-  const { text, defaults, dtype, kvDtype, activationDtype } = facts;
+  const { text, defaults, dtype, kvDtype, activationDtype, chatTemplate } = facts;
+  const isTemplate = settings.promptForm === "template";
   const methods = await asUsage(() =>
     settings.arms.map((arm) => {
       // Rows and columns are checked against the longest prompt here, and against each prompt when it is answered.
@@ -136,6 +142,7 @@ export async function identityOf(of: {
     ids,
     methods: Object.fromEntries(methods),
     prompts: settings.promptForm,
+    ...(isTemplate && chatTemplate !== undefined ? { chatTemplate: textHash(chatTemplate.source) } : {}),
     ...(settings.hasQuirks ? { referenceQuirks: true } : {}),
     maxNewTokens: settings.maxNewTokens,
     model,

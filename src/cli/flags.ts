@@ -8,6 +8,7 @@ import type { Intervention } from "../interventions/intervention.ts";
 import type { Parameter, ParameterKind } from "../interventions/parameters.ts";
 import { INTERVENTIONS, type MethodName, type MethodSettings, SETTING_NAMES } from "../interventions/registry.ts";
 import { DEFAULT_MAX_NEW_TOKENS } from "../settings.ts";
+import { chatTemplateOption } from "./chat-template.ts";
 import { indexList, numberFrom, repeated, rowSelection, someText, wholeFrom } from "./checks.ts";
 import { commandName } from "./package-files.ts";
 import { UsageError } from "./session.ts";
@@ -24,6 +25,7 @@ export interface ModelFlags {
   readonly kv?: CacheDtype;
   readonly activations?: ActivationDtype;
   readonly tune?: boolean;
+  readonly chatTemplate?: string;
 }
 
 /** Adds `--model`, `--revision`, `--dtype`, `--kv`, `--activations` and `--tune`. @param what describes `--model` */
@@ -34,6 +36,7 @@ export function addModelOptions(command: Command, what: string): Command {
     .addOption(dtypeOption("how weight matrices are stored on the GPU (default: the checkpoint's dtype)"))
     .addOption(kvOption("how keys and values are stored on the GPU (default: f32)"))
     .addOption(activationsOption())
+    .addOption(chatTemplateOption())
     .option("--tune", "tune the kernels' constants on this GPU; the result is measured once and cached");
 }
 

@@ -7,6 +7,7 @@ import { AbortError, CheckpointError, GpuError, InputError } from "../errors.ts"
 import { adapterChoices } from "../gpu/hosts/adapter-choice.node.ts";
 import { askCommand } from "./ask.ts";
 import { benchCommand, withReportFile } from "./bench.ts";
+import { chatCommand } from "./chat.ts";
 import { collected } from "./checks.ts";
 import { compareCommand } from "./compare.ts";
 import { demoCommand } from "./demo.ts";
@@ -28,6 +29,7 @@ import { workerCommand } from "./worker.ts";
 /** Every command, in the order of the help. A new one is a file in this folder and a line here. */
 const COMMANDS: readonly CliCommand[] = [
   askCommand,
+  chatCommand,
   sweepCommand,
   traceCommand,
   explainCommand,
@@ -54,15 +56,16 @@ await main(withReportFile(process.argv.slice(2)));
 async function main(args: readonly string[]): Promise<void> {
   const stop = new AbortController();
   let signalCode: number | undefined;
+  let session: Session | undefined;
   for (const [signal, code] of Object.entries(SIGNAL_CODES)) {
     process.on(signal, () => {
+      if (signal === "SIGINT" && signalCode === undefined && session?.onInterrupt?.() === true) return;
       if (signalCode !== undefined) process.exit(code); // the second signal exits at once
       signalCode = code;
       stop.abort();
     });
   }
   process.stdout.on("error", leaveOnBrokenPipe);
-  let session: Session | undefined;
   const onOpen = (opened: Session) => {
     session = opened;
   };

@@ -14,8 +14,10 @@ import { checkTuningTable, parseTuningTable, tuningKey } from "../gpu/ops/tuning
 import type { Profiler } from "../gpu/profile/profiler.ts";
 import { choiceText, type TuningTable } from "../gpu/tunables.ts";
 import { Llava } from "../llava.ts";
+import type { ChatTemplateSource } from "../preprocess/chat-template.ts";
 import { readImageFile } from "../preprocess/decode-image.node.ts";
 import type { RgbImage } from "../preprocess/image.ts";
+import { chosenTemplate } from "./chat-template.ts";
 import { asUsage } from "./checks.ts";
 import { findModel } from "./find-model.ts";
 import type { ModelFlags, PictureFlags } from "./flags.ts";
@@ -29,6 +31,8 @@ export interface OpenModel {
   /** Its folder as it was given, or its id on the hub. */
   readonly name: string;
   readonly loadMs: number;
+  /** The chat template that replaces the checkpoint's, or its absence. */
+  readonly chatTemplate: ChatTemplateSource | undefined;
   /** The fields of --json about the adapter and the model. */
   facts(): object;
   close(): void;
@@ -56,6 +60,11 @@ export async function openModel(session: Session, flags: ModelFlags, options: Op
   const started = performance.now();
   const { profiler, firstQuestion, adapterClass, signal = session.signal, onReading } = options;
   const { folder, name, commit } = await findModel(session, flags, { signal });
+  const source = fileSource(folder);
+  const chatTemplate = await chosenTemplate(source, {
+    written: flags.chatTemplate,
+    note: (line) => session.note(line),
+  });
   const adapter = await session.openAdapter();
   session.note(`adaptvis: running on ${adapter.description}`);
   throwIfAborted(signal, "Loading the model");
@@ -67,12 +76,13 @@ export async function openModel(session: Session, flags: ModelFlags, options: Op
     const note = (text: string) => session.note(text);
     const tuning = flags.tune === true ? await cachedTuning(device, { isSoftware: isCpu, note }) : undefined;
     const load = () =>
-      Llava.load(fileSource(folder), {
+      Llava.load(source, {
         device,
         tuning,
         dtype: flags.dtype,
         kvDtype: flags.kv,
         activationDtype: flags.activations,
+        chatTemplate,
         adapterClass,
         signal,
         profiler,
@@ -96,6 +106,7 @@ export async function openModel(session: Session, flags: ModelFlags, options: Op
     const facts = () => {
       const { dtype, kvDtype, activationDtype } = model;
       const ofHub = commit === undefined ? {} : { commit };
+      const used = chatTemplate === undefined ? {} : { chatTemplate: chatTemplate.file };
       return {
         adapter: { kind, isSoftware, description },
         model: name,
@@ -103,9 +114,10 @@ export async function openModel(session: Session, flags: ModelFlags, options: Op
         dtype,
         kvDtype,
         activationDtype,
+        ...used,
       };
     };
-    return { model, folder, name, loadMs: elapsed(started), facts, close };
+    return { model, folder, name, loadMs: elapsed(started), chatTemplate, facts, close };
   } catch (error) {
     device.destroy();
     throw error;

@@ -42,6 +42,8 @@ export class Session {
   readonly dawnToggles: readonly string[];
   readonly isJson: boolean;
   readonly signal: AbortSignal;
+  /** Called on Ctrl-C; one that returns true has handled it, and the command goes on. */
+  onInterrupt: (() => boolean) | undefined;
   private readonly reached: Partial<Record<keyof StartTimes, number>> = {};
   private held: object | undefined;
 

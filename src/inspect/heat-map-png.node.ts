@@ -9,6 +9,8 @@ import { type FontWeight, loadFonts, textPath, wrapText } from "./text-paths.nod
 /** One picture under attention. */
 export interface HeatMapPanel {
   readonly map: AttentionMap;
+  /** Whose attention it is; "Last prompt token" unless given. */
+  readonly row?: string | undefined;
   /** What pass this is, such as "AdaptVis, factor 1.5". */
   readonly title: string;
   /** More lines under the title, before the numbers of the map. */
@@ -116,10 +118,10 @@ export function describeSelection(map: Pick<AttentionMap, "layer" | "head">): st
 }
 
 function panelText(panel: HeatMapPanel): readonly { readonly text: string; readonly weight: FontWeight }[] {
-  const { map } = panel;
+  const { map, row = "Last prompt token" } = panel;
   const largest = map.values.reduce((most, value) => Math.max(most, value), 0);
   const numbers = [
-    `Last prompt token, ${describeSelection(map)}`,
+    `${row}, ${describeSelection(map)}`,
     `Image share ${percent(map.share)}, entropy ${map.entropy.toFixed(2)} bits (even: ${Math.log2(map.values.length).toFixed(2)})`,
     `Brightest patch ${percent(largest)} of all attention`,
   ];

@@ -5,6 +5,7 @@ import { at, CheckpointError, InputError } from "../errors.ts";
 import {
   type ChatMessage,
   type ChatTemplate,
+  type ChatTemplateSource,
   loadChatTemplate,
   type RenderMessagesOptions,
 } from "../preprocess/chat-template.ts";
@@ -180,7 +181,7 @@ export class Processor {
     if (this.template === undefined) {
       throw missingFile(
         "chat_template.jinja",
-        "a question cannot be put into words for this model; give a whole prompt",
+        "a question cannot be put into words for this model; give a whole prompt or a chat template",
       );
     }
     return this.template;
@@ -235,13 +236,18 @@ function missingFile(file: string, consequence: string): CheckpointError {
 
 /**
  * Loads the processor files that a checkpoint has; those it lacks are missed only when they are needed.
+ * @param chatTemplate replaces the checkpoint's own
  * @throws CheckpointError when a file is there but cannot be used.
  */
-export async function loadProcessor(checkpoint: Checkpoint, architecture: InputArchitecture): Promise<Processor> {
+export async function loadProcessor(
+  checkpoint: Checkpoint,
+  architecture: InputArchitecture,
+  chatTemplate?: ChatTemplateSource,
+): Promise<Processor> {
   const tokenizerJson = await checkpoint.readJson("tokenizer.json");
   const tokenizerConfig = (await checkpoint.readJson("tokenizer_config.json")) ?? {};
   const tokenizer = tokenizerJson === undefined ? undefined : loadTokenizer(tokenizerJson, tokenizerConfig);
-  const template = await loadChatTemplate(checkpoint, tokenizerConfig);
+  const template = await loadChatTemplate(checkpoint, tokenizerConfig, chatTemplate);
   return new Processor(architecture, {
     eosTokenIds: await readEosTokenIds(checkpoint),
     imageProcessor: architecture.pictures && (await readImageProcessor(checkpoint, architecture.pictures)),

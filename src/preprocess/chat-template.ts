@@ -36,6 +36,14 @@ export interface ChatTemplate {
   render(text: string, options: RenderOptions): string;
 }
 
+/** A chat template that does not come with the checkpoint. */
+export interface ChatTemplateSource {
+  /** Its name in messages: that of a file, or of one of `CHAT_TEMPLATES`. */
+  readonly file: string;
+  /** Jinja. */
+  readonly source: string;
+}
+
 /** How a conversation is rendered. */
 export interface RenderMessagesOptions {
   /** Ends the prompt where the assistant's answer begins; true by default. */
@@ -52,15 +60,18 @@ export interface RenderOptions {
 /**
  * Finds the chat template: chat_template.jinja, else chat_template.json, else tokenizer_config.json's chat_template (a
  * string, or a list of named templates, of which "default" is used).
+ * @param given goes before all of them
  * @returns undefined when the checkpoint has none
  * @throws CheckpointError when the template is not valid Jinja.
  */
 export async function loadChatTemplate(
   files: TemplateFiles,
   tokenizerConfig: unknown,
+  given?: ChatTemplateSource,
 ): Promise<ChatTemplate | undefined> {
   const config = asRecord(tokenizerConfig);
   const found =
+    given ??
     asFound("chat_template.jinja", await files.readText("chat_template.jinja")) ??
     asFound("chat_template.json", asRecord(await files.readJson("chat_template.json")).chat_template) ??
     asFound("tokenizer_config.json", config.chat_template);
@@ -204,7 +215,7 @@ function isPart(part: unknown): part is ChatPart {
   return type === "image" || (type === "text" && typeof text === "string");
 }
 
-async function parse({ file, source }: { readonly file: string; readonly source: string }): Promise<Template> {
+async function parse({ file, source }: ChatTemplateSource): Promise<Template> {
   const { Template } = await import("@huggingface/jinja");
   try {
     return new Template(source.replaceAll(/\r\n?/g, "\n")); // as Python's Jinja reads its source
@@ -217,7 +228,7 @@ function fail(file: string, problem: string, cause?: unknown): CheckpointError {
   return new CheckpointError(`The chat template of ${file} ${problem.replace(/\.?$/, ".")}`, { file, cause });
 }
 
-function asFound(file: string, value: unknown): { file: string; source: string } | undefined {
+function asFound(file: string, value: unknown): ChatTemplateSource | undefined {
   if (typeof value === "string") return { file, source: value };
   if (!Array.isArray(value)) return undefined;
   const named = value.map(asRecord);

@@ -29,6 +29,19 @@ export function adaptvis(...args: readonly string[]): Promise<ProgramResult> {
   );
 }
 
+/** Runs `adaptvis ARGS` as {@link adaptvis} does, with lines on its standard input. */
+export function adaptvisWith(lines: readonly string[], ...args: readonly string[]): Promise<ProgramResult> {
+  return runProgram(
+    process.execPath,
+    [join(root, "tools", "adaptvis.mjs"), "--adapter", adapterOfEnvironment(), ...args],
+    {
+      timeoutMs: 110_000,
+      env: { NO_COLOR: "1", FORCE_COLOR: undefined },
+      input: lines.map((line) => `${line}\n`).join(""),
+    },
+  );
+}
+
 /** Runs a program of ours and presses Ctrl-C in the middle of its work. @returns our own lines, and the exit code. */
 export async function interrupted(program: string, args: readonly string[]) {
   const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, NO_COLOR: "1" } });

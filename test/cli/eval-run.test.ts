@@ -207,6 +207,11 @@ describe("a run", () => {
     ["another setting", [...METHODS.slice(0, -1), "pai:alpha=0.3"], /methods .* instead of/],
     ["weights in another form", [...METHODS, "--dtype", "q8"], /dtype "f16" instead of "q8"/],
     ["other questions", [...METHODS, "--only", "3-5"], /ids .* instead of/],
+    [
+      "other prompts",
+      [...METHODS, "--prompts", "template", "--chat-template", "vicuna"],
+      /prompts "authors" instead of "template".*chatTemplate undefined instead of "[0-9a-f]+/,
+    ],
     ["another length", [...METHODS, "--max-new-tokens", "5"], /maxNewTokens 100 instead of 5/],
     [
       "other boxes and maps",

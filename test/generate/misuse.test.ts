@@ -91,6 +91,7 @@ describe("Llava.load", () => {
     ["activationDtype", "f16", /activationDtype must be f32, q8, got f16\.$/],
     ["activationDtype", "q8", /activationDtype q8 needs weights in q8 or q4, got the checkpoint's dtype: set dtype/],
     ["adapterClass", "CPU", /adapterClass must be cpu, gpu, got CPU\.$/],
+    ["chatTemplate", "{{ messages }}", /chatTemplate: expected \{ file, source \}, got .*\.$/],
     ["chunkRows", 0, /chunkRows: .* at least 1, got 0\.$/],
     ["chunkRows", -4, /got -4/],
     ["chunkRows", 1.5, /got 1\.5/],

@@ -11,7 +11,8 @@ export interface ProgramResult {
 }
 
 /**
- * Runs a program with no standard input.
+ * Runs a program.
+ * @param options.input its standard input; none unless given.
  * @param options.env variables on top of this process's; undefined removes one.
  */
 export async function runProgram(
@@ -21,15 +22,18 @@ export async function runProgram(
     readonly env?: Readonly<Record<string, string | undefined>>;
     readonly cwd?: string;
     readonly timeoutMs?: number;
+    readonly input?: string;
   } = {},
 ): Promise<ProgramResult> {
   const child = spawn(command, args, {
     env: { ...process.env, ...options.env },
     ...(options.cwd !== undefined && { cwd: options.cwd }),
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: ["pipe", "pipe", "pipe"],
     timeout: options.timeoutMs ?? 60_000,
     killSignal: "SIGKILL",
   });
+  child.stdin.on("error", () => undefined); // a program that ends early leaves it unread
+  child.stdin.end(options.input);
   let stdout = "";
   let stderr = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => {

@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { AnswerOptions, AnswerStage } from "../../src/answer.ts";
 import type { AnswerStream } from "../../src/answer-stream.ts";
-import { AbortError, InputError } from "../../src/errors.ts";
+import { AbortError, CheckpointError, InputError } from "../../src/errors.ts";
 import type { Llava } from "../../src/llava.ts";
 import type { ModelInputs } from "../../src/models/inputs.ts";
 import { readTensorFile, type TensorFile } from "../setup/golden.ts";
@@ -244,6 +244,18 @@ describe("endings", () => {
       }
     },
   );
+
+  test("a question that cannot be put to the model leaves the session as it was, however it is asked", async () => {
+    using session = model.session();
+    await session.answer(inputsOf("turn.0"), OPTIONS).answer;
+    // This checkpoint has no chat template.
+    await expect(session.ask("where?").answer).rejects.toThrow(CheckpointError);
+    const iterated = session.ask("where?");
+    await expect(iterated[Symbol.asyncIterator]().next()).rejects.toThrow(CheckpointError);
+    await expect(iterated.answer).rejects.toThrow(CheckpointError);
+    const answer = await session.answer(inputsOf("turn.1"), OPTIONS).answer;
+    expect(idsOf(answer.tokens)).toEqual(golden.ids("turn.1.generated"));
+  });
 
   test("an iteration that is left, or whose reader throws, leaves the session as it was", async () => {
     using session = model.session();

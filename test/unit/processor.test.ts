@@ -151,7 +151,7 @@ test("files that a checkpoint lacks are missed when they are needed, and not bef
   expect(() => bare.firstTokenOf("left")).toThrow(noTokenizer);
   const noTemplate = missing(
     "chat_template.jinja",
-    "a question cannot be put into words for this model; give a whole prompt",
+    "a question cannot be put into words for this model; give a whole prompt or a chat template",
   );
   expect(() => bare.chatPrompt("what?", { hasImage: false })).toThrow(noTemplate);
   expect(() => bare.conversation([{ role: "user", content: "what?" }])).toThrow(noTemplate);

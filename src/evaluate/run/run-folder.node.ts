@@ -17,6 +17,8 @@ export interface RunIdentity {
   readonly ids: string | null;
   readonly methods: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   readonly prompts: string;
+  /** SHA-256 of a chat template in place of the checkpoint's, where the prompts are by template. */
+  readonly chatTemplate?: string;
   /** Absent unless the run reproduces the oddities of the authors' code. */
   readonly referenceQuirks?: true;
   readonly maxNewTokens: number;

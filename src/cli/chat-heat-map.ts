@@ -1,0 +1,137 @@
+// Where an answer's word was looked for: the attention of the rows that its tokens were chosen from, over a picture.
+import { basename } from "node:path";
+import { at, InputError } from "../errors.ts";
+import type { GeneratedToken } from "../generate/generate.ts";
+import { type AttentionMap, attentionMap, type MapSelection, middleLayer } from "../inspect/attention-map.ts";
+import { heatMapPng } from "../inspect/heat-map-png.node.ts";
+import type { PlaceValues } from "../inspect/places.ts";
+import type { Llava } from "../llava.ts";
+import { fitToSquare } from "../preprocess/image-processor.ts";
+import { describeMethod } from "./answer-report.ts";
+import { type Conversation, lastOf, type TurnAnswer } from "./conversation.ts";
+
+/** A heat map of a word. */
+export interface WordMap {
+  readonly png: Uint8Array<ArrayBuffer>;
+  readonly turn: number;
+  /** Which of the conversation's pictures it shows, the one that has most of the attention; from 0. */
+  readonly picture: number;
+  readonly numPictures: number;
+  /** Attention of the word's rows on that picture, as a share of all. */
+  readonly share: number;
+}
+
+/**
+ * Draws the attention of a word of the latest answer that has it. The answer is made again up to that word, with its rows read.
+ * @throws InputError for a word that no answer has, a conversation without pictures, or tiles that do not form a single grid.
+ */
+export async function wordMap(
+  model: Llava,
+  conversation: Conversation,
+  of: { readonly word: string; readonly selection: Pick<MapSelection, "layer" | "head">; readonly signal: AbortSignal },
+): Promise<WordMap> {
+  const { word, selection, signal } = of;
+  const { text } = model.config;
+  const { turn, answer, tokens } = findWord(conversation, word);
+  const inputs = conversation.inputsOf(turn);
+  if (inputs.images.length === 0) throw new InputError("The conversation has no picture: /image FILE adds one.");
+  const layer = selection.layer ?? middleLayer(text.numHiddenLayers);
+  // A token is chosen from the row before it.
+  const positions = tokens.map((token) => inputs.inputIds.length - 1 + token);
+  const read = [{ place: `layers.${layer}.attention_probs`, positions }];
+  const numTokens = Math.max(...tokens) + 1;
+  const options = { ...answer.method.options, maxNewTokens: numTokens, read, signal };
+  const repeated = await conversation.sessionOf(answer.method).answer(inputs, options).answer;
+  const isSame = answer.tokens
+    .slice(0, numTokens)
+    .every(({ tokenId }, index) => repeated.tokens[index]?.tokenId === tokenId);
+  if (!isSame)
+    throw new InputError("The answer came out differently when it was made again: ask /again, and then for its map.");
+
+  const numHeads = text.numAttentionHeads;
+  const rows = [{ layer, probs: meanOfRows(at(repeated.reads, 0)) }];
+  const maps = inputs.images.map((image) =>
+    attentionMap(rows, image, { numHeads, selection: { layer, head: selection.head } }),
+  );
+  const picture = maps.reduce((best, { share }, index) => (share > at(maps, best).share ? index : best), 0);
+  const map = at(maps, picture);
+  const png = await draw(model, conversation, { map, picture, turn, answer, word, numRows: tokens.length, signal });
+  return { png, turn, picture, numPictures: maps.length, share: map.share };
+}
+
+async function draw(
+  model: Llava,
+  conversation: Conversation,
+  of: {
+    readonly map: AttentionMap;
+    readonly picture: number;
+    readonly turn: number;
+    readonly answer: TurnAnswer;
+    readonly word: string;
+    readonly numRows: number;
+    readonly signal: AbortSignal;
+  },
+): Promise<Uint8Array<ArrayBuffer>> {
+  const { map, picture, turn, answer, word, numRows, signal } = of;
+  const row = numRows === 1 ? "Row that chose the word" : `Mean of the ${numRows} rows that chose the word`;
+  const { imageProcessor } = model.processor;
+  if (imageProcessor === undefined) throw new RangeError("a picture was asked about without an image processor");
+  const { file, image } = at(
+    conversation.turns.slice(0, turn + 1).flatMap(({ pictures }) => pictures),
+    picture,
+  );
+  const facts = answer.whole === undefined ? [] : describeMethod(answer.whole).lines;
+  const sheet = {
+    picture: fitToSquare(image, imageProcessor),
+    heading: at(conversation.turns, turn).question,
+    caption: basename(file),
+    panels: [{ map, row, title: `“${word}” in: ${answer.text.trim()}`, lines: facts }],
+  };
+  return await heatMapPng(sheet, { signal });
+}
+
+/** The latest answer with the word, and the indices of the tokens that spell it. @throws InputError. */
+function findWord(conversation: Conversation, word: string) {
+  const { turns } = conversation;
+  for (let turn = turns.length - 1; turn >= 0; turn--) {
+    const answer = lastOf(at(turns, turn));
+    const tokens = tokensOfWord(answer.tokens, word);
+    if (tokens.length > 0) return { turn, answer, tokens };
+  }
+  throw new InputError(
+    turns.length === 0
+      ? "There is no answer yet whose words could be mapped."
+      : `No answer of this conversation has the word ${JSON.stringify(word)}: give one that it has.`,
+  );
+}
+
+/** Indices of the tokens that spell the first occurrence of a word, upper or lower case; as a part of another word if need be. */
+export function tokensOfWord(tokens: readonly Pick<GeneratedToken, "text">[], word: string): readonly number[] {
+  const text = tokens.map((token) => token.text).join("");
+  const pattern = escaped(word);
+  const found =
+    new RegExp(`(?<![\\p{L}\\p{N}])${pattern}(?![\\p{L}\\p{N}])`, "iu").exec(text) ??
+    new RegExp(pattern, "iu").exec(text);
+  if (found === null) return [];
+  const [start, end] = [found.index, found.index + found[0].length];
+  let position = 0;
+  return tokens.flatMap((token, index) => {
+    const from = position;
+    position += token.text.length;
+    return from < end && position > start ? [index] : [];
+  });
+}
+
+function escaped(text: string): string {
+  return text.replaceAll(/[\\^$.*+?()[\]{}|/]/g, "\\$&");
+}
+
+/** The mean [H, S] of attention rows [positions, H, S], whose keys behind a row's own are 0. */
+function meanOfRows({ data, shape }: PlaceValues): Float32Array<ArrayBuffer> {
+  const numRows = at(shape, 0);
+  const mean = new Float32Array(data.length / numRows);
+  for (const [index, value] of data.entries()) {
+    mean[index % mean.length] = Number(mean[index % mean.length]) + value / numRows;
+  }
+  return mean;
+}
