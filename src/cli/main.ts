@@ -17,6 +17,7 @@ import { gpuSessionCommand } from "./gpu-session.ts";
 import { inspectCommand } from "./inspect.ts";
 import { isaCommand, isaCompileCommand } from "./isa.ts";
 import { examples, packageVersion } from "./package-files.ts";
+import { quantizeCommand } from "./quantize.ts";
 import { reportCommand } from "./report.ts";
 import { type CliCommand, type GlobalFlags, Session, UsageError } from "./session.ts";
 import { sweepCommand } from "./sweep.ts";
@@ -32,6 +33,7 @@ const COMMANDS: readonly CliCommand[] = [
   doctorCommand,
   inspectCommand,
   compareCommand,
+  quantizeCommand,
   evalCommand,
   workerCommand,
   reportCommand,

@@ -1,5 +1,5 @@
 // How far the weights that a dtype stores are from those in the file: per matrix of a checkpoint, on the CPU in f64, by the numbers
-// that shaders/quantize.wgsl and checkpoint/dtypes.ts store. Needs no GPU.
+// that quantize-rows.ts and checkpoint/dtypes.ts store. Needs no GPU.
 
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { f32ToBf16, f32ToF16, toF32 } from "../checkpoint/dtypes.ts";
@@ -11,10 +11,10 @@ import {
   type Grouping,
   isQuantized,
   paddedLength,
-  type QuantizedDtype,
   type WeightDtype,
 } from "../gpu/tensor.ts";
 import type { Architecture } from "./architecture.ts";
+import { quantizeGroup } from "./quantize-rows.ts";
 import { padGroups } from "./upload.ts";
 import { planWeights } from "./weight-table.ts";
 
@@ -105,10 +105,12 @@ export function addErrors(a: ErrorSums, b: ErrorSums): ErrorSums {
 export function weightError(values: Float32Array<ArrayBuffer>, columns: number, dtype: WeightDtype): ErrorSums {
   if (!isQuantized(dtype)) return between(values, narrowed(values, dtype));
   const stored = new Float32Array(values.length);
+  const steps = new Int8Array(GROUP_SIZE);
   for (let row = 0; row < values.length; row += columns) {
     for (let first = row; first < row + columns; first += GROUP_SIZE) {
       const end = Math.min(first + GROUP_SIZE, row + columns);
-      storeGroup(values.subarray(first, end), stored.subarray(first, end), dtype);
+      const scale = quantizeGroup(values.subarray(first, end), dtype, steps);
+      for (let i = first; i < end; i++) stored[i] = (steps[i - first] ?? 0) * scale;
     }
   }
   return between(values, stored);
@@ -118,32 +120,6 @@ function narrowed(values: Float32Array<ArrayBuffer>, dtype: FloatDtype): Float32
   if (dtype === "f32") return values;
   const halves = dtype === "f16" ? f32ToF16(values) : f32ToBf16(values);
   return toF32(new Uint8Array(halves.buffer), dtype);
-}
-
-function storeGroup(weights: Float32Array, stored: Float32Array, dtype: QuantizedDtype): void {
-  let largest = 0;
-  for (const weight of weights) {
-    if (Math.abs(weight) > Math.abs(largest)) largest = weight;
-  }
-  const scale = roundToF16(dtype === "q8" ? Math.abs(largest) / 127 : largest / -8);
-  const [least, most] = dtype === "q8" ? [-127, 127] : [-8, 7];
-  weights.forEach((weight, index) => {
-    const step = scale === 0 ? 0 : roundToEven(weight / scale);
-    stored[index] = Math.max(least, Math.min(most, step)) * scale;
-  });
-}
-
-/** An f64 rounded once: by way of an f32 it would be rounded twice. */
-function roundToF16(value: number): number {
-  // Just below a power of two the logarithm may be rounded up to its exponent: so close, either unit gives that power.
-  const exponent = Math.floor(Math.log2(Math.abs(value)));
-  const unit = 2 ** (Math.max(exponent, -14) - 10);
-  const rounded = roundToEven(value / unit) * unit;
-  return Math.abs(rounded) > 65_504 ? Number.NaN : rounded;
-}
-
-function roundToEven(value: number): number {
-  return Math.abs(value % 1) === 0.5 ? 2 * Math.round(value / 2) : Math.round(value);
 }
 
 function between(values: Float32Array, stored: Float32Array): ErrorSums {

@@ -8,7 +8,7 @@ import { runProgram } from "../setup/run-program.ts";
 import { makeProject, type Project } from "./project.ts";
 
 /** The tarball's bound: 3.8 MB are the embedded checkpoint's weights, which do not compress. */
-const MAX_PACKED_BYTES = 4.75e6;
+const MAX_PACKED_BYTES = 4.8e6;
 
 /** Everything that may be in the package. Modules and declarations of dist/esm mirror src/. */
 const ALLOWED: readonly RegExp[] = [
