@@ -204,12 +204,17 @@ export function scalesName(name: string): string {
   return `${name}.scales`;
 }
 
-/** How a model that is loaded in `wanted` stores a matrix; undefined where that is as in the file. */
+/**
+ * How a model that is loaded in `wanted` stores a matrix; undefined where that is as in the file. Under q4 the lm_head is in q8, as
+ * in llama.cpp's files: its errors are those of the logits.
+ */
 export function matrixDtype(
-  { isQuantizable }: Pick<WeightSpec, "isQuantizable">,
+  { role, isQuantizable }: Pick<WeightSpec, "role" | "isQuantizable">,
   wanted: WeightDtype | undefined,
 ): WeightDtype | undefined {
-  return wanted !== undefined && isQuantized(wanted) && !isQuantizable ? undefined : wanted;
+  if (wanted === undefined || !isQuantized(wanted)) return wanted;
+  if (!isQuantizable) return undefined;
+  return role === "token-embedding" ? "q8" : wanted;
 }
 
 /** Gives a declared weight its names and dtypes in a checkpoint; matrices in `wanted`, or as in the file. */
