@@ -20,7 +20,7 @@ test("tiny-spatial in q4 answers like its source with --dtype q4, and inspect sh
   expect(await checkpointFingerprint(out)).not.toBe(await checkpointFingerprint(tinySpatial));
 
   const report = jsonOf(await adaptvis("inspect", out, "--json"));
-  const [name, rows, columns] = ["language_model.model.layers.0.self_attn.o_proj.weight", 128, 128];
+  const [name, rows, columns] = ["language_model.model.layers.0.self_attn.o_proj.weight", 128, 128] as const;
   const bytes = rows * (columns / 2) + rows * (columns / 32) * 2;
   expect(report.tensors).toContainEqual({
     name,
@@ -32,10 +32,6 @@ test("tiny-spatial in q4 answers like its source with --dtype q4, and inspect sh
   expect(Object.keys(report.memory ?? {})).toEqual(["q4"]);
   const source = jsonOf(await adaptvis("inspect", tinySpatial, "--json"));
   expect(report.memory).toEqual({ q4: (source.memory as { readonly q4: number }).q4 }); // inspect's own report
-  const measured = await adaptvis("inspect", out, "--dtype", "q8");
-  expect(measured.ending).toBe(2);
-  expect(ownLines(measured.stderr)).toEqual([expect.stringContaining("is quantised already: omit it.")]);
-
   const picture = join(tinySpatial, "demo", "mug_left_of_dog.jpeg");
   const question = "Where is the mug in relation to the dog? Answer with left, right, on or under.";
   const ask = async (...flags: readonly string[]) => {
@@ -45,9 +41,22 @@ test("tiny-spatial in q4 answers like its source with --dtype q4, and inspect sh
   expect(await ask("--model", out)).toEqual(await ask("--dtype", "q4"));
 });
 
+test("--report lists every matrix's error in both forms, the worst first, and the lm_head's choice", async () => {
+  const { stdout, ending } = await adaptvis("quantize", tinySpatial, "--report");
+  expect(ending).toBe(0);
+  const [head, ...rows] = stdout.trimEnd().split("\n");
+  expect(head).toMatch(/^matrix, by relative RMS error +q8 +q4 +with --dtype q4$/);
+  expect(rows.length).toBeGreaterThan(40);
+  const q4 = rows.map((row) => Number(/ % +(\d+\.\d+) % /.exec(row)?.[1]));
+  expect(q4).toEqual([...q4].sort((a, b) => b - a));
+  const kept = rows.filter((row) => row.endsWith("q8"));
+  expect(kept).toEqual([expect.stringMatching(/^language_model\.lm_head\.weight +0\.\d+ % +\d\.\d+ % +q8$/)]);
+});
+
 describe("refuses", () => {
   test.each([
-    ["no dtype", ["quantize", tinyLlava, "out"], /required option '--dtype <dtype>' not specified/],
+    ["no dtype", ["quantize", tinyLlava, "out"], /--dtype is missing: give q8 or q4\./],
+    ["no folder", ["quantize", tinyLlava, "--dtype", "q8"], /The folder to write is missing: give one, or --report\./],
     ["a dtype that is not quantised", ["quantize", tinyLlava, "out", "--dtype", "f16"], /'f16' is invalid.*q8, q4/],
     ["the model's own folder", ["quantize", tinyLlava, tinyLlava, "--dtype", "q8"], /the folder of the model itself/],
   ])("%s", async (_, args, message) => {
