@@ -23,7 +23,7 @@ import type {
 import { checkLoad } from "./check-arguments.ts";
 import { openCheckpoint } from "./checkpoint/checkpoint.ts";
 import type { Source } from "./checkpoint/source.ts";
-import { InputError } from "./errors.ts";
+import { at, InputError } from "./errors.ts";
 import { FeatureCache } from "./generate/feature-cache.ts";
 import { LruBudget } from "./generate/lru-budget.ts";
 import { SequencePool } from "./generate/sequence-pool.ts";
@@ -152,9 +152,9 @@ export class Llava {
     }
   }
 
-  /** How the matrices are stored on the GPU; of a checkpoint of several dtypes, its lm_head's. */
+  /** How the matrices are stored on the GPU; of a checkpoint of several dtypes, its first decoder layer's. */
   get dtype(): WeightDtype {
-    return this.loaded.weights.llama.lmHead.weight.dtype; // the embedding table of a quantised model may not be quantised
+    return at(this.loaded.weights.llama.layers, 0).selfAttn.qkvProj.weight.dtype; // tables may be stored otherwise
   }
 
   /**

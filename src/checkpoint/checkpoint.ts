@@ -1,7 +1,7 @@
 // A checkpoint in Hugging Face's layout: config.json, small text files, and tensors under canonical names, read in byte ranges.
 
 import { CheckpointError, isObject } from "../errors.ts";
-import { isFileDtype } from "./dtypes.ts";
+import { type Dtype, isFileDtype } from "./dtypes.ts";
 import type { SafetensorsHeader, TensorEntry } from "./safetensors.ts";
 import { jsonKindOf, listNames, missingFile, parseJsonFile, quote, readTextFile, type Source } from "./source.ts";
 import { canonicalName, isSavedBuffer } from "./tensor-names.ts";
@@ -173,6 +173,8 @@ export interface ExpectedTensor {
   readonly name: string;
   readonly shape: readonly number[];
   readonly optional?: boolean;
+  /** F32, F16 or BF16 unless given. */
+  readonly dtype?: Dtype;
 }
 
 /**
@@ -190,7 +192,7 @@ export function requireTensors(
   const misshapen: string[] = [];
   const mistyped: string[] = [];
   const accounted = new Set<string>();
-  for (const { name, shape, optional } of expected) {
+  for (const { name, shape, optional, dtype: wanted } of expected) {
     const tensor = tensors.get(name);
     if (tensor === undefined) {
       if (optional !== true) missing.push(name);
@@ -198,10 +200,11 @@ export function requireTensors(
     }
     accounted.add(name).add(tensor.aliasOf ?? name);
     const { dtype, shape: got } = tensor.entry;
-    if (got.length !== shape.length || got.some((size, index) => size !== shape[index])) {
-      misshapen.push(`${name} [${got.join(", ")}] instead of [${shape.join(", ")}]`);
+    const [gotForm, form] = wanted === undefined ? ["", ""] : [`${dtype} `, `${wanted} `];
+    if (gotForm !== form || got.length !== shape.length || got.some((size, index) => size !== shape[index])) {
+      misshapen.push(`${name} ${gotForm}[${got.join(", ")}] instead of ${form}[${shape.join(", ")}]`);
     }
-    if (!isFileDtype(dtype)) mistyped.push(`${name} ${dtype}`);
+    if (wanted === undefined && !isFileDtype(dtype)) mistyped.push(`${name} ${dtype}`);
   }
   const unexpected = [...tensors].flatMap(([name, { aliasOf }]) => {
     const known =

@@ -1,15 +1,20 @@
 // Writes safetensors files: traces, goldens, quantised weights. The counterpart of safetensors.ts.
 
+import { at } from "../errors.ts";
 import { DTYPES, type Dtype, tensorSize } from "./dtypes.ts";
 import { MAX_HEADER_BYTES } from "./safetensors.ts";
 import { quote } from "./source.ts";
 
-/** A tensor to write. */
-export interface TensorToWrite {
+/** A tensor's entry in the header of a file to write. */
+export interface TensorHeader {
   readonly name: string;
   readonly dtype: Dtype;
   /** Row-major, outermost first; `[]` is a scalar. */
   readonly shape: readonly number[];
+}
+
+/** A tensor to write. */
+export interface TensorToWrite extends TensorHeader {
   /** The elements, little-endian in memory (F16 and BF16 as Uint16Array of their bits), or their bytes as Uint8Array. */
   readonly data: Float32Array | Float64Array | Int32Array | BigInt64Array | Uint16Array | Uint8Array;
 }
@@ -36,56 +41,88 @@ export function encodeSafetensors(
   tensors: readonly TensorToWrite[],
   metadata: Readonly<Record<string, string>> = {},
 ): Uint8Array<ArrayBuffer> {
+  checkHeaders(tensors);
   checkTensors(tensors);
-  const sorted = [...tensors].sort((a, b) => {
-    return DTYPES.indexOf(b.dtype) - DTYPES.indexOf(a.dtype) || compareNames(a.name, b.name);
-  });
-  const header = encodeHeader(sorted, metadata);
-  const dataBytes = sorted.reduce((sum, tensor) => sum + tensor.data.byteLength, 0);
-  const file = new Uint8Array(8 + header.length + dataBytes);
-  new DataView(file.buffer).setBigUint64(0, BigInt(header.length), true);
-  file.set(header, 8);
-  let at = 8 + header.length;
-  for (const { data } of sorted) {
-    file.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at);
-    at += data.byteLength;
+  const { header, positions, fileBytes } = layOutSafetensors(tensors, metadata);
+  const file = new Uint8Array(fileBytes);
+  file.set(header);
+  for (const [index, { data }] of tensors.entries()) {
+    file.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at(positions, index));
   }
   return file;
 }
 
-function encodeHeader(tensors: readonly TensorToWrite[], metadata: Readonly<Record<string, string>>): Uint8Array {
-  // Joined by hand, because an object would sort names that look like numbers first.
-  const fields = Object.keys(metadata).length > 0 ? [`"__metadata__":${JSON.stringify(metadata)}`] : [];
-  let begin = 0;
-  for (const { name, dtype, shape, data } of tensors) {
-    const end = begin + data.byteLength;
-    fields.push(`${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: [begin, end] })}`);
-    begin = end;
-  }
-  const json = new TextEncoder().encode(`{${fields.join(",")}}`);
-  const padded = new Uint8Array(Math.ceil(json.length / 8) * 8).fill(0x20);
-  padded.set(json);
-  if (padded.length > MAX_HEADER_BYTES) {
-    throw new RangeError(`tensors: the header takes ${padded.length} bytes, expected at most ${MAX_HEADER_BYTES}.`);
-  }
-  for (const text of Object.entries(metadata).flat()) checkUnicode(text, "metadata");
-  return padded;
+/** Where everything goes in a file whose tensors are written one by one. */
+export interface SafetensorsLayout {
+  /** The file's first bytes: the length and the JSON. */
+  readonly header: Uint8Array<ArrayBuffer>;
+  /** First byte of each tensor, in the order of the arguments. */
+  readonly positions: readonly number[];
+  readonly fileBytes: number;
 }
 
-function checkTensors(tensors: readonly TensorToWrite[]): void {
+/**
+ * The layout of a safetensors file that holds `tensors` and `metadata`, as {@link encodeSafetensors} writes it.
+ * @throws RangeError as that.
+ */
+export function layOutSafetensors(
+  tensors: readonly TensorHeader[],
+  metadata: Readonly<Record<string, string>> = {},
+): SafetensorsLayout {
+  checkHeaders(tensors);
+  const sorted = [...tensors].sort((a, b) => {
+    return DTYPES.indexOf(b.dtype) - DTYPES.indexOf(a.dtype) || compareNames(a.name, b.name);
+  });
+  // Joined by hand, because an object would sort names that look like numbers first.
+  const fields = Object.keys(metadata).length > 0 ? [`"__metadata__":${JSON.stringify(metadata)}`] : [];
+  const begins = new Map<string, number>();
+  let dataBytes = 0;
+  for (const { name, dtype, shape } of sorted) {
+    const begin = dataBytes;
+    dataBytes += sizeOf({ name, dtype, shape });
+    fields.push(`${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: [begin, dataBytes] })}`);
+    begins.set(name, begin);
+  }
+  const json = new TextEncoder().encode(`{${fields.join(",")}}`);
+  const jsonBytes = Math.ceil(json.length / 8) * 8;
+  if (jsonBytes > MAX_HEADER_BYTES) {
+    throw new RangeError(`tensors: the header takes ${jsonBytes} bytes, expected at most ${MAX_HEADER_BYTES}.`);
+  }
+  for (const text of Object.entries(metadata).flat()) checkUnicode(text, "metadata");
+  const header = new Uint8Array(8 + jsonBytes).fill(0x20);
+  new DataView(header.buffer).setBigUint64(0, BigInt(jsonBytes), true);
+  header.set(json, 8);
+  const positions = tensors.map(({ name }) => header.length + (begins.get(name) ?? Number.NaN));
+  return { header, positions, fileBytes: header.length + dataBytes };
+}
+
+function checkHeaders(tensors: readonly TensorHeader[]): void {
   const names = new Set<string>();
-  for (const { name, dtype, shape, data } of tensors) {
+  for (const tensor of tensors) {
+    const { name, shape } = tensor;
     checkUnicode(name, "name");
     if (name === "__metadata__") throw new RangeError('name: "__metadata__" is not a tensor\'s name in this format.');
     if (names.has(name)) throw new RangeError(`name: ${quote(name)} appears twice.`);
     names.add(name);
+    if (!shape.every((size) => Number.isSafeInteger(size) && size >= 0)) {
+      throw new RangeError(`${quote(name)}: expected a shape of whole numbers, got [${shape.join(", ")}].`);
+    }
+  }
+}
+
+/** @throws RangeError for a shape that has no size in bytes. */
+function sizeOf({ name, dtype, shape }: TensorHeader): number {
+  const size = tensorSize(shape, dtype);
+  if (typeof size === "number") return size;
+  throw new RangeError(`${quote(name)}: shape [${shape.join(", ")}] in ${dtype} has no size in bytes (${size}).`);
+}
+
+function checkTensors(tensors: readonly TensorToWrite[]): void {
+  for (const { name, dtype, shape, data } of tensors) {
     const array = ARRAY_OF_DTYPE[dtype];
     if (!(data instanceof Uint8Array) && data.constructor !== array) {
       const expected = array === undefined ? "Uint8Array" : `${array.name} or Uint8Array`;
       throw new TypeError(`${quote(name)}: expected ${expected} for ${dtype}, got ${data.constructor.name}.`);
-    }
-    if (!shape.every((size) => Number.isSafeInteger(size) && size >= 0)) {
-      throw new RangeError(`${quote(name)}: expected a shape of whole numbers, got [${shape.join(", ")}].`);
     }
     const expectedBytes = tensorSize(shape, dtype);
     if (expectedBytes !== data.byteLength) {

@@ -23,8 +23,13 @@ export async function writeFileWhole(path: string, content: Uint8Array | string)
     if (existing.isFile() || existing.isDirectory()) await replaceFile(target, content);
     else await writeFile(target, content);
   } catch (cause) {
-    throw new InputError(`${path} cannot be written: ${reason(cause)}; choose another place.`, { cause });
+    throw cannotWrite(path, cause);
   }
+}
+
+/** The error for a file or folder that cannot be written. @param cause Node's error */
+export function cannotWrite(path: string, cause: unknown): InputError {
+  return new InputError(`${path} cannot be written: ${reason(cause)}; choose another place.`, { cause });
 }
 
 async function replaceFile(target: string, content: Uint8Array | string): Promise<void> {

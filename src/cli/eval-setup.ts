@@ -94,13 +94,13 @@ export async function readModelFacts(folder: string, flags: ModelFlags, signal: 
     const checkpoint = await openCheckpoint(source, signal);
     const architecture = readArchitecture(checkpoint.config);
     const used = planWeights(checkpoint, architecture, flags.dtype).filter(({ isUsed }) => isUsed);
-    // As Llava.dtype: that of the lm_head, which may be the embedding table.
-    const head = used.find(({ part }) => part === "lm_head") ?? used.find(({ role }) => role === "token-embedding");
-    if (head === undefined) throw new RangeError("the architecture has neither an lm_head nor an embedding table");
+    // As Llava.dtype: that of the first decoder layer.
+    const first = used.find(({ part, role }) => part === "decoder" && role === "matrix");
+    if (first === undefined) throw new RangeError("the architecture has no decoder layer");
     return {
       text: architecture.config.text,
       defaults: await readMethodDefaults(source, signal),
-      dtype: head.dtype,
+      dtype: first.dtype,
       kvDtype: flags.kv ?? "f32",
       activationDtype: flags.activations ?? "f32",
       imageProcessor: (await loadProcessor(checkpoint, architecture)).imageProcessor,

@@ -14,7 +14,7 @@ import type { ModelConfig } from "../models/config.ts";
 import { keyValueBytes } from "../models/layers/decoder-state.ts";
 import { readArchitecture } from "../models/registry.ts";
 import { type MatrixError, weightErrors } from "../models/weight-errors.ts";
-import { listWeights, weightMemory } from "../models/weight-table.ts";
+import { codesName, listWeights, otherForm, planWeights, scalesName, weightMemory } from "../models/weight-table.ts";
 import { findModel } from "./find-model.ts";
 import { dtypeOption, revisionOption } from "./flags.ts";
 import { examples } from "./package-files.ts";
@@ -91,12 +91,17 @@ async function inspectFolder(
   const checkpoint = await openCheckpoint(source, session.signal);
   const architecture = readArchitecture(checkpoint.config);
   const { config } = architecture;
-  const tensors = [...checkpoint.tensors].map(([name, { file, entry }]) => listed(name, entry, file));
+  const tensors = listedTensors(checkpoint, architecture);
   const files = [...new Set(tensors.map(({ file }) => file))].sort();
   const metadata: Record<string, Readonly<Record<string, string>>> = {};
   for (const file of files) metadata[file] = (await readSafetensorsHeader(source, file, session.signal)).metadata;
   const parts = totals(tensors, architecture);
-  const memory = Object.fromEntries(WEIGHT_DTYPES.map((each) => [each, weightMemory(checkpoint, architecture, each)]));
+  const isLoadable = (each: WeightDtype) => !planWeights(checkpoint, architecture, each).some(otherForm);
+  const dtypes = WEIGHT_DTYPES.filter(isLoadable);
+  if (dtype !== undefined && dtypes.length < WEIGHT_DTYPES.length) {
+    throw new UsageError(`--dtype measures what quantising loses, but ${name} is quantised already: omit it.`);
+  }
+  const memory = Object.fromEntries(dtypes.map((each) => [each, weightMemory(checkpoint, architecture, each)]));
   const cacheBytes = (each: CacheDtype) => keyValueBytes(config.text, { capacity: 1, dtype: each });
   const cachePerToken = Object.fromEntries(CACHE_DTYPES.map((each) => [each, cacheBytes(each)]));
   const errors = dtype && (await measure(checkpoint, architecture, { dtype, signal: session.signal }));
@@ -194,6 +199,23 @@ function errorLines({ dtype, matrices, worst, meanRelativeRms }: MeasuredErrors)
 
 function percent(share: number): string {
   return `${(share * 100).toPrecision(3)} %`;
+}
+
+/** The tensors, a quantised one as one: its dtype is its form, its shape the unpadded one, its bytes those of codes and scales. */
+function listedTensors(checkpoint: Checkpoint, architecture: Architecture): readonly ListedTensor[] {
+  const packed = planWeights(checkpoint, architecture, undefined).flatMap(({ tensors }) =>
+    tensors.flatMap(({ name, shape, packed }) => (packed === undefined ? [] : [{ name, shape, dtype: packed }])),
+  );
+  const byCodes = new Map(packed.map((tensor) => [codesName(tensor.name), tensor]));
+  const scales = new Set(packed.map(({ name }) => scalesName(name)));
+  return [...checkpoint.tensors].flatMap(([name, { file, entry }]) => {
+    const tensor = byCodes.get(name);
+    if (tensor === undefined) return scales.has(name) ? [] : [listed(name, entry, file)];
+    const scaleBytes = checkpoint.tensors.has(scalesName(tensor.name))
+      ? checkpoint.tensorBytes(scalesName(tensor.name))
+      : 0; // of a damaged checkpoint
+    return [{ ...tensor, bytes: entry.end - entry.start + scaleBytes, file }];
+  });
 }
 
 function listed(name: string, entry: TensorEntry, file: string): ListedTensor {

@@ -20,6 +20,7 @@ import { isaCommand, isaCompileCommand } from "./isa.ts";
 import { modelsCommand } from "./models.ts";
 import { examples, packageVersion } from "./package-files.ts";
 import { pullCommand } from "./pull.ts";
+import { quantizeCommand } from "./quantize.ts";
 import { reportCommand } from "./report.ts";
 import { type CliCommand, type GlobalFlags, Session, UsageError } from "./session.ts";
 import { sweepCommand } from "./sweep.ts";
@@ -38,6 +39,7 @@ const COMMANDS: readonly CliCommand[] = [
   compareCommand,
   pullCommand,
   modelsCommand,
+  quantizeCommand,
   evalCommand,
   workerCommand,
   reportCommand,

@@ -70,7 +70,7 @@ export async function openModel(session: Session, flags: ModelFlags, options: Op
   throwIfAborted(signal, "Loading the model");
   const device = await requestGpuDevice(adapter.adapter);
   session.reach("device");
-  const bar = await progressBar(basename(name));
+  const bar = await progressBar(`loading ${basename(name)}`);
   try {
     const { isSoftware: isCpu } = adapter;
     const note = (text: string) => session.note(text);
@@ -162,14 +162,14 @@ export function elapsed(started: number): number {
   return Math.round((performance.now() - started) * 10) / 10;
 }
 
-/** A progress bar on stderr if that is a terminal; otherwise it does nothing. */
-async function progressBar(
-  name: string,
+/** A progress bar on stderr if that is a terminal; otherwise it does nothing. @param title what is shown before the bar */
+export async function progressBar(
+  title: string,
 ): Promise<{ show(loadedBytes: number, totalBytes: number): void; stop(): void }> {
   if (!process.stderr.isTTY) return { show: () => undefined, stop: () => undefined };
   const { SingleBar } = await import("cli-progress");
   const bar = new SingleBar({
-    format: `loading ${name} {bar} {percentage} % of {size}`,
+    format: `${title} {bar} {percentage} % of {size}`,
     stream: process.stderr,
     clearOnComplete: true,
     hideCursor: true,

@@ -7,17 +7,10 @@ import type { Constant, Kernel } from "../gpu/kernel.ts";
 import { linear } from "../gpu/ops/linear.ts";
 import { LINEAR_KERNELS } from "../gpu/ops/linear-kernels.ts";
 import { isDispatch, Program } from "../gpu/program.ts";
-import {
-  type ActivationDtype,
-  isQuantized,
-  type Matrix,
-  matrixSizes,
-  storedRowBytes,
-  type WeightDtype,
-} from "../gpu/tensor.ts";
+import { type ActivationDtype, type Matrix, matrixSizes, storedRowBytes, type WeightDtype } from "../gpu/tensor.ts";
 import { choiceText, type TunableChoice } from "../gpu/tunables.ts";
 import { readArchitecture } from "../models/registry.ts";
-import { labelOf, WeightDeclarer, type WeightStore } from "../models/weight-table.ts";
+import { labelOf, matrixDtype, WeightDeclarer, type WeightStore } from "../models/weight-table.ts";
 import { USUAL_NEEDS } from "../precompile.ts";
 import { ProgramRecorder } from "../program-recorder.ts";
 
@@ -129,7 +122,7 @@ function pipelinesOf(program: Program): readonly RecordedPipeline[] {
 function emptyStore(gpu: Gpu, dtype: WeightDtype): WeightStore {
   return {
     matrix(spec, columns): Matrix {
-      const stored = isQuantized(dtype) && !spec.isQuantizable ? "f16" : dtype;
+      const stored = matrixDtype(spec, dtype) ?? "f16";
       const sizes = matrixSizes(
         spec.tensors.map(({ rows }) => rows),
         columns,

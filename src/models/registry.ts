@@ -1,4 +1,5 @@
 // The model families. A new one is a folder beside this file and a line in the list.
+import { quote } from "../checkpoint/source.ts";
 import type { Architecture, ModelFamily } from "./architecture.ts";
 import type { ModelConfig } from "./config.ts";
 import { ConfigReader } from "./config-reader.ts";
@@ -15,13 +16,31 @@ const FAMILIES: readonly ModelFamily[] = [llava, llavaNext, text];
 export function readArchitecture(json: unknown, file = "config.json"): Architecture {
   const config = new ConfigReader(json, file);
   const modelType = config.string("model_type", undefined);
-  config.refuse("quantization_config", "quantised checkpoints");
+  refuseOtherForms(config);
   const family = FAMILIES.find(({ modelTypes }) => modelTypes.includes(modelType));
   if (family === undefined) {
     const known = FAMILIES.flatMap(({ modelTypes }) => modelTypes);
     throw config.error("model_type", `${known.slice(0, -1).join(", ")} or ${known.at(-1)}`, modelType);
   }
   return family.read(config);
+}
+
+/** The version of the files that `adaptvis quantize` writes. */
+export const QUANTIZED_VERSION = 1;
+
+/** What `quantization_config.quant_method` of a checkpoint is that `adaptvis quantize` wrote. */
+export const QUANT_METHOD = "adaptvis";
+
+/** @throws CheckpointError for a checkpoint that another program quantised, or a later version of this one. */
+function refuseOtherForms(config: ConfigReader): void {
+  const form = config.child("quantization_config");
+  const method = form.raw("quant_method");
+  if (method !== QUANT_METHOD) {
+    const by = typeof method === "string" ? quote(method) : "another program";
+    config.refuse("quantization_config", `checkpoints quantised by ${by}`);
+  } else if (form.raw("version") !== QUANTIZED_VERSION) {
+    throw form.error("version", `${QUANTIZED_VERSION}, the one that this adaptvis reads`, form.raw("version"));
+  }
 }
 
 /** The numbers of config.json alone. @throws as `readArchitecture`. */

@@ -19,7 +19,7 @@ import {
   storedRowBytes,
 } from "../gpu/tensor.ts";
 import type { Quantizer } from "./quantizer.ts";
-import { labelOf, type PlannedTensor, type PlannedWeight } from "./weight-table.ts";
+import { codesName, labelOf, type PlannedTensor, type PlannedWeight, scalesName } from "./weight-table.ts";
 
 /** Bytes read from the source and written to the GPU at once. */
 const CHUNK_BYTES = 8 * 1024 * 1024;
@@ -86,7 +86,7 @@ export function allocateVector(weight: PlannedWeight, createBuffer: CreateBuffer
 export async function fillMatrix(context: UploadContext, weight: PlannedWeight, matrix: Matrix): Promise<void> {
   let firstRow = 0;
   for (const tensor of weight.tensors) {
-    await fillRows(context, tensor, { matrix, firstRow, fileDtype: fileDtypeOf(context.checkpoint, tensor) });
+    await fillRows(context, tensor, { matrix, firstRow });
     firstRow += paddedLength(tensor.rows);
   }
 }
@@ -157,19 +157,30 @@ function fileDtypeOf(checkpoint: Checkpoint, { name, fileDtype }: PlannedTensor)
 /** Where a tensor goes in its matrix. */
 interface Target {
   readonly matrix: Matrix;
-  readonly fileDtype: FloatDtype;
   /** Row of the matrix that the tensor begins at. */
   readonly firstRow: number;
 }
 
-async function fillRows(context: UploadContext, { name, rows }: PlannedTensor, target: Target): Promise<void> {
-  const { matrix, fileDtype, firstRow } = target;
-  const { dtype, columnGroup: columns } = matrix;
-  const elementBytes = floatBytes(fileDtype);
-  const sourceRowBytes = columns.count * columns.size * elementBytes;
+/** Rows that are contiguous in the file and in one piece. */
+interface Chunk {
+  /** First row of the tensor. */
+  readonly first: number;
+  readonly numRows: number;
+  readonly piece: MatrixPiece;
+  /** Row of the piece that they go to. */
+  readonly rowStart: number;
+}
+
+async function fillRows(context: UploadContext, tensor: PlannedTensor, target: Target): Promise<void> {
+  const { rows, packed } = tensor;
+  const { matrix, firstRow } = target;
   const numSourceRows = rows.count * rows.size;
+  const rowBytes =
+    packed === undefined
+      ? matrix.columns * floatBytes(fileDtypeOf(context.checkpoint, tensor))
+      : storedRowBytes(matrix).weights;
   // A multiple of 4, so that a chunk of quantised rows begins with a whole word of scales.
-  const chunkRows = Math.max(4, Math.floor(CHUNK_BYTES / (matrix.columns * elementBytes) / 4) * 4);
+  const chunkRows = Math.max(4, Math.floor(CHUNK_BYTES / rowBytes / 4) * 4);
   for (let first = 0; first < numSourceRows; ) {
     throwIfAborted(context.signal, "Loading the model");
     // Padded rows of one group and one piece are contiguous: a chunk never crosses either border.
@@ -177,18 +188,28 @@ async function fillRows(context: UploadContext, { name, rows }: PlannedTensor, t
     const piece = pieceOf(matrix, row);
     const groupRest = isAligned(rows) ? numSourceRows - first : rows.size - (first % rows.size);
     const numRows = Math.min(chunkRows, groupRest, piece.rowStart + piece.numRows - row);
-    const start = first * sourceRowBytes;
-    const bytes = await context.checkpoint.read(name, {
-      start,
-      end: start + numRows * sourceRowBytes,
-      signal: context.signal,
-    });
-    const padded = isAligned(columns) ? bytes : padRows(bytes, columns, { numRows, elementBytes });
-    await storeRows(context, name, { target, bytes: padded, numRows, piece, rowStart: row - piece.rowStart });
-    context.onBytes(bytes.byteLength, name);
+    const chunk = { first, numRows, piece, rowStart: row - piece.rowStart };
+    await (packed === undefined ? storeRows : copyPackedRows)(context, tensor, { ...chunk, matrix });
     first += numRows;
   }
-  if (isQuantized(dtype) && (await context.quantizer.hasProblem())) throw doesNotFit(context, name, target);
+  if (packed !== undefined || !isQuantized(matrix.dtype)) return;
+  if (await context.quantizer.hasProblem()) throw doesNotFit(context, tensor, matrix);
+}
+
+/** Copies rows of a quantised checkpoint, which are stored as on the GPU. */
+async function copyPackedRows(
+  { checkpoint, gpu, signal, onBytes }: UploadContext,
+  { name }: PlannedTensor,
+  { matrix, first, numRows, piece, rowStart }: Chunk & { readonly matrix: Matrix },
+): Promise<void> {
+  const copy = async (tensor: string, rowBytes: number, buffer: GPUBuffer) => {
+    const bytes = await checkpoint.read(tensor, { start: first * rowBytes, end: (first + numRows) * rowBytes, signal });
+    gpu.write(buffer, bytes, rowStart * rowBytes);
+    onBytes(bytes.byteLength, name);
+  };
+  const { weights, scales } = storedRowBytes(matrix);
+  await copy(codesName(name), weights, piece.buffer);
+  await copy(scalesName(name), scales, piece.scales ?? gpu.unused);
 }
 
 function pieceOf({ name, pieces }: Matrix, row: number): MatrixPiece {
@@ -197,33 +218,35 @@ function pieceOf({ name, pieces }: Matrix, row: number): MatrixPiece {
   return piece;
 }
 
-/** Writes padded rows in the file's dtype into a piece that holds them in the matrix's. */
+/** Reads rows in the file's dtype, and writes them, padded, into a piece that holds them in the matrix's. */
 async function storeRows(
   context: UploadContext,
-  name: string,
-  chunk: {
-    readonly target: Target;
-    readonly bytes: Uint8Array<ArrayBuffer>;
-    readonly numRows: number;
-    readonly piece: MatrixPiece;
-    readonly rowStart: number;
-  },
+  tensor: PlannedTensor,
+  { matrix, first, numRows, piece, rowStart }: Chunk & { readonly matrix: Matrix },
 ): Promise<void> {
-  const { target, bytes, numRows, piece, rowStart } = chunk;
-  const { fileDtype } = target;
-  const { dtype, columns } = target.matrix;
+  const { name } = tensor;
+  const { dtype, columns, columnGroup } = matrix;
+  const sourceDtype = fileDtypeOf(context.checkpoint, tensor);
+  const elementBytes = floatBytes(sourceDtype);
+  const rowBytes = columnGroup.count * columnGroup.size * elementBytes;
+  const range = { start: first * rowBytes, end: (first + numRows) * rowBytes, signal: context.signal };
+  const read = await context.checkpoint.read(name, range);
+  const bytes = isAligned(columnGroup) ? read : padRows(read, columnGroup, { numRows, elementBytes });
   if (isQuantized(dtype)) {
-    const rows = { sourceDtype: fileDtype, dtype, numRows, columns, piece, rowStart };
-    await context.quantizer.pack(bytes, rows);
-    return;
+    await context.quantizer.pack(bytes, { sourceDtype, dtype, numRows, columns, piece, rowStart });
+  } else {
+    const converted = convertWeights(bytes, sourceDtype, dtype);
+    if (converted === undefined) throw doesNotFit(context, tensor, matrix);
+    context.gpu.write(piece.buffer, converted, rowStart * columns * floatBytes(dtype));
   }
-  const converted = convertWeights(bytes, fileDtype, dtype);
-  if (converted === undefined) throw doesNotFit(context, name, target);
-  context.gpu.write(piece.buffer, converted, rowStart * columns * floatBytes(dtype));
+  context.onBytes(read.byteLength, name);
 }
 
-function doesNotFit({ checkpoint }: UploadContext, name: string, { matrix, fileDtype }: Target): CheckpointError {
-  const { dtype } = matrix;
+function doesNotFit(
+  { checkpoint }: UploadContext,
+  { name, fileDtype }: PlannedTensor,
+  { dtype }: Matrix,
+): CheckpointError {
   return new CheckpointError(
     `Tensor ${name}: expected weights that ${dtype} can hold, got one that is too large or not finite; load it as ${fileDtype}.`,
     { file: checkpoint.tensors.get(name)?.file ?? checkpoint.source.name, tensor: name },

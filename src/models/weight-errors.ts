@@ -1,9 +1,9 @@
 // How far the weights that a dtype stores are from those in the file: per matrix of a checkpoint, on the CPU in f64, by the numbers
-// that shaders/quantize.wgsl and checkpoint/dtypes.ts store. Needs no GPU.
+// that quantize-rows.ts and checkpoint/dtypes.ts store. Needs no GPU.
 
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { f32ToBf16, f32ToF16, toF32 } from "../checkpoint/dtypes.ts";
-import { throwIfAborted } from "../errors.ts";
+import { at, throwIfAborted } from "../errors.ts";
 import {
   type FloatDtype,
   floatBytes,
@@ -15,6 +15,7 @@ import {
   type WeightDtype,
 } from "../gpu/tensor.ts";
 import type { Architecture } from "./architecture.ts";
+import { quantizeGroup } from "./quantize-rows.ts";
 import { padGroups } from "./upload.ts";
 import { planWeights } from "./weight-table.ts";
 
@@ -45,39 +46,86 @@ export async function weightErrors(
     if (columns === undefined || !isUsed) continue;
     for (const { name, shape, fileDtype } of tensors) {
       if (fileDtype === undefined || fileDtype === dtype) continue;
-      const numWeights = shape.reduce((product, size) => product * size, 1);
-      const tensor = { name, numWeights, fileDtype, columns, dtype };
-      const { squares, errorSquares, largest } = await errorOf(checkpoint, tensor, options.signal);
-      const relativeRms = errorSquares === 0 ? 0 : Math.sqrt(errorSquares / squares);
-      errors.push({ name, dtype, relativeRms, maxError: largest });
+      const tensor = { name, numWeights: numElements(shape), fileDtype, columns, dtypes: [dtype] };
+      const sums = at(await errorsOf(checkpoint, tensor, options.signal), 0);
+      errors.push({ name, dtype, relativeRms: relativeRms(sums), maxError: sums.largest });
     }
   }
   return errors;
 }
 
-async function errorOf(
+/** The errors of one matrix in both quantised forms. */
+export interface QuantizedErrors {
+  readonly name: string;
+  /** The form that q4 means for it. */
+  readonly chosen: WeightDtype;
+  /** √(Σ error² / Σ weight²) in each form. */
+  readonly relativeRms: { readonly [dtype in QuantizedDtype]: number };
+}
+
+/**
+ * The error of every matrix that is quantised in q8 or q4, in each of them, in the order of the model.
+ * @throws CheckpointError when the file cannot be read; AbortError.
+ */
+export async function quantizedErrors(
+  checkpoint: Checkpoint,
+  architecture: Architecture,
+  options: {
+    readonly signal?: AbortSignal | undefined;
+    readonly onMatrix?: (numDone: number, numMatrices: number) => void;
+  } = {},
+): Promise<QuantizedErrors[]> {
+  const matrices = planWeights(checkpoint, architecture, "q4").flatMap(
+    ({ tensors, columns, dtype: chosen, isUsed, isQuantizable }) =>
+      tensors.flatMap(({ name, shape, fileDtype }) => {
+        if (columns === undefined || fileDtype === undefined || !isUsed || !isQuantizable) return [];
+        return [{ name, numWeights: numElements(shape), fileDtype, columns, chosen }];
+      }),
+  );
+  const errors: QuantizedErrors[] = [];
+  for (const { chosen, ...tensor } of matrices) {
+    const sums = await errorsOf(checkpoint, { ...tensor, dtypes: ["q8", "q4"] }, options.signal);
+    const [q8, q4] = [relativeRms(at(sums, 0)), relativeRms(at(sums, 1))];
+    errors.push({ name: tensor.name, chosen, relativeRms: { q8, q4 } });
+    options.onMatrix?.(errors.length, matrices.length);
+  }
+  return errors;
+}
+
+function relativeRms({ squares, errorSquares }: ErrorSums): number {
+  return errorSquares === 0 ? 0 : Math.sqrt(errorSquares / squares);
+}
+
+function numElements(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1);
+}
+
+/** The sums of a tensor in each of `dtypes`; it is read once. */
+async function errorsOf(
   checkpoint: Checkpoint,
   tensor: {
     readonly name: string;
     readonly numWeights: number;
     readonly fileDtype: FloatDtype;
     readonly columns: Grouping;
-    readonly dtype: WeightDtype;
+    readonly dtypes: readonly WeightDtype[];
   },
   signal: AbortSignal | undefined,
-): Promise<ErrorSums> {
-  const { name, numWeights, fileDtype, columns, dtype } = tensor;
+): Promise<ErrorSums[]> {
+  const { name, numWeights, fileDtype, columns, dtypes } = tensor;
   const width = columns.count * columns.size;
   const bytesPerWeight = floatBytes(fileDtype);
   const chunk = Math.max(1, Math.floor(CHUNK_WEIGHTS / width)) * width;
-  let sums: ErrorSums = { squares: 0, errorSquares: 0, largest: 0 };
+  let sums = dtypes.map(() => NO_ERRORS);
   for (let first = 0; first < numWeights; first += chunk) {
     throwIfAborted(signal, "Measuring the weights' errors");
     const end = Math.min(first + chunk, numWeights);
     const range = { start: first * bytesPerWeight, end: end * bytesPerWeight, signal };
     // Padded as on the GPU, where groups of 32 begin elsewhere for it.
     const values = padGroups(toF32(await checkpoint.read(name, range), fileDtype), columns.size);
-    sums = addErrors(sums, weightError(values, paddedLength(columns), dtype));
+    sums = dtypes.map((dtype, index) => {
+      return addErrors(at(sums, index), weightError(values, paddedLength(columns), dtype));
+    });
   }
   return sums;
 }
@@ -92,6 +140,8 @@ export interface ErrorSums {
   readonly largest: number;
 }
 
+const NO_ERRORS: ErrorSums = { squares: 0, errorSquares: 0, largest: 0 };
+
 /** The sums of chunk after chunk. */
 export function addErrors(a: ErrorSums, b: ErrorSums): ErrorSums {
   return {
@@ -105,10 +155,12 @@ export function addErrors(a: ErrorSums, b: ErrorSums): ErrorSums {
 export function weightError(values: Float32Array<ArrayBuffer>, columns: number, dtype: WeightDtype): ErrorSums {
   if (!isQuantized(dtype)) return between(values, narrowed(values, dtype));
   const stored = new Float32Array(values.length);
+  const steps = new Int8Array(GROUP_SIZE);
   for (let row = 0; row < values.length; row += columns) {
     for (let first = row; first < row + columns; first += GROUP_SIZE) {
       const end = Math.min(first + GROUP_SIZE, row + columns);
-      storeGroup(values.subarray(first, end), stored.subarray(first, end), dtype);
+      const scale = quantizeGroup(values.subarray(first, end), dtype, steps);
+      for (let i = first; i < end; i++) stored[i] = (steps[i - first] ?? 0) * scale;
     }
   }
   return between(values, stored);
@@ -118,32 +170,6 @@ function narrowed(values: Float32Array<ArrayBuffer>, dtype: FloatDtype): Float32
   if (dtype === "f32") return values;
   const halves = dtype === "f16" ? f32ToF16(values) : f32ToBf16(values);
   return toF32(new Uint8Array(halves.buffer), dtype);
-}
-
-function storeGroup(weights: Float32Array, stored: Float32Array, dtype: QuantizedDtype): void {
-  let largest = 0;
-  for (const weight of weights) {
-    if (Math.abs(weight) > Math.abs(largest)) largest = weight;
-  }
-  const scale = roundToF16(dtype === "q8" ? Math.abs(largest) / 127 : largest / -8);
-  const [least, most] = dtype === "q8" ? [-127, 127] : [-8, 7];
-  weights.forEach((weight, index) => {
-    const step = scale === 0 ? 0 : roundToEven(weight / scale);
-    stored[index] = Math.max(least, Math.min(most, step)) * scale;
-  });
-}
-
-/** An f64 rounded once: by way of an f32 it would be rounded twice. */
-function roundToF16(value: number): number {
-  // Just below a power of two the logarithm may be rounded up to its exponent: so close, either unit gives that power.
-  const exponent = Math.floor(Math.log2(Math.abs(value)));
-  const unit = 2 ** (Math.max(exponent, -14) - 10);
-  const rounded = roundToEven(value / unit) * unit;
-  return Math.abs(rounded) > 65_504 ? Number.NaN : rounded;
-}
-
-function roundToEven(value: number): number {
-  return Math.abs(value % 1) === 0.5 ? 2 * Math.round(value / 2) : Math.round(value);
 }
 
 function between(values: Float32Array, stored: Float32Array): ErrorSums {

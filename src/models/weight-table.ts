@@ -1,15 +1,17 @@
 // What weights a model is made of, declared once per kind of layer. A declaration is run by two interpreters: one lists
 // the weights (checks, byte counts, errors, random checkpoints; no GPU), the other allocates them (weights.ts).
 import type { Checkpoint, ExpectedTensor } from "../checkpoint/checkpoint.ts";
-import { floatDtypeOf } from "../checkpoint/dtypes.ts";
+import { type Dtype, floatDtypeOf } from "../checkpoint/dtypes.ts";
 import {
   type FloatDtype,
   type Grouping,
+  groupsPerRow,
   isQuantized,
   type Linear,
   type Matrix,
   matrixSizes,
   paddedLength,
+  type QuantizedDtype,
   storedRowBytes,
   type WeightDtype,
   whole,
@@ -181,6 +183,8 @@ export function labelOf(weight: { readonly tensors: readonly { readonly name: st
 export interface PlannedTensor extends TensorSpec {
   /** Undefined when the checkpoint lacks the tensor or weights cannot have its dtype. */
   readonly fileDtype: FloatDtype | undefined;
+  /** The form that `adaptvis quantize` stored the tensor in, as two tensors: {@link codesName} and {@link scalesName}. */
+  readonly packed: QuantizedDtype | undefined;
 }
 
 /** A weight of one checkpoint, loaded in one dtype. */
@@ -190,19 +194,54 @@ export interface PlannedWeight extends WeightSpec {
   readonly dtype: WeightDtype;
 }
 
+/** The tensor of a quantised matrix's integers: I8 in q8, U8 in q4. */
+export function codesName(name: string): string {
+  return `${name}.codes`;
+}
+
+/** The tensor of a quantised matrix's scales, F16. */
+export function scalesName(name: string): string {
+  return `${name}.scales`;
+}
+
+/**
+ * How a model that is loaded in `wanted` stores a matrix; undefined where that is as in the file. Under q4 the lm_head is in q8, as
+ * in llama.cpp's files: its errors are those of the logits.
+ */
+export function matrixDtype(
+  { role, isQuantizable }: Pick<WeightSpec, "role" | "isQuantizable">,
+  wanted: WeightDtype | undefined,
+): WeightDtype | undefined {
+  if (wanted === undefined || !isQuantized(wanted)) return wanted;
+  if (!isQuantizable) return undefined;
+  return role === "token-embedding" ? "q8" : wanted;
+}
+
 /** Gives a declared weight its names and dtypes in a checkpoint; matrices in `wanted`, or as in the file. */
 export function planWeight(checkpoint: Checkpoint, spec: WeightSpec, wanted: WeightDtype | undefined): PlannedWeight {
+  const isMatrix = spec.columns !== undefined;
+  const entryOf = (name: string) => checkpoint.tensors.get(name)?.entry;
+  const codesOf = (name: string) => (isMatrix ? entryOf(codesName(name)) : undefined);
   const tensors = spec.tensors.map((tensor) => {
-    const present = [tensor.name, ...tensor.otherNames].find((name) => checkpoint.tensors.has(name));
-    const name = present ?? tensor.name;
-    return { ...tensor, name, fileDtype: floatDtypeOf(checkpoint.tensors.get(name)?.entry.dtype) };
+    const name = [tensor.name, ...tensor.otherNames].find((each) => entryOf(each) ?? codesOf(each)) ?? tensor.name;
+    const packed = packedDtypeOf(codesOf(name)?.dtype);
+    return { ...tensor, name, packed, fileDtype: floatDtypeOf(entryOf(name)?.dtype) };
   });
-  if (spec.columns === undefined) return { ...spec, tensors, dtype: "f32" };
-  const keepsFileDtype = wanted === undefined || (isQuantized(wanted) && !spec.isQuantizable);
-  if (!keepsFileDtype) return { ...spec, tensors, dtype: wanted };
-  const dtypes = new Set(tensors.map(({ fileDtype }) => fileDtype));
+  if (!isMatrix) return { ...spec, tensors, dtype: "f32" };
+  const dtypes = new Set(tensors.map(({ packed, fileDtype }) => packed ?? fileDtype));
   const [only] = dtypes;
-  return { ...spec, tensors, dtype: dtypes.size === 1 && only !== undefined ? only : "f32" };
+  const asInFile = dtypes.size === 1 && only !== undefined ? only : "f32";
+  return { ...spec, tensors, dtype: matrixDtype(spec, wanted) ?? asInFile };
+}
+
+function packedDtypeOf(codes: Dtype | undefined): QuantizedDtype | undefined {
+  if (codes === "I8") return "q8";
+  return codes === "U8" ? "q4" : undefined;
+}
+
+/** The first tensor that is stored in another quantised form than its matrix shall have; undefined where there is none. */
+export function otherForm(weight: PlannedWeight): PlannedTensor | undefined {
+  return weight.tensors.find(({ packed }) => weight.isUsed && packed !== undefined && packed !== weight.dtype);
 }
 
 /** The weights of a model as a checkpoint holds them when its matrices are stored in `dtype`, or as in the file. */
@@ -238,10 +277,30 @@ export function expectedTensors(weights: readonly PlannedWeight[]): {
   readonly expected: readonly ExpectedTensor[];
   readonly unused: ReadonlySet<string>;
 } {
-  const used = weights.filter(({ isUsed }) => isUsed).flatMap(({ tensors }) => tensors);
+  const inUse = weights.filter(({ isUsed }) => isUsed);
+  const used = inUse.flatMap(({ tensors }) => tensors);
   const names = new Set(used.map(({ name }) => name));
   const unused = weights.flatMap(({ isUsed, tensors }) =>
     tensors.flatMap(({ name, otherNames }) => (isUsed ? otherNames : [name, ...otherNames])),
   );
-  return { expected: used, unused: new Set(unused.filter((name) => !names.has(name))) };
+  const expected = inUse.flatMap(({ tensors, columns }) =>
+    tensors.flatMap((tensor) => (columns === undefined ? tensor : storedTensors(tensor, columns))),
+  );
+  return { expected, unused: new Set(unused.filter((name) => !names.has(name))) };
+}
+
+/** The tensors that a matrix's tensor is in a file. */
+export function storedTensors(
+  tensor: Pick<PlannedTensor, "name" | "shape" | "rows" | "packed">,
+  columnGroup: Grouping,
+): readonly ExpectedTensor[] {
+  const { name, rows, packed } = tensor;
+  if (packed === undefined) return [tensor];
+  const numRows = rows.count * rows.size;
+  const columns = paddedLength(columnGroup);
+  const { weights } = storedRowBytes({ dtype: packed, columns });
+  return [
+    { name: codesName(name), shape: [numRows, weights], dtype: packed === "q8" ? "I8" : "U8" },
+    { name: scalesName(name), shape: [numRows, groupsPerRow(columns)], dtype: "F16" },
+  ];
 }

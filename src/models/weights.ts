@@ -1,6 +1,6 @@
 // A model's weights: checked against the checkpoint, allocated on the GPU, then read into their buffers.
 import { type Checkpoint, requireTensors } from "../checkpoint/checkpoint.ts";
-import { at } from "../errors.ts";
+import { at, CheckpointError } from "../errors.ts";
 import { GPU_STORAGE, type Gpu } from "../gpu/device.ts";
 import { isQuantized, paddedLength, storedRowBytes, type WeightDtype } from "../gpu/tensor.ts";
 import type { Architecture, ModelWeights } from "./architecture.ts";
@@ -18,6 +18,7 @@ import {
   emptyMatrix,
   expectedTensors,
   labelOf,
+  otherForm,
   type PlannedWeight,
   planWeight,
   planWeights,
@@ -56,6 +57,7 @@ export async function loadWeights(
   const plan = planWeights(checkpoint, architecture, dtype);
   const { expected, unused } = expectedTensors(plan);
   requireTensors(checkpoint, expected, { unused });
+  for (const weight of plan) if (weight.isUsed) checkForm(checkpoint, weight);
   for (const weight of plan) if (weight.isUsed) checkLimit(gpu, weight);
 
   const totalBytes = expected.reduce((sum, { name }) => sum + checkpoint.tensorBytes(name), 0);
@@ -83,6 +85,17 @@ export async function loadWeights(
   } finally {
     quantizer.dispose();
   }
+}
+
+/** Finds a matrix of a quantised checkpoint that would have to be stored in another form. @throws CheckpointError */
+function checkForm(checkpoint: Checkpoint, weight: PlannedWeight): void {
+  const tensor = otherForm(weight);
+  if (tensor === undefined) return;
+  const { name, packed } = tensor;
+  throw new CheckpointError(
+    `Tensor ${name} is stored in ${packed} and cannot be loaded as ${weight.dtype}; load it without a dtype, or load the checkpoint that it was made from.`,
+    { file: checkpoint.source.name, tensor: name },
+  );
 }
 
 /** Finds a matrix that the adapter cannot hold before anything is allocated. @throws GpuError `limit`. */

@@ -127,7 +127,7 @@ test("a stack is printed with --debug only", async () => {
   expect((await adaptvis("--debug", ...args)).stderr).toMatch(/\n\s+at /);
 });
 
-test.each(["ask", "sweep", "trace", "explain", "doctor", "inspect", "compare", "pull", "models", "demo"])(
+test.each(["ask", "sweep", "trace", "explain", "doctor", "inspect", "compare", "quantize", "pull", "models", "demo"])(
   "%s --help has examples, and their pictures exist",
   async (name) => {
     const { stdout, ending } = await adaptvis(name, "--help");

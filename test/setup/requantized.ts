@@ -47,9 +47,10 @@ function rounded(
 ): Float32Array<ArrayBuffer> {
   const { shape, data } = tensor;
   if (dtype === undefined || shape.length < 2) return data;
+  const isHead = name.endsWith("lm_head.weight") || (isTied && name.endsWith("embed_tokens.weight"));
   const isLinear = /(_proj|\.fc[12]|\.linear_[12]|lm_head)\.weight$/.test(name);
   if (!isQuantized(dtype)) return Float32Array.from(storeWeights(data, dtype).values);
-  if (!isLinear && !(isTied && name.endsWith("embed_tokens.weight"))) return data;
+  if (!isLinear && !isHead) return data;
   const columns = shape[1] ?? 0;
   const headDim = name.startsWith("vision_tower.") ? headDims?.vision : headDims?.text;
   const head = /\.(o_proj|out_proj)\.weight$/.test(name) && headDim !== undefined ? headDim : columns;
@@ -63,6 +64,6 @@ function rounded(
   data.forEach((value, index) => {
     padded[place(index)] = value;
   });
-  const { values } = storeWeights(padded, dtype, paddedColumns);
+  const { values } = storeWeights(padded, isHead ? "q8" : dtype, paddedColumns);
   return Float32Array.from({ length: data.length }, (_, index) => at(values, place(index)));
 }

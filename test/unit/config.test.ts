@@ -338,7 +338,7 @@ test.each([
   [
     "a quantised checkpoint",
     { ...LLAVA, quantization_config: { bits: 4 } },
-    "quantization_config is set, but quantised checkpoints are not implemented; use the plain f32, f16 or bf16 checkpoint",
+    "quantization_config is set, but checkpoints quantised by another program are not implemented; use the plain f32, f16 or bf16 checkpoint",
   ],
   [
     "an unknown text model",

@@ -5,7 +5,7 @@ import { encodeSafetensors, type TensorToWrite } from "../../src/checkpoint/safe
 import { AbortError } from "../../src/errors.ts";
 import { WEIGHT_DTYPES, type WeightDtype } from "../../src/gpu/tensor.ts";
 import { readArchitecture } from "../../src/models/registry.ts";
-import { addErrors, weightError, weightErrors } from "../../src/models/weight-errors.ts";
+import { addErrors, quantizedErrors, weightError, weightErrors } from "../../src/models/weight-errors.ts";
 import { listWeights } from "../../src/models/weight-table.ts";
 import { memorySource } from "../checkpoint/fixtures.ts";
 import { createRandom } from "../reference/random.ts";
@@ -164,8 +164,27 @@ describe("weightErrors", () => {
     expect(names).toContain("language_model.model.layers.0.self_attn.o_proj.weight");
     expect(names).not.toContain("language_model.model.embed_tokens.weight");
     expect(errors.find(({ name }) => name.endsWith("down_proj.weight"))?.relativeRms).toBe(0);
+    const isHead = ({ part }: (typeof specs)[number]) => part === "lm_head";
+    const isMeant = (weight: (typeof specs)[number]) => weight.isUsed && weight.isQuantizable && !isHead(weight);
+    expectSame(errors, [...expected(dtype, isMeant), ...expected("q8", isHead)]); // in q4, the lm_head is in q8
+  });
+
+  test("in both quantised forms at once, with the form that q4 means", async () => {
+    const numDone: number[] = [];
+    const onMatrix = (done: number, all: number) => numDone.push(done / all);
+    const errors = await quantizedErrors(await open(() => "F32"), architecture, { onMatrix });
     const isMeant = (weight: (typeof specs)[number]) => weight.isUsed && weight.isQuantizable;
-    expectSame(errors, expected(dtype, isMeant));
+    for (const dtype of ["q8", "q4"] as const) {
+      const wanted = expected(dtype, isMeant);
+      expect(errors.map(({ name }) => name)).toEqual(wanted.map(({ name }) => name));
+      for (const [index, { relativeRms }] of wanted.entries()) {
+        expect(errors[index]?.relativeRms[dtype]).toBeCloseTo(relativeRms, 6);
+      }
+    }
+    expect(errors.filter(({ chosen }) => chosen === "q8").map(({ name }) => name)).toEqual([
+      "language_model.lm_head.weight",
+    ]);
+    expect(numDone).toEqual(errors.map((_, index) => (index + 1) / errors.length));
   });
 
   test("in f16 are those of all matrices that are read, not of vectors", async () => {

@@ -1,9 +1,10 @@
 // What the weights of a model are declared as: names, shapes, flags, with and without the parts that a tower may lack.
 import { expect, test } from "vitest";
+import type { WeightDtype } from "../../src/gpu/tensor.ts";
 import type { VisionConfig } from "../../src/models/config.ts";
 import { visionWeights } from "../../src/models/layers/vision-encoder.ts";
 import { readArchitecture } from "../../src/models/registry.ts";
-import { listWeights, type WeightSpec } from "../../src/models/weight-table.ts";
+import { listWeights, matrixDtype, type WeightSpec } from "../../src/models/weight-table.ts";
 
 const LLAVA = {
   model_type: "llava",
@@ -53,6 +54,20 @@ test("a tied table may have either name and is quantised, an untied one only as 
   expect(tables({ ...LLAVA, tie_word_embeddings: true })).toMatchObject([
     { isQuantizable: true, tensors: [{ otherNames: ["language_model.lm_head.weight"] }] },
   ]);
+});
+
+test("under q4 the lm_head, or the table that is it too, is in q8; what is not quantised keeps the file's dtype", () => {
+  const dtypesOf = (json: object, wanted: WeightDtype | undefined) =>
+    declared(json)
+      .filter(({ role }) => role === "token-embedding")
+      .map((spec) => matrixDtype(spec, wanted));
+  expect(dtypesOf(LLAVA, "q4")).toEqual([undefined, "q8"]);
+  expect(dtypesOf({ ...LLAVA, tie_word_embeddings: true }, "q4")).toEqual(["q8"]);
+  expect(dtypesOf(LLAVA, "q8")).toEqual([undefined, "q8"]);
+  expect(dtypesOf(LLAVA, "f16")).toEqual(["f16", "f16"]);
+  expect(dtypesOf(LLAVA, undefined)).toEqual([undefined, undefined]);
+  const matrices = declared(LLAVA).filter(({ role, isQuantizable }) => role === "matrix" && isQuantizable);
+  expect(new Set(matrices.map((spec) => matrixDtype(spec, "q4")))).toEqual(new Set(["q4"]));
 });
 
 test("LLaVA-NeXT adds its newline", () => {
