@@ -8,7 +8,8 @@
 // There are as many files as the checkpoint has.
 //
 // Rows are those of the tensor; columns are as on the GPU, padded with zeros per head to multiples of 4, and then to whole groups.
-// So a load copies these bytes. config.json has a quantization_config, which other programs refuse to load as plain weights.
+// So a load copies these bytes. config.json has a quantization_config, and no tensor has a matrix's name, so that other programs do
+// not take them for plain weights.
 import { type Checkpoint, requireTensors } from "../checkpoint/checkpoint.ts";
 import { toF32 } from "../checkpoint/dtypes.ts";
 import { layOutSafetensors, type TensorHeader } from "../checkpoint/safetensors-writer.ts";
