@@ -9,7 +9,7 @@ import type { ModelInputs } from "./models/inputs.ts";
 /** @throws InputError naming what was expected and what was given. */
 export function checkLoad(source: Source, options: LoadOptions): void {
   if (typeof source?.read !== "function") {
-    const wanted = "a source, such as httpSource(url), blobSource(files) fileSource(folder) or hubSource(id)";
+    const wanted = "a source, such as httpSource(url), blobSource(files), fileSource(folder) or hubSource(id)";
     throw new InputError(`Llava.load: expected ${wanted}, got ${kindOf(source)}.`);
   }
   const { device, dtype, kvDtype, activationDtype, adapterClass, chunkRows, chatTemplate }: Partial<LoadOptions> =

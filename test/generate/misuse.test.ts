@@ -72,7 +72,12 @@ describe("a device", () => {
 
 describe("Llava.load", () => {
   test.each([
-    ["a path as source", "weights", {}, /expected a source, .*fileSource\(folder\), got a string\.$/],
+    [
+      "a path as source",
+      "weights",
+      {},
+      /expected a source, .*fileSource\(folder\) or hubSource\(id\), got a string\.$/,
+    ],
     ["no options", fileSource(FOLDER), undefined, /GPUDevice as device, .*got undefined\.$/],
     [
       "a promise of a device",
