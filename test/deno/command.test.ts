@@ -139,7 +139,12 @@ describe("one sentence and its exit code", () => {
     ["an unknown option", ["ask", "--colour", "blue"], 2, /unknown option '--colour'/],
     ["no such picture", ["ask", "--image", "nope.png", QUESTION], 1, /nope\.png cannot be read: there is no such file/],
     ["no picture", ["ask", "--image", CLI, QUESTION], 1, /cli\.js is not a picture/],
-    ["no such model", ["ask", "--model", "nope", "--image", PICTURE, QUESTION], 1, /--model: nope does not exist/],
+    [
+      "no such model",
+      ["ask", "--model", "nope", "--image", PICTURE, QUESTION],
+      1,
+      /^adaptvis: nope does not exist, and is not an id on the hub: expected a folder/,
+    ],
   ])("%s", async (_, args, ending, sentence) => {
     const result = await inDeno(args);
     expect(result).toMatchObject({ stdout: "", ending });

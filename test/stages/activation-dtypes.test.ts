@@ -14,7 +14,6 @@ const ONE_STEP: AnswerOptions = { method: "adaptvis", alpha1: 1, alpha2: 1, maxN
 describe.each([
   ["llava-odd-widths-bf16", "gpu", "q8"],
   ["llava-odd-widths-bf16", "cpu", "q4"],
-  ["tiny-llava-gqa", "gpu", "q4"],
   ["llava-biases", "cpu", "q8"],
 ] as const)("%s with the kernels for a %s and weights in %s", (name, adapterClass, dtype) => {
   async function run<T>(activationDtype: ActivationDtype, work: (model: Llava) => Promise<T>): Promise<T> {

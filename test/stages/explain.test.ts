@@ -256,13 +256,10 @@ describe("tiny-llava", () => {
 
 describe("other dtypes, sizes and classes of kernels", () => {
   const cases = [
-    { name: "tiny-llava", dtype: "f16" },
-    { name: "tiny-llava", dtype: "q8" },
     { name: "tiny-llava", dtype: "q4" },
     { name: "tiny-llava-gqa", chunkRows: 7 },
     { name: "llava-odd-widths-bf16" },
     { name: "llava-odd-widths-bf16", adapterClass: "gpu" },
-    { name: "llava-mqa-full" },
     { name: "llama-text-tied" },
   ] as const;
 
