@@ -82,7 +82,6 @@ async function ask(session: Session, question: string | undefined, flags: AskFla
     const selection: MapSelection = { layer: flags.layer, head: flags.head };
     checkSelection(open.model.config, selection);
     const seen = flags.heatmap === undefined ? undefined : pictureAsSeen(open, image);
-    notePromptForm(session, open.model, flags);
     const started = performance.now();
     const isStreamed = !session.isJson && process.stdout.isTTY === true;
     const stream = isStreamed ? streamTo(session) : undefined;
@@ -97,6 +96,7 @@ async function ask(session: Session, question: string | undefined, flags: AskFla
       },
     };
     const answer = await asUsage(() => open.model.ask(asked));
+    notePromptForm(session, open.model, flags);
     session.print(isStreamed ? "\n" : `${answer.text.trim()}\n`);
     const answerMs = elapsed(started);
 

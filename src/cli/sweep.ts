@@ -61,13 +61,13 @@ async function sweep(session: Session, question: string | undefined, flags: Swee
   const { open, image } = await openModelAndPicture(session, flags, { profiler: profile.profiler, firstQuestion: {} });
   try {
     const { model } = open;
-    notePromptForm(session, model, flags);
     const started = performance.now();
     const inputs = await asUsage(() => model.prepare({ image, ...wordsOf(question, flags) }));
     const rows = await asUsage(() =>
       model.sweep(inputs, flags.factors, { ...sweepOptions(flags), signal: session.signal }),
     );
     const answerMs = elapsed(started);
+    notePromptForm(session, model, flags);
     session.print(`${table(["factor", "confidence", "answer"], rows.map(cellsOf)).join("\n")}\n`);
     session.result({
       question: question ?? null,

@@ -79,7 +79,6 @@ async function trace(session: Session, question: string | undefined, flags: Trac
   });
   try {
     const { model } = open;
-    notePromptForm(session, model, flags);
     const started = performance.now();
     const inputs = await (flags.inputs === undefined
       ? asUsage(() => model.prepare({ image, ...wordsOf(question, flags) }))
@@ -89,6 +88,7 @@ async function trace(session: Session, question: string | undefined, flags: Trac
     );
     await writeFileWhole(flags.out, encodeSafetensors(tensors, metadata));
     const answerMs = elapsed(started);
+    notePromptForm(session, model, flags);
     session.result({
       out: flags.out,
       answer: answer.text,

@@ -18,12 +18,19 @@ export interface ImageHeader {
 /** A picture file: its bytes, or a Blob such as a File of an input element. */
 export type PictureFile = Uint8Array | Blob;
 
-/** The bytes of a picture file, and its name in messages: the one that is given, else a File's own. */
+/**
+ * The bytes of a picture file, and its name in messages: the one that is given, else a File's own.
+ * @throws InputError for something that is not a picture file.
+ */
 export async function pictureBytes(
   file: PictureFile,
   { name }: Pick<DecodeOptions, "name">,
 ): Promise<{ readonly bytes: Uint8Array; readonly name: string }> {
-  if (!(file instanceof Blob)) return { bytes: file, name: name ?? NAMELESS };
+  if (file instanceof Uint8Array) return { bytes: file, name: name ?? NAMELESS };
+  if (!(file instanceof Blob)) {
+    const got = kindOf(file);
+    throw new InputError(`${name ?? NAMELESS}: expected a Blob, or a Uint8Array with a file's bytes, got ${got}.`);
+  }
   const own = "name" in file && typeof file.name === "string" && file.name !== "" ? file.name : NAMELESS;
   return { bytes: new Uint8Array(await file.arrayBuffer()), name: name ?? own };
 }
@@ -47,7 +54,7 @@ export interface DecodeOptions {
  */
 export function readImageHeader(bytes: Uint8Array, name: string): ImageHeader {
   if (!(bytes instanceof Uint8Array)) {
-    throw new InputError(`${name}: expected a Blob, or a Uint8Array with a file's bytes, got ${kindOf(bytes)}.`);
+    throw new InputError(`${name}: expected a Uint8Array with a file's bytes, got ${kindOf(bytes)}.`);
   }
   if (bytes.length === 0) throw new InputError(`${name} is empty (0 bytes): expected a JPEG, PNG or WebP picture.`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -202,9 +202,7 @@ describe("other files are refused by their kind", () => {
     ["a Blob", new Blob([]), "Blob"],
   ])("%s in place of bytes", (_, value, kind) => {
     expect(() => readImageHeader(value as never, "cup")).toThrow(
-      new InputError(
-        `cup: expected a Uint8Array with a file's bytes, got ${kind}; for a Blob, pass new Uint8Array(await blob.arrayBuffer()).`,
-      ),
+      new InputError(`cup: expected a Uint8Array with a file's bytes, got ${kind}.`),
     );
   });
 });

@@ -190,7 +190,12 @@ describe("interruptions", () => {
     await pullModel(ID, { settings });
     expect(await hasWeights()).toBe(true);
     const ranges = hub.calls.filter(({ kind, path }) => kind === "cdn" && path === WEIGHTS).map(({ range }) => range);
-    if ("breakAfter" in fault) expect(ranges[1]).toBe(`bytes=1000000-${weights.length - 1}`);
+    if (!("breakAfter" in fault)) return;
+    // It goes on behind what arrived, which is at most what was sent.
+    const [, start = "", end = ""] = /^bytes=(\d+)-(\d+)$/.exec(ranges[1] ?? "") ?? [];
+    expect(Number(end)).toBe(weights.length - 1);
+    expect(Number(start)).toBeGreaterThan(0);
+    expect(Number(start)).toBeLessThanOrEqual(1_000_000);
   });
 
   test("a large file comes in ranges, several at once, and each goes on where it was stopped", async () => {
