@@ -46,6 +46,12 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
   });
 }
 
+/**
+ * GPU tests of what the host does (memory, compiling, tuning, explanations), whose kernels and answers other tests run on every adapter:
+ * they run on one adapter, the last, because each compiles many kernels, which SwiftShader does ten times as slowly.
+ */
+const ONCE = ["stages/explain", "generate/leak", "generate/tuning", "generate/warm-up"];
+
 // The packaged Chromium brings its own SwiftShader.
 const adapters = options.adapter ?? (options.e2e ? ["swiftshader"] : await adaptersHere());
 const started = performance.now();
@@ -58,7 +64,11 @@ summarize([buildReport, ...reports]);
 function runsOf({ fast, e2e }) {
   if (e2e) return [{ group: "e2e" }];
   if (fast) return [{ group: "cpu" }, { group: "kernels", adapter: adapters.at(-1) }];
-  const [first, ...others] = adapters.map((adapter) => ({ group: "gpu", adapter }));
+  const [first, ...others] = adapters.map((adapter, index) => ({
+    group: "gpu",
+    adapter,
+    exclude: index < adapters.length - 1 ? ONCE : [],
+  }));
   // Each command and host compiles its kernels anew, which lavapipe does in a tenth of SwiftShader's time.
   const adapter = adapters.at(-1);
   return [
@@ -79,13 +89,17 @@ async function runWaiting() {
 }
 
 /** Runs one group; a process that leaves no readable report, or ends by a signal, is one failed test. */
-async function runVitest({ group, adapter }) {
+async function runVitest({ group, adapter, exclude = [] }) {
   const label = group === "gpu" ? adapter : group;
   const file = join(results, `${label}.json`);
   const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
   const child = spawn(
     process.execPath,
-    [vitest, "run", "--config", "test/vitest.config.ts", ...reporters, ...filters],
+    [
+      ...[vitest, "run", "--config", "test/vitest.config.ts", ...reporters],
+      ...exclude.map((name) => `--exclude=test/${name}.test.ts`),
+      ...filters,
+    ],
     {
       cwd: root,
       env: {
