@@ -47,10 +47,10 @@ test("everything that the embedded model and its demo read", () => {
   expect(files).toEqual(expect.arrayContaining(["LICENSE", "README.md", "CHANGELOG.md", "dist/licenses.txt"]));
 });
 
-test(`the tarball is at most ${MAX_PACKED_BYTES / 1e6} MB, and no file of dist more than 1.5 MB`, async () => {
+test(`the tarball is at most ${MAX_PACKED_BYTES / 1e6} MB, and no file of dist more than 1.6 MB`, async () => {
   expect(project.packedBytes).toBeLessThanOrEqual(MAX_PACKED_BYTES);
   for (const file of files.filter((name) => name.startsWith("dist/"))) {
-    expect((await stat(join(project.package, file))).size, file).toBeLessThan(1.5e6);
+    expect((await stat(join(project.package, file))).size, file).toBeLessThan(1.6e6);
   }
 });
 
