@@ -1,4 +1,4 @@
-// From an intervention's edits to what the kernels read, and what of the prompt and the model an intervention sees.
+// Packs an intervention's edits for the kernels, and describes the prompt and the model to interventions.
 import type { AnswerOptions } from "./answer.ts";
 import { roundConfidence } from "./interventions/confidence.ts";
 import { type EditContext, packedEdit, type ScoreEdit } from "./interventions/intervention.ts";
@@ -22,7 +22,7 @@ export function roundedConfidence(confidence: number, options: Pick<AnswerOption
   return options.roundConfidence === false ? confidence : roundConfidence(confidence);
 }
 
-/** The edits of each row as the kernels read them; undefined where no row has any. */
+/** Packs the edits of each batch row for the kernels; undefined when no row has edits. */
 export function packedEdits(
   rows: readonly (readonly ScoreEdit[])[],
   context: EditContext,

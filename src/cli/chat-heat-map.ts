@@ -126,7 +126,7 @@ function escaped(text: string): string {
   return text.replaceAll(/[\\^$.*+?()[\]{}|/]/g, "\\$&");
 }
 
-/** The mean [H, S] of attention rows [positions, H, S], whose keys behind a row's own are 0. */
+/** The mean [H, S] over positions of attention rows [positions, H, S]; keys after a row's own position are 0. */
 function meanOfRows({ data, shape }: PlaceValues): Float32Array<ArrayBuffer> {
   const numRows = at(shape, 0);
   const mean = new Float32Array(data.length / numRows);

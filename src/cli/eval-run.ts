@@ -171,7 +171,7 @@ async function runEval(session: Session, flags: EvalFlags): Promise<void> {
   const skipped = missingPictures(ids, data, flags.skipMissing === true);
   for (const { name } of skipped) session.note(`adaptvis: ${name} is missing: its question is left out.`);
   const asked = ids.filter((id) => !isSkipped(id, data));
-  // Of all that the whole run asks, so that every part of it finds the same boxes.
+  // For the questions of the whole run, so that all of its parts use the same boxes.
   const boxes = await boxesOfFlags(session, flags, {
     folder: dataDir,
     pictures: wanted.map((id) => at(data.pictures, id).name),

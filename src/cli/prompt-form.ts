@@ -1,4 +1,4 @@
-// A note where a whole prompt does not have the form that the checkpoint was trained with.
+// Warns when a whole prompt does not have the form of the checkpoint's chat template.
 import { CheckpointError } from "../errors.ts";
 import type { Llava } from "../llava.ts";
 import type { QuestionFlags } from "./flags.ts";

@@ -105,7 +105,7 @@ async function checkTarget(model: string, out: string | undefined): Promise<void
   }
 }
 
-/** What is to be written. */
+/** A checkpoint to write. */
 interface Writing {
   readonly checkpoint: Checkpoint;
   readonly files: readonly QuantizedFile[];

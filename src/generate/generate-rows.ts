@@ -7,7 +7,7 @@ import type { ContinuationScorer } from "./continuations.ts";
 import type { Batch, Sequence } from "./sequence.ts";
 import type { TokenChoice, TokenLogProb } from "./token-chooser.ts";
 
-/** What came out of one row. */
+/** The tokens generated in one row. */
 export interface GeneratedRow {
   /** Generated tokens, the end token included. */
   readonly tokens: readonly TokenLogProb[];
@@ -20,7 +20,7 @@ export interface GeneratedRow {
 export interface PromptRows {
   readonly promptLength: number;
   readonly numRows: number;
-  /** Each row's edits, packed; undefined where no row has any. */
+  /** The packed edits of all rows; undefined when no row has edits. */
   readonly edits: Uint32Array<ArrayBuffer> | undefined;
   /** Whether an edit acts on generated rows too. */
   readonly reachesGenerated: boolean;
@@ -29,7 +29,7 @@ export interface PromptRows {
 /**
  * Generates greedily under each row's edits, which act on the last prompt row and on generated rows as far as they reach.
  * @param prompt its positions, all but the last of which must be in the cache, and the edits
- * @param options.places what is read of the last prompt row's step
+ * @param options.places places to read during the step of the last prompt row
  * @param options.scorer scores its continuations in every row
  * @throws AbortError between steps; GpuError when logits are not finite.
  */

@@ -57,7 +57,7 @@ export async function weightErrors(
 /** The errors of one matrix in both quantised forms. */
 export interface QuantizedErrors {
   readonly name: string;
-  /** The form that q4 means for it. */
+  /** The form that this matrix gets with dtype q4. */
   readonly chosen: WeightDtype;
   /** √(Σ error² / Σ weight²) in each form. */
   readonly relativeRms: { readonly [dtype in QuantizedDtype]: number };

@@ -187,7 +187,7 @@ async function refusal(request: HubRequest, response: Response): Promise<Error> 
   return new CheckpointError(`${sentence}.`, { file: subject.path ?? subject.id });
 }
 
-/** What the hub means by a status, and what to do. */
+/** The meaning of an HTTP status of the hub, and what the user can do about it. */
 function sentenceOf(
   { status, code, message }: { readonly status: number; readonly code: string; readonly message: string },
   { id, revision, path, settings, host }: HubSubject & { readonly settings: HubSettings; readonly host: string },

@@ -168,7 +168,7 @@ export class PartialFile {
     await this.data.close();
   }
 
-  /** Failures are not reported: without a journal, the bytes are only fetched again. */
+  /** Ignores failures: without a journal, the bytes are downloaded again. */
   private writeJournal(): Promise<void> {
     this.writing = this.writing.then(async () => {
       const path = join(this.folder, "journal");

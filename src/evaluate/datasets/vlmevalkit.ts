@@ -15,7 +15,7 @@ import { type ChoiceOption, choicePrompt, yesNoPrompt } from "./vlmevalkit-tsv.t
 export interface VlmEvalKitLine {
   /** 0-based row. */
   readonly id: number;
-  /** Line of the TSV. */
+  /** 1-based line number in the TSV. */
   readonly line: number;
   /** The picture's name: `image_path`, or the index of the row that holds it; null for a row without a picture. */
   readonly picture: string | null;

@@ -13,7 +13,7 @@ export interface LayerMaps {
 export interface HeadOverlaps {
   /** Σ map · mask / Σ map of each layer and head, 0 to 1, to 6 significant digits. */
   readonly mass: readonly (readonly (number | null)[])[];
-  /** Σ map · mask / (‖map‖ · ‖mask‖) of each layer and head, likewise. */
+  /** Σ map · mask / (‖map‖ · ‖mask‖) of each layer and head; null where the mass is. */
   readonly cosine: readonly (readonly (number | null)[])[];
   /** Mass of each layer's map, the mean over its heads. */
   readonly layerMass: readonly (number | null)[];

@@ -157,7 +157,7 @@ function entry(key: string, term: string, text: string): Definition {
   return { key, term, texts: [text] };
 }
 
-/** Texts of the data sets, each once; with the data sets' names where they differ. */
+/** Removes duplicate texts, and names the data sets of each text where there are several. */
 function perDataSet(runs: readonly ReportRun[], textOf: (run: ReportRun) => string | undefined): readonly string[] {
   const names = new Map<string, Set<string>>();
   for (const run of runs) {

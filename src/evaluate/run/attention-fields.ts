@@ -15,7 +15,7 @@ export interface BoxOverlapFields {
   readonly coverage: number;
   /** [layer][head] Σ map · mask / Σ map, 0 to 1, to 6 significant digits; null for a head without attention on the picture. */
   readonly mass: readonly (readonly (number | null)[])[];
-  /** [layer][head] Σ map · mask / (‖map‖ · ‖mask‖), likewise. */
+  /** [layer][head] Σ map · mask / (‖map‖ · ‖mask‖), with null as in `mass`. */
   readonly cosine: readonly (readonly (number | null)[])[];
   /** [layer] mass of the layer's map, which is the mean over its heads. */
   readonly layer_mass: readonly (number | null)[];

@@ -23,17 +23,17 @@ export function lateKey(name: string): string {
   return `${QUEUE_PREFIX}:late:${name}`;
 }
 
-/** How often something is done or waited for, milliseconds; tests use shorter times. */
+/** Intervals and time-outs of the queue, in milliseconds; tests use shorter ones. */
 export interface QueueTimes {
-  /** Between two looks for results, or for questions. */
+  /** Interval between polls for results or questions. */
   readonly pollMs: number;
-  /** A question whose worker has not renewed its claim for so long is given to another. */
+  /** A question is given to another worker when its claim has not been renewed for this long. */
   readonly lockMs: number;
-  /** Between two looks for such questions. */
+  /** Interval between checks for expired claims. */
   readonly stalledMs: number;
-  /** A server that went away is waited for so long. */
+  /** How long to wait for a server that went away. */
   readonly patienceMs: number;
-  /** A worker that ends when all is done waits for the first run so long; a run without workers is mentioned after as long. */
+  /** How long a worker with --exit-when-done waits for a first run, and after how long a run mentions that it has no worker. */
   readonly firstMs: number;
 }
 

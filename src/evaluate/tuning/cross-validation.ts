@@ -17,7 +17,7 @@ export interface CrossValidationOptions {
 /** The options unless others are given. */
 export const CROSS_VALIDATION_DEFAULTS: CrossValidationOptions = { numFolds: 5, numRepeats: 10, seed: 0 };
 
-/** A mean with its sample standard deviation; that is null for one value. */
+/** A mean and its sample standard deviation, which is null for a single value. */
 export interface Spread {
   readonly mean: number;
   readonly deviation: number | null;
