@@ -31,7 +31,7 @@ describe.each(drivers)("on %s", (driver) => {
   });
 
   test.each(WEIGHT_DTYPES)("%s", async (dtype) => {
-    const expected = await ask(node, node.fileSource(MODEL), device, dtype);
+    const expected = await ask(node, MODEL, device, dtype);
     const actual = answers[WEIGHT_DTYPES.indexOf(dtype)];
     if (actual === undefined) throw new Error(`Deno gave ${answers.length} answers.`);
     expect(expected.ids).toHaveLength(6);
