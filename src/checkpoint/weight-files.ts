@@ -55,7 +55,7 @@ async function noWeights(source: Source, signal: AbortSignal | undefined): Promi
   for (const file of PICKLED_FILES) {
     if ((await source.size(file, signal)) === undefined) continue;
     return new CheckpointError(
-      `${source.name} holds ${file}, but neither ${SINGLE_FILE} nor ${INDEX_FILE}; convert it to safetensors.`,
+      `${source.name} holds ${file}, but neither ${SINGLE_FILE} nor ${INDEX_FILE}; load it in transformers and save it with save_pretrained, which writes safetensors.`,
       { file },
     );
   }

@@ -331,6 +331,16 @@ test.each([
     { model_type: "gpt2" },
     'model_type must be llava, llava_next, llama, mistral or qwen2, got "gpt2"',
   ],
+  [
+    "a model type of a known family's relative",
+    { model_type: "llava_next_video" },
+    'model_type must be llava, llava_next, llama, mistral or qwen2 (the nearest is llava_next), got "llava_next_video"',
+  ],
+  [
+    "a checkpoint of LLaVA's own repository",
+    { model_type: "llava", mm_vision_tower: "openai/clip-vit-large-patch14-336", hidden_size: 4096 },
+    "mm_vision_tower is a setting of LLaVA's own repository, whose checkpoints are not read; use the same model in Hugging Face's layout, such as llava-hf/llava-1.5-7b-hf, or convert it with convert_llava_weights_to_hf.py of transformers",
+  ],
   ["no model type", {}, "model_type must be a string, got nothing"],
   ["a list for the whole", [], "expected a JSON object"],
   ["null for the whole", null, "expected a JSON object"],
