@@ -74,7 +74,8 @@ export function parseIndex(text: string): ReadonlyMap<string, string> {
     new CheckpointError(`${INDEX_FILE} ${problem}; download or write the file again.`, { file: INDEX_FILE, tensor });
   const index = parseJsonFile(text, INDEX_FILE);
   scanJson(text, {
-    duplicateKey: (keys) => {
+    duplicateKey: (path) => {
+      const keys = path();
       const tensor = keys[0] === "weight_map" ? keys[1] : undefined;
       throw wrong(`holds the key ${quote(at(keys, keys.length - 1))} twice`, tensor);
     },

@@ -136,6 +136,15 @@ describe("the defaults of transformers fill what config.json leaves out", () => 
   });
 });
 
+test.each([
+  ["llama", { qkvBias: true, outputBias: true, mlpBias: true }],
+  ["mistral", { qkvBias: false, outputBias: false, mlpBias: false }],
+  ["qwen2", { qkvBias: true, outputBias: false, mlpBias: false }],
+])("biases of %s are those that transformers' class has, whatever the config says", (model_type, biases) => {
+  const { text } = readModelConfig({ model_type, attention_bias: true, mlp_bias: true, sliding_window: null });
+  expect(text).toMatchObject(biases);
+});
+
 test("every key that config.json gives is read", () => {
   const { text, multimodal } = readModelConfig({
     model_type: "llava_next",
@@ -203,9 +212,9 @@ test("every key that config.json gives is read", () => {
     },
     maxPositionEmbeddings: 128,
     tieWordEmbeddings: true,
-    qkvBias: true,
-    outputBias: true,
-    mlpBias: true,
+    qkvBias: false,
+    outputBias: false,
+    mlpBias: false,
   });
   expect(multimodal).toEqual({
     vision: {
