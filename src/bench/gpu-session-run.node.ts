@@ -2,10 +2,11 @@
 // they come.
 import { spawn } from "node:child_process";
 import { closeSync, existsSync, openSync, readdirSync, readFileSync } from "node:fs";
-import { appendFile, mkdir, readFile, writeFile } from "node:fs/promises";
+import { appendFile, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { GpuError, InputError, isObject, throwIfAborted } from "../errors.ts";
+import { makeFolder } from "../gpu/hosts/cache-folder.node.ts";
 import {
   cardName,
   type GpuSession,
@@ -52,7 +53,7 @@ const DOCTOR_SECONDS = 20;
 export async function runSession(options: SessionOptions): Promise<FinishedSession> {
   const deadline = performance.now() + (options.budgetSeconds - RESERVE_SECONDS) * 1000;
   const { folder, steps, onProgress } = options;
-  await mkdir(folder, { recursive: true }).catch((cause: unknown) => {
+  await makeFolder(folder).catch((cause: unknown) => {
     throw new InputError(`The folder ${folder} cannot be created; choose another one with --out.`, { cause });
   });
   const started = new Date().toISOString();

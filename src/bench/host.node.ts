@@ -2,12 +2,13 @@
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
-import { copyFile, mkdir, rename, rm, writeFile } from "node:fs/promises";
+import { copyFile, rename, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { arch, cpus, homedir, platform, release, totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { denoVersion, isDeno } from "../gpu/hosts/adapter.deno.ts";
 import type { OpenedAdapter } from "../gpu/hosts/adapter-choice.node.ts";
+import { makeFolder } from "../gpu/hosts/cache-folder.node.ts";
 import { type CheckpointSpec, checkpointFiles, GENERATOR_VERSION } from "./random-checkpoint.ts";
 import type { Stamp } from "./report.ts";
 
@@ -107,7 +108,7 @@ export async function cachedCheckpoint(
   if (existsSync(join(folder, "config.json"))) return folder;
   const staging = `${folder}.${process.pid}.part`;
   await rm(staging, { recursive: true, force: true });
-  await mkdir(staging, { recursive: true });
+  await makeFolder(staging);
   try {
     for (const name of TOKENIZER_FILES) await copyFile(join(tokenizerFolder, name), join(staging, name));
     for (const { name, content } of checkpointFiles(spec)) await writeFile(join(staging, name), content);

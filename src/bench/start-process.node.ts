@@ -1,11 +1,12 @@
 // Runs the command line in a fresh process and reads from its answer when each part of the start ended.
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { AbortError, isObject } from "../errors.ts";
 import { isDeno } from "../gpu/hosts/adapter.deno.ts";
+import { makeFolder } from "../gpu/hosts/cache-folder.node.ts";
 import { START_PARTS, type StartProcess, type StartSample } from "./start.ts";
 
 /** A starter of processes, and the folder of the driver caches that it makes. */
@@ -31,7 +32,7 @@ export async function openStarter(ask: StartCommand): Promise<Starter> {
   const caches = await mkdtemp(join(tmpdir(), "adaptvis-start-"));
   const start: StartProcess = async (folder, cache) => {
     const cacheFolder = cache === "kept" ? join(caches, "kept") : await mkdtemp(join(caches, "empty-"));
-    await mkdir(cacheFolder, { recursive: true });
+    await makeFolder(cacheFolder);
     try {
       return await startOnce(ask, folder, cacheFolder);
     } finally {

@@ -1,10 +1,11 @@
 // adaptvis demo (npm start): the embedded checkpoint answers questions about its demo pictures, greedily and with AdaptVis.
-import { mkdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { basename, dirname, join, parse, relative } from "node:path";
 import type { Command } from "commander";
 import type { Answer } from "../answer.ts";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { CheckpointError, InputError } from "../errors.ts";
+import { makeFolder } from "../gpu/hosts/cache-folder.node.ts";
 import { heatMapPng } from "../inspect/heat-map-png.node.ts";
 import { readImageFile } from "../preprocess/decode-image.node.ts";
 import { fitToSquare } from "../preprocess/image-processor.ts";
@@ -72,7 +73,7 @@ async function demo(session: Session, flags: DemoFlags): Promise<void> {
     { profiler: profile.profiler, firstQuestion },
   );
   try {
-    await makeFolder(flags.out);
+    await outputFolder(flags.out);
     const results: DemoResult[] = [];
     for (const [number, question] of questions.entries()) {
       const { result, reason } = await answerOne(session, open, { ...question, folder, number, out: flags.out });
@@ -191,9 +192,9 @@ function isDemoQuestion(value: unknown): value is DemoQuestion {
   return has("image") && has("question") && has("answer") && (!("note" in value) || has("note"));
 }
 
-async function makeFolder(folder: string): Promise<void> {
+async function outputFolder(folder: string): Promise<void> {
   try {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
   } catch (cause) {
     const above = dirname(folder);
     throw new InputError(`The folder ${folder} cannot be created in ${above}; choose another one with --out.`, {

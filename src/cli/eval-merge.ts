@@ -1,5 +1,4 @@
 // adaptvis eval merge: the parts of a run, answered on several machines, as one.
-import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
@@ -18,6 +17,7 @@ import {
   wholeQuestions,
 } from "../evaluate/run/run-folder.node.ts";
 import { TIMES } from "../evaluate/run/samples.ts";
+import { makeFolder } from "../gpu/hosts/cache-folder.node.ts";
 import { someText } from "./checks.ts";
 import { summarise } from "./eval-run.ts";
 import { examples } from "./package-files.ts";
@@ -72,7 +72,7 @@ async function merge(session: Session, folders: readonly string[], flags: MergeF
   const methods = Object.keys(first.manifest.identity.methods);
   const ordered = [...lines].sort(([a], [b]) => a - b);
   const texts = ordered.flatMap(([, ofQuestion]) => methods.map((method) => `${ofQuestion.get(method)?.text}\n`));
-  await mkdir(flags.out, { recursive: true });
+  await makeFolder(flags.out);
   const { about } = first.manifest;
   const kept = { ...about, questionFile: resolve(flags.out, QUESTIONS) };
   const manifest: Manifest = { ...first.manifest, shard: null, about: isKept ? kept : about };

@@ -68,6 +68,7 @@ async function main(args: readonly string[]): Promise<void> {
     });
   }
   process.stdout.on("error", leaveOnBrokenPipe);
+  process.stderr.on("error", () => undefined); // notes that nobody can read are no reason to leave out the answer
   const onOpen = (opened: Session) => {
     session = opened;
   };

@@ -1,9 +1,10 @@
 // Writes a model's folder either completely or not at all. Every file is written as NAME.part and renamed when all are whole, and
 // config.json last. A marker file says that a folder is being written, so that a later run may use one that was left half done.
-import { copyFile, mkdir, open, readdir, rename, rm, rmdir, stat, writeFile } from "node:fs/promises";
+import { copyFile, open, readdir, rename, rm, rmdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { cannotWrite } from "../checkpoint/write-file.node.ts";
 import { InputError } from "../errors.ts";
+import { makeFolder } from "../gpu/hosts/cache-folder.node.ts";
 
 const MARKER = ".adaptvis-unfinished";
 const PART = ".part";
@@ -34,7 +35,7 @@ export class ModelFolder {
       throw new InputError(`${folder} exists and is not empty; choose another folder, or add --overwrite.`);
     }
     try {
-      await mkdir(folder, { recursive: true });
+      await makeFolder(folder);
       await writeFile(join(folder, MARKER), "adaptvis is writing this folder, or was interrupted.\n");
     } catch (error) {
       throw cannotWrite(folder, error);

@@ -1,14 +1,15 @@
 // Opens the model selected on the command line, with progress on stderr, and caches tuning tables in the user's cache folder.
 
 import { createHash } from "node:crypto";
-import { mkdir, readFile } from "node:fs/promises";
-import { homedir } from "node:os";
+import { readFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import type { ExpectedQuestion } from "../answer.ts";
 import { fileSource } from "../checkpoint/file-source.node.ts";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { InputError, throwIfAborted } from "../errors.ts";
 import { formatBytes, Gpu, requestGpuDevice } from "../gpu/device.ts";
+import { homeFolder, makeFolder } from "../gpu/hosts/cache-folder.node.ts";
 import { measureTuning } from "../gpu/ops/measure-tuning.ts";
 import { checkTuningTable, parseTuningTable, tuningKey } from "../gpu/ops/tuning.ts";
 import type { Profiler } from "../gpu/profile/profiler.ts";
@@ -199,7 +200,7 @@ export async function cachedTuning(
   const gpu = new Gpu(device, { isSoftware: options.isSoftware });
   try {
     const table = await measureTuning(gpu);
-    await mkdir(dirname(file), { recursive: true });
+    await makeFolder(dirname(file));
     await writeFileWhole(file, `${JSON.stringify(table, undefined, 1)}\n`);
     options.note(`adaptvis: ${describe(table)}; kept in ${file}`);
     return table;
@@ -211,7 +212,7 @@ export async function cachedTuning(
 /** The path of a device's table: one file per adapter, driver and version of the kernels. */
 export function tuningFile(device: GPUDevice): string {
   const name = createHash("sha256").update(tuningKey(device)).digest("hex").slice(0, 16);
-  const cache = process.env.XDG_CACHE_HOME || join(homedir(), ".cache");
+  const cache = process.env.XDG_CACHE_HOME || join(homeFolder() ?? tmpdir(), ".cache");
   return join(cache, "adaptvis", "tuning", `${name}.json`);
 }
 

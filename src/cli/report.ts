@@ -1,6 +1,6 @@
 // adaptvis report: evaluation runs as one HTML file, with their tables as CSV and Markdown.
 import { existsSync } from "node:fs";
-import { mkdir, readFile, stat } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import type { Command } from "commander";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
@@ -15,6 +15,7 @@ import { type ReportRun, type RunFiles, readReportRuns } from "../evaluate/repor
 import { csvFiles, markdownText } from "../evaluate/report/table.ts";
 import { tableGroups } from "../evaluate/report/tables.ts";
 import { type Manifest, readManifest } from "../evaluate/run/run-folder.node.ts";
+import { makeFolder } from "../gpu/hosts/cache-folder.node.ts";
 import { checkOutput, repeated, someText, wholeFrom } from "./checks.ts";
 import { questionsOf } from "./eval-merge.ts";
 import { examples, packageVersion } from "./package-files.ts";
@@ -176,7 +177,7 @@ function pictureFolders({ manifest }: ReportRun, given: readonly string[]): read
 }
 
 async function writeCsv(folder: string, files: ReadonlyMap<string, string>): Promise<readonly string[]> {
-  await mkdir(folder, { recursive: true }).catch((cause: unknown) => {
+  await makeFolder(folder).catch((cause: unknown) => {
     throw new InputError(`${folder} of --csv cannot be made (${cause instanceof Error ? cause.message : cause}).`);
   });
   const written: string[] = [];

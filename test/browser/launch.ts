@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { createBrotliDecompress } from "node:zlib";
 import { type Browser, chromium } from "playwright-core";
-import { findChromiumPackage, unpackBrotliTar, unpackOnce } from "../../src/gpu/hosts/swiftshader.node.ts";
+import { unpackOnce } from "../../src/gpu/hosts/cache-folder.node.ts";
+import { findChromiumPackage, unpackBrotliTar } from "../../src/gpu/hosts/swiftshader.node.ts";
 
 /** Launches Chromium; close it when done. @throws GpuError when the package is not installed. */
 export async function launchChromium(): Promise<Browser> {

@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { adapterOfEnvironment } from "../setup/device.ts";
 import { runProgram } from "../setup/run-program.ts";
 import { adaptvis, jsonOf, knownPictures, modelCopy, newFolder, ownLines, removeFolders, root } from "./command.ts";
 
@@ -14,6 +15,14 @@ beforeAll(async () => {
 });
 
 afterAll(removeFolders);
+
+test("a closed stderr does not cost the answer", async () => {
+  const ask = `"${process.execPath}" tools/adaptvis.mjs ask --adapter ${adapterOfEnvironment()} --image "${picture}" "Where is the mug?"`;
+  const out = join(await newFolder(), "answer.txt");
+  // The reader of the pipe that stderr goes to ends at once.
+  await runProgram("sh", ["-c", `(cd "${root}" && ${ask} 2>&1 >"${out}") | true`]);
+  await expect.poll(() => readFileSync(out, "utf8")).toMatch(/\w/);
+});
 
 describe("exit code 2 and one sentence", () => {
   test.each([

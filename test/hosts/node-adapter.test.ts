@@ -1,6 +1,6 @@
 // The adapter on any machine. Each case is a process of its own: drivers stay loaded, and how a process ends is part of the case.
 
-import { cp, mkdir, mkdtemp, readdir, rm, symlink } from "node:fs/promises";
+import { chmod, cp, mkdir, mkdtemp, readdir, rm, stat, symlink, truncate } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -91,11 +91,47 @@ describe("unpacking SwiftShader", () => {
     for (const output of outputs) expect(output).toMatchObject(swiftShaderOutput);
     const names = await readdir(join(cache, "adaptvis"));
     expect(names).toEqual([expect.stringMatching(/^swiftshader-\d+\.\d+\.\d+$/)]);
-    expect((await readdir(join(cache, "adaptvis", names.join()))).sort()).toEqual([
+    const folder = join(cache, "adaptvis", names.join());
+    expect((await readdir(folder)).sort()).toEqual([
+      ".contents.json",
       "libvk_swiftshader.so",
       "libvulkan.so.1",
       "vk_swiftshader_icd.json",
     ]);
+    // A process that is loading a shortened library dies by SIGBUS.
+    const { size } = await stat(join(folder, "libvk_swiftshader.so"));
+    await truncate(join(folder, "libvk_swiftshader.so"), 4096);
+    expect(await outputOf(["swiftshader"], { XDG_CACHE_HOME: cache })).toMatchObject(swiftShaderOutput);
+    expect((await stat(join(folder, "libvk_swiftshader.so"))).size).toBe(size);
+    await rm(folder, { recursive: true });
+    await mkdir(folder); // as a cleaner of old files leaves it
+    expect(await outputOf(["swiftshader"], { XDG_CACHE_HOME: cache })).toMatchObject(swiftShaderOutput);
+  });
+
+  test("does not use a folder that others can write to, or that a link of theirs points to", async () => {
+    const temporary = join(scratch, "shared");
+    const trap = join(scratch, "trap");
+    for (const folder of [temporary, trap]) await mkdir(folder);
+    await chmod(trap, 0o777);
+    await symlink(trap, join(temporary, `adaptvis-${process.getuid?.()}`));
+    const output = await outputOf(["swiftshader"], { XDG_CACHE_HOME: join(program, "no"), TMPDIR: temporary });
+    expect(output).toMatchObject(swiftShaderOutput);
+    expect(await readdir(trap)).toEqual([]);
+    expect(await readdir(temporary)).toHaveLength(1); // what it used instead is gone
+  });
+
+  test("says which folders it tried where none can be written to", async () => {
+    const output = await outputOf(["swiftshader"], {
+      XDG_CACHE_HOME: join(program, "no"),
+      TMPDIR: "/proc",
+      HOME: "/proc",
+    });
+    expect(output).toMatchObject({
+      reason: "no-adapter",
+      message: expect.stringMatching(
+        /no folder can be written among .*\(ENOTDIR\), .*\/proc \(ENOENT\); set XDG_CACHE_HOME/,
+      ),
+    });
   });
 
   test("goes to the temporary folder where the home cannot be written to", async () => {

@@ -1,8 +1,9 @@
 // Downloads one file of a repository into the cache: in ranges, several at once, from where an earlier download ended.
 
-import { mkdir, rename, writeFile } from "node:fs/promises";
+import { rename, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { CheckpointError } from "../../errors.ts";
+import { makeFolder } from "../../gpu/hosts/cache-folder.node.ts";
 import { blobPath, fileSize, type RepoCache, temporaryName } from "./hub-cache.node.ts";
 import type { HubContext, HubFile } from "./hub-listing.node.ts";
 import { type HubRequest, type LiveResponse, pause, sendToHub } from "./hub-request.node.ts";
@@ -74,7 +75,7 @@ export async function downloadBlob(
   const { repo, signal, onNote } = download;
   const target = blobPath(repo, file.etag);
   if (file.size === 0) {
-    await mkdir(dirname(target), { recursive: true });
+    await makeFolder(dirname(target));
     const temporary = temporaryName(target);
     await writeFile(temporary, "");
     await rename(temporary, target);

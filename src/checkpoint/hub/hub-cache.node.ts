@@ -10,9 +10,10 @@
 // Source: huggingface_hub 2.4.0, file_download.py and _tree_cache.py.
 
 import { randomBytes } from "node:crypto";
-import { copyFile, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { copyFile, readdir, readFile, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { CheckpointError, isObject } from "../../errors.ts";
+import { makeFolder } from "../../gpu/hosts/cache-folder.node.ts";
 import { asRecord, checkPath } from "../source.ts";
 import { type HubFile, isCommit, isEtag } from "./hub-listing.node.ts";
 import type { HubSettings } from "./hub-settings.node.ts";
@@ -96,7 +97,7 @@ export async function placeFile(
   checkPath(file.path);
   const blob = blobPath(repo, file.etag);
   const place = join(snapshotFolder(repo, commit), file.path);
-  await mkdir(dirname(place), { recursive: true });
+  await makeFolder(dirname(place));
   const temporary = temporaryName(place);
   try {
     if (repo.noSymlinks || !(await linkTo(relative(dirname(place), blob), temporary))) {
@@ -236,7 +237,7 @@ function parseListing(text: string): readonly HubFile[] | undefined {
 async function writeQuietly(path: string, text: string): Promise<void> {
   const temporary = temporaryName(path);
   try {
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolder(dirname(path));
     await writeFile(temporary, text);
     await rename(temporary, path);
   } catch {

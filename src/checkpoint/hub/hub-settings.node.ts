@@ -2,9 +2,10 @@
 // Source: huggingface_hub 2.4.0, constants.py and utils/_auth.py.
 
 import { readFileSync } from "node:fs";
-import { homedir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CheckpointError } from "../../errors.ts";
+import { homeFolder } from "../../gpu/hosts/cache-folder.node.ts";
 import { quote } from "../source.ts";
 
 /** An access token, and where it was found, for messages. */
@@ -68,7 +69,7 @@ export function readHubSettings(
 
 /** A path with a leading `~` and with `$NAME` and `${NAME}` replaced; unknown names stay, as in Python. */
 export function expandPath(path: string, environment: Environment): string {
-  const home = environment.HOME || homedir();
+  const home = environment.HOME || (homeFolder() ?? tmpdir());
   return path
     .replace(/^~(?=[\\/]|$)/, () => home)
     .replace(/\$(?:(\w+)|\{([^}]+)\})/g, (whole, plain, braced) => environment[plain ?? braced] ?? whole);

@@ -14,6 +14,7 @@ import { hostname } from "node:os";
 import { basename, join } from "node:path";
 import { setInterval } from "node:timers";
 import { at } from "../../errors.ts";
+import { makeFolder } from "../../gpu/hosts/cache-folder.node.ts";
 import { asRecord } from "../source.ts";
 import { blobPath, cacheError, fileSize, type RepoCache, temporaryName } from "./hub-cache.node.ts";
 
@@ -81,7 +82,7 @@ export class PartialFile {
    */
   static async open(repo: RepoCache, blob: BlobIdentity): Promise<PartialFile | undefined> {
     const parent = partialFolder(repo);
-    await mkdir(parent, { recursive: true });
+    await makeFolder(parent);
     // Of two that begin at once, one makes this folder.
     const gate = join(parent, `opening.${blob.etag}`);
     if (!(await makeGate(gate))) return undefined;
@@ -133,7 +134,7 @@ export class PartialFile {
     await this.data.datasync();
     await this.close();
     const target = blobPath(this.repo, this.blob.etag);
-    await mkdir(join(this.repo.folder, "blobs"), { recursive: true });
+    await makeFolder(join(this.repo.folder, "blobs"));
     try {
       await rename(join(this.folder, "data"), target);
     } catch (error) {

@@ -1,10 +1,11 @@
 // A run's folder: results.jsonl, to which every answered question is appended, and manifest.json, which says what the answers
 // belong to. Killed at any moment, a run goes on from its last whole question.
-import { closeSync, fdatasyncSync, ftruncateSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { closeSync, fdatasyncSync, ftruncateSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { writeFileWhole } from "../../checkpoint/write-file.node.ts";
 import { InputError, isObject } from "../../errors.ts";
+import { makeFolder } from "../../gpu/hosts/cache-folder.node.ts";
 import type { BoxIdentity } from "../metrics/question-boxes.ts";
 import type { SampleLine } from "./samples.ts";
 import type { Shard } from "./shards.ts";
@@ -69,7 +70,7 @@ export class RunFolder {
    */
   static async open(path: string, manifest: Manifest): Promise<RunFolder> {
     try {
-      mkdirSync(path, { recursive: true });
+      await makeFolder(path);
     } catch (cause) {
       throw failure(`${path} of --out cannot be made`, cause);
     }

@@ -2,13 +2,13 @@
 // Its files are unpacked once into a cache folder of the user's.
 
 import { createReadStream } from "node:fs";
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { homedir, tmpdir, userInfo } from "node:os";
-import { dirname, isAbsolute, join } from "node:path";
+import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { createBrotliDecompress } from "node:zlib";
 import { GpuError } from "../../errors.ts";
+import { unpackOnce } from "./cache-folder.node.ts";
 
 /** Where the unpacked SwiftShader lies. */
 export interface SwiftShaderFiles {
@@ -27,7 +27,6 @@ export interface ChromiumPackage {
 }
 
 const driverFiles = ["libvulkan.so.1", "libvk_swiftshader.so", "vk_swiftshader_icd.json"];
-const staleAfterMs = 3_600_000;
 
 /**
  * Unpacks SwiftShader unless that was done before.
@@ -74,27 +73,6 @@ export async function findChromiumPackage(): Promise<ChromiumPackage> {
   return { version, archives: join(packageFolder, "bin") };
 }
 
-/**
- * Fills a folder of the user's cache once: under a temporary name, renamed when whole, so that a killed process leaves
- * nothing half-filled under `name` and two processes at once do no harm.
- * @returns the folder.
- */
-export async function unpackOnce(name: string, fill: (folder: string) => Promise<void>): Promise<string> {
-  const cache = await cacheFolder();
-  const folder = join(cache, name);
-  if (await isFolder(folder)) return folder;
-  await removeStale(cache);
-  const temporary = await mkdtemp(join(cache, ".unpacking-"));
-  try {
-    await fill(temporary);
-    await rename(temporary, folder);
-  } catch (error) {
-    await rm(temporary, { recursive: true, force: true });
-    if (!(await isFolder(folder))) throw error; // otherwise another process was first
-  }
-  return folder;
-}
-
 /** Unpacks the files of a `.tar.br`, all or those named in `keep`. */
 export async function unpackBrotliTar(
   archive: string,
@@ -107,43 +85,4 @@ export async function unpackBrotliTar(
     chown: false, // else root would give the files to the archive's user; @types/tar-fs lacks the option
   };
   await pipeline(createReadStream(archive), createBrotliDecompress(), extract(folder, options));
-}
-
-/** The user's cache folder for adaptvis; a folder of ours under the system's temporary one where the home is not writable. */
-async function cacheFolder(): Promise<string> {
-  const { XDG_CACHE_HOME: xdg } = process.env;
-  const home = xdg !== undefined && isAbsolute(xdg) ? xdg : join(homedir(), ".cache");
-  try {
-    const folder = join(home, "adaptvis");
-    await mkdir(folder, { recursive: true });
-    await rm(await mkdtemp(join(folder, ".writable-")), { recursive: true });
-    return folder;
-  } catch {
-    const { uid } = userInfo();
-    const folder = join(tmpdir(), `adaptvis-${uid}`);
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-    if ((await stat(folder)).uid !== uid) {
-      // Libraries are loaded from here: never from a folder that someone else could have filled.
-      throw new GpuError("no-adapter", `${folder} belongs to another user; set XDG_CACHE_HOME to a folder of yours.`);
-    }
-    return folder;
-  }
-}
-
-async function isFolder(path: string): Promise<boolean> {
-  return await stat(path).then(
-    (stats) => stats.isDirectory(),
-    () => false,
-  );
-}
-
-/** Removes what killed processes left. */
-async function removeStale(cache: string): Promise<void> {
-  for (const name of await readdir(cache)) {
-    const path = join(cache, name);
-    if (!name.startsWith(".unpacking-") && !name.startsWith(".writable-")) continue;
-    const stats = await stat(path).catch(() => undefined);
-    if (stats !== undefined && Date.now() - stats.mtimeMs > staleAfterMs)
-      await rm(path, { recursive: true, force: true });
-  }
 }

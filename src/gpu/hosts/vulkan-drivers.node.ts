@@ -2,9 +2,9 @@
 // programs of their own.
 
 import { existsSync, readdirSync } from "node:fs";
-import { homedir } from "node:os";
 import { basename, join } from "node:path";
 import { GpuError } from "../../errors.ts";
+import { homeFolder } from "./cache-folder.node.ts";
 import { unpackSwiftShader } from "./swiftshader.node.ts";
 
 /** The environment variables that make any program's Vulkan use one driver. */
@@ -96,12 +96,13 @@ function icdFiles(): readonly string[] {
 /** Where the Vulkan loader looks on Linux (Vulkan-Loader, LoaderDriverInterface.md, "Driver Discovery on Linux"). */
 function icdFolders(): readonly string[] {
   const { XDG_CONFIG_HOME, XDG_CONFIG_DIRS, XDG_DATA_HOME, XDG_DATA_DIRS } = process.env;
+  const home = homeFolder() ?? "/";
   const roots = [
-    XDG_CONFIG_HOME || join(homedir(), ".config"),
+    XDG_CONFIG_HOME || join(home, ".config"),
     ...(XDG_CONFIG_DIRS || "/etc/xdg").split(":"),
     "/usr/local/etc",
     "/etc",
-    XDG_DATA_HOME || join(homedir(), ".local", "share"),
+    XDG_DATA_HOME || join(home, ".local", "share"),
     ...(XDG_DATA_DIRS || "/usr/local/share:/usr/share").split(":"),
   ];
   return [...new Set(roots.map((root) => join(root, "vulkan", "icd.d")))];
