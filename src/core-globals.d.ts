@@ -12,6 +12,7 @@ declare class Blob {
   constructor(parts?: readonly (ArrayBufferView<ArrayBuffer> | ArrayBuffer | string)[], options?: { type?: string });
   readonly size: number;
   slice(start?: number, end?: number): Blob;
+  stream(): ByteStream;
   arrayBuffer(): Promise<ArrayBuffer>;
   text(): Promise<string>;
 }
@@ -49,8 +50,13 @@ interface ByteStreamReader {
   cancel(): Promise<void>;
 }
 
+declare class DecompressionStream {
+  constructor(format: "deflate");
+}
+
 interface ByteStream {
   getReader(): ByteStreamReader;
+  pipeThrough(transform: DecompressionStream): ByteStream;
   cancel(): Promise<void>;
 }
 

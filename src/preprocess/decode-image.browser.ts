@@ -5,7 +5,7 @@
 // here: Chromium always applies it to JPEG and PNG, and never to WebP.
 
 import { InputError } from "../errors.ts";
-import { applyOrientation, findOrientation, markUpright } from "./exif-orientation.ts";
+import { applyOrientation, findOrientation, markUpright, orientationOf } from "./exif-orientation.ts";
 import type { RgbImage } from "./image.ts";
 import {
   checkPixelLimit,
@@ -40,7 +40,8 @@ export async function decodeImage(file: PictureFile, options: DecodeOptions = {}
   try {
     const { width, height } = bitmap;
     const pixels = drawOpaque(bitmap) ?? readUnblended(bitmap, name);
-    return applyOrientation({ width, height, data: dropAlpha(pixels) }, applyExif ? (entry?.orientation ?? 1) : 1);
+    const orientation = applyExif ? await orientationOf(bytes, header.format) : 1;
+    return applyOrientation({ width, height, data: dropAlpha(pixels) }, orientation);
   } finally {
     bitmap.close();
   }

@@ -6,6 +6,7 @@
 
 import { readFile } from "node:fs/promises";
 import { InputError } from "../errors.ts";
+import { applyOrientation, orientationOf } from "./exif-orientation.ts";
 import type { RgbImage } from "./image.ts";
 import {
   checkPixelLimit,
@@ -29,13 +30,14 @@ export async function decodeImage(file: PictureFile, options: DecodeOptions = {}
   const sharp = await loadSharp();
   try {
     // failOn "error" accepts files that libjpeg only warns about, as PIL does; truncated files are always refused.
-    const input = sharp(bytes, { failOn: "error", ignoreIcc: true, limitInputPixels: false, autoOrient: applyExif });
+    const input = sharp(bytes, { failOn: "error", ignoreIcc: true, limitInputPixels: false });
     const picture = header.isCmyk
       ? input.pipelineColourspace("cmyk").toColourspace("cmyk")
       : input.removeAlpha().toColourspace("srgb");
     const { data, info } = await picture.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
     const rgb = header.isCmyk ? cmykToRgb(data) : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    return { width: info.width, height: info.height, data: rgb };
+    const orientation = applyExif ? await orientationOf(bytes, header.format) : 1;
+    return applyOrientation({ width: info.width, height: info.height, data: rgb }, orientation);
   } catch (cause) {
     throw new InputError(
       `${name} is a damaged or truncated ${header.format.toUpperCase()} picture (${firstLine(cause)}).`,

@@ -1,6 +1,12 @@
 // Orientations in files made up here; those of real files are found in decode-image.test.ts.
+import { deflateSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
-import { applyOrientation, findOrientation, markUpright } from "../../src/preprocess/exif-orientation.ts";
+import {
+  applyOrientation,
+  findOrientation,
+  markUpright,
+  orientationOf,
+} from "../../src/preprocess/exif-orientation.ts";
 
 const text = (characters: string): number[] => [...characters].map((character) => character.charCodeAt(0));
 const big16 = (value: number): number[] => [value >> 8, value & 0xff];
@@ -195,5 +201,93 @@ describe("applyOrientation", () => {
   test.each([0, 1, 9, 65535, Number.NaN])("%d leaves the picture unchanged", (orientation) => {
     const image = picture("123", "456");
     expect(applyOrientation(image, orientation)).toBe(image);
+  });
+});
+
+describe("what Pillow 13's exif_transpose turns by", () => {
+  /** TIFF data with one entry of a type. */
+  const entry = (type: number, value: readonly number[], tag = 0x0112) => [
+    ...text("MM"),
+    ...[0, 42, 0, 0, 0, 8, 0, 1],
+    ...big16(tag),
+    ...[0, type, 0, 0, 0, 1],
+    ...value,
+    ...new Array(4 - value.length).fill(0),
+  ];
+  const app1 = (data: readonly number[]) => [0xff, 0xe1, ...big16(2 + data.length), ...data];
+  const exif = (data: readonly number[]) => app1([...text("Exif\0\0"), ...data]);
+  const xmp = (packet: string) => app1(text(`http://ns.adobe.com/xap/1.0/\0${packet}`));
+  const jpeg = (...segments: readonly (readonly number[])[]) => [0xff, 0xd8, ...segments.flat(), 0xff, 0xd9];
+  const chunk = (name: string, data: readonly number[]) => [
+    0,
+    0,
+    ...big16(data.length),
+    ...text(name),
+    ...data,
+    0,
+    0,
+    0,
+    0,
+  ];
+  const png = (...chunks: readonly (readonly number[])[]) => [
+    ...new Array(8).fill(0),
+    ...chunks.flat(),
+    ...chunk("IEND", []),
+  ];
+  const webp = (...chunks: readonly (readonly number[])[]) => [...text("RIFF0000WEBP"), ...chunks.flat()];
+
+  const attribute = '<x tiff:Orientation="6"/>';
+  const element = "<tiff:Orientation>8</tiff:Orientation>";
+  const profile = (tiffData: readonly number[]) => {
+    const digits = Buffer.from([...text("Exif\0\0"), ...tiffData]).toString("hex");
+    return `\nexif\n      32\n${digits.slice(0, 20)}\n${digits.slice(20)}\n`;
+  };
+  const pngXmp = chunk("iTXt", text(`XML:com.adobe.xmp\0\0\0\0\0${attribute}`));
+
+  test.each<[string, "jpeg" | "png" | "webp", readonly number[], number]>([
+    ["a short", "jpeg", jpeg(exif(entry(3, [0, 6]))), 6],
+    ["a signed short", "jpeg", jpeg(exif(entry(8, [0, 6]))), 6],
+    ["a long", "jpeg", jpeg(exif(entry(4, [0, 0, 0, 6]))), 6],
+    ["a signed long", "jpeg", jpeg(exif(entry(9, [0, 0, 0, 6]))), 6],
+    ["a signed byte", "jpeg", jpeg(exif(entry(6, [6]))), 6],
+    ["a float", "jpeg", jpeg(exif(entry(11, [0x40, 0xc0, 0, 0]))), 6],
+    ["not a byte", "jpeg", jpeg(exif(entry(1, [6]))), 1],
+    ["not an undefined one", "jpeg", jpeg(exif(entry(7, [6]))), 1],
+    ["the first of two segments", "jpeg", jpeg(exif(entry(3, [0, 6])), exif(entry(3, [0, 3]))), 6],
+    ["an attribute in XMP", "jpeg", jpeg(xmp(attribute)), 6],
+    ["an element in XMP", "jpeg", jpeg(xmp(element)), 8],
+    ["the last of two XMP packets", "jpeg", jpeg(xmp(attribute), xmp(element)), 8],
+    ["XMP beside EXIF without an orientation", "jpeg", jpeg(exif(entry(3, [0, 1], 0x010f)), xmp(attribute)), 6],
+    ["EXIF before XMP", "jpeg", jpeg(exif(entry(3, [0, 1])), xmp(attribute)), 1],
+    ["EXIF of another type before XMP", "jpeg", jpeg(exif(entry(1, [3])), xmp(attribute)), 1],
+    ["XMP without one", "jpeg", jpeg(xmp("<x/>")), 1],
+    ["a WebP's XMP", "webp", webp([...text("XMP "), 25, 0, 0, 0, ...text(attribute), 0]), 6],
+    ["the last eXIf of a PNG", "png", png(chunk("eXIf", entry(3, [0, 6])), chunk("eXIf", entry(3, [0, 3]))), 3],
+    ["eXIf after the picture's data", "png", png(chunk("IDAT", [0]), chunk("eXIf", entry(3, [0, 6]))), 6],
+    ["a PNG's XMP", "png", png(chunk("IDAT", [0]), pngXmp), 6],
+    ["a PNG's XMP as plain text", "png", png(chunk("tEXt", text(`XML:com.adobe.xmp\0${attribute}`))), 6],
+    [
+      "a PNG's compressed XMP",
+      "png",
+      png(chunk("iTXt", [...text("XML:com.adobe.xmp\0\u0001\0en\0x\0"), ...deflateSync(element)])),
+      8,
+    ],
+    [
+      "a PNG's compressed profile",
+      "png",
+      png(chunk("zTXt", [...text("Raw profile type exif\0\0"), ...deflateSync(profile(entry(3, [0, 6])))])),
+      6,
+    ],
+    ["a PNG's profile", "png", png(chunk("tEXt", text(`Raw profile type exif\0${profile(entry(3, [0, 8]))}`))), 8],
+    [
+      "eXIf before a profile",
+      "png",
+      png(chunk("tEXt", text(`Raw profile type exif\0${profile(entry(3, [0, 8]))}`)), chunk("eXIf", entry(3, [0, 3]))),
+      3,
+    ],
+    ["no damaged stream", "png", png(chunk("zTXt", text("Raw profile type exif\0\0damaged"))), 1],
+    ["no profile of other text", "png", png(chunk("tEXt", text("Raw profile type exif\0\nexif"))), 1],
+  ])("%s", async (_, format, bytes, orientation) => {
+    expect(await orientationOf(Uint8Array.from(bytes), format)).toBe(orientation);
   });
 });
