@@ -35,11 +35,11 @@ import type { Pipeline } from "./gpu/kernel.ts";
 import { checkTuningTable } from "./gpu/ops/tuning.ts";
 import type { ActivationDtype, WeightDtype } from "./gpu/tensor.ts";
 import type { ModelWeights } from "./models/architecture.ts";
+import { architectureOf } from "./models/checkpoint-architecture.ts";
 import type { ModelConfig } from "./models/config.ts";
 import type { ModelInputs } from "./models/inputs.ts";
 import { PictureEncoder } from "./models/layers/picture-encoder.ts";
 import { loadProcessor, type Processor } from "./models/processor.ts";
-import { readArchitecture } from "./models/registry.ts";
 import { loadWeights } from "./models/weights.ts";
 import { precompile, USUAL_NEEDS } from "./precompile.ts";
 import type { QuestionNeeds, RecordedModel } from "./program-recorder.ts";
@@ -129,7 +129,7 @@ export class Llava {
     try {
       const checkpoint = await openCheckpoint(source, signal);
       try {
-        const architecture = readArchitecture(checkpoint.config);
+        const architecture = await architectureOf(checkpoint, signal);
         const defaults = await readMethodDefaults(source, signal);
         const needs = await needsOfAll(firstQuestion && [firstQuestion], { config: architecture.config, defaults });
         let model: Llava | undefined;

@@ -13,9 +13,9 @@ import { QUESTIONS, type RunFolder, type RunIdentity } from "../evaluate/run/run
 import { type PromptForm, type RunSettings, settingsOfArm, type Task } from "../evaluate/run/samples.ts";
 import type { CacheDtype } from "../gpu/cache-format.ts";
 import type { ActivationDtype, WeightDtype } from "../gpu/tensor.ts";
+import { architectureOf } from "../models/checkpoint-architecture.ts";
 import type { TextConfig } from "../models/config.ts";
 import { loadProcessor } from "../models/processor.ts";
-import { readArchitecture } from "../models/registry.ts";
 import { planWeights } from "../models/weight-table.ts";
 import type { ChatTemplateSource } from "../preprocess/chat-template.ts";
 import type { ImageProcessorConfig } from "../preprocess/image-processor.ts";
@@ -92,7 +92,7 @@ export async function readModelFacts(folder: string, flags: ModelFlags, signal: 
   const source = fileSource(folder);
   try {
     const checkpoint = await openCheckpoint(source, signal);
-    const architecture = readArchitecture(checkpoint.config);
+    const architecture = await architectureOf(checkpoint);
     const used = planWeights(checkpoint, architecture, flags.dtype).filter(({ isUsed }) => isUsed);
     // As Llava.dtype: that of the first decoder layer.
     const first = used.find(({ part, role }) => part === "decoder" && role === "matrix");

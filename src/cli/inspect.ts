@@ -10,9 +10,9 @@ import { CACHE_DTYPES, type CacheDtype } from "../gpu/cache-format.ts";
 import { formatBytes } from "../gpu/device.ts";
 import { WEIGHT_DTYPES, type WeightDtype } from "../gpu/tensor.ts";
 import type { Architecture } from "../models/architecture.ts";
+import { architectureOf } from "../models/checkpoint-architecture.ts";
 import type { ModelConfig } from "../models/config.ts";
 import { keyValueBytes } from "../models/layers/decoder-state.ts";
-import { readArchitecture } from "../models/registry.ts";
 import { type MatrixError, weightErrors } from "../models/weight-errors.ts";
 import { codesName, listWeights, otherForm, planWeights, scalesName, weightMemory } from "../models/weight-table.ts";
 import { findModel } from "./find-model.ts";
@@ -89,7 +89,7 @@ async function inspectFolder(
   { source, dtype }: { readonly source: Source; readonly dtype: WeightDtype | undefined },
 ): Promise<void> {
   const checkpoint = await openCheckpoint(source, session.signal);
-  const architecture = readArchitecture(checkpoint.config);
+  const architecture = await architectureOf(checkpoint);
   const { config } = architecture;
   const tensors = listedTensors(checkpoint, architecture);
   const files = [...new Set(tensors.map(({ file }) => file))].sort();

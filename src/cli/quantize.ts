@@ -7,8 +7,8 @@ import { fileSource } from "../checkpoint/file-source.node.ts";
 import { formatBytes } from "../gpu/device.ts";
 import type { QuantizedDtype } from "../gpu/tensor.ts";
 import type { Architecture } from "../models/architecture.ts";
+import { architectureOf } from "../models/checkpoint-architecture.ts";
 import { type QuantizedFile, quantizedConfig, quantizedFiles, quantizedIndex } from "../models/quantized-checkpoint.ts";
-import { readArchitecture } from "../models/registry.ts";
 import { type QuantizedErrors, quantizedErrors } from "../models/weight-errors.ts";
 import { findModel } from "./find-model.ts";
 import { revisionOption } from "./flags.ts";
@@ -59,7 +59,7 @@ async function quantize(session: Session, given: string, out: string | undefined
   await checkTarget(model, out);
   const checkpoint = await openCheckpoint(fileSource(model), session.signal);
   try {
-    const architecture = readArchitecture(checkpoint.config);
+    const architecture = await architectureOf(checkpoint);
     const plan = quantizedFiles(checkpoint, architecture, dtype ?? "q4"); // also for its checks
     const written =
       out !== undefined && dtype !== undefined

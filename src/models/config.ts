@@ -106,7 +106,7 @@ const ACTIVATION_NAMES: Readonly<Record<string, Activation>> = {
 
 /**
  * Reads the config of a LLaMA-type decoder.
- * @param outerTied `tie_word_embeddings` of the config around it, which counts where its own is missing
+ * @param outerTied `tie_word_embeddings` of the config around it; either of the two ties them
  * @throws CheckpointError naming the key, what is possible and what was found.
  */
 export function readTextConfig(config: ConfigReader, outerTied: boolean | undefined): TextConfig {
@@ -155,7 +155,7 @@ export function readTextConfig(config: ConfigReader, outerTied: boolean | undefi
     rmsNormEps: config.number("rms_norm_eps", 1e-6),
     rope: readRopeConfig(config, maxPositionEmbeddings),
     maxPositionEmbeddings,
-    tieWordEmbeddings: config.optionalBoolean("tie_word_embeddings") ?? outerTied ?? false,
+    tieWordEmbeddings: config.boolean("tie_word_embeddings", false) || outerTied === true,
     qkvBias: modelType === "qwen2" || attentionBias,
     outputBias: attentionBias,
     mlpBias: hasBiasSettings && config.boolean("mlp_bias", false),

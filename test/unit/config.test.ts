@@ -241,12 +241,13 @@ test("every key that config.json gives is read", () => {
   });
 });
 
-test("newer keys come before older ones, and the text config's before the outer one's", () => {
+test("newer keys come before older ones, and either flag ties the embeddings", () => {
   const outer = { ...LLAVA, image_token_id: 5, image_token_index: 6, tie_word_embeddings: true };
   expect(readModelConfig(outer).multimodal?.imageTokenId).toBe(5);
   expect(readModelConfig(outer).text.tieWordEmbeddings).toBe(true);
   const untied = { ...outer, text_config: { tie_word_embeddings: false } };
-  expect(readModelConfig(untied).text.tieWordEmbeddings).toBe(false);
+  expect(readModelConfig(untied).text.tieWordEmbeddings).toBe(true);
+  expect(readModelConfig({ ...untied, tie_word_embeddings: false }).text.tieWordEmbeddings).toBe(false);
   const ropeOf = (json: object) => readModelConfig({ model_type: "llama", ...json }).text.rope;
   const scaling = { rope_type: "linear", type: "yarn", factor: 2 };
   expect(ropeOf({ rope_scaling: scaling })).toMatchObject({ type: "linear", factor: 2, theta: 10000 });

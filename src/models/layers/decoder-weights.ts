@@ -25,13 +25,16 @@ export interface LlamaWeights {
 }
 
 const PREFIX = "language_model.model";
-const LM_HEAD = "language_model.lm_head.weight";
+/** Canonical name of the token embeddings. */
+export const EMBED_TOKENS = `${PREFIX}.embed_tokens.weight`;
+/** Canonical name of the language-model head. */
+export const LM_HEAD = "language_model.lm_head.weight";
 
 /** Declares a decoder. A tied checkpoint may hold the embedding table under either of its names. */
 export function llamaWeights(w: WeightDeclarer, text: TextConfig): LlamaWeights {
   const { hiddenSize, vocabSize, tieWordEmbeddings } = text;
   const decoder = w.part("decoder");
-  const embedTokens = decoder.table(`${PREFIX}.embed_tokens.weight`, {
+  const embedTokens = decoder.table(EMBED_TOKENS, {
     rows: vocabSize,
     columns: hiddenSize,
     role: "token-embedding",
