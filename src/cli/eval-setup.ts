@@ -13,7 +13,7 @@ import { QUESTIONS, type RunFolder, type RunIdentity } from "../evaluate/run/run
 import { type PromptForm, type RunSettings, settingsOfArm, type Task } from "../evaluate/run/samples.ts";
 import type { CacheDtype } from "../gpu/cache-format.ts";
 import type { ActivationDtype, WeightDtype } from "../gpu/tensor.ts";
-import type { TextConfig } from "../models/config.ts";
+import type { ModelConfig, TextConfig } from "../models/config.ts";
 import { loadProcessor } from "../models/processor.ts";
 import { readArchitecture } from "../models/registry.ts";
 import { planWeights } from "../models/weight-table.ts";
@@ -38,6 +38,8 @@ export interface ModelFacts {
   readonly activationDtype: ActivationDtype;
   /** Undefined for a model without pictures. */
   readonly imageProcessor: ImageProcessorConfig | undefined;
+  /** Whether it sees pictures in tiles (LLaVA-NeXT), all of them instead of a crop. */
+  readonly seesTiles: boolean;
   /** What replaces the checkpoint's chat template. */
   readonly chatTemplate: ChatTemplateSource | undefined;
 }
@@ -81,7 +83,8 @@ export async function settingsOfRun(
 export function factsOf({ model, chatTemplate }: Pick<OpenModel, "model" | "chatTemplate">): ModelFacts {
   const { config, defaults, dtype, kvDtype, activationDtype, processor } = model;
   const { imageProcessor } = processor;
-  return { text: config.text, defaults, dtype, kvDtype, activationDtype, imageProcessor, chatTemplate };
+  const seesTiles = isTiled(config);
+  return { text: config.text, defaults, dtype, kvDtype, activationDtype, imageProcessor, seesTiles, chatTemplate };
 }
 
 /**
@@ -104,11 +107,16 @@ export async function readModelFacts(folder: string, flags: ModelFlags, signal: 
       kvDtype: flags.kv ?? "f32",
       activationDtype: flags.activations ?? "f32",
       imageProcessor: (await loadProcessor(checkpoint, architecture)).imageProcessor,
+      seesTiles: isTiled(architecture.config),
       chatTemplate: await chosenTemplate(source, { written: flags.chatTemplate, note: () => undefined }),
     };
   } finally {
     await source.close?.();
   }
+}
+
+function isTiled({ multimodal }: ModelConfig): boolean {
+  return multimodal?.imageGridPinpoints !== undefined;
 }
 
 /**
@@ -180,6 +188,7 @@ export function aboutRun(of: {
     ...(boxes === undefined ? {} : { boxes: resolve(boxes.source.path) }),
     // Which part of a picture a map covers.
     imageProcessor: facts.imageProcessor ?? null,
+    seesTiles: facts.seesTiles,
   };
 }
 

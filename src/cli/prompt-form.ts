@@ -8,11 +8,11 @@ import type { Session } from "./session.ts";
 const MARK = "\u2062question\u2062";
 
 /** Mentions, on stderr, that a `--prompt` differs from what the checkpoint's chat template makes of a question. */
-export function notePromptForm(session: Session, { processor }: Llava, { prompt, image }: QuestionFlags): void {
+export function notePromptForm(session: Session, { processor }: Llava, { prompt, image = [] }: QuestionFlags): void {
   if (prompt === undefined) return;
   let rendered: string;
   try {
-    rendered = processor.chatPrompt(MARK, { hasImage: image !== undefined });
+    rendered = processor.chatPrompt(MARK, { numImages: image.length });
   } catch (error) {
     if (error instanceof CheckpointError) return; // without a template, any form may be right
     throw error;

@@ -22,7 +22,7 @@ import {
   type QuestionFlags,
   wordsOf,
 } from "./flags.ts";
-import { elapsed, type OpenModel, openModelAndPicture } from "./open-model.ts";
+import { elapsed, type OpenModel, openModelAndPictures } from "./open-model.ts";
 import { examples } from "./package-files.ts";
 import { addProfileOption, openProfile, type ProfileFlags } from "./profile.ts";
 import { notePromptForm } from "./prompt-form.ts";
@@ -70,10 +70,11 @@ logits and generated_ids; its metadata contains the image span, factor, confiden
 /** Runs `trace`. */
 async function trace(session: Session, question: string | undefined, flags: TraceFlags): Promise<void> {
   checkFlags(question, flags);
-  await checkOutput("--out", flags.out, [flags.image, flags.inputs]);
-  const profile = await openProfile(session, flags, [flags.image, flags.inputs, flags.out]);
+  const { image: pictures = [] } = flags;
+  await checkOutput("--out", flags.out, [...pictures, flags.inputs]);
+  const profile = await openProfile(session, flags, [...pictures, flags.inputs, flags.out]);
   const options = methodOptions(flags);
-  const { open, image } = await openModelAndPicture(session, flags, {
+  const { open, images } = await openModelAndPictures(session, flags, {
     profiler: profile.profiler,
     firstQuestion: { ...options, attention: true },
   });
@@ -81,7 +82,7 @@ async function trace(session: Session, question: string | undefined, flags: Trac
     const { model } = open;
     const started = performance.now();
     const inputs = await (flags.inputs === undefined
-      ? asUsage(() => model.prepare({ image, ...wordsOf(question, flags) }))
+      ? asUsage(() => model.prepare({ images, ...wordsOf(question, flags) }))
       : fileInputs(open, flags.inputs, session.signal));
     const { tensors, metadata, answer } = await asUsage(() =>
       model.trace(inputs, { ...options, signal: session.signal }),

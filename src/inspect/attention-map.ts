@@ -1,7 +1,7 @@
-// Attention of the last prompt row on a picture, as a grid, with two numbers that summarise it.
+// Attention of the last prompt row on a picture, as a grid, with numbers that summarise it.
 import { at, InputError } from "../errors.ts";
-import type { ImageInput } from "../models/inputs.ts";
 import { entropyBits } from "./entropy.ts";
+import { type MappedImage, placementOf } from "./picture-placement.ts";
 import type { AttentionRow } from "./places.ts";
 
 /** What maps are drawn from: the attention of one row in one layer, as used. */
@@ -20,33 +20,35 @@ export interface AttentionMap {
   readonly layer: number;
   /** Undefined: mean over heads. */
   readonly head: number | undefined;
-  /** Patches [height, width] row-major, attention of each as used */
+  /**
+   * Patches [height, width] row-major, attention of each as used; of a picture in tiles, the patches of both resolutions spread over
+   * the parts of the picture that they show
+   */
   readonly values: Float64Array<ArrayBuffer>;
   readonly width: number;
   readonly height: number;
   /** Attention on the picture as a share of all attention, 0 to 1. */
   readonly share: number;
-  /** Entropy of the attention within the picture, bits. */
+  /** The part of `share` that is on positions without a place in the picture: newlines of LLaVA-NeXT, or a class token. */
+  readonly unplacedShare: number;
+  /** Entropy of `values`, bits. */
   readonly entropy: number;
 }
 
 /** The part of the last prompt row's attention that lies on a picture, of every head of a layer. */
 export interface HeadMaps {
   readonly layer: number;
-  /** [numHeads, height · width], patches row-major, attention of each as used; without a class token's */
+  /** [numHeads, height · width], as the values of an {@link AttentionMap} */
   readonly values: Float32Array<ArrayBuffer>;
   readonly width: number;
   readonly height: number;
 }
 
-/** Where a picture is in the prompt, and the grid of patches that fill it. */
-export type MappedImage = Pick<ImageInput, "runs" | "grid">;
-
 /**
  * The attention map of one layer and head (or the mean over heads).
  * @param rows attention of every layer, [H, S] each
- * @param image positions of the picture; a class token before its patches is left out
- * @throws InputError when there is no such layer or head, or the positions are not a grid.
+ * @param image positions of the picture; those that show no part of it, such as a class token, are left out
+ * @throws InputError when there is no such layer or head, or nothing says where the positions lie in the picture.
  */
 export function attentionMap(
   rows: readonly AttentionProbs[],
@@ -60,19 +62,25 @@ export function attentionMap(
   if (head !== undefined && !(Number.isInteger(head) && head >= 0 && head < numHeads)) {
     throw new InputError(`head must be a whole number from 0 to ${numHeads - 1}, got ${head}.`);
   }
-  const { positions, numSkipped, width, height } = gridOf(image);
+  const { positions, starts, cells, weights, width, height } = placementOf(image);
   const numKeys = row.probs.length / numHeads;
   const heads = head === undefined ? Array.from({ length: numHeads }, (_, index) => index) : [head];
   const values = new Float64Array(width * height);
   let share = 0;
+  let unplacedShare = 0;
   for (const h of heads) {
     for (const [index, key] of positions.entries()) {
       const prob = probAt(row, h * numKeys + key) / heads.length;
       share += prob;
-      if (index >= numSkipped) values[index - numSkipped] = Number(values[index - numSkipped]) + prob;
+      const [first, end] = [at(starts, index), at(starts, index + 1)];
+      if (first === end) unplacedShare += prob;
+      for (let part = first; part < end; part++) {
+        const cell = at(cells, part);
+        values[cell] = at(values, cell) + prob * at(weights, part);
+      }
     }
   }
-  return { layer, head, values, width, height, share, entropy: entropyBits(values) };
+  return { layer, head, values, width, height, share, unplacedShare, entropy: entropyBits(values) };
 }
 
 /**
@@ -86,13 +94,16 @@ export function headMaps(
 ): HeadMaps {
   const { numHeads } = options;
   const { layer, probs } = rowOf(rows, options.layer);
-  const { positions, numSkipped, width, height } = gridOf(image);
+  const { positions, starts, cells, weights, width, height } = placementOf(image);
   const numKeys = probs.length / numHeads;
   const values = new Float32Array(numHeads * width * height);
-  let index = 0;
   for (let head = 0; head < numHeads; head++) {
-    for (let patch = numSkipped; patch < positions.length; patch++) {
-      values[index++] = at(probs, head * numKeys + at(positions, patch));
+    for (const [index, key] of positions.entries()) {
+      const prob = at(probs, head * numKeys + key);
+      for (let part = at(starts, index); part < at(starts, index + 1); part++) {
+        const cell = head * width * height + at(cells, part);
+        values[cell] = at(values, cell) + prob * at(weights, part);
+      }
     }
   }
   return { layer, values, width, height };
@@ -108,29 +119,6 @@ function rowOf(rows: readonly AttentionProbs[], layer = middleLayer(rows.length)
 /** The layer that maps show unless another is selected. */
 export function middleLayer(numLayers: number): number {
   return Math.floor(numLayers / 2);
-}
-
-/**
- * Positions of a picture, whose first `numSkipped` belong to a class token, and the grid that the others form.
- * @throws InputError when they are not a grid.
- */
-function gridOf({ runs, grid }: MappedImage): {
-  readonly positions: readonly number[];
-  readonly numSkipped: number;
-  readonly width: number;
-  readonly height: number;
-} {
-  const positions: number[] = [];
-  for (const [start, end] of runs) for (let key = start; key < end; key++) positions.push(key);
-  const { width = 0, height = 0 } = grid ?? {};
-  const numPatches = width * height;
-  const numSkipped = positions.length - numPatches;
-  if (numPatches === 0 || numSkipped < 0 || numSkipped > 1) {
-    throw new InputError(
-      `The picture's ${positions.length} positions are not a grid of ${width} × ${height} patches; maps are drawn for single-tile pictures.`,
-    );
-  }
-  return { positions, numSkipped, width, height };
 }
 
 function probAt({ probs, layer }: AttentionProbs, index: number): number {
@@ -151,6 +139,8 @@ export interface AnswerAttention {
   readonly hasUnmodified: boolean;
   readonly numLayers: number;
   readonly numHeads: number;
+  /** Number of pictures in the prompt. */
+  readonly numImages: number;
 }
 
 /** Maps of the pass that gave an answer and of the unmodified one, over the pictures of its prompt. */
@@ -172,6 +162,7 @@ export function answerAttention(
   return {
     numLayers: used.length,
     numHeads,
+    numImages: images.length,
     used: (selection = {}) => map(used, selection),
     usedByHead: (selection = {}) => headMaps(used, imageOf(selection), { numHeads, layer: selection.layer }),
     unmodified: (selection = {}) => unmodified && map(unmodified, selection),

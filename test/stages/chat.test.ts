@@ -3,10 +3,12 @@ import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, expect, test } from "vitest";
+import type { Trace } from "../../src/answer.ts";
 import { wordMap } from "../../src/cli/chat-heat-map.ts";
 import { Conversation } from "../../src/cli/conversation.ts";
 import { at, InputError } from "../../src/errors.ts";
 import type { Llava } from "../../src/llava.ts";
+import type { ModelInputs } from "../../src/models/inputs.ts";
 import type { ConversationMessage } from "../../src/models/processor.ts";
 import { readImageFile } from "../../src/preprocess/decode-image.node.ts";
 import { GOLDEN, largestError, readTensorFile } from "../setup/golden.ts";
@@ -70,8 +72,39 @@ test.each(["tiny-llava", "llava-next"])("%s: each of five turns runs its own row
     const { tensors } = await opened.trace(inputs, { maxNewTokens: 1 });
     const logits = tensors.find((tensor) => tensor.name === "logits")?.data ?? [];
     expect(largestError(logits, file.get(`turn.${turn}.logits`).data)).toBeLessThan(PARITY.logits);
+    const scaled = await opened.trace(inputs, { maxNewTokens: 1, method: "scaling", factor: 0.5 });
+    expectScaled(scaled, inputs);
   }
 });
+
+/** Every image position of both pictures, newlines included, is scaled in each layer, and counts in its own picture's share. */
+function expectScaled({ tensors, answer }: Trace, { images, inputIds }: ModelInputs): void {
+  const numKeys = inputIds.length;
+  const columns = images.map(({ runs }) =>
+    runs.flatMap(([start, end]) => Array.from({ length: end - start }, (_, index) => start + index)),
+  );
+  const named = (name: string) => tensors.find((tensor) => tensor.name === name)?.data ?? new Float32Array();
+  const { attention } = answer;
+  if (attention === undefined) throw new Error("a trace has attention");
+  for (let layer = 0; layer < attention.numLayers; layer++) {
+    const scores = named(`layers.${layer}.attention_scores`);
+    const probs = named(`layers.${layer}.attention_probs`);
+    const expected = Float64Array.from(scores, (score, index) =>
+      columns.flat().includes(index % numKeys) ? score * 0.5 : score,
+    );
+    for (let head = 0; head < attention.numHeads; head++) {
+      const row = expected.subarray(head * numKeys, (head + 1) * numKeys);
+      const exps = row.map((score) => Math.exp(score - Math.max(...row)));
+      const sum = exps.reduce((total, value) => total + value, 0);
+      row.set(exps.map((value) => value / sum));
+      for (const [image, own] of columns.entries()) {
+        const share = own.reduce((total, key) => total + at(row, key), 0);
+        expect(attention.used({ layer, head, image }).share).toBeCloseTo(share, 5);
+      }
+    }
+    expect(largestError(probs, expected)).toBeLessThan(PARITY.attentionProbs);
+  }
+}
 
 test("tiny-spatial: words and pictures of five messages become transformers' ids, and so do the answers", async () => {
   const opened = await loadGoldenModel(TINY_SPATIAL);

@@ -2,14 +2,12 @@
 // the plain arrays and probabilities that the page shows.
 
 import { type Answer, type AnswerMaps, type AnswerOptions, type AnswerStage, answerJson } from "../../answer.ts";
-import { InputError } from "../../errors.ts";
 import { adaptvis, chooseFactor } from "../../interventions/adaptvis.ts";
 import { settingsFrom } from "../../interventions/parameters.ts";
 import type { Llava } from "../../llava.ts";
 import type { ModelInputs } from "../../models/inputs.ts";
 import type { Processor } from "../../models/processor.ts";
 import type { RgbImage } from "../../preprocess/image.ts";
-import { fitToSquare } from "../../preprocess/image-processor.ts";
 import type {
   AnswerKind,
   AnswersView,
@@ -31,7 +29,7 @@ export class LastQuestion {
   /** AdaptVis' settings, defaults filled in. */
   readonly settings: Readonly<Record<string, unknown>>;
   readonly inputs: ModelInputs;
-  /** The picture as the vision tower receives it; undefined without one, and for LLaVA-NeXT's tiles. */
+  /** The picture as the model sees it; undefined without one. */
   readonly seen: RgbImage | undefined;
   readonly numAlternatives: number;
   /** Without a picture, factors have no effect. */
@@ -44,10 +42,8 @@ export class LastQuestion {
     this.settings = settingsFrom(adaptvis.parameters, { ...request.settings }, { ...sizes, method: adaptvis.name });
     this.request = request;
     this.inputs = model.prepare({ image: request.image, question: request.question });
-    const { imageProcessor } = model.processor;
     this.method = request.image === undefined ? "greedy" : "adaptvis";
-    const isSingle = this.inputs.images.every(({ grid }) => grid !== undefined);
-    this.seen = request.image && imageProcessor && isSingle ? fitToSquare(request.image, imageProcessor) : undefined;
+    this.seen = request.image && model.processor.seen(request.image);
     this.numAlternatives = Math.min(NUM_ALTERNATIVES, view.vocabSize);
   }
 }
@@ -161,14 +157,9 @@ export function answerView(answer: Answer, processor: Processor, facts: AnswerFa
   };
 }
 
-/** The maps of the last layer; undefined without a picture, and for a picture of several tiles. */
+/** The maps of the middle layer; undefined without a picture. */
 function mapsOf({ attention }: Answer): AnswerMaps | undefined {
-  try {
-    return attention && { used: attention.used(), unmodified: attention.unmodified() };
-  } catch (error) {
-    if (error instanceof InputError) return undefined; // LLaVA-NeXT's tiles do not form a single grid
-    throw error;
-  }
+  return attention && { used: attention.used(), unmodified: attention.unmodified() };
 }
 
 /** Attention of the pass that gave the answer, on a grid of `width` × `height` patches. */

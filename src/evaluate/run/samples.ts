@@ -175,8 +175,10 @@ export function settingsOfArm(
 /** The task's boxes with the geometry of the model; undefined where the run has no boxes, or the model takes no pictures. */
 function questionBoxes(model: Llava, { boxes, image }: Task, { boxSettings }: RunSettings): QuestionBoxes | undefined {
   const { imageProcessor: processor } = model.processor;
-  const patchSize = model.config.multimodal?.vision.patchSize;
-  if (boxes === undefined || processor === undefined || patchSize === undefined) return undefined;
+  const { multimodal } = model.config;
+  if (boxes === undefined || processor === undefined || multimodal === undefined) return undefined;
   const picture = { width: image.width, height: image.height };
-  return { boxes, settings: boxSettings, picture, processor, patchSize };
+  const { patchSize } = multimodal.vision;
+  const seesTiles = multimodal.imageGridPinpoints !== undefined;
+  return { boxes, settings: boxSettings, picture, processor, patchSize, seesTiles };
 }
