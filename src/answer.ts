@@ -255,6 +255,14 @@ export interface SweepAnswer {
   readonly confidence: number;
 }
 
+/** What a trace holds beside the last prompt row of the pass that gave the answer. */
+export interface TraceOptions {
+  /** Also the rows of the decode steps, as `generated.…`: on the GPU, 2 · H · S numbers per layer and row. False unless given. */
+  readonly generated?: boolean | undefined;
+  /** Also the last prompt row of the unmodified pass, as `unmodified.…`, where the method or `write` changed it. False unless given. */
+  readonly unmodified?: boolean | undefined;
+}
+
 /** All trace points of one run and what they belong to. */
 export interface Trace {
   readonly tensors: readonly TraceTensor[];

@@ -20,6 +20,7 @@ export {
   type SweepAnswer,
   type SweepOptions,
   type Trace,
+  type TraceOptions,
   type WarmUpOptions,
   type WarmUpProgress,
 } from "./answer.ts";

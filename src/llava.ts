@@ -18,6 +18,7 @@ import type {
   SweepAnswer,
   SweepOptions,
   Trace,
+  TraceOptions,
   WarmUpOptions,
 } from "./answer.ts";
 import { checkLoad } from "./check-arguments.ts";
@@ -204,8 +205,8 @@ export class Llava {
   }
 
   /** Answers and returns every trace point of the run with it. @throws as {@link ask}. */
-  async trace(inputs: ModelInputs, options: AnswerOptions = {}): Promise<Trace> {
-    return this.once((session) => session.trace(inputs, options));
+  async trace(inputs: ModelInputs, options: AnswerOptions = {}, points: TraceOptions = {}): Promise<Trace> {
+    return this.once((session) => session.trace(inputs, options, points));
   }
 
   /**

@@ -32,6 +32,8 @@ import { defineCommand, type Session, styled, UsageError } from "./session.ts";
 interface TraceFlags extends QuestionFlags, MethodFlags, ProfileFlags {
   readonly inputs?: string;
   readonly out: string;
+  readonly generated: boolean;
+  readonly unmodified: boolean;
 }
 
 /** `adaptvis trace`. */
@@ -47,13 +49,22 @@ function describeTrace(command: Command): Command {
     "input_ids and pixel_values of a Hugging Face processor, instead of a picture and a question",
     someText,
   );
-  return addProfileOption(addMethodOptions(command))
+  addMethodOptions(command)
+    .option(
+      "--no-generated",
+      "leave out the rows of generated tokens, which take 2 · heads · positions numbers per layer",
+    )
+    .option("--no-unmodified", "leave out the unmodified pass, which runs the prompt once more");
+  return addProfileOption(command)
     .addHelpText(
       "after",
       `
 The file contains input_ids, pixel_values, vision.hidden_states.{i}, image_features, inputs_embeds,
 layers.{i}.attention_scores, layers.{i}.attention_probs and layers.{i}.hidden_states of the last prompt row,
-logits and generated_ids; its metadata contains the image span, factor, confidence, model, adapter and dtype.
+logits and generated_ids; the same as generated.layers.{i}.… and generated.logits of each decode step, and, where the
+method changed them, as unmodified.layers.{i}.… and unmodified.logits of the unmodified pass; and image_cells, the part
+of the picture that each image token shows. Its metadata contains the image span, factor, confidence, model, adapter and
+dtype, and as JSON token_texts, token_kinds and pictures.
 --inputs contains input_ids [1, T] (I64 or I32, the image token once or already expanded), pixel_values [1, 3, S, S]
 (F32; LLaVA-NeXT: [1, N, 3, S, S]) and, for LLaVA-NeXT, image_sizes [1, 2]. A trace can be used as --inputs.`,
     )
@@ -85,7 +96,11 @@ async function trace(session: Session, question: string | undefined, flags: Trac
       ? asUsage(() => model.prepare({ images, ...wordsOf(question, flags) }))
       : fileInputs(open, flags.inputs, session.signal));
     const { tensors, metadata, answer } = await asUsage(() =>
-      model.trace(inputs, { ...options, signal: session.signal }),
+      model.trace(
+        inputs,
+        { ...options, signal: session.signal },
+        { generated: flags.generated, unmodified: flags.unmodified },
+      ),
     );
     await writeFileWhole(flags.out, encodeSafetensors(tensors, metadata));
     const answerMs = elapsed(started);

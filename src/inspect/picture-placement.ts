@@ -48,7 +48,7 @@ export function placementOf(image: MappedImage): PicturePlacement {
 /** The part of the picture that each position over all runs shows; undefined for a newline. */
 export function cellsOf(
   rowIndex: Int32Array | undefined,
-  { patchGrid, views }: PictureTiles,
+  { patchGrid, views }: Pick<PictureTiles, "patchGrid" | "views">,
 ): readonly (PictureCell | undefined)[] {
   const numPatches = patchGrid * patchGrid;
   return Array.from(rowIndex ?? [], (row) => {

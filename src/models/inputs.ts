@@ -30,6 +30,8 @@ export interface ImageInput {
 
 /** The tiles of one picture, whose features are the rows that `rowIndex` points at: tile by tile, its patches row by row. */
 export interface PictureTiles {
+  /** [height, width] of the original picture, in pixels. */
+  readonly imageSize: readonly [height: number, width: number];
   /** Patches along each side of a tile. */
   readonly patchGrid: number;
   /** The part of the picture that each tile shows. */

@@ -88,6 +88,11 @@ export class Processor {
     return this.tokenizerOrUndefined;
   }
 
+  /** Whether the checkpoint has a tokenizer.json. */
+  get hasTokenizer(): boolean {
+    return this.tokenizerOrUndefined !== undefined;
+  }
+
   /** Puts a question into the checkpoint's chat template. @throws CheckpointError when there is none or it fails. */
   chatPrompt(text: string, options: RenderOptions): string {
     return this.requireTemplate().render(text, options);

@@ -120,7 +120,7 @@ test("a picture in tiles: boxes are put on a map of the whole picture, wherever 
     runs: [[1, 6]],
     grid: undefined,
     rowIndex: Int32Array.of(0, 1, -1, 2, -1),
-    tiles: { patchGrid: 1, views },
+    tiles: { imageSize: [300, 100], patchGrid: 1, views },
   };
   const top: ObjectBox = { x0: 0, y0: 0, x1: 100, y1: 150, label: undefined, confidence: undefined };
   const seen = { ...boxes, boxes: [top], picture: { width: 100, height: 300 }, seesTiles: true };

@@ -86,7 +86,8 @@ describe("LLaVA-NeXT", () => {
     const pictures = picturesOf(NEXT);
     expect(pictures.imageTokenId).toBe(7);
     expect(pictures.tileShape).toEqual([3, 8, 8]);
-    const tilesOf = (...views: readonly (readonly number[])[]) => ({
+    const tilesOf = (imageSize: readonly number[], ...views: readonly (readonly number[])[]) => ({
+      imageSize,
       patchGrid: 2,
       views: views.map(([left, top, right, bottom]) => ({ left, top, right, bottom })),
     });
@@ -96,14 +97,14 @@ describe("LLaVA-NeXT", () => {
       runLengths: [14],
       rowIndex: Int32Array.of(0, 1, 2, 3, 4, 5, 8, 9, -1, 6, 7, 10, 11, -1),
       grid: undefined,
-      tiles: tilesOf([0, 0, 1, 1], [0, 0, 0.5, 1], [0.5, 0, 1, 1]),
+      tiles: tilesOf([10, 20], [0, 0, 1, 1], [0, 0, 0.5, 1], [0.5, 0, 1, 1]),
     });
     expect(pictures.positions([20, 10])).toEqual({
       numTiles: 3,
       runLengths: [16],
       rowIndex: Int32Array.of(0, 1, 2, 3, 4, 5, -1, 6, 7, -1, 8, 9, -1, 10, 11, -1),
       grid: undefined,
-      tiles: tilesOf([0, 0, 1, 1], [0, 0, 1, 0.5], [0, 0.5, 1, 1]),
+      tiles: tilesOf([20, 10], [0, 0, 1, 1], [0, 0, 1, 0.5], [0, 0.5, 1, 1]),
     });
     const values = pictures.pixelValues(picture({ width: 20, height: 10 }), SETTINGS);
     expect(values).toHaveLength(3 * 192);

@@ -43,7 +43,7 @@ function tiled(imageSize: Side, start = 0) {
     runs: [[start, start + rowIndex.length]],
     grid: undefined,
     rowIndex,
-    tiles: { patchGrid: P, views: anyresViews(options) },
+    tiles: { imageSize, patchGrid: P, views: anyresViews(options) },
   } satisfies MappedImage;
 }
 

@@ -2,6 +2,7 @@
 // the plain arrays and probabilities that the page shows.
 
 import { type Answer, type AnswerMaps, type AnswerOptions, type AnswerStage, answerJson } from "../../answer.ts";
+import { TokenTexts } from "../../inspect/token-texts.ts";
 import { adaptvis, chooseFactor } from "../../interventions/adaptvis.ts";
 import { settingsFrom } from "../../interventions/parameters.ts";
 import type { Llava } from "../../llava.ts";
@@ -139,10 +140,10 @@ export interface AnswerFacts {
 
 /** An answer in the form that the page shows. */
 export function answerView(answer: Answer, processor: Processor, facts: AnswerFacts): AnswerView {
-  const spelling = new Spelling(processor);
+  const texts = new TokenTexts(processor.tokenizer);
   const view = ({ tokenId, logProb }: { readonly tokenId: number; readonly logProb: number }): TokenView => ({
     tokenId,
-    text: spelling.of(tokenId),
+    text: texts.of(tokenId),
     probability: Math.exp(logProb),
   });
   const maps = mapsOf(answer);
@@ -180,25 +181,4 @@ function attentionView(
     }
   }
   return { numLayers, numHeads, gridWidth: width, gridHeight: height, values, shares };
-}
-
-/** Text of single tokens: decoders drop the space before a first word, so each token is decoded after a copy of itself. */
-class Spelling {
-  private readonly processor: Processor;
-  private readonly known = new Map<number, string>();
-
-  constructor(processor: Processor) {
-    this.processor = processor;
-  }
-
-  of(tokenId: number): string {
-    const known = this.known.get(tokenId);
-    if (known !== undefined) return known;
-    const { tokenizer } = this.processor;
-    const once = tokenizer.decode([tokenId], { skipSpecialTokens: false });
-    const twice = tokenizer.decode([tokenId, tokenId], { skipSpecialTokens: false });
-    const text = twice.startsWith(once) ? twice.slice(once.length) : once;
-    this.known.set(tokenId, text);
-    return text;
-  }
 }

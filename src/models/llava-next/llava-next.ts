@@ -39,7 +39,7 @@ function anyresPictures(multimodal: MultimodalConfig, gridPinpoints: GridPinpoin
       const rowIndex = anyresLayout({ imageSize, gridPinpoints, tileSize, patchGrid });
       const views = anyresViews({ imageSize, gridPinpoints, tileSize, patchGrid, patchSize });
       const numTiles = anyresTileCount({ imageSize, gridPinpoints, tileSize });
-      const tiles = { patchGrid, views };
+      const tiles = { imageSize, patchGrid, views };
       return { numTiles, runLengths: [rowIndex.length], rowIndex, grid: undefined, tiles };
     },
   };
