@@ -6,7 +6,7 @@ import { at, InputError } from "../errors.ts";
 import type { DataSet } from "../evaluate/datasets/dataset.ts";
 import { ALL_BOXES } from "../evaluate/metrics/boxes.ts";
 import { type BoxIdentity, boxesOfQuestion } from "../evaluate/metrics/question-boxes.ts";
-import { type DataFolder, isMissing, readPicture } from "../evaluate/run/data-folder.node.ts";
+import { type DataFolder, isMissing, readPictures } from "../evaluate/run/data-folder.node.ts";
 import { textHash } from "../evaluate/run/fingerprint.node.ts";
 import { quirkyArms } from "../evaluate/run/reference-quirks.ts";
 import { QUESTIONS, type RunFolder, type RunIdentity } from "../evaluate/run/run-folder.node.ts";
@@ -192,18 +192,18 @@ export function aboutRun(of: {
   };
 }
 
-/** A question with its picture. @throws InputError for a picture that is missing or cannot be decoded. */
+/** A question with its pictures. @throws InputError for a picture that is missing or cannot be decoded. */
 export async function readTask(data: DataFolder, id: number, boxes: FoundBoxes | undefined): Promise<Task> {
   const question = at(data.questions, id);
   const picture = at(data.pictures, id);
   const { name } = picture;
   if (isMissing(picture)) throw new InputError(`${name}, the picture of question ${id}, is missing.`);
-  const image = await readPicture(picture);
+  const images = await readPictures(picture);
   const docHash = textHash(
     JSON.stringify({ question: question.text, answer: question.gold, image: name }, undefined, 2),
   );
-  const found = boxes && boxesOfQuestion(boxes.source.boxesOf(name, image), question, boxes.settings.objects);
-  return { question, image, imagePath: name, docHash, boxes: found };
+  const found = boxes && boxesOfQuestion(boxes.source.boxesOf(name, at(images, 0)), question, boxes.settings.objects);
+  return { question, images, imagePath: name, docHash, boxes: found };
 }
 
 /** Says how many questions of a run that goes on are answered. */

@@ -33,7 +33,7 @@ export interface ImageMapFields {
   readonly peak: number;
 }
 
-/** Attention of the last prompt row on the picture; all null without one. */
+/** Attention of the last prompt row on the picture, the first of several; all null without one. */
 export interface AttentionFields {
   /** By layer, the mean over heads: attention on the picture, as a share of all. */
   readonly image_share: readonly number[] | null;
