@@ -1,5 +1,5 @@
 // Warns when a whole prompt does not have the form of the checkpoint's chat template.
-import { CheckpointError } from "../errors.ts";
+import { CheckpointError, InputError } from "../errors.ts";
 import type { Llava } from "../llava.ts";
 import type { QuestionFlags } from "./flags.ts";
 import type { Session } from "./session.ts";
@@ -14,7 +14,8 @@ export function notePromptForm(session: Session, { processor }: Llava, { prompt,
   try {
     rendered = processor.chatPrompt(MARK, { numImages: image.length });
   } catch (error) {
-    if (error instanceof CheckpointError) return; // without a template, any form may be right
+    // Without a template, or with one that does not take this many pictures, any form may be right.
+    if (error instanceof CheckpointError || error instanceof InputError) return;
     throw error;
   }
   const [before, after] = rendered.split(MARK);
