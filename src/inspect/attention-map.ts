@@ -1,7 +1,7 @@
 // Attention of the last prompt row on a picture, as a grid, with numbers that summarise it.
-import { at, InputError } from "../errors.ts";
+import { InputError } from "../errors.ts";
 import { entropyBits } from "./entropy.ts";
-import { type MappedImage, placementOf } from "./picture-placement.ts";
+import { type MappedImage, placementOf, spreadAttention } from "./picture-placement.ts";
 import type { AttentionRow } from "./places.ts";
 
 /** What maps are drawn from: the attention of one row in one layer, as used. */
@@ -62,24 +62,24 @@ export function attentionMap(
   if (head !== undefined && !(Number.isInteger(head) && head >= 0 && head < numHeads)) {
     throw new InputError(`head must be a whole number from 0 to ${numHeads - 1}, got ${head}.`);
   }
-  const { positions, starts, cells, weights, width, height } = placementOf(image);
+  const placement = placementOf(image);
+  const { positions, starts, width, height } = placement;
   const numKeys = row.probs.length / numHeads;
   const heads = head === undefined ? Array.from({ length: numHeads }, (_, index) => index) : [head];
-  const values = new Float64Array(width * height);
+  const mean = new Float64Array(positions.length);
   let share = 0;
-  let unplacedShare = 0;
   for (const h of heads) {
-    for (const [index, key] of positions.entries()) {
-      const prob = probAt(row, h * numKeys + key) / heads.length;
+    const own = probsAt(row, h * numKeys, positions);
+    for (let index = 0; index < own.length; index++) {
+      const prob = (own[index] as number) / heads.length; // in range
       share += prob;
-      const [first, end] = [at(starts, index), at(starts, index + 1)];
-      if (first === end) unplacedShare += prob;
-      for (let part = first; part < end; part++) {
-        const cell = at(cells, part);
-        values[cell] = at(values, cell) + prob * at(weights, part);
-      }
+      mean[index] = (mean[index] as number) + prob; // in range
     }
   }
+  const values = new Float64Array(width * height);
+  spreadAttention(placement, mean, values);
+  const isUnplaced = (index: number) => starts[index] === starts[index + 1];
+  const unplacedShare = mean.reduce((sum, prob, index) => (isUnplaced(index) ? sum + prob : sum), 0);
   return { layer, head, values, width, height, share, unplacedShare, entropy: entropyBits(values) };
 }
 
@@ -94,17 +94,14 @@ export function headMaps(
 ): HeadMaps {
   const { numHeads } = options;
   const { layer, probs } = rowOf(rows, options.layer);
-  const { positions, starts, cells, weights, width, height } = placementOf(image);
+  const placement = placementOf(image);
+  const { positions, width, height } = placement;
   const numKeys = probs.length / numHeads;
-  const values = new Float32Array(numHeads * width * height);
+  const numCells = width * height;
+  const values = new Float32Array(numHeads * numCells);
   for (let head = 0; head < numHeads; head++) {
-    for (const [index, key] of positions.entries()) {
-      const prob = at(probs, head * numKeys + key);
-      for (let part = at(starts, index); part < at(starts, index + 1); part++) {
-        const cell = head * width * height + at(cells, part);
-        values[cell] = at(values, cell) + prob * at(weights, part);
-      }
-    }
+    const own = probsAt({ layer, probs }, head * numKeys, positions);
+    spreadAttention(placement, own, values.subarray(head * numCells, (head + 1) * numCells));
   }
   return { layer, values, width, height };
 }
@@ -121,10 +118,16 @@ export function middleLayer(numLayers: number): number {
   return Math.floor(numLayers / 2);
 }
 
-function probAt({ probs, layer }: AttentionProbs, index: number): number {
-  const prob = probs[index];
-  if (prob === undefined) throw new RangeError(`layer ${layer}: expected an index below ${probs.length}, got ${index}`);
-  return prob;
+/** Probabilities of one head's keys. @throws RangeError for a key that the row does not have. */
+function probsAt({ probs, layer }: AttentionProbs, start: number, keys: readonly number[]): Float64Array<ArrayBuffer> {
+  const values = new Float64Array(keys.length);
+  for (let index = 0; index < keys.length; index++) {
+    const at = start + (keys[index] as number); // in range
+    const prob = probs[at];
+    if (prob === undefined) throw new RangeError(`layer ${layer}: expected an index below ${probs.length}, got ${at}`);
+    values[index] = prob;
+  }
+  return values;
 }
 
 /** Draws maps from an answer's captured attention. */

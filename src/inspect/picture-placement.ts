@@ -22,11 +22,11 @@ export interface PicturePlacement {
   /** Prompt positions of the picture, in order. */
   readonly positions: readonly number[];
   /** [positions + 1]: parts [starts[i], starts[i + 1]) are those of position i; it has none where it shows no part of the picture. */
-  readonly starts: readonly number[];
+  readonly starts: Int32Array<ArrayBuffer>;
   /** Map cell of each part, row-major. */
-  readonly cells: readonly number[];
+  readonly cells: Int32Array<ArrayBuffer>;
   /** Share of its position's attention that each part takes; 1 together. */
-  readonly weights: readonly number[];
+  readonly weights: Float64Array<ArrayBuffer>;
 }
 
 const known = new WeakMap<MappedImage, PicturePlacement>();
@@ -78,9 +78,9 @@ function gridPlacement(positions: readonly number[], { grid }: MappedImage): Pic
       `The picture's ${positions.length} positions are not a grid of ${width} × ${height} patches, so nothing says where they lie in it.`,
     );
   }
-  const cells = Array.from({ length: numPatches }, (_, patch) => patch);
-  const starts = Array.from({ length: positions.length + 1 }, (_, index) => Math.max(index - numSkipped, 0));
-  return { width, height, positions, starts, cells, weights: cells.map(() => 1) };
+  const cells = Int32Array.from({ length: numPatches }, (_, patch) => patch);
+  const starts = Int32Array.from({ length: positions.length + 1 }, (_, index) => Math.max(index - numSkipped, 0));
+  return { width, height, positions, starts, cells, weights: new Float64Array(numPatches).fill(1) };
 }
 
 /** The tiles' patches over a map whose cells are as small as the smallest patch. */
@@ -116,7 +116,35 @@ function tiledPlacement(
     }
     starts.push(cells.length);
   }
-  return { width, height, positions, starts, cells, weights };
+  return {
+    width,
+    height,
+    positions,
+    starts: Int32Array.from(starts),
+    cells: Int32Array.from(cells),
+    weights: Float64Array.from(weights),
+  };
+}
+
+/**
+ * Spreads attention over a map.
+ * @param attention [positions] of the picture
+ * @param map [height · width], to which it is added
+ */
+export function spreadAttention(
+  { starts, cells, weights }: PicturePlacement,
+  attention: Float64Array,
+  map: Float32Array | Float64Array,
+): void {
+  // All indices are in range: this is the innermost loop of every head.
+  for (let position = 0; position < attention.length; position++) {
+    const value = attention[position] as number;
+    const end = starts[position + 1] as number;
+    for (let part = starts[position] as number; part < end; part++) {
+      const cell = cells[part] as number;
+      map[cell] = (map[cell] as number) + value * (weights[part] as number);
+    }
+  }
 }
 
 /** The unit intervals below `count` that an interval overlaps, with the share of it in each. */
