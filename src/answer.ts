@@ -1,4 +1,5 @@
 // The types of loading, of a question and of its answer, and the one JSON form of an answer.
+import { at } from "./errors.ts";
 import type { Continuation } from "./generate/continuations.ts";
 import type { FinishReason, GeneratedToken } from "./generate/generate.ts";
 import type { SamplingOptions } from "./generate/sampler.ts";
@@ -170,11 +171,13 @@ export interface SessionOptions {
 
 /** A question about a picture. */
 export interface Question extends AnswerOptions {
-  /** Undefined for a text-only question. */
+  /** The picture; undefined for a text-only question. */
   readonly image?: RgbImage | undefined;
+  /** The pictures instead, in the order in which the prompt names them. */
+  readonly images?: readonly RgbImage[] | undefined;
   /** Put into the checkpoint's chat template. */
   readonly question?: string | undefined;
-  /** The whole prompt instead, `<image>` where the picture goes. */
+  /** The whole prompt instead, `<image>` where each picture goes. */
   readonly prompt?: string | undefined;
   /** Text before the first turn, where the template takes one. */
   readonly system?: string | undefined;
@@ -252,6 +255,14 @@ export interface SweepAnswer {
   readonly confidence: number;
 }
 
+/** What a trace holds beside the last prompt row of the pass that gave the answer. */
+export interface TraceOptions {
+  /** Also the rows of the decode steps, as `generated.…`: on the GPU, 2 · H · S numbers per layer and row. False unless given. */
+  readonly generated?: boolean | undefined;
+  /** Also the last prompt row of the unmodified pass, as `unmodified.…`, where the method or `write` changed it. False unless given. */
+  readonly unmodified?: boolean | undefined;
+}
+
 /** All trace points of one run and what they belong to. */
 export interface Trace {
   readonly tensors: readonly TraceTensor[];
@@ -259,7 +270,7 @@ export interface Trace {
   readonly answer: Answer;
 }
 
-/** The maps of one answer: of the pass that gave it, and of the unmodified pass where there was one. */
+/** The maps of one answer over one picture: of the pass that gave it, and of the unmodified pass where there was one. */
 export interface AnswerMaps {
   readonly used: AttentionMap;
   readonly unmodified: AttentionMap | undefined;
@@ -282,19 +293,26 @@ export interface AnswerJson {
     readonly logProb: number;
     readonly top: readonly { readonly id: number; readonly logProb: number }[];
   }[];
-  readonly attention: {
-    readonly layer: number;
-    readonly head: number | null;
-    readonly share: number;
-    readonly entropy: number;
-    readonly unmodified: { readonly share: number; readonly entropy: number } | null;
-  } | null;
+  /** Of the first picture. */
+  readonly attention:
+    | (PictureAttentionJson & {
+        readonly layer: number;
+        readonly head: number | null;
+        /** Of every picture, in order, where there are several. */
+        readonly pictures?: readonly PictureAttentionJson[];
+      })
+    | null;
 }
 
-/** The JSON form of an answer. @param maps of one layer and head; without them `attention` is null */
+/** Attention on one picture as JSON, in the pass that gave the answer and in the unmodified one. */
+export interface PictureAttentionJson extends Pick<AttentionMap, "share" | "unplacedShare" | "entropy"> {
+  readonly unmodified: Pick<AttentionMap, "share" | "unplacedShare" | "entropy"> | null;
+}
+
+/** The JSON form of an answer. @param maps of one layer and head, of each picture; without them `attention` is null */
 export function answerJson(
   answer: Omit<Answer, "attention" | "reads" | "reusedTokens" | "continuations" | "exactConfidence">,
-  maps?: AnswerMaps,
+  maps: AnswerMaps | readonly AnswerMaps[] = [],
 ): AnswerJson {
   const { method, settings, confidence, factor, finishReason, promptTokens, imageSpan } = answer;
   return {
@@ -312,16 +330,21 @@ export function answerJson(
       logProb,
       top: top.map((other) => ({ id: other.tokenId, logProb: other.logProb })),
     })),
-    attention: maps === undefined ? null : mapsJson(maps),
+    attention: attentionJson("used" in maps ? [maps] : maps),
   };
 }
 
-function mapsJson({ used, unmodified }: AnswerMaps): AnswerJson["attention"] {
-  return {
-    layer: used.layer,
-    head: used.head ?? null,
-    share: used.share,
-    entropy: used.entropy,
-    unmodified: unmodified === undefined ? null : { share: unmodified.share, entropy: unmodified.entropy },
-  };
+function attentionJson(maps: readonly AnswerMaps[]): AnswerJson["attention"] {
+  const [first] = maps;
+  if (first === undefined) return null;
+  const { layer, head = null } = first.used;
+  const pictures = maps.map(({ used, unmodified }) => ({
+    ...numbersOf(used),
+    unmodified: unmodified === undefined ? null : numbersOf(unmodified),
+  }));
+  return { layer, head, ...at(pictures, 0), ...(pictures.length > 1 && { pictures }) };
+}
+
+function numbersOf({ share, unplacedShare, entropy }: AttentionMap): Omit<PictureAttentionJson, "unmodified"> {
+  return { share, unplacedShare, entropy };
 }

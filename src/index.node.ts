@@ -19,7 +19,7 @@ export {
 } from "./gpu/hosts/adapter-choice.node.ts";
 export { type DriverEnvironment, driverEnvironment } from "./gpu/hosts/vulkan-drivers.node.ts";
 export * from "./index.ts";
-export { type HeatMapPanel, type HeatMapSheet, heatMapPng } from "./inspect/heat-map-png.node.ts";
+export { type HeatMapPanel, type HeatMapRow, type HeatMapSheet, heatMapPng } from "./inspect/heat-map-png.node.ts";
 export { decodeImage, readImageFile } from "./preprocess/decode-image.node.ts";
 
 setSourceOpener(modelSource);

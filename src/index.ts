@@ -14,11 +14,13 @@ export {
   type ExpectedQuestion,
   type LoadOptions,
   type MethodOptions,
+  type PictureAttentionJson,
   type Question,
   type SessionOptions,
   type SweepAnswer,
   type SweepOptions,
   type Trace,
+  type TraceOptions,
   type WarmUpOptions,
   type WarmUpProgress,
 } from "./answer.ts";
@@ -85,7 +87,14 @@ export { INTERVENTIONS, type MethodName, type MethodSettings } from "./intervent
 export { Llava } from "./llava.ts";
 export type { ImageSize } from "./models/architecture.ts";
 export type { ModelConfig, MultimodalConfig, TextConfig, VisionConfig } from "./models/config.ts";
-export { type ImageInput, imageRuns, imageSpan, type ModelInputs, type Run } from "./models/inputs.ts";
+export {
+  type ImageInput,
+  imageRuns,
+  imageSpan,
+  type ModelInputs,
+  type PictureTiles,
+  type Run,
+} from "./models/inputs.ts";
 export type { RopeConfig } from "./models/layers/rope.ts";
 export type {
   Conversation,
@@ -97,6 +106,7 @@ export type {
 } from "./models/processor.ts";
 export { readModelConfig } from "./models/registry.ts";
 export type { LoadProgress } from "./models/weights.ts";
+export type { TileView } from "./preprocess/anyres.ts";
 export type {
   ChatMessage,
   ChatPart,

@@ -18,6 +18,7 @@ import type {
   SweepAnswer,
   SweepOptions,
   Trace,
+  TraceOptions,
   WarmUpOptions,
 } from "./answer.ts";
 import { checkLoad } from "./check-arguments.ts";
@@ -178,17 +179,28 @@ export class Llava {
    * @throws InputError for a bad picture, prompt or option; AbortError; GpuError. The model stays usable.
    */
   async ask(question: Question): Promise<Answer> {
-    const { image: _image, question: _question, prompt: _prompt, system: _system, ...options } = question;
+    const {
+      image: _image,
+      images: _images,
+      question: _question,
+      prompt: _prompt,
+      system: _system,
+      ...options
+    } = question;
     return this.answer(this.prepare(question), options);
   }
 
   /** The inputs that {@link ask} makes: expanded ids and pixel values. @throws InputError. */
   prepare(question: Question): ModelInputs {
     const { image, system } = question;
+    if (image !== undefined && question.images !== undefined) {
+      throw new InputError("Both image and images were given: give one of them.");
+    }
+    const { images = image === undefined ? [] : [image] } = question;
     const text = question.prompt ?? question.question;
     if (typeof text !== "string") throw new InputError("Neither question nor prompt was given: give one of them.");
-    const prompt = question.prompt ?? this.processor.chatPrompt(text, { hasImage: image !== undefined, system });
-    return this.processor.inputs(prompt, image === undefined ? [] : [image]);
+    const prompt = question.prompt ?? this.processor.chatPrompt(text, { numImages: images.length, system });
+    return this.processor.inputs(prompt, images);
   }
 
   /** Answers prepared inputs, for instance those of a Hugging Face processor. @throws as {@link ask}. */
@@ -197,8 +209,8 @@ export class Llava {
   }
 
   /** Answers and returns every trace point of the run with it. @throws as {@link ask}. */
-  async trace(inputs: ModelInputs, options: AnswerOptions = {}): Promise<Trace> {
-    return this.once((session) => session.trace(inputs, options));
+  async trace(inputs: ModelInputs, options: AnswerOptions = {}, points: TraceOptions = {}): Promise<Trace> {
+    return this.once((session) => session.trace(inputs, options, points));
   }
 
   /**

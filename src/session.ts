@@ -9,6 +9,7 @@ import type {
   SweepAnswer,
   SweepOptions,
   Trace,
+  TraceOptions,
 } from "./answer.ts";
 import type { RowHost } from "./answer-rows.ts";
 import { AnswerStream } from "./answer-stream.ts";
@@ -56,6 +57,8 @@ export interface SessionHost {
 /** What a trace collects beside the answer. */
 interface TraceSink {
   readonly tensors: TraceTensor[];
+  /** Whether the decode steps are traced too. */
+  readonly generated: boolean;
 }
 
 /** Features that a picture was encoded to. */
@@ -132,16 +135,27 @@ export class Session {
   }
 
   /** Answers and returns every trace point of the run with it. @throws as {@link Session.ask}. */
-  async trace(inputs: ModelInputs, options: AnswerOptions = {}): Promise<Trace> {
+  async trace(inputs: ModelInputs, options: AnswerOptions = {}, points: TraceOptions = {}): Promise<Trace> {
     const { model } = this;
+    const { generated = false, unmodified = false } = points;
     const tensors: TraceTensor[] = [];
-    const answer = await this.answer(inputs, options, { phase: "trace", trace: { tensors } }).answer;
+    const answer = await this.answer(inputs, options, { phase: "trace", trace: { tensors, generated } }).answer;
     const generatedIds = Int32Array.from(answer.tokens, ({ tokenId }) => tokenId);
     tensors.push({ name: "generated_ids", dtype: "I32", shape: [generatedIds.length], data: generatedIds });
     const adapter = model.gpu.device.adapterInfo;
-    const { traceMetadata } = await inspection();
-    const { name, dtype, kvDtype, activationDtype } = model;
-    const metadata = traceMetadata({ ...answer, model: name, adapter, dtype, kvDtype, activationDtype });
+    const { traceMetadata, promptMetadata, unmodifiedTensors } = await inspection();
+    if (unmodified && (answer.method !== "greedy" || options.write !== undefined)) {
+      const plain: TraceTensor[] = [];
+      const { signal } = options;
+      const run = { phase: "trace", trace: { tensors: plain, generated: false } };
+      await this.answer(inputs, { maxNewTokens: 1, signal }, run).answer;
+      tensors.push(...unmodifiedTensors(tensors, plain));
+    }
+    const { name, dtype, kvDtype, activationDtype, processor } = model;
+    const metadata = {
+      ...traceMetadata({ ...answer, model: name, adapter, dtype, kvDtype, activationDtype }),
+      ...promptMetadata(inputs, { generatedIds, processor }),
+    };
     return { tensors, metadata, answer };
   }
 
@@ -278,7 +292,7 @@ export class Session {
     const scorer = this.scorer(options.continuations, promptLength);
     let early: EarlyExits | undefined;
     let second: SecondStream | undefined;
-    const places = await this.places(options, { settings, promptLength, isTraced: run.trace !== undefined });
+    const places = await this.places(options, { settings, promptLength, trace: run.trace });
     try {
       // Picture → imageFeatures → inputsEmbeds → logits: unmodified, or with the edits of a method that reads nothing
       const firstEdited = firstRow(edits, promptLength);
@@ -333,6 +347,7 @@ export class Session {
         second = await this.secondStream(inputs, { settings: room, executor, reuse, signal, contrast });
       }
       const change = early ?? second;
+      const recorded = run.trace?.generated === true ? (await inspection()).recordLogits(change) : undefined;
       const stepping = { ...forward, edits: isEdited ? packedEdits([edits?.scores ?? []], context) : undefined };
       const scoring = { sequence, promptLength, forward: stepping, change };
       await scorer?.first(scoring);
@@ -341,9 +356,14 @@ export class Session {
         ...settings,
         eosTokenIds: options.ignoreEos === true ? [] : processor.eosTokenIds,
         textStream: processor.textStream(),
-        change,
+        change: recorded ?? change,
       });
       const generated = yield* this.emitting(tokens, options.onToken);
+      if (recorded !== undefined && places !== undefined) {
+        const numTokens = generated.tokens.length;
+        const steps = { text, promptLength, numTokens, logits: recorded.logits };
+        run.trace?.tensors.push(...(await (await inspection()).generatedTensors(places, steps)));
+      }
       if (numPlain === promptLength && !isEdited && scorer === undefined) {
         // The last token was chosen, but not run.
         sequence.hold(
@@ -449,15 +469,16 @@ export class Session {
 
   private async places(
     options: AnswerOptions,
-    run: { readonly settings: Settings; readonly promptLength: number; readonly isTraced: boolean },
+    run: { readonly settings: Settings; readonly promptLength: number; readonly trace: TraceSink | undefined },
   ): Promise<Places | undefined> {
     const { gpu, config } = this.model;
-    const { settings, promptLength, isTraced } = run;
+    const { settings, promptLength, trace } = run;
+    const isTraced = trace !== undefined;
     const isAsked = (options.read ?? []).length > 0 || (options.write ?? []).length > 0;
     if (!isAsked && !isTraced && options.attention !== true) return undefined;
     const { attentionReads, Places, traceReads } = await inspection();
     const reads: PlaceRead[] = [...(options.read ?? [])];
-    if (isTraced) reads.push(...traceReads(config.text, promptLength));
+    if (isTraced) reads.push(...traceReads(config.text, promptLength, trace.generated ? settings.maxNewTokens - 1 : 0));
     else if (options.attention === true) reads.push(...attentionReads(config.text));
     const maxPositions = promptLength + settings.maxNewTokens;
     return new Places(gpu, config.text, { reads, writes: options.write, promptLength, maxPositions });

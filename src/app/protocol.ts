@@ -90,7 +90,7 @@ export interface AttentionView {
   readonly numHeads: number;
   readonly gridWidth: number;
   readonly gridHeight: number;
-  /** [numLayers, numHeads, gridHeight · gridWidth] as shares of all attention; without a class token's share. */
+  /** [numLayers, numHeads, gridHeight · gridWidth] as shares of all attention; without those of newlines and a class token. */
   readonly values: Float32Array<ArrayBuffer>;
   /** [numLayers, numHeads] attention on the picture of all attention, 0 to 1. */
   readonly shares: Float32Array<ArrayBuffer>;
@@ -105,7 +105,7 @@ export interface AnswerView {
   /** First token's probability in the unmodified pass; for a fixed factor, in the pass under that factor. */
   readonly confidence: number;
   readonly factor: number;
-  /** Undefined without a picture, and for a picture of several tiles. */
+  /** Undefined without a picture. */
   readonly attention: AttentionView | undefined;
   /** The answer as the command line's `--json` has it, for downloads; its attention is that of the last layer. */
   readonly json: AnswerJson;
@@ -120,7 +120,7 @@ export interface AnswersView {
   readonly promptTokens: number;
   /** Image positions [start, end) of the prompt. */
   readonly imageSpan: readonly [start: number, end: number];
-  /** The picture as the vision tower receives it, drawn under the heat map; undefined without one. */
+  /** The picture as the model sees it, drawn under the heat map; undefined without one. */
   readonly seen: RgbImage | undefined;
 }
 

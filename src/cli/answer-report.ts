@@ -1,21 +1,16 @@
 // An answer as lines for people.
 import type { Answer, AnswerMaps } from "../answer.ts";
-import { InputError } from "../errors.ts";
 import type { AttentionMap, MapSelection } from "../inspect/attention-map.ts";
-import { describeSelection } from "../inspect/heat-map-png.node.ts";
+import { describeSelection, unplacedText } from "../inspect/heat-map-png.node.ts";
 import { titleOf } from "../interventions/registry.ts";
 
-/** The maps of an answer; undefined without a picture, and when its tiles do not form a single grid. */
-export function attentionMaps(answer: Answer, selection: MapSelection): AnswerMaps | undefined {
-  const [start, end] = answer.imageSpan;
-  if (answer.attention === undefined || start === end) return undefined;
-  try {
-    const unmodified = answer.method === "greedy" ? undefined : answer.attention.unmodified(selection);
-    return { used: answer.attention.used(selection), unmodified };
-  } catch (error) {
-    if (error instanceof InputError) return undefined; // LLaVA-NeXT's tiles; layer and head were checked before
-    throw error;
-  }
+/** The maps of an answer over each picture of its prompt; none without a picture. */
+export function attentionMaps(answer: Answer, selection: MapSelection): readonly AnswerMaps[] {
+  const { attention, method } = answer;
+  return Array.from({ length: attention?.numImages ?? 0 }, (_, image) => {
+    const of = { ...selection, image };
+    return { used: attention?.used(of), unmodified: method === "greedy" ? undefined : attention?.unmodified(of) };
+  }).flatMap(({ used, unmodified }) => (used === undefined ? [] : [{ used, unmodified }]));
 }
 
 /** An answer's title and facts under a heat map. */
@@ -35,19 +30,21 @@ export function describeChoice({ confidence, settings }: Pick<Answer, "confidenc
   return `${shorten(confidence)} is ${isLess ? less : more} ${beta}`;
 }
 
-/** The summary below an answer. */
-export function answerLines(answer: Answer, maps: AnswerMaps | undefined): readonly string[] {
+/** The summary below an answer. @param maps over each picture */
+export function answerLines(answer: Answer, maps: readonly AnswerMaps[]): readonly string[] {
   const why = answer.method === "adaptvis" ? ` (${describeChoice(answer)})` : "";
   const numbers = numbersOf(answer).map((number) => `, ${number}${why}`);
-  const lines = [`${titleOf(answer.method)}: confidence ${shorten(answer.confidence)}${numbers.join("")}`];
-  if (maps === undefined) return lines;
-  const { used, unmodified } = maps;
-  const change = (value: (map: AttentionMap) => string) =>
-    unmodified === undefined ? value(used) : `${value(unmodified)} → ${value(used)}`;
-  const share = change((map) => `${(map.share * 100).toFixed(1)} %`);
-  const entropy = change((map) => map.entropy.toFixed(2));
-  const place = `Attention of the last prompt token, ${describeSelection(used)}`;
-  return [...lines, `${place}: on the image ${share}, entropy there ${entropy} bits`];
+  const title = `${titleOf(answer.method)}: confidence ${shorten(answer.confidence)}${numbers.join("")}`;
+  const ofMaps = maps.map(({ used, unmodified }, index) => {
+    const change = (value: (map: AttentionMap) => string) =>
+      unmodified === undefined ? value(used) : `${value(unmodified)} → ${value(used)}`;
+    const share = change((map) => `${(map.share * 100).toFixed(1)} %`);
+    const entropy = change((map) => map.entropy.toFixed(2));
+    const place = `Attention of the last prompt token, ${describeSelection(used)}`;
+    const image = maps.length === 1 ? "the image" : `image ${index + 1}`;
+    return `${place}: on ${image} ${share}${unplacedText(used)}, entropy there ${entropy} bits`;
+  });
+  return [title, ...ofMaps];
 }
 
 /** The factor that AdaptVis chose, or the numbers that another method was set to: "factor 0.8". */

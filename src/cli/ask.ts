@@ -1,14 +1,13 @@
-// adaptvis ask: a question about a picture.
+// adaptvis ask: a question about pictures.
 import { basename } from "node:path";
 import type { Command } from "commander";
-import { type AnswerOptions, answerJson } from "../answer.ts";
+import { type Answer, type AnswerMaps, type AnswerOptions, answerJson } from "../answer.ts";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
-import { InputError } from "../errors.ts";
+import { at } from "../errors.ts";
 import type { GeneratedToken } from "../generate/generate.ts";
 import type { MapSelection } from "../inspect/attention-map.ts";
-import { heatMapPng } from "../inspect/heat-map-png.node.ts";
+import { type HeatMapRow, heatMapPng } from "../inspect/heat-map-png.node.ts";
 import type { RgbImage } from "../preprocess/image.ts";
-import { fitToSquare } from "../preprocess/image-processor.ts";
 import { answerLines, attentionMaps, describeMethod } from "./answer-report.ts";
 import { asUsage, checkOutput, checkSelection, someText, wholeFrom } from "./checks.ts";
 import {
@@ -24,7 +23,7 @@ import {
   samplingOptions,
   wordsOf,
 } from "./flags.ts";
-import { elapsed, type OpenModel, openModelAndPicture } from "./open-model.ts";
+import { elapsed, type OpenModel, openModelAndPictures } from "./open-model.ts";
 import { examples } from "./package-files.ts";
 import { addProfileOption, openProfile, type ProfileFlags } from "./profile.ts";
 import { notePromptForm } from "./prompt-form.ts";
@@ -43,7 +42,7 @@ export const askCommand = defineCommand("ask", describeAsk, ask);
 
 /** Describes `ask` to commander. */
 function describeAsk(command: Command): Command {
-  addQuestionOptions(command.description("Ask a question about a picture.")).option(
+  addQuestionOptions(command.description("Ask a question about a picture, or about several.")).option(
     "--text-only",
     "ask without a picture",
   );
@@ -71,22 +70,22 @@ function describeAsk(command: Command): Command {
 /** Runs `ask`. */
 async function ask(session: Session, question: string | undefined, flags: AskFlags): Promise<void> {
   checkFlags(question, flags);
-  await checkOutput("--heatmap", flags.heatmap, [flags.image]);
-  const profile = await openProfile(session, flags, [flags.image, flags.heatmap]);
+  const { image: files = [] } = flags;
+  await checkOutput("--heatmap", flags.heatmap, files);
+  const profile = await openProfile(session, flags, [...files, flags.heatmap]);
   const options = answerOptions(flags);
-  const { open, image } = await openModelAndPicture(session, flags, {
+  const { open, images } = await openModelAndPictures(session, flags, {
     profiler: profile.profiler,
-    firstQuestion: { ...options, hasImage: flags.image !== undefined },
+    firstQuestion: { ...options, hasImage: files.length > 0 },
   });
   try {
     const selection: MapSelection = { layer: flags.layer, head: flags.head };
     checkSelection(open.model.config, selection);
-    const seen = flags.heatmap === undefined ? undefined : pictureAsSeen(open, image);
     const started = performance.now();
     const isStreamed = !session.isJson && process.stdout.isTTY === true;
     const stream = isStreamed ? streamTo(session) : undefined;
     const asked = {
-      image,
+      images,
       ...wordsOf(question, flags),
       ...options,
       signal: session.signal,
@@ -101,19 +100,9 @@ async function ask(session: Session, question: string | undefined, flags: AskFla
     const answerMs = elapsed(started);
 
     const maps = attentionMaps(answer, selection);
-    if (flags.heatmap !== undefined && seen !== undefined && maps !== undefined) {
-      const { used, unmodified } = maps;
-      const before =
-        unmodified === undefined ? [] : [{ map: unmodified, title: "Unmodified pass", lines: ["Factor 1"] }];
-      const png = await heatMapPng(
-        {
-          picture: seen,
-          heading: question ?? flags.prompt ?? "",
-          caption: basename(flags.image ?? ""),
-          panels: [...before, { map: used, ...describeMethod(answer) }],
-        },
-        { signal: session.signal },
-      );
+    if (flags.heatmap !== undefined) {
+      const rows = maps.map((map, index) => heatMapRow(open, { answer, map, ...pictureAt(images, files, index) }));
+      const png = await heatMapPng({ heading: question ?? flags.prompt ?? "", rows }, { signal: session.signal });
       await writeFileWhole(flags.heatmap, png);
     }
     session.result({
@@ -154,13 +143,23 @@ export function streamTo(session: Session): (token: GeneratedToken) => void {
   };
 }
 
-/** The picture as the vision tower receives it. @throws InputError for LLaVA-NeXT, whose tiles do not form a single picture. */
-function pictureAsSeen(open: OpenModel, image: RgbImage | undefined): RgbImage | undefined {
-  const { config, processor, name } = open.model;
-  if (config.multimodal?.imageGridPinpoints !== undefined) {
-    throw new InputError(`--heatmap supports single-tile pictures only, and ${name} is LLaVA-NeXT: omit it.`);
-  }
-  return image && processor.imageProcessor && fitToSquare(image, processor.imageProcessor);
+function pictureAt(images: readonly RgbImage[], files: readonly string[], index: number) {
+  return { image: at(images, index), file: at(files, index) };
+}
+
+/** A picture with its maps: of the unmodified pass, where there was one, and of the pass that gave the answer. */
+function heatMapRow(
+  { model }: OpenModel,
+  of: { readonly answer: Answer; readonly map: AnswerMaps; readonly image: RgbImage; readonly file: string },
+): HeatMapRow {
+  const { answer, image, file } = of;
+  const { used, unmodified } = of.map;
+  const before = unmodified === undefined ? [] : [{ map: unmodified, title: "Unmodified pass", lines: ["Factor 1"] }];
+  return {
+    picture: model.processor.seen(image) ?? image,
+    caption: basename(file),
+    panels: [...before, { map: used, ...describeMethod(answer) }],
+  };
 }
 
 function checkFlags(question: string | undefined, flags: AskFlags): void {

@@ -1,5 +1,6 @@
 // What a message that begins with a slash means.
 import { UsageError } from "./session.ts";
+import { nearestOf } from "./subcommands.ts";
 
 /** A command's name, what follows it, and what it does, for /help. */
 interface ChatCommand {
@@ -76,27 +77,4 @@ export function helpText(): string {
     "Ctrl-C ends an answer; at the prompt, a second one ends the program.",
     "",
   ].join("\n");
-}
-
-/** The nearest of some names that is at most half of the word away; undefined without one. */
-function nearestOf(word: string, names: readonly string[]): string | undefined {
-  const ranked = names
-    .map((name) => ({ name, distance: name.startsWith(word) && word !== "" ? 0 : editDistance(word, name) }))
-    .sort((a, b) => a.distance - b.distance);
-  const [best] = ranked;
-  return best !== undefined && best.distance <= Math.max(1, best.name.length / 2) ? best.name : undefined;
-}
-
-/** Levenshtein's distance: the fewest letters to insert, delete or replace. */
-function editDistance(from: string, to: string): number {
-  let before = Array.from({ length: to.length + 1 }, (_, index) => index);
-  for (const [row, letter] of [...from].entries()) {
-    const next = [row + 1];
-    for (const [column, other] of [...to].entries()) {
-      const replaced = Number(before[column]) + (letter === other ? 0 : 1);
-      next.push(Math.min(replaced, Number(before[column + 1]) + 1, Number(next[column]) + 1));
-    }
-    before = next;
-  }
-  return Number(before.at(-1));
 }

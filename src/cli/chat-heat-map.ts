@@ -6,7 +6,6 @@ import { type AttentionMap, attentionMap, type MapSelection, middleLayer } from 
 import { heatMapPng } from "../inspect/heat-map-png.node.ts";
 import type { PlaceValues } from "../inspect/places.ts";
 import type { Llava } from "../llava.ts";
-import { fitToSquare } from "../preprocess/image-processor.ts";
 import { describeMethod } from "./answer-report.ts";
 import { type Conversation, lastOf, type TurnAnswer } from "./conversation.ts";
 
@@ -23,7 +22,7 @@ export interface WordMap {
 
 /**
  * Draws the attention of a word of the latest answer that has it. The answer is made again up to that word, with its rows read.
- * @throws InputError for a word that no answer has, a conversation without pictures, or tiles that do not form a single grid.
+ * @throws InputError for a word that no answer has, or a conversation without pictures.
  */
 export async function wordMap(
   model: Llava,
@@ -74,18 +73,20 @@ async function draw(
 ): Promise<Uint8Array<ArrayBuffer>> {
   const { map, picture, turn, answer, word, numRows, signal } = of;
   const row = numRows === 1 ? "Row that chose the word" : `Mean of the ${numRows} rows that chose the word`;
-  const { imageProcessor } = model.processor;
-  if (imageProcessor === undefined) throw new RangeError("a picture was asked about without an image processor");
   const { file, image } = at(
     conversation.turns.slice(0, turn + 1).flatMap(({ pictures }) => pictures),
     picture,
   );
   const facts = answer.whole === undefined ? [] : describeMethod(answer.whole).lines;
   const sheet = {
-    picture: fitToSquare(image, imageProcessor),
     heading: at(conversation.turns, turn).question,
-    caption: basename(file),
-    panels: [{ map, row, title: `“${word}” in: ${answer.text.trim()}`, lines: facts }],
+    rows: [
+      {
+        picture: model.processor.seen(image) ?? image,
+        caption: basename(file),
+        panels: [{ map, row, title: `“${word}” in: ${answer.text.trim()}`, lines: facts }],
+      },
+    ],
   };
   return await heatMapPng(sheet, { signal });
 }

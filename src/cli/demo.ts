@@ -8,7 +8,6 @@ import { CheckpointError, InputError } from "../errors.ts";
 import { makeFolder } from "../gpu/hosts/cache-folder.node.ts";
 import { heatMapPng } from "../inspect/heat-map-png.node.ts";
 import { readImageFile } from "../preprocess/decode-image.node.ts";
-import { fitToSquare } from "../preprocess/image-processor.ts";
 import { attentionMaps, describeChoice, describeMethod } from "./answer-report.ts";
 import { someText } from "./checks.ts";
 import { findModel } from "./find-model.ts";
@@ -113,19 +112,22 @@ async function answerOne(
   const adaptvis = await ask({ method: "adaptvis" });
   const heatmap = join(question.out, `${question.number + 1}-${parse(question.image).name}.png`);
   const why = describeChoice(adaptvis);
-  const greedyMaps = attentionMaps(greedy, {});
-  const adaptvisMaps = attentionMaps(adaptvis, {});
-  const { imageProcessor } = model.processor;
-  if (greedyMaps !== undefined && adaptvisMaps !== undefined && imageProcessor !== undefined) {
+  const [greedyMaps] = attentionMaps(greedy, {});
+  const [adaptvisMaps] = attentionMaps(adaptvis, {});
+  if (greedyMaps !== undefined && adaptvisMaps !== undefined) {
     const reason = `Factor ${adaptvis.factor}, because confidence ${why}`;
     const png = await heatMapPng(
       {
-        picture: fitToSquare(image, imageProcessor),
         heading: question.question,
-        caption: `${basename(question.image)}; right answer: ${question.answer}`,
-        panels: [
-          { map: greedyMaps.used, ...describeMethod(greedy) },
-          { map: adaptvisMaps.used, ...describeMethod(adaptvis), lines: [reason] },
+        rows: [
+          {
+            picture: model.processor.seen(image) ?? image,
+            caption: `${basename(question.image)}; right answer: ${question.answer}`,
+            panels: [
+              { map: greedyMaps.used, ...describeMethod(greedy) },
+              { map: adaptvisMaps.used, ...describeMethod(adaptvis), lines: [reason] },
+            ],
+          },
         ],
       },
       { signal: session.signal },

@@ -139,7 +139,7 @@ function methodLines(analysis: MethodAnalysis): readonly string[] {
   const { method, numRight, numWrong, numUnjudged, numWithoutAttention, coverage, layers, familiarity } = analysis;
   const left = [
     ...(numUnjudged === 0 ? [] : [`${numUnjudged} not judged`]),
-    ...(numWithoutAttention === 0 ? [] : [`${numWithoutAttention} without attention on a single grid`]),
+    ...(numWithoutAttention === 0 ? [] : [`${numWithoutAttention} without attention on the picture`]),
   ].map((text) => `, ${text}`);
   return [
     "",

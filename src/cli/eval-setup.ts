@@ -6,7 +6,7 @@ import { at, InputError } from "../errors.ts";
 import type { DataSet } from "../evaluate/datasets/dataset.ts";
 import { ALL_BOXES } from "../evaluate/metrics/boxes.ts";
 import { type BoxIdentity, boxesOfQuestion } from "../evaluate/metrics/question-boxes.ts";
-import { type DataFolder, isMissing, readPicture } from "../evaluate/run/data-folder.node.ts";
+import { type DataFolder, isMissing, readPictures } from "../evaluate/run/data-folder.node.ts";
 import { textHash } from "../evaluate/run/fingerprint.node.ts";
 import { quirkyArms } from "../evaluate/run/reference-quirks.ts";
 import { QUESTIONS, type RunFolder, type RunIdentity } from "../evaluate/run/run-folder.node.ts";
@@ -14,7 +14,7 @@ import { type PromptForm, type RunSettings, settingsOfArm, type Task } from "../
 import type { CacheDtype } from "../gpu/cache-format.ts";
 import type { ActivationDtype, WeightDtype } from "../gpu/tensor.ts";
 import { architectureOf } from "../models/checkpoint-architecture.ts";
-import type { TextConfig } from "../models/config.ts";
+import type { ModelConfig, TextConfig } from "../models/config.ts";
 import { loadProcessor } from "../models/processor.ts";
 import { planWeights } from "../models/weight-table.ts";
 import type { ChatTemplateSource } from "../preprocess/chat-template.ts";
@@ -38,6 +38,8 @@ export interface ModelFacts {
   readonly activationDtype: ActivationDtype;
   /** Undefined for a model without pictures. */
   readonly imageProcessor: ImageProcessorConfig | undefined;
+  /** Whether it sees pictures in tiles (LLaVA-NeXT), all of them instead of a crop. */
+  readonly seesTiles: boolean;
   /** What replaces the checkpoint's chat template. */
   readonly chatTemplate: ChatTemplateSource | undefined;
 }
@@ -81,7 +83,8 @@ export async function settingsOfRun(
 export function factsOf({ model, chatTemplate }: Pick<OpenModel, "model" | "chatTemplate">): ModelFacts {
   const { config, defaults, dtype, kvDtype, activationDtype, processor } = model;
   const { imageProcessor } = processor;
-  return { text: config.text, defaults, dtype, kvDtype, activationDtype, imageProcessor, chatTemplate };
+  const seesTiles = isTiled(config);
+  return { text: config.text, defaults, dtype, kvDtype, activationDtype, imageProcessor, seesTiles, chatTemplate };
 }
 
 /**
@@ -104,11 +107,16 @@ export async function readModelFacts(folder: string, flags: ModelFlags, signal: 
       kvDtype: flags.kv ?? "f32",
       activationDtype: flags.activations ?? "f32",
       imageProcessor: (await loadProcessor(checkpoint, architecture)).imageProcessor,
+      seesTiles: isTiled(architecture.config),
       chatTemplate: await chosenTemplate(source, { written: flags.chatTemplate, note: () => undefined }),
     };
   } finally {
     await source.close?.();
   }
+}
+
+function isTiled({ multimodal }: ModelConfig): boolean {
+  return multimodal?.imageGridPinpoints !== undefined;
 }
 
 /**
@@ -180,21 +188,22 @@ export function aboutRun(of: {
     ...(boxes === undefined ? {} : { boxes: resolve(boxes.source.path) }),
     // Which part of a picture a map covers.
     imageProcessor: facts.imageProcessor ?? null,
+    seesTiles: facts.seesTiles,
   };
 }
 
-/** A question with its picture. @throws InputError for a picture that is missing or cannot be decoded. */
+/** A question with its pictures. @throws InputError for a picture that is missing or cannot be decoded. */
 export async function readTask(data: DataFolder, id: number, boxes: FoundBoxes | undefined): Promise<Task> {
   const question = at(data.questions, id);
   const picture = at(data.pictures, id);
   const { name } = picture;
   if (isMissing(picture)) throw new InputError(`${name}, the picture of question ${id}, is missing.`);
-  const image = await readPicture(picture);
+  const images = await readPictures(picture);
   const docHash = textHash(
     JSON.stringify({ question: question.text, answer: question.gold, image: name }, undefined, 2),
   );
-  const found = boxes && boxesOfQuestion(boxes.source.boxesOf(name, image), question, boxes.settings.objects);
-  return { question, image, imagePath: name, docHash, boxes: found };
+  const found = boxes && boxesOfQuestion(boxes.source.boxesOf(name, at(images, 0)), question, boxes.settings.objects);
+  return { question, images, imagePath: name, docHash, boxes: found };
 }
 
 /** Says how many questions of a run that goes on are answered. */

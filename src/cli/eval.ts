@@ -7,13 +7,14 @@ import { evalRunCommand } from "./eval-run.ts";
 import { evalTuneCommand } from "./eval-tune.ts";
 import { rescoreCommand } from "./rescore.ts";
 import type { CliCommand } from "./session.ts";
+import { addSubcommands, type Subcommand } from "./subcommands.ts";
 
 /**
  * Subcommands of `eval`, in the order of the help. A new one is a file in this folder and a line here. `eval` itself has no
  * options: commander gives options that parent and subcommand share to the parent. What `eval` without a subcommand does is
  * therefore a subcommand too, the one that is marked as the default.
  */
-const SUBCOMMANDS: readonly (CliCommand & { readonly isDefault?: boolean })[] = [
+const SUBCOMMANDS: readonly Subcommand[] = [
   { ...evalRunCommand, isDefault: true },
   evalMergeCommand,
   rescoreCommand,
@@ -31,9 +32,6 @@ export const evalCommand: CliCommand = {
         "Evaluate on the data sets of the paper, What'sUp and VSR, and on others. Without a subcommand, its options are those of run.",
       )
       .helpCommand(false);
-    for (const { name, add, isDefault = false } of SUBCOMMANDS) {
-      const own = command.command(name, { isDefault }).copyInheritedSettings(command);
-      add(own.helpOption("-h, --help", "print this help"), open);
-    }
+    addSubcommands(command, SUBCOMMANDS, open);
   },
 };

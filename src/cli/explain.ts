@@ -20,7 +20,7 @@ import {
   wordsOf,
 } from "./flags.ts";
 import { isaLines } from "./isa-text.ts";
-import { elapsed, openModelAndPicture } from "./open-model.ts";
+import { elapsed, openModelAndPictures } from "./open-model.ts";
 import { commandFile, examples } from "./package-files.ts";
 import { defineCommand, type Session, styled, UsageError } from "./session.ts";
 
@@ -85,7 +85,7 @@ async function explain(session: Session, question: string | undefined, flags: Ex
   if (flags.isa !== undefined) checkCompiler();
   const hasImage = flags.image !== undefined;
   const asked = { ...methodOptions(flags), attention: hasImage };
-  const { open, image } = await openModelAndPicture(session, flags, {
+  const { open, images } = await openModelAndPictures(session, flags, {
     firstQuestion: { ...asked, hasImage },
     // A CPU adapter's kernels are not what a GPU would run.
     adapterClass: flags.isa === undefined ? undefined : "gpu",
@@ -93,7 +93,7 @@ async function explain(session: Session, question: string | undefined, flags: Ex
   try {
     const { model } = open;
     const started = performance.now();
-    const inputs = await asUsage(() => model.prepare({ image, ...wordsOf(question, flags) }));
+    const inputs = await asUsage(() => model.prepare({ images, ...wordsOf(question, flags) }));
     const options = { ...asked, signal: session.signal };
     const explanation = await asUsage(() => explainAnswer(model, inputs, options));
     const explainMs = elapsed(started);
@@ -122,7 +122,7 @@ async function explain(session: Session, question: string | undefined, flags: Ex
     if (session.isJson) return;
     const times = `Loaded in ${(open.loadMs / 1000).toFixed(2)} s, explained in ${(explainMs / 1000).toFixed(2)} s`;
     const answered = `Answer: ${answer.text.trim()}`;
-    for (const line of [answered, ...answerLines(answer, undefined), times]) {
+    for (const line of [answered, ...answerLines(answer, []), times]) {
       session.note(styled("dim", line, process.stderr));
     }
   } finally {

@@ -63,15 +63,15 @@ export function kvOption(what: string): Option {
   return new Option("--kv <dtype>", what).choices(CACHE_DTYPES);
 }
 
-/** Parsed options of the picture and the question. */
+/** Parsed options of the pictures and the question. */
 export interface QuestionFlags extends PictureFlags {
   readonly prompt?: string;
   readonly system?: string;
 }
 
-/** Parsed options of the model and the picture. */
+/** Parsed options of the model and the pictures. */
 export interface PictureFlags extends ModelFlags {
-  readonly image?: string;
+  readonly image?: readonly string[];
   readonly exif: boolean;
 }
 
@@ -80,17 +80,17 @@ export function addQuestionOptions(command: Command): Command {
   return addPictureOptions(command.argument("[question]", "the question, inserted into the model's chat template"))
     .option(
       "--prompt <text>",
-      "the whole prompt, with <image> in place of the picture; replaces the question",
+      "the whole prompt, with <image> in place of each picture; replaces the question",
       someText,
     )
     .option("--system <text>", "system message, if the chat template supports one");
 }
 
-/** Adds the options of the model and the picture. */
+/** Adds the options of the model and the pictures. */
 export function addPictureOptions(command: Command): Command {
   return addModelOptions(command, MODEL_HELP)
-    .option("--image <file>", "the picture: JPEG, PNG or WebP", someText)
-    .option("--no-exif", "ignore the picture's EXIF orientation");
+    .option("--image <file>", "the picture: JPEG, PNG or WebP; repeatable, for a question about several", repeated)
+    .option("--no-exif", "ignore the pictures' EXIF orientation");
 }
 
 /** The engine's options for the text of a question. */

@@ -271,10 +271,18 @@ function tensorLines(tensors: readonly ListedTensor[]): readonly string[] {
   return table(["tensor", "dtype", "shape", "bytes", "file"], rows);
 }
 
+/** At most this much of a value is shown; --json has all. */
+const LONGEST_VALUE = 200;
+
+function shortened(value: string): string {
+  const line = value.replaceAll("\n", " ");
+  return line.length <= LONGEST_VALUE ? line : `${line.slice(0, LONGEST_VALUE)}… (${line.length} characters)`;
+}
+
 function metadataLines(file: string, metadata: Readonly<Record<string, string>>): readonly string[] {
   const entries = Object.entries(metadata);
   if (entries.length === 0) return [];
-  return ["", `metadata of ${file}`, ...entries.map(([key, value]) => `  ${key}: ${value.replaceAll("\n", " ")}`)];
+  return ["", `metadata of ${file}`, ...entries.map(([key, value]) => `  ${key}: ${shortened(value)}`)];
 }
 
 function count(value: number): string {

@@ -11,6 +11,7 @@ import { readHubSettings } from "../checkpoint/hub/hub-settings.node.ts";
 import { formatBytes } from "../gpu/device.ts";
 import { examples } from "./package-files.ts";
 import { type CliCommand, defineCommand, type Session, table, UsageError } from "./session.ts";
+import { addSubcommands } from "./subcommands.ts";
 
 /** Characters of a commit in the table. */
 const SHORT_COMMIT = 8;
@@ -43,10 +44,7 @@ export const modelsCommand: CliCommand = {
         "after",
         examples(() => ["models", "models remove llava-hf/llava-1.5-7b-hf --yes"]),
       );
-    for (const { name, add } of [listCommand, removeCommand]) {
-      const own = command.command(name, { isDefault: name === "list" }).copyInheritedSettings(command);
-      add(own.helpOption("--help", "print this help"), open);
-    }
+    addSubcommands(command, [{ ...listCommand, isDefault: true }, removeCommand], open);
   },
 };
 

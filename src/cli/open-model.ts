@@ -128,29 +128,29 @@ export async function openModel(session: Session, flags: ModelFlags, options: Op
 }
 
 /**
- * As {@link openModel}, and decodes the picture of `--image`, if there is one, while kernels compile and the weights load; a
- * picture that cannot be decoded stops the load.
- * @throws as {@link openModel}; InputError for the picture.
+ * As {@link openModel}, and decodes the pictures of `--image` while kernels compile and the weights load; a picture that cannot be
+ * decoded stops the load.
+ * @throws as {@link openModel}; InputError for a picture.
  */
-export async function openModelAndPicture(
+export async function openModelAndPictures(
   session: Session,
   flags: PictureFlags,
   options: Pick<OpenOptions, "profiler" | "firstQuestion" | "adapterClass"> = {},
-): Promise<{ readonly open: OpenModel; readonly image: RgbImage | undefined }> {
-  const { image: file, exif: applyExif } = flags;
+): Promise<{ readonly open: OpenModel; readonly images: readonly RgbImage[] }> {
+  const { image: files = [], exif: applyExif } = flags;
   const stop = new AbortController();
   const signal = AbortSignal.any([session.signal, stop.signal]);
-  let decoding: Promise<RgbImage | undefined> | undefined;
+  let decoding: Promise<readonly RgbImage[]> | undefined;
   const decode = () => {
     if (decoding !== undefined) return decoding;
-    decoding = file === undefined ? Promise.resolve(undefined) : readImageFile(file, { applyExif });
+    decoding = Promise.all(files.map((file) => readImageFile(file, { applyExif })));
     decoding.catch(() => stop.abort());
     return decoding;
   };
   let open: OpenModel | undefined;
   try {
     open = await openModel(session, flags, { ...options, signal, onReading: decode });
-    return { open, image: await decode() };
+    return { open, images: await decode() };
   } catch (error) {
     open?.close();
     if (stop.signal.aborted) await decoding; // its error is why the load stopped

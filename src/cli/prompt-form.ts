@@ -1,5 +1,5 @@
 // Warns when a whole prompt does not have the form of the checkpoint's chat template.
-import { CheckpointError } from "../errors.ts";
+import { CheckpointError, InputError } from "../errors.ts";
 import type { Llava } from "../llava.ts";
 import type { QuestionFlags } from "./flags.ts";
 import type { Session } from "./session.ts";
@@ -8,13 +8,14 @@ import type { Session } from "./session.ts";
 const MARK = "\u2062question\u2062";
 
 /** Mentions, on stderr, that a `--prompt` differs from what the checkpoint's chat template makes of a question. */
-export function notePromptForm(session: Session, { processor }: Llava, { prompt, image }: QuestionFlags): void {
+export function notePromptForm(session: Session, { processor }: Llava, { prompt, image = [] }: QuestionFlags): void {
   if (prompt === undefined) return;
   let rendered: string;
   try {
-    rendered = processor.chatPrompt(MARK, { hasImage: image !== undefined });
+    rendered = processor.chatPrompt(MARK, { numImages: image.length });
   } catch (error) {
-    if (error instanceof CheckpointError) return; // without a template, any form may be right
+    // Without a template, or with one that does not take this many pictures, any form may be right.
+    if (error instanceof CheckpointError || error instanceof InputError) return;
     throw error;
   }
   const [before, after] = rendered.split(MARK);

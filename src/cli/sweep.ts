@@ -15,7 +15,7 @@ import {
   sweepOptions,
   wordsOf,
 } from "./flags.ts";
-import { elapsed, openModelAndPicture } from "./open-model.ts";
+import { elapsed, openModelAndPictures } from "./open-model.ts";
 import { examples } from "./package-files.ts";
 import { addProfileOption, openProfile, type ProfileFlags } from "./profile.ts";
 import { notePromptForm } from "./prompt-form.ts";
@@ -57,12 +57,15 @@ function describeSweep(command: Command): Command {
 async function sweep(session: Session, question: string | undefined, flags: SweepFlags): Promise<void> {
   checkWords(question, flags, "sweep");
   if (flags.image === undefined) throw new UsageError("The picture is missing: give --image FILE.");
-  const profile = await openProfile(session, flags, [flags.image]);
-  const { open, image } = await openModelAndPicture(session, flags, { profiler: profile.profiler, firstQuestion: {} });
+  const profile = await openProfile(session, flags, flags.image);
+  const { open, images } = await openModelAndPictures(session, flags, {
+    profiler: profile.profiler,
+    firstQuestion: {},
+  });
   try {
     const { model } = open;
     const started = performance.now();
-    const inputs = await asUsage(() => model.prepare({ image, ...wordsOf(question, flags) }));
+    const inputs = await asUsage(() => model.prepare({ images, ...wordsOf(question, flags) }));
     const rows = await asUsage(() =>
       model.sweep(inputs, flags.factors, { ...sweepOptions(flags), signal: session.signal }),
     );

@@ -22,7 +22,7 @@ import {
   type QuestionFlags,
   wordsOf,
 } from "./flags.ts";
-import { elapsed, type OpenModel, openModelAndPicture } from "./open-model.ts";
+import { elapsed, type OpenModel, openModelAndPictures } from "./open-model.ts";
 import { examples } from "./package-files.ts";
 import { addProfileOption, openProfile, type ProfileFlags } from "./profile.ts";
 import { notePromptForm } from "./prompt-form.ts";
@@ -32,6 +32,8 @@ import { defineCommand, type Session, styled, UsageError } from "./session.ts";
 interface TraceFlags extends QuestionFlags, MethodFlags, ProfileFlags {
   readonly inputs?: string;
   readonly out: string;
+  readonly generated: boolean;
+  readonly unmodified: boolean;
 }
 
 /** `adaptvis trace`. */
@@ -47,13 +49,22 @@ function describeTrace(command: Command): Command {
     "input_ids and pixel_values of a Hugging Face processor, instead of a picture and a question",
     someText,
   );
-  return addProfileOption(addMethodOptions(command))
+  addMethodOptions(command)
+    .option(
+      "--no-generated",
+      "leave out the rows of generated tokens, which take 2 · heads · positions numbers per layer",
+    )
+    .option("--no-unmodified", "leave out the unmodified pass, which runs the prompt once more");
+  return addProfileOption(command)
     .addHelpText(
       "after",
       `
 The file contains input_ids, pixel_values, vision.hidden_states.{i}, image_features, inputs_embeds,
 layers.{i}.attention_scores, layers.{i}.attention_probs and layers.{i}.hidden_states of the last prompt row,
-logits and generated_ids; its metadata contains the image span, factor, confidence, model, adapter and dtype.
+logits and generated_ids; the same as generated.layers.{i}.… and generated.logits of each decode step, and, where the
+method changed them, as unmodified.layers.{i}.… and unmodified.logits of the unmodified pass; and image_cells, the part
+of the picture that each image token shows. Its metadata contains the image span, factor, confidence, model, adapter and
+dtype, and as JSON token_texts, token_kinds and pictures.
 --inputs contains input_ids [1, T] (I64 or I32, the image token once or already expanded), pixel_values [1, 3, S, S]
 (F32; LLaVA-NeXT: [1, N, 3, S, S]) and, for LLaVA-NeXT, image_sizes [1, 2]. A trace can be used as --inputs.`,
     )
@@ -70,10 +81,11 @@ logits and generated_ids; its metadata contains the image span, factor, confiden
 /** Runs `trace`. */
 async function trace(session: Session, question: string | undefined, flags: TraceFlags): Promise<void> {
   checkFlags(question, flags);
-  await checkOutput("--out", flags.out, [flags.image, flags.inputs]);
-  const profile = await openProfile(session, flags, [flags.image, flags.inputs, flags.out]);
+  const { image: pictures = [] } = flags;
+  await checkOutput("--out", flags.out, [...pictures, flags.inputs]);
+  const profile = await openProfile(session, flags, [...pictures, flags.inputs, flags.out]);
   const options = methodOptions(flags);
-  const { open, image } = await openModelAndPicture(session, flags, {
+  const { open, images } = await openModelAndPictures(session, flags, {
     profiler: profile.profiler,
     firstQuestion: { ...options, attention: true },
   });
@@ -81,10 +93,14 @@ async function trace(session: Session, question: string | undefined, flags: Trac
     const { model } = open;
     const started = performance.now();
     const inputs = await (flags.inputs === undefined
-      ? asUsage(() => model.prepare({ image, ...wordsOf(question, flags) }))
+      ? asUsage(() => model.prepare({ images, ...wordsOf(question, flags) }))
       : fileInputs(open, flags.inputs, session.signal));
     const { tensors, metadata, answer } = await asUsage(() =>
-      model.trace(inputs, { ...options, signal: session.signal }),
+      model.trace(
+        inputs,
+        { ...options, signal: session.signal },
+        { generated: flags.generated, unmodified: flags.unmodified },
+      ),
     );
     await writeFileWhole(flags.out, encodeSafetensors(tensors, metadata));
     const answerMs = elapsed(started);

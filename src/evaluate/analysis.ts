@@ -64,7 +64,7 @@ export interface MethodAnalysis {
   readonly numWrong: number;
   /** Number of lines that the rule cannot judge, which are left out. */
   readonly numUnjudged: number;
-  /** Number of judged lines without attention on the picture, such as pictures in several tiles. */
+  /** Number of judged lines without attention on the picture, such as lines of text-only questions. */
   readonly numWithoutAttention: number;
   /** The share of the grid that the boxes cover, as a baseline of the overlaps; null where no judged line has an overlap. */
   readonly coverage: OverlapMeasure | null;
@@ -299,7 +299,7 @@ function definitionsOf({ dataSet, rule, corpus }: AnalysisRequest): Readonly<Rec
     heads:
       "The same for the overlap of each head by itself. The best of many heads is above 0.5 by chance too, more so with few wrong answers: confirm it on other questions.",
     withoutBoxes:
-      "Questions without an overlap, which are left out of its numbers: the source has no box of their objects, the boxes are outside of what the model sees, or the picture is not a single grid of patches.",
+      "Questions without an overlap, which are left out of its numbers: the source has no box of their objects, or the boxes are outside of what the model sees.",
     familiarity:
       corpus === undefined
         ? "Relations with the word left or right are familiar, all others unfamiliar."

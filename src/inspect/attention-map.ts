@@ -1,7 +1,7 @@
-// Attention of the last prompt row on a picture, as a grid, with two numbers that summarise it.
-import { at, InputError } from "../errors.ts";
-import type { ImageInput } from "../models/inputs.ts";
+// Attention of the last prompt row on a picture, as a grid, with numbers that summarise it.
+import { InputError } from "../errors.ts";
 import { entropyBits } from "./entropy.ts";
+import { type MappedImage, placementOf, spreadAttention } from "./picture-placement.ts";
 import type { AttentionRow } from "./places.ts";
 
 /** What maps are drawn from: the attention of one row in one layer, as used. */
@@ -20,33 +20,35 @@ export interface AttentionMap {
   readonly layer: number;
   /** Undefined: mean over heads. */
   readonly head: number | undefined;
-  /** Patches [height, width] row-major, attention of each as used */
+  /**
+   * Patches [height, width] row-major, attention of each as used; of a picture in tiles, the patches of both resolutions spread over
+   * the parts of the picture that they show
+   */
   readonly values: Float64Array<ArrayBuffer>;
   readonly width: number;
   readonly height: number;
   /** Attention on the picture as a share of all attention, 0 to 1. */
   readonly share: number;
-  /** Entropy of the attention within the picture, bits. */
+  /** The part of `share` that is on positions without a place in the picture: newlines of LLaVA-NeXT, or a class token. */
+  readonly unplacedShare: number;
+  /** Entropy of `values`, bits. */
   readonly entropy: number;
 }
 
 /** The part of the last prompt row's attention that lies on a picture, of every head of a layer. */
 export interface HeadMaps {
   readonly layer: number;
-  /** [numHeads, height · width], patches row-major, attention of each as used; without a class token's */
+  /** [numHeads, height · width], as the values of an {@link AttentionMap} */
   readonly values: Float32Array<ArrayBuffer>;
   readonly width: number;
   readonly height: number;
 }
 
-/** Where a picture is in the prompt, and the grid of patches that fill it. */
-export type MappedImage = Pick<ImageInput, "runs" | "grid">;
-
 /**
  * The attention map of one layer and head (or the mean over heads).
  * @param rows attention of every layer, [H, S] each
- * @param image positions of the picture; a class token before its patches is left out
- * @throws InputError when there is no such layer or head, or the positions are not a grid.
+ * @param image positions of the picture; those that show no part of it, such as a class token, are left out
+ * @throws InputError when there is no such layer or head, or nothing says where the positions lie in the picture.
  */
 export function attentionMap(
   rows: readonly AttentionProbs[],
@@ -60,19 +62,25 @@ export function attentionMap(
   if (head !== undefined && !(Number.isInteger(head) && head >= 0 && head < numHeads)) {
     throw new InputError(`head must be a whole number from 0 to ${numHeads - 1}, got ${head}.`);
   }
-  const { positions, numSkipped, width, height } = gridOf(image);
+  const placement = placementOf(image);
+  const { positions, starts, width, height } = placement;
   const numKeys = row.probs.length / numHeads;
   const heads = head === undefined ? Array.from({ length: numHeads }, (_, index) => index) : [head];
-  const values = new Float64Array(width * height);
+  const mean = new Float64Array(positions.length);
   let share = 0;
   for (const h of heads) {
-    for (const [index, key] of positions.entries()) {
-      const prob = probAt(row, h * numKeys + key) / heads.length;
+    const own = probsAt(row, h * numKeys, positions);
+    for (let index = 0; index < own.length; index++) {
+      const prob = (own[index] as number) / heads.length; // in range
       share += prob;
-      if (index >= numSkipped) values[index - numSkipped] = Number(values[index - numSkipped]) + prob;
+      mean[index] = (mean[index] as number) + prob; // in range
     }
   }
-  return { layer, head, values, width, height, share, entropy: entropyBits(values) };
+  const values = new Float64Array(width * height);
+  spreadAttention(placement, mean, values);
+  const isUnplaced = (index: number) => starts[index] === starts[index + 1];
+  const unplacedShare = mean.reduce((sum, prob, index) => (isUnplaced(index) ? sum + prob : sum), 0);
+  return { layer, head, values, width, height, share, unplacedShare, entropy: entropyBits(values) };
 }
 
 /**
@@ -86,14 +94,14 @@ export function headMaps(
 ): HeadMaps {
   const { numHeads } = options;
   const { layer, probs } = rowOf(rows, options.layer);
-  const { positions, numSkipped, width, height } = gridOf(image);
+  const placement = placementOf(image);
+  const { positions, width, height } = placement;
   const numKeys = probs.length / numHeads;
-  const values = new Float32Array(numHeads * width * height);
-  let index = 0;
+  const numCells = width * height;
+  const values = new Float32Array(numHeads * numCells);
   for (let head = 0; head < numHeads; head++) {
-    for (let patch = numSkipped; patch < positions.length; patch++) {
-      values[index++] = at(probs, head * numKeys + at(positions, patch));
-    }
+    const own = probsAt({ layer, probs }, head * numKeys, positions);
+    spreadAttention(placement, own, values.subarray(head * numCells, (head + 1) * numCells));
   }
   return { layer, values, width, height };
 }
@@ -110,33 +118,16 @@ export function middleLayer(numLayers: number): number {
   return Math.floor(numLayers / 2);
 }
 
-/**
- * Positions of a picture, whose first `numSkipped` belong to a class token, and the grid that the others form.
- * @throws InputError when they are not a grid.
- */
-function gridOf({ runs, grid }: MappedImage): {
-  readonly positions: readonly number[];
-  readonly numSkipped: number;
-  readonly width: number;
-  readonly height: number;
-} {
-  const positions: number[] = [];
-  for (const [start, end] of runs) for (let key = start; key < end; key++) positions.push(key);
-  const { width = 0, height = 0 } = grid ?? {};
-  const numPatches = width * height;
-  const numSkipped = positions.length - numPatches;
-  if (numPatches === 0 || numSkipped < 0 || numSkipped > 1) {
-    throw new InputError(
-      `The picture's ${positions.length} positions are not a grid of ${width} × ${height} patches; maps are drawn for single-tile pictures.`,
-    );
+/** Probabilities of one head's keys. @throws RangeError for a key that the row does not have. */
+function probsAt({ probs, layer }: AttentionProbs, start: number, keys: readonly number[]): Float64Array<ArrayBuffer> {
+  const values = new Float64Array(keys.length);
+  for (let index = 0; index < keys.length; index++) {
+    const at = start + (keys[index] as number); // in range
+    const prob = probs[at];
+    if (prob === undefined) throw new RangeError(`layer ${layer}: expected an index below ${probs.length}, got ${at}`);
+    values[index] = prob;
   }
-  return { positions, numSkipped, width, height };
-}
-
-function probAt({ probs, layer }: AttentionProbs, index: number): number {
-  const prob = probs[index];
-  if (prob === undefined) throw new RangeError(`layer ${layer}: expected an index below ${probs.length}, got ${index}`);
-  return prob;
+  return values;
 }
 
 /** Draws maps from an answer's captured attention. */
@@ -151,6 +142,8 @@ export interface AnswerAttention {
   readonly hasUnmodified: boolean;
   readonly numLayers: number;
   readonly numHeads: number;
+  /** Number of pictures in the prompt. */
+  readonly numImages: number;
 }
 
 /** Maps of the pass that gave an answer and of the unmodified one, over the pictures of its prompt. */
@@ -172,6 +165,7 @@ export function answerAttention(
   return {
     numLayers: used.length,
     numHeads,
+    numImages: images.length,
     used: (selection = {}) => map(used, selection),
     usedByHead: (selection = {}) => headMaps(used, imageOf(selection), { numHeads, layer: selection.layer }),
     unmodified: (selection = {}) => unmodified && map(unmodified, selection),

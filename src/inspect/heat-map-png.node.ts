@@ -1,5 +1,5 @@
 // A heat map as a PNG that explains itself: question and answer above, the pictures, and under each what it shows.
-import { throwIfAborted } from "../errors.ts";
+import { at, throwIfAborted } from "../errors.ts";
 import type { RgbImage } from "../preprocess/image.ts";
 import { loadSharp } from "../preprocess/sharp.node.ts";
 import type { AttentionMap } from "./attention-map.ts";
@@ -17,15 +17,21 @@ export interface HeatMapPanel {
   readonly lines: readonly string[];
 }
 
-/** What a heat map's file shows. */
-export interface HeatMapSheet {
+/** One picture of a question, with its maps to the right. */
+export interface HeatMapRow {
   /** As the model saw it. */
   readonly picture: RgbImage;
-  /** Above the pictures, in bold. */
-  readonly heading: string;
   /** Under the picture. */
   readonly caption: string;
   readonly panels: readonly HeatMapPanel[];
+}
+
+/** What a heat map's file shows. */
+export interface HeatMapSheet {
+  /** Above the pictures, in bold. */
+  readonly heading: string;
+  /** One row per picture of the question, below one another. */
+  readonly rows: readonly HeatMapRow[];
 }
 
 const MARGIN = 24;
@@ -35,6 +41,17 @@ const LINE_HEIGHT = 1.45;
 const INK = "#1b1b1f";
 const FAINT_INK = "#5b5b66";
 const COLOR_BAR = { height: 10, steps: 64 } as const;
+
+/** A drawn row on the sheet. */
+interface DrawnRow {
+  /** The picture and its maps side by side. */
+  readonly strip: RgbImage;
+  readonly top: number;
+  readonly lines: readonly Line[];
+  /** SVG of the colour bars. */
+  readonly bars: string;
+  readonly bottom: number;
+}
 
 /** A line of text on the sheet. */
 interface Line {
@@ -55,55 +72,41 @@ export async function heatMapPng(
   options: { readonly signal?: AbortSignal } = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
   await loadFonts();
-  const large = enlarge(sheet.picture, HEAT_MAP_SIDE);
-  const row = besideEachOther([large, ...sheet.panels.map(({ map }) => overlayAttention(large, map))]);
-  const width = row.width + 2 * MARGIN;
+  const strips = sheet.rows.map(({ picture, panels }) => {
+    const large = enlarge(picture, HEAT_MAP_SIDE);
+    return { large, strip: besideEachOther([large, ...panels.map(({ map }) => overlayAttention(large, map))]) };
+  });
+  const inner = Math.max(...strips.map(({ strip }) => strip.width));
+  const width = inner + 2 * MARGIN;
 
-  const heading = wrapText(sheet.heading, { width: row.width, size: HEADING_SIZE, weight: "bold", maxLines: 3 });
   const lines: Line[] = [];
   let top = MARGIN;
-  for (const text of heading) {
+  for (const text of wrapText(sheet.heading, { width: inner, size: HEADING_SIZE, weight: "bold", maxLines: 3 })) {
     lines.push({ text, x: MARGIN, y: top + HEADING_SIZE, size: HEADING_SIZE, weight: "bold", ink: INK });
     top += HEADING_SIZE * LINE_HEIGHT;
   }
   top = Math.ceil(top + 8);
-
-  const under = top + row.height + 12;
-  const columns = [
-    [
-      { text: "The picture as the model sees it", weight: "bold" },
-      { text: sheet.caption, weight: "regular" },
-    ] as const,
-    ...sheet.panels.map(panelText),
-  ];
-  let bottom = under;
-  for (const [column, parts] of columns.entries()) {
-    const x = MARGIN + column * (large.width + HEAT_MAP_GAP);
-    let y = column === 0 ? under : under + COLOR_BAR.height + 6;
-    for (const { text, weight } of parts) {
-      for (const line of wrapText(text, { width: large.width, size: SIZE, weight, maxLines: 4 })) {
-        lines.push({ text: line, x, y: y + SIZE, size: SIZE, weight, ink: weight === "bold" ? INK : FAINT_INK });
-        y += SIZE * LINE_HEIGHT;
-      }
-    }
-    bottom = Math.max(bottom, y);
+  const rows: DrawnRow[] = [];
+  for (const [index, row] of sheet.rows.entries()) {
+    const drawn = drawRow(row, { ...at(strips, index), top });
+    rows.push(drawn);
+    top = Math.ceil(drawn.bottom + MARGIN - 4);
   }
-  const height = Math.ceil(bottom + MARGIN - 4);
+  const height = top;
 
-  const bars = sheet.panels.map((_, panel) =>
-    colorBar({ left: MARGIN + (panel + 1) * (large.width + HEAT_MAP_GAP), top: under, width: large.width }),
-  );
-  const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}">${bars.join("")}${lines.map(pathOf).join("")}</svg>`;
+  const paths = [...lines, ...rows.flatMap((row) => row.lines)].map(pathOf).join("");
+  const bars = rows.map((row) => row.bars).join("");
+  const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}">${bars}${paths}</svg>`;
   const sharp = await loadSharp();
   throwIfAborted(options.signal, "Drawing the heat map");
   const png = await sharp({ create: { width, height, channels: 3, background: "#ffffff" } })
     .composite([
-      {
-        input: Buffer.from(row.data.buffer),
-        raw: { width: row.width, height: row.height, channels: 3 },
+      ...rows.map(({ strip, top }) => ({
+        input: Buffer.from(strip.data.buffer),
+        raw: { width: strip.width, height: strip.height, channels: 3 as const },
         left: MARGIN,
         top,
-      },
+      })),
       { input: Buffer.from(svg), left: 0, top: 0 },
     ])
     .removeAlpha()
@@ -112,9 +115,45 @@ export async function heatMapPng(
   return new Uint8Array(png);
 }
 
+/** Lays out the text under a picture and its maps. */
+function drawRow(
+  { caption, panels }: HeatMapRow,
+  { large, strip, top }: { readonly large: RgbImage; readonly strip: RgbImage; readonly top: number },
+): DrawnRow {
+  const under = top + strip.height + 12;
+  const leftOf = (column: number) => MARGIN + column * (large.width + HEAT_MAP_GAP);
+  const columns = [
+    [
+      { text: "The picture as the model sees it", weight: "bold" },
+      { text: caption, weight: "regular" },
+    ] as const,
+    ...panels.map(panelText),
+  ];
+  const lines: Line[] = [];
+  let bottom = under;
+  for (const [column, parts] of columns.entries()) {
+    let y = column === 0 ? under : under + COLOR_BAR.height + 6;
+    for (const { text, weight } of parts) {
+      for (const line of wrapText(text, { width: large.width, size: SIZE, weight, maxLines: 4 })) {
+        const ink = weight === "bold" ? INK : FAINT_INK;
+        lines.push({ text: line, x: leftOf(column), y: y + SIZE, size: SIZE, weight, ink });
+        y += SIZE * LINE_HEIGHT;
+      }
+    }
+    bottom = Math.max(bottom, y);
+  }
+  const bars = panels.map((_, panel) => colorBar({ left: leftOf(panel + 1), top: under, width: large.width }));
+  return { strip, top, lines, bars: bars.join(""), bottom };
+}
+
 /** "layer 2, head 3", "layer 2, mean of heads". */
 export function describeSelection(map: Pick<AttentionMap, "layer" | "head">): string {
   return `layer ${map.layer}, ${map.head === undefined ? "mean of heads" : `head ${map.head}`}`;
+}
+
+/** The part of a picture's attention that its map cannot show: " (0.4 % of it on newlines, …)"; empty where there is none. */
+export function unplacedText({ unplacedShare }: Pick<AttentionMap, "unplacedShare">): string {
+  return unplacedShare > 0 ? ` (${percent(unplacedShare)} on tokens without a place in it)` : "";
 }
 
 function panelText(panel: HeatMapPanel): readonly { readonly text: string; readonly weight: FontWeight }[] {
@@ -122,7 +161,7 @@ function panelText(panel: HeatMapPanel): readonly { readonly text: string; reado
   const largest = map.values.reduce((most, value) => Math.max(most, value), 0);
   const numbers = [
     `${row}, ${describeSelection(map)}`,
-    `Image share ${percent(map.share)}, entropy ${map.entropy.toFixed(2)} bits (even: ${Math.log2(map.values.length).toFixed(2)})`,
+    `Image share ${percent(map.share)}${unplacedText(map)}, entropy ${map.entropy.toFixed(2)} bits (even: ${Math.log2(map.values.length).toFixed(2)})`,
     `Brightest patch ${percent(largest)} of all attention`,
   ];
   return [

@@ -53,7 +53,7 @@ export function enlarge(picture: RgbImage, side: number): RgbImage {
  * The picture in grey with the map's colours over it, interpolated linearly between the centres of patches.
  * @throws InputError when the map's size and values do not fit each other.
  */
-export function overlayAttention(picture: RgbImage, map: AttentionMap): RgbImage {
+export function overlayAttention(picture: RgbImage, map: Pick<AttentionMap, "values" | "width" | "height">): RgbImage {
   const { width, height } = picture;
   if (map.values.length !== map.width * map.height || map.values.length === 0) {
     throw new InputError(`A map of ${map.width} × ${map.height} patches cannot have ${map.values.length} values.`);

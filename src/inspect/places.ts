@@ -344,10 +344,18 @@ export class Places implements PlaceRequests {
     const stride = this.attentionStride;
     const numKeys = Number(positions.at(-1)) + 1;
     const data = new Float32Array(positions.length * numAttentionHeads * numKeys);
+    const rowLength = numAttentionHeads * stride;
+    const indices = positions.map((position) => this.attentionPositions.indexOf(position));
+    const [first, last] = [at(indices, 0), at(indices, indices.length - 1)];
+    const isOneRead = last - first + 1 === positions.length; // else the rows between them are left unread
+    const read = (row: number, numRows: number) =>
+      this.gpu.readBuffer(reader[kind], numRows * rowLength * 4, row * rowLength * 4);
+    const all = isOneRead ? await read(first, positions.length) : undefined;
     for (const [row, position] of positions.entries()) {
-      const from = this.attentionPositions.indexOf(position) * numAttentionHeads * stride * 4;
-      const bytes = await this.gpu.readBuffer(reader[kind], numAttentionHeads * stride * 4, from);
-      const heads = new Float32Array(bytes);
+      const heads =
+        all === undefined
+          ? new Float32Array(await read(at(indices, row), 1))
+          : new Float32Array(all, row * rowLength * 4, rowLength);
       for (let head = 0; head < numAttentionHeads; head++) {
         // Keys behind a row's own are masked: they stay 0.
         const seen = heads.subarray(head * stride, head * stride + position + 1);

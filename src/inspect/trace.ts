@@ -1,8 +1,12 @@
 // A trace: every named point of one run, collected at places, and the metadata of a trace file.
-import { InputError } from "../errors.ts";
+import { at, InputError } from "../errors.ts";
+import type { LogitsChange } from "../generate/generate.ts";
 import type { TextConfig } from "../models/config.ts";
-import type { ModelInputs } from "../models/inputs.ts";
+import type { ImageInput, ModelInputs } from "../models/inputs.ts";
+import type { Processor } from "../models/processor.ts";
+import { cellsOf, type MappedImage, type PictureCell, placementOf } from "./picture-placement.ts";
 import { type PlaceRead, type Places, VISION_ALL } from "./places.ts";
+import { TokenTexts } from "./token-texts.ts";
 
 /** A captured tensor: row-major values with the shape that the guide's table of trace points gives. */
 export interface TraceTensor {
@@ -12,14 +16,16 @@ export interface TraceTensor {
   readonly data: Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer>;
 }
 
-/** What has to be read for a trace of a prompt of `promptLength` positions. */
-export function traceReads(text: TextConfig, promptLength: number): readonly PlaceRead[] {
-  const every = Array.from({ length: promptLength }, (_, position) => position);
+/**
+ * What has to be read for a trace of a prompt of `promptLength` positions.
+ * @param numGenerated rows behind the prompt that are read too
+ */
+export function traceReads(text: TextConfig, promptLength: number, numGenerated: number): readonly PlaceRead[] {
+  const positions = range(promptLength - 1, numGenerated + 1);
   return [
-    { place: "inputs_embeds", positions: every },
+    { place: "inputs_embeds", positions: range(0, promptLength) },
     { place: VISION_ALL },
-    ...attentionReads(text),
-    ...hiddenReads(text),
+    ...[...attentionReads(text), ...hiddenReads(text)].map(({ place }) => ({ place, positions })),
   ];
 }
 
@@ -65,6 +71,19 @@ export async function traceTensors(
     const runs = images.flatMap((image) => image.runs);
     const features = joined(runs.map(([start, end]) => embeds.data.slice(start * width, end * width)));
     tensors.push(f32("image_features", [features.length / width, width], features));
+    const cells = images.flatMap((image) => pictureCells(image).flatMap(cellNumbers));
+    if (cells.length * width === features.length * 4) {
+      tensors.push(f32("image_cells", [cells.length / 4, 4], Float32Array.from(cells)));
+    }
+    const sizes = images.flatMap(({ tiles }) => tiles?.imageSize ?? []);
+    if (sizes.length > 0) {
+      tensors.push({
+        name: "image_sizes",
+        dtype: "I32",
+        shape: [sizes.length / 2, 2],
+        data: Int32Array.from(sizes),
+      });
+    }
   }
   tensors.push(f32("inputs_embeds", embeds.shape, embeds.data));
   for (const place of places.visionPlaces) {
@@ -82,6 +101,104 @@ export async function traceTensors(
   }
   tensors.push(f32("logits", [logits.length], logits));
   return tensors;
+}
+
+/** A change of logits that keeps those of every token. */
+export interface RecordedLogits extends LogitsChange {
+  /** By token, [V] as the token was chosen from them. */
+  readonly logits: readonly Float32Array<ArrayBuffer>[];
+}
+
+/** Keeps the logits that tokens are chosen from. @param change what a method makes of them */
+export function recordLogits(change: LogitsChange | undefined): RecordedLogits {
+  const logits: Float32Array<ArrayBuffer>[] = [];
+  return {
+    logits,
+    async apply(row, index) {
+      await change?.apply(row, index);
+      logits.push(row.slice());
+    },
+    async step(tokenId, index) {
+      await change?.step(tokenId, index);
+    },
+  };
+}
+
+/**
+ * The trace points of the decode steps: row i belongs to the step that ran generated token i, and chose token i + 1. The last token
+ * was not run.
+ * @param run.logits of every token; the first is the prompt's
+ */
+export async function generatedTensors(
+  places: Places,
+  run: {
+    readonly text: TextConfig;
+    readonly promptLength: number;
+    readonly numTokens: number;
+    readonly logits: readonly Float32Array<ArrayBuffer>[];
+  },
+): Promise<TraceTensor[]> {
+  const { text, promptLength, numTokens } = run;
+  const numRows = numTokens - 1;
+  if (numRows < 1) return [];
+  const positions = range(promptLength, numRows);
+  const tensors: TraceTensor[] = [];
+  for (const name of layerNames(text)) {
+    for (const part of ["attention_scores", "attention_probs", "hidden_states"]) {
+      const { shape, data } = await places.values({ place: `${name}.${part}`, positions });
+      tensors.push({ name: `generated.${name}.${part}`, dtype: "F32", shape, data });
+    }
+  }
+  const logits = run.logits.slice(1, numTokens);
+  const shape = [numRows, at(logits, 0).length];
+  tensors.push({ name: "generated.logits", dtype: "F32", shape, data: joined(logits) });
+  return tensors;
+}
+
+/**
+ * The points of the last prompt row in the unmodified pass, as `unmodified.…`; none where they are those of the method's pass.
+ * @param used trace points of the pass that gave the answer
+ * @param plain those of an unmodified pass
+ */
+export function unmodifiedTensors(used: readonly TraceTensor[], plain: readonly TraceTensor[]): TraceTensor[] {
+  const points = plain.filter(({ name }) => name.startsWith("layers.") || name === "logits");
+  const isSame = points.every(({ name, data }) => {
+    const other = used.find((tensor) => tensor.name === name)?.data;
+    return data.every((value, index) => value === other?.[index]);
+  });
+  return isSame ? [] : points.map((tensor) => ({ ...tensor, name: `unmodified.${tensor.name}` }));
+}
+
+/** What each position of a prompt is: "text", "image 0" of a picture, or "newline 0" of LLaVA-NeXT's rows of it. */
+export function tokenKinds({ inputIds, images }: ModelInputs): readonly string[] {
+  const kinds: string[] = Array.from(inputIds, () => "text");
+  for (const [picture, { runs, rowIndex }] of images.entries()) {
+    const positions = runs.flatMap(([start, end]) => range(start, end - start));
+    for (const [index, position] of positions.entries()) {
+      kinds[position] = `${Number(rowIndex[index]) < 0 ? "newline" : "image"} ${picture}`;
+    }
+  }
+  return kinds;
+}
+
+/** The tokens and pictures of a run, as JSON in a trace file's metadata. */
+export function promptMetadata(
+  inputs: ModelInputs,
+  run: { readonly generatedIds: ArrayLike<number>; readonly processor: Processor },
+): Record<string, string> {
+  const { processor } = run;
+  const ids = [...inputs.inputIds, ...Array.from(run.generatedIds)];
+  const kinds = [...tokenKinds(inputs), ...Array.from(run.generatedIds, () => "generated")];
+  const texts = processor.hasTokenizer ? new TokenTexts(processor.tokenizer) : undefined;
+  const pictures = inputs.images.map((image) => {
+    const map = mapSize(image);
+    return { runs: image.runs, map };
+  });
+  return {
+    token_kinds: JSON.stringify(kinds),
+    ...(texts && { token_texts: JSON.stringify(ids.map((id) => texts.of(id))) }),
+    ...(pictures.length > 0 && { pictures: JSON.stringify(pictures) }),
+  };
 }
 
 /** What a trace file says about its run. */
@@ -119,4 +236,34 @@ function joined(parts: readonly Float32Array<ArrayBuffer>[]): Float32Array<Array
     at += part.length;
   }
   return whole;
+}
+
+function range(start: number, length: number): readonly number[] {
+  return Array.from({ length }, (_, index) => start + index);
+}
+
+/** [height, width] of a picture's maps; null where nothing says where its positions lie. */
+function mapSize(image: MappedImage): readonly [number, number] | null {
+  if (image.tiles === undefined && image.grid === undefined) return null;
+  const { width, height } = placementOf(image);
+  return [height, width];
+}
+
+/** The part of the picture that each position shows; none of them where nothing says so. */
+function pictureCells(image: ImageInput): readonly (PictureCell | undefined)[] {
+  const { grid, tiles, rowIndex } = image;
+  if (tiles !== undefined) return cellsOf(rowIndex, tiles);
+  if (grid === undefined) return [];
+  const { width, height, starts, cells } = placementOf(image);
+  return Array.from({ length: starts.length - 1 }, (_, index) => {
+    if (starts[index] === starts[index + 1]) return undefined; // a class token
+    const cell = at(cells, at(starts, index));
+    const [x, y] = [cell % width, Math.floor(cell / width)];
+    return { left: x / width, top: y / height, right: (x + 1) / width, bottom: (y + 1) / height };
+  });
+}
+
+/** Four zeros for a position without a place. */
+function cellNumbers(cell: PictureCell | undefined): readonly number[] {
+  return cell === undefined ? [0, 0, 0, 0] : [cell.left, cell.top, cell.right, cell.bottom];
 }

@@ -5,6 +5,7 @@ import type { RgbImage } from "../preprocess/image.ts";
 import type { ImageProcessorConfig } from "../preprocess/image-processor.ts";
 import type { ModelConfig } from "./config.ts";
 import type { ConfigReader } from "./config-reader.ts";
+import type { PictureTiles } from "./inputs.ts";
 import type { LlamaWeights } from "./layers/decoder-weights.ts";
 import type { PictureRecipe } from "./layers/picture-encoder.ts";
 import type { WeightDeclarer } from "./weight-table.ts";
@@ -45,6 +46,11 @@ export interface PictureLayout {
    */
   pixelValues(image: RgbImage, processor: ImageProcessorConfig): Float32Array<ArrayBuffer>;
   /**
+   * One picture as the vision tower sees it, which attention maps are drawn on: cropped as the model crops it.
+   * @throws InputError or CheckpointError as `pixelValues`.
+   */
+  seen(image: RgbImage, processor: ImageProcessorConfig): RgbImage;
+  /**
    * Positions of one picture of this size in pixels; undefined where the size is not known.
    * @throws InputError when the family needs it.
    */
@@ -64,6 +70,8 @@ export interface PicturePositions {
   readonly rowIndex: Int32Array<ArrayBuffer>;
   /** Patches along the picture's sides; undefined when its positions are not a single grid. */
   readonly grid: { readonly width: number; readonly height: number } | undefined;
+  /** Where the tiles' patches lie in the picture; undefined for a single grid. */
+  readonly tiles?: PictureTiles;
   /** Text that takes the place of the image token before the prompt is encoded; the token is repeated unless given. */
   readonly text?: string;
 }

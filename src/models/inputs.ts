@@ -1,4 +1,5 @@
 // What a model runs on: token ids, and pictures with the positions that they take.
+import type { TileView } from "../preprocess/anyres.ts";
 
 /** A half-open range of positions. */
 export type Run = readonly [start: number, end: number];
@@ -23,6 +24,18 @@ export interface ImageInput {
   readonly rowIndex: Int32Array<ArrayBuffer>;
   /** Patches along the picture's sides; undefined when its positions are not a single grid. */
   readonly grid: { readonly width: number; readonly height: number } | undefined;
+  /** Where the tiles' patches lie in the picture; undefined for a single grid. */
+  readonly tiles?: PictureTiles | undefined;
+}
+
+/** The tiles of one picture, whose features are the rows that `rowIndex` points at: tile by tile, its patches row by row. */
+export interface PictureTiles {
+  /** [height, width] of the original picture, in pixels. */
+  readonly imageSize: readonly [height: number, width: number];
+  /** Patches along each side of a tile. */
+  readonly patchGrid: number;
+  /** The part of the picture that each tile shows. */
+  readonly views: readonly TileView[];
 }
 
 /** All image positions of a prompt, in order. */

@@ -8,6 +8,7 @@ import {
   type ChatTemplateSource,
   loadChatTemplate,
   type RenderMessagesOptions,
+  type RenderOptions,
 } from "../preprocess/chat-template.ts";
 import { checkImage, type RgbImage } from "../preprocess/image.ts";
 import type { ImageProcessorConfig } from "../preprocess/image-processor.ts";
@@ -88,8 +89,13 @@ export class Processor {
     return this.tokenizerOrUndefined;
   }
 
+  /** Whether the checkpoint has a tokenizer.json. */
+  get hasTokenizer(): boolean {
+    return this.tokenizerOrUndefined !== undefined;
+  }
+
   /** Puts a question into the checkpoint's chat template. @throws CheckpointError when there is none or it fails. */
-  chatPrompt(text: string, options: { readonly hasImage: boolean; readonly system?: string | undefined }): string {
+  chatPrompt(text: string, options: RenderOptions): string {
     return this.requireTemplate().render(text, options);
   }
 
@@ -127,6 +133,14 @@ export class Processor {
       texts: pictures.map(({ positions }) => positions.text),
     });
     return this.layOut(tokenizer.encodePrompt(expanded), pictures);
+  }
+
+  /**
+   * A picture as the model sees it, on which attention maps are drawn; undefined where pictures cannot be prepared.
+   * @throws InputError when a step would exceed the pixel limit.
+   */
+  seen(image: RgbImage): RgbImage | undefined {
+    return this.imageProcessor && this.architecture.pictures?.seen(image, this.imageProcessor);
   }
 
   /** Checks tensors of a Hugging Face processor and lays the pictures out. @throws InputError when they do not fit. */
@@ -204,8 +218,8 @@ export class Processor {
       vocabSize: text.vocabSize,
     });
     const images = pictures.map(({ pixelValues, positions }, index): ImageInput => {
-      const { rowIndex, grid } = positions;
-      return { pixelValues, runs: at(runs, index), rowIndex, grid };
+      const { rowIndex, grid, tiles } = positions;
+      return { pixelValues, runs: at(runs, index), rowIndex, grid, ...(tiles && { tiles }) };
     });
     return { inputIds, images };
   }

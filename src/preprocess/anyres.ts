@@ -22,6 +22,14 @@ export interface AnyresPixels {
   readonly imageSize: readonly [number, number];
 }
 
+/** The part of a picture that a tile's patches show, in shares of its width and height; beyond 0 and 1 is padding. */
+export interface TileView {
+  readonly left: number;
+  readonly top: number;
+  readonly right: number;
+  readonly bottom: number;
+}
+
 /** What decides which features of the tiles become image tokens. */
 export interface AnyresLayoutOptions {
   /** [height, width] of the original picture in pixels. */
@@ -46,7 +54,7 @@ export function anyresPixelValues(
   const grid = selectGrid([image.height, image.width], gridPinpoints, tileSize);
   const fitted = resizeImage(image, fitInside(image, grid), { filter });
   const padded: RgbImage = { ...grid, data: new Uint8Array(grid.width * grid.height * 3) };
-  paste(fitted, padded, { left: (grid.width - fitted.width) >> 1, top: (grid.height - fitted.height) >> 1 });
+  paste(fitted, padded, centered(fitted, grid));
 
   const base = "width" in resize ? resize : { width: resize.shortestEdge, height: resize.shortestEdge };
   const tiles = [resizeImage(image, base, { filter })];
@@ -98,6 +106,42 @@ export function anyresTileCount({
 }: Omit<AnyresLayoutOptions, "patchGrid">): number {
   const grid = selectGrid(imageSize, gridPinpoints, tileSize);
   return 1 + (grid.width / tileSize) * (grid.height / tileSize);
+}
+
+/**
+ * The part of the picture that each tile's patches show: all of it for the base tile, then the grid's tiles.
+ * @param options.patchSize side of a patch in pixels; pixels of a tile beyond its last whole patch are not seen
+ * @throws CheckpointError when a grid is not made of whole tiles.
+ */
+export function anyresViews(options: AnyresLayoutOptions & { readonly patchSize: number }): readonly TileView[] {
+  const { imageSize, gridPinpoints, tileSize, patchGrid, patchSize } = options;
+  const [height, width] = imageSize;
+  const grid = selectGrid(imageSize, gridPinpoints, tileSize);
+  const fitted = fitInside({ width, height }, grid);
+  const { left, top } = centered(fitted, grid);
+  const seen = patchGrid * patchSize;
+  const views: TileView[] = [{ left: 0, top: 0, right: seen / tileSize, bottom: seen / tileSize }];
+  for (let y = 0; y < grid.height; y += tileSize) {
+    for (let x = 0; x < grid.width; x += tileSize) {
+      views.push({
+        left: (x - left) / fitted.width,
+        top: (y - top) / fitted.height,
+        right: (x - left + seen) / fitted.width,
+        bottom: (y - top + seen) / fitted.height,
+      });
+    }
+  }
+  return views;
+}
+
+/** The whole picture as the grid's tiles show it, without their padding: the picture at the highest resolution that is seen. */
+export function anyresPicture(
+  image: RgbImage,
+  { imageSize, filter }: Pick<ImageProcessorConfig, "imageSize" | "filter">,
+  gridPinpoints: GridPinpoints,
+): RgbImage {
+  const grid = selectGrid([image.height, image.width], gridPinpoints, imageSize);
+  return resizeImage(image, fitInside(image, grid), { filter });
 }
 
 /** The grid's patches that show the picture, not its padding: rows [rowStart, rowEnd), columns [columnStart, columnEnd). */
@@ -158,4 +202,9 @@ function fitInside({ width, height }: Size, grid: Size): Size {
     width: Math.min(Math.ceil(width * scale), grid.width),
     height: Math.min(Math.ceil(height * scale), grid.height),
   };
+}
+
+/** Where a picture's upper left corner is when it is centred in a grid; an odd pixel of padding goes to the end. */
+function centered(fitted: Size, grid: Size): { readonly left: number; readonly top: number } {
+  return { left: (grid.width - fitted.width) >> 1, top: (grid.height - fitted.height) >> 1 };
 }

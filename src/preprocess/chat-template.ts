@@ -33,7 +33,7 @@ export interface ChatTemplate {
    * @throws CheckpointError with the template's own message when it fails for any question.
    */
   renderMessages(messages: readonly ChatMessage[], options?: RenderMessagesOptions): string;
-  /** The whole prompt of one question, its picture first. @throws as {@link renderMessages}; InputError for an empty question. */
+  /** The whole prompt of one question, its pictures first. @throws as {@link renderMessages}; InputError for an empty question. */
   render(text: string, options: RenderOptions): string;
 }
 
@@ -53,7 +53,10 @@ export interface RenderMessagesOptions {
 
 /** What a question has besides its text. */
 export interface RenderOptions {
-  readonly hasImage: boolean;
+  /** Whether it is about a picture. */
+  readonly hasImage?: boolean | undefined;
+  /** Number of its pictures, which go before the text; 1 with `hasImage`, else 0 unless given. */
+  readonly numImages?: number | undefined;
   /** Text of a system message, for templates that support one. */
   readonly system?: string | undefined;
 }
@@ -131,10 +134,11 @@ class JinjaChatTemplate implements ChatTemplate {
     this.variables = { bos_token: "", eos_token: "", ...specialTokens, tools: null, documents: null };
   }
 
-  render(text: string, { hasImage, system }: RenderOptions): string {
+  render(text: string, { hasImage = false, numImages = hasImage ? 1 : 0, system }: RenderOptions): string {
     if (text.trim() === "") throw new InputError("The question is empty: give at least one word.");
     const question = { type: "text", text } as const;
-    const user: ChatMessage = { role: "user", content: hasImage ? [{ type: "image" }, question] : [question] };
+    const pictures = Array.from({ length: numImages }, () => ({ type: "image" }) as const);
+    const user: ChatMessage = { role: "user", content: [...pictures, question] };
     return this.renderMessages(system === undefined ? [user] : [{ role: "system", content: system }, user]);
   }
 

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { adapterOfEnvironment } from "../setup/device.ts";
+import { goldenCheckpoint } from "../setup/golden-checkpoint.ts";
 import {
   adaptvis,
   interrupted,
@@ -75,6 +76,29 @@ test("--json tells how the answer came about, and --heatmap draws it", async () 
   });
   // Three panels of 336, two gaps of 16 and two margins of 24.
   expect(await sharp(heatmap).metadata()).toMatchObject({ format: "png", width: 3 * 336 + 2 * 16 + 2 * 24 });
+});
+
+test("LLaVA-NeXT about two pictures: a row of the heat map and a line for each, newlines stated", async () => {
+  const folder = await newFolder();
+  const model = await goldenCheckpoint("llava-next", join(folder, "llava-next"));
+  const [wide, tall] = [join(folder, "wide.png"), join(folder, "tall.png")];
+  await sharp(picture.path).resize(60, 40, { fit: "fill" }).png().toFile(wide);
+  await sharp(picture.path).resize(30, 90, { fit: "fill" }).png().toFile(tall);
+  const heatmap = join(folder, "looked.png");
+  const of = ["--model", model, "--image", wide, "--image", tall, "--factor", "0.5", "--max-new-tokens", "1"];
+  const result = await adaptvis("ask", ...of, "--heatmap", heatmap, "--json", "where is the mug ?");
+  expect(result.ending).toBe(0);
+  const report = jsonOf(result);
+  const numbers = { share: expect.any(Number), unplacedShare: expect.any(Number), entropy: expect.any(Number) };
+  const pictures = [1, 2].map(() => ({ ...numbers, unmodified: null }));
+  expect(report.attention).toEqual({ layer: 1, head: null, ...numbers, unmodified: null, pictures });
+  const { share, unplacedShare } = report.attention as Record<string, number>;
+  expect(unplacedShare).toBeGreaterThan(0);
+  expect(unplacedShare).toBeLessThan(share ?? 0);
+  // The larger of the pictures as their tiles see them, 28 and 84 pixels wide … with one panel each beside it.
+  const { width = 0, height = 0 } = await sharp(heatmap).metadata();
+  expect(width).toBe(2 * Math.round((336 * 56) / 38) + 16 + 2 * 24);
+  expect(height).toBeGreaterThan(336 + 336 * (84 / 28));
 });
 
 test("a model's adaptvis.json gives its defaults, and the command line goes before it", async () => {

@@ -149,6 +149,20 @@ describe("a TSV with pictures in it", () => {
     expect(ownLines(refused.stderr).at(-1)).toMatch(message);
   });
 
+  test("may have two pictures in a row, which are asked about together", async () => {
+    const [, first = "", second = ""] = (await readFile(tsv, "utf8")).split("\n").map((line) => line.split("\t")[1]);
+    const path = join(await newFolder(), "bench.tsv");
+    const header = "index\timage\tquestion\tanswer\n";
+    await writeFile(path, `${header}7\t['${first}', '${second}']\tIs it a mug?\tYes\n`);
+    const out = join(folder, "two");
+    const options = ["--method", "greedy", "--max-new-tokens", "1", "--out", out];
+    const asked = await adaptvis("eval", "--dataset", "vlmevalkit", "--questions", path, ...options);
+    expect(asked.ending).toBe(0);
+    const [line] = await linesOf(join(out, "results.jsonl"));
+    expect(String(line?.input).split("<image>")).toHaveLength(3);
+    expect(line?.image_share).toHaveLength(4); // layers
+  });
+
   test("has neither prompts of authors nor a usual name", async () => {
     const asked = ["eval", "--dataset", "vlmevalkit", "--out", join(folder, "none")];
     const prompts = await adaptvis(...asked, "--questions", tsv, "--prompts", "authors");

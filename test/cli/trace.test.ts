@@ -67,10 +67,30 @@ test("a picture's trace can be traced again, with a factor", async () => {
     "--json",
   );
   expect(jsonOf(again)).toMatchObject({ method: "scaling", factor: 0.5, generatedIds: [expect.any(Number)] });
-  const [before, after] = await Promise.all(
-    [first, second].map((file) => readNumbers(file, "layers.0.attention_probs", Float32Array)),
-  );
+  const [before, after, plain] = await Promise.all([
+    readNumbers(first, "layers.0.attention_probs", Float32Array),
+    readNumbers(second, "layers.0.attention_probs", Float32Array),
+    readNumbers(second, "unmodified.layers.0.attention_probs", Float32Array),
+  ]);
   expect(after).not.toEqual(before);
+  expect(plain).toEqual(before);
+
+  // The first token was run to choose the second; under a factor, only one was chosen.
+  const { metadata, tensors } = await headerOf(first);
+  const numTokens = Number(tensors.get("generated_ids")?.shape[0]);
+  const kinds: readonly string[] = JSON.parse(metadata.token_kinds ?? "");
+  const texts: readonly string[] = JSON.parse(metadata.token_texts ?? "");
+  const promptLength = kinds.indexOf("generated");
+  expect(tensors.get("generated.layers.0.attention_probs")?.shape).toEqual([
+    numTokens - 1,
+    4,
+    promptLength + numTokens - 1,
+  ]);
+  expect([kinds.length, texts.length]).toEqual([promptLength + numTokens, promptLength + numTokens]);
+  expect(texts.filter((_, position) => kinds[position] === "text").join("")).toContain(question);
+  expect(new Set(texts.filter((_, position) => kinds[position] === "image 0"))).toEqual(new Set(["<image>"]));
+  expect([...tensors.keys()].some((name) => name.startsWith("unmodified."))).toBe(false);
+  expect([...(await headerOf(second)).tensors.keys()].some((name) => name.startsWith("generated."))).toBe(false);
 });
 
 test("a prompt that does not have the template's form is traced as it is, and the difference mentioned", async () => {

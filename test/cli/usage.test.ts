@@ -29,6 +29,8 @@ describe("exit code 2 and one sentence", () => {
     ["no command", [], /The command is missing/],
     ["an unknown command", ["frob"], /unknown command 'frob'/],
     ["an unknown option", ["ask", "--colour", "blue"], /unknown option '--colour'/],
+    ["a mistyped option", ["ask", "--imgae", "x.png"], /unknown option '--imgae' \(Did you mean --image\?\)/],
+    ["a mistyped subcommand", ["eval", "compar", "a"], /eval has no subcommand 'compar': did you mean compare\?/],
     ["an unknown adapter", ["doctor", "--adapter", "cuda"], /'cuda' is invalid/],
     ["an unknown toggle of Dawn's", ["doctor", "--dawn-toggle", "f17"], /Dawn toggle "f17": this Dawn has none such/],
     ["an unknown dtype", ["ask", "--dtype", "int8", "--image", "x.png", "where?"], /'int8' is invalid.*f32.*q4/],

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { goldenCheckpoint } from "./golden-checkpoint.ts";
+import { goldenCheckpoint } from "../setup/golden-checkpoint.ts";
 import { openPages } from "./open-pages.ts";
 import type { Playground } from "./playground.ts";
 
@@ -30,12 +30,13 @@ async function ask(golden: string): Promise<Playground> {
   return playground;
 }
 
-test("LLaVA-NeXT: tiles are told, and why there is no heat map", async () => {
+test("LLaVA-NeXT: maps of both resolutions over the whole picture, and the share of newlines", async () => {
   const playground = await ask("llava-next");
   const { page } = playground;
   await page.getByRole("definition").filter({ hasText: "pictures in tiles of 28 × 28 pixels" }).waitFor();
   await playground.askAndWait();
-  expect(await page.locator("#looked").innerText()).toContain("saw the picture in several tiles");
+  expect(await page.getByRole("img", { name: /^Heat map/ }).count()).toBe(2);
+  expect(await page.locator("#looked").innerText()).toContain("Of it on newlines");
   await page.getByRole("slider", { name: "Factor" }).fill("2");
   await playground.card("Your factor").filter({ hasText: "Factor 2" }).waitFor();
   await playground.showPasses();

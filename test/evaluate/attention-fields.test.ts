@@ -4,7 +4,8 @@ import { at } from "../../src/errors.ts";
 import { ALL_BOXES, type ObjectBox } from "../../src/evaluate/metrics/boxes.ts";
 import { boxesOfQuestion } from "../../src/evaluate/metrics/question-boxes.ts";
 import { attentionFields, type QuestionBoxes } from "../../src/evaluate/run/attention-fields.ts";
-import { answerAttention, type MappedImage } from "../../src/inspect/attention-map.ts";
+import { answerAttention } from "../../src/inspect/attention-map.ts";
+import type { MappedImage } from "../../src/inspect/picture-placement.ts";
 import type { AttentionRow } from "../../src/inspect/places.ts";
 
 /** One key of text, then 2 × 2 patches, then two keys of text. */
@@ -46,6 +47,7 @@ const boxes: QuestionBoxes = {
     imageGridPinpoints: undefined,
   },
   patchSize: 4,
+  seesTiles: false,
 };
 
 function fieldsOf(
@@ -102,10 +104,31 @@ test("the map of a layer as bytes, and that of an unmodified pass only where it 
   });
 });
 
-test("a picture in several tiles, and an answer without a picture, have nothing", () => {
+test("an answer without a picture has nothing", () => {
   const nothing = { image_share: null, image_entropy: null, box_overlap: null, image_map: null, unmodified_map: null };
-  expect(fieldsOf({ boxes, image: { ...image, grid: undefined } })).toEqual(nothing);
   expect(attentionFields(undefined, { mapLayer: 1, boxes })).toEqual(nothing);
+});
+
+test("a picture in tiles: boxes are put on a map of the whole picture, wherever a processor would crop it", () => {
+  // The base tile's only patch, then the upper and the lower half as a grid of one column, a newline after each.
+  const views = [
+    { left: 0, top: 0, right: 1, bottom: 1 },
+    { left: 0, top: 0, right: 1, bottom: 0.5 },
+    { left: 0, top: 0.5, right: 1, bottom: 1 },
+  ];
+  const tiled: MappedImage = {
+    runs: [[1, 6]],
+    grid: undefined,
+    rowIndex: Int32Array.of(0, 1, -1, 2, -1),
+    tiles: { imageSize: [300, 100], patchGrid: 1, views },
+  };
+  const top: ObjectBox = { x0: 0, y0: 0, x1: 100, y1: 150, label: undefined, confidence: undefined };
+  const seen = { ...boxes, boxes: [top], picture: { width: 100, height: 300 }, seesTiles: true };
+  const fields = fieldsOf({ boxes: seen, image: tiled });
+  // Layer 0, in 16ths: base 2, upper 2, newline 2, lower 2, newline 0 and 8, 0, 4, 0, 0; the box is the upper half.
+  expect(fields.image_share?.[0]).toBe((8 + 12) / 32);
+  expect(fields.box_overlap).toMatchObject({ coverage: 0.5, mass: [[0.5, 1 / 2], expect.anything()] });
+  expect(fields.image_map).toMatchObject({ rows: 2, columns: 1 });
 });
 
 test("the boxes of a question are those of its objects, or all where nothing says which", () => {

@@ -44,22 +44,49 @@ export async function plainChecks(model: Llava, golden: TensorFile): Promise<rea
   ];
 }
 
-/** Ids, first logits and attention as used, under one factor. @param plain tiny-llava's own golden, with the inputs */
+/** Ids, logits of every step, attention as used, in the first decode step and in the unmodified pass, under one factor. @param plain tiny-llava's own golden, with the inputs */
 export async function factorChecks(
   model: Llava,
   factor: string,
   { golden, plain }: { readonly golden: TensorFile; readonly plain: TensorFile },
 ): Promise<readonly ParityCheck[]> {
   const generated = golden.ids(`w${factor}.generated`).slice(plain.ids("input_ids").length);
-  const traced = await scaledTrace(model, goldenInputs(model, plain), { factor, numNew: generated.length });
+  const inputs = goldenInputs(model, plain);
+  const traced = await scaledTrace(model, inputs, { factor, numNew: generated.length });
+  const first = firstScores(golden, `w${factor}.scores`);
+  const later = golden.get(`w${factor}.scores`).data.slice(first.length);
+  const numHeads = model.config.text.numAttentionHeads;
+  const numKeys = inputs.inputIds.length + 1;
   return [
     same("ids", Array.from(traced("generated_ids")), generated),
-    within("logits", PARITY.logits, [traced("logits"), firstScores(golden, `w${factor}.scores`)]),
-    ...[0, 1].map((layer) => {
+    within("logits", PARITY.logits, [traced("logits"), first]),
+    within("logits of decode steps", PARITY.logits, [traced("generated.logits"), later]),
+    ...[0, 1].flatMap((layer) => {
       const expected = lastRows(golden.get(`w${factor}.attn_used.${layer}`));
       const probs = traced(`layers.${layer}.attention_probs`);
-      return within(`layer ${layer} attention`, PARITY.attentionProbs, [probs, expected]);
+      const decoded = firstStep(traced(`generated.layers.${layer}.attention_probs`), { numHeads, numKeys });
+      const unscaled = golden.get(`w${factor}.attn_decode1.${layer}`).data;
+      return [
+        within(`layer ${layer} attention`, PARITY.attentionProbs, [probs, expected]),
+        within(`layer ${layer} attention of the first decode step`, PARITY.attentionProbs, [decoded, unscaled]),
+      ];
     }),
+    ...unmodifiedChecks(traced, factor, { golden, plain }),
+  ];
+}
+
+/** The unmodified pass beside a factor's; nothing where the factor is 1. */
+function unmodifiedChecks(
+  traced: Traced,
+  factor: string,
+  { golden, plain }: { readonly golden: TensorFile; readonly plain: TensorFile },
+): readonly ParityCheck[] {
+  const logits = traced("unmodified.logits");
+  if (factor === "1.0") return [same("no unmodified pass", [logits.length], [0])];
+  const probs = traced("unmodified.layers.1.attention_probs");
+  return [
+    within("unmodified logits", PARITY.logits, [logits, firstScores(golden, "w1.0.scores")]),
+    within("unmodified attention", PARITY.attentionProbs, [probs, lastRows(plain.get("text_attn.1"))]),
   ];
 }
 
@@ -115,7 +142,7 @@ async function traceOf(
   inputs: Parameters<Llava["trace"]>[0],
   options: Parameters<Llava["trace"]>[1],
 ): Promise<Traced> {
-  const { tensors } = await model.trace(inputs, { ...options, ignoreEos: true });
+  const { tensors } = await model.trace(inputs, { ...options, ignoreEos: true }, { generated: true, unmodified: true });
   const named = new Map(tensors.map(({ name, data }) => [name, data]));
   return (name) => named.get(name) ?? [];
 }
@@ -136,6 +163,20 @@ function dataOf(golden: TensorFile, name: string): Float32Array | undefined {
 function firstScores(golden: TensorFile, name: string): Float32Array {
   const { data, shape } = golden.get(name);
   return data.slice(0, shape[2]);
+}
+
+/** The first row [H, numKeys] of attention [n, H, numKeys + n − 1]. */
+function firstStep(
+  attention: ArrayLike<number>,
+  { numHeads, numKeys }: { readonly numHeads: number; readonly numKeys: number },
+): ArrayLike<number> {
+  // n · numHeads · (numKeys + n − 1) numbers: the longest row is found by trying n.
+  let numRows = 1;
+  while (numRows * numHeads * (numKeys + numRows - 1) < attention.length) numRows++;
+  const stride = numKeys + numRows - 1;
+  return Float32Array.from({ length: numHeads * numKeys }, (_, i) =>
+    Number(attention[Math.floor(i / numKeys) * stride + (i % numKeys)]),
+  );
 }
 
 /** The last query row of attention [1, H, T, T], as [H, T]. */

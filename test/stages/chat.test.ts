@@ -3,10 +3,12 @@ import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, expect, test } from "vitest";
+import type { Trace } from "../../src/answer.ts";
 import { wordMap } from "../../src/cli/chat-heat-map.ts";
 import { Conversation } from "../../src/cli/conversation.ts";
 import { at, InputError } from "../../src/errors.ts";
 import type { Llava } from "../../src/llava.ts";
+import type { ModelInputs } from "../../src/models/inputs.ts";
 import type { ConversationMessage } from "../../src/models/processor.ts";
 import { readImageFile } from "../../src/preprocess/decode-image.node.ts";
 import { GOLDEN, largestError, readTensorFile } from "../setup/golden.ts";
@@ -70,8 +72,77 @@ test.each(["tiny-llava", "llava-next"])("%s: each of five turns runs its own row
     const { tensors } = await opened.trace(inputs, { maxNewTokens: 1 });
     const logits = tensors.find((tensor) => tensor.name === "logits")?.data ?? [];
     expect(largestError(logits, file.get(`turn.${turn}.logits`).data)).toBeLessThan(PARITY.logits);
+    const scaled = await opened.trace(inputs, { maxNewTokens: 1, method: "scaling", factor: 0.5 });
+    expectScaled(scaled, inputs);
+    expectRepeatable(scaled, { inputs, model: opened });
   }
 });
+
+/** Every image position of both pictures, newlines included, is scaled in each layer, and counts in its own picture's share. */
+function expectScaled({ tensors, answer }: Trace, { images, inputIds }: ModelInputs): void {
+  const numKeys = inputIds.length;
+  const columns = images.map(({ runs }) =>
+    runs.flatMap(([start, end]) => Array.from({ length: end - start }, (_, index) => start + index)),
+  );
+  const named = (name: string) => tensors.find((tensor) => tensor.name === name)?.data ?? new Float32Array();
+  const { attention } = answer;
+  if (attention === undefined) throw new Error("a trace has attention");
+  for (let layer = 0; layer < attention.numLayers; layer++) {
+    const scores = named(`layers.${layer}.attention_scores`);
+    const probs = named(`layers.${layer}.attention_probs`);
+    const expected = Float64Array.from(scores, (score, index) =>
+      columns.flat().includes(index % numKeys) ? score * 0.5 : score,
+    );
+    for (let head = 0; head < attention.numHeads; head++) {
+      const row = expected.subarray(head * numKeys, (head + 1) * numKeys);
+      const exps = row.map((score) => Math.exp(score - Math.max(...row)));
+      const sum = exps.reduce((total, value) => total + value, 0);
+      row.set(exps.map((value) => value / sum));
+      for (const [image, own] of columns.entries()) {
+        const share = own.reduce((total, key) => total + at(row, key), 0);
+        expect(attention.used({ layer, head, image }).share).toBeCloseTo(share, 5);
+      }
+    }
+    expect(largestError(probs, expected)).toBeLessThan(PARITY.attentionProbs);
+  }
+}
+
+/** A trace can be the input of another, and says what each position is and shows. */
+function expectRepeatable(
+  { tensors, metadata, answer }: Trace,
+  { inputs, model }: { readonly inputs: ModelInputs; readonly model: Llava },
+): void {
+  const named = (name: string) => tensors.find((tensor) => tensor.name === name);
+  const sizes = Array.from(named("image_sizes")?.data ?? []);
+  const isTiled = model.config.multimodal?.imageGridPinpoints !== undefined;
+  expect(sizes).toEqual(isTiled ? [40, 60, 90, 30] : []); // as in tools/goldens/chat.py
+  const again = model.processor.fromTensors({
+    inputIds: named("input_ids")?.data ?? [],
+    pixelValues: named("pixel_values")?.data as Float32Array<ArrayBuffer>,
+    imageSizes: isTiled ? [sizes.slice(0, 2) as [number, number], sizes.slice(2) as [number, number]] : undefined,
+  });
+  expect(again).toEqual(inputs);
+
+  const kinds: readonly string[] = JSON.parse(metadata.token_kinds ?? "");
+  const cells = named("image_cells");
+  expect(kinds).toHaveLength(inputs.inputIds.length + answer.tokens.length);
+  expect(kinds.at(-1)).toBe("generated");
+  const rows = kinds.filter((kind) => /^(image|newline) \d$/.test(kind));
+  expect(cells?.shape).toEqual([rows.length, 4]);
+  for (const [row, kind] of rows.entries()) {
+    const [left = 0, top = 0, right = 0, bottom = 0] = cells?.data.subarray(row * 4, row * 4 + 4) ?? [];
+    expect((right - left) * (bottom - top) > 0).toBe(kind.startsWith("image"));
+  }
+  expect(new Set(rows)).toEqual(new Set(["image 0", "image 1", ...(isTiled ? ["newline 0", "newline 1"] : [])]));
+  const pictures: readonly { readonly runs: unknown; readonly map: readonly number[] }[] = JSON.parse(
+    metadata.pictures ?? "",
+  );
+  for (const [image, picture] of pictures.entries()) {
+    const map = answer.attention?.used({ image });
+    expect(picture).toEqual({ runs: inputs.images[image]?.runs, map: [map?.height, map?.width] });
+  }
+  expect(metadata.token_texts).toBeUndefined(); // these checkpoints have no tokenizer
+}
 
 test("tiny-spatial: words and pictures of five messages become transformers' ids, and so do the answers", async () => {
   const opened = await loadGoldenModel(TINY_SPATIAL);
@@ -104,6 +175,12 @@ test("the map of an answer's first token is that of the last prompt row; a later
   const answer = at(turn?.answers ?? [], 0);
   expect(answer.text).toContain("Left");
   const drawn = await wordMap(opened, conversation, { word: "left", selection: { layer: 1 }, signal });
+  const pictures = { images: [image, image], question: first.text };
+  const parts = pictures.images.map((each) => ({ type: "image", image: each }) as const);
+  const content = [...parts, { type: "text", text: first.text } as const];
+  const rendered = opened.processor.conversation([{ role: "user", content }]);
+  expect(opened.prepare(pictures)).toEqual(opened.processor.inputs(rendered.prompt, rendered.images));
+  expect(() => opened.prepare({ ...pictures, image })).toThrow(InputError);
   const alone = await opened.ask({ image, question: first.text, method: "scaling", factor: 1.5, attention: true });
   expect(drawn.share).toBe(alone.attention?.used({ layer: 1 }).share);
   // As in a prompt that ends in the answer's first token: its row is then the last prompt row.

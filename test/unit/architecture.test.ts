@@ -86,21 +86,29 @@ describe("LLaVA-NeXT", () => {
     const pictures = picturesOf(NEXT);
     expect(pictures.imageTokenId).toBe(7);
     expect(pictures.tileShape).toEqual([3, 8, 8]);
-    // Rows of the base tile, then of two tiles beside or above each other.
+    const tilesOf = (imageSize: readonly number[], ...views: readonly (readonly number[])[]) => ({
+      imageSize,
+      patchGrid: 2,
+      views: views.map(([left, top, right, bottom]) => ({ left, top, right, bottom })),
+    });
+    // Rows of the base tile, then of two tiles beside or above each other; the picture is 16 pixels long in them.
     expect(pictures.positions([10, 20])).toEqual({
       numTiles: 3,
       runLengths: [14],
       rowIndex: Int32Array.of(0, 1, 2, 3, 4, 5, 8, 9, -1, 6, 7, 10, 11, -1),
       grid: undefined,
+      tiles: tilesOf([10, 20], [0, 0, 1, 1], [0, 0, 0.5, 1], [0.5, 0, 1, 1]),
     });
     expect(pictures.positions([20, 10])).toEqual({
       numTiles: 3,
       runLengths: [16],
       rowIndex: Int32Array.of(0, 1, 2, 3, 4, 5, -1, 6, 7, -1, 8, 9, -1, 10, 11, -1),
       grid: undefined,
+      tiles: tilesOf([20, 10], [0, 0, 1, 1], [0, 0, 1, 0.5], [0, 0.5, 1, 1]),
     });
     const values = pictures.pixelValues(picture({ width: 20, height: 10 }), SETTINGS);
     expect(values).toHaveLength(3 * 192);
+    expect(pictures.seen(picture({ width: 40, height: 20 }), SETTINGS)).toMatchObject({ width: 16, height: 8 });
   });
 
   test("cannot lay out a picture of unknown size", () => {

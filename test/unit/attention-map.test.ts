@@ -1,8 +1,9 @@
 // Attention on a picture: which values a map takes from a row, and what it refuses.
 import { describe, expect, test } from "vitest";
 import { InputError } from "../../src/errors.ts";
-import { answerAttention, attentionMap, type MappedImage, type MapSelection } from "../../src/inspect/attention-map.ts";
+import { answerAttention, attentionMap, type MapSelection } from "../../src/inspect/attention-map.ts";
 import { entropyBits } from "../../src/inspect/entropy.ts";
+import type { MappedImage } from "../../src/inspect/picture-placement.ts";
 import type { AttentionRow } from "../../src/inspect/places.ts";
 
 const numHeads = 2;
@@ -62,7 +63,8 @@ describe("a map", () => {
 
   test("leaves out the class token before the patches, which counts in the share", () => {
     const withClass: MappedImage = { runs: [[2, 7]], grid: { width: 4, height: 1 } };
-    const { values, width, height, share } = mapOf({ layer: 2, head: 0 }, withClass);
+    const { values, width, height, share, unplacedShare } = mapOf({ layer: 2, head: 0 }, withClass);
+    expect(unplacedShare).toBe(prob(2, 0, 2));
     expect([...values]).toEqual([3, 4, 5, 6].map((key) => prob(2, 0, key)));
     expect([width, height]).toEqual([4, 1]);
     expect(share).toBe(sumOf([2, 3, 4, 5, 6].map((key) => prob(2, 0, key))));
@@ -90,7 +92,7 @@ describe("a map", () => {
     ["no grid for one position", { runs: [[1, 2]], grid: undefined }, "1 positions are not a grid of 0 × 0"],
     ["neither positions nor a grid", { runs: [], grid: undefined }, "0 positions are not a grid of 0 × 0"],
   ])("refuses a picture with %s", (_, of, what) => {
-    const error = new InputError(`The picture's ${what} patches; maps are drawn for single-tile pictures.`);
+    const error = new InputError(`The picture's ${what} patches, so nothing says where they lie in it.`);
     expect(() => mapOf({}, of)).toThrow(error);
   });
 
@@ -108,7 +110,7 @@ describe("an answer's maps", () => {
 
   test("are of the first picture unless another is given, in the pass that is asked for", () => {
     const attention = answerAttention({ used: rows, unmodified }, [image, other], numHeads);
-    expect([attention.numLayers, attention.numHeads]).toEqual([3, 2]);
+    expect([attention.numLayers, attention.numHeads, attention.numImages]).toEqual([3, 2, 2]);
     expect(attention.used()).toEqual(attentionMap(rows, image, { numHeads }));
     expect(attention.unmodified()).toEqual(attentionMap(unmodified, image, { numHeads }));
     const selection = { image: 1, layer: 0, head: 1 };
@@ -137,7 +139,7 @@ describe("an answer's maps", () => {
     expect(attention.hasUnmodified).toBe(false);
   });
 
-  test("of a picture in several tiles are refused, but whether there was an unmodified pass is known", () => {
+  test("of positions that are no grid are refused, but whether there was an unmodified pass is known", () => {
     const attention = answerAttention({ used: rows, unmodified }, [{ ...image, grid: undefined }], numHeads);
     expect(() => attention.unmodified()).toThrow(InputError);
     expect(attention.hasUnmodified).toBe(true);

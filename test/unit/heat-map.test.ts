@@ -22,7 +22,7 @@ const grey: RgbImage = { width: 112, height: 112, data: new Uint8Array(112 * 112
 function mapWithPeak(column: number, row: number): AttentionMap {
   const values = new Float64Array(64);
   values[row * 8 + column] = 0.25;
-  return { layer: 2, head: undefined, values, width: 8, height: 8, share: 0.25, entropy: 0 };
+  return { layer: 2, head: undefined, values, width: 8, height: 8, share: 0.25, unplacedShare: 0, entropy: 0 };
 }
 
 /** Where a picture is brightest, in pixels. */
@@ -148,7 +148,8 @@ test("colours get lighter all the way from black to pale yellow", () => {
 test("the PNG has a panel a map and text, and is the same twice", async () => {
   const map = mapWithPeak(1, 6);
   const panel = { map, title: "Greedy: Left", lines: ["Confidence 0.32"] };
-  const draw = (heading: string) => heatMapPng({ picture: grey, heading, caption: "a.png", panels: [panel, panel] });
+  const row = { picture: grey, caption: "a.png", panels: [panel, panel] };
+  const draw = (heading: string, rows = [row]) => heatMapPng({ heading, rows });
   const png = await draw("Where is the mug?");
   expect(await draw("Where is the mug?")).toEqual(png);
   const { data, info } = await sharp(png).raw().toBuffer({ resolveWithObject: true });
@@ -156,6 +157,11 @@ test("the PNG has a panel a map and text, and is the same twice", async () => {
   // Ink of the heading, in the rows above the pictures; without a heading there is none.
   const inkIn = (pixels: Uint8Array) => pixels.subarray(0, 46 * info.width * 3).filter((part) => part < 100).length;
   expect(inkIn(data)).toBeGreaterThan(1000);
+  // A second picture is as tall as the first, and below it.
+  const two = await sharp(await draw("Where is the mug?", [row, row])).metadata();
+  const [heading, bottom] = [46, 20];
+  expect(two.height).toBeGreaterThan(2 * (info.height - heading - bottom));
+  expect(two.width).toBe(info.width);
 });
 
 test("text is outlines of the font that comes with the package", () => {

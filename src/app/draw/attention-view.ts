@@ -32,7 +32,9 @@ export function mapOf(view: AttentionView, choice: MapChoice): AttentionMap {
       values[patch] = at(values, patch) + at(view.values, row * numPatches + patch) / heads.length;
     }
   }
-  return { layer, head, values, width, height, share, entropy: entropyBits(values) };
+  const placed = values.reduce((sum, value) => sum + value, 0);
+  const unplacedShare = Math.max(share - placed, 0);
+  return { layer, head, values, width, height, share, unplacedShare, entropy: entropyBits(values) };
 }
 
 /** The patch with the most attention. */

@@ -106,12 +106,8 @@ export class PlaygroundEngine implements EngineApi {
     return this.alone((signal) =>
       this.surviving(signal, ignore, async ({ model }) => {
         const { settings, maxNewTokens } = request;
-        const { tensors, metadata } = await model.trace(inputs, {
-          method,
-          ...(method === "adaptvis" && settings),
-          maxNewTokens,
-          signal,
-        });
+        const options = { method, ...(method === "adaptvis" && settings), maxNewTokens, signal };
+        const { tensors, metadata } = await model.trace(inputs, options, { unmodified: true });
         return encodeSafetensors(tensors, metadata);
       }),
     );

@@ -2,14 +2,13 @@
 // the plain arrays and probabilities that the page shows.
 
 import { type Answer, type AnswerMaps, type AnswerOptions, type AnswerStage, answerJson } from "../../answer.ts";
-import { InputError } from "../../errors.ts";
+import { TokenTexts } from "../../inspect/token-texts.ts";
 import { adaptvis, chooseFactor } from "../../interventions/adaptvis.ts";
 import { settingsFrom } from "../../interventions/parameters.ts";
 import type { Llava } from "../../llava.ts";
 import type { ModelInputs } from "../../models/inputs.ts";
 import type { Processor } from "../../models/processor.ts";
 import type { RgbImage } from "../../preprocess/image.ts";
-import { fitToSquare } from "../../preprocess/image-processor.ts";
 import type {
   AnswerKind,
   AnswersView,
@@ -31,7 +30,7 @@ export class LastQuestion {
   /** AdaptVis' settings, defaults filled in. */
   readonly settings: Readonly<Record<string, unknown>>;
   readonly inputs: ModelInputs;
-  /** The picture as the vision tower receives it; undefined without one, and for LLaVA-NeXT's tiles. */
+  /** The picture as the model sees it; undefined without one. */
   readonly seen: RgbImage | undefined;
   readonly numAlternatives: number;
   /** Without a picture, factors have no effect. */
@@ -44,10 +43,8 @@ export class LastQuestion {
     this.settings = settingsFrom(adaptvis.parameters, { ...request.settings }, { ...sizes, method: adaptvis.name });
     this.request = request;
     this.inputs = model.prepare({ image: request.image, question: request.question });
-    const { imageProcessor } = model.processor;
     this.method = request.image === undefined ? "greedy" : "adaptvis";
-    const isSingle = this.inputs.images.every(({ grid }) => grid !== undefined);
-    this.seen = request.image && imageProcessor && isSingle ? fitToSquare(request.image, imageProcessor) : undefined;
+    this.seen = request.image && model.processor.seen(request.image);
     this.numAlternatives = Math.min(NUM_ALTERNATIVES, view.vocabSize);
   }
 }
@@ -143,10 +140,10 @@ export interface AnswerFacts {
 
 /** An answer in the form that the page shows. */
 export function answerView(answer: Answer, processor: Processor, facts: AnswerFacts): AnswerView {
-  const spelling = new Spelling(processor);
+  const texts = new TokenTexts(processor.tokenizer);
   const view = ({ tokenId, logProb }: { readonly tokenId: number; readonly logProb: number }): TokenView => ({
     tokenId,
-    text: spelling.of(tokenId),
+    text: texts.of(tokenId),
     probability: Math.exp(logProb),
   });
   const maps = mapsOf(answer);
@@ -161,14 +158,9 @@ export function answerView(answer: Answer, processor: Processor, facts: AnswerFa
   };
 }
 
-/** The maps of the last layer; undefined without a picture, and for a picture of several tiles. */
+/** The maps of the middle layer; undefined without a picture. */
 function mapsOf({ attention }: Answer): AnswerMaps | undefined {
-  try {
-    return attention && { used: attention.used(), unmodified: attention.unmodified() };
-  } catch (error) {
-    if (error instanceof InputError) return undefined; // LLaVA-NeXT's tiles do not form a single grid
-    throw error;
-  }
+  return attention && { used: attention.used(), unmodified: attention.unmodified() };
 }
 
 /** Attention of the pass that gave the answer, on a grid of `width` × `height` patches. */
@@ -189,25 +181,4 @@ function attentionView(
     }
   }
   return { numLayers, numHeads, gridWidth: width, gridHeight: height, values, shares };
-}
-
-/** Text of single tokens: decoders drop the space before a first word, so each token is decoded after a copy of itself. */
-class Spelling {
-  private readonly processor: Processor;
-  private readonly known = new Map<number, string>();
-
-  constructor(processor: Processor) {
-    this.processor = processor;
-  }
-
-  of(tokenId: number): string {
-    const known = this.known.get(tokenId);
-    if (known !== undefined) return known;
-    const { tokenizer } = this.processor;
-    const once = tokenizer.decode([tokenId], { skipSpecialTokens: false });
-    const twice = tokenizer.decode([tokenId, tokenId], { skipSpecialTokens: false });
-    const text = twice.startsWith(once) ? twice.slice(once.length) : once;
-    this.known.set(tokenId, text);
-    return text;
-  }
 }

@@ -15,13 +15,16 @@ import { type Choice, Panel, Segmented, Slider } from "./controls.tsx";
 /** Minimum side of a drawn map, pixels. */
 const SIDE = 448;
 
+/** More than the rounding of f32 sums: attention on the picture's tokens without a place in it. */
+const UNPLACED = 1e-5;
+
 /** The heat map panel; nothing for an answer without a picture. */
 export function Looked() {
   const answers = asked.value?.answers;
   const plain = answers?.greedy.attention;
   const seen = answers?.seen;
   if (answers === undefined || !hadPicture.value) return null;
-  if (plain === undefined || seen === undefined) return <NoMap />;
+  if (plain === undefined || seen === undefined) return null;
   const factorResult = factorAnswer.value;
   const other = mapAnswer.value === "factor" && factorResult !== undefined ? factorResult : answers.adaptvis;
   const { numLayers, numHeads } = plain;
@@ -94,18 +97,6 @@ async function saveMaps(
   }
 }
 
-/** Explains why a picture has no map. */
-function NoMap() {
-  return (
-    <Panel id="looked" title="Where it looked">
-      <p class="hint">
-        This model saw the picture in several tiles. A heat map is drawn only where one grid of patches covers the
-        picture; the trace has the attention of all of them.
-      </p>
-    </Panel>
-  );
-}
-
 function OtherChoice() {
   if (factorAnswer.value === undefined) return null;
   const choices: readonly Choice<"adaptvis" | "factor">[] = [
@@ -170,6 +161,12 @@ function MapFigure(props: {
           <dt>Image share</dt>
           <dd>{percent(map.share)}</dd>
         </div>
+        {map.unplacedShare > UNPLACED && (
+          <div>
+            <dt>Of it on newlines</dt>
+            <dd>{percent(map.unplacedShare)}</dd>
+          </div>
+        )}
         <div>
           <dt>Entropy</dt>
           <dd>{map.entropy.toFixed(2)}&nbsp;bits</dd>

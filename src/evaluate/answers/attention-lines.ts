@@ -21,7 +21,7 @@ export interface AttentionLine {
   readonly method: string;
   /** Of the unmodified pass; null where the method ran none. */
   readonly confidence: number | null;
-  /** [layer]; null where the picture's positions are not a single grid. */
+  /** [layer]; null where the line has no attention, such as of pictures in tiles by earlier versions. */
   readonly imageShare: readonly number[] | null;
   readonly imageEntropy: readonly number[] | null;
   readonly overlap: RecordedOverlap | null;

@@ -163,8 +163,7 @@ async function drawEntry(candidate: Candidate, picture: RgbImage | null): Promis
   const { greedy } = run;
   const line = method.lines.get(question.id);
   const ofGreedy = greedy?.lines.get(question.id);
-  const processor = processorOf(run);
-  const seen = picture === null || processor === null ? null : seenPicture(picture, processor);
+  const seen = picture === null ? null : seenPicture(picture, run);
   const textOf = (of: ReportMethod | undefined) => of?.answers[question.id]?.text ?? "";
   const beforeMap = line?.unmodifiedMap ?? ofGreedy?.map ?? null;
   const numbersOf = (of: typeof line, layer: number) => ({
@@ -191,7 +190,7 @@ async function drawMap(
   const { layer, rows: height, columns: width, values } = map;
   const peak = values.reduce((most, value) => Math.max(most, value), 0);
   if (seen === null) return { image: await jpegUri(mapAlone(map, peak), MAP_SIDE), isOverlay: false, layer, peak };
-  const overlay = overlayAttention(seen, { layer, head: undefined, values, width, height, share: 0, entropy: 0 });
+  const overlay = overlayAttention(seen, { values, width, height });
   return { image: await jpegUri(overlay, MAP_SIDE), isOverlay: true, layer, peak };
 }
 
@@ -208,14 +207,14 @@ function mapAlone({ rows, columns, values }: StoredMap, peak: number): RgbImage 
   return { width, height, data };
 }
 
-/** The picture as the vision tower sees it, at the size of a drawn map. */
-function seenPicture(picture: RgbImage, processor: ImageProcessorConfig): RgbImage {
-  return enlarge(fitToSquare(picture, processor), MAP_SIDE);
+/** The picture as the model sees it, at the size of a drawn map; null where the manifest does not say how pictures were prepared. */
+function seenPicture(picture: RgbImage, { manifest }: ReportRun): RgbImage | null {
+  if (manifest.about.seesTiles === true) return enlarge(picture, MAP_SIDE); // all of it
+  const processor = processorOf(manifest.about.imageProcessor);
+  return processor && enlarge(fitToSquare(picture, processor), MAP_SIDE);
 }
 
-/** How the run's pictures were prepared; null where the manifest does not say it, and for pictures in tiles. */
-function processorOf({ manifest }: ReportRun): ImageProcessorConfig | null {
-  const { imageProcessor: value } = manifest.about;
+function processorOf(value: unknown): ImageProcessorConfig | null {
   if (!isObject(value) || typeof value.imageSize !== "number" || typeof value.centerCrop !== "boolean") return null;
   return { filter: "bicubic", padToSquare: false, resize: undefined, ...value } as unknown as ImageProcessorConfig; // as `eval` wrote it
 }

@@ -180,7 +180,9 @@ function galleryHtml({ entries, numbers, missing }: Gallery, runs: readonly Repo
           `Pictures that were not found, so that only the text is shown: ${missing.length}, such as ${missing.slice(0, 3).join(", ")}; give their folder with --data-dir.`,
         ]),
     ...(entries.length > 0 && entries.every(({ maps }) => maps.before === null && maps.after === null)
-      ? ["The results hold no attention maps, as of runs before maps were kept or of pictures in several tiles."]
+      ? [
+          "The results hold no attention maps, as of runs before maps were kept, and of earlier runs on pictures in tiles.",
+        ]
       : []),
     ...(entries.some(({ maps }) => (maps.after ?? maps.before)?.isOverlay === false)
       ? [

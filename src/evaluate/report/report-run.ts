@@ -93,7 +93,7 @@ export interface ReportLine {
   readonly image: string | null;
   readonly factor: number | null;
   readonly confidence: number | null;
-  /** By layer; null where the picture is not a single grid. */
+  /** By layer; null where the line has no attention. */
   readonly imageShare: readonly number[] | null;
   readonly imageEntropy: readonly number[] | null;
   /** Attention of the pass that gave the answer; null where the run did not keep it. */

@@ -1,6 +1,5 @@
 // What a line of results keeps of an answer's attention on its picture: share and entropy per layer, overlap with boxes per
 // layer and head, and the map of one layer.
-import { InputError } from "../../errors.ts";
 import type { AnswerAttention, AttentionMap } from "../../inspect/attention-map.ts";
 import type { ImageProcessorConfig } from "../../preprocess/image-processor.ts";
 import type { Size } from "../../preprocess/resize-bicubic.ts";
@@ -34,7 +33,7 @@ export interface ImageMapFields {
   readonly peak: number;
 }
 
-/** Attention of the last prompt row on the picture; all null where its positions do not form a single grid. */
+/** Attention of the last prompt row on the picture, the first of several; all null without one. */
 export interface AttentionFields {
   /** By layer, the mean over heads: attention on the picture, as a share of all. */
   readonly image_share: readonly number[] | null;
@@ -57,6 +56,8 @@ export interface QuestionBoxes {
   readonly processor: ImageProcessorConfig;
   /** Side of a patch in pixels of the vision tower's input. */
   readonly patchSize: number;
+  /** Whether the model sees the picture in tiles: maps then cover all of it, and neither processor nor patch size matters. */
+  readonly seesTiles: boolean;
 }
 
 const NONE: AttentionFields = {
@@ -77,13 +78,7 @@ export function attentionFields(
   { mapLayer, boxes }: { readonly mapLayer: number; readonly boxes: QuestionBoxes | undefined },
 ): AttentionFields {
   if (attention === undefined) return NONE;
-  let layers: readonly AttentionMap[];
-  try {
-    layers = Array.from({ length: attention.numLayers }, (_, layer) => attention.used({ layer }));
-  } catch (error) {
-    if (error instanceof InputError) return NONE; // LLaVA-NeXT's tiles
-    throw error;
-  }
+  const layers = Array.from({ length: attention.numLayers }, (_, layer) => attention.used({ layer }));
   const map = attention.used({ layer: mapLayer });
   const unmodified = attention.unmodified({ layer: mapLayer });
   const isChanged = unmodified?.values.some((value, patch) => value !== map.values[patch]) === true;
@@ -99,11 +94,13 @@ export function attentionFields(
 function overlapFields(
   attention: AnswerAttention,
   { width, height }: AttentionMap,
-  { boxes, settings, picture, processor, patchSize }: QuestionBoxes,
+  { boxes, settings, picture, processor, patchSize, seesTiles }: QuestionBoxes,
 ): BoxOverlapFields | null {
   const used = usedBoxes(boxes, picture, settings);
-  const transform = processorTransform(picture, processor);
-  const mask = boxMask(used, { transform, grid: { width, height, patchSize } });
+  const whole = { scaleX: width / picture.width, scaleY: height / picture.height, offsetX: 0, offsetY: 0 };
+  const mask = seesTiles
+    ? boxMask(used, { transform: whole, grid: { width, height, patchSize: 1 } })
+    : boxMask(used, { transform: processorTransform(picture, processor), grid: { width, height, patchSize } });
   const { numLayers, numHeads } = attention;
   const layers = Array.from({ length: numLayers }, (_, layer) => attention.usedByHead({ layer }));
   const overlaps = headOverlaps(layers, mask, { numHeads });

@@ -38,14 +38,14 @@ export interface DataFolder {
   readonly annotationHash: string | null;
 }
 
-/** A row's picture. */
+/** A row's picture, or its pictures where the question file holds several. */
 export interface Picture {
   /** As the data set names it. */
   readonly name: string;
   /** Undefined where there is no such file, or where the picture is in the question file. */
   readonly path: string | undefined;
-  /** Reads the encoded picture where it is in the question file. */
-  readonly embedded?: (() => Promise<Uint8Array>) | undefined;
+  /** Reads the encoded pictures where they are in the question file. */
+  readonly embedded?: (() => Promise<readonly Uint8Array[]>) | undefined;
 }
 
 /** Whether a picture is neither in the folder nor in the question file. */
@@ -53,11 +53,13 @@ export function isMissing({ path, embedded }: Picture): boolean {
   return path === undefined && embedded === undefined;
 }
 
-/** Decodes a row's picture. @throws InputError when it is missing, or as `decodeImage`. */
-export async function readPicture({ name, path, embedded }: Picture): Promise<RgbImage> {
-  if (embedded !== undefined)
-    return decodeImage(await embedded(), { name: `The picture ${name} in the question file` });
-  if (path !== undefined) return readImageFile(path);
+/** Decodes a row's pictures. @throws InputError when they are missing, or as `decodeImage`. */
+export async function readPictures({ name, path, embedded }: Picture): Promise<readonly RgbImage[]> {
+  if (embedded !== undefined) {
+    const of = { name: `The picture ${name} in the question file` };
+    return Promise.all((await embedded()).map((bytes) => decodeImage(bytes, of)));
+  }
+  if (path !== undefined) return [await readImageFile(path)];
   throw new InputError(`The picture ${name} is missing.`);
 }
 

@@ -13,8 +13,8 @@ export interface QuestionFile {
   readonly isConverted: boolean;
   /** SHA-256, in hexadecimal, of a file that also holds pictures; null for others. */
   readonly picturesHash: string | null;
-  /** By row: reads a picture that is in the question file. */
-  readonly pictures: readonly ((() => Promise<Uint8Array>) | undefined)[];
+  /** By row: reads the pictures that are in the question file. */
+  readonly pictures: readonly ((() => Promise<readonly Uint8Array[]>) | undefined)[];
 }
 
 /**

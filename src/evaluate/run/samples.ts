@@ -24,11 +24,12 @@ export type PromptForm = "authors" | "template";
 /** All prompt forms. */
 export const PROMPT_FORMS: readonly PromptForm[] = ["authors", "template"];
 
-/** A question with its picture. */
+/** A question with its pictures. */
 export interface Task {
   readonly question: Question;
-  readonly image: RgbImage;
-  /** The picture's path within the data folder. */
+  /** At least one, in the order of the prompt. */
+  readonly images: readonly RgbImage[];
+  /** The first picture's path within the data folder. */
   readonly imagePath: string;
   /** SHA-256 of the document, in hexadecimal. */
   readonly docHash: string;
@@ -88,19 +89,20 @@ export interface SampleLine extends AttentionFields {
 export const TIMES: readonly (keyof SampleLine)[] = ["time_ms"];
 
 /** The prompt of a question. */
-function promptOf(question: Question, model: Llava, { dataSet, promptForm }: RunSettings): string {
+function promptOf({ question, images }: Task, model: Llava, { dataSet, promptForm }: RunSettings): string {
   return promptForm === "authors"
     ? dataSet.prompt(question)
-    : model.processor.chatPrompt(question.text, { hasImage: true, system: undefined });
+    : model.processor.chatPrompt(question.text, { numImages: images.length });
 }
 
 /** Answers a question under every arm, as many as possible in one batch: see {@link Session.answerEach}. */
 export async function answerTask(model: Llava, task: Task, run: RunSettings): Promise<readonly SampleLine[]> {
-  const { question, image } = task;
+  const { question } = task;
   const { signal, maxNewTokens, maxRows } = run;
-  const prompt = promptOf(question, model, run);
+  const prompt = promptOf(task, model, run);
   const started = performance.now();
-  const inputs = model.prepare({ image: run.hasQuirks ? quirkyPicture(image, run.dataSet) : image, prompt });
+  const images = run.hasQuirks ? task.images.map((image) => quirkyPicture(image, run.dataSet)) : task.images;
+  const inputs = model.prepare({ images, prompt });
   // As an answer to "… ASSISTANT:" begins: with a space and a capital.
   const continuations = question.options.map((option) => ` ${option.charAt(0).toUpperCase()}${option.slice(1)}`);
   const boxes = questionBoxes(model, task, run);
@@ -173,10 +175,13 @@ export function settingsOfArm(
 }
 
 /** The task's boxes with the geometry of the model; undefined where the run has no boxes, or the model takes no pictures. */
-function questionBoxes(model: Llava, { boxes, image }: Task, { boxSettings }: RunSettings): QuestionBoxes | undefined {
+function questionBoxes(model: Llava, { boxes, images }: Task, { boxSettings }: RunSettings): QuestionBoxes | undefined {
   const { imageProcessor: processor } = model.processor;
-  const patchSize = model.config.multimodal?.vision.patchSize;
-  if (boxes === undefined || processor === undefined || patchSize === undefined) return undefined;
-  const picture = { width: image.width, height: image.height };
-  return { boxes, settings: boxSettings, picture, processor, patchSize };
+  const { multimodal } = model.config;
+  if (boxes === undefined || processor === undefined || multimodal === undefined) return undefined;
+  const { width, height } = at(images, 0);
+  const picture = { width, height };
+  const { patchSize } = multimodal.vision;
+  const seesTiles = multimodal.imageGridPinpoints !== undefined;
+  return { boxes, settings: boxSettings, picture, processor, patchSize, seesTiles };
 }

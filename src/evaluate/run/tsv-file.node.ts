@@ -15,8 +15,8 @@ import { readVlmEvalKitRows, type VlmEvalKitRow } from "../datasets/vlmevalkit-t
 export interface TsvFile {
   /** One {@link VlmEvalKitLine} per row. */
   readonly text: string;
-  /** By row: reads the picture that the row shows; undefined where it is not in the file. */
-  readonly pictures: readonly ((() => Promise<Uint8Array>) | undefined)[];
+  /** By row: reads the pictures that the row shows; undefined where they are not in the file. */
+  readonly pictures: readonly ((() => Promise<readonly Uint8Array[]>) | undefined)[];
   /** SHA-256 of the file, in hexadecimal. */
   readonly hash: string;
 }
@@ -37,7 +37,7 @@ interface KeptRow {
 /**
  * Reads a TSV.
  * @throws InputError naming file and line for a malformed table, base64 that is damaged, a reference to a row without a picture,
- *   or a row with several pictures.
+ *   or a row with several pictures that are not in the file.
  */
 export async function readTsvFile(path: string): Promise<TsvFile> {
   const hash = createHash("sha256");
@@ -58,7 +58,7 @@ export async function readTsvFile(path: string): Promise<TsvFile> {
   return {
     text: lines.map((line) => `${JSON.stringify(line)}\n`).join(""),
     pictures: shown.map((holder) =>
-      holder === undefined ? undefined : () => readPictureOf(path, [header, at(rows, holder)]),
+      holder === undefined ? undefined : () => readPicturesOf(path, [header, at(rows, holder)]),
     ),
     hash: hash.digest("hex"),
   };
@@ -68,10 +68,9 @@ function kept(row: VlmEvalKitRow, { file, mark }: { readonly file: string; reado
   const { line, index, pictures, pictureIndex, imagePaths, start, end } = row;
   const where = `${file}:${line}`;
   const embedded = pictures.flatMap((picture) => (picture.kind === "base64" ? [picture.data] : []));
-  const count = Math.max(embedded.length, imagePaths.length);
-  if (count > 1) {
+  if (embedded.length === 0 && imagePaths.length > 1) {
     throw new InputError(
-      `${where}: expected one picture per question, got ${count}; eval does not ask about several pictures: remove the row.`,
+      `${where}: expected one picture per question, got ${imagePaths.length} paths; several pictures have to be in the column image, as a list of base64: put them there, or remove the row.`,
     );
   }
   for (const data of embedded) checkBase64(data, where);
@@ -102,10 +101,10 @@ function checkBase64(data: string, where: string): void {
   throw new InputError(`${where}: expected image to be base64 without a prefix, got ${got}; the file may be damaged.`);
 }
 
-async function readPictureOf(
+async function readPicturesOf(
   path: string,
   parts: readonly { readonly start: number; readonly end: number }[],
-): Promise<Uint8Array> {
+): Promise<readonly Uint8Array[]> {
   const file = await open(path);
   try {
     const texts: string[] = [];
@@ -114,8 +113,8 @@ async function readPictureOf(
       texts.push(buffer.subarray(0, bytesRead).toString("latin1"));
     }
     for await (const { pictures } of readVlmEvalKitRows(texts, { file: path, decode: utf8 })) {
-      const [picture] = pictures;
-      if (picture?.kind === "base64") return Buffer.from(picture.data, "base64");
+      const embedded = pictures.flatMap((each) => (each.kind === "base64" ? [Buffer.from(each.data, "base64")] : []));
+      if (embedded.length > 0) return embedded;
     }
     throw new InputError(`${path} has changed since its questions were read: run the command again.`);
   } finally {

@@ -1,7 +1,14 @@
 // LLaVA-NeXT (LLaVA-1.6): a picture is cut into tiles at a higher resolution, and its rows end in a newline.
 // Source: modeling_llava_next.py; preprocess/anyres.ts
 import { InputError } from "../../errors.ts";
-import { anyresLayout, anyresPixelValues, anyresTileCount, type GridPinpoints } from "../../preprocess/anyres.ts";
+import {
+  anyresLayout,
+  anyresPicture,
+  anyresPixelValues,
+  anyresTileCount,
+  anyresViews,
+  type GridPinpoints,
+} from "../../preprocess/anyres.ts";
 import type { ModelFamily, PictureLayout } from "../architecture.ts";
 import type { MultimodalConfig } from "../config.ts";
 import type { ConfigReader } from "../config-reader.ts";
@@ -18,19 +25,22 @@ export const llavaNext: ModelFamily = {
 };
 
 function anyresPictures(multimodal: MultimodalConfig, gridPinpoints: GridPinpoints): PictureLayout {
-  const { numPatches, numChannels, imageSize: tileSize } = multimodal.vision;
+  const { numPatches, numChannels, imageSize: tileSize, patchSize } = multimodal.vision;
   const patchGrid = Math.sqrt(numPatches);
   return {
     imageTokenId: multimodal.imageTokenId,
     tileShape: [numChannels, tileSize, tileSize],
     pixelValues: (image, processor) => anyresPixelValues(image, processor, gridPinpoints).pixelValues,
+    seen: (image, processor) => anyresPicture(image, processor, gridPinpoints),
     positions(imageSize) {
       if (imageSize === undefined) {
         throw new InputError("image_sizes is missing: LLaVA-NeXT needs the original picture's [height, width].");
       }
       const rowIndex = anyresLayout({ imageSize, gridPinpoints, tileSize, patchGrid });
+      const views = anyresViews({ imageSize, gridPinpoints, tileSize, patchGrid, patchSize });
       const numTiles = anyresTileCount({ imageSize, gridPinpoints, tileSize });
-      return { numTiles, runLengths: [rowIndex.length], rowIndex, grid: undefined };
+      const tiles = { imageSize, patchGrid, views };
+      return { numTiles, runLengths: [rowIndex.length], rowIndex, grid: undefined, tiles };
     },
   };
 }

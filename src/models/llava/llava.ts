@@ -1,6 +1,6 @@
 // LLaVA: every picture is one square tile, and its patches are one run of image positions.
 // Source: https://arxiv.org/abs/2310.03744; modeling_llava.py
-import { imagePixelValues } from "../../preprocess/image-processor.ts";
+import { fitToSquare, imagePixelValues } from "../../preprocess/image-processor.ts";
 import type { Architecture, ModelFamily, PictureLayout } from "../architecture.ts";
 import { type ModelConfig, type MultimodalConfig, readActivation, readTextConfig, type TextConfig } from "../config.ts";
 import type { ConfigReader } from "../config-reader.ts";
@@ -76,6 +76,7 @@ function singleTileLayout(multimodal: MultimodalConfig): PictureLayout {
     imageTokenId: multimodal.imageTokenId,
     tileShape: [numChannels, imageSize, imageSize],
     pixelValues: imagePixelValues,
+    seen: fitToSquare,
     positions: () => ({
       numTiles: 1,
       runLengths: [numFeatures],

@@ -1,9 +1,9 @@
 // The goldens' checkpoints have ids only; with a small tokenizer, a chat template and a picture processor beside them the
-// page can ask them. What they say means nothing.
+// page and the command line can ask them. What they say means nothing.
 
 import { copyFile, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { repositoryRoot } from "../setup/bundle.ts";
+import { repositoryRoot } from "./bundle.ts";
 
 /** What of a golden's config.json is used. */
 interface GoldenConfig {
