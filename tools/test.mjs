@@ -50,7 +50,7 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
  * GPU tests of what the host does (memory, compiling, tuning, explanations), whose kernels and answers other tests run on every adapter:
  * they run on one adapter, the last, because each compiles many kernels, which SwiftShader does ten times as slowly.
  */
-const ONCE = ["stages/explain", "generate/leak", "generate/tuning", "generate/warm-up"];
+const ONCE = ["stages/explain", "stages/full-width", "generate/leak", "generate/tuning", "generate/warm-up"];
 
 // The packaged Chromium brings its own SwiftShader.
 const adapters = options.adapter ?? (options.e2e ? ["swiftshader"] : await adaptersHere());

@@ -3,6 +3,7 @@
 import type { Source } from "../checkpoint/source.ts";
 import { AbortError, at, throwIfAborted } from "../errors.ts";
 import type { Gpu } from "../gpu/device.ts";
+import { measureFullSize } from "./full-size.ts";
 import { BENCH_DTYPES, GEMM_CASE, GEMV_CASE, type KernelCase, kernelCases } from "./kernel-cases.ts";
 import { ceilingsOf, type KernelFigure, measureKernel, measureShare } from "./kernels.ts";
 import { modelCases } from "./model-cases.ts";
@@ -10,6 +11,7 @@ import { type ModelFigures, measureModel } from "./models.ts";
 import { type DemoPicture, measureParity, PARITY_NAMES, type ParityResult } from "./parity.ts";
 import type { PeerClient } from "./peer.ts";
 import type { CheckpointSpec } from "./random-checkpoint.ts";
+import { randomSource } from "./random-source.ts";
 import { barsFor, type Ratio } from "./ratios.ts";
 import type { BenchReport, Stamp } from "./report.ts";
 import { measureRoofline, type Roofline } from "./roofline.ts";
@@ -242,18 +244,22 @@ class BenchRun {
     const { gpu, host, options } = this;
     const figures: ModelFigures[] = [];
     for (const model of modelCases({ isSoftware: gpu.isSoftware, isQuick: options.isQuick })) {
-      const isLeftOut = options.isQuick && !model.isQuick && !options.only.includes(model.name);
+      const isOnlyByName = (options.isQuick && !model.isQuick) || model.isFullSize === true;
+      const isLeftOut = isOnlyByName && !options.only.includes(model.name);
       if (isLeftOut || !this.asks(model.name)) continue;
       const figure = await this.part(model.name, "model", async () => {
-        const checkpoint = await host.checkpoint(model.spec);
-        return measureModel(model, {
+        const run = {
           device: gpu.device,
           isSoftware: gpu.isSoftware,
-          ...checkpoint,
-          peers: host.peers,
           rounds: this.rounds(),
           peakRssBytes: () => host.peakRssBytes(),
-        });
+        };
+        const { spec } = model;
+        if (model.isFullSize && spec !== undefined) {
+          const embedded = await host.checkpoint(undefined);
+          return measureFullSize(model, { ...run, open: () => randomSource(spec, embedded.open()) });
+        }
+        return measureModel(model, { ...run, ...(await host.checkpoint(spec)), peers: host.peers });
       });
       if (figure !== null) figures.push(figure);
     }

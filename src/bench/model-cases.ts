@@ -29,7 +29,20 @@ export interface ModelCase {
   readonly hasPeers: boolean;
   /** Whether `--quick` runs it when it is not selected by name. */
   readonly isQuick: boolean;
+  /** Whether its weights are made while they are read, and one question is measured, once; such a case runs only when selected by name. */
+  readonly isFullSize?: boolean;
 }
+
+/** LLaVA-1.5-7B as it is published, with random weights: 14.1 GB in f16. */
+export const LLAVA_7B_FULL: CheckpointSpec = {
+  name: "llava-7b",
+  seed: 7,
+  dtype: "F16",
+  decoder: LLAVA_7B,
+  vision: CLIP_L,
+  tieWordEmbeddings: false,
+  maxPositions: 4096,
+};
 
 /** The cases; CPU adapters run a smaller slice of the 7B model. */
 export function modelCases(options: { readonly isSoftware: boolean; readonly isQuick: boolean }): readonly ModelCase[] {
@@ -107,5 +120,20 @@ export function modelCases(options: { readonly isSoftware: boolean; readonly isQ
     const what = `${description.replace(/f16$/, "")}quantised to ${form}`;
     return { ...slice7b, name: `${name}-${form}`, description: what, quantized: form, weights: form, isQuick: false };
   });
-  return [tiny, llava110m, ...quantized, slice7b, ...(isSoftware ? [] : slices)];
+  const full7b: ModelCase = {
+    ...slice7b,
+    name: "models/llava-7b-full",
+    description:
+      "random, made while it is read: LLaVA-1.5-7B and CLIP-L/14-336 of full width and depth, f16 quantised to q4",
+    spec: { ...LLAVA_7B_FULL, name: "llava-7b-full" },
+    quantized: "q4",
+    weights: "q4",
+    prefillRows: 16 + (CLIP_L.imageSize / CLIP_L.patchSize) ** 2,
+    decodeTokens: 4,
+    asksQuestions: false,
+    questionTokens: 16,
+    isQuick: false,
+    isFullSize: true,
+  };
+  return [tiny, llava110m, ...quantized, slice7b, ...(isSoftware ? [] : slices), full7b];
 }

@@ -74,6 +74,8 @@ export interface ModelFigures {
   /** Tokens a second, by round. */
   readonly decode: readonly number[];
   readonly questions: QuestionFigures | null;
+  /** The GPU's time of each stage of one question, for a model that is measured once. */
+  readonly stages?: readonly { readonly stage: string; readonly gpuMs: number }[];
   readonly gpuBytes: number;
   /** Largest resident set of this process so far; null where the host does not report it. */
   readonly peakRssBytes: number | null;

@@ -42,6 +42,15 @@ export function numParameters(spec: CheckpointSpec): number {
     .reduce((sum, { shape }) => sum + numElements(shape), 0);
 }
 
+/** The small files of a spec's checkpoint: all but the weights, their index and the tokenizer's. */
+export function configFiles(spec: CheckpointSpec): readonly CheckpointFile[] {
+  return [
+    json("generation_config.json", { bos_token_id: BOS_TOKEN_ID, eos_token_id: EOS_TOKEN_ID, do_sample: false }),
+    json("preprocessor_config.json", preprocessorConfig(spec.vision)),
+    json("config.json", modelConfig(spec)), // last: a folder that contains it is complete
+  ];
+}
+
 /** All files but the tokenizer's, one shard at a time: never more than one in memory. */
 export function* checkpointFiles(spec: CheckpointSpec): Generator<CheckpointFile> {
   const shards = shardsOf(spec);
@@ -58,9 +67,7 @@ export function* checkpointFiles(spec: CheckpointSpec): Generator<CheckpointFile
     yield { name, content: encodeSafetensors(written, { format: "pt" }) };
   }
   yield json("model.safetensors.index.json", { metadata: { total_size: totalBytes }, weight_map: weightMap });
-  yield json("generation_config.json", { bos_token_id: BOS_TOKEN_ID, eos_token_id: EOS_TOKEN_ID, do_sample: false });
-  yield json("preprocessor_config.json", preprocessorConfig(spec.vision));
-  yield json("config.json", modelConfig(spec)); // last: a folder that contains it is complete
+  yield* configFiles(spec);
 }
 
 /** The config.json of a spec. */
@@ -129,14 +136,14 @@ function preprocessorConfig({ imageSize }: VisionShape): object {
 }
 
 /** A tensor to make. */
-interface RandomTensor {
+export interface RandomTensor {
   readonly name: string;
   readonly shape: readonly number[];
   readonly values: Distribution;
 }
 
 /** Uniform values with this mean and standard deviation. */
-interface Distribution {
+export interface Distribution {
   readonly mean: number;
   readonly deviation: number;
 }
@@ -163,7 +170,7 @@ function distributionOf(role: WeightRole, shape: readonly number[]): Distributio
  * The tensors of a spec's model, those that no pass reads included: the decoder's first, every layer and what is between layers in
  * a separate shard.
  */
-function shardsOf(spec: CheckpointSpec): readonly (readonly RandomTensor[])[] {
+export function shardsOf(spec: CheckpointSpec): readonly (readonly RandomTensor[])[] {
   const architecture = readArchitecture(modelConfig(spec));
   const weights = listWeights((w) => architecture.weights(w));
   const isText = ({ part }: WeightSpec) => part === "decoder" || part === "lm_head";
@@ -201,8 +208,8 @@ function randomTensor(tensor: RandomTensor, dtype: "F32" | "F16", seed: number):
   return { name, dtype, shape, data: dtype === "F32" ? values : toHalves(values) };
 }
 
-/** F16 bits of values that are zero or normal in f16; the fraction is truncated, which does not matter for random weights. */
-function toHalves(values: Float32Array<ArrayBuffer>): Uint16Array<ArrayBuffer> {
+/** F16 bits of values that are zero or normal in f16: smaller ones become zero. The fraction is truncated, which does not matter for random weights. */
+export function toHalves(values: Float32Array<ArrayBuffer>): Uint16Array<ArrayBuffer> {
   const halves = new Uint16Array(values.length);
   new Uint32Array(values.buffer).forEach((word, index) => {
     const exponent = ((word >>> 23) & 0xff) - 112;

@@ -194,6 +194,7 @@ function modelTable(model: ModelFigures): ReportTable {
       ),
     );
   }
+  for (const { stage, gpuMs } of model.stages ?? []) rows.push(of(`${stage}, on the GPU`, "ms", digits(gpuMs)));
   if (questions !== null) {
     const { greedy, adaptvis, sweep6Ms, evaluation1Ms, evaluation6Ms, secondMs } = questions;
     const ms = (name: string, rounds: readonly number[]) => of(name, "ms", roundsText(rounds));

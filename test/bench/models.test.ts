@@ -3,12 +3,16 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { measureFullSize } from "../../src/bench/full-size.ts";
 import { cachedCheckpoint } from "../../src/bench/host.node.ts";
-import type { ModelCase } from "../../src/bench/model-cases.ts";
+import { LLAVA_7B_FULL, type ModelCase } from "../../src/bench/model-cases.ts";
 import { measureModel, textIds } from "../../src/bench/models.ts";
 import { startPeers } from "../../src/bench/peer-process.node.ts";
 import { checkpointFiles } from "../../src/bench/random-checkpoint.ts";
+import { randomSource } from "../../src/bench/random-source.ts";
 import { CLIP_B, LLAMA_110M } from "../../src/bench/shapes.ts";
+import { openCheckpoint } from "../../src/checkpoint/checkpoint.ts";
+import { toF32 } from "../../src/checkpoint/dtypes.ts";
 import { fileSource } from "../../src/checkpoint/file-source.node.ts";
 import { Llava } from "../../src/llava.ts";
 import { tinySpatial } from "../cli/command.ts";
@@ -108,4 +112,76 @@ test("a model is measured beside a peer, whose refusals stand in the figures", a
     for (const peer of peers) await peer.close();
     await rm(peerFolder, { recursive: true, force: true });
   }
+});
+
+test("a made source: any range of a tensor is the same however it is read, with the spread of its kind; rows differ", async () => {
+  const checkpoint = await openCheckpoint(randomSource(spec, fileSource(tinySpatial)));
+  const name = "language_model.model.embed_tokens.weight";
+  const whole = await checkpoint.read(name);
+  expect(whole.length).toBe(512 * 64 * 2);
+  for (const [start, end] of [
+    [0, 1],
+    [1001, 40_003],
+    [60_000, whole.length],
+  ] as const) {
+    expect(await checkpoint.read(name, { start, end })).toEqual(whole.slice(start, end));
+  }
+  const other = await openCheckpoint(randomSource({ ...spec, seed: 4 }, fileSource(tinySpatial)));
+  expect(await other.read(name)).not.toEqual(whole);
+  const matrix = toF32(await checkpoint.read("language_model.model.layers.1.mlp.down_proj.weight"), "f16"); // [64, 96]
+  const deviation = Math.hypot(...matrix) / Math.sqrt(matrix.length);
+  expect(deviation).toBeGreaterThan(0.97 / Math.sqrt(96));
+  expect(deviation).toBeLessThan(1.03 / Math.sqrt(96));
+  const rows = Array.from({ length: 64 }, (_, row) => String(matrix.subarray(row * 96, (row + 1) * 96)));
+  expect(new Set(rows).size).toBe(64);
+  expect(new Set([...checkpoint.tensors.values()].map(({ file }) => file)).size).toBe(3);
+});
+
+test("the full-size one has the tensors and bytes of the published llava-1.5-7b", async () => {
+  const checkpoint = await openCheckpoint(randomSource(LLAVA_7B_FULL, fileSource(tinySpatial)));
+  // Of its model.safetensors.index.json: entries of weight_map, and metadata.total_size.
+  expect([checkpoint.tensors.size, checkpoint.totalBytes]).toEqual([686, 14_126_854_144]);
+  const gate = checkpoint.tensors.get("language_model.model.layers.31.mlp.gate_proj.weight");
+  expect(gate).toMatchObject({ entry: { dtype: "F16", shape: [11_008, 4096] } });
+  expect(checkpoint.tensors.has("vision_tower.vision_model.encoder.layers.23.mlp.fc2.weight")).toBe(true);
+});
+
+test("a model that is measured once: every stage of one question with AdaptVis", async () => {
+  const { device, isSoftware } = await openTestDevice();
+  const model: ModelCase = {
+    name: "models/small-full",
+    description: "for this test",
+    spec,
+    quantized: "q4",
+    weights: "q4",
+    prefillRows: 0,
+    decodeTokens: 3,
+    asksQuestions: false,
+    questionTokens: 16,
+    hasPeers: false,
+    isQuick: false,
+    isFullSize: true,
+  };
+  const open = () => randomSource(spec, fileSource(tinySpatial));
+  const rounds = { rounds: 1, budgetMs: 1 };
+  const figures = await measureFullSize(model, { device, isSoftware, open, rounds, peakRssBytes: () => 1 });
+  expect(figures).toMatchObject({
+    name: model.name,
+    prefillRows: 20,
+    decodeTokens: 3,
+    peakRssBytes: 1,
+    questions: null,
+  });
+  expect(figures.loadMbps).toBeGreaterThan(0);
+  expect(figures.gpuBytes).toBeGreaterThan(10_000);
+  if (!device.features.has("timestamp-query")) return;
+  expect(figures.stages?.map(({ stage }) => stage)).toEqual([
+    "vision",
+    "embed prompt",
+    "prefill",
+    "choose",
+    "AdaptVis step and decode steps",
+    "embed 1 tokens",
+  ]);
+  for (const times of [figures.visionMs, figures.prefill, figures.decode]) expect(times).toHaveLength(1);
 });
