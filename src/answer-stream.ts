@@ -65,6 +65,7 @@ export class AnswerStream implements AsyncIterable<GeneratedToken> {
     } finally {
       const isLeft = answer === undefined && failure === undefined;
       if (isLeft) await inTurn(async () => void (await tokens.return(LEFT)));
+      else await tokens.return(LEFT).catch(() => undefined); // frees what it holds where the GPU's error came after its last step
       end(answer);
       this.settle?.(
         answer === undefined ? (failure ?? { error: new AbortError("The answer", "by its reader") }) : { answer },
@@ -85,6 +86,7 @@ export class AnswerStream implements AsyncIterable<GeneratedToken> {
       });
       return answer;
     } finally {
+      await tokens.return(LEFT).catch(() => undefined); // as above
       end(answer);
     }
   }

@@ -23,7 +23,7 @@ import type {
 import { checkLoad } from "./check-arguments.ts";
 import { type Checkpoint, openCheckpoint } from "./checkpoint/checkpoint.ts";
 import type { Source } from "./checkpoint/source.ts";
-import { at, InputError } from "./errors.ts";
+import { at, GpuError, InputError } from "./errors.ts";
 import { FeatureCache } from "./generate/feature-cache.ts";
 import { DEFAULT_CACHE_BYTES, LruBudget } from "./generate/lru-budget.ts";
 import { SequencePool } from "./generate/sequence-pool.ts";
@@ -67,6 +67,8 @@ export class Llava {
   /** By rmsNormEps, where it is not the checkpoint's. */
   private readonly otherHosts = new Map<number, SessionHost>();
   private readonly decoder: SharedDecoder;
+  /** With the decoders of {@link otherHosts}. */
+  private readonly decoders: SharedDecoder[];
   private readonly budget: LruBudget;
   private turn: Promise<unknown> = Promise.resolve();
 
@@ -94,6 +96,7 @@ export class Llava {
     this.kvDtype = decoder.kvDtype;
     this.activationDtype = decoder.activationDtype;
     this.decoder = decoder;
+    this.decoders = [decoder];
     this.budget = new LruBudget(cacheBytes);
     this.host = {
       pool: new SequencePool(decoder, this.budget),
@@ -255,6 +258,13 @@ export class Llava {
     this.dispose();
   }
 
+  /** After the GPU ran out of memory: some of what questions share was not allocated, or was computed without what was not. */
+  private freeAllButWeights(): void {
+    for (const decoder of this.decoders) decoder.release();
+    this.host.encoder?.release();
+    this.budget.clear();
+  }
+
   /** What sessions with this epsilon share: the weights are those of all, keys and values are not. */
   private hostOf(rmsNormEps: number): SessionHost {
     const { gpu, host, decoder, budget } = this;
@@ -265,6 +275,7 @@ export class Llava {
     const { weights, chunkRows, kvDtype, activationDtype, lookahead } = decoder;
     const other = new SharedDecoder(gpu, text, { weights, chunkRows, kvDtype, activationDtype, lookahead });
     const made: SessionHost = { ...host, pool: new SequencePool(other, budget) };
+    this.decoders.push(other);
     this.otherHosts.set(rmsNormEps, made);
     return made;
   }
@@ -290,6 +301,7 @@ export class Llava {
       } catch (error) {
         this.gpu.throwIfLost(); // first: a model is often disposed because its device was lost
         this.gpu.throwIfDisposed(); // then the failure is that its buffers are gone
+        if (error instanceof GpuError && error.reason === "out-of-memory") this.freeAllButWeights();
         throw error;
       }
     });

@@ -2,7 +2,7 @@
 // counts (gpu/counting-device.ts), with the classes that a real load and a real question use. No weight is read.
 import type { Checkpoint } from "./checkpoint/checkpoint.ts";
 import { requireTensors } from "./checkpoint/checkpoint.ts";
-import { GpuError, InputError } from "./errors.ts";
+import { at, GpuError, InputError } from "./errors.ts";
 import { FeatureCache } from "./generate/feature-cache.ts";
 import { DEFAULT_CACHE_BYTES, LruBudget } from "./generate/lru-budget.ts";
 import type { Prompt, PromptImage, Run } from "./generate/prompt.ts";
@@ -14,7 +14,7 @@ import { countingDevice, type DeviceTraits } from "./gpu/counting-device.ts";
 import { GPU_STORAGE, Gpu, isSoftwareAdapter } from "./gpu/device.ts";
 import type { Executor, StagedProgram } from "./gpu/executor.ts";
 import { PreparedProgram } from "./gpu/prepared-program.ts";
-import { type ActivationDtype, isQuantized, type WeightDtype } from "./gpu/tensor.ts";
+import { type ActivationDtype, isQuantized, type Matrix, type WeightDtype } from "./gpu/tensor.ts";
 import type { Architecture, ModelWeights, PicturePositions } from "./models/architecture.ts";
 import { keyValueBytes } from "./models/layers/decoder-state.ts";
 import { PictureEncoder } from "./models/layers/picture-encoder.ts";
@@ -24,7 +24,6 @@ import {
   emptyMatrix,
   expectedTensors,
   type PlannedWeight,
-  planWeight,
   planWeights,
   WeightDeclarer,
 } from "./models/weight-table.ts";
@@ -157,7 +156,7 @@ async function planOn(
   const gpu = new Gpu(device, { isSoftware });
   const parts = Object.fromEntries(PLAN_PARTS.map((part) => [part, 0])) as Record<PlanPart, number>;
   const splits: SplitMatrix[] = [];
-  const weights = allocateWeights(gpu, { checkpoint, architecture, options, parts, splits });
+  const weights = await allocateWeights(gpu, { checkpoint, architecture, options, parts, splits });
   const loadedBytes = gpu.allocatedBytes;
   const weightLabels = new Set(count.live.keys());
   const { text } = architecture.config;
@@ -211,7 +210,7 @@ function checkTensors(checkpoint: Checkpoint, architecture: Architecture, dtype:
 }
 
 /** Allocates the weights as a load does, and adds their bytes to the parts. @throws GpuError `limit`. */
-function allocateWeights(
+async function allocateWeights(
   gpu: Gpu,
   {
     checkpoint,
@@ -223,28 +222,25 @@ function allocateWeights(
     readonly parts: Record<PlanPart, number>;
     readonly splits: SplitMatrix[];
   },
-): ModelWeights {
-  const createBuffer = (label: string, byteLength: number) => gpu.createBuffer(label, byteLength, GPU_STORAGE);
-  const counted = <T>(weight: PlannedWeight, allocate: () => T): T => {
+): Promise<ModelWeights> {
+  const createBuffer = async (label: string, byteLength: number) => gpu.createBuffer(label, byteLength, GPU_STORAGE);
+  const matrices: Matrix[] = [];
+  const vectors: GPUBuffer[] = [];
+  for (const weight of planWeights(checkpoint, architecture, options.dtype)) {
+    if (!weight.isUsed) continue;
     const before = gpu.allocatedBytes;
-    const made = allocate();
+    const { columns } = weight;
+    if (columns === undefined) vectors.push(await allocateVector(weight, createBuffer));
+    else matrices.push(await allocateMatrix(gpu, weight, { columns, createBuffer }));
     parts[weightPart(weight)] += gpu.allocatedBytes - before;
-    return made;
-  };
+  }
+  for (const { name, pieces } of matrices) if (pieces.length > 1) splits.push({ name, numPieces: pieces.length });
+  // A declaration asks for its weights in the order of the plan.
+  let [nextMatrix, nextVector] = [0, 0];
   return architecture.weights(
     new WeightDeclarer({
-      matrix(spec, columns) {
-        if (!spec.isUsed) return emptyMatrix(spec, columns);
-        const weight = planWeight(checkpoint, spec, options.dtype);
-        const matrix = counted(weight, () => allocateMatrix(gpu, weight, { columns, createBuffer }));
-        if (matrix.pieces.length > 1) splits.push({ name: matrix.name, numPieces: matrix.pieces.length });
-        return matrix;
-      },
-      vector(spec) {
-        if (!spec.isUsed) return gpu.unused;
-        const weight = planWeight(checkpoint, spec, options.dtype);
-        return counted(weight, () => allocateVector(weight, createBuffer));
-      },
+      matrix: (spec, columns) => (spec.isUsed ? at(matrices, nextMatrix++) : emptyMatrix(spec, columns)),
+      vector: (spec) => (spec.isUsed ? at(vectors, nextVector++) : gpu.unused),
     }),
   );
 }

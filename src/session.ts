@@ -485,6 +485,7 @@ export class Session {
     const { maxNewTokens } = run.settings;
     const room = { maxNewTokens, executor, batchRows };
     let numReused: number;
+    if (this.sequence?.isVoid) this.giveBack();
     if (this.sequence === undefined) {
       const acquired = await this.host.pool.acquire(inputs, room);
       this.sequence = acquired.sequence;

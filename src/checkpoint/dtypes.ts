@@ -2,6 +2,7 @@
 // widened to F32, which is exact, and rounded back to the nearest value, ties to even.
 // Source: IEEE 754-2019, sections 3.4 (binary16) and 4.3.1 (roundTiesToEven). Bytes are little-endian, as the format and every
 // WebGPU host are. NaNs are converted as bits, never as JavaScript numbers, which may change their payload.
+import { at } from "../errors.ts";
 import type { FloatDtype } from "../gpu/tensor.ts";
 
 /**
@@ -88,17 +89,27 @@ export function toF32(bytes: Uint8Array, dtype: FileDtype | FloatDtype): Float32
   if (bytes.length % elementBytes !== 0) {
     throw new RangeError(`bytes: expected a multiple of ${elementBytes} for ${name}, got ${bytes.length}.`);
   }
-  const copy = bytes.slice().buffer;
-  if (name === "F32") return new Float32Array(copy);
-
-  const halves = new Uint16Array(copy);
-  const words = new Uint32Array(halves.length);
-  const widen = name === "BF16" ? (half: number) => half << 16 : widenF16;
-  halves.forEach((half, index) => {
-    words[index] = widen(half);
-  });
-  return new Float32Array(words.buffer);
+  if (name === "F32") return new Float32Array(bytes.slice().buffer);
+  return new Float32Array(widened(bytes, name === "BF16" ? "bf16" : "f16").buffer);
 }
+
+/** The F32 bits of numbers of 16 bits. Loops by index, here and below: a model has billions of them. */
+function widened(bytes: Uint8Array, dtype: "f16" | "bf16"): Uint32Array<ArrayBuffer> {
+  const isAligned = bytes.byteOffset % 2 === 0;
+  const { buffer, byteOffset, byteLength } = isAligned ? bytes : bytes.slice();
+  const halves = new Uint16Array(buffer, byteOffset, byteLength / 2);
+  const words = new Uint32Array(halves.length);
+  if (dtype === "bf16") {
+    for (let i = 0; i < halves.length; i++) words[i] = at(halves, i) << 16;
+    return words;
+  }
+  wideF16 ??= Uint32Array.from({ length: 2 ** 16 }, (_, half) => widenF16(half));
+  for (let i = 0; i < halves.length; i++) words[i] = at(wideF16, at(halves, i));
+  return words;
+}
+
+/** The F32 bits of every F16. */
+let wideF16: Uint32Array | undefined;
 
 /** The F32 bits of the F16 bits `half`. */
 function widenF16(half: number): number {
@@ -154,8 +165,8 @@ function narrowToBf16(word: number): number {
 /** `value / 2^numBits` rounded to the nearest whole number, ties to even. */
 function roundShift(value: number, numBits: number): number {
   const kept = value >>> numBits;
-  const rest = value & (2 ** numBits - 1);
-  const half = 2 ** (numBits - 1);
+  const rest = value & ((1 << numBits) - 1);
+  const half = 1 << (numBits - 1);
   return rest > half || (rest === half && (kept & 1) === 1) ? kept + 1 : kept;
 }
 
@@ -169,10 +180,20 @@ export function convertWeights(
   to: FloatDtype,
 ): Uint8Array<ArrayBuffer> | undefined {
   if (from === to) return bytes;
-  const values = toF32(bytes, from);
-  if (to === "f32") return new Uint8Array(values.buffer);
-  const halves = to === "f16" ? f32ToF16(values) : f32ToBf16(values);
+  const words = from === "f32" ? wordsOf(bytes) : widened(bytes, from);
+  if (to === "f32") return new Uint8Array(words.buffer);
+  const narrow = to === "f16" ? narrowToF16 : narrowToBf16;
   const exponent = to === "f16" ? 0x7c00 : 0x7f80;
-  if (halves.some((bits) => (bits & exponent) === exponent)) return undefined;
+  const halves = new Uint16Array(words.length);
+  for (let i = 0; i < words.length; i++) {
+    const half = narrow(at(words, i));
+    if ((half & exponent) === exponent) return undefined;
+    halves[i] = half;
+  }
   return new Uint8Array(halves.buffer);
+}
+
+function wordsOf(bytes: Uint8Array<ArrayBuffer>): Uint32Array<ArrayBuffer> {
+  const { buffer, byteOffset, byteLength } = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
+  return new Uint32Array(buffer, byteOffset, byteLength / 4);
 }

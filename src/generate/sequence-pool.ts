@@ -61,9 +61,13 @@ export class SequencePool {
     }
   }
 
-  /** Gives a sequence back; what it holds stays until the budget is needed otherwise. */
+  /** Gives a sequence back; what it holds stays until the budget is needed otherwise. A void one is freed. */
   release(sequence: Sequence): void {
     if (!this.used.delete(sequence)) return;
+    if (sequence.isVoid) {
+      sequence.dispose();
+      return;
+    }
     sequence.forgetGenerated();
     const item: LruItem = {
       numBytes: sequence.numBytes,
@@ -97,7 +101,7 @@ export class SequencePool {
   private bestFor(prompt: Prompt): SharableSequence | undefined {
     let best: SharableSequence | undefined;
     for (const sequence of [...this.idle.keys(), ...this.used]) {
-      const numSharable = sequence.sharable(prompt); // compares pictures, so it is asked for once
+      const numSharable = sequence.isVoid ? 0 : sequence.sharable(prompt); // compares pictures, so it is asked for once
       if (numSharable > (best?.numSharable ?? 0)) best = { sequence, numSharable };
     }
     return best;

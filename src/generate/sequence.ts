@@ -64,6 +64,7 @@ export class Sequence {
   readonly chooser: TokenChooser;
   private readonly programs = new ProgramCache();
   private readonly frequencies: readonly number[];
+  private readonly generation: number;
   private cache: KeyValueCache | undefined;
   private own: SequenceBuffers | undefined;
   private sharedVersion = -1;
@@ -75,6 +76,7 @@ export class Sequence {
 
   constructor(shared: SharedDecoder) {
     this.shared = shared;
+    this.generation = shared.generation;
     this.frequencies = ropeFrequencies(shared.text.rope, shared.text.headDim);
     this.chooser = new TokenChooser(this, this.programs);
   }
@@ -87,6 +89,11 @@ export class Sequence {
   /** Bytes of the keys and values. */
   get numBytes(): number {
     return this.cache === undefined ? 0 : keyValueBytes(this.shared.text, this.cache);
+  }
+
+  /** Whether the GPU ran out of memory since the sequence was made; it must not be used any more. */
+  get isVoid(): boolean {
+    return this.generation !== this.shared.generation;
   }
 
   /** Logits and choices. @throws RangeError before {@link Sequence.begin}. */

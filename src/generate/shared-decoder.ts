@@ -35,6 +35,7 @@ export class SharedDecoder {
   readonly lookahead: number;
   private current: DecoderScratch | undefined;
   private numAllocations = 0;
+  private numReleases = 0;
 
   /** @throws InputError when `lookahead` is not a whole number from 1 to 4. */
   constructor(
@@ -60,6 +61,11 @@ export class SharedDecoder {
   /** Changes whenever scratch buffers were replaced: programs recorded before are void then. */
   get version(): number {
     return this.numAllocations;
+  }
+
+  /** Changes when the GPU ran out of memory: sequences made before are void then, since they may lack buffers or hold zeros. */
+  get generation(): number {
+    return this.numReleases;
   }
 
   /** The decoder as forward passes take it. @throws RangeError before {@link reserve}. */
@@ -98,6 +104,14 @@ export class SharedDecoder {
       editBytes: rounded("editBytes"),
       activationDtype: this.activationDtype,
     });
+  }
+
+  /** Frees the scratch buffers and makes all sequences void, as the GPU ran out of memory; {@link reserve} makes them anew. */
+  release(): void {
+    if (this.current !== undefined) destroyScratch(this.gpu, this.current);
+    this.current = undefined;
+    this.numAllocations++;
+    this.numReleases++;
   }
 }
 

@@ -65,6 +65,11 @@ export class Gpu {
   readonly unusedOutputs: readonly [GPUBuffer, GPUBuffer];
   private readonly sizes = new Map<GPUBuffer, number>();
   private bytes = 0;
+  /** Settle when the GPU has said whether it had the memory for a buffer or a write. */
+  private readonly verdicts = new Set<Promise<void>>();
+  private readonly refusals: OutOfMemoryError[] = [];
+  /** The first refusal that no {@link guard} has thrown yet. */
+  private unreported: OutOfMemoryError | undefined;
   private lost: GpuError | undefined;
   private isDisposed = false;
 
@@ -102,7 +107,8 @@ export class Gpu {
 
   /**
    * A zeroed buffer of at least `byteLength` bytes (rounded up to 4).
-   * @throws GpuError `limit` when the adapter's limits forbid it; out-of-memory shows at the end of {@link guard}.
+   * @throws GpuError `limit` when the adapter's limits forbid it. Whether the GPU had the memory shows later: in {@link settled}, at
+   *   the next readback or at the end of {@link guard}.
    * @throws AbortError after {@link dispose}: what still runs then ends here or at its next readback.
    */
   createBuffer(label: string, byteLength: number, usage: GPUBufferUsageFlags): GPUBuffer {
@@ -116,7 +122,7 @@ export class Gpu {
         `Buffer ${label} needs ${formatBytes(size)} but this adapter allows ${formatBytes(limit)} in one binding; use an adapter with larger limits or a smaller model or prompt.`,
       );
     }
-    const buffer = this.device.createBuffer({ label, size, usage });
+    const buffer = this.watched({ label, byteLength: size }, () => this.device.createBuffer({ label, size, usage }));
     this.sizes.set(buffer, size);
     this.bytes += size;
     return buffer;
@@ -152,12 +158,51 @@ export class Gpu {
   }
 
   /**
+   * Runs `work`, which asks the GPU for memory, in an error scope of its own. The scope is opened and closed within one call, so that
+   * it catches nothing of what runs at the same time.
+   * @param need what the memory is for, as messages name it
+   */
+  watched<T>(need: { readonly label: string; readonly byteLength: number }, work: () => T): T {
+    const bytesInUse = this.bytes;
+    this.device.pushErrorScope("out-of-memory");
+    try {
+      return work();
+    } finally {
+      const verdict = this.device
+        .popErrorScope()
+        .then(
+          (error) => error !== null && this.refuse(new OutOfMemoryError(need, bytesInUse)),
+          () => undefined, // the device is lost, which is reported elsewhere
+        )
+        .then(() => {
+          this.verdicts.delete(verdict);
+        });
+      this.verdicts.add(verdict);
+    }
+  }
+
+  /**
+   * Waits until the GPU has all memory that was asked for so far.
+   * @throws GpuError `out-of-memory`, which names the first buffer that it had none for.
+   */
+  async settled(): Promise<void> {
+    await Promise.all(this.verdicts);
+    if (this.unreported !== undefined) throw this.unreported;
+  }
+
+  private refuse(refusal: OutOfMemoryError): void {
+    this.refusals.push(refusal);
+    this.unreported ??= refusal;
+  }
+
+  /**
    * Runs `work` inside error scopes. Scopes belong to the device: work of two models on one device at the same time may
    * be blamed on each other.
    * @throws GpuError `out-of-memory`, `device-lost`, or `shader` for a validation or internal error.
    */
   async guard<T>(what: string, work: () => T | Promise<T>): Promise<T> {
     this.throwIfLost();
+    const numRefused = this.refusals.length;
     this.device.pushErrorScope("internal");
     this.device.pushErrorScope("validation");
     this.device.pushErrorScope("out-of-memory");
@@ -171,12 +216,13 @@ export class Gpu {
     const outOfMemory = await this.device.popErrorScope();
     const validation = await this.device.popErrorScope();
     const internal = await this.device.popErrorScope();
+    await Promise.all(this.verdicts);
     this.throwIfLost();
-    if (outOfMemory !== null) {
-      throw new GpuError(
-        "out-of-memory",
-        `The GPU ran out of memory while ${what}, with ${formatBytes(this.bytes)} already in use; use a smaller model, prompt or context.`,
-      );
+    const refusal = this.refusals[numRefused];
+    if (refusal !== undefined || outOfMemory !== null) {
+      this.unreported = undefined;
+      if (failure?.error instanceof GpuError && failure.error.reason === "out-of-memory") throw failure.error;
+      throw refusal ?? new OutOfMemoryError({ label: what, byteLength: undefined }, this.bytes);
     }
     if (failure !== undefined) throw failure.error;
     const problem = validation ?? internal;
@@ -211,10 +257,12 @@ export class Gpu {
     const endWait = this.profiler?.waiting();
     try {
       await buffer.mapAsync(MAP_MODE_READ);
+      await this.settled(); // what was computed without the memory is worth nothing
       endWait?.();
     } catch (cause) {
       this.throwIfLost();
       this.throwIfDisposed();
+      await this.settled(); // the memory for the readback itself
       throw new GpuError(
         "device-lost",
         `Reading back from the GPU failed (${messageOf(cause)}); load the model again.`,
@@ -242,6 +290,30 @@ export class Gpu {
     this.isDisposed = true;
     this.profiler?.detach();
     for (const buffer of [...this.sizes.keys()]) this.destroyBuffer(buffer);
+  }
+}
+
+/** A GpuError `out-of-memory` with what was asked for. */
+export class OutOfMemoryError extends GpuError {
+  /** The buffer, or what was being done. */
+  readonly label: string;
+  /** Bytes of the buffer; undefined where the GPU did not say for which one it lacked memory. */
+  readonly byteLength: number | undefined;
+  /** Bytes of the buffers that the model had before. */
+  readonly bytesInUse: number;
+
+  constructor(
+    { label, byteLength }: { readonly label: string; readonly byteLength: number | undefined },
+    bytesInUse: number,
+  ) {
+    const what = byteLength === undefined ? `while ${label}` : `for ${label}, which needs ${formatBytes(byteLength)}`;
+    super(
+      "out-of-memory",
+      `The GPU ran out of memory ${what}, with ${formatBytes(bytesInUse)} already in use; use a shorter prompt or context, fewer pictures, or a smaller dtype or model.`,
+    );
+    this.label = label;
+    this.byteLength = byteLength;
+    this.bytesInUse = bytesInUse;
   }
 }
 

@@ -1,26 +1,30 @@
-// Packs chunks of rows into quantised matrices on the GPU: the checkpoint's bytes go into a staging buffer of one chunk,
+// Packs chunks of rows into quantised matrices on the GPU: the checkpoint's bytes go into a buffer of one chunk,
 // and a kernel writes steps and scales from there.
 import { GPU_STORAGE, type Gpu } from "../gpu/device.ts";
 import { type Executor, runOnce, SubmitExecutor } from "../gpu/executor.ts";
 import { quantize } from "../gpu/ops/linear.ts";
 import { Program } from "../gpu/program.ts";
 import type { FloatDtype, MatrixPiece, QuantizedDtype } from "../gpu/tensor.ts";
+import type { Staging } from "./staging.ts";
 
 /** Quantises the rows of one load; {@link dispose} frees what it holds on the GPU. */
 export class Quantizer {
   private readonly gpu: Gpu;
+  private readonly staging: Staging;
   private readonly executor: Executor;
-  private staging: GPUBuffer | undefined;
+  private source: GPUBuffer | undefined;
   private problem: GPUBuffer | undefined;
 
-  constructor(gpu: Gpu) {
+  constructor(gpu: Gpu, staging: Staging) {
     this.gpu = gpu;
+    this.staging = staging;
     this.executor = new SubmitExecutor(gpu);
   }
 
   /**
    * Writes rows into `piece` from `rowStart` of it on, a multiple of 4.
    * @param bytes rows of `columns` weights, a multiple of 4, in `sourceDtype`
+   * @throws GpuError `out-of-memory`.
    */
   async pack(
     bytes: Uint8Array<ArrayBuffer>,
@@ -34,9 +38,9 @@ export class Quantizer {
     },
   ): Promise<void> {
     const { piece, ...shape } = rows;
-    const source = this.stagingOf(bytes.byteLength);
+    const source = await this.sourceOf(bytes.byteLength);
     this.problem ??= this.gpu.createBuffer("quantize problem", 4, GPU_STORAGE);
-    this.gpu.write(source, bytes);
+    await this.staging.write(source, bytes);
     const program = new Program("quantize");
     const target = { steps: piece.buffer, scales: piece.scales ?? this.gpu.unusedOutputs[0] };
     quantize(program, { ...shape, source, target, problem: this.problem });
@@ -51,17 +55,18 @@ export class Quantizer {
 
   /** Frees the buffers. */
   dispose(): void {
-    for (const buffer of [this.staging, this.problem]) {
+    for (const buffer of [this.source, this.problem]) {
       if (buffer !== undefined) this.gpu.destroyBuffer(buffer);
     }
-    this.staging = undefined;
+    this.source = undefined;
     this.problem = undefined;
   }
 
-  private stagingOf(byteLength: number): GPUBuffer {
-    if (this.staging !== undefined && this.staging.size >= byteLength) return this.staging;
-    if (this.staging !== undefined) this.gpu.destroyBuffer(this.staging);
-    this.staging = this.gpu.createBuffer("quantize staging", byteLength, GPU_STORAGE);
-    return this.staging;
+  private async sourceOf(byteLength: number): Promise<GPUBuffer> {
+    if (this.source !== undefined && this.source.size >= byteLength) return this.source;
+    if (this.source !== undefined) this.gpu.destroyBuffer(this.source);
+    this.source = this.gpu.createBuffer("quantize source", byteLength, GPU_STORAGE);
+    await this.gpu.settled();
+    return this.source;
   }
 }

@@ -19,6 +19,7 @@ import {
   storedRowBytes,
 } from "../gpu/tensor.ts";
 import type { Quantizer } from "./quantizer.ts";
+import type { Staging } from "./staging.ts";
 import { codesName, labelOf, type PlannedTensor, type PlannedWeight, scalesName } from "./weight-table.ts";
 
 /** Bytes read from the source and written to the GPU at once. */
@@ -32,25 +33,29 @@ export interface UploadContext {
   readonly checkpoint: Checkpoint;
   readonly gpu: Gpu;
   readonly signal: AbortSignal | undefined;
+  /** Writes the bytes. */
+  readonly staging: Staging;
   /** Packs the rows of quantised matrices. */
   readonly quantizer: Quantizer;
+  /** Whether the load has failed elsewhere: no further chunk is read. */
+  readonly isStopped?: () => boolean;
   /** Called after each chunk with the bytes just uploaded. */
   readonly onBytes: (byteLength: number, tensor: string) => void;
 }
 
-/** Makes a zeroed storage buffer. @throws GpuError `limit`. */
-export type CreateBuffer = (label: string, byteLength: number) => GPUBuffer;
+/** Makes a zeroed storage buffer, once the GPU has the memory for it. @throws GpuError `limit` or `out-of-memory`. */
+export type CreateBuffer = (label: string, byteLength: number) => Promise<GPUBuffer>;
 
 /**
  * Allocates a matrix, zeroed, in as many pieces as the adapter's bindings need.
  * @param options.columns grouping of its columns
- * @throws GpuError `limit` when 8 pieces would not hold it.
+ * @throws GpuError `limit` when 8 pieces would not hold it, or `out-of-memory`.
  */
-export function allocateMatrix(
+export async function allocateMatrix(
   gpu: Gpu,
   weight: PlannedWeight,
   options: { readonly columns: Grouping; readonly createBuffer: CreateBuffer },
-): Matrix {
+): Promise<Matrix> {
   const { columns, createBuffer } = options;
   const name = labelOf(weight);
   const { dtype } = weight;
@@ -66,15 +71,15 @@ export function allocateMatrix(
   for (let rowStart = 0; rowStart < sizes.rows; rowStart += maxRows) {
     const numRows = Math.min(maxRows, sizes.rows - rowStart);
     const label = `${name}[${rowStart}:${rowStart + numRows}]`;
-    const piece = { buffer: createBuffer(label, numRows * row.weights), rowStart, numRows };
-    const scales = row.scales > 0 ? createBuffer(`${label} scales`, numRows * row.scales) : undefined;
+    const piece = { buffer: await createBuffer(label, numRows * row.weights), rowStart, numRows };
+    const scales = row.scales > 0 ? await createBuffer(`${label} scales`, numRows * row.scales) : undefined;
     pieces.push(scales === undefined ? piece : { ...piece, scales });
   }
   return { name, dtype, ...sizes, pieces };
 }
 
-/** Allocates a vector of f32, zeroed. @throws GpuError `limit`. */
-export function allocateVector(weight: PlannedWeight, createBuffer: CreateBuffer): GPUBuffer {
+/** Allocates a vector of f32, zeroed. @throws GpuError `limit` or `out-of-memory`. */
+export function allocateVector(weight: PlannedWeight, createBuffer: CreateBuffer): Promise<GPUBuffer> {
   const length = weight.tensors.reduce((sum, { rows }) => sum + paddedLength(rows), 0);
   return createBuffer(labelOf(weight), length * 4);
 }
@@ -96,7 +101,7 @@ export async function fillVector(context: UploadContext, weight: PlannedWeight, 
   let first = 0;
   for (const tensor of weight.tensors) {
     const values = await readVector(context, tensor);
-    context.gpu.write(buffer, values, first * 4);
+    await context.staging.write(buffer, bytesOf(values), first * 4);
     first += values.length;
   }
 }
@@ -144,6 +149,10 @@ export function padGroups(values: Float32Array<ArrayBuffer>, size: number): Floa
   return padded;
 }
 
+function bytesOf({ buffer, byteOffset, byteLength }: Float32Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(buffer, byteOffset, byteLength);
+}
+
 function fileDtypeOf(checkpoint: Checkpoint, { name, fileDtype }: PlannedTensor): FloatDtype {
   if (fileDtype !== undefined) return fileDtype;
   const tensor = checkpoint.tensors.get(name);
@@ -183,6 +192,7 @@ async function fillRows(context: UploadContext, tensor: PlannedTensor, target: T
   const chunkRows = Math.max(4, Math.floor(CHUNK_BYTES / rowBytes / 4) * 4);
   for (let first = 0; first < numSourceRows; ) {
     throwIfAborted(context.signal, "Loading the model");
+    if (context.isStopped?.() === true) return;
     // Padded rows of one group and one piece are contiguous: a chunk never crosses either border.
     const row = firstRow + paddedIndex(rows, first);
     const piece = pieceOf(matrix, row);
@@ -198,13 +208,13 @@ async function fillRows(context: UploadContext, tensor: PlannedTensor, target: T
 
 /** Copies rows of a quantised checkpoint, which are stored as on the GPU. */
 async function copyPackedRows(
-  { checkpoint, gpu, signal, onBytes }: UploadContext,
+  { checkpoint, gpu, staging, signal, onBytes }: UploadContext,
   { name }: PlannedTensor,
   { matrix, first, numRows, piece, rowStart }: Chunk & { readonly matrix: Matrix },
 ): Promise<void> {
   const copy = async (tensor: string, rowBytes: number, buffer: GPUBuffer) => {
     const bytes = await checkpoint.read(tensor, { start: first * rowBytes, end: (first + numRows) * rowBytes, signal });
-    gpu.write(buffer, bytes, rowStart * rowBytes);
+    await staging.write(buffer, bytes, rowStart * rowBytes);
     onBytes(bytes.byteLength, name);
   };
   const { weights, scales } = storedRowBytes(matrix);
@@ -237,7 +247,7 @@ async function storeRows(
   } else {
     const converted = convertWeights(bytes, sourceDtype, dtype);
     if (converted === undefined) throw doesNotFit(context, tensor, matrix);
-    context.gpu.write(piece.buffer, converted, rowStart * columns * floatBytes(dtype));
+    await context.staging.write(piece.buffer, converted, rowStart * columns * floatBytes(dtype));
   }
   context.onBytes(read.byteLength, name);
 }

@@ -1,10 +1,11 @@
 // A model's weights: checked against the checkpoint, allocated on the GPU, then read into their buffers.
 import { type Checkpoint, requireTensors } from "../checkpoint/checkpoint.ts";
-import { at, CheckpointError } from "../errors.ts";
-import { GPU_STORAGE, type Gpu } from "../gpu/device.ts";
-import { isQuantized, paddedLength, storedRowBytes, type WeightDtype } from "../gpu/tensor.ts";
+import { at, CheckpointError, GpuError, throwIfAborted } from "../errors.ts";
+import { formatBytes, GPU_STORAGE, type Gpu, OutOfMemoryError } from "../gpu/device.ts";
+import { isQuantized, type Matrix, paddedLength, storedRowBytes, type WeightDtype } from "../gpu/tensor.ts";
 import type { Architecture, ModelWeights } from "./architecture.ts";
 import { Quantizer } from "./quantizer.ts";
+import { Staging } from "./staging.ts";
 import {
   allocateMatrix,
   allocateVector,
@@ -20,9 +21,9 @@ import {
   labelOf,
   otherForm,
   type PlannedWeight,
-  planWeight,
   planWeights,
   WeightDeclarer,
+  weightMemory,
 } from "./weight-table.ts";
 
 /** Progress of a load. */
@@ -45,8 +46,9 @@ export interface LoadWeightsOptions {
 }
 
 /**
- * Checks the checkpoint's tensors, allocates all weights, then reads them. Nothing of a failed load stays allocated.
- * @throws CheckpointError listing missing, unexpected or misshapen tensors; GpuError; AbortError.
+ * Checks the checkpoint's tensors, allocates all weights, then reads them. Nothing of a failed load stays allocated or goes on.
+ * @throws CheckpointError listing missing, unexpected or misshapen tensors; GpuError, `out-of-memory` at the first buffer that the
+ *   GPU has no memory for; AbortError.
  */
 export async function loadWeights(
   checkpoint: Checkpoint,
@@ -62,29 +64,55 @@ export async function loadWeights(
 
   const totalBytes = expected.reduce((sum, { name }) => sum + checkpoint.tensorBytes(name), 0);
   let loadedBytes = 0;
-  const quantizer = new Quantizer(gpu);
-  const context: UploadContext = {
-    checkpoint,
-    gpu,
-    signal,
-    quantizer,
-    onBytes: (byteLength, tensor) => {
-      loadedBytes += byteLength;
-      onProgress?.({ loadedBytes, totalBytes, tensor });
-    },
+  const onBytes = (byteLength: number, tensor: string) => {
+    loadedBytes += byteLength;
+    onProgress?.({ loadedBytes, totalBytes, tensor });
   };
-  const allocation = new Allocation(checkpoint, gpu, dtype);
+  const allocation = new Allocation(gpu, plan, signal);
+  const staging = new Staging(gpu);
+  const quantizer = new Quantizer(gpu, staging);
   try {
     const weights = await gpu.guard("loading the weights", () => allocation.allocate(architecture));
     await options.onAllocated?.(weights);
-    await gpu.guard("loading the weights", () => allocation.fill(context));
+    await gpu.guard("loading the weights", async () => {
+      await allocation.fill({ checkpoint, gpu, signal, staging, quantizer, onBytes });
+      await staging.flush();
+    });
     return weights;
   } catch (error) {
     allocation.destroy();
-    throw error;
+    throw error instanceof OutOfMemoryError ? doesNotFit(error, checkpoint, { architecture, dtype, plan }) : error;
   } finally {
     quantizer.dispose();
   }
+}
+
+/** The error for weights that the GPU has no memory for, with what they need in other forms. */
+function doesNotFit(
+  error: OutOfMemoryError,
+  checkpoint: Checkpoint,
+  load: {
+    readonly architecture: Architecture;
+    readonly dtype: WeightDtype | undefined;
+    readonly plan: readonly PlannedWeight[];
+  },
+): GpuError {
+  const { architecture, dtype, plan } = load;
+  const need = weightMemory(checkpoint, architecture, dtype);
+  const isPacked = plan.some(({ tensors }) => tensors.some(({ packed }) => packed !== undefined));
+  const smaller = (isPacked ? [] : (["q8", "q4"] as const)).flatMap((form) => {
+    const bytes = weightMemory(checkpoint, architecture, form);
+    return bytes < need ? [`"${form}" (${formatBytes(bytes)})`] : [];
+  });
+  const what = error.byteLength === undefined ? "" : `: ${error.label} needs ${formatBytes(error.byteLength)}`;
+  const all = `${what === "" ? "," : " and"} the weights ${formatBytes(need)} in all${dtype === undefined ? "" : ` in ${dtype}`}`;
+  const advice =
+    smaller.length === 0 ? "" : `load them in dtype ${smaller.join(" or ")} (--dtype on the command line), or `;
+  return new GpuError(
+    "out-of-memory",
+    `The GPU ran out of memory while loading the weights${what}${all}, with ${formatBytes(error.bytesInUse)} already in use; ${advice}use a smaller model.`,
+    { cause: error },
+  );
 }
 
 /** Finds a matrix of a quantised checkpoint that would have to be stored in another form. @throws CheckpointError */
@@ -108,63 +136,75 @@ function checkLimit(gpu: Gpu, weight: PlannedWeight): void {
 
 /** The buffers of one load and how each is filled. */
 class Allocation {
-  private readonly checkpoint: Checkpoint;
   private readonly gpu: Gpu;
-  private readonly dtype: WeightDtype | undefined;
+  private readonly plan: readonly PlannedWeight[];
+  private readonly signal: AbortSignal | undefined;
   private readonly buffers: GPUBuffer[] = [];
-  private readonly createBuffer: CreateBuffer;
   private readonly fills: ((context: UploadContext) => Promise<void>)[] = [];
 
-  constructor(checkpoint: Checkpoint, gpu: Gpu, dtype: WeightDtype | undefined) {
-    this.checkpoint = checkpoint;
+  constructor(gpu: Gpu, plan: readonly PlannedWeight[], signal: AbortSignal | undefined) {
     this.gpu = gpu;
-    this.dtype = dtype;
-    this.createBuffer = (label, byteLength) => {
-      const buffer = gpu.createBuffer(label, byteLength, GPU_STORAGE);
-      this.buffers.push(buffer);
-      return buffer;
-    };
+    this.plan = plan;
+    this.signal = signal;
   }
 
-  allocate(architecture: Architecture): ModelWeights {
-    const { gpu, createBuffer } = this;
+  /** Allocates one weight after the other, in the order of the plan, which is that of their declaration. */
+  async allocate(architecture: Architecture): Promise<ModelWeights> {
+    const { gpu } = this;
+    const matrices: Matrix[] = [];
+    const vectors: GPUBuffer[] = [];
+    for (const weight of this.plan) {
+      if (!weight.isUsed) continue;
+      throwIfAborted(this.signal, "Loading the model");
+      const { columns } = weight;
+      if (columns === undefined) {
+        const buffer = await allocateVector(weight, this.createBuffer);
+        vectors.push(buffer);
+        this.fills.push((context) => fillVector(context, weight, buffer));
+      } else {
+        const matrix = await allocateMatrix(gpu, weight, { columns, createBuffer: this.createBuffer });
+        matrices.push(matrix);
+        this.fills.push((context) => fillMatrix(context, weight, matrix));
+      }
+    }
+    let [nextMatrix, nextVector] = [0, 0];
     return architecture.weights(
       new WeightDeclarer({
-        matrix: (spec, columns) => {
-          if (!spec.isUsed) return emptyMatrix(spec, columns);
-          const weight = planWeight(this.checkpoint, spec, this.dtype);
-          const matrix = allocateMatrix(gpu, weight, { columns, createBuffer });
-          this.fills.push((context) => fillMatrix(context, weight, matrix));
-          return matrix;
-        },
-        vector: (spec) => {
-          if (!spec.isUsed) return gpu.unused;
-          const weight = planWeight(this.checkpoint, spec, this.dtype);
-          const buffer = allocateVector(weight, createBuffer);
-          this.fills.push((context) => fillVector(context, weight, buffer));
-          return buffer;
-        },
+        matrix: (spec, columns) => (spec.isUsed ? at(matrices, nextMatrix++) : emptyMatrix(spec, columns)),
+        vector: (spec) => (spec.isUsed ? at(vectors, nextVector++) : gpu.unused),
       }),
     );
   }
 
   /** Fills two weights at once, so that one is read while the other is written; packing takes one after the other. */
   async fill(context: UploadContext): Promise<void> {
-    const { dtype, fills } = this;
+    const { plan, fills } = this;
     let next = 0;
+    let failure: { readonly error: unknown } | undefined;
     const fillRest = async () => {
       try {
-        while (next < fills.length) await at(fills, next++)(context);
-      } finally {
-        next = fills.length; // after a failure, the other lane begins no more
+        while (next < fills.length) await at(fills, next++)({ ...context, isStopped: () => failure !== undefined });
+      } catch (error) {
+        failure ??= { error };
+        next = fills.length; // the other lane begins no other weight, and no chunk of its own
       }
     };
-    const isPacked = dtype !== undefined && isQuantized(dtype);
-    const lanes = await Promise.allSettled(isPacked ? [fillRest()] : [fillRest(), fillRest()]);
-    for (const lane of lanes) if (lane.status === "rejected") throw lane.reason;
+    const isPacked = plan.some(
+      ({ dtype, tensors }) => isQuantized(dtype) && tensors.some(({ packed }) => packed === undefined),
+    );
+    await Promise.all(isPacked ? [fillRest()] : [fillRest(), fillRest()]);
+    if (failure !== undefined) throw failure.error;
   }
 
   destroy(): void {
     for (const buffer of this.buffers) this.gpu.destroyBuffer(buffer);
   }
+
+  /** Waits for each buffer, so that the first one that the GPU has no memory for is the last one asked for. */
+  private readonly createBuffer: CreateBuffer = async (label, byteLength) => {
+    const buffer = this.gpu.createBuffer(label, byteLength, GPU_STORAGE);
+    this.buffers.push(buffer);
+    await this.gpu.settled();
+    return buffer;
+  };
 }

@@ -14,6 +14,7 @@ import type { Constant } from "../../src/gpu/kernel.ts";
 import { ACTIVATIONS } from "../../src/gpu/ops/activations.ts";
 import { ALL_KERNELS } from "../../src/gpu/ops/kernels.ts";
 import { adapterOfEnvironment, openTestDevice } from "../setup/device.ts";
+import { scarceDevice } from "../setup/scarce-memory.ts";
 
 /** Dawn checks shaders, constants and limits before a driver compiles anything; its null backend does only that. Held for as long as its devices live. */
 const nullGpu = create(["backend=null"]);
@@ -221,28 +222,53 @@ describe("guard", () => {
     gpu.dispose();
   });
 
-  // No test can run a machine out of memory, so the device only says so: the first scope that guard closes.
+  /** A Gpu with 3 MiB in use and no memory for the buffers called "refused". */
+  async function makeFullGpu(): Promise<Gpu> {
+    const { device } = await openTestDevice();
+    const gpu = new Gpu(scarceDevice(device, ({ label }) => label === "refused").device);
+    gpu.createBuffer("cache", 3 * 2 ** 20 - gpu.allocatedBytes, GPU_STORAGE);
+    return gpu;
+  }
+  const ADVICE = "use a shorter prompt or context, fewer pictures, or a smaller dtype or model.";
+  const REFUSED = `The GPU ran out of memory for refused, which needs 1.0 MiB, with 3.0 MiB already in use; ${ADVICE}`;
+
   test.each([false, true])(
-    "out of memory is a GpuError with the bytes in use (the work failed, too: %s)",
+    "out of memory names the first buffer that was refused (the work failed, too: %s)",
     async (fails) => {
-      let numPops = 0;
-      const gpu = await makeGpu({
-        pushErrorScope: () => undefined,
-        popErrorScope: async () => (numPops++ === 0 ? { message: "no memory" } : null),
-      });
-      gpu.createBuffer("cache", 3 * 2 ** 20 - gpu.allocatedBytes, GPU_STORAGE);
-      const work = gpu.guard("loading layer 7", () => {
-        if (fails) throw new Error("a consequence");
-      });
-      await expect(work).rejects.toThrow(
-        new GpuError(
-          "out-of-memory",
-          "The GPU ran out of memory while loading layer 7, with 3.0 MiB already in use; use a smaller model, prompt or context.",
-        ),
-      );
+      const gpu = await makeFullGpu();
+      const work = () =>
+        gpu.guard("loading layer 7", () => {
+          for (const numBytes of [2 ** 20, 2 ** 21]) gpu.createBuffer("refused", numBytes, GPU_STORAGE);
+          if (fails) throw new Error("a consequence");
+        });
+      await expect(work()).rejects.toMatchObject({ name: "GpuError", reason: "out-of-memory", message: REFUSED });
+      expect(await gpu.guard("counting", () => 3)).toBe(3);
       gpu.dispose();
     },
   );
+
+  test("nothing is read back of work without memory, and settled() says so, until a guard has", async () => {
+    const gpu = await makeFullGpu();
+    const work = gpu.guard("answering", async () => {
+      gpu.createBuffer("refused", 2 ** 20, GPU_STORAGE);
+      await expect(gpu.settled()).rejects.toThrow(REFUSED);
+      await gpu.readBuffer(gpu.unused, 16);
+      throw new Error("not reached");
+    });
+    await expect(work).rejects.toThrow(REFUSED);
+    await gpu.settled();
+    gpu.dispose();
+  });
+
+  test("out of memory of something else says while what", async () => {
+    const gpu = await makeFullGpu();
+    const work = gpu.guard("loading layer 7", () => {
+      gpu.device.createBuffer({ label: "refused", size: 16, usage: GPU_STORAGE });
+    });
+    const message = `The GPU ran out of memory while loading layer 7, with 3.0 MiB already in use; ${ADVICE}`;
+    await expect(work).rejects.toMatchObject({ name: "GpuError", reason: "out-of-memory", message });
+    gpu.dispose();
+  });
 });
 
 describe("a lost device", () => {

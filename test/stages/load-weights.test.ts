@@ -10,6 +10,7 @@ import { weightMemory } from "../../src/models/weight-table.ts";
 import { type LoadWeightsOptions, loadWeights } from "../../src/models/weights.ts";
 import { openTestDevice } from "../setup/device.ts";
 import { GOLDEN } from "../setup/golden.ts";
+import { quantizedSource } from "../setup/quantized-source.ts";
 
 async function load(options: Omit<LoadWeightsOptions, "gpu">, source: Source = fileSource(`${GOLDEN}/llava-next`)) {
   const { device, isSoftware } = await openTestDevice();
@@ -45,11 +46,7 @@ test("onAllocated comes once, with every buffer, before the first byte is read",
   expect(events.filter((event) => event === "allocated")).toHaveLength(1);
 });
 
-test("an abort, and an error of onAllocated, free everything", async () => {
-  const controller = new AbortController();
-  const aborted = await load({ signal: controller.signal, dtype: "q8", onProgress: () => controller.abort() });
-  expect(aborted.failure).toBeInstanceOf(AbortError);
-  expect(aborted.bytes).toBe(0);
+test("an error of onAllocated frees everything", async () => {
   const thrown = await load({
     onAllocated: () => {
       throw new RangeError("the caller's own");
@@ -57,6 +54,53 @@ test("an abort, and an error of onAllocated, free everything", async () => {
   });
   expect(thrown).toMatchObject({ failure: new RangeError("the caller's own"), bytes: 0 });
 });
+
+test.each(["as in the file", "converted", "packed here", "packed in the file"] as const)(
+  "an abort after any chunk frees everything and ends the reads; weights %s",
+  async (path) => {
+    const dtype = path === "converted" ? "f16" : path === "packed here" ? "q8" : undefined;
+    const folder = `${GOLDEN}/llava-next`;
+    const files = path === "packed in the file" ? await quantizedSource(folder, "q4") : fileSource(folder);
+    let numReads = 0;
+    let numRunning = 0;
+    const source: Source = {
+      ...files,
+      async read(path, start, end, signal) {
+        if (signal?.aborted !== true) numReads++; // else it throws at once
+        numRunning++;
+        try {
+          return await files.read(path, start, end, signal);
+        } finally {
+          numRunning--;
+        }
+      },
+    };
+    let numChunks = 0;
+    expect(await load({ dtype, onProgress: () => numChunks++ }, source)).toMatchObject({ failure: undefined });
+    for (const last of [0, 1, 2, Math.floor(numChunks / 3), Math.floor(numChunks / 2), numChunks - 1]) {
+      const controller = new AbortController();
+      let numSeen = 0;
+      let numReadsThen = 0;
+      const stop = () => {
+        controller.abort();
+        numReadsThen = numReads;
+      };
+      const aborted = await load(
+        {
+          dtype,
+          signal: controller.signal,
+          onAllocated: () => (last === 0 ? stop() : undefined),
+          onProgress: () => (++numSeen === last ? stop() : undefined),
+        },
+        source,
+      );
+      expect(aborted.failure, `after chunk ${last} of ${numChunks}`).toBeInstanceOf(AbortError);
+      expect(aborted.bytes).toBe(0);
+      expect([numRunning, numReads - numReadsThen]).toEqual([0, 0]);
+    }
+    expect(await load({ dtype }, source)).toMatchObject({ failure: undefined });
+  },
+);
 
 test.each([
   ["f32", 2],

@@ -6,6 +6,7 @@ import { encodeSafetensors } from "../../src/checkpoint/safetensors-writer.ts";
 import { GPU_STORAGE, Gpu } from "../../src/gpu/device.ts";
 import { isQuantized, type Matrix, storedRowBytes, type WeightDtype, whole } from "../../src/gpu/tensor.ts";
 import { Quantizer } from "../../src/models/quantizer.ts";
+import { Staging } from "../../src/models/staging.ts";
 import { allocateMatrix, fillMatrix } from "../../src/models/upload.ts";
 import { planWeight, type WeightSpec } from "../../src/models/weight-table.ts";
 import { createRandom } from "../reference/random.ts";
@@ -41,7 +42,8 @@ async function upload(
     ["model.safetensors", new Blob([file])],
   ]);
   const checkpoint = await openCheckpoint(blobSource(files, "test"));
-  const quantizer = new Quantizer(wholeGpu);
+  const staging = new Staging(gpu);
+  const quantizer = new Quantizer(wholeGpu, staging);
   const before = gpu.allocatedBytes;
   let numChunks = 0;
   const spec: WeightSpec = {
@@ -54,12 +56,12 @@ async function upload(
     isSplittable: true,
   };
   const weight = planWeight(checkpoint, spec, dtype);
-  const createBuffer = (label: string, byteLength: number) => gpu.createBuffer(label, byteLength, GPU_STORAGE);
-  const matrix = allocateMatrix(gpu, weight, { columns: whole(columns), createBuffer });
+  const createBuffer = async (label: string, byteLength: number) => gpu.createBuffer(label, byteLength, GPU_STORAGE);
+  const matrix = await allocateMatrix(gpu, weight, { columns: whole(columns), createBuffer });
   const onBytes = () => {
     numChunks++;
   };
-  await fillMatrix({ checkpoint, gpu, signal: undefined, quantizer, onBytes }, weight, matrix);
+  await fillMatrix({ checkpoint, gpu, signal: undefined, staging, quantizer, onBytes }, weight, matrix);
   const stagingBytes = gpu.allocatedBytes - before - matrixBytes(matrix);
   quantizer.dispose();
   expect(gpu.allocatedBytes - before).toBe(matrixBytes(matrix));

@@ -45,6 +45,7 @@ export class PictureEncoder {
   private readonly recipe: PictureRecipe;
   private readonly featureBytes: number;
   private pass: PicturePass | undefined;
+  private scratch: GPUBuffer[] = [];
 
   constructor(gpu: Gpu, text: TextConfig, recipe: PictureRecipe) {
     this.gpu = gpu;
@@ -74,7 +75,10 @@ export class PictureEncoder {
     const { tileLength, featuresPerTile } = this.recipe;
     const numTiles = pixelValues.length / tileLength;
     const { executor, signal, visitor } = options;
-    this.pass ??= this.recipe.open(gpu, gpu);
+    this.pass ??= this.recipe.open(gpu, {
+      createBuffer: (...args) => this.keep(gpu.createBuffer(...args)),
+      createBufferWith: (...args) => this.keep(gpu.createBufferWith(...args)),
+    });
     const pixels = gpu.createBufferWith("pixelValues", pixelValues, GPU_STORAGE);
     const featureBytes = numTiles * featuresPerTile * this.featureBytes;
     const imageFeatures = gpu.createBuffer("imageFeatures", featureBytes, GPU_STORAGE);
@@ -91,5 +95,17 @@ export class PictureEncoder {
       gpu.destroyBuffer(pixels);
     }
     return imageFeatures;
+  }
+
+  /** Frees the scratch buffers, as the GPU ran out of memory; the next picture makes them anew. */
+  release(): void {
+    for (const buffer of this.scratch) this.gpu.destroyBuffer(buffer);
+    this.scratch = [];
+    this.pass = undefined;
+  }
+
+  private keep(buffer: GPUBuffer): GPUBuffer {
+    this.scratch.push(buffer);
+    return buffer;
   }
 }
