@@ -7,9 +7,9 @@ import { ACTIVATION_DTYPES, isQuantized, WEIGHT_DTYPES } from "./gpu/tensor.ts";
 import type { ModelInputs } from "./models/inputs.ts";
 
 /** @throws InputError naming what was expected and what was given. */
-export function checkLoad(source: Source, options: LoadOptions): void {
-  if (typeof source?.read !== "function") {
-    const wanted = "a source, such as httpSource(url), blobSource(files), fileSource(folder) or hubSource(id)";
+export function checkLoad(source: Source | string, options: LoadOptions): void {
+  if (typeof source !== "string" && typeof source?.read !== "function") {
+    const wanted = 'an id such as "llava-hf/llava-1.5-7b-hf", or a source such as httpSource(url) or blobSource(files)';
     throw new InputError(`Llava.load: expected ${wanted}, got ${kindOf(source)}.`);
   }
   const { device, dtype, memoryBytes, kvDtype, activationDtype, ...others }: Partial<LoadOptions> = options ?? {};

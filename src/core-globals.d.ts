@@ -13,6 +13,7 @@ declare class Blob {
   readonly size: number;
   slice(start?: number, end?: number): Blob;
   arrayBuffer(): Promise<ArrayBuffer>;
+  text(): Promise<string>;
 }
 
 declare class TextDecoder {
@@ -33,6 +34,7 @@ interface Response {
   readonly status: number;
   readonly headers: Headers;
   arrayBuffer(): Promise<ArrayBuffer>;
+  text(): Promise<string>;
 }
 
 declare function fetch(

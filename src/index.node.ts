@@ -3,6 +3,9 @@
  * @module node
  */
 
+import { modelSource } from "./checkpoint/hub/resolve-model.node.ts";
+import { setSourceOpener } from "./checkpoint/named-source.ts";
+
 export { fileSource } from "./checkpoint/file-source.node.ts";
 export type { PullProgress } from "./checkpoint/hub/pull.node.ts";
 export { type HubSourceOptions, hubSource } from "./checkpoint/hub/resolve-model.node.ts";
@@ -18,3 +21,5 @@ export { type DriverEnvironment, driverEnvironment } from "./gpu/hosts/vulkan-dr
 export * from "./index.ts";
 export { type HeatMapPanel, type HeatMapSheet, heatMapPng } from "./inspect/heat-map-png.node.ts";
 export { decodeImage, readImageFile } from "./preprocess/decode-image.node.ts";
+
+setSourceOpener(modelSource);

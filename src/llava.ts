@@ -22,6 +22,7 @@ import type {
 } from "./answer.ts";
 import { checkLoad } from "./check-arguments.ts";
 import { type Checkpoint, openCheckpoint } from "./checkpoint/checkpoint.ts";
+import { namedSource } from "./checkpoint/named-source.ts";
 import type { Source } from "./checkpoint/source.ts";
 import { at, GpuError, InputError } from "./errors.ts";
 import { FeatureCache } from "./generate/feature-cache.ts";
@@ -110,11 +111,14 @@ export class Llava {
 
   /**
    * Loads a checkpoint of a registered family in Hugging Face's layout.
+   * @param source where its files are, or a name: an id on the hub, such as "llava-hf/llava-1.5-7b-hf", the http or https address of a
+   * folder or, in Node and Deno, a folder's path
    * @throws CheckpointError, GpuError, AbortError, or InputError for an option that cannot be; nothing of a failed load stays allocated.
    */
-  static async load(source: Source, options: LoadOptions): Promise<Llava> {
+  static async load(source: Source | string, options: LoadOptions): Promise<Llava> {
     checkLoad(source, options);
-    const work = () => Llava.loadFrom(source, options);
+    const opened = typeof source === "string" ? namedSource(source) : source;
+    const work = () => Llava.loadFrom(opened, options);
     return options.profiler === undefined ? work() : options.profiler.phase("load", work);
   }
 

@@ -1,13 +1,17 @@
 // What JSON.parse hides: duplicate keys, and how a number was written.
 
 import { at } from "../errors.ts";
+import { endOfString } from "./source.ts";
 
-/** What `scanJson` reports; a path lists the keys from the outermost object inwards (arrays add none). */
+/** The keys from the outermost object inwards (arrays add none), put together only when it is called. */
+export type JsonPath = () => readonly string[];
+
+/** What `scanJson` reports. */
 export interface JsonVisitor {
   /** The last key of `path` appears twice in its object, with escapes resolved. */
-  duplicateKey?(path: readonly string[]): void;
+  duplicateKey?(path: JsonPath): void;
   /** There is a number at `path`, written as `literal`. */
-  number?(path: readonly string[], literal: string): void;
+  number?(path: JsonPath, literal: string): void;
 }
 
 interface Frame {
@@ -39,23 +43,16 @@ export function scanJson(text: string, visitor: JsonVisitor): void {
       const frame = at(frames, frames.length - 1);
       const key = String(JSON.parse(text.slice(start, offset)));
       frame.key = key;
-      if (frame.keys.has(key)) visitor.duplicateKey?.(pathOf());
+      if (frame.keys.has(key)) visitor.duplicateKey?.(pathOf);
       frame.keys.add(key);
     } else if (character === "-" || (character >= "0" && character <= "9")) {
       const start = offset;
       while (/[-+.eE0-9]/.test(text.charAt(offset))) offset += 1;
-      visitor.number?.(pathOf(), text.slice(start, offset));
+      visitor.number?.(pathOf, text.slice(start, offset));
     } else {
       offset += 1;
     }
   }
-}
-
-/** The index after the closing quote of the string that opens at `start`. */
-function endOfString(text: string, start: number): number {
-  let at = start + 1;
-  while (text[at] !== '"') at += text[at] === "\\" ? 2 : 1;
-  return at + 1;
 }
 
 function isFollowedByColon(text: string, start: number): boolean {

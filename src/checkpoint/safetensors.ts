@@ -116,12 +116,15 @@ function parseJson(bytes: Uint8Array<ArrayBuffer>, path: string): object {
     throw damaged(path, "only spaces (0x20) may follow the header's JSON, got other white space");
   }
   scanJson(text, {
-    duplicateKey: (keys) => {
+    duplicateKey: (keysOf) => {
+      const keys = keysOf();
       const where = keys.length > 1 ? `in ${quote(keys.slice(0, -1).join("."))}` : "in the header";
       throw damaged(path, `the key ${quote(at(keys, keys.length - 1))} appears twice ${where}`, tensorOf(keys));
     },
-    number: (keys, literal) => {
-      if (keys[0] === "__metadata__" || /^[0-9]+$/.test(literal)) return;
+    number: (keysOf, literal) => {
+      if (/^[0-9]+$/.test(literal)) return;
+      const keys = keysOf();
+      if (keys[0] === "__metadata__") return;
       const where = `tensor ${quote(at(keys, 0))}`;
       throw damaged(path, `${where} holds the number ${literal.slice(0, 40)}, expected digits only`, tensorOf(keys));
     },
@@ -140,6 +143,7 @@ function tensorOf(keys: readonly string[]): { readonly tensor?: string } {
 }
 
 function checkMetadata(value: unknown, path: string): Readonly<Record<string, string>> {
+  if (value === null) return {}; // as safetensors reads it
   if (!isObject(value)) throw damaged(path, `"__metadata__" must be an object, got ${jsonKindOf(value)}`);
   const entries = Object.entries(value).map(([key, text]): [string, string] => {
     if (typeof text === "string") return [key, text];

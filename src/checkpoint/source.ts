@@ -100,20 +100,77 @@ export function asRecord(value: unknown): Readonly<Record<string, unknown>> {
   return isObject(value) ? value : {};
 }
 
+/** Far deeper than any file of a checkpoint, and shallow enough for whatever walks a value by recursion. */
+const MAX_NESTING = 200;
+
+/** What Python writes for numbers that JSON does not have. */
+const PYTHON_NUMBERS = /-?\b(?:NaN|Infinity)\b/y;
+
 /**
- * The value of the JSON text `text`, which is the content of `path`.
- * @throws CheckpointError when it is not JSON.
+ * The value of the JSON text `text`, which is the content of `path`. NaN and Infinity, which Python writes and reads as numbers, are texts
+ * here: what reads one where it expects a number refuses it by its name.
+ * @throws CheckpointError when it is not JSON, or nested more than 200 levels deep.
  */
 export function parseJsonFile(text: string, path: string): unknown {
+  if (nesting(text) > MAX_NESTING) {
+    const message = `${path} is nested more than ${MAX_NESTING} levels deep, which no file of a checkpoint is; do not trust it.`;
+    throw new CheckpointError(message, { file: path });
+  }
   try {
     return JSON.parse(text);
   } catch (cause) {
+    const plain = withoutPythonNumbers(text);
+    if (plain !== text) return parseJsonFile(plain, path);
     const reason = (cause as Error).message.replace(/\s+/g, " "); // JSON.parse throws nothing else
     throw new CheckpointError(`${path} is not valid JSON (${reason}); download or write the file again.`, {
       file: path,
       cause,
     });
   }
+}
+
+/** How deep the objects and arrays of a JSON text are nested; of a text that is not JSON, some number. */
+function nesting(text: string): number {
+  let depth = 0;
+  let deepest = 0;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) at = endOfString(text, at) - 1;
+    else if (code === OPEN_BRACE || code === OPEN_BRACKET) deepest = Math.max(deepest, ++depth);
+    else if (code === CLOSE_BRACE || code === CLOSE_BRACKET) depth--;
+  }
+  return deepest;
+}
+
+const [QUOTE, OPEN_BRACE, CLOSE_BRACE, OPEN_BRACKET, CLOSE_BRACKET] = [0x22, 0x7b, 0x7d, 0x5b, 0x5d];
+
+/** The index after the quote that closes the string that opens at `start`, or the end of a text that does not close it. */
+export function endOfString(text: string, start: number): number {
+  for (let at = text.indexOf('"', start + 1); at !== -1; at = text.indexOf('"', at + 1)) {
+    let numBackslashes = 0;
+    while (text[at - 1 - numBackslashes] === "\\") numBackslashes++;
+    if (numBackslashes % 2 === 0) return at + 1;
+  }
+  return text.length;
+}
+
+/** `text` with Python's NaN, Infinity and -Infinity in quotes, outside of strings. */
+function withoutPythonNumbers(text: string): string {
+  let plain = "";
+  let copied = 0;
+  for (let at = 0; at < text.length; at++) {
+    if (text[at] === '"') {
+      at = endOfString(text, at) - 1;
+      continue;
+    }
+    PYTHON_NUMBERS.lastIndex = at;
+    const [found] = PYTHON_NUMBERS.exec(text) ?? [];
+    if (found === undefined) continue;
+    plain += `${text.slice(copied, at)}"${found}"`;
+    copied = at + found.length;
+    at = copied - 1;
+  }
+  return plain + text.slice(copied);
 }
 
 /** Names from files are quoted, escaped and shortened in messages. */

@@ -55,7 +55,7 @@ async function noWeights(source: Source, signal: AbortSignal | undefined): Promi
   for (const file of PICKLED_FILES) {
     if ((await source.size(file, signal)) === undefined) continue;
     return new CheckpointError(
-      `${source.name} holds ${file}, but neither ${SINGLE_FILE} nor ${INDEX_FILE}; convert it to safetensors.`,
+      `${source.name} holds ${file}, but neither ${SINGLE_FILE} nor ${INDEX_FILE}; load it in transformers and save it with save_pretrained, which writes safetensors.`,
       { file },
     );
   }
@@ -74,7 +74,8 @@ export function parseIndex(text: string): ReadonlyMap<string, string> {
     new CheckpointError(`${INDEX_FILE} ${problem}; download or write the file again.`, { file: INDEX_FILE, tensor });
   const index = parseJsonFile(text, INDEX_FILE);
   scanJson(text, {
-    duplicateKey: (keys) => {
+    duplicateKey: (path) => {
+      const keys = path();
       const tensor = keys[0] === "weight_map" ? keys[1] : undefined;
       throw wrong(`holds the key ${quote(at(keys, keys.length - 1))} twice`, tensor);
     },

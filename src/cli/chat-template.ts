@@ -4,7 +4,7 @@ import { basename, resolve } from "node:path";
 import { Option } from "commander";
 import { asRecord, parseJsonFile, readTextFile, type Source } from "../checkpoint/source.ts";
 import { CheckpointError, InputError } from "../errors.ts";
-import { type ChatTemplateSource, loadChatTemplate } from "../preprocess/chat-template.ts";
+import { type ChatTemplateSource, findChatTemplate, loadChatTemplate } from "../preprocess/chat-template.ts";
 import { CHAT_TEMPLATES, templateOfRepository } from "../preprocess/chat-templates.ts";
 import { someText } from "./checks.ts";
 import { UsageError } from "./session.ts";
@@ -29,11 +29,13 @@ export async function chosenTemplate(
 ): Promise<ChatTemplateSource | undefined> {
   const { written, note } = of;
   if (written !== undefined) return await namedTemplate(written);
-  const json = async (path: string) => asRecord(parseJsonFile((await readTextFile(source, path)) ?? "{}", path));
-  if ((await source.size("chat_template.jinja")) !== undefined) return undefined;
-  if ((await source.size("chat_template.json")) !== undefined) return undefined;
-  if ((await json("tokenizer_config.json")).chat_template !== undefined) return undefined;
-  const { _name_or_path: ownName } = await json("config.json");
+  const readText = (path: string) => readTextFile(source, path);
+  const readJson = async (path: string) => {
+    const text = await readText(path);
+    return text === undefined ? undefined : parseJsonFile(text, path);
+  };
+  if ((await findChatTemplate({ readText, readJson })) !== undefined) return undefined;
+  const { _name_or_path: ownName } = asRecord(await readJson("config.json"));
   const known =
     templateOfRepository(resolve(source.name)) ?? templateOfRepository(typeof ownName === "string" ? ownName : "");
   if (known === undefined) return undefined;
@@ -58,7 +60,7 @@ async function namedTemplate(written: string): Promise<ChatTemplateSource> {
   const template = { file: written, source };
   try {
     const files = { readText: async () => undefined, readJson: async () => undefined };
-    const loaded = await loadChatTemplate(files, {}, template);
+    const loaded = await loadChatTemplate(files, template);
     loaded?.render("?", { hasImage: false });
   } catch (error) {
     // Not the checkpoint's fault.

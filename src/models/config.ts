@@ -139,7 +139,9 @@ export function readTextConfig(config: ConfigReader, outerTied: boolean | undefi
       config.raw("partial_rotary_factor"),
     );
   }
-  const attentionBias = config.boolean("attention_bias", false);
+  // transformers' Mistral and Qwen2 have no such settings: their classes ignore them in a config.
+  const hasBiasSettings = modelType === "llama";
+  const attentionBias = hasBiasSettings && config.boolean("attention_bias", false);
   return {
     modelType,
     vocabSize: config.count("vocab_size", defaults.vocab_size),
@@ -156,7 +158,7 @@ export function readTextConfig(config: ConfigReader, outerTied: boolean | undefi
     tieWordEmbeddings: config.optionalBoolean("tie_word_embeddings") ?? outerTied ?? false,
     qkvBias: modelType === "qwen2" || attentionBias,
     outputBias: attentionBias,
-    mlpBias: config.boolean("mlp_bias", false),
+    mlpBias: hasBiasSettings && config.boolean("mlp_bias", false),
   };
 }
 

@@ -13,6 +13,7 @@ import { checkImage, type RgbImage } from "../preprocess/image.ts";
 import type { ImageProcessorConfig } from "../preprocess/image-processor.ts";
 import { readImageProcessorConfig } from "../preprocess/image-processors.ts";
 import { expandImageTokens } from "../preprocess/prompt.ts";
+import type { TokenizerFiles } from "../preprocess/special-tokens.ts";
 import { loadTokenizer, type Tokenizer } from "../preprocess/tokenizer.ts";
 import type { Architecture, ImageSize, PictureLayout, PicturePositions } from "./architecture.ts";
 import { noVisionTower } from "./config.ts";
@@ -245,9 +246,9 @@ export async function loadProcessor(
   chatTemplate?: ChatTemplateSource,
 ): Promise<Processor> {
   const tokenizerJson = await checkpoint.readJson("tokenizer.json");
-  const tokenizerConfig = (await checkpoint.readJson("tokenizer_config.json")) ?? {};
-  const tokenizer = tokenizerJson === undefined ? undefined : loadTokenizer(tokenizerJson, tokenizerConfig);
-  const template = await loadChatTemplate(checkpoint, tokenizerConfig, chatTemplate);
+  const tokenizer =
+    tokenizerJson === undefined ? undefined : loadTokenizer(tokenizerJson, await tokenizerFiles(checkpoint));
+  const template = await loadChatTemplate(checkpoint, chatTemplate);
   return new Processor(architecture, {
     eosTokenIds: await readEosTokenIds(checkpoint),
     imageProcessor: architecture.pictures && (await readImageProcessor(checkpoint, architecture.pictures)),
@@ -256,15 +257,23 @@ export async function loadProcessor(
   });
 }
 
+async function tokenizerFiles(checkpoint: Checkpoint): Promise<TokenizerFiles> {
+  return {
+    config: await checkpoint.readJson("tokenizer_config.json"),
+    specialTokensMap: await checkpoint.readJson("special_tokens_map.json"),
+    addedTokens: await checkpoint.readJson("added_tokens.json"),
+  };
+}
+
 async function readImageProcessor(
   checkpoint: Checkpoint,
   pictures: PictureLayout,
 ): Promise<ImageProcessorConfig | undefined> {
   const [ownFile, outerFile] = ["preprocessor_config.json", "processor_config.json"];
-  const own = await checkpoint.readJson(ownFile);
-  if (own !== undefined) return imageProcessorFor(pictures, own, ownFile);
   const outer = await checkpoint.readJson(outerFile);
-  return "image_processor" in asRecord(outer) ? imageProcessorFor(pictures, outer, outerFile) : undefined;
+  if ("image_processor" in asRecord(outer)) return imageProcessorFor(pictures, outer, outerFile);
+  const own = await checkpoint.readJson(ownFile);
+  return own === undefined ? undefined : imageProcessorFor(pictures, own, ownFile);
 }
 
 /** @throws CheckpointError when its pictures do not fit the vision tower. */

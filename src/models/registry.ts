@@ -1,5 +1,6 @@
 // The model families. A new one is a folder beside this file and a line in the list.
 import { quote } from "../checkpoint/source.ts";
+import { CheckpointError } from "../errors.ts";
 import type { Architecture, ModelFamily } from "./architecture.ts";
 import type { ModelConfig } from "./config.ts";
 import { ConfigReader } from "./config-reader.ts";
@@ -17,12 +18,37 @@ export function readArchitecture(json: unknown, file = "config.json"): Architect
   const config = new ConfigReader(json, file);
   const modelType = config.string("model_type", undefined);
   refuseOtherForms(config);
+  refuseOriginalLayout(config, file);
   const family = FAMILIES.find(({ modelTypes }) => modelTypes.includes(modelType));
   if (family === undefined) {
     const known = FAMILIES.flatMap(({ modelTypes }) => modelTypes);
-    throw config.error("model_type", `${known.slice(0, -1).join(", ")} or ${known.at(-1)}`, modelType);
+    const nearest = nearestName(modelType, known);
+    const hint = nearest === undefined ? "" : ` (the nearest is ${nearest})`;
+    throw config.error("model_type", `${known.slice(0, -1).join(", ")} or ${known.at(-1)}${hint}`, modelType);
   }
   return family.read(config);
+}
+
+/** Names of one family begin alike, such as llava_next and llava_next_video. */
+const MIN_COMMON_LETTERS = 4;
+
+/** The name that begins with the most letters of `name`, if there are at least four. */
+function nearestName(name: string, known: readonly string[]): string | undefined {
+  const commonLetters = (other: string) => {
+    const end = [...other].findIndex((letter, index) => letter !== name[index]);
+    return end === -1 ? other.length : end;
+  };
+  const most = Math.max(...known.map(commonLetters));
+  return most < MIN_COMMON_LETTERS ? undefined : known.find((other) => commonLetters(other) === most);
+}
+
+/** @throws CheckpointError for a checkpoint as LLaVA's own repository writes it, whose config and tensors have other names. */
+function refuseOriginalLayout(config: ConfigReader, file: string): void {
+  if (!config.has("mm_vision_tower") || config.has("vision_config")) return;
+  throw new CheckpointError(
+    `${file}: mm_vision_tower is a setting of LLaVA's own repository, whose checkpoints are not read; use the same model in Hugging Face's layout, such as llava-hf/llava-1.5-7b-hf, or convert it with convert_llava_weights_to_hf.py of transformers.`,
+    { file },
+  );
 }
 
 /** The version of the files that `adaptvis quantize` writes. */

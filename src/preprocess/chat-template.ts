@@ -1,9 +1,10 @@
 // Formats questions as the model was trained on them, with the checkpoint's own Jinja template. @huggingface/jinja is loaded
 // with the first checkpoint that has a template, so that a page does not fetch it earlier.
 
-import type { Template } from "@huggingface/jinja";
 import { asRecord } from "../checkpoint/source.ts";
-import { CheckpointError, InputError, kindOf } from "../errors.ts";
+import { CheckpointError, InputError, isObject, kindOf } from "../errors.ts";
+import type { JinjaTemplate } from "./jinja.ts";
+import { readSpecialTokens } from "./special-tokens.ts";
 
 /** What {@link loadChatTemplate} needs from a checkpoint: its small files, undefined for a missing one. */
 export interface TemplateFiles {
@@ -57,25 +58,48 @@ export interface RenderOptions {
   readonly system?: string | undefined;
 }
 
+/** Where checkpoints keep a chat template: the first that is there counts, as in transformers 5.23. */
+const PLACES: readonly { readonly file: string; readonly isText: boolean }[] = [
+  { file: "processor_config.json", isText: false },
+  { file: "chat_template.json", isText: false },
+  { file: "chat_template.jinja", isText: true },
+  { file: "additional_chat_templates/default.jinja", isText: true },
+  { file: "tokenizer_config.json", isText: false },
+];
+
 /**
- * Finds the chat template: chat_template.jinja, else chat_template.json, else tokenizer_config.json's chat_template (a
- * string, or a list of named templates, of which "default" is used).
- * @param given goes before all of them
+ * Finds the chat template of a checkpoint: in JSON files, it is under `chat_template`, as a text or as several named ones, of which
+ * "default" is used.
+ * @returns undefined when the checkpoint has none
+ * @throws CheckpointError when several are there and none is called "default".
+ */
+export async function findChatTemplate(files: TemplateFiles): Promise<ChatTemplateSource | undefined> {
+  for (const { file, isText } of PLACES) {
+    const value = isText ? await files.readText(file) : asRecord(await files.readJson(file)).chat_template;
+    const found = asFound(file, value);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/**
+ * Loads a checkpoint's chat template, see {@link findChatTemplate}.
+ * @param given goes before the checkpoint's own
  * @returns undefined when the checkpoint has none
  * @throws CheckpointError when the template is not valid Jinja.
  */
 export async function loadChatTemplate(
   files: TemplateFiles,
-  tokenizerConfig: unknown,
   given?: ChatTemplateSource,
 ): Promise<ChatTemplate | undefined> {
-  const config = asRecord(tokenizerConfig);
-  const found =
-    given ??
-    asFound("chat_template.jinja", await files.readText("chat_template.jinja")) ??
-    asFound("chat_template.json", asRecord(await files.readJson("chat_template.json")).chat_template) ??
-    asFound("tokenizer_config.json", config.chat_template);
-  return found && new JinjaChatTemplate(found.file, await parse(found), config);
+  const found = given ?? (await findChatTemplate(files));
+  if (found === undefined) return undefined;
+  const { named } = readSpecialTokens({
+    config: await files.readJson("tokenizer_config.json"),
+    specialTokensMap: await files.readJson("special_tokens_map.json"),
+  });
+  const texts = Object.fromEntries([...named].map(([name, { content }]) => [name, content]));
+  return new JinjaChatTemplate(found.file, await parse(found), texts);
 }
 
 /** How a template takes a message's content: as a list of parts, or as one string of their lines, with image tokens in it. */
@@ -94,16 +118,17 @@ const PROBE: Message = { role: "user", parts: [{ type: "image" }, { type: "text"
 
 class JinjaChatTemplate implements ChatTemplate {
   readonly file: string;
-  private readonly template: Template;
+  private readonly template: JinjaTemplate;
   private readonly imageToken: string;
   private readonly variables: Readonly<Record<string, unknown>>;
   private format: ContentFormat | undefined;
 
-  constructor(file: string, template: Template, config: Readonly<Record<string, unknown>>) {
+  /** @param specialTokens texts by name, such as bos_token */
+  constructor(file: string, template: JinjaTemplate, specialTokens: Readonly<Record<string, string>>) {
     this.file = file;
     this.template = template;
-    this.imageToken = tokenText(config.image_token) ?? "<image>";
-    this.variables = { bos_token: tokenText(config.bos_token) ?? "", eos_token: tokenText(config.eos_token) ?? "" };
+    this.imageToken = specialTokens.image_token ?? "<image>";
+    this.variables = { bos_token: "", eos_token: "", ...specialTokens, tools: null, documents: null };
   }
 
   render(text: string, { hasImage, system }: RenderOptions): string {
@@ -215,10 +240,10 @@ function isPart(part: unknown): part is ChatPart {
   return type === "image" || (type === "text" && typeof text === "string");
 }
 
-async function parse({ file, source }: ChatTemplateSource): Promise<Template> {
-  const { Template } = await import("@huggingface/jinja");
+async function parse({ file, source }: ChatTemplateSource): Promise<JinjaTemplate> {
+  const { parseJinja } = await import("./jinja.ts");
   try {
-    return new Template(source.replaceAll(/\r\n?/g, "\n")); // as Python's Jinja reads its source
+    return parseJinja(source);
   } catch (cause) {
     throw fail(file, `is not a Jinja template: ${reasonOf(cause)}`, cause);
   }
@@ -230,8 +255,10 @@ function fail(file: string, problem: string, cause?: unknown): CheckpointError {
 
 function asFound(file: string, value: unknown): ChatTemplateSource | undefined {
   if (typeof value === "string") return { file, source: value };
-  if (!Array.isArray(value)) return undefined;
-  const named = value.map(asRecord);
+  if (!isObject(value) && !Array.isArray(value)) return undefined;
+  const named = Array.isArray(value)
+    ? value.map(asRecord)
+    : Object.entries(value).map(([name, template]) => ({ name, template }));
   const chosen = named.find(({ name }) => name === "default") ?? (named.length === 1 ? named[0] : undefined);
   if (typeof chosen?.template === "string") return { file, source: chosen.template };
   const names = named.map(({ name }) => String(name)).join(", ");
@@ -240,11 +267,6 @@ function asFound(file: string, value: unknown): ChatTemplateSource | undefined {
 
 function count(text: string, part: string): number {
   return text.split(part).length - 1;
-}
-
-function tokenText(token: unknown): string | undefined {
-  const text = asRecord(token).content ?? token;
-  return typeof text === "string" ? text : undefined;
 }
 
 function reasonOf(cause: unknown): string {

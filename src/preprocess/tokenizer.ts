@@ -5,6 +5,7 @@
 
 import { Tokenizer as TokenizerOfLibrary } from "@huggingface/tokenizers";
 import { CheckpointError, isObject } from "../errors.ts";
+import { readSpecialTokens, type TokenizerFiles, withAddedTokens } from "./special-tokens.ts";
 
 const FILE = "tokenizer.json";
 
@@ -37,12 +38,12 @@ export interface TokenStream {
 }
 
 /**
- * Makes a tokenizer from the parsed tokenizer.json and tokenizer_config.json (an empty object when there is none).
+ * Makes a tokenizer from the parsed tokenizer.json and the files beside it.
  * @throws CheckpointError when the files ask for something that is not implemented.
  */
-export function loadTokenizer(tokenizerJson: unknown, tokenizerConfig: unknown = {}): Tokenizer {
+export function loadTokenizer(tokenizerJson: unknown, files: TokenizerFiles = {}): Tokenizer {
   const json = asObject(tokenizerJson, FILE);
-  const config = asObject(tokenizerConfig, "tokenizer_config.json");
+  const config = asObject(files.config ?? {}, "tokenizer_config.json");
   const model = asObject(json.model, `${FILE}: model`);
   if (!["BPE", "Unigram", "WordPiece", undefined].includes(model.type as string | undefined)) {
     throw fail(`model.type must be BPE, Unigram or WordPiece, got ${JSON.stringify(model.type)}.`);
@@ -50,9 +51,11 @@ export function loadTokenizer(tokenizerJson: unknown, tokenizerConfig: unknown =
   if (typeof model.dropout === "number" && model.dropout > 0) {
     throw fail(`model.dropout is ${model.dropout}, but random merges are not implemented: set it to null.`);
   }
-  const bosToken = tokenText(config.bos_token);
-  const eosToken = tokenText(config.eos_token);
-  const library = open({ normalizer: null, pre_tokenizer: null, decoder: null, added_tokens: [], ...json }, config, {
+  const specials = readSpecialTokens(files);
+  const bosToken = specials.named.get("bos_token")?.content;
+  const eosToken = specials.named.get("eos_token")?.content;
+  const added = { added_tokens: withAddedTokens(json, specials) };
+  const library = open({ normalizer: null, pre_tokenizer: null, decoder: null, ...json, ...added }, config, {
     bosToken,
     eosToken,
   });
@@ -183,12 +186,10 @@ function open(
   const plainConfig = { ...config, bos_token: bosToken, eos_token: eosToken, additional_special_tokens: null };
   let library: LibraryTokenizer;
   try {
-    const plain: LibraryTokenizer = new TokenizerOfLibrary({ post_processor: null, ...json }, plainConfig);
-    const template = postProcessorOf(config, { bosToken, eosToken, idOf: (token) => plain.token_to_id(token) });
-    library =
-      template === undefined ? plain : new TokenizerOfLibrary({ ...json, post_processor: template }, plainConfig);
+    const template = postProcessorOf(config, { bosToken, eosToken });
+    const parts = { post_processor: null, ...json, ...(template && { post_processor: template }) };
+    library = new TokenizerOfLibrary(parts, plainConfig);
   } catch (cause) {
-    if (cause instanceof CheckpointError) throw cause;
     const reason = (cause as Error).message.replace(/\.?$/, "."); // the library throws nothing else
     throw new CheckpointError(`${FILE} cannot be used: ${reason}`, { file: FILE, cause });
   }
@@ -198,39 +199,25 @@ function open(
   return library;
 }
 
+/** Classes that heed add_bos_token and add_eos_token in transformers 4.57; 5.23 takes tokenizer.json's post-processor for all. */
+const HEEDING_CLASS = /^(Code)?Llama|^Gemma/;
+
 /**
  * transformers' update_post_processor: add_bos_token and add_eos_token, when tokenizer_config.json gives either, replace the
- * post-processor of tokenizer.json (tokenization_utils_tokenizers.py of 5.23).
+ * post-processor of tokenizer.json (tokenization_llama_fast.py of 4.57), unless another class of tokenizer is named.
  */
 function postProcessorOf(
   config: Readonly<Record<string, unknown>>,
-  {
-    bosToken,
-    eosToken,
-    idOf,
-  }: {
-    readonly bosToken: string | undefined;
-    readonly eosToken: string | undefined;
-    readonly idOf: (token: string) => number | undefined;
-  },
+  { bosToken, eosToken }: { readonly bosToken: string | undefined; readonly eosToken: string | undefined },
 ): object | undefined {
+  const { tokenizer_class: className = "LlamaTokenizer" } = config;
+  if (typeof className === "string" && !HEEDING_CLASS.test(className)) return undefined;
   if (typeof config.add_bos_token !== "boolean" && typeof config.add_eos_token !== "boolean") return undefined;
   const before = config.add_bos_token === true && bosToken !== undefined ? [bosToken] : [];
   const after = config.add_eos_token === true && eosToken !== undefined ? [eosToken] : [];
-  for (const token of [...before, ...after]) {
-    if (idOf(token) === undefined) {
-      throw fail(`the special token ${JSON.stringify(token)} of tokenizer_config.json has no id.`);
-    }
-  }
   const special = (token: string) => ({ SpecialToken: { id: token, type_id: 0 } });
   const single = [...before.map(special), { Sequence: { id: "A", type_id: 0 } }, ...after.map(special)];
   return { type: "TemplateProcessing", single };
-}
-
-/** A special token of tokenizer_config.json: a string, or an object with its content. */
-function tokenText(token: unknown): string | undefined {
-  const text = typeof token === "object" && token !== null && "content" in token ? token.content : token;
-  return typeof text === "string" ? text : undefined;
 }
 
 function asObject(value: unknown, what: string): Readonly<Record<string, unknown>> {

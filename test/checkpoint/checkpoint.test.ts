@@ -73,7 +73,7 @@ describe("openCheckpoint", () => {
   it.each(["pytorch_model.bin", "pytorch_model.bin.index.json"])("does not load %s", async (file) => {
     const error = await refusal({ "config.json": CONFIG, [file]: "x" });
     expect(error.message).toBe(
-      `the folder holds ${file}, but neither model.safetensors nor model.safetensors.index.json; convert it to safetensors.`,
+      `the folder holds ${file}, but neither model.safetensors nor model.safetensors.index.json; load it in transformers and save it with save_pretrained, which writes safetensors.`,
     );
     expect(error.file).toBe(file);
   });

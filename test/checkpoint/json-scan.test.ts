@@ -10,8 +10,8 @@ function scan(text: string): { readonly duplicates: readonly Duplicate[]; readon
   const duplicates: Duplicate[] = [];
   const numbers: string[] = [];
   scanJson(text, {
-    duplicateKey: (path) => duplicates.push(path),
-    number: (path, literal) => numbers.push(`${path.join(".")} ${literal}`),
+    duplicateKey: (path) => duplicates.push(path()),
+    number: (path, literal) => numbers.push(`${path().join(".")} ${literal}`),
   });
   return { duplicates, numbers };
 }
@@ -67,6 +67,6 @@ it("needs no visitor for what a caller ignores", () => {
   const text = '{"a":1,"a":2}';
   const seen: string[] = [];
   scanJson(text, { number: (_, literal) => seen.push(literal) });
-  scanJson(text, { duplicateKey: (path) => seen.push(path.join()) });
+  scanJson(text, { duplicateKey: (path) => seen.push(path().join()) });
   expect(seen).toEqual(["1", "2", "a"]);
 });

@@ -192,9 +192,12 @@ describe("keys", () => {
 });
 
 describe("__metadata__", () => {
+  it("may be null, which safetensors reads as none", async () => {
+    expect((await readHeader({ header: '{"__metadata__":null}' })).metadata).toEqual({});
+  });
+
   it.each([
     [[], "must be an object, got an array"],
-    [null, "must be an object, got null"],
     ["x", "must be an object, got a string"],
     [{ a: 1 }, 'holds a number under "a", expected a string'],
     [{ a: -1.5 }, 'holds a number under "a", expected a string'],

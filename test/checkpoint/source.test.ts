@@ -26,6 +26,29 @@ function errorOf(work: () => unknown): unknown {
   throw new Error("expected an error");
 }
 
+describe("parseJsonFile", () => {
+  it.each([
+    [
+      '{"a": NaN, "b": [-Infinity, Infinity], "c": "NaN, \\"NaN"}',
+      { a: "NaN", b: ["-Infinity", "Infinity"], c: 'NaN, "NaN' },
+    ],
+    ['{"a": {"b": 1}, "c": "\\\\"}', { a: { b: 1 }, c: "\\" }],
+    [`${"[".repeat(200)}${"]".repeat(200)}`, JSON.parse(`${"[".repeat(200)}${"]".repeat(200)}`)],
+    [`"${"[".repeat(300)}"`, "[".repeat(300)],
+  ])("reads %j as Python does", (text, value) => {
+    expect(parseJsonFile(text, "config.json")).toEqual(value);
+  });
+
+  it.each([
+    [`${"[".repeat(201)}${"]".repeat(201)}`, /^config\.json is nested more than 200 levels deep/],
+    [`${'{"a":'.repeat(100_000)}1${"}".repeat(100_000)}`, /^config\.json is nested more than 200 levels deep/],
+    ['{"a": NaNs}', /^config\.json is not valid JSON/],
+    ['{"a": "', /^config\.json is not valid JSON/],
+  ])("refuses what is not JSON, or too deep", (text, message) => {
+    expect(() => parseJsonFile(text, "config.json")).toThrow(message);
+  });
+});
+
 describe("checkPath", () => {
   it.each(["a", "a/b", "a.b/..c/d..", "...", "ü b/%2e", "a/~"])("takes %j", (path) => {
     expect(() => checkPath(path)).not.toThrow();

@@ -15,6 +15,6 @@ if (adapter === null) throw new Error("no adapter");
 const device = await host.requestGpuDevice(adapter);
 const answers: HostAnswer[] = [];
 for (const dtype of dtypes.length === 0 ? [undefined] : dtypes) {
-  answers.push(await ask(host, host.fileSource(folder), device, dtype));
+  answers.push(await ask(host, folder, device, dtype));
 }
 console.log(JSON.stringify(answers));

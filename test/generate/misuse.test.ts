@@ -72,12 +72,8 @@ describe("a device", () => {
 
 describe("Llava.load", () => {
   test.each([
-    [
-      "a path as source",
-      "weights",
-      {},
-      /expected a source, .*fileSource\(folder\) or hubSource\(id\), got a string\.$/,
-    ],
+    ["files as source", [], {}, /expected an id such as .*, or a source such as httpSource\(url\) .*, got Array\.$/],
+    ["a name without a device", "org/model", {}, /expected options with a GPUDevice as device, .*got undefined\.$/],
     ["no options", fileSource(FOLDER), undefined, /GPUDevice as device, .*got undefined\.$/],
     [
       "a promise of a device",

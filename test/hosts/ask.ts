@@ -32,7 +32,7 @@ export function testPicture(): adaptvis.RgbImage {
 /** Loads the checkpoint, in another dtype than its own if one is given, and asks, with AdaptVis, for the fixed number of tokens. */
 export async function ask(
   host: Pick<typeof adaptvis, "Llava">,
-  source: adaptvis.Source,
+  source: adaptvis.Source | string,
   device: GPUDevice,
   dtype?: adaptvis.WeightDtype,
 ): Promise<HostAnswer> {

@@ -18,15 +18,19 @@ interface ChatGolden extends Versioned {
 const golden = readGolden<ChatGolden>("chat-template.json");
 const tokenizerConfig = { bos_token: "<s>", eos_token: { content: "</s>" } };
 
-function files(content: Readonly<Record<string, string | undefined>>): TemplateFiles {
+/** Files by path, and the value of tokenizer_config.json. */
+function files(content: Readonly<Record<string, string | undefined>>, config?: unknown): TemplateFiles {
   return {
     readText: async (path) => content[path],
-    readJson: async (path) => (content[path] === undefined ? undefined : JSON.parse(content[path])),
+    async readJson(path) {
+      if (path === "tokenizer_config.json" && config !== undefined) return config;
+      return content[path] === undefined ? undefined : JSON.parse(content[path]);
+    },
   };
 }
 
 async function template(source: string) {
-  const loaded = await loadChatTemplate(files({ "chat_template.jinja": source }), tokenizerConfig);
+  const loaded = await loadChatTemplate(files({ "chat_template.jinja": source }, tokenizerConfig));
   if (loaded === undefined) throw new Error("expected a template");
   return loaded;
 }
@@ -58,19 +62,21 @@ describe("loadChatTemplate", () => {
   const jinja = "jinja {{ messages[0].content[0].type }}";
   const from = (word: string) =>
     `${word} {% for part in messages[0].content %}{{ '<image>' if part.type == 'image' else part.text }}{% endfor %}`;
-  const all = {
-    "chat_template.jinja": from("file"),
-    "chat_template.json": JSON.stringify({ chat_template: from("json") }),
-  };
-
-  test("takes chat_template.jinja, else chat_template.json, else tokenizer_config.json", async () => {
-    const config = { ...tokenizerConfig, chat_template: from("config") };
-    const { "chat_template.json": json } = all;
-    const chosen = [all, { "chat_template.json": json }, {}].map(async (content) => {
-      return (await loadChatTemplate(files(content), config))?.render("Q?", { hasImage: true });
+  test("takes the first place that has one, in the order of transformers 5.23", async () => {
+    const places = [
+      ["processor_config.json", JSON.stringify({ chat_template: from("processor") })],
+      ["chat_template.json", JSON.stringify({ chat_template: from("json") })],
+      ["chat_template.jinja", from("file")],
+      ["additional_chat_templates/default.jinja", from("folder")],
+      ["tokenizer_config.json", JSON.stringify({ chat_template: from("config") })],
+    ] as const;
+    const chosen = places.map(async (_, index) => {
+      const loaded = await loadChatTemplate(files(Object.fromEntries(places.slice(index))));
+      return [loaded?.file, loaded?.render("Q?", { hasImage: true })];
     });
-    expect(await Promise.all(chosen)).toEqual(["file <image>Q?", "json <image>Q?", "config <image>Q?"]);
-    expect((await loadChatTemplate(files({}), config))?.file).toBe("tokenizer_config.json");
+    const words = ["processor", "json", "file", "folder", "config"];
+    const expected = places.map(([file], index) => [file, `${words[index]} <image>Q?`]);
+    expect(await Promise.all(chosen)).toEqual(expected);
   });
 
   test("takes the default of several named templates", async () => {
@@ -78,18 +84,18 @@ describe("loadChatTemplate", () => {
       { name: "rag", template: jinja },
       { name: "default", template: from("default") },
     ];
-    const loaded = await loadChatTemplate(files({}), { chat_template: named });
+    const loaded = await loadChatTemplate(files({}, { chat_template: named }));
     expect(loaded?.render("Q?", { hasImage: true })).toBe("default <image>Q?");
-    const chosen = await loadChatTemplate(
-      files({ "chat_template.json": JSON.stringify({ chat_template: named }) }),
-      {},
-    );
-    expect(chosen?.file).toBe("chat_template.json");
-    expect(chosen?.render("Q?", { hasImage: true })).toBe("default <image>Q?");
+    const byName = { rag: jinja, default: from("default") };
+    for (const chat_template of [named, byName]) {
+      const chosen = await loadChatTemplate(files({ "chat_template.json": JSON.stringify({ chat_template }) }));
+      expect(chosen?.file).toBe("chat_template.json");
+      expect(chosen?.render("Q?", { hasImage: true })).toBe("default <image>Q?");
+    }
   });
 
   test("takes the only one of named templates", async () => {
-    const loaded = await loadChatTemplate(files({}), { chat_template: [{ name: "rag", template: from("rag") }] });
+    const loaded = await loadChatTemplate(files({}, { chat_template: [{ name: "rag", template: from("rag") }] }));
     expect(loaded?.render("Q?", { hasImage: true })).toBe("rag <image>Q?");
   });
 
@@ -109,14 +115,14 @@ describe("loadChatTemplate", () => {
   ])("refuses a list of %s", async (_, named, names) => {
     const message = `tokenizer_config.json: chat_template must have one named "default", got ${names}.`;
     const error = new CheckpointError(message, { file: "tokenizer_config.json" });
-    await expect(loadChatTemplate(files({}), { chat_template: named })).rejects.toThrow(error);
+    await expect(loadChatTemplate(files({}, { chat_template: named }))).rejects.toThrow(error);
   });
 
   test("a checkpoint without any has none", async () => {
-    expect(await loadChatTemplate(files({}), {})).toBeUndefined();
-    expect(await loadChatTemplate(files({}), undefined)).toBeUndefined();
-    expect(await loadChatTemplate(files({ "chat_template.json": "null" }), null)).toBeUndefined();
-    expect(await loadChatTemplate(files({ "chat_template.json": '{ "chat_template": 1 }' }), {})).toBeUndefined();
+    expect(await loadChatTemplate(files({}, {}))).toBeUndefined();
+    expect(await loadChatTemplate(files({}))).toBeUndefined();
+    expect(await loadChatTemplate(files({ "chat_template.json": "null" }, null))).toBeUndefined();
+    expect(await loadChatTemplate(files({ "chat_template.json": '{ "chat_template": 1 }' }, {}))).toBeUndefined();
   });
 
   test("a template that is not Jinja is refused", async () => {
@@ -142,21 +148,30 @@ describe("render", () => {
   test("a checkpoint's own image token takes the place of <image>", async () => {
     const source =
       "{% for part in messages[0].content %}{{ '<|img|>' if part.type == 'image' else part.text }}{% endfor %}";
-    const loaded = await loadChatTemplate(files({ "chat_template.jinja": source }), { image_token: "<|img|>" });
+    const loaded = await loadChatTemplate(files({ "chat_template.jinja": source }, { image_token: "<|img|>" }));
     expect(loaded?.render("a <image>?", { hasImage: true })).toBe("<|img|>a <image>?");
   });
 
   test("an image token may be an object with its text, as other tokens", async () => {
     const source = `{{ bos_token }}${PARTS.replace("<image>", "[IMG]")}{{ eos_token }}`;
     const config = { image_token: { content: "[IMG]" }, bos_token: { content: "<s>" }, eos_token: "</s>" };
-    const loaded = await loadChatTemplate(files({ "chat_template.jinja": source }), config);
+    const loaded = await loadChatTemplate(files({ "chat_template.jinja": source }, config));
     expect(loaded?.render("Q?", { hasImage: true })).toBe("<s>[IMG]Q?</s>");
   });
 
   test("a token that the checkpoint does not have is empty", async () => {
     const source = `[{{ bos_token }}]${PARTS}[{{ eos_token }}]`;
-    const loaded = await loadChatTemplate(files({ "chat_template.jinja": source }), { bos_token: null, eos_token: 2 });
+    const loaded = await loadChatTemplate(files({ "chat_template.jinja": source }, { bos_token: null, eos_token: 2 }));
     expect(loaded?.render("Q?", { hasImage: true })).toBe("[]<image>Q?[]");
+  });
+
+  test("a template sees every special token, and neither tools nor documents", async () => {
+    const source = `{{ pad_token }}|{{ obj_token }}|{% if tools is none and documents is none %}${PARTS}{% endif %}`;
+    const config = { extra_special_tokens: { obj_token: "<obj>" } };
+    const map = { pad_token: { content: "<pad>" } };
+    const content = { "chat_template.jinja": source, "special_tokens_map.json": JSON.stringify(map) };
+    const loaded = await loadChatTemplate(files(content, config));
+    expect(loaded?.render("Q?", { hasImage: true })).toBe("<pad>|<obj>|<image>Q?");
   });
 
   const token = "<image>, which the chat template puts there itself: leave it out.";

@@ -7,7 +7,7 @@ import { CHAT_TEMPLATES, type ChatTemplateName, templateOfRepository } from "../
 const NO_FILES = { readText: async () => undefined, readJson: async () => undefined };
 
 async function builtIn(name: ChatTemplateName) {
-  const template = await loadChatTemplate(NO_FILES, {}, CHAT_TEMPLATES[name]);
+  const template = await loadChatTemplate(NO_FILES, CHAT_TEMPLATES[name]);
   if (template === undefined) throw new Error("expected a template");
   return template;
 }
@@ -81,7 +81,7 @@ test("all built-in templates are tested above", () => {
 
 test("a given template goes before the checkpoint's", async () => {
   const files = { ...NO_FILES, readText: async () => "own {{ messages[0].content[0].text }}<image>" };
-  const template = await loadChatTemplate(files, { chat_template: "other" }, CHAT_TEMPLATES.vicuna);
+  const template = await loadChatTemplate(files, CHAT_TEMPLATES.vicuna);
   expect(template?.file).toBe("vicuna");
 });
 

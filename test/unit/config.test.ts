@@ -136,6 +136,15 @@ describe("the defaults of transformers fill what config.json leaves out", () => 
   });
 });
 
+test.each([
+  ["llama", { qkvBias: true, outputBias: true, mlpBias: true }],
+  ["mistral", { qkvBias: false, outputBias: false, mlpBias: false }],
+  ["qwen2", { qkvBias: true, outputBias: false, mlpBias: false }],
+])("biases of %s are those that transformers' class has, whatever the config says", (model_type, biases) => {
+  const { text } = readModelConfig({ model_type, attention_bias: true, mlp_bias: true, sliding_window: null });
+  expect(text).toMatchObject(biases);
+});
+
 test("every key that config.json gives is read", () => {
   const { text, multimodal } = readModelConfig({
     model_type: "llava_next",
@@ -203,9 +212,9 @@ test("every key that config.json gives is read", () => {
     },
     maxPositionEmbeddings: 128,
     tieWordEmbeddings: true,
-    qkvBias: true,
-    outputBias: true,
-    mlpBias: true,
+    qkvBias: false,
+    outputBias: false,
+    mlpBias: false,
   });
   expect(multimodal).toEqual({
     vision: {
@@ -330,6 +339,16 @@ test.each([
     "an unknown model type",
     { model_type: "gpt2" },
     'model_type must be llava, llava_next, llama, mistral or qwen2, got "gpt2"',
+  ],
+  [
+    "a model type of a known family's relative",
+    { model_type: "llava_next_video" },
+    'model_type must be llava, llava_next, llama, mistral or qwen2 (the nearest is llava_next), got "llava_next_video"',
+  ],
+  [
+    "a checkpoint of LLaVA's own repository",
+    { model_type: "llava", mm_vision_tower: "openai/clip-vit-large-patch14-336", hidden_size: 4096 },
+    "mm_vision_tower is a setting of LLaVA's own repository, whose checkpoints are not read; use the same model in Hugging Face's layout, such as llava-hf/llava-1.5-7b-hf, or convert it with convert_llava_weights_to_hf.py of transformers",
   ],
   ["no model type", {}, "model_type must be a string, got nothing"],
   ["a list for the whole", [], "expected a JSON object"],

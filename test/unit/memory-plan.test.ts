@@ -94,7 +94,7 @@ describe.each([
     expect(plan.loadedBytes).toBe(weights + 3 * 256); // and what unused bindings are bound to
     expect(plan.answeredBytes).toBe(Object.values(parts).reduce((sum, bytes) => sum + bytes, 0));
     expect(plan.peakBytes).toBeGreaterThanOrEqual(plan.answeredBytes);
-    expect(plan.hostPeakBytes).toBe((256 + 64) * MIB); // of a GPU, only the process and what is on its way
+    expect(plan.hostPeakBytes).toBe((256 + 64) * MIB); // of a GPU, only the process and chunks of the file
   });
 });
 

@@ -193,14 +193,19 @@ describe("ids that end an answer", () => {
 });
 
 describe("the preparation of pictures", () => {
-  test("is in preprocessor_config.json, else nested in processor_config.json", async () => {
-    const own = await processorOf(TINY, {
-      "preprocessor_config.json": { ...SIZES, resample: 2 },
-      "processor_config.json": "{ not read",
+  test("is nested in processor_config.json, else in preprocessor_config.json", async () => {
+    const nested = await processorOf(TINY, {
+      "preprocessor_config.json": "{ not read",
+      "processor_config.json": { image_processor: { ...SIZES, resample: 2 } },
     });
-    expect(own.imageProcessor).toMatchObject({ imageSize: 8, filter: "bilinear" });
-    const nested = await processorOf(TINY, { "processor_config.json": { image_processor: { ...SIZES, resample: 2 } } });
-    expect(nested.imageProcessor).toEqual(own.imageProcessor);
+    expect(nested.imageProcessor).toMatchObject({ imageSize: 8, filter: "bilinear" });
+    for (const outer of [{}, { processor_config: {} }]) {
+      const own = await processorOf(TINY, {
+        "preprocessor_config.json": { ...SIZES, resample: 2 },
+        "processor_config.json": outer,
+      });
+      expect(own.imageProcessor).toEqual(nested.imageProcessor);
+    }
   });
 
   test.each([[{ patch_size: 4 }], [null], [3], ["3"]])("is not in a processor_config.json of %j", async (content) => {
@@ -231,7 +236,7 @@ describe("the preparation of pictures", () => {
       "processor_config.json: resample must be a PIL filter from 0 to 5, got 9.",
     ],
     [
-      { "preprocessor_config.json": null, "processor_config.json": { image_processor: SIZES } },
+      { "preprocessor_config.json": null, "processor_config.json": {} },
       "preprocessor_config.json: expected the file to hold a JSON object, got null.",
     ],
   ])("%j is refused", async (files, message) => {

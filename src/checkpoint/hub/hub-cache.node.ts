@@ -31,13 +31,6 @@ const CACHE_TAG = `Signature: 8a477f597d28d172789f06886806bc55
 # For information about cache directory tags see https://bford.info/cachedir/
 `;
 
-/** Whether text has the form of a model's id on the hub: `org/name`. */
-export function isHubId(text: string): boolean {
-  const parts = text.split("/");
-  const isName = (part: string) => /^[\w.-]{1,96}$/.test(part) && !/^[.-]|[.-]$|--|\.\./.test(part);
-  return parts.length === 2 && parts.every(isName);
-}
-
 /** The cache's folder of a model; it need not exist. */
 export function repoCache(id: string, settings: Pick<HubSettings, "cacheFolder" | "noSymlinks">): RepoCache {
   const folder = join(settings.cacheFolder, PREFIX + id.replaceAll("/", "--"));

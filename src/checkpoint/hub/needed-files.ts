@@ -16,6 +16,7 @@ export const SMALL_FILES: readonly string[] = [
   "added_tokens.json",
   "chat_template.json",
   "chat_template.jinja",
+  "additional_chat_templates/default.jinja",
   "adaptvis.json",
 ];
 

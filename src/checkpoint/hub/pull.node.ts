@@ -10,7 +10,6 @@ import {
   blobPath,
   cacheError,
   fileSize,
-  isHubId,
   isPresent,
   placeFile,
   type RepoCache,
@@ -22,6 +21,7 @@ import {
   writeListing,
   writeRef,
 } from "./hub-cache.node.ts";
+import { isHubId } from "./hub-id.ts";
 import { commitOf, type HubContext, type HubFile, isCommit, listFiles } from "./hub-listing.node.ts";
 import { downloadOf } from "./hub-request.node.ts";
 import { type HubSettings, readHubSettings } from "./hub-settings.node.ts";

@@ -4,18 +4,19 @@ import { realpath, stat } from "node:fs/promises";
 import { basename, dirname, resolve } from "node:path";
 import { CheckpointError, InputError } from "../../errors.ts";
 import { fileSource } from "../file-source.node.ts";
+import { lazySource } from "../lazy-source.ts";
 import { listNames, quote, type Source } from "../source.ts";
 import { cachedSnapshot, repoOfFolder } from "./cached-models.node.ts";
 import {
   fileSize,
   idOfFolder,
-  isHubId,
   type RepoCache,
   readListing,
   repoCache,
   snapshotFolder,
   snapshotsOf,
 } from "./hub-cache.node.ts";
+import { isHubId } from "./hub-id.ts";
 import { commitOf, isCommit } from "./hub-listing.node.ts";
 import { HubUnavailableError } from "./hub-request.node.ts";
 import { type HubSettings, readHubSettings } from "./hub-settings.node.ts";
@@ -54,25 +55,19 @@ export function hubSource(id: string, options: HubSourceOptions = {}): Source {
     throw new InputError(`hubSource: expected an id such as "llava-hf/llava-1.5-7b-hf", got ${quote(id)}.`);
   const { revision = DEFAULT_REVISION, token, cacheFolder, onProgress } = options;
   checkRevision(revision);
-  let opening: Promise<Source> | undefined;
-
-  const open = (signal: AbortSignal | undefined): Promise<Source> => {
-    if (opening !== undefined) return opening;
+  return lazySource(id, async (signal) => {
     const settings = readHubSettings(process.env, { token, cacheFolder });
-    const started = resolveId(id, { revision, settings, signal, onProgress }).then(({ folder }) => fileSource(folder));
-    opening = started;
-    started.catch(() => {
-      opening = undefined;
-    });
-    return started;
-  };
+    const { folder } = await resolveId(id, { revision, settings, signal, onProgress });
+    return fileSource(folder);
+  });
+}
 
-  return {
-    name: id,
-    size: async (path, signal) => (await open(signal)).size(path, signal),
-    read: async (path, start, end, signal) => (await open(signal)).read(path, start, end, signal),
-    close: async () => (await opening?.catch(() => undefined))?.close?.(),
-  };
+/**
+ * A source over a folder, a repository's folder in a cache, or an id on the hub, as {@link resolveModel} finds it at the first use.
+ * @throws CheckpointError, when it is used, for a name that is none of them.
+ */
+export function modelSource(name: string): Source {
+  return lazySource(name, async (signal) => fileSource((await resolveModel(name, { signal })).folder));
 }
 
 /**
