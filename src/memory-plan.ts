@@ -17,6 +17,7 @@ import { PreparedProgram } from "./gpu/prepared-program.ts";
 import { type ActivationDtype, isQuantized, type Matrix, type WeightDtype } from "./gpu/tensor.ts";
 import type { Architecture, ModelWeights, PicturePositions } from "./models/architecture.ts";
 import { keyValueBytes } from "./models/layers/decoder-state.ts";
+import type { LlamaWeights } from "./models/layers/decoder-weights.ts";
 import { PictureEncoder } from "./models/layers/picture-encoder.ts";
 import { STAGING_BYTES } from "./models/staging.ts";
 import { allocateMatrix, allocateVector, CHUNK_BYTES } from "./models/upload.ts";
@@ -74,6 +75,19 @@ export interface SplitMatrix {
   readonly numPieces: number;
 }
 
+/** What the decoder computes for the question; weights by their dtype. */
+export interface PlannedWork {
+  /** Bytes of weights that a decode step reads. */
+  readonly stepBytes: Readonly<Partial<Record<WeightDtype, number>>>;
+  readonly stepDispatches: number;
+  /** Multiply-adds of linear layers per row of the prompt, which has the logits of one row only. */
+  readonly rowMacs: Readonly<Partial<Record<WeightDtype, number>>>;
+  /** Multiply-adds of attention per row and key. */
+  readonly attentionMacs: number;
+  /** Dispatches of all chunks of the prompt. */
+  readonly promptDispatches: number;
+}
+
 /** The memory that a model needs; all sizes in bytes. */
 export interface MemoryPlan {
   /** As given; undefined where matrices stay as in the file. */
@@ -99,6 +113,7 @@ export interface MemoryPlan {
   readonly hostPeakBytes: number;
   readonly isSoftware: boolean;
   readonly splits: readonly SplitMatrix[];
+  readonly work: PlannedWork;
   /** Why the adapter's limits forbid the load or the question, as one sentence; undefined where they do not. */
   readonly problem: string | undefined;
 }
@@ -167,7 +182,7 @@ async function planOn(
   const weightLabels = new Set(count.live.keys());
   const { text } = architecture.config;
   const decoder = new SharedDecoder(gpu, text, { weights: weights.llama, ...options });
-  await answer(gpu, { weights, decoder, architecture, question, cacheBytes: options.cacheBytes });
+  const dispatches = await answer(gpu, { weights, decoder, architecture, question, cacheBytes: options.cacheBytes });
 
   for (const [label, bytes] of count.live) if (!weightLabels.has(label)) parts[partOf(label)] += bytes;
   parts["logits and parameters"] += loadedBytes - sumOf(parts, WEIGHT_PARTS);
@@ -191,6 +206,7 @@ async function planOn(
     hostPeakBytes: HOST_BASE_BYTES + Math.min(HOST_CHUNK_BYTES, checkpoint.totalBytes) + (isSoftware ? peakBytes : 0),
     isSoftware,
     splits,
+    work: workOf(weights.llama, architecture, dispatches),
     problem: undefined,
   };
 }
@@ -270,6 +286,29 @@ interface PlannedQuestion {
   readonly maxNewTokens: number;
 }
 
+/** Dispatches of the programs of a question. */
+type Dispatches = Pick<PlannedWork, "stepDispatches" | "promptDispatches">;
+
+function workOf({ layers, lmHead }: LlamaWeights, { config }: Architecture, dispatches: Dispatches): PlannedWork {
+  const { numHiddenLayers, numAttentionHeads, headDim } = config.text;
+  const matrices = layers.flatMap(({ selfAttn, mlp }) =>
+    [selfAttn.qkvProj, selfAttn.oProj, mlp.gateUpProj, mlp.downProj].map(({ weight }) => weight),
+  );
+  const sums = (of: readonly Matrix[], amount: (matrix: Matrix) => number) => {
+    const byDtype: Partial<Record<WeightDtype, number>> = {};
+    for (const matrix of of) byDtype[matrix.dtype] = (byDtype[matrix.dtype] ?? 0) + amount(matrix);
+    return byDtype;
+  };
+  const bytesOf = ({ pieces }: Matrix) =>
+    pieces.reduce((sum, { buffer, scales }) => sum + buffer.size + (scales?.size ?? 0), 0);
+  return {
+    stepBytes: sums([...matrices, lmHead.weight], bytesOf),
+    rowMacs: sums(matrices, ({ shape: [rows, columns] }) => rows * columns),
+    attentionMacs: 2 * numHiddenLayers * numAttentionHeads * headDim,
+    ...dispatches,
+  };
+}
+
 /** Runs a greedy answer as `Session` does, and gives the sequence back. */
 async function answer(
   gpu: Gpu,
@@ -280,7 +319,7 @@ async function answer(
     readonly question: PlannedQuestion;
     readonly cacheBytes: number | undefined;
   },
-): Promise<void> {
+): Promise<Dispatches> {
   const { weights, decoder, architecture, question } = run;
   const { prompt, maxNewTokens } = question;
   const executor = new CountingExecutor(gpu);
@@ -296,17 +335,25 @@ async function answer(
   await sequence.embed(prompt, features, { executor, filler: weights.pictures?.filler });
   for (const [index, buffer] of features.entries()) cache.add(Float32Array.of(index), buffer); // pictures that all differ
   const { length } = prompt.inputIds;
+  const before = executor.numDispatches;
   await sequence.prefill([Math.max(0, length - decoder.chunkRows), length], { executor }); // all chunks need the same
+  const promptDispatches = (executor.numDispatches - before) * Math.ceil(length / decoder.chunkRows);
   let numTokens = 0;
+  let stepDispatches = 0;
   for await (const _ of sequence.greedyChoices(length, { executor, maxNewTokens })) {
+    stepDispatches = executor.lastDispatches; // embedding, step and choice are one submit
     if (++numTokens === PREPARED_TOKENS) break;
   }
   pool.release(sequence);
+  return { stepDispatches, promptDispatches };
 }
 
 /** Prepares programs and runs nothing. */
 class CountingExecutor implements Executor {
   readonly maxLookahead = Number.POSITIVE_INFINITY;
+  numDispatches = 0;
+  /** Those of the last run. */
+  lastDispatches = 0;
   private readonly gpu: Gpu;
 
   constructor(gpu: Gpu) {
@@ -317,7 +364,10 @@ class CountingExecutor implements Executor {
     return PreparedProgram.prepare(this.gpu, program);
   }
 
-  run(_programs: readonly StagedProgram[]): undefined {}
+  run(programs: readonly StagedProgram[]): undefined {
+    this.lastDispatches = programs.reduce((sum, { program }) => sum + program.program.numDispatches, 0);
+    this.numDispatches += this.lastDispatches;
+  }
 }
 
 /** Positions of a short question about so many pictures, each of the size that takes the most, and of its answer. */

@@ -1,12 +1,14 @@
 // adaptvis plan: what a model needs, before any of its weights are read or downloaded.
 import type { Command } from "commander";
+import { type MachineSpeed, measureSpeed, type PredictedSpeed, predictSpeed } from "../bench/machine-speed.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.ts";
 import { fileSource } from "../checkpoint/file-source.node.ts";
 import { type ModelView, viewModel } from "../checkpoint/hub/remote-source.node.ts";
 import { loadableForms, nearestFit, neededBytes } from "../choose-form.ts";
 import { CACHE_DTYPES, type CacheDtype } from "../gpu/cache-format.ts";
-import { formatBytes } from "../gpu/device.ts";
+import { formatBytes, Gpu, requestGpuDevice } from "../gpu/device.ts";
 import type { OpenedAdapter } from "../gpu/hosts/adapter-choice.node.ts";
+import { tuningKey } from "../gpu/ops/tuning.ts";
 import type { WeightDtype } from "../gpu/tensor.ts";
 import { type MemoryPlan, PLAN_PARTS, type PlannedDevice, type PlanOptions, planMemory } from "../memory-plan.ts";
 import type { Architecture } from "../models/architecture.ts";
@@ -17,6 +19,7 @@ import { byteCount, isFit, type KnownMemory, knownMemory, memoryOption, memoryTe
 import { activationsOption, autoDtypeOption, kvOption, revisionOption } from "./flags.ts";
 import { embeddedModel, examples } from "./package-files.ts";
 import { defineCommand, type Session, styled, table, UsageError } from "./session.ts";
+import { keepSpeed, readSpeed } from "./speed-cache.ts";
 
 /** Parsed options of `plan`. */
 interface PlanFlags {
@@ -28,6 +31,7 @@ interface PlanFlags {
   readonly images?: number;
   readonly memory?: number;
   readonly rate: number;
+  readonly measure?: boolean;
 }
 
 /** Bytes a second of a download unless `--rate` says otherwise. */
@@ -57,6 +61,7 @@ function describePlan(command: Command): Command {
     .option("--images <number>", "pictures of the question (default: 1)", wholeFrom(0))
     .addOption(memoryOption())
     .option("--rate <size>", "bytes that a download takes per second", byteCount, DEFAULT_RATE)
+    .option("--measure", "measure the speed of this adapter and keep it, so that plans can predict that of models")
     .addHelpText(
       "after",
       examples(() => [
@@ -79,6 +84,7 @@ interface Subject {
 async function plan(session: Session, model: string | undefined, flags: PlanFlags): Promise<void> {
   const { signal } = session;
   const adapter = await session.openAdapter();
+  const speed = await machineSpeed(session, adapter, flags.measure === true);
   const view = await asUsage(() => openView(session, model, flags.revision));
   try {
     const checkpoint = await openCheckpoint(view.source, signal);
@@ -88,9 +94,29 @@ async function plan(session: Session, model: string | undefined, flags: PlanFlag
     const { context: contextLength, images: numImages, kv: kvDtype, activations: activationDtype } = flags;
     const options = { device, contextLength, numImages, kvDtype, activationDtype };
     const memory = knownMemory(flags.memory, adapter.isSoftware);
-    await report(session, { checkpoint, architecture, options, memory }, { view, adapter, flags });
+    await report(session, { checkpoint, architecture, options, memory }, { view, adapter, flags, speed });
   } finally {
     await view.source.close?.();
+  }
+}
+
+/** The rates that were kept for the adapter, or are measured now. */
+async function machineSpeed(
+  session: Session,
+  { adapter, isSoftware }: OpenedAdapter,
+  isMeasured: boolean,
+): Promise<MachineSpeed | undefined> {
+  if (!isMeasured) return readSpeed(tuningKey({ adapterInfo: adapter.info, features: adapter.features }));
+  const device = await requestGpuDevice(adapter);
+  const gpu = new Gpu(device, { isSoftware });
+  try {
+    session.note("adaptvis: measuring the speed of the adapter");
+    const speed = await measureSpeed(gpu, { targetMs: 100, minSamples: 3, signal: session.signal });
+    session.note(`adaptvis: the speed of the adapter is kept in ${await keepSpeed(speed)}`);
+    return speed;
+  } finally {
+    gpu.dispose();
+    device.destroy();
   }
 }
 
@@ -107,10 +133,15 @@ function openView(session: Session, model: string | undefined, revision: string 
 async function report(
   session: Session,
   subject: Subject,
-  of: { readonly view: ModelView; readonly adapter: OpenedAdapter; readonly flags: PlanFlags },
+  of: {
+    readonly view: ModelView;
+    readonly adapter: OpenedAdapter;
+    readonly flags: PlanFlags;
+    readonly speed: MachineSpeed | undefined;
+  },
 ): Promise<void> {
   const { checkpoint, architecture, options, memory } = subject;
-  const { view, adapter, flags } = of;
+  const { view, adapter, flags, speed } = of;
   const { dtype: asked = "auto", rate } = flags;
   const memoryBytes = memory?.bytes ?? Number.POSITIVE_INFINITY;
   const wanted = await asUsage(() =>
@@ -126,6 +157,7 @@ async function report(
   );
   const download =
     view.downloadBytes === 0 ? undefined : { bytes: view.downloadBytes, rate, seconds: view.downloadBytes / rate };
+  const predicted = speed && predictSpeed(chosen, speed);
   const { kind, isSoftware, description } = adapter;
   session.result({
     model: view.name,
@@ -139,6 +171,7 @@ async function report(
     forms: forms.map((form) => ({ ...shortForm(form), fits: memory === undefined ? null : isFit(form, memory) })),
     cachePerToken,
     download: download ?? null,
+    speed: predicted ?? null,
   });
   session.print(
     [
@@ -160,6 +193,7 @@ async function report(
       ...splitLines(chosen),
       ...verdictLines({ wanted, nearest, memory, fits, asked }),
       ...(download === undefined ? [] : [downloadText(download)]),
+      speedText(predicted),
       "",
     ].join("\n"),
   );
@@ -261,8 +295,16 @@ function downloadText({
   return `The download is ${formatBytes(bytes)}: ${durationText(seconds)} at ${rate / 1e6} MB/s (--rate).`;
 }
 
+function speedText(predicted: PredictedSpeed | undefined): string {
+  if (predicted === undefined) return "The speed of this adapter is not known: plan --measure measures and keeps it.";
+  const { promptMs, promptRate, tokenMs, tokenRate } = predicted;
+  const prompt = `the prompt without its pictures' encoding ${durationText(promptMs / 1000)} (${promptRate.toPrecision(3)} positions/s)`;
+  return `Predicted from this adapter's rates: ${prompt}, a new token ${tokenMs.toPrecision(3)} ms (${tokenRate.toPrecision(3)}/s).`;
+}
+
 /** "45 s", "12 min", "1.5 h". */
 function durationText(seconds: number): string {
+  if (seconds < 1) return `${Math.ceil(1000 * seconds)} ms`;
   if (seconds < 90) return `${Math.ceil(seconds)} s`;
   return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
