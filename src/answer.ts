@@ -20,8 +20,13 @@ import type { RgbImage } from "./preprocess/image.ts";
 export interface LoadOptions {
   /** The device to run on; it is used, never destroyed. */
   readonly device: GPUDevice;
-  /** How matrices are stored on the GPU; as in the checkpoint unless given. Sums are f32 always. */
-  readonly dtype?: WeightDtype | undefined;
+  /**
+   * How matrices are stored on the GPU; as in the checkpoint unless given. Sums are f32 always. "auto" is the most exact form of the
+   * checkpoint's, f16, q8 and q4 that fits into `memoryBytes` with a question, the smallest where none does; `Llava.dtype` says which.
+   */
+  readonly dtype?: WeightDtype | "auto" | undefined;
+  /** Memory for `dtype` "auto", which needs it: WebGPU does not say how much there is. The GPU's, or on a CPU adapter the host's. */
+  readonly memoryBytes?: number | undefined;
   /**
    * Storage format of keys and values on the GPU: f16 takes half of f32's memory, q8 (8 bits, with one f16 scale per group of 32
    * values) about a quarter. Default: f32. Attention always computes in f32.

@@ -12,16 +12,19 @@ export function checkLoad(source: Source | string, options: LoadOptions): void {
     const wanted = 'an id such as "llava-hf/llava-1.5-7b-hf", or a source such as httpSource(url) or blobSource(files)';
     throw new InputError(`Llava.load: expected ${wanted}, got ${kindOf(source)}.`);
   }
-  const { device, dtype, kvDtype, activationDtype, adapterClass, chunkRows, chatTemplate }: Partial<LoadOptions> =
-    options ?? {};
+  const { device, dtype, memoryBytes, kvDtype, activationDtype, ...others }: Partial<LoadOptions> = options ?? {};
+  const { adapterClass, chunkRows, chatTemplate } = others;
   if (typeof device?.createBuffer !== "function") {
     const wanted = "options with a GPUDevice as device, such as await requestGpuDevice(adapter)";
     throw new InputError(`Llava.load: expected ${wanted}, got ${kindOf(device)}.`);
   }
-  checkChoice("dtype", dtype, WEIGHT_DTYPES);
+  checkChoice("dtype", dtype, ["auto", ...WEIGHT_DTYPES]);
+  if ((dtype === "auto" || memoryBytes !== undefined) && !(Number.isFinite(memoryBytes) && Number(memoryBytes) > 0)) {
+    throw new InputError(`memoryBytes: expected a number above 0, got ${memoryBytes}; dtype "auto" needs it.`);
+  }
   checkChoice("kvDtype", kvDtype, CACHE_DTYPES);
   checkChoice("activationDtype", activationDtype, ACTIVATION_DTYPES);
-  if (activationDtype === "q8" && (dtype === undefined || !isQuantized(dtype))) {
+  if (activationDtype === "q8" && (dtype === undefined || dtype === "auto" || !isQuantized(dtype))) {
     const got = dtype ?? "the checkpoint's dtype";
     throw new InputError(`activationDtype q8 needs weights in q8 or q4, got ${got}: set dtype (--dtype) too.`);
   }

@@ -22,12 +22,12 @@ import type {
   WarmUpOptions,
 } from "./answer.ts";
 import { checkLoad } from "./check-arguments.ts";
-import { openCheckpoint } from "./checkpoint/checkpoint.ts";
+import { type Checkpoint, openCheckpoint } from "./checkpoint/checkpoint.ts";
 import { namedSource } from "./checkpoint/named-source.ts";
 import type { Source } from "./checkpoint/source.ts";
 import { at, GpuError, InputError } from "./errors.ts";
 import { FeatureCache } from "./generate/feature-cache.ts";
-import { LruBudget } from "./generate/lru-budget.ts";
+import { DEFAULT_CACHE_BYTES, LruBudget } from "./generate/lru-budget.ts";
 import { SequencePool } from "./generate/sequence-pool.ts";
 import { SharedDecoder } from "./generate/shared-decoder.ts";
 import type { CacheDtype } from "./gpu/cache-format.ts";
@@ -35,7 +35,7 @@ import { Gpu } from "./gpu/device.ts";
 import type { Pipeline } from "./gpu/kernel.ts";
 import { checkTuningTable } from "./gpu/ops/tuning.ts";
 import type { ActivationDtype, WeightDtype } from "./gpu/tensor.ts";
-import type { ModelWeights } from "./models/architecture.ts";
+import type { Architecture, ModelWeights } from "./models/architecture.ts";
 import { architectureOf } from "./models/checkpoint-architecture.ts";
 import type { ModelConfig } from "./models/config.ts";
 import type { ModelInputs } from "./models/inputs.ts";
@@ -46,9 +46,6 @@ import { precompile, USUAL_NEEDS } from "./precompile.ts";
 import type { QuestionNeeds, RecordedModel } from "./program-recorder.ts";
 import { type RunOptions, Session, type SessionHost } from "./session.ts";
 import { type MethodDefaults, readMethodDefaults, settingsOf } from "./settings.ts";
-
-/** Bytes kept for later questions unless the caller says otherwise. */
-const DEFAULT_CACHE_BYTES = 256 * 2 ** 20;
 
 /** A loaded model. Questions asked while one runs wait for their turn. */
 export class Llava {
@@ -127,13 +124,14 @@ export class Llava {
   }
 
   private static async loadFrom(source: Source, options: LoadOptions): Promise<Llava> {
-    const { signal, onProgress, adapterClass, dtype, profiler, tuning, cacheBytes, firstQuestion } = options;
+    const { signal, onProgress, adapterClass, profiler, tuning, cacheBytes, firstQuestion } = options;
     if (tuning !== undefined) checkTuningTable(tuning, options.device);
     const gpu = new Gpu(options.device, { isSoftware: adapterClass && adapterClass === "cpu", profiler, tuning });
     try {
       const checkpoint = await openCheckpoint(source, signal);
       try {
         const architecture = await architectureOf(checkpoint, signal);
+        const dtype = options.dtype === "auto" ? await fittingDtype(checkpoint, architecture, options) : options.dtype;
         const defaults = await readMethodDefaults(source, signal);
         const needs = await needsOfAll(firstQuestion && [firstQuestion], { config: architecture.config, defaults });
         let model: Llava | undefined;
@@ -326,6 +324,20 @@ export class Llava {
     this.turn = result.catch(() => undefined);
     return result;
   }
+}
+
+/** The most exact form that fits into `memoryBytes`. */
+async function fittingDtype(
+  checkpoint: Checkpoint,
+  architecture: Architecture,
+  { device, adapterClass, memoryBytes = 0, dtype: _, ...load }: LoadOptions,
+): Promise<WeightDtype | undefined> {
+  const { chooseForm } = await import("./choose-form.ts"); // a chunk of its own for bundlers
+  const { limits, features, adapterInfo } = device;
+  const isSoftware = adapterClass && adapterClass === "cpu";
+  const planned = { limits, features, adapterInfo, isSoftware };
+  const { plan } = await chooseForm(checkpoint, architecture, { ...load, device: planned, memoryBytes });
+  return plan.dtype;
 }
 
 /** The kernels that questions need. @throws InputError for an invalid option. */

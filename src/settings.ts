@@ -3,6 +3,7 @@ import { ANSWER_OPTION_NAMES, type AnswerOptions } from "./answer.ts";
 import { asRecord, readTextFile, type Source } from "./checkpoint/source.ts";
 import { CheckpointError, InputError, kindOf } from "./errors.ts";
 import { checkSampling, GREEDY, type SamplingOptions } from "./generate/sampler.ts";
+import { DEFAULT_MAX_NEW_TOKENS } from "./generate/stop.ts";
 import { adaptvis } from "./interventions/adaptvis.ts";
 import type { Intervention } from "./interventions/intervention.ts";
 import { checkValue, settingsFrom } from "./interventions/parameters.ts";
@@ -10,9 +11,6 @@ import { interventionNamed, SETTING_NAMES } from "./interventions/registry.ts";
 import { scaling } from "./interventions/scaling.ts";
 import type { TextConfig } from "./models/config.ts";
 import { MAX_TOP_K } from "./models/layers/decoder-state.ts";
-
-/** New tokens of an answer unless the caller says otherwise. */
-export const DEFAULT_MAX_NEW_TOKENS = 64;
 
 /** Checked options. */
 export interface Settings {

@@ -96,7 +96,8 @@ export async function readModelFacts(folder: string, flags: ModelFlags, signal: 
   try {
     const checkpoint = await openCheckpoint(source, signal);
     const architecture = await architectureOf(checkpoint);
-    const used = planWeights(checkpoint, architecture, flags.dtype).filter(({ isUsed }) => isUsed);
+    const dtype = flags.dtype === "auto" ? undefined : flags.dtype; // what fits is known where the model is loaded
+    const used = planWeights(checkpoint, architecture, dtype).filter(({ isUsed }) => isUsed);
     // As Llava.dtype: that of the first decoder layer.
     const first = used.find(({ part, role }) => part === "decoder" && role === "matrix");
     if (first === undefined) throw new RangeError("the architecture has no decoder layer");

@@ -2,14 +2,15 @@
 
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { AnswerOptions, Question, SweepOptions } from "../answer.ts";
+import { DEFAULT_MAX_NEW_TOKENS } from "../generate/stop.ts";
 import { CACHE_DTYPES, type CacheDtype } from "../gpu/cache-format.ts";
 import { ACTIVATION_DTYPES, type ActivationDtype, WEIGHT_DTYPES, type WeightDtype } from "../gpu/tensor.ts";
 import type { Intervention } from "../interventions/intervention.ts";
 import type { Parameter, ParameterKind } from "../interventions/parameters.ts";
 import { INTERVENTIONS, type MethodName, type MethodSettings, SETTING_NAMES } from "../interventions/registry.ts";
-import { DEFAULT_MAX_NEW_TOKENS } from "../settings.ts";
 import { chatTemplateOption } from "./chat-template.ts";
 import { indexList, numberFrom, repeated, rowSelection, someText, wholeFrom } from "./checks.ts";
+import { memoryOption } from "./fit-memory.ts";
 import { commandName } from "./package-files.ts";
 import { UsageError } from "./session.ts";
 
@@ -21,19 +22,22 @@ export const MODEL_HELP =
 export interface ModelFlags {
   readonly model?: string;
   readonly revision?: string;
-  readonly dtype?: WeightDtype;
+  /** "auto" is the same as none: the most exact form that fits. */
+  readonly dtype?: WeightDtype | "auto";
+  readonly memory?: number;
   readonly kv?: CacheDtype;
   readonly activations?: ActivationDtype;
   readonly tune?: boolean;
   readonly chatTemplate?: string;
 }
 
-/** Adds `--model`, `--revision`, `--dtype`, `--kv`, `--activations` and `--tune`. @param what describes `--model` */
+/** Adds `--model`, `--revision`, `--dtype`, `--memory`, `--kv`, `--activations` and `--tune`. @param what describes `--model` */
 export function addModelOptions(command: Command, what: string): Command {
   return command
     .option("--model <model>", what, someText)
     .addOption(revisionOption())
-    .addOption(dtypeOption("how weight matrices are stored on the GPU (default: the checkpoint's dtype)"))
+    .addOption(autoDtypeOption())
+    .addOption(memoryOption())
     .addOption(kvOption("how keys and values are stored on the GPU (default: f32)"))
     .addOption(activationsOption())
     .addOption(chatTemplateOption())
@@ -44,6 +48,13 @@ export function addModelOptions(command: Command, what: string): Command {
 export function revisionOption(): Option {
   const what = "branch, tag or commit of a model on the hub (default: main)";
   return new Option("--revision <revision>", what).argParser(someText);
+}
+
+/** The option `--dtype` with the choice of what fits. */
+export function autoDtypeOption(): Option {
+  const what =
+    "how weight matrices are stored on the GPU; auto: as in the checkpoint, or in the next of f16, q8 and q4 that fits the memory (default: auto)";
+  return new Option("--dtype <dtype>", what).choices(["auto", ...WEIGHT_DTYPES]);
 }
 
 /** The option `--dtype`. @param what its description */

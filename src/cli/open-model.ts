@@ -21,6 +21,7 @@ import type { RgbImage } from "../preprocess/image.ts";
 import { chosenTemplate } from "./chat-template.ts";
 import { asUsage } from "./checks.ts";
 import { findModel } from "./find-model.ts";
+import { formToLoad } from "./fit-memory.ts";
 import type { ModelFlags, PictureFlags } from "./flags.ts";
 import type { Session } from "./session.ts";
 
@@ -76,11 +77,14 @@ export async function openModel(session: Session, flags: ModelFlags, options: Op
     const { isSoftware: isCpu } = adapter;
     const note = (text: string) => session.note(text);
     const tuning = flags.tune === true ? await cachedTuning(device, { isSoftware: isCpu, note }) : undefined;
+    const { limits, features } = device;
+    const planned = { limits, features, adapterInfo: adapter.adapter.info, isSoftware: isCpu };
+    const dtype = await formToLoad(session, source, { flags, device: planned, signal });
     const load = () =>
       Llava.load(source, {
         device,
         tuning,
-        dtype: flags.dtype,
+        dtype,
         kvDtype: flags.kv,
         activationDtype: flags.activations,
         chatTemplate,

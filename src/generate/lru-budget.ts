@@ -1,5 +1,8 @@
 // One byte budget for everything that is kept on the GPU for later questions.
 
+/** Bytes of the budget unless the caller says otherwise. */
+export const DEFAULT_CACHE_BYTES = 256 * 2 ** 20;
+
 /** Something that may be freed when room is needed. */
 export interface LruItem {
   readonly numBytes: number;

@@ -36,7 +36,7 @@ import { type TokenChoice, TokenChooser } from "./token-chooser.ts";
 const NO_TOKEN = 0xffffffff;
 
 /** Cache slots are allocated in multiples of this. */
-const CAPACITY_STEP = 256;
+export const CAPACITY_STEP = 256;
 
 /** What a forward call runs with. */
 export interface ForwardOptions {

@@ -1,4 +1,7 @@
-// Stop strings over streamed text: text that may still become a stop string is held back until it is clear.
+// When an answer ends: at its length, or at a stop string in the streamed text. Text that may still become a stop string is held back until it is clear.
+
+/** New tokens of an answer unless the caller says otherwise. */
+export const DEFAULT_MAX_NEW_TOKENS = 64;
 
 /** Watches streamed text for stop strings. */
 export class StopMatcher {

@@ -23,7 +23,7 @@ import type { Staging } from "./staging.ts";
 import { codesName, labelOf, type PlannedTensor, type PlannedWeight, scalesName } from "./weight-table.ts";
 
 /** Bytes read from the source and written to the GPU at once. */
-const CHUNK_BYTES = 8 * 1024 * 1024;
+export const CHUNK_BYTES = 8 * 1024 * 1024;
 
 /** Pieces a matrix may be split into; more would mean an adapter far too small for the model. */
 const MAX_PIECES = 8;

@@ -116,7 +116,7 @@ function doesNotFit(
 }
 
 /** Finds a matrix of a quantised checkpoint that would have to be stored in another form. @throws CheckpointError */
-function checkForm(checkpoint: Checkpoint, weight: PlannedWeight): void {
+export function checkForm(checkpoint: Checkpoint, weight: PlannedWeight): void {
   const tensor = otherForm(weight);
   if (tensor === undefined) return;
   const { name, packed } = tensor;

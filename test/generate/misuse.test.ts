@@ -87,7 +87,7 @@ describe("Llava.load", () => {
   });
 
   test.each([
-    ["dtype", "f64", /dtype must be f32, f16, bf16, q8, q4, got f64\.$/],
+    ["dtype", "f64", /dtype must be auto, f32, f16, bf16, q8, q4, got f64\.$/],
     ["kvDtype", "q4", /kvDtype must be f32, f16, q8, got q4\.$/],
     ["activationDtype", "f16", /activationDtype must be f32, q8, got f16\.$/],
     ["activationDtype", "q8", /activationDtype q8 needs weights in q8 or q4, got the checkpoint's dtype: set dtype/],

@@ -23,7 +23,7 @@ export function usableCandidates(name: TunableName, device: GPUDevice): readonly
 }
 
 /** What a table is valid for: the adapter with its driver, the feature that kernels differ by, and the kernels' text. */
-export function tuningKey(device: GPUDevice): string {
+export function tuningKey(device: Pick<GPUDevice, "adapterInfo" | "features">): string {
   const { vendor, architecture, device: model, description } = device.adapterInfo;
   const subgroups = device.features.has("subgroups") ? "subgroups" : "no subgroups";
   return [vendor, architecture, model, description, subgroups, kernelDigest()].join(" | ");

@@ -1,0 +1,131 @@
+// How fast a machine runs the kernels of a model: measured once per adapter and kept, so that a plan can predict the speed of a model
+// that is not there yet.
+import { InputError, isObject } from "../errors.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { tuningKey } from "../gpu/ops/tuning.ts";
+import type { WeightDtype } from "../gpu/tensor.ts";
+import type { MemoryPlan } from "../memory-plan.ts";
+import { BENCH_DTYPES, GEMM_CASE, GEMV_CASE, kernelCases } from "./kernel-cases.ts";
+import { ceilingsOf, type KernelFigure, measureKernel } from "./kernels.ts";
+import { measureRoofline, type Roofline } from "./roofline.ts";
+import type { TimingOptions } from "./timing.ts";
+
+/** Rates of one adapter with the kernels of one version. */
+export interface MachineSpeed {
+  readonly format: 1;
+  /** As `tuningKey`: adapter, driver and kernels. */
+  readonly key: string;
+  /** GB/s of a streaming read. */
+  readonly readGbps: number;
+  /** Microseconds per dispatch within one pass. */
+  readonly dispatchUs: number;
+  /** Milliseconds from a submit to the mapped bytes of its result. */
+  readonly readbackMs: number;
+  /** GB/s of weights of a product of a matrix and one row, by the dtype of the weights. */
+  readonly matvecGbps: Readonly<Record<string, number>>;
+  /** GFLOP/s of a product of matrices, by the dtype of the weights. */
+  readonly matmulGflops: Readonly<Record<string, number>>;
+}
+
+/** The cases that the rates are those of. */
+const RATE_CASES = [GEMV_CASE, GEMM_CASE] as const;
+
+/** Measures the rates: half a minute on a CPU adapter. @throws AbortError; GpuError. */
+export async function measureSpeed(gpu: Gpu, timing: TimingOptions): Promise<MachineSpeed> {
+  return gpu.guard("measuring the adapter", async () => {
+    const roofline = await measureRoofline(gpu, timing);
+    const how = { ceilings: ceilingsOf(roofline), timing };
+    const figures: KernelFigure[] = [];
+    for (const kernel of kernelCases({ isSoftware: gpu.isSoftware, dtypes: BENCH_DTYPES })) {
+      if (isRateCase(kernel.name)) figures.push(await measureKernel(gpu, kernel, how));
+    }
+    const speed = speedOf(tuningKey(gpu.device), roofline, figures);
+    if (speed === undefined) throw new RangeError("kernelCases: the cases of the rates are missing.");
+    return speed;
+  });
+}
+
+/** The rates among a bench's figures; undefined where some are missing. */
+export function speedOf(
+  key: string,
+  roofline: Roofline,
+  figures: readonly Pick<KernelFigure, "name" | "gbps" | "gflops">[],
+): MachineSpeed | undefined {
+  const rates = (name: string, of: "gbps" | "gflops") =>
+    Object.fromEntries(
+      BENCH_DTYPES.flatMap((dtype) => {
+        const figure = figures.find((each) => each.name.startsWith(`${name} ${dtype}`));
+        return figure === undefined ? [] : [[dtype, figure[of].median]];
+      }),
+    );
+  const matvecGbps = rates(GEMV_CASE, "gbps");
+  const matmulGflops = rates(GEMM_CASE, "gflops");
+  const isWhole = [matvecGbps, matmulGflops].every((each) => Object.keys(each).length === BENCH_DTYPES.length);
+  if (!isWhole) return undefined;
+  const { read, dispatchUs, readbackMs } = roofline;
+  const costs = { readGbps: read.rate.median, dispatchUs: dispatchUs.median, readbackMs: readbackMs.median };
+  return { format: 1, key, ...costs, matvecGbps, matmulGflops };
+}
+
+function isRateCase(name: string): boolean {
+  return RATE_CASES.some((start) => name.startsWith(`${start} `));
+}
+
+/** Checks rates that were kept. @throws InputError for others than {@link MachineSpeed}. */
+export function parseSpeed(value: unknown): MachineSpeed {
+  const isRate = (rate: unknown) => typeof rate === "number" && Number.isFinite(rate) && rate > 0;
+  const isRates = (rates: unknown) => isObject(rates) && BENCH_DTYPES.every((dtype) => isRate(rates[dtype]));
+  if (
+    isObject(value) &&
+    value.format === 1 &&
+    typeof value.key === "string" &&
+    [value.readGbps, value.dispatchUs, value.readbackMs].every(isRate) &&
+    isRates(value.matvecGbps) &&
+    isRates(value.matmulGflops)
+  ) {
+    return value as unknown as MachineSpeed; // every member was checked
+  }
+  throw new InputError("The rates are not those of this version: measure them again.");
+}
+
+/** Predicted speed. */
+export interface PredictedSpeed {
+  readonly promptMs: number;
+  /** Rows of the prompt per second. */
+  readonly promptRate: number;
+  readonly tokenMs: number;
+  /** New tokens per second. */
+  readonly tokenRate: number;
+}
+
+/**
+ * Predicts the time of a prompt, without its pictures' encoding, and of a new token behind it: weights at the rates of their dtypes,
+ * attention at the rates of f32, and the cost of every dispatch and of reading a token back.
+ */
+export function predictSpeed(
+  { work, cacheBytesPerToken, promptLength }: Pick<MemoryPlan, "work" | "cacheBytesPerToken" | "promptLength">,
+  { matvecGbps, matmulGflops, ...speed }: MachineSpeed,
+): PredictedSpeed {
+  const sum = (amounts: Readonly<Partial<Record<WeightDtype, number>>>, rates: Readonly<Record<string, number>>) =>
+    Object.entries(amounts).reduce((ms, [dtype, amount]) => ms + amount / (rateOf(rates, dtype) * 1e6), 0);
+  const dispatchMs = speed.dispatchUs / 1000;
+  const attentionFlops = work.attentionMacs * promptLength * (promptLength + 1);
+  const promptMs =
+    2 * promptLength * sum(work.rowMacs, matmulGflops) +
+    attentionFlops / (rateOf(matmulGflops, "f32") * 1e6) +
+    work.promptDispatches * dispatchMs +
+    speed.readbackMs;
+  const tokenMs =
+    sum(work.stepBytes, matvecGbps) +
+    (cacheBytesPerToken * promptLength) / (speed.readGbps * 1e6) +
+    work.stepDispatches * dispatchMs +
+    speed.readbackMs;
+  return { promptMs, promptRate: (1000 * promptLength) / promptMs, tokenMs, tokenRate: 1000 / tokenMs };
+}
+
+/** bf16 is read as f16 is. */
+function rateOf(rates: Readonly<Record<string, number>>, dtype: string): number {
+  const rate = rates[dtype === "bf16" ? "f16" : dtype];
+  if (rate === undefined) throw new RangeError(`rates: expected one of ${dtype}, got none.`);
+  return rate;
+}
