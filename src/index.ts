@@ -86,7 +86,6 @@ export { Llava } from "./llava.ts";
 export type { ImageSize } from "./models/architecture.ts";
 export type { ModelConfig, MultimodalConfig, TextConfig, VisionConfig } from "./models/config.ts";
 export { type ImageInput, imageRuns, imageSpan, type ModelInputs, type Run } from "./models/inputs.ts";
-export type { RopeConfig } from "./models/layers/rope.ts";
 export type {
   Conversation,
   ConversationMessage,
@@ -96,6 +95,7 @@ export type {
   TextPart,
 } from "./models/processor.ts";
 export { readModelConfig } from "./models/registry.ts";
+export type { RopeConfig, RopeScaling, YarnScaling } from "./models/rope-config.ts";
 export type { LoadProgress } from "./models/weights.ts";
 export type {
   ChatMessage,
