@@ -8,7 +8,7 @@
 // Grid: (ceil(H / 2), ceil(rows / ROWS)) workgroups of 8 threads
 // Error bound: as attention-prefill
 // Source: arXiv 2205.14135 algorithm 1 (online softmax). Appended: shared/cache-*,
-//   shared/step, shared/capture, shared/score-edit
+//   shared/step, shared/window, shared/capture, shared/score-edit
 enable subgroups;
 override ROWS: u32; // 1, or 2 rows of one slot: x and y below
 const BLOCK: u32 = 16u;
@@ -27,6 +27,7 @@ struct Params {
   captureTarget: u32,
   captureStride: u32, // S
   scale: f32,         // 1 / √headDim
+  window: u32,        // keys that a row sees at most when WINDOWED
 }
 @group(0) @binding(0) var<storage, read> queries: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> output: array<vec4<f32>>;
@@ -50,9 +51,9 @@ fn fourValues(slots: vec4<u32>, d: u32) -> mat4x4<f32> {
 }
 
 // Writes the scores of a row's four keys to the capture buffer.
-fn capture(score: vec4<f32>, key: vec4<u32>, numKeys: u32, rowStart: u32) {
+fn capture(score: vec4<f32>, key: vec4<u32>, seen: vec2<u32>, rowStart: u32) {
   for (var i = 0u; i < 4u; i++) {
-    if (key[i] < numKeys) {
+    if (isSeen(key[i], seen.x, seen.y)) {
       scores[rowStart + key[i]] = score[i];
     }
   }
@@ -95,6 +96,8 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   let resultY = (rowY * params.numHeads + head) * params.headDim4;
   let base = (head / params.group) * params.headStride4;
   let numKeys = rowSlot(rowX) + 1u; // of both rows
+  let seen = vec2<u32>(firstKey(rowX), numKeys);
+  let start = seen.x / BLOCK * BLOCK;
   let editX = rowEdits(rowX, head);
   var editY = editX;
   if (ROWS > 1u) {
@@ -103,7 +106,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
 
   var x = Softmax(vec4<f32>(0.0), MASKED, 0.0, 0.0);
   var y = x;
-  for (var first = 0u; first < numKeys; first += BLOCK) {
+  for (var first = start; first < numKeys; first += BLOCK) {
     let key = first + mine + vec4<u32>(0u, 4u, 8u, 12u);
     let near = min(key, vec4<u32>(numKeys - 1u));
     let slotsX = slotsOf(near, rowX, base);
@@ -127,12 +130,12 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
     sx *= params.scale;
     sy *= params.scale;
     if (keepsX) {
-      capture(sx, key, numKeys, captureX);
+      capture(sx, key, seen, captureX);
     }
     if (keepsY) {
-      capture(sy, key, numKeys, captureY);
+      capture(sy, key, seen, captureY);
     }
-    let isKey = key < vec4<u32>(numKeys);
+    let isKey = areSeen(key, seen.x, seen.y);
     x = nextBlock(x, select(vec4<f32>(MASKED), editScores(sx, key, editX), isKey));
     if (ROWS > 1u) {
       y = nextBlock(y, select(vec4<f32>(MASKED), editScores(sy, key, editY), isKey));
@@ -173,7 +176,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
       var v3 = fourValues(slotsX3, d);
       var sum = v0 * weightsX0 + v1 * weightsX1;
       sum += v2 * weightsX2 + v3 * weightsX3;
-      if (first > 0u) {
+      if (first > start) {
         sum += output[resultX + d] * x.correction;
       }
       if (isReal) {
@@ -188,7 +191,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
       if (ROWS > 1u) {
         sum = v0 * weightsY0 + v1 * weightsY1;
         sum += v2 * weightsY2 + v3 * weightsY3;
-        if (first > 0u) {
+        if (first > start) {
           sum += output[resultY + d] * y.correction;
         }
         if (hasY) {
@@ -208,12 +211,12 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
     }
   }
   if (keepsX) {
-    for (var j = mine; j < numKeys; j += 4u) {
+    for (var j = seen.x + mine; j < numKeys; j += 4u) {
       probs[captureX + j] = exp(editScore(scores[captureX + j], j, editX) - x.largest) / totalX;
     }
   }
   if (keepsY) {
-    for (var j = mine; j < numKeys; j += 4u) {
+    for (var j = seen.x + mine; j < numKeys; j += 4u) {
       probs[captureY + j] = exp(editScore(scores[captureY + j], j, editY) - y.largest) / totalY;
     }
   }

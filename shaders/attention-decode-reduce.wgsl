@@ -7,7 +7,7 @@
 // Grid: (H, rows) workgroups of 32 threads
 // Error bound: splits + 3 roundings of a convex combination: 4e-6 · max|value|
 // Source: flash decoding's second step (the merge of arXiv 2205.14135 algorithm 1). Appended: shared/step,
-//   shared/capture, shared/score-edit
+//   shared/window, shared/capture, shared/score-edit
 struct Params {
   headDim4: u32,      // padded headDim / 4
   numSplits: u32,
@@ -17,6 +17,7 @@ struct Params {
   captureEnd: u32,
   captureTarget: u32,
   captureStride: u32, // S
+  window: u32,        // keys that a row sees at most when WINDOWED
 }
 @group(0) @binding(0) var<storage, read> partials: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> stats: array<vec2<f32>>;
@@ -48,7 +49,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   if (isCaptured(row)) {
     let edit = rowEdits(row, head);
     let captureAt = captureOffset(row, head);
-    for (var j = lane; j <= rowSlot(row); j += 32u) {
+    for (var j = firstKey(row) + lane; j <= rowSlot(row); j += 32u) {
       probs[captureAt + j] = exp(editScore(scores[captureAt + j], j, edit) - largest) / total;
     }
   }

@@ -7,7 +7,7 @@
 // Grid: (splits, H, rows) workgroups of 128 threads with 6.5 KB of workgroup memory; a split has at most 1024 keys
 // Error bound: as attention-prefill
 // Source: arXiv 2205.14135; flash decoding's split over keys. Appended: shared/cache-*, shared/step,
-//   shared/capture, shared/score-edit
+//   shared/window, shared/capture, shared/score-edit
 const THREADS: u32 = 128u;
 const MOST_KEYS: u32 = 1024u;
 const MASKED = -3.0e38;
@@ -26,6 +26,7 @@ struct Params {
   captureTarget: u32,
   captureStride: u32, // S
   scale: f32,         // 1 / √headDim
+  window: u32,        // keys that a row sees at most when WINDOWED
 }
 @group(0) @binding(0) var<storage, read> queries: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> partials: array<vec4<f32>>;
@@ -47,8 +48,9 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
   let base = (head / params.group) * params.headStride4;
   let numKeys = rowSlot(row) + 1u;
   let edit = rowEdits(row, head);
-  let length = min((((numKeys + params.numSplits - 1u) / params.numSplits + 15u) / 16u) * 16u, MOST_KEYS);
-  let start = min(split * length, numKeys);
+  let before = firstKey(row);
+  let length = min((((numKeys - before + params.numSplits - 1u) / params.numSplits + 15u) / 16u) * 16u, MOST_KEYS);
+  let start = min(before + split * length, numKeys);
   let count = min(length, numKeys - start);
   if (count == 0u) {
     for (var d = thread; d < params.headDim4; d += THREADS) {

@@ -1,6 +1,7 @@
 // Attention of a decode step, each split of the cached keys separately; attention-decode-reduce merges the splits
 // Formula: per split of the keys: m = max_j s_j, l = Σ_j exp(s_j − m), o = Σ_j exp(s_j − m) · values[h/g, j], with
-//   s_j = edit(scale · queries[b, h] · keys[h/g, j]), edit as in shared/score-edit
+//   s_j = edit(scale · queries[b, h] · keys[h/g, j]), edit as in shared/score-edit; j is no further back than the row's window
+//   when WINDOWED
 // Shapes: queries [rows, .., headDim] f32 · keys, values [Hkv, capacity, headDim] as shared/cache-* says · partials
 //   [rows, H, splits, headDim] f32 · stats [rows, H, splits] of (m, l) · scores [captured rows, H, S] f32 when CAPTURE
 // Work division: one thread per split (a contiguous run of keys) of one head of one batch row; keys in blocks of 4;
@@ -8,7 +9,7 @@
 // Grid: (splits / THREADS, H, rows) workgroups of THREADS threads
 // Error bound: as attention-prefill
 // Source: arXiv 2205.14135; flash decoding's split over keys. Appended: shared/cache-*,
-//   shared/step, shared/capture, shared/score-edit
+//   shared/step, shared/window, shared/capture, shared/score-edit
 override GROUP: u32;     // query heads per key/value head
 override THREADS: u32 = 32u;
 const BLOCK: u32 = 4u; // on lavapipe, 8 compiles three times as long and runs no faster
@@ -25,6 +26,7 @@ struct Params {
   captureTarget: u32,
   captureStride: u32, // S
   scale: f32,         // 1 / √headDim
+  window: u32,        // keys that a row sees at most when WINDOWED
 }
 @group(0) @binding(0) var<storage, read> queries: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> partials: array<vec4<f32>>;
@@ -44,8 +46,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let numKeys = rowSlot(row) + 1u;
   let edit = rowEdits(row, head);
   let captureAt = captureOffset(row, head);
-  let length = (numKeys + params.numSplits - 1u) / params.numSplits;
-  let start = min(split * length, numKeys);
+  let before = firstKey(row);
+  let length = (numKeys - before + params.numSplits - 1u) / params.numSplits;
+  let start = min(before + split * length, numKeys);
   let end = min(start + length, numKeys);
 
   for (var d = 0u; d < params.headDim4; d++) {

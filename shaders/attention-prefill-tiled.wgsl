@@ -3,12 +3,13 @@
 // Shapes: as attention-prefill
 // Work division: one workgroup computes 64 query rows and up to 128 of headDim: four threads per row, each for two rows 32 apart.
 //   Keys, then values, are loaded into workgroup memory in tiles of 16; each thread scores four keys of its rows, then adds all
-//   16 values in its own fourth of headDim, which it holds in registers. The keys end where the workgroup's last row does.
+//   16 values in its own fourth of headDim, which it holds in registers. The keys begin in the tile of the
+//   first row's first key and end where the last row does.
 //   As in matmul-tiled, indices of workgroup memory are written out in main, so that the compiler adds no bounds clamps
 // Grid: (ceil(rows / 64), H, ceil(headDim / 128)) workgroups of 128 threads with 12.5 KB of workgroup memory
 // Error bound: as attention-prefill
 // Source: arXiv 2205.14135 algorithm 1; arXiv 2307.08691 (no output in memory between tiles).
-//   Appended: shared/prefill, shared/cache-*, shared/step, shared/capture, shared/score-edit
+//   Appended: shared/prefill, shared/cache-*, shared/step, shared/window, shared/capture, shared/score-edit
 override SLICES: u32;    // vec4s of headDim a thread sums, up to 8: a fourth of those that a workgroup takes
 const THREADS: u32 = 128u;
 const ROWS: u32 = 64u;   // THREADS / 2
@@ -25,18 +26,18 @@ fn numKeysOf(row: u32) -> u32 {
   return select(params.numKeys, rowSlot(row) + 1u, CAUSAL);
 }
 
-// Scores of four keys from products q·k: scaled, captured, edited, masked from numKeys on.
-fn finish(products: vec4<f32>, key: vec4<u32>, numKeys: u32, edit: RowEdits, isKept: bool) -> vec4<f32> {
+// Scores of four keys from products q·k: scaled, captured, edited, masked outside of keys [seen.x, seen.y).
+fn finish(products: vec4<f32>, key: vec4<u32>, seen: vec2<u32>, edit: RowEdits, isKept: bool) -> vec4<f32> {
   let score = products * params.scale;
   if (CAPTURE && isKept) {
     let captureAt = captureOffset(edit.row, edit.head);
     for (var i = 0u; i < 4u; i++) {
-      if (key[i] < numKeys) {
+      if (isSeen(key[i], seen.x, seen.y)) {
         scores[captureAt + key[i]] = score[i];
       }
     }
   }
-  return select(vec4<f32>(MASKED), editScores(score, key, edit), key < vec4<u32>(numKeys));
+  return select(vec4<f32>(MASKED), editScores(score, key, edit), areSeen(key, seen.x, seen.y));
 }
 
 fn largestOf(four: mat4x4<f32>) -> f32 {
@@ -44,9 +45,9 @@ fn largestOf(four: mat4x4<f32>) -> f32 {
   return max(max(largest.x, largest.y), max(largest.z, largest.w));
 }
 
-fn writeProbs(column: u32, numKeys: u32, edit: RowEdits, softmax: vec2<f32>) {
+fn writeProbs(column: u32, seen: vec2<u32>, edit: RowEdits, softmax: vec2<f32>) {
   let captureAt = captureOffset(edit.row, edit.head);
-  for (var j = column; j < numKeys; j += 4u) {
+  for (var j = seen.x + column; j < seen.y; j += 4u) {
     probs[captureAt + j] = exp(editScore(scores[captureAt + j], j, edit) - softmax.x) / softmax.y;
   }
 }
@@ -65,9 +66,11 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
   let result = rows * params.outputRowStride4 + head * params.headDim4 + sliceStart;
   let keyBase = params.keyOffset4 + (head / params.group) * params.headStride4;
   let valueBase = params.valueOffset4 + (head / params.group) * params.headStride4;
-  let numKeys = vec2<u32>(numKeysOf(rows.x), numKeysOf(rows.y));
+  let seenX = vec2<u32>(firstKey(rows.x), numKeysOf(rows.x));
+  let seenY = vec2<u32>(firstKey(rows.y), numKeysOf(rows.y));
   let editX = rowEdits(rows.x, head);
   let editY = rowEdits(rows.y, head);
+  let groupStart = firstKey(group.x * ROWS) / TILE * TILE;
   let groupKeys = numKeysOf(min(group.x * ROWS + ROWS - 1u, last));
   let isKept = vec2<bool>(isCaptured(row.x), isCaptured(row.y)) & vec2<bool>(group.z == 0u);
   // Eight threads load a key or value together.
@@ -79,7 +82,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
   // Loops over these have constant bounds: GPU compilers unroll them and keep the sums in registers.
   var x = array<vec4<f32>, 8>();
   var y = array<vec4<f32>, 8>();
-  for (var first = 0u; first < groupKeys; first += TILE) {
+  for (var first = groupStart; first < groupKeys; first += TILE) {
     let position = min(first + fetched, groupKeys - 1u) * params.positionStride4;
 
     var sx = vec4<f32>(0.0);
@@ -99,8 +102,8 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
       workgroupBarrier();
     }
     let key = first + column + vec4<u32>(0u, 4u, 8u, 12u);
-    sx = finish(sx, key, numKeys.x, editX, isKept.x);
-    sy = finish(sy, key, numKeys.y, editY, isKept.y);
+    sx = finish(sx, key, seenX, editX, isKept.x);
+    sy = finish(sy, key, seenY, editY, isKept.y);
     tileScores[thread] = sx;
     tileScores[thread + THREADS] = sy;
     for (var d = fetchedPart; d < width; d += 8u) {
@@ -151,9 +154,9 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     }
   }
   if (CAPTURE && isKept.x) {
-    writeProbs(column, numKeys.x, editX, vec2<f32>(largest.x, total.x));
+    writeProbs(column, seenX, editX, vec2<f32>(largest.x, total.x));
   }
   if (CAPTURE && isKept.y) {
-    writeProbs(column, numKeys.y, editY, vec2<f32>(largest.y, total.y));
+    writeProbs(column, seenY, editY, vec2<f32>(largest.y, total.y));
   }
 }

@@ -1,15 +1,16 @@
 // Attention of many query rows; the values, weighted by the softmax of the scores
 // Formula: output[r, h] = Σ_j softmax_j(s_j) · values[h/g, j], s_j = edit(scale · queries[r, h] · keys[h/g, j])
-//   with edit as in shared/score-edit; j <= slot of the row when CAUSAL
+//   with edit as in shared/score-edit; j <= slot of the row when CAUSAL, and no further back than its window when WINDOWED
 // Shapes: queries, output [rows, H, headDim] f32 · keys, values [Hkv, slots, headDim] as shared/cache-* says (by strides) ·
-//   scores, probs [captured rows, H, S] f32, written when CAPTURE: s_j before the edit, softmax_j after it
+//   scores, probs [captured rows, H, S] f32, written when CAPTURE for the keys that the row sees: s_j
+//   before the edit, softmax_j after it
 // Work division: one thread per query row; keys in blocks of 4 with a running maximum and sum (no row × key matrix);
 //   each thread accumulates in its own part of output. The loops' bound is not an override, and the accumulator is not a
 //   workgroup array, because software drivers unroll both: lavapipe then compiled for 10 to 80 s, SwiftShader for 2 to 8 s
 // Grid: (ceil(rows / ROWS), H) workgroups of ROWS threads
 // Error bound: scores as matmul over headDim, exp and the weighted sum: 1e-6 · max|value| · (1 + |s|max)
 // Source: arXiv 2205.14135 algorithm 1 (online softmax). Appended: shared/prefill, shared/cache-*, shared/step,
-//   shared/capture, shared/score-edit
+//   shared/window, shared/capture, shared/score-edit
 override ROWS: u32 = 32u;
 const BLOCK: u32 = 4u; // on lavapipe, 8 compiles three times as long and runs no faster
 
@@ -28,6 +29,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   if (CAUSAL) {
     numKeys = rowSlot(row) + 1u;
   }
+  let start = firstKey(row);
   let edit = rowEdits(row, head);
   let capture = isCaptured(row);
   let captureAt = captureOffset(row, head);
@@ -37,7 +39,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   }
   var largest = -3.0e38;
   var total = 0.0;
-  for (var first = 0u; first < numKeys; first += BLOCK) {
+  for (var first = start; first < numKeys; first += BLOCK) {
     // Spelt out: Dawn and wgpu (gfx-rs/wgpu issue 9489) set a variable without an initial value to 0 only once, before the loop.
     var s = array<f32, BLOCK>();
     for (var d = 0u; d < params.headDim4; d++) {
@@ -76,7 +78,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     output[result + d] /= total;
   }
   if (capture) {
-    for (var j = 0u; j < numKeys; j++) {
+    for (var j = start; j < numKeys; j++) {
       let score = editScore(scores[captureAt + j], j, edit);
       probs[captureAt + j] = exp(score - largest) / total;
     }

@@ -95,7 +95,6 @@ export {
   type PictureTiles,
   type Run,
 } from "./models/inputs.ts";
-export type { RopeConfig } from "./models/layers/rope.ts";
 export type {
   Conversation,
   ConversationMessage,
@@ -105,6 +104,7 @@ export type {
   TextPart,
 } from "./models/processor.ts";
 export { readModelConfig } from "./models/registry.ts";
+export type { RopeConfig, RopeScaling, YarnScaling } from "./models/rope-config.ts";
 export type { LoadProgress } from "./models/weights.ts";
 export type { TileView } from "./preprocess/anyres.ts";
 export type {

@@ -1,5 +1,5 @@
 // What the prefill kernels of attention share: variants, parameters and bindings. Appended with shared/cache-*
-// (bindings 1 and 2), shared/step (binding 8), shared/capture and shared/score-edit (binding 9).
+// (bindings 1 and 2), shared/step (binding 8), shared/window, shared/capture and shared/score-edit (binding 9).
 override CAUSAL: bool;
 
 struct Params {
@@ -20,6 +20,7 @@ struct Params {
   captureTarget: u32,
   captureStride: u32,     // S
   scale: f32,             // 1 / √headDim
+  window: u32,            // keys that a row sees at most when WINDOWED
 }
 @group(0) @binding(0) var<storage, read> queries: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> output: array<vec4<f32>>;

@@ -2,7 +2,7 @@
 import { type CacheDtype, cacheSlotBytes } from "../gpu/cache-format.ts";
 import { type DecodeCall, NUM_DECODE_SPLITS, type PrefillCall } from "../gpu/ops/attention.ts";
 import type { HeadLayout, RotationCall } from "../gpu/ops/rope.ts";
-import { ropeFrequencies, rotaryRows } from "../models/layers/rope.ts";
+import { rotaryRows, rotationOf } from "../models/layers/rope.ts";
 import { packStep } from "../models/layers/step.ts";
 import type { Operands } from "./operands.ts";
 
@@ -70,7 +70,7 @@ export function rotationCall(operands: Operands, heads: HeadLayout, numRows: num
   return {
     heads,
     qkv: operands.numbers(numRows * (numHeads + 2 * numKeyValueHeads) * headDim),
-    rotary: operands.upload(rotaryRows(positions, ropeFrequencies(ROPE, headDim))),
+    rotary: operands.upload(rotaryRows(positions, rotationOf(ROPE, { headDim }))),
     keys: operands.empty(numKeyValueHeads * capacity * headDim),
     values: operands.empty(numKeyValueHeads * capacity * headDim),
     step: operands.uniform(sequenceStep(0)),
@@ -79,14 +79,7 @@ export function rotationCall(operands: Operands, heads: HeadLayout, numRows: num
   };
 }
 
-const ROPE = {
-  type: "default",
-  theta: 10_000,
-  factor: 1,
-  lowFreqFactor: 1,
-  highFreqFactor: 4,
-  originalMaxPositionEmbeddings: 4096,
-} as const;
+const ROPE = { type: "default", theta: 10_000 } as const;
 
 /** `struct Step` of one sequence whose call begins at this slot of the cache. */
 export function sequenceStep(slotStart: number): Uint32Array<ArrayBuffer> {

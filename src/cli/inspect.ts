@@ -11,7 +11,7 @@ import { formatBytes } from "../gpu/device.ts";
 import { WEIGHT_DTYPES, type WeightDtype } from "../gpu/tensor.ts";
 import type { Architecture } from "../models/architecture.ts";
 import { architectureOf } from "../models/checkpoint-architecture.ts";
-import type { ModelConfig } from "../models/config.ts";
+import type { ModelConfig, TextConfig } from "../models/config.ts";
 import { keyValueBytes } from "../models/layers/decoder-state.ts";
 import { type MatrixError, weightErrors } from "../models/weight-errors.ts";
 import { codesName, listWeights, otherForm, planWeights, scalesName, weightMemory } from "../models/weight-table.ts";
@@ -259,9 +259,17 @@ function configLines(name: string, config: ModelConfig): readonly string[] {
   }
   lines.push(
     `decoder  ${text.modelType}, ${text.numHiddenLayers} layers, width ${text.hiddenSize}, ${text.numAttentionHeads} heads of ${text.headDim} (${text.numKeyValueHeads} for keys and values), mlp ${text.intermediateSize} ${text.hiddenAct}`,
-    `text     vocabulary ${text.vocabSize}, context ${text.maxPositionEmbeddings}, embeddings ${text.tieWordEmbeddings ? "tied" : "untied"}`,
+    `text     vocabulary ${text.vocabSize}, context ${text.maxPositionEmbeddings}${contextParts(text)}, embeddings ${text.tieWordEmbeddings ? "tied" : "untied"}`,
   );
   return lines;
+}
+
+/** What the context is made of, where it is not plain: scaled rotary embeddings, sliding windows. */
+function contextParts({ rope, slidingWindows, numHiddenLayers }: TextConfig): string {
+  const scaling = rope.type === "default" ? "" : ` (${rope.type} rotary embeddings, factor ${rope.factor})`;
+  const windows = (slidingWindows ?? []).filter((window) => window !== undefined);
+  if (windows.length === 0) return scaling;
+  return `${scaling}, a window of ${windows[0]} positions in ${windows.length} of ${numHiddenLayers} layers`;
 }
 
 function tensorLines(tensors: readonly ListedTensor[]): readonly string[] {

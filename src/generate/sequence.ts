@@ -17,7 +17,7 @@ import {
   type SequenceBuffers,
 } from "../models/layers/decoder-state.ts";
 import type { PlaceRequests } from "../models/layers/places.ts";
-import { ropeFrequencies, rotaryRows } from "../models/layers/rope.ts";
+import { type Rotation, rotaryRows, rotatedLength, rotationOf } from "../models/layers/rope.ts";
 import { packStep, type StepSlots } from "../models/layers/step.ts";
 import {
   type DecoderRun,
@@ -63,12 +63,14 @@ export class Sequence {
   /** Chooses tokens from the logits of the last forward call. */
   readonly chooser: TokenChooser;
   private readonly programs = new ProgramCache();
-  private readonly frequencies: readonly number[];
   private readonly generation: number;
+  private rotation: Rotation | undefined;
   private cache: KeyValueCache | undefined;
   private own: SequenceBuffers | undefined;
   private sharedVersion = -1;
   private held: HeldPrompt | undefined;
+  /** What the rows of the held prompt were rotated for; see {@link rotatedLength}. */
+  private heldLength = 0;
   /** Number of first positions that were computed by prefill alone, so that their bits do not depend on earlier questions. */
   private numPrefilled = 0;
   private isPrefilled = true;
@@ -77,7 +79,6 @@ export class Sequence {
   constructor(shared: SharedDecoder) {
     this.shared = shared;
     this.generation = shared.generation;
-    this.frequencies = ropeFrequencies(shared.text.rope, shared.text.headDim);
     this.chooser = new TokenChooser(this, this.programs);
   }
 
@@ -104,7 +105,7 @@ export class Sequence {
 
   /** Number of first positions of a prompt whose keys and values are in the cache. */
   reusable(prompt: Prompt): number {
-    return reusablePositions(this.held, prompt);
+    return reusablePositions(this.heldFor(prompt), prompt);
   }
 
   /** The part of {@link reusable} that another sequence may take over: positions that were prefilled. */
@@ -112,9 +113,8 @@ export class Sequence {
     const numReusable = this.reusable(prompt);
     if (numReusable <= this.numPrefilled) return numReusable;
     // Cut as a shorter hold would be, so that no picture is left in part.
-    return this.held === undefined
-      ? 0
-      : reusablePositions({ prompt: this.held.prompt, numPositions: this.numPrefilled }, prompt);
+    const held = this.heldFor(prompt);
+    return held === undefined ? 0 : reusablePositions({ ...held, numPositions: this.numPrefilled }, prompt);
   }
 
   /** Positions whose keys and values are held for reuse. */
@@ -166,6 +166,7 @@ export class Sequence {
     this.numPrefilled = this.isPrefilled ? numPositions : Math.min(this.numPrefilled, numPositions);
     const length = numPositions + generatedIds.length;
     this.held = { prompt: copyPrompt(prompt, generatedIds), numPositions: length };
+    this.heldLength = this.lengthOf(prompt);
   }
 
   /** Forgets what the cache holds. */
@@ -391,7 +392,7 @@ export class Sequence {
       return this.positionOf(batch === undefined ? slotStart + row : slotStart);
     });
     this.gpu.write(scratch.step, packStep(slots));
-    this.gpu.write(scratch.rotary, rotaryRows(positions, this.frequencies));
+    this.gpu.write(scratch.rotary, rotaryRows(positions, this.rotationAt(slotStart)));
     if (edits !== undefined) this.gpu.write(scratch.edits, edits);
   }
 
@@ -400,9 +401,29 @@ export class Sequence {
     const positions = this.prompt?.positions;
     if (positions === undefined) return slot;
     const own = positions[slot];
-    if (own !== undefined) return own;
-    const last = positions.reduce((most, position) => Math.max(most, position), -1);
-    return last + 1 + slot - positions.length;
+    return own ?? endPosition(positions) + slot - positions.length;
+  }
+
+  /** What a call's rows are rotated by: a prompt's for its whole length, a generated one for the length up to it. */
+  private rotationAt(slot: number): Rotation {
+    const { rope, headDim } = this.shared.text;
+    const { prompt } = this;
+    const isPrompt = prompt !== undefined && slot < prompt.inputIds.length;
+    const length = isPrompt ? this.lengthOf(prompt) : rotatedLength(rope, this.positionOf(slot) + 1);
+    if (this.rotation?.length !== length) this.rotation = rotationOf(rope, { headDim, length });
+    return this.rotation;
+  }
+
+  private lengthOf({ inputIds, positions }: Prompt): number {
+    return rotatedLength(this.shared.text.rope, positions === undefined ? inputIds.length : endPosition(positions));
+  }
+
+  /**
+   * What the cache holds, unless its prompt's rows were rotated for another length than this prompt's. Generated rows that were
+   * rotated for their own length lie behind every position that two prompts of one length can share.
+   */
+  private heldFor(prompt: Prompt): HeldPrompt | undefined {
+    return this.lengthOf(prompt) === this.heldLength ? this.held : undefined;
   }
 
   /** Before the programs of a step are taken: makes room, also where another sequence has run in between. */
@@ -468,4 +489,9 @@ export class Sequence {
     }
     await runOnce(options.executor, program, "copy keys and values");
   }
+}
+
+/** Behind the last of these positions. */
+function endPosition(positions: Int32Array): number {
+  return positions.reduce((end, position) => Math.max(end, position + 1), 0);
 }

@@ -3,7 +3,7 @@
 import { CheckpointError } from "../errors.ts";
 import type { Activation } from "../gpu/ops/activations.ts";
 import type { ConfigReader } from "./config-reader.ts";
-import { type RopeConfig, readRopeConfig } from "./layers/rope.ts";
+import { contextLength, type RopeConfig, readRopeConfig } from "./rope-config.ts";
 
 /** Sizes and parts of a vision transformer. */
 export interface VisionConfig {
@@ -48,7 +48,13 @@ export interface TextConfig {
   readonly hiddenAct: Activation;
   readonly rmsNormEps: number;
   readonly rope: RopeConfig;
+  /** Positions of the context: `max_position_embeddings`, or what the rotary embeddings stretch it to. */
   readonly maxPositionEmbeddings: number;
+  /**
+   * Keys that a row of each layer sees at most, its own included; undefined for a layer whose rows see all before them, and as a
+   * whole where no layer has a window that the context exceeds.
+   */
+  readonly slidingWindows: readonly (number | undefined)[] | undefined;
   readonly tieWordEmbeddings: boolean;
   /** Biases of q_proj, k_proj and v_proj. */
   readonly qkvBias: boolean;
@@ -125,20 +131,10 @@ export function readTextConfig(config: ConfigReader, outerTied: boolean | undefi
   }
   const headDim = config.count("head_dim", hiddenSize / numAttentionHeads);
   if (headDim % 2 !== 0) throw config.error("head_dim", "an even number, which rotary embeddings need", headDim);
-  const maxPositionEmbeddings = config.count("max_position_embeddings", defaults.max_position_embeddings);
-  const usesWindow = modelType === "mistral" || (modelType === "qwen2" && config.boolean("use_sliding_window", false));
-  const window =
-    config.optionalNumber("sliding_window") ?? (config.has("sliding_window") ? Number.POSITIVE_INFINITY : 4096);
-  if (usesWindow && window < maxPositionEmbeddings) {
-    throw config.error("sliding_window", "null: windowed attention is not implemented", window);
-  }
-  if (config.number("partial_rotary_factor", 1) !== 1) {
-    throw config.error(
-      "partial_rotary_factor",
-      "1: partial rotary embeddings are not implemented",
-      config.raw("partial_rotary_factor"),
-    );
-  }
+  const givenPositions = config.count("max_position_embeddings", defaults.max_position_embeddings);
+  const rope = readRopeConfig(config, { maxPositionEmbeddings: givenPositions, headDim });
+  const maxPositionEmbeddings = contextLength(rope, givenPositions);
+  const numHiddenLayers = config.count("num_hidden_layers", 32);
   // transformers' Mistral and Qwen2 have no such settings: their classes ignore them in a config.
   const hasBiasSettings = modelType === "llama";
   const attentionBias = hasBiasSettings && config.boolean("attention_bias", false);
@@ -147,19 +143,64 @@ export function readTextConfig(config: ConfigReader, outerTied: boolean | undefi
     vocabSize: config.count("vocab_size", defaults.vocab_size),
     hiddenSize,
     intermediateSize: config.count("intermediate_size", defaults.intermediate_size),
-    numHiddenLayers: config.count("num_hidden_layers", 32),
+    numHiddenLayers,
     numAttentionHeads,
     numKeyValueHeads,
     headDim,
     hiddenAct: readActivation(config, "hidden_act", "silu"),
     rmsNormEps: config.number("rms_norm_eps", 1e-6),
-    rope: readRopeConfig(config, maxPositionEmbeddings),
+    rope,
     maxPositionEmbeddings,
+    slidingWindows: readSlidingWindows(config, { modelType, numHiddenLayers, maxPositionEmbeddings }),
     tieWordEmbeddings: config.boolean("tie_word_embeddings", false) || outerTied === true,
     qkvBias: modelType === "qwen2" || attentionBias,
     outputBias: attentionBias,
     mlpBias: hasBiasSettings && config.boolean("mlp_bias", false),
   };
+}
+
+/**
+ * The window of each layer: of all layers of mistral; of qwen2, where `use_sliding_window` is set, of those that `layer_types`
+ * says, or from `max_window_layers` on. Other models have none, whatever the config says, as in transformers.
+ */
+function readSlidingWindows(
+  config: ConfigReader,
+  text: Pick<TextConfig, "modelType" | "numHiddenLayers" | "maxPositionEmbeddings">,
+): TextConfig["slidingWindows"] {
+  const { modelType, numHiddenLayers, maxPositionEmbeddings } = text;
+  if (modelType === "llama") return undefined;
+  const isUsed = modelType === "mistral" || config.boolean("use_sliding_window", false);
+  const isNull = config.has("sliding_window") && config.raw("sliding_window") === null;
+  const window = isUsed && !isNull ? config.count("sliding_window", 4096) : undefined;
+  const firstWindowed = modelType === "mistral" ? 0 : config.number("max_window_layers", 28);
+  const isWindowed = Array.from(
+    { length: numHiddenLayers },
+    (_, layer) => window !== undefined && layer >= firstWindowed,
+  );
+  const types = readLayerTypes(config, numHiddenLayers);
+  for (const [layer, type] of types?.entries() ?? []) {
+    const isSliding = type === "sliding_attention";
+    // transformers' mistral does not read layer_types, and a window of null is an error in its qwen2.
+    if (modelType === "mistral" ? isSliding !== isWindowed[layer] : isSliding && window === undefined) {
+      const expected = window === undefined ? "full_attention" : "sliding_attention";
+      throw config.error(
+        "layer_types",
+        `${expected} in every layer, as sliding_window is ${window ?? "not used"}`,
+        types,
+      );
+    }
+    isWindowed[layer] = isSliding;
+  }
+  if (window === undefined || window >= maxPositionEmbeddings || !isWindowed.includes(true)) return undefined;
+  return isWindowed.map((windowed) => (windowed ? window : undefined));
+}
+
+function readLayerTypes(config: ConfigReader, numHiddenLayers: number): readonly unknown[] | undefined {
+  const types = config.raw("layer_types") ?? undefined;
+  if (types === undefined) return undefined;
+  const isType = (type: unknown) => type === "full_attention" || type === "sliding_attention";
+  if (Array.isArray(types) && types.length === numHiddenLayers && types.every(isType)) return types;
+  throw config.error("layer_types", `${numHiddenLayers} times full_attention or sliding_attention`, types);
 }
 
 /** Reads the name of an activation function. @throws CheckpointError when it is not implemented. */

@@ -36,6 +36,8 @@ export interface Operands {
   readonly values: Float32Array<ArrayBuffer>;
   /** How the cache stores them; f32 unless given. */
   readonly cacheDtype?: CacheDtype;
+  /** Keys that a row of a causal step sees at most; all up to its own unless given. */
+  readonly window?: number;
 }
 
 /** Random operands whose scores are of about `scoreScale`. */
@@ -169,6 +171,7 @@ export async function runDecode(
       keys: upload(packed(operands.keys, operands)),
       values: upload(packed(operands.values, operands)),
       cacheDtype: operands.cacheDtype,
+      window: operands.window,
       ...buffers,
       step: uniform(packStep(step)),
       numRows,
@@ -353,8 +356,8 @@ export function expectCapture(
   const { rows, targetRow = 0, stride } = capture;
   const numHeads = expected[0]?.length ?? 0;
   const captures = expected.slice(...rows).flat();
-  const indices = captures.flatMap(({ scores }, index) =>
-    scores.map((_, key) => (targetRow * numHeads + index) * stride + key),
+  const indices = captures.flatMap(({ firstKey, scores }, index) =>
+    scores.map((_, key) => (targetRow * numHeads + index) * stride + firstKey + key),
   );
   const check = (
     actual: Float32Array,

@@ -2,7 +2,7 @@
 import { test } from "vitest";
 import type { DecodeKernelName } from "../../src/gpu/ops/attention.ts";
 import { createRandom } from "../reference/random.ts";
-import { makeEdit, makeEdits } from "../reference/score-edit.ts";
+import { type Edits, makeEdit, makeEdits } from "../reference/score-edit.ts";
 import { makeStep, type Step } from "../reference/step.ts";
 import { expectSame } from "../setup/expect-close.ts";
 import { POISON } from "../setup/run-kernel.ts";
@@ -64,6 +64,40 @@ export function testDecode(kernel: DecodeKernelName): void {
     const expected = attendStep(operands, step, edits);
     expectAttention(captured.output, expected, operands);
     expectCapture(captured, expected, { capture, filler: POISON });
+  });
+
+  // Rows at slot 74, whose keys from 68 on are their own.
+  const windowStep = makeStep({ slotStart: 74, slotStep: 0, prefixLength: 68, tailStride: 9 });
+  const windowed = makeDecodeOperands(createRandom(7), { heads: headLayout(4, 2, 32), numRows: 3, step: windowStep });
+  const windowEdits: Edits = {
+    rows: [
+      [makeEdit(4, [1, 1.5, -1, 0.5], { columns: [[4, 72]] })],
+      [],
+      [makeEdit(4, [1, 0, 1, 0], { operation: "knock-out", columns: [[10, 74]] })],
+    ],
+    numLayers: 1,
+    layer: 0,
+  };
+
+  test.each([1, 3, 16, 40, 74])("a sliding window of %d keys, with edits and captures", async (window) => {
+    const operands = { ...windowed, window };
+    // A value that is not a number would show, whatever its weight: keys before the window's block of 16 are not read.
+    const numUnread = Math.floor((75 - window) / 16) * 16;
+    const numSlots = windowed.numSlots;
+    const values = windowed.values.map((value, i) => (Math.floor(i / 32) % numSlots < numUnread ? Number.NaN : value));
+    const expected = attendStep(operands, windowStep, windowEdits);
+    const capture = { rows: [0, 3], stride: 80 } as const;
+    const captured = await run({ ...operands, values }, windowStep, { edits: windowEdits, capture });
+    expectAttention(captured.output, expected, operands);
+    expectCapture(captured, expected, { capture, filler: POISON });
+  });
+
+  test("a sliding window as long as the sequence, or longer, gives the same bits as none", async () => {
+    const options = { edits: windowEdits, capture: { rows: [0, 3], stride: 80 } } as const;
+    const { output } = await run(windowed, windowStep, options);
+    for (const window of [75, 1000]) {
+      expectSame((await run({ ...windowed, window }, windowStep, options)).output, output);
+    }
   });
 
   const heads = headLayout(4, 2, 32);

@@ -9,7 +9,7 @@ import { expectClose } from "../setup/expect-close.ts";
 import { runKernel } from "../setup/run-kernel.ts";
 import { testDecode } from "./attention-decode-cases.ts";
 
-const NOTHING_CAPTURED = { layer: 0, captureStart: 0, captureEnd: 0, captureTarget: 0, captureStride: 0 };
+const NOTHING_CAPTURED = { layer: 0, captureStart: 0, captureEnd: 0, captureTarget: 0, captureStride: 0, window: 0 };
 
 describe("attentionDecodeReduce, after the splits", () => {
   testDecode("attention-decode-split");
@@ -36,7 +36,7 @@ describe("attentionDecodeReduce, of given splits", () => {
     const { output } = await runKernel(({ gpu, program, upload, uniform, output }) => {
       const target = output(numRows * numHeads * headDim);
       program.dispatch(kernelNamed("attention-decode-reduce"), {
-        constants: { CAPTURE: false, EDIT: false },
+        constants: { CAPTURE: false, EDIT: false, WINDOWED: false },
         bindings: {
           partials: upload(Float32Array.from(splits.flatMap(({ partial }) => partial))),
           stats: upload(Float32Array.from(splits.flatMap(({ largest, total }) => [largest, total]))),

@@ -28,7 +28,13 @@ describe("attentionDecodeSplit", () => {
       const partials = output(numRows * numHeads * numSplits * paddedHeadDim);
       const stats = output(numRows * numHeads * numSplits * 2);
       program.dispatch(kernelNamed("attention-decode-split"), {
-        constants: { GROUP: numHeads / numKeyValueHeads, CAPTURE: false, EDIT: false, THREADS: threads },
+        constants: {
+          GROUP: numHeads / numKeyValueHeads,
+          CAPTURE: false,
+          EDIT: false,
+          WINDOWED: false,
+          THREADS: threads,
+        },
         bindings: {
           queries: upload(pad(operands.queries)),
           keys: upload(pad(operands.keys)),
@@ -51,6 +57,7 @@ describe("attentionDecodeSplit", () => {
           captureTarget: 0,
           captureStride: 0,
           scale: 1 / Math.sqrt(headDim),
+          window: 0,
         },
         grid: [numSplits / threads, numHeads, numRows],
       });

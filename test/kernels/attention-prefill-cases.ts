@@ -82,6 +82,7 @@ export async function runCausal(operands: Operands, step: Step, options: Options
         heads,
         causal: true,
         cacheDtype: operands.cacheDtype,
+        window: operands.window,
         ...buffers,
         ...strides,
         capture: capture && { scores, probs, ...capture },
@@ -94,6 +95,7 @@ export async function runCausal(operands: Operands, step: Step, options: Options
           CAUSAL: true,
           CAPTURE: false,
           EDIT: false,
+          WINDOWED: false,
           ROWS: workgroupRows,
         },
         bindings: { ...buffers, scores, probs, edits: gpu.unused },
@@ -115,6 +117,7 @@ export async function runCausal(operands: Operands, step: Step, options: Options
           captureTarget: 0,
           captureStride: 0,
           scale: 1 / Math.sqrt(headDim),
+          window: 0,
         },
         grid: [Math.ceil(numRows / workgroupRows), numHeads],
       });
@@ -232,6 +235,50 @@ export function testPrefill(kernel: PrefillKernelName): void {
         expectSame([...first.output, ...second.output], output, 4 * 32);
       },
     );
+  });
+
+  describe("a sliding window", () => {
+    const heads = headLayout(4, 2, 32);
+    const numRows = 70;
+    const plain = makeOperands(createRandom(6), heads, { numRows, numSlots: 72 });
+    const edits = makeEdits(
+      makeEdit(4, [1, 1.5, -1, 0.5], { columns: [[4, 60]] }),
+      makeEdit(4, [1, 0, 1, 0], { operation: "knock-out", rows: [20, 50], columns: [[10, 45]] }),
+    );
+    const capture = { rows: [30, 70], targetRow: 1, stride: STRIDE } as const;
+
+    test.each([1, 5, 16, 17, 69])("of %d keys, with edits and captures", async (window) => {
+      const operands = { ...plain, window };
+      const expected = attendStep(operands, makeStep(), edits);
+      const captured = await run(operands, makeStep(), { edits, capture });
+      expectAttention(captured.output, expected, operands);
+      expectCapture(captured, expected, { capture, filler: POISON });
+    });
+
+    test("as long as the prompt, or longer, gives the same bits as none", async () => {
+      const { output } = await run(plain, makeStep(), { edits, capture });
+      for (const window of [numRows, 1000]) {
+        expectSame((await run({ ...plain, window }, makeStep(), { edits, capture })).output, output, 4 * 32);
+      }
+    });
+
+    test("gives the same bits in two chunks as in one", async () => {
+      const operands = { ...plain, window: 9 };
+      const { output } = await run(operands, makeStep());
+      expectAttention(output, attendStep(operands, makeStep()), operands);
+      const first = await run(operands, makeStep(), { rows: [0, 41] });
+      const second = await run(operands, makeStep({ slotStart: 41 }), { rows: [41, numRows - 41] });
+      expectSame([...first.output, ...second.output], output, 4 * 32);
+    });
+
+    test("skips tiles of keys that no row of a workgroup sees", async () => {
+      // Row 0 is at slot 61 and sees keys from 58 on; a value that is not a number would show, whatever its weight.
+      const step = makeStep({ slotStart: 61 });
+      const operands = { ...plain, numRows: 8, window: 4 };
+      const values = plain.values.map((value, index) => (Math.floor(index / 32) % 72 < 48 ? Number.NaN : value));
+      const { output } = await run({ ...operands, values }, step, { rows: [0, 8] });
+      expectAttention(output, attendStep(operands, step), operands);
+    });
   });
 
   describe("score edits", () => {

@@ -15,12 +15,12 @@ export function splitsOf(
 ): readonly SplitResult[] {
   const { heads, numSlots, values } = operands;
   return attendStep(operands, step, edits).flatMap((row, rowIndex) =>
-    row.flatMap(({ editedScores }, head) => {
+    row.flatMap(({ firstKey, editedScores }, head) => {
       const keyHead = Math.floor(head / (heads.numHeads / heads.numKeyValueHeads));
       return attentionDecodeSplit(
         editedScores,
         editedScores.map((_, key) => {
-          const start = (keyHead * numSlots + cacheSlot(step, rowIndex, key)) * heads.headDim;
+          const start = (keyHead * numSlots + cacheSlot(step, rowIndex, firstKey + key)) * heads.headDim;
           return Array.from({ length: heads.headDim }, (_, d) => at(values, start + d));
         }),
         { numSplits, multiple },

@@ -51,6 +51,7 @@ export function linearCases(
     { title: "tiny-spatial's q/k/v", numRows, inner: 128, columns: 384 },
     { title: "a patch embedding of 588 pixels", numRows: fewRows, inner: 588, columns: 256 },
     { title: "LLaVA-1.5's gate/up at 1/16", numRows: fewRows, inner: 256, columns: 688 },
+    { title: "eight columns of LLaVA-1.5-13B's down_proj", numRows: fewRows, inner: 13_824, columns: 8 },
     ...WEIGHT_DTYPES.flatMap((dtype): LinearCase[] => [
       { title: `${dtype}, with bias`, ...tiny, dtype, hasBias: true },
       {

@@ -12,8 +12,10 @@ export interface AttentionCall {
   readonly values: ArrayLike<number>;
   readonly numRows: number;
   readonly numSlots: number;
-  /** How many keys a row sees. */
+  /** Where the keys end that a row sees. */
   readonly numKeys: (row: number) => number;
+  /** How many keys before that end it sees at most; all unless given. */
+  readonly window?: number | undefined;
   /** In which slot the key of this index lies for this row. */
   readonly slotOf: (row: number, key: number) => number;
   /** What a score becomes before the softmax; itself unless given. */
@@ -27,8 +29,9 @@ export interface ScorePlace {
   readonly key: number;
 }
 
-/** One row and head: scores before the edits, the magnitudes of their sums, probabilities after them, output. */
+/** One row and head, of the keys from firstKey on: scores before the edits, the magnitudes of their sums, probabilities after them, output. */
 export interface AttentionRow {
+  readonly firstKey: number;
   readonly scores: readonly number[];
   readonly editedScores: readonly number[];
   readonly scoreMagnitudes: readonly number[];
@@ -48,23 +51,25 @@ export function attentionPrefill(call: AttentionCall): readonly (readonly Attent
 function attend(call: AttentionCall, row: number, head: number): AttentionRow {
   const { numHeads, numKeyValueHeads, headDim } = call.heads;
   const keyHead = Math.floor(head / (numHeads / numKeyValueHeads));
+  const end = call.numKeys(row);
+  const firstKey = Math.max(0, end - (call.window ?? end));
   const starts = Array.from(
-    { length: call.numKeys(row) },
-    (_, key) => (keyHead * call.numSlots + call.slotOf(row, key)) * headDim,
+    { length: end - firstKey },
+    (_, index) => (keyHead * call.numSlots + call.slotOf(row, firstKey + index)) * headDim,
   );
   const dimensions = Array.from({ length: headDim }, (_, d) => d);
   const query = (row * numHeads + head) * headDim;
   const products = starts.map((start) => dimensions.map((d) => at(call.queries, query + d) * at(call.keys, start + d)));
   const scores = products.map((terms) => sum(terms) / Math.sqrt(headDim));
   const scoreMagnitudes = products.map((terms) => sum(terms.map(Math.abs)) / Math.sqrt(headDim));
-  const editedScores = scores.map((score, key) => call.edit?.(score, { row, head, key }) ?? score);
+  const editedScores = scores.map((score, index) => call.edit?.(score, { row, head, key: firstKey + index }) ?? score);
   const largest = Math.max(...editedScores);
   const weights = editedScores.map((score) => Math.exp(score - largest));
   const total = sum(weights);
   const probs = weights.map((weight) => weight / total);
   const output = dimensions.map((d) => sum(probs.map((prob, key) => prob * at(call.values, at(starts, key) + d))));
   const counted = editedScores.filter((score) => score > -1e38).map(Math.abs);
-  return { scores, editedScores, scoreMagnitudes, probs, output, largestScore: Math.max(0, ...counted) };
+  return { firstKey, scores, editedScores, scoreMagnitudes, probs, output, largestScore: Math.max(0, ...counted) };
 }
 
 function sum(terms: readonly number[]): number {

@@ -226,6 +226,7 @@ function attention(watched: WatchedPass, strides: Strides, call: Pick<AttentionC
     numRows,
     numSlots,
     slotOf: (_, key) => key,
+    window: watched.call.constants.WINDOWED === true ? param(watched, "window") : undefined,
     ...call,
   });
   const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);

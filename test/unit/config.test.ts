@@ -1,9 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { CheckpointError } from "../../src/errors.ts";
 import { noVisionTower, requireMultimodal } from "../../src/models/config.ts";
-import { ropeFrequencies, rotaryRows } from "../../src/models/layers/rope.ts";
+import { rotaryRows, rotatedLength, rotationOf } from "../../src/models/layers/rope.ts";
 import { packStep } from "../../src/models/layers/step.ts";
 import { readModelConfig } from "../../src/models/registry.ts";
+import type { RopeConfig } from "../../src/models/rope-config.ts";
 
 const LLAVA = {
   model_type: "llava",
@@ -12,7 +13,8 @@ const LLAVA = {
 };
 
 const text = (changes: object) => ({ ...LLAVA, text_config: { model_type: "llama", ...changes } });
-const window = (changes: object) => text({ max_position_embeddings: 64, sliding_window: 63, ...changes });
+const ropeOf = (json: object) => readModelConfig({ model_type: "llama", ...json }).text.rope;
+const scaled = (scaling: object) => text({ rope_scaling: scaling });
 const next = (pinpoints: unknown) => ({ ...LLAVA, model_type: "llava_next", image_grid_pinpoints: pinpoints });
 const vision = (changes: object) => ({ ...LLAVA, vision_config: { model_type: "clip_vision_model", ...changes } });
 
@@ -27,15 +29,9 @@ const LLAMA_DEFAULTS = {
   headDim: 128,
   hiddenAct: "silu",
   rmsNormEps: 1e-6,
-  rope: {
-    type: "default",
-    theta: 10000,
-    factor: 1,
-    lowFreqFactor: 1,
-    highFreqFactor: 4,
-    originalMaxPositionEmbeddings: 2048,
-  },
+  rope: { type: "default", theta: 10000 },
   maxPositionEmbeddings: 2048,
+  slidingWindows: undefined,
   tieWordEmbeddings: false,
   qkvBias: false,
   outputBias: false,
@@ -51,11 +47,6 @@ const CLIP_PARTS = {
   hasPostLayernorm: true,
 };
 
-const withContext = (length: number) => ({
-  maxPositionEmbeddings: length,
-  rope: { ...LLAMA_DEFAULTS.rope, originalMaxPositionEmbeddings: length },
-});
-
 describe("the defaults of transformers fill what config.json leaves out", () => {
   test.each([
     [{ model_type: "llama" }, LLAMA_DEFAULTS],
@@ -63,7 +54,7 @@ describe("the defaults of transformers fill what config.json leaves out", () => 
       { model_type: "mistral", sliding_window: null },
       {
         ...LLAMA_DEFAULTS,
-        ...withContext(131072),
+        maxPositionEmbeddings: 131072,
         modelType: "mistral",
         intermediateSize: 14336,
         numKeyValueHeads: 8,
@@ -73,7 +64,7 @@ describe("the defaults of transformers fill what config.json leaves out", () => 
       { model_type: "qwen2" },
       {
         ...LLAMA_DEFAULTS,
-        ...withContext(32768),
+        maxPositionEmbeddings: 32768,
         modelType: "qwen2",
         vocabSize: 151936,
         intermediateSize: 22016,
@@ -211,6 +202,7 @@ test("every key that config.json gives is read", () => {
       originalMaxPositionEmbeddings: 64,
     },
     maxPositionEmbeddings: 128,
+    slidingWindows: undefined,
     tieWordEmbeddings: true,
     qkvBias: false,
     outputBias: false,
@@ -248,16 +240,55 @@ test("newer keys come before older ones, and either flag ties the embeddings", (
   const untied = { ...outer, text_config: { tie_word_embeddings: false } };
   expect(readModelConfig(untied).text.tieWordEmbeddings).toBe(true);
   expect(readModelConfig({ ...untied, tie_word_embeddings: false }).text.tieWordEmbeddings).toBe(false);
-  const ropeOf = (json: object) => readModelConfig({ model_type: "llama", ...json }).text.rope;
   const scaling = { rope_type: "linear", type: "yarn", factor: 2 };
-  expect(ropeOf({ rope_scaling: scaling })).toMatchObject({ type: "linear", factor: 2, theta: 10000 });
+  expect(ropeOf({ rope_scaling: scaling })).toEqual({ type: "linear", factor: 2, theta: 10000 });
+});
+
+test("rope_scaling comes before rope_parameters unless it is empty, as transformers 5.23 reads them", () => {
+  const scaling = { type: "linear", factor: 2 };
   const parameters = { rope_type: "linear", factor: 4, rope_theta: 7 };
   const both = { rope_parameters: parameters, rope_scaling: scaling, rope_theta: 8 };
-  expect(ropeOf(both)).toMatchObject({ type: "linear", factor: 4, theta: 7 });
-  expect(ropeOf({ rope_parameters: null, rope_scaling: scaling, rope_theta: 8 })).toMatchObject({
-    factor: 2,
-    theta: 8,
-  });
+  expect(ropeOf(both)).toEqual({ type: "linear", factor: 2, theta: 8 });
+  expect(ropeOf({ ...both, rope_scaling: {} })).toEqual({ type: "linear", factor: 4, theta: 7 });
+  expect(ropeOf({ ...both, rope_scaling: null })).toEqual({ type: "linear", factor: 4, theta: 7 });
+  expect(ropeOf({ ...both, rope_parameters: null })).toEqual({ type: "linear", factor: 2, theta: 8 });
+});
+
+test("yarn's defaults, its attention factor, and where the original context is given", () => {
+  const yarn = { type: "yarn", factor: 4, original_max_position_embeddings: 64 };
+  const expected = {
+    type: "yarn",
+    theta: 10000,
+    factor: 4,
+    attentionFactor: 0.1 * Math.log(4) + 1,
+    betaFast: 32,
+    betaSlow: 1,
+    truncate: true,
+    originalMaxPositionEmbeddings: 64,
+  };
+  expect(ropeOf({ rope_scaling: yarn })).toEqual(expected);
+  const zeros = { ...yarn, beta_fast: 0, beta_slow: null, mscale: 0.7, attention_factor: null };
+  expect(ropeOf({ rope_scaling: zeros })).toEqual(expected);
+  const both = { ...yarn, mscale: 0.7, mscale_all_dim: 0.4 };
+  const ratio = (0.07 * Math.log(4) + 1) / (0.04 * Math.log(4) + 1);
+  expect(ropeOf({ rope_scaling: both })).toMatchObject({ attentionFactor: ratio });
+  expect(ropeOf({ rope_scaling: { ...both, attention_factor: 0.5 } })).toMatchObject({ attentionFactor: 0.5 });
+  const outer = { rope_scaling: yarn, original_max_position_embeddings: 32 };
+  expect(ropeOf(outer)).toMatchObject({ originalMaxPositionEmbeddings: 32 });
+  const none = { type: "yarn", factor: 4 };
+  expect(ropeOf({ rope_scaling: none })).toMatchObject({ originalMaxPositionEmbeddings: 2048 });
+});
+
+test.each([
+  ["default", {}, 64],
+  ["linear", { factor: 2.5 }, 160],
+  ["dynamic", { factor: 4 }, 256],
+  ["llama3", { factor: 4, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 16 }, 64],
+  ["yarn", { factor: 4, original_max_position_embeddings: 16 }, 64],
+  ["yarn", { factor: 4, original_max_position_embeddings: 64 }, 256],
+])("the context of 64 positions with %s embeddings %j has %i", (type, scaling, length) => {
+  const json = { model_type: "llama", max_position_embeddings: 64, rope_scaling: { type, ...scaling } };
+  expect(readModelConfig(json).text.maxPositionEmbeddings).toBe(length);
 });
 
 test("a picture may be one patch", () => {
@@ -298,13 +329,41 @@ test.each([
   expect(config.multimodal?.numVisionLayers).toBe(numVisionLayers);
 });
 
-test("a window that the context does not exceed, or that the model type does not use, is no window", () => {
-  const contextOf = (json: object) => readModelConfig(json).text.maxPositionEmbeddings;
-  expect(contextOf({ model_type: "mistral", max_position_embeddings: 4096 })).toBe(4096);
-  expect(contextOf({ model_type: "mistral", max_position_embeddings: 64, sliding_window: 64 })).toBe(64);
-  expect(contextOf({ model_type: "qwen2", sliding_window: 64, use_sliding_window: false })).toBe(32768);
-  expect(contextOf({ model_type: "llama", sliding_window: 64 })).toBe(2048);
-  expect(contextOf({ model_type: "llama", sliding_window: 64, use_sliding_window: true })).toBe(2048);
+describe("sliding windows", () => {
+  const windowsOf = (json: object) => readModelConfig({ num_hidden_layers: 4, ...json }).text.slidingWindows;
+  const qwen2 = { model_type: "qwen2", use_sliding_window: true, sliding_window: 8 };
+  const [full, sliding] = ["full_attention", "sliding_attention"];
+  const none = undefined;
+
+  test("of mistral are of all layers, 4,096 keys unless given", () => {
+    expect(windowsOf({ model_type: "mistral" })).toEqual([4096, 4096, 4096, 4096]);
+    const short = { model_type: "mistral", max_position_embeddings: 64 };
+    expect(windowsOf({ ...short, sliding_window: 63 })).toEqual([63, 63, 63, 63]);
+    const types = [sliding, sliding, sliding, sliding];
+    expect(windowsOf({ ...short, sliding_window: 1, layer_types: types })).toEqual([1, 1, 1, 1]);
+  });
+
+  test("of qwen2 are those of layer_types, or from max_window_layers on, 28 unless given", () => {
+    expect(windowsOf({ ...qwen2, max_window_layers: 3 })).toEqual([none, none, none, 8]);
+    expect(windowsOf({ ...qwen2, max_window_layers: 0, sliding_window: undefined })).toEqual([4096, 4096, 4096, 4096]);
+    expect(windowsOf({ ...qwen2, num_hidden_layers: 29 })?.map((window) => window ?? 0)).toEqual([
+      ...Array(28).fill(0),
+      8,
+    ]);
+    expect(windowsOf(qwen2)).toBeUndefined();
+    const types = [sliding, full, full, sliding];
+    expect(windowsOf({ ...qwen2, layer_types: types, max_window_layers: 0 })).toEqual([8, none, none, 8]);
+    expect(windowsOf({ ...qwen2, layer_types: [full, full, full, full] })).toBeUndefined();
+  });
+
+  test("that the context does not exceed, or that the model type does not use, are none", () => {
+    expect(windowsOf({ model_type: "mistral", sliding_window: null })).toBeUndefined();
+    expect(windowsOf({ model_type: "mistral", max_position_embeddings: 4096 })).toBeUndefined();
+    expect(windowsOf({ ...qwen2, use_sliding_window: false, max_window_layers: 0 })).toBeUndefined();
+    expect(windowsOf({ model_type: "llama", sliding_window: 64, use_sliding_window: true })).toBeUndefined();
+    const dynamic = { max_position_embeddings: 64, rope_scaling: { type: "dynamic", factor: 2 } };
+    expect(windowsOf({ model_type: "mistral", ...dynamic, sliding_window: 64 })).toEqual([64, 64, 64, 64]);
+  });
 });
 
 test("llava-1.5-7b-hf's own config.json", () => {
@@ -332,7 +391,9 @@ test("llava-1.5-7b-hf's own config.json", () => {
 
 const GRIDS = "image_grid_pinpoints must be a list of [height, width] in pixels, got";
 const ACTIVATIONS = "one of quick_gelu, gelu, silu, swish, gelu_pytorch_tanh, gelu_new, relu";
-const NO_WINDOW = "sliding_window must be null: windowed attention is not implemented, got";
+const FACTOR = "text_config.rope_scaling.factor must be a number of at least 1, got";
+const LLAMA3 = { type: "llama3", factor: 8, low_freq_factor: 1, high_freq_factor: 4 };
+const TYPES = ["sliding_attention", "full_attention"];
 const LAYERS = "vision_feature_layer must be an integer from -13 to 12, got";
 
 test.each([
@@ -407,9 +468,53 @@ test.each([
   ],
   ["a string for a number", text({ vocab_size: "32000" }), 'text_config.vocab_size must be a number, got "32000"'],
   [
-    "yarn",
-    text({ rope_scaling: { rope_type: "yarn", factor: 4 } }),
-    'text_config.rope_scaling.rope_type must be default, linear or llama3 (others are not implemented), got "yarn"',
+    "longrope",
+    scaled({ rope_type: "longrope", factor: 4 }),
+    'text_config.rope_scaling.rope_type must be default, linear, dynamic, yarn or llama3 (others are not implemented), got "longrope"',
+  ],
+  ["linear scaling without a factor", scaled({ type: "linear" }), `${FACTOR} nothing`],
+  ["dynamic scaling by less than 1", scaled({ type: "dynamic", factor: 0.5 }), `${FACTOR} 0.5`],
+  ["yarn without a factor", scaled({ type: "yarn" }), `${FACTOR} nothing`],
+  ["a factor that is null", scaled({ type: "yarn", factor: null }), `${FACTOR} null`],
+  [
+    "yarn with a negative attention factor",
+    scaled({ type: "yarn", factor: 2, attention_factor: -1 }),
+    "text_config.rope_scaling.attention_factor must be a number of at least 0, got -1",
+  ],
+  [
+    "yarn with a fast bound below the slow one",
+    scaled({ type: "yarn", factor: 2, beta_fast: 2, beta_slow: 3 }),
+    "text_config.rope_scaling.beta_fast must be at least beta_slow (3), got 2",
+  ],
+  [
+    "yarn with an original context of 0",
+    scaled({ type: "yarn", factor: 2, original_max_position_embeddings: 0 }),
+    "text_config.rope_scaling.original_max_position_embeddings must be a positive integer, got 0",
+  ],
+  [
+    "llama3 without a low factor",
+    scaled({ ...LLAMA3, low_freq_factor: undefined }),
+    "text_config.rope_scaling.low_freq_factor must be a number of at least 0, got nothing",
+  ],
+  [
+    "llama3 with factors that are equal",
+    scaled({ ...LLAMA3, low_freq_factor: 4 }),
+    "text_config.rope_scaling.high_freq_factor must be more than low_freq_factor (4), got 4",
+  ],
+  [
+    "dynamic scaling of one pair",
+    text({ head_dim: 2, rope_scaling: { type: "dynamic", factor: 2 } }),
+    "text_config.head_dim must be more than 2 with dynamic rotary embeddings, got 2",
+  ],
+  [
+    "frequencies per layer type",
+    text({ rope_parameters: { full_attention: { rope_type: "default" } } }),
+    'text_config.rope_parameters.full_attention must be absent: rotary embeddings per layer type are not implemented, got {"rope_type":"default"}',
+  ],
+  [
+    "partial rotary in rope_parameters",
+    text({ rope_parameters: { rope_type: "default", partial_rotary_factor: 0.25 } }),
+    "text_config.rope_parameters.partial_rotary_factor must be 1: partial rotary embeddings are not implemented, got 0.25",
   ],
   [
     "rotary embeddings of several axes",
@@ -421,14 +526,31 @@ test.each([
     text({ partial_rotary_factor: 0.5 }),
     "text_config.partial_rotary_factor must be 1: partial rotary embeddings are not implemented, got 0.5",
   ],
-  ["mistral's window, 4,096 unless given", text({ model_type: "mistral" }), `text_config.${NO_WINDOW} 4096`],
-  ["a window just below the context", window({ model_type: "mistral" }), `text_config.${NO_WINDOW} 63`],
   [
-    "qwen2's window when used",
-    window({ model_type: "qwen2", use_sliding_window: true }),
-    `text_config.${NO_WINDOW} 63`,
+    "a window of no keys",
+    text({ model_type: "mistral", sliding_window: 0 }),
+    "text_config.sliding_window must be a positive integer, got 0",
   ],
-  ["sliding windows", text({ model_type: "mistral", sliding_window: 1024 }), `text_config.${NO_WINDOW} 1024`],
+  [
+    "mistral's windows in some layers only",
+    text({ model_type: "mistral", num_hidden_layers: 2, layer_types: TYPES }),
+    'text_config.layer_types must be sliding_attention in every layer, as sliding_window is 4096, got ["sliding_attention","full_attention"]',
+  ],
+  [
+    "qwen2's windows where none is used",
+    text({ model_type: "qwen2", num_hidden_layers: 2, layer_types: TYPES }),
+    'text_config.layer_types must be full_attention in every layer, as sliding_window is not used, got ["sliding_attention","full_attention"]',
+  ],
+  [
+    "too few layer types",
+    text({ model_type: "qwen2", num_hidden_layers: 3, layer_types: TYPES }),
+    'text_config.layer_types must be 3 times full_attention or sliding_attention, got ["sliding_attention","full_attention"]',
+  ],
+  [
+    "an unknown layer type",
+    text({ model_type: "qwen2", num_hidden_layers: 1, layer_types: ["chunked_attention"] }),
+    'text_config.layer_types must be 1 times full_attention or sliding_attention, got ["chunked_attention"]',
+  ],
   [
     "several feature layers",
     { ...LLAVA, vision_feature_layer: [-2, -5] },
@@ -550,7 +672,7 @@ test("qwen2 has q/k/v biases, llama only with attention_bias; mlp_bias is a swit
 
 test("rotary rows hold cosines, then sines; linear scaling divides positions", () => {
   const rope = readModelConfig({ model_type: "llama", rope_theta: 100 }).text.rope;
-  const rows = rotaryRows([7, 0, 2], ropeFrequencies(rope, 4));
+  const rows = rotaryRows([7, 0, 2], rotationOf(rope, { headDim: 4 }));
   const expected = [7, 0, 2].flatMap((position) => [
     Math.cos(position),
     Math.cos(position / 10),
@@ -559,7 +681,7 @@ test("rotary rows hold cosines, then sines; linear scaling divides positions", (
   ]);
   expect(rows).toHaveLength(expected.length);
   for (const [i, value] of expected.entries()) expect(rows[i]).toBeCloseTo(value, 6);
-  const halved = rotaryRows([2], ropeFrequencies({ ...rope, type: "linear", factor: 2 }, 4));
+  const halved = rotaryRows([2], rotationOf({ ...rope, type: "linear", factor: 2 }, { headDim: 4 }));
   expect(halved[0]).toBeCloseTo(Math.cos(1), 6);
 });
 
@@ -575,7 +697,7 @@ test("llama3 scaling divides long wavelengths, leaves short ones, and blends bet
   // Frequencies 1, 1/5 and 1/25: wavelengths of 6.3 (below 64/4), 31.4 and 157 (above 64/1) positions.
   const kept = (64 / (10 * Math.PI) - 1) / 3;
   const frequencies = [1, (1 - kept) / 5 / 8 + kept / 5, 1 / 25 / 8];
-  const row = rotaryRows([3], ropeFrequencies(rope, 6));
+  const row = rotaryRows([3], rotationOf(rope, { headDim: 6 }));
   for (const [i, frequency] of frequencies.entries()) {
     expect(row[i]).toBeCloseTo(Math.cos(3 * frequency), 6);
     expect(row[3 + i]).toBeCloseTo(Math.sin(3 * frequency), 6);
@@ -591,12 +713,49 @@ test("scaling changes frequencies, with a blend that ends at both factors", () =
     highFreqFactor: 4,
     originalMaxPositionEmbeddings: 64,
   } as const;
-  expect(ropeFrequencies({ ...llama3, type: "default" }, 8)).toEqual([1, 1 / 2, 1 / 4, 1 / 8]);
-  expect(ropeFrequencies({ ...llama3, type: "linear" }, 8)).toEqual([1 / 8, 1 / 16, 1 / 32, 1 / 64]);
+  const frequencies = (rope: RopeConfig) => rotationOf(rope, { headDim: 8 }).frequencies;
+  expect(frequencies({ type: "default", theta: 16 })).toEqual([1, 1 / 2, 1 / 4, 1 / 8]);
+  expect(frequencies({ type: "linear", theta: 16, factor: 8 })).toEqual([1 / 8, 1 / 16, 1 / 32, 1 / 64]);
   // 64 positions are 10.2, 5.1, 2.5 and 1.3 wavelengths: two more than 4, one between, one less than 1.5.
   const kept = (64 / (8 * Math.PI) - 1.5) / (4 - 1.5);
   const blended = Math.fround(((1 - kept) / 8 + kept) / 4);
-  expect(ropeFrequencies(llama3, 8)).toEqual([1, 1 / 2, blended, 1 / 64]);
+  expect(frequencies(llama3)).toEqual([1, 1 / 2, blended, 1 / 64]);
+});
+
+test("dynamic frequencies follow the length once it exceeds the context of the training", () => {
+  const rope = { type: "dynamic", theta: 16, factor: 2, maxPositionEmbeddings: 10 } as const;
+  expect([3, 10, 11, 40].map((numPositions) => rotatedLength(rope, numPositions))).toEqual([10, 10, 11, 40]);
+  expect(rotatedLength({ type: "default", theta: 16 }, 40)).toBe(0);
+  const frequencies = (length: number) => rotationOf(rope, { headDim: 8, length }).frequencies;
+  expect(frequencies(10)).toEqual([1, 1 / 2, 1 / 4, 1 / 8]);
+  // 40 of 10 positions: 2 · 4 − 1 = 7, so θ = 16 · 7^(8/6), of which the fourth roots are taken.
+  const root = (16 * 7 ** (4 / 3)) ** -0.25;
+  for (const [pair, frequency] of frequencies(40).entries()) expect(frequency).toBeCloseTo(root ** pair, 6);
+});
+
+test("yarn keeps fast pairs, divides slow ones, blends between, and scales cosines and sines", () => {
+  const yarn = {
+    type: "yarn",
+    theta: 16,
+    factor: 4,
+    attentionFactor: 3,
+    betaFast: 64 / (2 * Math.PI),
+    betaSlow: 64 / (2 * Math.PI * 4),
+    truncate: false,
+    originalMaxPositionEmbeddings: 64,
+  } as const;
+  // Wavelengths of 2π · 2^pair: 64 positions are betaFast turns of pair 0 and betaSlow turns of pair 2.
+  const { frequencies, scale } = rotationOf(yarn, { headDim: 8 });
+  const halfway = (1 / 2 + 1 / 8) / 2;
+  for (const [pair, expected] of [1, halfway, 1 / 16, 1 / 32].entries())
+    expect(frequencies[pair]).toBeCloseTo(expected, 6);
+  expect(scale).toBe(3);
+  expect(rotaryRows([5], { length: 0, frequencies: [1 / 4], scale: 3 })).toEqual(
+    Float32Array.of(3 * Math.cos(5 / 4), 3 * Math.sin(5 / 4)),
+  );
+  // Rounded outwards, the blend between pairs 0.5 and 1.5 is between 0 and 2.
+  const inner = { betaFast: yarn.betaFast / Math.SQRT2, betaSlow: yarn.betaSlow * Math.SQRT2 };
+  expect(rotationOf({ ...yarn, ...inner, truncate: true }, { headDim: 8 }).frequencies[1]).toBeCloseTo(halfway, 6);
 });
 
 test("angles are rounded to f32 before their cosine, as transformers computes them", () => {
@@ -604,7 +763,7 @@ test("angles are rounded to f32 before their cosine, as transformers computes th
   const [position, frequency] = [4069, Math.fround(1 / Math.sqrt(10))];
   const angle = Math.fround(position * frequency);
   expect(Math.abs(Math.cos(angle) - Math.cos(position * frequency))).toBeGreaterThan(1e-5);
-  expect(rotaryRows([position], ropeFrequencies(rope, 4))[1]).toBeCloseTo(Math.cos(angle), 6);
+  expect(rotaryRows([position], rotationOf(rope, { headDim: 4 }))[1]).toBeCloseTo(Math.cos(angle), 6);
 });
 
 test("a step's words lie as shaders/shared/step.wgsl declares them", () => {

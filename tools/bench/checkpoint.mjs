@@ -6,6 +6,9 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { build, isBuilt } from "../build.mjs";
 
+/** Rotary embeddings of rope-frequencies.mjs. */
+const exportedRopes = ["default", "linear", "llama3"];
+
 const here = dirname(fileURLToPath(import.meta.url));
 
 /** The built engine for Node; built first where the sources changed. */
@@ -14,12 +17,20 @@ export async function loadEngine() {
   return import("../../dist/node.js");
 }
 
-/** Opens the checkpoint in `folder`. Close it after use. */
+/**
+ * Opens the checkpoint in `folder`. Close it after use.
+ * @throws Error where the exporters would write something else than the checkpoint says.
+ */
 export async function openWeights(folder) {
   const { fileSource, openCheckpoint, readModelConfig, toF32, f32ToF16 } = await loadEngine();
   const checkpoint = await openCheckpoint(fileSource(folder));
+  const config = readModelConfig(checkpoint.config);
+  const { rope, slidingWindows } = config.text;
+  if (slidingWindows !== undefined) throw new Error(`${folder}: sliding windows are not exported for the peers.`);
+  if (!exportedRopes.includes(rope.type))
+    throw new Error(`${folder}: ${rope.type} rotary embeddings are not exported for the peers.`);
   return {
-    config: readModelConfig(checkpoint.config),
+    config,
     has: (name) => checkpoint.tensors.has(name),
     /** Values of a tensor as f32, with its shape. */
     read: async (name) => {

@@ -10,6 +10,7 @@ import captureWgsl from "../../../shaders/shared/capture.wgsl";
 import prefillWgsl from "../../../shaders/shared/prefill.wgsl";
 import scoreEditWgsl from "../../../shaders/shared/score-edit.wgsl";
 import stepWgsl from "../../../shaders/shared/step.wgsl";
+import windowWgsl from "../../../shaders/shared/window.wgsl";
 import { cacheSlotLength } from "../cache-format.ts";
 import type { Description } from "../describe.ts";
 import type { KernelContext } from "../device.ts";
@@ -21,7 +22,7 @@ import { chooseEntry, type KernelEntry } from "./kernel-list.ts";
 import { hasQuads, quadRows } from "./quads.ts";
 import type { HeadLayout } from "./rope.ts";
 
-const HELPERS = [stepWgsl, captureWgsl, scoreEditWgsl] as const;
+const HELPERS = [stepWgsl, windowWgsl, captureWgsl, scoreEditWgsl] as const;
 
 const prefillKernel = (name: string, source: string) => perCacheDtype(name, source, [prefillWgsl, ...HELPERS]);
 const decodeKernel = (name: string, source: string) => perCacheDtype(name, source, HELPERS);
@@ -186,6 +187,8 @@ export interface AttentionCall extends CacheShape {
   readonly capture?: AttentionCapture | undefined;
   /** Without edits the kernel variant does not read any. */
   readonly edits?: AttentionEdits | undefined;
+  /** Keys that a row sees at most, its own included; all up to its own unless given. Causal attention only. */
+  readonly window?: number | undefined;
 }
 
 /** The call of {@link attentionPrefill}. */
@@ -298,12 +301,12 @@ function inputs({ queries, keys, values, step, capture, edits }: AttentionCall, 
 }
 
 /** Which parts the variant of an attention kernel has. */
-function variant({ capture, edits }: AttentionCall): { readonly CAPTURE: boolean; readonly EDIT: boolean } {
-  return { CAPTURE: capture !== undefined, EDIT: edits !== undefined };
+function variant({ capture, edits, window }: AttentionCall) {
+  return { CAPTURE: capture !== undefined, EDIT: edits !== undefined, WINDOWED: window !== undefined };
 }
 
-/** The parameters of shared/capture.wgsl and shared/score-edit.wgsl. */
-function rowParams({ heads, capture, edits }: AttentionCall) {
+/** The parameters of shared/window.wgsl, shared/capture.wgsl and shared/score-edit.wgsl. */
+function rowParams({ heads, capture, edits, window }: AttentionCall) {
   const [captureStart, captureEnd] = capture?.rows ?? [0, 0];
   return {
     numHeads: heads.numHeads,
@@ -312,5 +315,6 @@ function rowParams({ heads, capture, edits }: AttentionCall) {
     captureEnd,
     captureTarget: capture?.targetRow ?? 0,
     captureStride: capture?.stride ?? 0,
+    window: window ?? 0,
   };
 }

@@ -361,7 +361,7 @@ function attended({ heads, numRows }: AttentionCall): TensorView {
 
 /** Captured rows' scores and probabilities, [H, S] each of the keys that the row sees. */
 function captured(call: AttentionCall, { slotStart, isBatch }: Slots): Readonly<Record<string, BoundTensor>> {
-  const { capture, heads } = call;
+  const { capture, heads, window = Number.POSITIVE_INFINITY } = call;
   if (capture === undefined) return {};
   const { rows, stride, targetRow = 0 } = capture;
   const { numHeads } = heads;
@@ -369,10 +369,11 @@ function captured(call: AttentionCall, { slotStart, isBatch }: Slots): Readonly<
   const of = (label: string): BoundTensor => {
     const written = Array.from({ length: numRows }, (_, index) => {
       const row = rows[0] + index;
-      const numKeys = Math.min(stride, slotStart + (isBatch ? 0 : row) + 1);
-      const offset = (targetRow + index) * numHeads * stride;
-      const view: TensorView = { shape: [numHeads, numKeys], strides: [stride, 1], offset, dtype: "f32" };
-      return { label: `${label}, row ${row}`, view };
+      const end = Math.min(stride, slotStart + (isBatch ? 0 : row) + 1);
+      const first = Math.max(0, end - window);
+      const offset = (targetRow + index) * numHeads * stride + first;
+      const view: TensorView = { shape: [numHeads, end - first], strides: [stride, 1], offset, dtype: "f32" };
+      return { label: `${label}, row ${row}${first === 0 ? "" : `, keys from ${first} on`}`, view };
     });
     const [one] = written;
     return { shape: numRows === 1 && one ? one.view.shape : [numRows, numHeads, stride], dtype: "f32", written };

@@ -94,7 +94,9 @@ function decoderLayer(program: Program, gpu: Gpu, call: LayerCall): void {
     ropeAppend(at("self_attn.rotary_emb", rotated), { ...rotation, cacheDtype });
   }
   const reader = isDecode ? "the last position" : "every position";
-  const mixed = `the values that ${reader} attends to, in itself and all before it`;
+  const window = text.slidingWindows?.[index];
+  const seen = window === undefined ? "itself and all before it" : `the last ${window} positions up to itself`;
+  const mixed = `the values that ${reader} attends to, in ${seen}`;
   attention(at("self_attn", mixed), gpu, { ...call, layerCache: cache });
   visit("self_attn", scratch.attention, heads.headDim, heads.numHeads);
   const quantizedAttention = quantizedInput("self_attn.o_proj", oProj, scratch.attention);
@@ -145,7 +147,7 @@ function decoderLayer(program: Program, gpu: Gpu, call: LayerCall): void {
 
 function attention(program: Program, gpu: Gpu, call: LayerCall & { readonly layerCache: LayerCache }): void {
   const { numRows, index, isEdited } = call;
-  const { scratch } = call.decoder;
+  const { scratch, text } = call.decoder;
   const { heads } = scratch;
   const { capacity, dtype: cacheDtype } = call.cache;
   const common = {
@@ -159,6 +161,7 @@ function attention(program: Program, gpu: Gpu, call: LayerCall & { readonly laye
     queryRowStride: (heads.numHeads + 2 * heads.numKeyValueHeads) * heads.paddedHeadDim,
     capture: call.places?.attention(index),
     edits: isEdited ? { words: scratch.edits, layer: index, describe: describeEdits } : undefined,
+    window: text.slidingWindows?.[index],
   };
   if (call.isDecode) {
     const { partials, stats } = scratch;

@@ -1,57 +1,44 @@
-// Rotary position embeddings: the frequencies of config.json, and the cosines and sines that the kernels rotate rows by.
-import type { CheckpointError } from "../../errors.ts";
-import type { ConfigReader } from "../config-reader.ts";
+// Rotary position embeddings: the frequencies of a config, and the cosines and sines that the kernels rotate rows by.
+import type { RopeConfig, YarnScaling } from "../rope-config.ts";
 
-/** Frequencies of rotary embeddings, from `rope_parameters` (newer files) or `rope_theta` and `rope_scaling`. */
-export interface RopeConfig {
-  readonly type: "default" | "linear" | "llama3";
-  readonly theta: number;
-  /** Positions (linear) or low frequencies (llama3) are divided by this. */
-  readonly factor: number;
-  readonly lowFreqFactor: number;
-  readonly highFreqFactor: number;
-  readonly originalMaxPositionEmbeddings: number;
+/** What rows are rotated by. */
+export interface Rotation {
+  /** As of {@link rotatedLength}. */
+  readonly length: number;
+  /** The angle of each rotated pair per position, headDim/2 numbers, rounded to f32 as transformers computes them. */
+  readonly frequencies: readonly number[];
+  /** Cosines and sines are multiplied by this. */
+  readonly scale: number;
 }
 
 /**
- * Reads the rotary part of a text config.
- * @throws CheckpointError for a rope type that is not implemented.
+ * The length that rows of a sequence are rotated for: rows that were rotated for another length have other frequencies. It is
+ * the same for every sequence unless frequencies depend on the length (dynamic), as transformers' do in a model that has run
+ * nothing before: of a prompt, all rows are rotated for the prompt's length, then each new row for its own.
+ * @param numPositions rotary positions of the sequence up to the row, or to the prompt's end
  */
-export function readRopeConfig(config: ConfigReader, maxPositionEmbeddings: number): RopeConfig {
-  const scaling = config.child(
-    (config.raw("rope_parameters") ?? undefined) === undefined ? "rope_scaling" : "rope_parameters",
-  );
-  const type = scaling.string("rope_type", scaling.string("type", "default"));
-  if (type !== "default" && type !== "linear" && type !== "llama3") {
-    throw unsupported(scaling, type);
-  }
-  if (scaling.has("mrope_section")) {
-    throw scaling.error(
-      "mrope_section",
-      "absent: rotary embeddings of several axes are not implemented",
-      scaling.raw("mrope_section"),
-    );
-  }
-  return {
-    type,
-    theta: scaling.optionalNumber("rope_theta") ?? config.number("rope_theta", 10000),
-    factor: scaling.number("factor", 1),
-    lowFreqFactor: scaling.number("low_freq_factor", 1),
-    highFreqFactor: scaling.number("high_freq_factor", 4),
-    originalMaxPositionEmbeddings: scaling.number("original_max_position_embeddings", maxPositionEmbeddings),
-  };
-}
-
-function unsupported(scaling: ConfigReader, type: string): CheckpointError {
-  return scaling.error("rope_type", "default, linear or llama3 (others are not implemented)", type);
+export function rotatedLength(rope: RopeConfig, numPositions: number): number {
+  return rope.type === "dynamic" ? Math.max(numPositions, rope.maxPositionEmbeddings) : 0;
 }
 
 /**
- * The angle of each rotated pair per position, headDim/2 numbers, rounded to f32 as transformers computes them.
- * @see https://arxiv.org/abs/2104.09864 §3.2; modeling_rope_utils.py `_compute_llama3_parameters`
+ * The rotation of heads of `headDim` values.
+ * @param options.length as of {@link rotatedLength}; matters for dynamic embeddings only
+ * @see https://arxiv.org/abs/2104.09864 §3.2; transformers modeling_rope_utils.py `ROPE_INIT_FUNCTIONS`
  */
-export function ropeFrequencies(rope: RopeConfig, headDim: number): readonly number[] {
-  return Array.from({ length: headDim / 2 }, (_, pair) => scaleFrequency(rope, baseFrequency(rope, pair, headDim)));
+export function rotationOf(
+  rope: RopeConfig,
+  { headDim, length = 0 }: { readonly headDim: number; readonly length?: number },
+): Rotation {
+  const theta = rope.type === "dynamic" ? grownTheta(rope, headDim, length) : rope.theta;
+  const powers = Array.from({ length: headDim / 2 }, (_, pair) => {
+    return Math.fround(theta ** Math.fround((2 * pair) / headDim));
+  });
+  const frequencies =
+    rope.type === "yarn"
+      ? yarnFrequencies(rope, powers)
+      : powers.map((power) => scaleFrequency(rope, Math.fround(1 / power)));
+  return { length, frequencies, scale: rope.type === "yarn" ? rope.attentionFactor : 1 };
 }
 
 /**
@@ -61,32 +48,52 @@ export function ropeFrequencies(rope: RopeConfig, headDim: number): readonly num
  * Angles are rounded to f32 as transformers computes them (at position 4,000 an exact angle would differ from its by up to
  * 2e-4, more than the parity bound); cos and sin themselves are evaluated in f64.
  * @param positions of the R rows
- * @param frequencies as of {@link ropeFrequencies}
  */
-export function rotaryRows(positions: readonly number[], frequencies: readonly number[]): Float32Array<ArrayBuffer> {
+export function rotaryRows(positions: readonly number[], { frequencies, scale }: Rotation): Float32Array<ArrayBuffer> {
   const half = frequencies.length;
   const rows = new Float32Array(positions.length * 2 * half);
   for (const [row, position] of positions.entries()) {
     for (const [pair, frequency] of frequencies.entries()) {
       const angle = Math.fround(position * frequency);
-      rows[row * 2 * half + pair] = Math.cos(angle);
-      rows[row * 2 * half + half + pair] = Math.sin(angle);
+      rows[row * 2 * half + pair] = Math.cos(angle) * scale;
+      rows[row * 2 * half + half + pair] = Math.sin(angle) * scale;
     }
   }
   return rows;
 }
 
-function baseFrequency(rope: RopeConfig, pair: number, headDim: number): number {
-  return Math.fround(1 / Math.fround(rope.theta ** Math.fround((2 * pair) / headDim)));
+/** θ for a sequence of so many positions, in f32 as transformers computes it. */
+function grownTheta(rope: Extract<RopeConfig, { type: "dynamic" }>, headDim: number, length: number): number {
+  const { theta, factor, maxPositionEmbeddings } = rope;
+  if (length <= maxPositionEmbeddings) return theta;
+  const growth = Math.fround(Math.fround(Math.fround(factor * length) / maxPositionEmbeddings) - (factor - 1));
+  return Math.fround(theta * Math.fround(growth ** (headDim / (headDim - 2))));
 }
 
-function scaleFrequency(rope: RopeConfig, frequency: number): number {
-  if (rope.type === "default") return frequency;
+function scaleFrequency(rope: Exclude<RopeConfig, YarnScaling>, frequency: number): number {
   if (rope.type === "linear") return Math.fround(frequency / rope.factor);
+  if (rope.type !== "llama3") return frequency;
   const wavelength = (2 * Math.PI) / frequency;
   const { lowFreqFactor, highFreqFactor, originalMaxPositionEmbeddings } = rope;
   if (wavelength > originalMaxPositionEmbeddings / lowFreqFactor) return Math.fround(frequency / rope.factor);
   if (wavelength < originalMaxPositionEmbeddings / highFreqFactor) return frequency;
   const smooth = (originalMaxPositionEmbeddings / wavelength - lowFreqFactor) / (highFreqFactor - lowFreqFactor);
   return Math.fround(((1 - smooth) * frequency) / rope.factor + smooth * frequency);
+}
+
+/** Frequencies of pairs that turn more than betaFast times within the original context are kept, those below betaSlow divided. */
+function yarnFrequencies(rope: YarnScaling & { readonly theta: number }, powers: readonly number[]): readonly number[] {
+  const { factor, betaFast, betaSlow, truncate, theta, originalMaxPositionEmbeddings } = rope;
+  const headDim = 2 * powers.length;
+  const pairOf = (turns: number) =>
+    (headDim * Math.log(originalMaxPositionEmbeddings / (turns * 2 * Math.PI))) / (2 * Math.log(theta));
+  const [first, last] = [pairOf(betaFast), pairOf(betaSlow)];
+  const low = Math.max(truncate ? Math.floor(first) : first, 0);
+  const high = Math.min(truncate ? Math.ceil(last) : last, headDim - 1);
+  const width = low === high ? 0.001 : high - low;
+  return powers.map((power, pair) => {
+    const kept = Math.fround(1 - Math.min(Math.max((pair - low) / width, 0), 1));
+    const [plain, divided] = [Math.fround(1 / power), Math.fround(1 / Math.fround(factor * power))];
+    return Math.fround(divided * (1 - kept) + plain * kept);
+  });
 }

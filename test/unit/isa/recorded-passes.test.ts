@@ -1,6 +1,8 @@
 // Which pipelines the compile lab compiles: recorded without a GPU, and without asking a device for anything but buffers.
 import { describe, expect, test } from "vitest";
-import { WEIGHT_DTYPES } from "../../../src/gpu/tensor.ts";
+import { modelConfig } from "../../../src/bench/random-checkpoint.ts";
+import { Gpu } from "../../../src/gpu/device.ts";
+import { matrixSizes, WEIGHT_DTYPES, type WeightDtype } from "../../../src/gpu/tensor.ts";
 import {
   LLAVA_7B_SPEC,
   type RecordedPipeline,
@@ -8,6 +10,9 @@ import {
   recordingDevice,
   recordPipelines,
 } from "../../../src/isa/recorded-passes.ts";
+import { readArchitecture } from "../../../src/models/registry.ts";
+import { rowsPerPiece } from "../../../src/models/upload.ts";
+import { labelOf, WeightDeclarer, type WeightStore } from "../../../src/models/weight-table.ts";
 
 const FEATURES = ["subgroups", "shader-f16"];
 
@@ -105,6 +110,62 @@ describe("activations in 8 bits", () => {
     expect(passesOf((pipeline) => others.includes(pipeline))).toEqual(new Set(["prefill lm_head", "lm_head"]));
   });
 });
+
+describe("LLaVA-1.5-13B", () => {
+  const sizes = { hiddenSize: 5120, intermediateSize: 13_824, numHiddenLayers: 40 };
+  const heads = { numAttentionHeads: 40, numKeyValueHeads: 40 };
+  const spec = { ...LLAVA_7B_SPEC, decoder: { ...LLAVA_7B_SPEC.decoder, ...sizes, ...heads } };
+  const record = (of: typeof spec, dtype: WeightDtype, device = recordingDevice(FEATURES)) =>
+    recordPipelines(of, { dtype, activationDtype: "f32" }, device);
+
+  test.each(["f16", "q4"] as const)("runs the pipelines of 7B in %s, but for the number of heads", (dtype) => {
+    const withoutHeads = ({ kernel, constants }: RecordedPipeline) =>
+      keyOf({ kernel, constants: { ...constants, ...withHeads(constants, 0) }, passes: [] });
+    const isDecoder = ({ constants }: RecordedPipeline) => constants.NUM_HEADS === 40;
+    const pipelines = record(spec, dtype);
+    expect(pipelines.some(isDecoder)).toBe(true);
+    expect(new Set(pipelines.map(withoutHeads))).toEqual(new Set(record(LLAVA_7B_SPEC, dtype).map(withoutHeads)));
+  });
+
+  test("fits WebGPU's default binding of 128 MiB in f16, in up to three pieces", () => {
+    const device = recordingDevice(FEATURES);
+    const limits = { ...device.limits, maxStorageBufferBindingSize: 2 ** 27 };
+    const gpu = new Gpu({ ...device, limits }, { isSoftware: false });
+    const numPieces = new Map<string, number>();
+    const store: WeightStore = {
+      matrix(matrix, columns) {
+        const sizes = matrixSizes(
+          matrix.tensors.map(({ rows }) => rows),
+          columns,
+        );
+        const size = { numRows: sizes.rows, rowBytes: 2 * sizes.columns, splittable: matrix.isSplittable };
+        const count = Math.ceil(sizes.rows / rowsPerPiece(gpu, labelOf(matrix), size));
+        for (const { name } of matrix.tensors) numPieces.set(name.replace(/^.*(\.\d+\.|model\.)/, ""), count);
+        const piece = { buffer: gpu.unused, rowStart: 0, numRows: sizes.rows };
+        return { name: labelOf(matrix), dtype: "f16", ...sizes, pieces: [piece] };
+      },
+      vector: () => gpu.unused,
+    };
+    readArchitecture(modelConfig(spec)).weights(new WeightDeclarer(store));
+    // MiB: q, k and v 150; gate and up 270; down 135; embeddings and lm_head 313 each; all others less than 128.
+    expect(Object.fromEntries([...numPieces].filter(([, count]) => count > 1))).toEqual({
+      "self_attn.q_proj.weight": 2,
+      "self_attn.k_proj.weight": 2,
+      "self_attn.v_proj.weight": 2,
+      "mlp.gate_proj.weight": 3,
+      "mlp.up_proj.weight": 3,
+      "mlp.down_proj.weight": 2,
+      "embed_tokens.weight": 3,
+      "lm_head.weight": 3,
+    });
+  });
+});
+
+/** The head counts among a pipeline's constants, each as `count`. */
+function withHeads(constants: RecordedPipeline["constants"], count: number): Readonly<Record<string, number>> {
+  const names = ["NUM_HEADS", "NUM_KEY_VALUE_HEADS"].filter((name) => constants[name] !== undefined);
+  return Object.fromEntries(names.map((name) => [name, count]));
+}
 
 test("a GPU without subgroups reduces in workgroup memory", () => {
   const names = kernelNames(
