@@ -118,7 +118,7 @@ function pipelinesOf(program: Program): readonly RecordedPipeline[] {
   });
 }
 
-/** Weights without values or memory; those that are not quantised under q8 and q4 are f16. */
+/** Weights without values or memory; those that are not quantised under q8, q4_1 and q4 are f16. */
 function emptyStore(gpu: Gpu, dtype: WeightDtype): WeightStore {
   return {
     matrix(spec, columns): Matrix {
