@@ -9,7 +9,7 @@
 // Grid: (ceil(R · G / 2 / 64)) workgroups of 64 threads
 // Error bound: exact, ties to even: WGSL's float division may be off by 2.5 ulp, so the kernel computes with integers
 // Source: the block formats Q8_0 and Q4_0 of ggml, with the scale rounded to f16 before the weights are divided by it.
-//   Appended: shared/weight-f32, -f16 or -bf16
+//   Appended: shared/weight-f32, -f16 or -bf16, shared/round-f16
 override BITS: u32;
 
 struct Params {
@@ -97,22 +97,6 @@ fn scaleOf(largest: u32) -> u32 {
   // Seven bits more than the significand has, so that the quotient has all that an f16 needs.
   let dividend = significand << 7u;
   return roundToF16(dividend / 127u, i32(field) - 157, dividend % 127u != 0u);
-}
-
-// The bits of the f16 nearest to (significand + a fraction below 1 if hasRest) · 2^exponent; significand has 24 or 25 bits.
-fn roundToF16(significand: u32, exponent: i32, hasRest: bool) -> u32 {
-  // The f16's last place is 2^unit, at least that of its subnormals.
-  let unit = max(i32(firstLeadingBit(significand)) + exponent - 10, -24);
-  let shift = u32(unit - exponent);
-  if (shift > 26u) {
-    return 0u;
-  }
-  let kept = significand >> shift;
-  let rest = significand & ((1u << shift) - 1u);
-  let half = 1u << (shift - 1u);
-  let isUp = rest > half || (rest == half && (hasRest || (kept & 1u) == 1u));
-  // A carry into the next exponent comes out right by itself.
-  return min(kept + select(0u, 1u, isUp) + (u32(unit + 24) << 10u), F16_INFINITY);
 }
 
 // A scale's magnitude as significand · 2^exponent with 24 bits; the significand is 0 for a scale of 0.

@@ -34,8 +34,8 @@ export interface LoadOptions {
   readonly kvDtype?: CacheDtype | undefined;
   /**
    * How a decode step's linear layers with quantised weights read their input: with q8, it is rounded to 8 bits, with one scale per
-   * group of 32 values, and multiplied as integers. Default: f32. It needs `dtype` q8 or q4; prompts, the lm_head and attention
-   * compute in f32 always.
+   * group of 32 values, and multiplied as integers. Default: f32. It needs `dtype` q8, q4_1 or q4; prompts, the lm_head and
+   * attention compute in f32 always.
    */
   readonly activationDtype?: ActivationDtype | undefined;
   readonly signal?: AbortSignal | undefined;

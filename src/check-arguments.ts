@@ -26,7 +26,7 @@ export function checkLoad(source: Source | string, options: LoadOptions): void {
   checkChoice("activationDtype", activationDtype, ACTIVATION_DTYPES);
   if (activationDtype === "q8" && (dtype === undefined || dtype === "auto" || !isQuantized(dtype))) {
     const got = dtype ?? "the checkpoint's dtype";
-    throw new InputError(`activationDtype q8 needs weights in q8 or q4, got ${got}: set dtype (--dtype) too.`);
+    throw new InputError(`activationDtype q8 needs weights in q8, q4_1 or q4, got ${got}: set dtype (--dtype) too.`);
   }
   checkChoice("adapterClass", adapterClass, ["cpu", "gpu"]);
   if (chatTemplate !== undefined && typeof chatTemplate?.source !== "string") {

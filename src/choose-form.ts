@@ -8,7 +8,7 @@ import type { Architecture } from "./models/architecture.ts";
 import { otherForm, planWeights, weightMemory } from "./models/weight-table.ts";
 
 /** How matrices may be stored, the most exact first; undefined is as in the file. */
-const FORMS: readonly (WeightDtype | undefined)[] = [undefined, "f16", "q8", "q4"];
+const FORMS: readonly (WeightDtype | undefined)[] = [undefined, "f16", "q8", "q4_1", "q4"];
 
 /** A form, and whether it fits. */
 export interface FormChoice {

@@ -1,5 +1,5 @@
 // One thread's share of a matrix × vector product of integers: steps of 8 or 4 bits of the weights times steps of 8 bits of the
-// input, which quantize-activations wrote. Appended with shared/matvec-totals, shared/dot-q8 or -q4, and shared/wide-load-scaled.
+// input, which quantize-activations wrote. Appended with shared/matvec-totals, shared/dot-q8, -q4 or -q4-1, and shared/wide-load-scaled or -minimum.
 
 @group(0) @binding(1) var<storage, read> input: array<vec4<u32>>;
 
@@ -11,13 +11,13 @@ struct Steps {
   low: vec4<u32>,
   high: vec4<u32>, // only with q4, whose loads hold twice as many weights
   scale: f32,
-  offset: f32, // the part of the sum that the offset of the weights' steps adds, to be subtracted
+  offset: f32, // the part of the sum that the offset of the weights' steps adds, to be subtracted; with minima the sum itself
 }
 
 fn loadSteps(rowGroup: u32, load: u32) -> Steps {
   let at = (rowGroup + load / LOADS_PER_GROUP) * GROUP_VEC4S;
   let info = bitcast<vec2<f32>>(input[at + 2u].xy);
-  var steps = Steps(input[at + load % LOADS_PER_GROUP], vec4<u32>(0u), info.x, STEP_OFFSET * info.y);
+  var steps = Steps(input[at + load % LOADS_PER_GROUP], vec4<u32>(0u), info.x, select(STEP_OFFSET, 1.0, HAS_MINIMUM) * info.y);
   if (LOADS_PER_GROUP == 1u) {
     steps.high = input[at + 1u];
   }
@@ -28,6 +28,10 @@ fn loadSteps(rowGroup: u32, load: u32) -> Steps {
 fn addLoads(sum: vec4<f32>, x: Steps, a: Packed, b: Packed, c: Packed, d: Packed) -> vec4<f32> {
   let dots = vec4<f32>(vec4<i32>(dotSteps(a, x), dotSteps(b, x), dotSteps(c, x), dotSteps(d, x)));
   let scale = vec4<f32>(a.scale, b.scale, c.scale, d.scale);
+  if (HAS_MINIMUM) {
+    let minimum = vec4<f32>(a.minimum, b.minimum, c.minimum, d.minimum);
+    return fma(dots, x.scale * scale, fma(vec4<f32>(x.offset), minimum, sum));
+  }
   if (STEP_OFFSET > 0.0) {
     return fma(fma(dots, vec4<f32>(x.scale), vec4<f32>(-x.offset)), scale, sum);
   }

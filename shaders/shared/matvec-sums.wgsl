@@ -122,28 +122,34 @@ fn partialSums(lane: u32, a: u32, b: u32, row: u32) -> Sums {
     }
     let scaleA = vec4<f32>(a0.scale, a1.scale, a2.scale, a3.scale);
     let scaleB = vec4<f32>(b0.scale, b1.scale, b2.scale, b3.scale);
-    sums.row0A = addPart(sums.row0A, part.row0A, part.input0, scaleA);
-    sums.row1A = addPart(sums.row1A, part.row1A, part.input1, scaleA);
-    sums.row2A = addPart(sums.row2A, part.row2A, part.input2, scaleA);
-    sums.row3A = addPart(sums.row3A, part.row3A, part.input3, scaleA);
-    sums.row4A = addPart(sums.row4A, part.row4A, part.input4, scaleA);
-    sums.row5A = addPart(sums.row5A, part.row5A, part.input5, scaleA);
-    sums.row6A = addPart(sums.row6A, part.row6A, part.input6, scaleA);
-    sums.row7A = addPart(sums.row7A, part.row7A, part.input7, scaleA);
-    sums.row0B = addPart(sums.row0B, part.row0B, part.input0, scaleB);
-    sums.row1B = addPart(sums.row1B, part.row1B, part.input1, scaleB);
-    sums.row2B = addPart(sums.row2B, part.row2B, part.input2, scaleB);
-    sums.row3B = addPart(sums.row3B, part.row3B, part.input3, scaleB);
-    sums.row4B = addPart(sums.row4B, part.row4B, part.input4, scaleB);
-    sums.row5B = addPart(sums.row5B, part.row5B, part.input5, scaleB);
-    sums.row6B = addPart(sums.row6B, part.row6B, part.input6, scaleB);
-    sums.row7B = addPart(sums.row7B, part.row7B, part.input7, scaleB);
+    let minimumA = vec4<f32>(a0.minimum, a1.minimum, a2.minimum, a3.minimum);
+    let minimumB = vec4<f32>(b0.minimum, b1.minimum, b2.minimum, b3.minimum);
+    sums.row0A = addPart(sums.row0A, part.row0A, part.input0, scaleA, minimumA);
+    sums.row1A = addPart(sums.row1A, part.row1A, part.input1, scaleA, minimumA);
+    sums.row2A = addPart(sums.row2A, part.row2A, part.input2, scaleA, minimumA);
+    sums.row3A = addPart(sums.row3A, part.row3A, part.input3, scaleA, minimumA);
+    sums.row4A = addPart(sums.row4A, part.row4A, part.input4, scaleA, minimumA);
+    sums.row5A = addPart(sums.row5A, part.row5A, part.input5, scaleA, minimumA);
+    sums.row6A = addPart(sums.row6A, part.row6A, part.input6, scaleA, minimumA);
+    sums.row7A = addPart(sums.row7A, part.row7A, part.input7, scaleA, minimumA);
+    sums.row0B = addPart(sums.row0B, part.row0B, part.input0, scaleB, minimumB);
+    sums.row1B = addPart(sums.row1B, part.row1B, part.input1, scaleB, minimumB);
+    sums.row2B = addPart(sums.row2B, part.row2B, part.input2, scaleB, minimumB);
+    sums.row3B = addPart(sums.row3B, part.row3B, part.input3, scaleB, minimumB);
+    sums.row4B = addPart(sums.row4B, part.row4B, part.input4, scaleB, minimumB);
+    sums.row5B = addPart(sums.row5B, part.row5B, part.input5, scaleB, minimumB);
+    sums.row6B = addPart(sums.row6B, part.row6B, part.input6, scaleB, minimumB);
+    sums.row7B = addPart(sums.row7B, part.row7B, part.input7, scaleB, minimumB);
   }
   return sums;
 }
 
-// Adds the sums of one load, whose weights were unpacked with OFFSET added to each and without their scale.
-fn addPart(sum: vec4<f32>, part: vec4<f32>, input: vec4<f32>, scale: vec4<f32>) -> vec4<f32> {
+// Adds the sums of one load, whose weights were unpacked with OFFSET added to each and without their scale and minimum.
+fn addPart(sum: vec4<f32>, part: vec4<f32>, input: vec4<f32>, scale: vec4<f32>, minimum: vec4<f32>) -> vec4<f32> {
+  if (HAS_MINIMUM) {
+    let inputs = vec4<f32>(dot(input, vec4<f32>(1.0)));
+    return fma(part - OFFSET * inputs, scale, fma(inputs, minimum, sum));
+  }
   if (OFFSET > 0.0) {
     return fma(part - OFFSET * dot(input, vec4<f32>(1.0)), scale, sum);
   }

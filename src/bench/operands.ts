@@ -5,6 +5,7 @@ import {
   type Matrix,
   type MatrixPiece,
   matrixSizes,
+  type QuantizedDtype,
   storedRowBytes,
   type WeightDtype,
   whole,
@@ -28,11 +29,12 @@ const MATRIX_FORMATS: Readonly<Record<WeightDtype, MatrixFormat>> = {
   f16: { rowBytes: (columns) => columns * 2, block: () => seededHalves(10, 5) },
   bf16: { rowBytes: (columns) => columns * 2, block: () => seededHalves(7, 117) },
   q8: { rowBytes: (columns) => quantizedBytes("q8", columns), block: () => seededNumbers(BLOCK_LENGTH, 1) },
+  q4_1: { rowBytes: (columns) => quantizedBytes("q4_1", columns), block: () => seededNumbers(BLOCK_LENGTH, 1) },
   q4: { rowBytes: (columns) => quantizedBytes("q4", columns), block: () => seededNumbers(BLOCK_LENGTH, 1) },
 };
 
 /** Any bits are valid integers of a quantised matrix; its scales are stored separately and read as well. */
-function quantizedBytes(dtype: "q8" | "q4", columns: number): number {
+function quantizedBytes(dtype: QuantizedDtype, columns: number): number {
   const { weights, scales } = storedRowBytes({ dtype, columns });
   return weights + scales;
 }

@@ -65,7 +65,7 @@ export function dtypeOption(what: string): Option {
 /** The option `--activations`. */
 export function activationsOption(): Option {
   const what =
-    "how decode steps read the input of linear layers with weights in q8 or q4: q8 multiplies integers (default: f32)";
+    "how decode steps read the input of linear layers with weights in q8, q4_1 or q4: q8 multiplies integers (default: f32)";
   return new Option("--activations <dtype>", what).choices(ACTIVATION_DTYPES);
 }
 

@@ -1,11 +1,11 @@
-// adaptvis quantize: writes a checkpoint with its matrices in q8 or q4, or reports how much they lose in each; needs no GPU.
+// adaptvis quantize: writes a checkpoint with its matrices in q8, q4_1 or q4, or reports how much they lose in each; needs no GPU.
 import { realpath } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { type Command, Option } from "commander";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.ts";
 import { fileSource } from "../checkpoint/file-source.node.ts";
 import { formatBytes } from "../gpu/device.ts";
-import type { QuantizedDtype } from "../gpu/tensor.ts";
+import { QUANTIZED_DTYPES, type QuantizedDtype } from "../gpu/tensor.ts";
 import type { Architecture } from "../models/architecture.ts";
 import { architectureOf } from "../models/checkpoint-architecture.ts";
 import { type QuantizedFile, quantizedConfig, quantizedFiles, quantizedIndex } from "../models/quantized-checkpoint.ts";
@@ -16,6 +16,9 @@ import { companionFiles, ModelFolder } from "./model-folder.ts";
 import { progressBar } from "./open-model.ts";
 import { examples } from "./package-files.ts";
 import { defineCommand, type Session, table, UsageError } from "./session.ts";
+
+/** The form that --report shows the choice of without --dtype. */
+const REPORTED: QuantizedDtype = "q4_1";
 
 /** Parsed options of `quantize`. */
 interface QuantizeFlags {
@@ -32,18 +35,21 @@ export const quantizeCommand = defineCommand("quantize", describeQuantize, quant
 function describeQuantize(command: Command): Command {
   return command
     .description(
-      "Write a checkpoint with its matrices in q8 or q4, which loads like the original with --dtype, from a smaller file. Needs no GPU.",
+      "Write a checkpoint with its matrices in q8, q4_1 or q4, which loads like the original with --dtype, from a smaller file. Needs no GPU.",
     )
     .argument("<model>", "folder with config.json and model.safetensors, or an id on the hub")
     .argument("[out]", "folder to write; may be omitted with --report")
-    .addOption(new Option("--dtype <dtype>", "integers of 8 or 4 bits").choices(["q8", "q4"]))
+    .addOption(new Option("--dtype <dtype>", "integers of 8 or 4 bits, q4_1 with minima").choices(QUANTIZED_DTYPES))
     .addOption(revisionOption())
     .option("--overwrite", "replace the model in a folder that is not empty")
-    .option("--report", "list the error of each matrix in q8 and in q4, the worst first")
+    .option(
+      "--report",
+      "list the error of each matrix in every form, the worst first, and the form that --dtype gives it (default: q4_1)",
+    )
     .addHelpText(
       "after",
       examples(({ model }) => [
-        `quantize ${model} ${basename(model)}-q4 --dtype q4`,
+        `quantize ${model} ${basename(model)}-q4 --dtype q4_1`,
         `quantize ${model} --report`,
         `inspect ${basename(model)}-q4`,
       ]),
@@ -54,46 +60,54 @@ function describeQuantize(command: Command): Command {
 async function quantize(session: Session, given: string, out: string | undefined, flags: QuantizeFlags): Promise<void> {
   const { dtype, overwrite = false, report = false } = flags;
   if (out === undefined && !report) throw new UsageError("The folder to write is missing: give one, or --report.");
-  if (out !== undefined && dtype === undefined) throw new UsageError("--dtype is missing: give q8 or q4.");
+  if (out !== undefined && dtype === undefined) throw new UsageError("--dtype is missing: give q8, q4_1 or q4.");
   const { folder: model } = await findModel(session, { model: given, revision: flags.revision });
   await checkTarget(model, out);
   const checkpoint = await openCheckpoint(fileSource(model), session.signal);
   try {
     const architecture = await architectureOf(checkpoint);
-    const plan = quantizedFiles(checkpoint, architecture, dtype ?? "q4"); // also for its checks
+    const plan = quantizedFiles(checkpoint, architecture, dtype ?? REPORTED); // also for its checks
     const written =
       out !== undefined && dtype !== undefined
         ? await writeModel(session, { checkpoint, files: plan, dtype, model, out, overwrite })
         : { model };
-    const errors = report ? await measure(session, checkpoint, architecture) : undefined;
+    const errors = report ? await measure(session, { checkpoint, architecture, dtype: dtype ?? REPORTED }) : undefined;
     session.result({ ...written, ...(errors && { errors }) });
-    if (errors !== undefined) session.print(`${reportLines(errors).join("\n")}\n`);
+    if (errors !== undefined) session.print(`${reportLines(errors, dtype ?? REPORTED).join("\n")}\n`);
   } finally {
     await checkpoint.close();
   }
 }
 
-/** The errors of all matrices, the largest in q4 first; one that no f16 scale fits is before all. */
+/** The errors of all matrices, the largest in `dtype` first; one that no f16 scale fits is before all. */
 async function measure(
   session: Session,
-  checkpoint: Checkpoint,
-  architecture: Architecture,
+  {
+    checkpoint,
+    architecture,
+    dtype,
+  }: { readonly checkpoint: Checkpoint; readonly architecture: Architecture; readonly dtype: QuantizedDtype },
 ): Promise<readonly QuantizedErrors[]> {
   const bar = await progressBar("measuring");
   try {
     const onMatrix = (numDone: number, numMatrices: number) => bar.show(numDone, numMatrices);
-    const errors = await quantizedErrors(checkpoint, architecture, { signal: session.signal, onMatrix });
-    const rank = ({ relativeRms: { q4 } }: QuantizedErrors) => (Number.isNaN(q4) ? Number.POSITIVE_INFINITY : q4);
+    const errors = await quantizedErrors(checkpoint, architecture, { dtype, signal: session.signal, onMatrix });
+    const rank = ({ relativeRms }: QuantizedErrors) =>
+      Number.isNaN(relativeRms[dtype]) ? Number.POSITIVE_INFINITY : relativeRms[dtype];
     return errors.sort((a, b) => (rank(a) === rank(b) ? 0 : rank(b) - rank(a)));
   } finally {
     bar.stop();
   }
 }
 
-function reportLines(errors: readonly QuantizedErrors[]): readonly string[] {
+function reportLines(errors: readonly QuantizedErrors[], dtype: QuantizedDtype): readonly string[] {
   const percent = (share: number) => (Number.isFinite(share) ? `${(share * 100).toPrecision(3)} %` : "does not fit");
-  const rows = errors.map(({ name, relativeRms: { q8, q4 }, chosen }) => [name, percent(q8), percent(q4), chosen]);
-  return table(["matrix, by relative RMS error", "q8", "q4", "with --dtype q4"], rows);
+  const rows = errors.map(({ name, relativeRms, chosen }) => [
+    name,
+    ...QUANTIZED_DTYPES.map((each) => percent(relativeRms[each])),
+    chosen,
+  ]);
+  return table(["matrix, by relative RMS error", ...QUANTIZED_DTYPES, `with --dtype ${dtype}`], rows);
 }
 
 /** @throws UsageError when `out` is the model's own folder. */

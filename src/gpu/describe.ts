@@ -1,6 +1,6 @@
 // How a dispatch describes what it binds, for explanations: shapes without padding, and exactly which words it writes.
 import type { PackedCacheDtype } from "./cache-format.ts";
-import { GROUP_SIZE, isQuantized, type Matrix, padTo4 } from "./tensor.ts";
+import { GROUP_SIZE, isQuantized, type Matrix, padTo4, scalesPerGroup } from "./tensor.ts";
 
 /** Values in a buffer as a tensor; strides and offset are in values of 4 bytes. */
 export interface TensorView {
@@ -77,7 +77,9 @@ export function readsMatrix(matrix: Matrix): Readonly<Record<string, BoundTensor
   const { dtype } = matrix;
   const [rows, columns] = [realRows(matrix).total, realColumns(matrix)];
   const weight = reads([rows, columns], dtype);
-  return isQuantized(dtype) ? { weight, scales: reads([rows, Math.ceil(columns / GROUP_SIZE)], "f16") } : { weight };
+  if (!isQuantized(dtype)) return { weight };
+  const groups = [rows, Math.ceil(columns / GROUP_SIZE)];
+  return { weight, scales: reads(scalesPerGroup(dtype) === 1 ? groups : [...groups, scalesPerGroup(dtype)], "f16") };
 }
 
 /** Equal groups of a matrix's rows, such as heads, each padded on its own. */

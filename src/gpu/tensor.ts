@@ -1,8 +1,11 @@
 /** Floating-point storage, as in a checkpoint's file. */
 export type FloatDtype = "f32" | "f16" | "bf16";
 
-/** Whole numbers of 8 or 4 bits in groups of 32 along a row, each group with an f16 scale. */
-export type QuantizedDtype = "q8" | "q4";
+/**
+ * Whole numbers of 8 or 4 bits in groups of 32 along a row, each group with an f16 scale; in q4_1 with an f16 minimum too, to which
+ * they are added.
+ */
+export type QuantizedDtype = "q8" | "q4_1" | "q4";
 
 /** How a matrix of the checkpoint is stored on the GPU; sums are f32 always. */
 export type WeightDtype = FloatDtype | QuantizedDtype;
@@ -13,8 +16,11 @@ export type ActivationDtype = "f32" | "q8";
 /** Every {@link ActivationDtype}. */
 export const ACTIVATION_DTYPES: readonly ActivationDtype[] = ["f32", "q8"];
 
+/** Every {@link QuantizedDtype}, the most exact first. */
+export const QUANTIZED_DTYPES: readonly QuantizedDtype[] = ["q8", "q4_1", "q4"];
+
 /** Every {@link WeightDtype}, the most exact first. */
-export const WEIGHT_DTYPES: readonly WeightDtype[] = ["f32", "f16", "bf16", "q8", "q4"];
+export const WEIGHT_DTYPES: readonly WeightDtype[] = ["f32", "f16", "bf16", ...QUANTIZED_DTYPES];
 
 /** Weights that share one scale in a quantised matrix. */
 export const GROUP_SIZE = 32;
@@ -41,7 +47,7 @@ export interface MatrixPiece {
   /** First row of the matrix in this piece; a multiple of 4. */
   readonly rowStart: number;
   readonly numRows: number;
-  /** Of a quantised matrix: f16 [numRows, groups of a row], two to a u32. */
+  /** Of a quantised matrix: f16 [numRows, groups of a row], in q4_1 [numRows, groups of a row, 2] scales and minima; two to a u32. */
   readonly scales?: GPUBuffer;
 }
 
@@ -98,7 +104,17 @@ export function floatBytes(dtype: FloatDtype): number {
 
 /** Whether weights of `dtype` are whole numbers with scales. */
 export function isQuantized(dtype: WeightDtype): dtype is QuantizedDtype {
-  return dtype === "q8" || dtype === "q4";
+  return dtype === "q8" || hasNibbles(dtype);
+}
+
+/** Whether weights of `dtype` are whole numbers of 4 bits. */
+export function hasNibbles(dtype: WeightDtype): dtype is "q4_1" | "q4" {
+  return dtype === "q4_1" || dtype === "q4";
+}
+
+/** Numbers of an f16 that a group has: its scale, and in q4_1 its minimum. */
+export function scalesPerGroup(dtype: QuantizedDtype): number {
+  return dtype === "q4_1" ? 2 : 1;
 }
 
 /** Groups of 32 weights in a row of `columns`, the last one padded with zeros. */
@@ -119,5 +135,8 @@ export function storedRowBytes(matrix: Pick<Matrix, "dtype" | "columns">): {
   const { dtype, columns } = matrix;
   if (!isQuantized(dtype)) return { weights: columns * floatBytes(dtype), scales: 0 };
   const groups = groupsPerRow(columns);
-  return { weights: groups * (dtype === "q8" ? GROUP_SIZE : GROUP_SIZE / 2), scales: groups * 2 };
+  return {
+    weights: groups * (hasNibbles(dtype) ? GROUP_SIZE / 2 : GROUP_SIZE),
+    scales: groups * scalesPerGroup(dtype) * 2,
+  };
 }

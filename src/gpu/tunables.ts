@@ -23,6 +23,7 @@ export type TunableName =
   | "matvec f32"
   | "matvec f16"
   | "matvec q8"
+  | "matvec q4_1"
   | "matvec q4";
 
 /** Candidates by what is chosen. */

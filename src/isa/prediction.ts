@@ -19,12 +19,13 @@ export interface Prediction {
 /** Cycles of a transcendental operation relative to an ordinary one. */
 const TRANSCENDENTAL_CYCLES = 4;
 
-/** Bytes of a weight, a quantised one's share of its scale included. */
+/** Bytes of a weight, a quantised one's share of its scale and minimum included. */
 const WEIGHT_BYTES: Readonly<Record<WeightDtype, number>> = {
   f32: 4,
   f16: 2,
   bf16: 2,
   q8: 1 + 2 / 32,
+  q4_1: 0.5 + 4 / 32,
   q4: 0.5 + 2 / 32,
 };
 

@@ -51,6 +51,8 @@ export function recordingDevice(features: readonly string[]): GPUDevice {
     adapterInfo: { vendor: "amd", architecture: "", device: "", description: "", isFallbackAdapter: false },
     lost: new Promise(() => undefined),
     queue: { writeBuffer: () => undefined },
+    pushErrorScope: () => undefined,
+    popErrorScope: async () => null,
     createBuffer: ({ label, size, usage }: GPUBufferDescriptor) => ({ label, size, usage, destroy: () => undefined }),
   };
   return device as unknown as GPUDevice; // the part of it that recording uses
@@ -118,7 +120,7 @@ function pipelinesOf(program: Program): readonly RecordedPipeline[] {
   });
 }
 
-/** Weights without values or memory; those that are not quantised under q8 and q4 are f16. */
+/** Weights without values or memory; those that are not quantised under q8, q4_1 and q4 are f16. */
 function emptyStore(gpu: Gpu, dtype: WeightDtype): WeightStore {
   return {
     matrix(spec, columns): Matrix {

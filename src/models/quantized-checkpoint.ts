@@ -1,8 +1,8 @@
 // A checkpoint whose matrices are stored quantised, made from one whose matrices are not, chunk by chunk and without a GPU.
 //
 //   NAME          a matrix that a load in the dtype would quantise is two tensors instead:
-//   NAME.codes    I8 [rows, 32 · G] in q8, U8 [rows, 16 · G] in q4, where G is the number of groups of 32 columns
-//   NAME.scales   F16 [rows, G]
+//   NAME.codes    I8 [rows, 32 · G] in q8, U8 [rows, 16 · G] in q4 and q4_1, where G is the number of groups of 32 columns
+//   NAME.scales   F16 [rows, G], in q4_1 [rows, G, 2]: scales and minima
 //   the others    as they are
 //
 // There are as many files as the checkpoint has.
@@ -25,7 +25,7 @@ import {
 } from "../gpu/tensor.ts";
 import type { Architecture } from "./architecture.ts";
 import { packRows } from "./quantize-rows.ts";
-import { QUANT_METHOD, QUANTIZED_VERSION } from "./registry.ts";
+import { QUANT_METHOD } from "./registry.ts";
 import { padGroups } from "./upload.ts";
 import { expectedTensors, type PlannedTensor, planWeights, storedTensors } from "./weight-table.ts";
 
@@ -124,7 +124,7 @@ function shardName(index: number, numShards: number): string {
 
 /** config.json of the quantised checkpoint. */
 export function quantizedConfig(checkpoint: Checkpoint, dtype: QuantizedDtype): Readonly<Record<string, unknown>> {
-  const form = { quant_method: QUANT_METHOD, version: QUANTIZED_VERSION, dtype, group_size: GROUP_SIZE };
+  const form = { quant_method: QUANT_METHOD, version: versionOf(dtype), dtype, group_size: GROUP_SIZE };
   return { ...checkpoint.config, quantization_config: form };
 }
 
@@ -135,8 +135,13 @@ export function quantizedIndex(files: readonly QuantizedFile[]): object {
   return { metadata: { total_size: total }, weight_map: Object.fromEntries(entries) };
 }
 
+/** The lowest version that has the form, so that an older adaptvis reads what it can. */
+function versionOf(dtype: QuantizedDtype): number {
+  return dtype === "q4_1" ? 2 : 1;
+}
+
 function formatMetadata(dtype: QuantizedDtype): Readonly<Record<string, string>> {
-  return { adaptvis_format: "quantized", adaptvis_version: String(QUANTIZED_VERSION), adaptvis_dtype: dtype };
+  return { adaptvis_format: "quantized", adaptvis_version: String(versionOf(dtype)), adaptvis_dtype: dtype };
 }
 
 function packedHeaders({ tensor, columns, dtype }: MatrixSource, name: string): readonly TensorHeader[] {

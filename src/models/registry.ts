@@ -51,8 +51,8 @@ function refuseOriginalLayout(config: ConfigReader, file: string): void {
   );
 }
 
-/** The version of the files that `adaptvis quantize` writes. */
-export const QUANTIZED_VERSION = 1;
+/** Versions of the files that `adaptvis quantize` writes: 2 has q4_1, and 1 is what is written without it. */
+export const QUANTIZED_VERSIONS: readonly number[] = [1, 2];
 
 /** What `quantization_config.quant_method` of a checkpoint is that `adaptvis quantize` wrote. */
 export const QUANT_METHOD = "adaptvis";
@@ -64,8 +64,9 @@ function refuseOtherForms(config: ConfigReader): void {
   if (method !== QUANT_METHOD) {
     const by = typeof method === "string" ? quote(method) : "another program";
     config.refuse("quantization_config", `checkpoints quantised by ${by}`);
-  } else if (form.raw("version") !== QUANTIZED_VERSION) {
-    throw form.error("version", `${QUANTIZED_VERSION}, the one that this adaptvis reads`, form.raw("version"));
+  } else if (!QUANTIZED_VERSIONS.some((version) => version === form.raw("version"))) {
+    const known = QUANTIZED_VERSIONS.join(" or ");
+    throw form.error("version", `${known}, which this adaptvis reads`, form.raw("version"));
   }
 }
 

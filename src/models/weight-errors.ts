@@ -11,6 +11,7 @@ import {
   type Grouping,
   isQuantized,
   paddedLength,
+  QUANTIZED_DTYPES,
   type QuantizedDtype,
   type WeightDtype,
 } from "../gpu/tensor.ts";
@@ -54,28 +55,29 @@ export async function weightErrors(
   return errors;
 }
 
-/** The errors of one matrix in both quantised forms. */
+/** The errors of one matrix in every quantised form. */
 export interface QuantizedErrors {
   readonly name: string;
-  /** The form that this matrix gets with dtype q4. */
+  /** The form that this matrix gets with `dtype` of the options. */
   readonly chosen: WeightDtype;
   /** √(Σ error² / Σ weight²) in each form. */
   readonly relativeRms: { readonly [dtype in QuantizedDtype]: number };
 }
 
 /**
- * The error of every matrix that is quantised in q8 or q4, in each of them, in the order of the model.
+ * The error of every matrix that is quantised, in each form, in the order of the model.
  * @throws CheckpointError when the file cannot be read; AbortError.
  */
 export async function quantizedErrors(
   checkpoint: Checkpoint,
   architecture: Architecture,
   options: {
+    readonly dtype: QuantizedDtype;
     readonly signal?: AbortSignal | undefined;
     readonly onMatrix?: (numDone: number, numMatrices: number) => void;
-  } = {},
+  },
 ): Promise<QuantizedErrors[]> {
-  const matrices = planWeights(checkpoint, architecture, "q4").flatMap(
+  const matrices = planWeights(checkpoint, architecture, options.dtype).flatMap(
     ({ tensors, columns, dtype: chosen, isUsed, isQuantizable }) =>
       tensors.flatMap(({ name, shape, fileDtype }) => {
         if (columns === undefined || fileDtype === undefined || !isUsed || !isQuantizable) return [];
@@ -84,9 +86,10 @@ export async function quantizedErrors(
   );
   const errors: QuantizedErrors[] = [];
   for (const { chosen, ...tensor } of matrices) {
-    const sums = await errorsOf(checkpoint, { ...tensor, dtypes: ["q8", "q4"] }, options.signal);
-    const [q8, q4] = [relativeRms(at(sums, 0)), relativeRms(at(sums, 1))];
-    errors.push({ name: tensor.name, chosen, relativeRms: { q8, q4 } });
+    const sums = await errorsOf(checkpoint, { ...tensor, dtypes: QUANTIZED_DTYPES }, options.signal);
+    const errorIn = (dtype: QuantizedDtype) => relativeRms(at(sums, QUANTIZED_DTYPES.indexOf(dtype)));
+    const relative = { q8: errorIn("q8"), q4_1: errorIn("q4_1"), q4: errorIn("q4") };
+    errors.push({ name: tensor.name, chosen, relativeRms: relative });
     options.onMatrix?.(errors.length, matrices.length);
   }
   return errors;
@@ -159,8 +162,8 @@ export function weightError(values: Float32Array<ArrayBuffer>, columns: number, 
   for (let row = 0; row < values.length; row += columns) {
     for (let first = row; first < row + columns; first += GROUP_SIZE) {
       const end = Math.min(first + GROUP_SIZE, row + columns);
-      const scale = quantizeGroup(values.subarray(first, end), dtype, steps);
-      for (let i = first; i < end; i++) stored[i] = (steps[i - first] ?? 0) * scale;
+      const { scale, minimum } = quantizeGroup(values.subarray(first, end), dtype, steps);
+      for (let i = first; i < end; i++) stored[i] = (steps[i - first] ?? 0) * scale + minimum; // rounded as by the kernels
     }
   }
   return between(values, stored);

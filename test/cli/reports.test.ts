@@ -68,7 +68,7 @@ test("inspect sums the parts of a checkpoint", async () => {
 test("inspect tells the memory and the error of every dtype", async () => {
   const report = jsonOf(await adaptvis("inspect", tinySpatial, "--dtype", "q8", "--json"));
   expect(report.memory).toEqual(
-    Object.fromEntries(["f32", "f16", "bf16", "q8", "q4"].map((dtype) => [dtype, expect.any(Number)])),
+    Object.fromEntries(["f32", "f16", "bf16", "q8", "q4_1", "q4"].map((dtype) => [dtype, expect.any(Number)])),
   );
   // 4 layers, keys and values, 4 heads: 32 values, in q8 with a word of scales.
   expect(report.cachePerToken).toEqual({ f32: 32 * 128, f16: 32 * 64, q8: 32 * 36 });

@@ -119,7 +119,7 @@ describe("checkpoints that cannot be loaded", () => {
 
   test.each([
     [{}, { hidden_act: "xielu" }, "hidden_act"],
-    [{}, { rope_scaling: { rope_type: "yarn", factor: 2 } }, "rope_type"],
+    [{}, { rope_scaling: { rope_type: "longrope", factor: 2 } }, "rope_type"],
     [{ model_type: "blip-2" }, {}, "model_type"],
     [{ quantization_config: {} }, {}, "quantization_config"],
   ])("config that asks for what the engine lacks: %o %o", async (changes, textChanges, key) => {

@@ -90,7 +90,11 @@ describe("Llava.load", () => {
     ["dtype", "f64", /dtype must be auto, f32, f16, bf16, q8, q4, got f64\.$/],
     ["kvDtype", "q4", /kvDtype must be f32, f16, q8, got q4\.$/],
     ["activationDtype", "f16", /activationDtype must be f32, q8, got f16\.$/],
-    ["activationDtype", "q8", /activationDtype q8 needs weights in q8 or q4, got the checkpoint's dtype: set dtype/],
+    [
+      "activationDtype",
+      "q8",
+      /activationDtype q8 needs weights in q8, q4_1 or q4, got the checkpoint's dtype: set dtype/,
+    ],
     ["adapterClass", "CPU", /adapterClass must be cpu, gpu, got CPU\.$/],
     ["chatTemplate", "{{ messages }}", /chatTemplate: expected \{ file, source \}, got .*\.$/],
     ["chunkRows", 0, /chunkRows: .* at least 1, got 0\.$/],

@@ -41,7 +41,7 @@ describe.each(WEIGHT_DTYPES)("embedTokens, %s", (dtype) => {
   });
 
   test("a token outside of the table leaves its row alone", async () => {
-    // 127: q8 and q4 hold it exactly too, with a scale of 1 and of −127/8.
+    // 127: q8 and q4 hold it exactly too, with a scale of 1 and of −127/8, and q4_1 as a minimum.
     const actual = await embed(new Float32Array(32).fill(127), [7, 8], { columns: 4, dtype });
     expect([...actual]).toEqual([127, 127, 127, 127, POISON, POISON, POISON, POISON]);
   });

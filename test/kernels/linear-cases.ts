@@ -3,7 +3,7 @@ import { describe, test } from "vitest";
 import type { Activation } from "../../src/gpu/ops/activations.ts";
 import { linear } from "../../src/gpu/ops/linear.ts";
 import type { LinearKernelName } from "../../src/gpu/ops/linear-kernels.ts";
-import { WEIGHT_DTYPES, type WeightDtype } from "../../src/gpu/tensor.ts";
+import { QUANTIZED_DTYPES, WEIGHT_DTYPES, type WeightDtype } from "../../src/gpu/tensor.ts";
 import { choiceText, type TunableChoice } from "../../src/gpu/tunables.ts";
 import type { LinearCall, Sums } from "../reference/matmul.ts";
 import { quantizeActivations } from "../reference/quantize-activations.ts";
@@ -65,7 +65,7 @@ export function linearCases(
       },
     ]),
     // Rows of whole groups, of a part of one, of one and a part, and an odd number of groups a row.
-    ...(["q8", "q4"] as const).flatMap((dtype) =>
+    ...QUANTIZED_DTYPES.flatMap((dtype) =>
       [32, 4, 36, 96].map(
         (inner): LinearCase => ({
           title: `${dtype}, inner dimension ${inner}, in pieces`,

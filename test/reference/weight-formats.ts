@@ -1,5 +1,5 @@
 // Weights as they are stored, and what they mean: f16 and bf16 as in a checkpoint, rounded to the nearest (ties to even)
-// and widened, both exact in f64; q8 and q4 by ./quantize.ts.
+// and widened, both exact in f64; q8, q4_1 and q4 by ./quantize.ts.
 // Source: IEEE 754-2019 §3.6 binary16; bf16 is the upper half of a binary32.
 import { isQuantized, type WeightDtype } from "../../src/gpu/tensor.ts";
 import { quantize } from "./quantize.ts";
@@ -7,13 +7,13 @@ import { quantize } from "./quantize.ts";
 /** Stored weights: the bytes for the GPU, and the numbers those bytes mean. */
 export interface StoredWeights {
   readonly stored: Float32Array<ArrayBuffer> | Uint16Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
-  /** f16, of q8 and q4 only */
+  /** f16, of quantised dtypes only; with minima in q4_1 */
   readonly scales?: Uint16Array<ArrayBuffer>;
   /** [rows, columns], without what pads stored rows */
   readonly values: Float64Array;
 }
 
-/** Rounds `values` to `dtype`; `columns` is what q8 and q4 need to know: groups do not cross rows. */
+/** Rounds `values` to `dtype`; `columns` is what quantised dtypes need to know: groups do not cross rows. */
 export function storeWeights(
   values: ArrayLike<number>,
   dtype: WeightDtype,

@@ -64,6 +64,7 @@ function rounded(
   data.forEach((value, index) => {
     padded[place(index)] = value;
   });
-  const { values } = storeWeights(padded, isHead ? "q8" : dtype, paddedColumns);
+  const isExact = isHead || /^(vision_tower|multi_modal_projector)\./.test(name);
+  const { values } = storeWeights(padded, isExact ? "q8" : dtype, paddedColumns);
   return Float32Array.from({ length: data.length }, (_, index) => at(values, place(index)));
 }

@@ -55,8 +55,8 @@ describe("the GPU holds the same bits", () => {
   // Widths and heads that are no multiples of 4; fewer heads for keys and values; shards; one table for both ends; SigLIP's tower.
   test.each<readonly [name: string, dtype: QuantizedDtype]>([
     ["llava-odd-widths-bf16", "q8"],
-    ["llava-odd-widths-bf16", "q4"],
-    ["llava-qwen2-f16-sharded", "q4"],
+    ["llava-odd-widths-bf16", "q4_1"],
+    ["llava-qwen2-f16-sharded", "q4_1"],
     ["llama-text-tied", "q4"],
     ["llava-siglip", "q8"],
     ["tiny-llava-gqa", "q4"],
@@ -76,7 +76,7 @@ describe("the GPU holds the same bits", () => {
 
 // Their kernels are those of weight-dtypes.test.ts.
 test.each<readonly [name: string, dtype: QuantizedDtype, others: readonly WeightDtype[]]>([
-  ["tiny-llava", "q4", ["f32", "q8"]],
+  ["tiny-llava", "q4_1", ["f32", "q4"]],
   ["llava-odd-widths-bf16", "q8", ["bf16"]],
 ])("logits and ids of %s in %s, which is refused in another dtype", async (name, dtype, others) => {
   const { device } = await openTestDevice();
@@ -95,7 +95,7 @@ test.each<readonly [name: string, dtype: QuantizedDtype, others: readonly Weight
   expect(actual.dtype).toBe(dtype);
   for (const other of others) {
     await expect(Llava.load(source, { device, dtype: other })).rejects.toThrow(
-      `is stored in ${dtype} and cannot be loaded as ${other}; load it without a dtype, or load the checkpoint that it was made from.`,
+      `and cannot be loaded as ${other}; load it without a dtype, or load the checkpoint that it was made from.`,
     );
   }
 });

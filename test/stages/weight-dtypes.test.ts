@@ -23,9 +23,9 @@ const CASES: readonly (readonly [name: string, dtype: WeightDtype])[] = [
   ["tiny-llava", "f16"],
   ["tiny-llava", "bf16"],
   ["llava-odd-widths-bf16", "q8"],
-  ["llava-odd-widths-bf16", "q4"],
+  ["llava-odd-widths-bf16", "q4_1"],
   ["llava-odd-widths-bf16", "f32"],
-  ["tiny-llava-f16-sharded", "q4"],
+  ["tiny-llava-f16-sharded", "q4_1"],
   ["tiny-llava-f16-sharded", "bf16"],
   ["llama-text-tied", "q8"],
   ["llama-text-tied", "q4"],
@@ -96,6 +96,7 @@ describe("weights that a dtype cannot hold are named", () => {
     ["q8", Number.NaN],
     ["q8", 1e7],
     ["q4", -1e6],
+    ["q4_1", -1e5],
   ])("%s, %d", async (dtype, value) => {
     const { device } = await openTestDevice();
     const source = await rewritten("tiny-llava", {

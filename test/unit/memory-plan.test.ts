@@ -5,6 +5,7 @@ import { CLIP_L, LLAVA_7B } from "../../src/bench/shapes.ts";
 import { type Checkpoint, openCheckpoint } from "../../src/checkpoint/checkpoint.ts";
 import { chooseForm, nearestFit, neededBytes } from "../../src/choose-form.ts";
 import { InputError } from "../../src/errors.ts";
+import type { WeightDtype } from "../../src/gpu/tensor.ts";
 import { type PlannedDevice, planMemory } from "../../src/memory-plan.ts";
 import type { Architecture } from "../../src/models/architecture.ts";
 import { readArchitecture } from "../../src/models/registry.ts";
@@ -69,20 +70,21 @@ describe.each([
   // Bytes of a weight of a matrix: in groups of 32, q8 takes 34 and q4 18.
   [undefined, 2, 2],
   ["q8", 34 / 32, 34 / 32],
-  ["q4", 18 / 32, 34 / 32], // the lm_head in q8
-] as const)("7B in %s", (dtype, weight, headWeight) => {
+  ["q4_1", 20 / 32, 34 / 32], // all but the decoder's layers in q8
+  ["q4", 18 / 32, 34 / 32],
+] as const)("7B in %s", (dtype, weight, otherWeight) => {
   test.each([2, 8])("%i layers", async (numLayers) => {
     const { checkpoint, architecture } = numLayers === 2 ? model : await open(numLayers);
     const device = deviceWith(2 ** 32 - 4);
     const { parts, ...plan } = await planMemory(checkpoint, architecture, { device, dtype });
     // Two of every 32 groups' scales share a word; the file's f16 stays for tables that no step multiplies by.
     expect(parts.embeddings).toBe(VOCABULARY * D * 2);
-    expect(parts.lm_head).toBe(VOCABULARY * D * headWeight);
+    expect(parts.lm_head).toBe(VOCABULARY * D * otherWeight);
     expect(parts["decoder layers"]).toBe(numLayers * (LAYER * weight + 2 * D * 4) + D * 4);
-    expect(parts.projector).toBe((1024 * D + D * D) * weight + 2 * D * 4);
+    expect(parts.projector).toBe((1024 * D + D * D) * otherWeight + 2 * D * 4);
     // 23 of 24 layers run; patches and positions keep f16, class token and the first norm are vectors.
     const tables = (3 * 14 * 14 + 580) * 1024 * 2; // 577 positions, padded to a multiple of 4
-    expect(parts["vision tower"]).toBe(23 * (VISION_LAYER * weight + VISION_VECTORS) + tables + 3 * 1024 * 4);
+    expect(parts["vision tower"]).toBe(23 * (VISION_LAYER * otherWeight + VISION_VECTORS) + tables + 3 * 1024 * 4);
     // 576 positions of the picture, 64 of text and 64 new ones are 704, in slots of 256.
     expect([plan.contextLength, plan.promptLength, plan.numImages]).toEqual([704, 640, 1]);
     expect(plan.cacheBytesPerToken).toBe(numLayers * 2 * D * 4);
@@ -142,16 +144,18 @@ test("a memory is filled with the most exact form that fits, to the byte", async
   const { checkpoint, architecture } = model;
   for (const isSoftware of [false, true]) {
     const device = deviceWith(2 ** 32 - 4, isSoftware);
-    const needs = async (dtype: "q8" | "q4" | undefined) =>
+    const needs = async (dtype: WeightDtype | undefined) =>
       neededBytes(await planMemory(checkpoint, architecture, { device, dtype }));
     const chosen = async (memoryBytes: number) => {
       const { plan, fits } = await chooseForm(checkpoint, architecture, { device, memoryBytes });
       return [plan.dtype, fits];
     };
     const [file, q8, q4] = [await needs(undefined), await needs("q8"), await needs("q4")];
+    const q41 = await needs("q4_1");
     expect(await chosen(file)).toEqual([undefined, true]);
     expect(await chosen(file - 1)).toEqual(["q8", true]); // f16 is the file's own form
-    expect(await chosen(q8 - 1)).toEqual(["q4", true]);
+    expect(await chosen(q8 - 1)).toEqual(["q4_1", true]);
+    expect(await chosen(q41 - 1)).toEqual(["q4", true]);
     expect(await chosen(q4)).toEqual(["q4", true]);
     expect(await chosen(q4 - 1)).toEqual(["q4", false]);
   }

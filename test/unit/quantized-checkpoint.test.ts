@@ -5,7 +5,7 @@ import { type Checkpoint, openCheckpoint, requireTensors } from "../../src/check
 import { fileSource } from "../../src/checkpoint/file-source.node.ts";
 import { encodeSafetensors, type TensorToWrite } from "../../src/checkpoint/safetensors-writer.ts";
 import { AbortError, CheckpointError } from "../../src/errors.ts";
-import type { QuantizedDtype } from "../../src/gpu/tensor.ts";
+import { QUANTIZED_DTYPES, type QuantizedDtype } from "../../src/gpu/tensor.ts";
 import { packRows } from "../../src/models/quantize-rows.ts";
 import { quantizedFiles } from "../../src/models/quantized-checkpoint.ts";
 import { readArchitecture } from "../../src/models/registry.ts";
@@ -16,9 +16,7 @@ import { createRandom } from "../reference/random.ts";
 import { GOLDEN } from "../setup/golden.ts";
 import { quantizedWeights } from "../setup/quantized-source.ts";
 
-const DTYPES = ["q8", "q4"] as const;
-
-describe.each(DTYPES)("packRows in %s", (dtype) => {
+describe.each(QUANTIZED_DTYPES)("packRows in %s", (dtype) => {
   test.each([4, 32, 36, 100])("gives the bits of the shader's twin, %d columns", (columns) => {
     const values = createRandom(columns).normals(400 * columns, 0.03);
     // Scales of every size: some are subnormal in f16, some 0, some groups are 0 throughout.
@@ -43,7 +41,7 @@ describe.each(DTYPES)("packRows in %s", (dtype) => {
   // The kernel takes them for zeros.
   test("subnormals of f32 are zeros, and their scale is 0, not −0", () => {
     const packed = packRows(Float32Array.of(2 ** -127, -(2 ** -130), 0, 2 ** -149), 4, dtype);
-    expect([...(packed?.scales ?? [])]).toEqual([0]);
+    expect([...(packed?.scales ?? [])]).toEqual(dtype === "q4_1" ? [0, 0] : [0]);
   });
 
   test.each([Number.NaN, Number.POSITIVE_INFINITY, -(65_520 * 127)])("%d does not fit", (weight) => {
@@ -92,6 +90,18 @@ describe("the files", () => {
       expect(await checkpoint.read(tensor)).toEqual(await source.read(tensor));
     }
     await source.close();
+  });
+
+  test("q4_1 has scales and minima, which makes them version 2", async () => {
+    const checkpoint = await open("tiny-llava", "q4_1");
+    const name = "language_model.model.layers.0.mlp.down_proj.weight";
+    expect(checkpoint.tensors.get(`${name}.codes`)?.entry).toMatchObject({ dtype: "U8", shape: [64, 96] });
+    expect(checkpoint.tensors.get(`${name}.scales`)?.entry).toMatchObject({ dtype: "F16", shape: [64, 6, 2] });
+    expect(checkpoint.metadata).toMatchObject({ adaptvis_version: "2", adaptvis_dtype: "q4_1" });
+    expect(checkpoint.config).toMatchObject({ quantization_config: { version: 2, dtype: "q4_1" } });
+    const plan = planWeights(checkpoint, readArchitecture(checkpoint.config), undefined);
+    expect(plan.find(({ tensors }) => tensors[0]?.name === name)).toMatchObject({ dtype: "q4_1" });
+    expect(problemOf(checkpoint)).toBeUndefined();
   });
 
   test("a tied table and its alias are one tensor", async () => {
@@ -189,6 +199,21 @@ describe("a stranger's files", () => {
     expect(error?.tensor).toMatch(name);
   });
 
+  test("a folder whose projector was written in q4, before it was kept in q8, keeps that", async () => {
+    const checkpoint = await changed((tensor) => {
+      if (!/multi_modal_projector.*codes$/.test(tensor.name)) return tensor;
+      const [rows = 0, columns = 0] = tensor.shape;
+      return withShape(tensor, [rows, columns / 2], "U8");
+    });
+    expect(problemOf(checkpoint)).toBeUndefined();
+    for (const dtype of [undefined, "q4"] as const) {
+      const plan = planWeights(checkpoint, readArchitecture(checkpoint.config), dtype);
+      expect(plan.find(otherForm)).toBeUndefined();
+      const forms = plan.filter(({ part, columns }) => part === "projector" && columns !== undefined);
+      expect(new Set(forms.map((weight) => weight.dtype))).toEqual(new Set(["q4"]));
+    }
+  });
+
   test("one part of a stack in another form is found", async () => {
     const up = "language_model.model.layers.0.mlp.up_proj.weight";
     const checkpoint = await changed((tensor) => {
@@ -202,7 +227,7 @@ describe("a stranger's files", () => {
 
   test.each([
     [{ quant_method: "awq", bits: 4 }, 'checkpoints quantised by "awq" are not implemented'],
-    [{ quant_method: "adaptvis", version: 2 }, "quantization_config.version must be 1"],
+    [{ quant_method: "adaptvis", version: 3 }, "quantization_config.version must be 1 or 2"],
     [{ quant_method: "adaptvis" }, "got nothing"],
   ])("a config.json with %j is refused", async (form, message) => {
     const { config } = await open("tiny-llava", "q4");

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { type Checkpoint, openCheckpoint } from "../../src/checkpoint/checkpoint.ts";
 import { encodeSafetensors, type TensorToWrite } from "../../src/checkpoint/safetensors-writer.ts";
 import { AbortError } from "../../src/errors.ts";
-import { WEIGHT_DTYPES, type WeightDtype } from "../../src/gpu/tensor.ts";
+import { QUANTIZED_DTYPES, WEIGHT_DTYPES, type WeightDtype } from "../../src/gpu/tensor.ts";
 import { readArchitecture } from "../../src/models/registry.ts";
 import { addErrors, quantizedErrors, weightError, weightErrors } from "../../src/models/weight-errors.ts";
 import { listWeights } from "../../src/models/weight-table.ts";
@@ -158,32 +158,38 @@ describe("weightErrors", () => {
     }
   }
 
-  test.each(["q8", "q4"] as const)("in %s are those of the matrices that are quantised, as padded", async (dtype) => {
+  test.each(QUANTIZED_DTYPES)("in %s are those of the matrices that are quantised, as padded", async (dtype) => {
     const errors = await weightErrors(await open(() => "F32"), architecture, { dtype });
     const names = errors.map(({ name }) => name);
     expect(names).toContain("language_model.model.layers.0.self_attn.o_proj.weight");
     expect(names).not.toContain("language_model.model.embed_tokens.weight");
     expect(errors.find(({ name }) => name.endsWith("down_proj.weight"))?.relativeRms).toBe(0);
-    const isHead = ({ part }: (typeof specs)[number]) => part === "lm_head";
-    const isMeant = (weight: (typeof specs)[number]) => weight.isUsed && weight.isQuantizable && !isHead(weight);
-    expectSame(errors, [...expected(dtype, isMeant), ...expected("q8", isHead)]); // in q4, the lm_head is in q8
+    const isMeant = (weight: (typeof specs)[number]) => weight.isUsed && weight.isQuantizable;
+    const isDecoder = (weight: (typeof specs)[number]) => isMeant(weight) && weight.part === "decoder";
+    const isOther = (weight: (typeof specs)[number]) => isMeant(weight) && weight.part !== "decoder";
+    const wanted = [...expected(dtype, isDecoder), ...expected("q8", isOther)]; // those others always are in q8
+    const order = expected(dtype, isMeant).map(({ name }) => name);
+    expectSame(
+      errors,
+      wanted.sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name)),
+    );
   });
 
-  test("in both quantised forms at once, with the form that q4 means", async () => {
+  test("in every quantised form at once, with the form that q4_1 means", async () => {
     const numDone: number[] = [];
     const onMatrix = (done: number, all: number) => numDone.push(done / all);
-    const errors = await quantizedErrors(await open(() => "F32"), architecture, { onMatrix });
+    const errors = await quantizedErrors(await open(() => "F32"), architecture, { dtype: "q4_1", onMatrix });
     const isMeant = (weight: (typeof specs)[number]) => weight.isUsed && weight.isQuantizable;
-    for (const dtype of ["q8", "q4"] as const) {
+    for (const dtype of QUANTIZED_DTYPES) {
       const wanted = expected(dtype, isMeant);
       expect(errors.map(({ name }) => name)).toEqual(wanted.map(({ name }) => name));
       for (const [index, { relativeRms }] of wanted.entries()) {
         expect(errors[index]?.relativeRms[dtype]).toBeCloseTo(relativeRms, 6);
       }
     }
-    expect(errors.filter(({ chosen }) => chosen === "q8").map(({ name }) => name)).toEqual([
-      "language_model.lm_head.weight",
-    ]);
+    expect(errors.filter(({ chosen }) => chosen === "q4_1").map(({ name }) => name)).toEqual(
+      expected("q4_1", (weight) => isMeant(weight) && weight.part === "decoder").map(({ name }) => name),
+    );
     expect(numDone).toEqual(errors.map((_, index) => (index + 1) / errors.length));
   });
 

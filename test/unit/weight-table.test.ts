@@ -56,7 +56,7 @@ test("a tied table may have either name and is quantised, an untied one only as 
   ]);
 });
 
-test("under q4 the lm_head, or the table that is it too, is in q8; what is not quantised keeps the file's dtype", () => {
+test("under q4 and q4_1 the lm_head, or the table that is it too, the tower and the projector are in q8; what is not quantised keeps the file's dtype", () => {
   const dtypesOf = (json: object, wanted: WeightDtype | undefined) =>
     declared(json)
       .filter(({ role }) => role === "token-embedding")
@@ -67,7 +67,13 @@ test("under q4 the lm_head, or the table that is it too, is in q8; what is not q
   expect(dtypesOf(LLAVA, "f16")).toEqual(["f16", "f16"]);
   expect(dtypesOf(LLAVA, undefined)).toEqual([undefined, undefined]);
   const matrices = declared(LLAVA).filter(({ role, isQuantizable }) => role === "matrix" && isQuantizable);
-  expect(new Set(matrices.map((spec) => matrixDtype(spec, "q4")))).toEqual(new Set(["q4"]));
+  for (const wanted of ["q4", "q4_1"] as const) {
+    const formsOf = (part: string) =>
+      new Set(matrices.filter((spec) => spec.part === part).map((spec) => matrixDtype(spec, wanted)));
+    expect(formsOf("decoder")).toEqual(new Set([wanted]));
+    expect(formsOf("vision tower")).toEqual(new Set(["q8"]));
+    expect(formsOf("projector")).toEqual(new Set(["q8"]));
+  }
 });
 
 test("LLaVA-NeXT adds its newline", () => {

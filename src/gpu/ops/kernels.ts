@@ -3,7 +3,7 @@ import type { Kernel } from "../kernel.ts";
 import type { WeightDtype } from "../tensor.ts";
 import { ATTENTION_DECODE_KERNELS, ATTENTION_PREFILL_KERNELS, DECODE_REDUCE } from "./attention.ts";
 import { ADD_ROWS, EMBED_TOKENS, GATHER_ROWS } from "./embedding.ts";
-import { GATED_ACTIVATION, GATED_MATVEC_KERNELS, QUANTIZE, QUANTIZE_ACTIVATIONS } from "./linear.ts";
+import { GATED_ACTIVATION, GATED_MATVEC_KERNELS, QUANTIZE, QUANTIZE_ACTIVATIONS, QUANTIZE_MINIMUM } from "./linear.ts";
 import { LINEAR_KERNELS } from "./linear-kernels.ts";
 import { LAYER_NORM, RMS_NORM } from "./norm.ts";
 import { QKV_ROPE_KERNELS, ROPE_APPEND, ROPE_APPEND_PACKED } from "./rope.ts";
@@ -21,8 +21,8 @@ const LISTS = [
 /** Every variant of every kernel. */
 export const ALL_KERNELS: readonly Kernel[] = [
   ...LISTS.flatMap((entries) => entries.flatMap(({ variants }): readonly Kernel[] => variants)),
-  ...[EMBED_TOKENS, VISION_EMBED, QUANTIZE, ROPE_APPEND_PACKED].flatMap((variants): readonly Kernel[] =>
-    Object.values(variants),
+  ...[EMBED_TOKENS, VISION_EMBED, QUANTIZE, QUANTIZE_MINIMUM, ROPE_APPEND_PACKED].flatMap(
+    (variants): readonly Kernel[] => Object.values(variants),
   ),
   ...[GATED_ACTIVATION, RMS_NORM, LAYER_NORM, GATHER_ROWS, ADD_ROWS, UNFOLD_PATCHES, ROPE_APPEND, DECODE_REDUCE],
   ...[REPETITION_PENALTY, CHOOSE_TOKEN, TOP_K, QUANTIZE_ACTIVATIONS],

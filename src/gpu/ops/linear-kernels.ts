@@ -127,6 +127,7 @@ export const LINEAR_KERNELS = [
       "matvec f32": FLOAT_SUBGROUPS,
       "matvec f16": FLOAT_SUBGROUPS,
       "matvec q8": QUANTIZED_SUBGROUPS,
+      "matvec q4_1": QUANTIZED_SUBGROUPS,
       "matvec q4": QUANTIZED_SUBGROUPS,
     },
     supports: (gpu, shape) => !gpu.isSoftware && usesSubgroups(gpu, shape),
@@ -139,6 +140,7 @@ export const LINEAR_KERNELS = [
       "matvec f32": FLOAT_REDUCES,
       "matvec f16": FLOAT_REDUCES,
       "matvec q8": QUANTIZED_REDUCES,
+      "matvec q4_1": QUANTIZED_REDUCES,
       "matvec q4": QUANTIZED_REDUCES,
     },
     supports: (gpu) => !gpu.isSoftware,
@@ -174,6 +176,7 @@ export const TUNABLES: Tunables = {
   "matvec f32": candidates("matvec f32"),
   "matvec f16": candidates("matvec f16"),
   "matvec q8": candidates("matvec q8"),
+  "matvec q4_1": candidates("matvec q4_1"),
   "matvec q4": candidates("matvec q4"),
 };
 

@@ -6,8 +6,10 @@ import gatedMatvecReduceWgsl from "../../../shaders/gated-matvec-reduce.wgsl";
 import gatedMatvecSubgroupWgsl from "../../../shaders/gated-matvec-subgroup.wgsl";
 import quantizeWgsl from "../../../shaders/quantize.wgsl";
 import quantizeActivationsWgsl from "../../../shaders/quantize-activations.wgsl";
+import quantizeMinimumWgsl from "../../../shaders/quantize-minimum.wgsl";
 import activationWgsl from "../../../shaders/shared/activation.wgsl";
 import linearWgsl from "../../../shaders/shared/linear.wgsl";
+import roundF16Wgsl from "../../../shaders/shared/round-f16.wgsl";
 import { GpuError } from "../../errors.ts";
 import type { KernelContext } from "../device.ts";
 import { defineKernel } from "../kernel.ts";
@@ -31,7 +33,8 @@ import { perFloat, weightBindings } from "./weight-kernels.ts";
 
 /** The kernels here that are the only one of their op. */
 export const GATED_ACTIVATION = defineKernel("gated-activation", gatedActivationWgsl, [activationWgsl]);
-export const QUANTIZE = perFloat("quantize", quantizeWgsl);
+export const QUANTIZE = perFloat("quantize", quantizeWgsl, [roundF16Wgsl]);
+export const QUANTIZE_MINIMUM = perFloat("quantize-minimum", quantizeMinimumWgsl, [roundF16Wgsl]);
 export const QUANTIZE_ACTIVATIONS = defineKernel("quantize-activations", quantizeActivationsWgsl);
 
 /** A linear layer's call. */
@@ -202,7 +205,7 @@ export function gatedActivation(program: Program, call: GatedActivationCall): vo
 
 /**
  * Packs R rows of `source` [R, columns], columns a multiple of 4, into a quantised piece from `rowStart` of it on, a
- * multiple of 4. `problem` (u32) becomes 1 where a weight is not finite or needs a scale beyond f16.
+ * multiple of 4. `problem` (u32) becomes 1 where a weight is not finite or needs a scale or minimum beyond f16.
  */
 export function quantize(
   program: Program,
@@ -219,8 +222,9 @@ export function quantize(
 ): void {
   const groups = groupsPerRow(call.columns);
   const numGroups = call.numRows * groups;
-  program.dispatch(QUANTIZE[call.sourceDtype], {
-    constants: { BITS: call.dtype === "q8" ? 8 : 4 },
+  const hasMinimum = call.dtype === "q4_1";
+  program.dispatch((hasMinimum ? QUANTIZE_MINIMUM : QUANTIZE)[call.sourceDtype], {
+    constants: hasMinimum ? {} : { BITS: call.dtype === "q8" ? 8 : 4 },
     bindings: { weight: call.source, ...call.target, problem: call.problem },
     params: {
       numGroups,
@@ -228,7 +232,7 @@ export function quantize(
       inner4: call.columns / 4,
       groupStart: call.rowStart * groups,
     },
-    grid: [Math.ceil(numGroups / 128)],
+    grid: [Math.ceil(numGroups / (hasMinimum ? 64 : 128))],
   });
 }
 

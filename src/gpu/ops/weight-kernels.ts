@@ -2,27 +2,34 @@
 import columnsWgsl from "../../../shaders/shared/columns.wgsl";
 import columnsQuadWgsl from "../../../shaders/shared/columns-quad.wgsl";
 import columnsWideWgsl from "../../../shaders/shared/columns-wide.wgsl";
+import dotNibblesWgsl from "../../../shaders/shared/dot-nibbles.wgsl";
 import dotQ4Wgsl from "../../../shaders/shared/dot-q4.wgsl";
+import dotQ41Wgsl from "../../../shaders/shared/dot-q4-1.wgsl";
 import dotQ8Wgsl from "../../../shaders/shared/dot-q8.wgsl";
 import dotsWgsl from "../../../shaders/shared/dots.wgsl";
 import groupQ4Wgsl from "../../../shaders/shared/group-q4.wgsl";
+import groupQ41Wgsl from "../../../shaders/shared/group-q4-1.wgsl";
 import groupQ8Wgsl from "../../../shaders/shared/group-q8.wgsl";
 import inputWgsl from "../../../shaders/shared/input.wgsl";
 import matvecSumsWgsl from "../../../shaders/shared/matvec-sums.wgsl";
 import matvecSumsInt8Wgsl from "../../../shaders/shared/matvec-sums-int8.wgsl";
 import matvecTotalsWgsl from "../../../shaders/shared/matvec-totals.wgsl";
+import unpackNibblesWgsl from "../../../shaders/shared/unpack-nibbles.wgsl";
 import weightBf16Wgsl from "../../../shaders/shared/weight-bf16.wgsl";
 import weightF16Wgsl from "../../../shaders/shared/weight-f16.wgsl";
 import weightF32Wgsl from "../../../shaders/shared/weight-f32.wgsl";
 import weightQ4Wgsl from "../../../shaders/shared/weight-q4.wgsl";
+import weightQ41Wgsl from "../../../shaders/shared/weight-q4-1.wgsl";
 import weightQ8Wgsl from "../../../shaders/shared/weight-q8.wgsl";
 import wideBf16Wgsl from "../../../shaders/shared/wide-bf16.wgsl";
 import wideF16Wgsl from "../../../shaders/shared/wide-f16.wgsl";
 import wideF32Wgsl from "../../../shaders/shared/wide-f32.wgsl";
 import wideLoadWgsl from "../../../shaders/shared/wide-load.wgsl";
+import wideLoadMinimumWgsl from "../../../shaders/shared/wide-load-minimum.wgsl";
 import wideLoadScaledWgsl from "../../../shaders/shared/wide-load-scaled.wgsl";
 import wideNarrowWgsl from "../../../shaders/shared/wide-narrow.wgsl";
 import wideQ4Wgsl from "../../../shaders/shared/wide-q4.wgsl";
+import wideQ41Wgsl from "../../../shaders/shared/wide-q4-1.wgsl";
 import wideQ8Wgsl from "../../../shaders/shared/wide-q8.wgsl";
 import { GpuError } from "../../errors.ts";
 import { defineKernel, type Kernel } from "../kernel.ts";
@@ -41,6 +48,7 @@ const WEIGHT_HELPERS: Record<WeightDtype, string> = {
   f16: weightF16Wgsl,
   bf16: weightBf16Wgsl,
   q8: weightQ8Wgsl,
+  q4_1: weightQ41Wgsl,
   q4: weightQ4Wgsl,
 };
 
@@ -50,11 +58,12 @@ const WIDE: Record<WeightDtype, string> = {
   f16: wideF16Wgsl + wideLoadWgsl,
   bf16: wideBf16Wgsl + wideLoadWgsl,
   q8: wideQ8Wgsl + wideLoadScaledWgsl,
-  q4: wideQ4Wgsl + wideLoadScaledWgsl,
+  q4_1: wideQ41Wgsl + unpackNibblesWgsl + wideLoadMinimumWgsl,
+  q4: wideQ4Wgsl + unpackNibblesWgsl + wideLoadScaledWgsl,
 };
 
 /** Vec4s of weights in a load of shared/wide-*. */
-const LOAD_WIDTH: Record<WeightDtype, number> = { f32: 1, f16: 2, bf16: 2, q8: 4, q4: 8 };
+const LOAD_WIDTH: Record<WeightDtype, number> = { f32: 1, f16: 2, bf16: 2, q8: 4, q4_1: 8, q4: 8 };
 
 /** A kernel's variant for every dtype. @param weights texts that load weights, `loadWeight` unless given */
 export function perDtype(
@@ -70,6 +79,7 @@ export function perDtype(
     f16: variant("f16"),
     bf16: variant("bf16"),
     q8: variant("q8"),
+    q4_1: variant("q4_1"),
     q4: variant("q4"),
   };
 }
@@ -78,7 +88,7 @@ export function perDtype(
 export function perQuantized(name: string, source: string, helpers: readonly string[]): Record<QuantizedDtype, Kernel> {
   const variant = (dtype: QuantizedDtype, group: string) =>
     defineKernel(name, source, [group, columnsQuadWgsl, inputWgsl, ...helpers], { weightDtype: dtype });
-  return { q8: variant("q8", groupQ8Wgsl), q4: variant("q4", groupQ4Wgsl) };
+  return { q8: variant("q8", groupQ8Wgsl), q4_1: variant("q4_1", groupQ41Wgsl), q4: variant("q4", groupQ4Wgsl) };
 }
 
 /** What the kernel of an op over a weight matrix is chosen by, among others. */
@@ -132,16 +142,20 @@ export function perQuantizedInput(
   helpers: readonly string[],
 ): Record<QuantizedDtype, Kernel> {
   const variant = (weightDtype: QuantizedDtype, dot: string) =>
-    defineKernel(name, source, [dot, wideLoadScaledWgsl, matvecTotalsWgsl, matvecSumsInt8Wgsl, ...helpers], {
+    defineKernel(name, source, [dot, matvecTotalsWgsl, matvecSumsInt8Wgsl, ...helpers], {
       weightDtype,
       activationDtype: "q8",
     });
-  return { q8: variant("q8", dotQ8Wgsl), q4: variant("q4", dotQ4Wgsl) };
+  return {
+    q8: variant("q8", dotQ8Wgsl + wideLoadScaledWgsl),
+    q4_1: variant("q4_1", dotQ41Wgsl + dotNibblesWgsl + wideLoadMinimumWgsl),
+    q4: variant("q4", dotQ4Wgsl + dotNibblesWgsl + wideLoadScaledWgsl),
+  };
 }
 
 /** The variants of what reads a checkpoint's own weights, before they are quantised. */
-export function perFloat(name: string, source: string): Record<FloatDtype, Kernel> {
-  const { f32, f16, bf16 } = perDtype(name, source);
+export function perFloat(name: string, source: string, helpers: readonly string[] = []): Record<FloatDtype, Kernel> {
+  const { f32, f16, bf16 } = perDtype(name, source, helpers);
   return { f32, f16, bf16 };
 }
 
