@@ -14,7 +14,7 @@ import { checkImage, type RgbImage } from "../preprocess/image.ts";
 import type { ImageProcessorConfig } from "../preprocess/image-processor.ts";
 import { readImageProcessorConfig } from "../preprocess/image-processors.ts";
 import { expandImageTokens } from "../preprocess/prompt.ts";
-import type { TokenizerFiles } from "../preprocess/special-tokens.ts";
+import { needsOlderFiles, type TokenizerFiles } from "../preprocess/special-tokens.ts";
 import { loadTokenizer, type Tokenizer } from "../preprocess/tokenizer.ts";
 import type { Architecture, ImageSize, PictureLayout, PicturePositions } from "./architecture.ts";
 import { noVisionTower } from "./config.ts";
@@ -272,10 +272,13 @@ export async function loadProcessor(
 }
 
 async function tokenizerFiles(checkpoint: Checkpoint): Promise<TokenizerFiles> {
+  const config = await checkpoint.readJson("tokenizer_config.json");
+  if (!needsOlderFiles(config)) return { config };
+  const [specialTokensMap, addedTokens] = ["special_tokens_map.json", "added_tokens.json"];
   return {
-    config: await checkpoint.readJson("tokenizer_config.json"),
-    specialTokensMap: await checkpoint.readJson("special_tokens_map.json"),
-    addedTokens: await checkpoint.readJson("added_tokens.json"),
+    config,
+    specialTokensMap: await checkpoint.readJson(specialTokensMap),
+    addedTokens: await checkpoint.readJson(addedTokens),
   };
 }
 

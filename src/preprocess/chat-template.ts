@@ -4,7 +4,7 @@
 import { asRecord } from "../checkpoint/source.ts";
 import { CheckpointError, InputError, isObject, kindOf } from "../errors.ts";
 import type { JinjaTemplate } from "./jinja.ts";
-import { readSpecialTokens } from "./special-tokens.ts";
+import { needsOlderFiles, readSpecialTokens } from "./special-tokens.ts";
 
 /** What {@link loadChatTemplate} needs from a checkpoint: its small files, undefined for a missing one. */
 export interface TemplateFiles {
@@ -61,11 +61,14 @@ export interface RenderOptions {
   readonly system?: string | undefined;
 }
 
-/** Where checkpoints keep a chat template: the first that is there counts, as in transformers 5.23. */
+/**
+ * Where checkpoints keep a chat template: the first that is there counts. As in transformers 5.23, but for chat_template.json, which goes
+ * before chat_template.jinja there: checkpoints that have both hold the same in them, and most have only the latter.
+ */
 const PLACES: readonly { readonly file: string; readonly isText: boolean }[] = [
   { file: "processor_config.json", isText: false },
-  { file: "chat_template.json", isText: false },
   { file: "chat_template.jinja", isText: true },
+  { file: "chat_template.json", isText: false },
   { file: "additional_chat_templates/default.jinja", isText: true },
   { file: "tokenizer_config.json", isText: false },
 ];
@@ -97,10 +100,9 @@ export async function loadChatTemplate(
 ): Promise<ChatTemplate | undefined> {
   const found = given ?? (await findChatTemplate(files));
   if (found === undefined) return undefined;
-  const { named } = readSpecialTokens({
-    config: await files.readJson("tokenizer_config.json"),
-    specialTokensMap: await files.readJson("special_tokens_map.json"),
-  });
+  const config = await files.readJson("tokenizer_config.json");
+  const specialTokensMap = needsOlderFiles(config) ? await files.readJson("special_tokens_map.json") : undefined;
+  const { named } = readSpecialTokens({ config, specialTokensMap });
   const texts = Object.fromEntries([...named].map(([name, { content }]) => [name, content]));
   return new JinjaChatTemplate(found.file, await parse(found), texts);
 }

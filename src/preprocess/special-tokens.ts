@@ -37,7 +37,12 @@ export interface TokenizerFiles {
 
 const TOKENIZER_NAMES = ["bos", "eos", "unk", "sep", "pad", "cls", "mask"].map((name) => `${name}_token`);
 
-/** Reads which tokens the files name. The older two files count only where tokenizer_config.json has no `added_tokens_decoder`. */
+/** Whether special_tokens_map.json and added_tokens.json count: where tokenizer_config.json has no `added_tokens_decoder`. */
+export function needsOlderFiles(config: unknown): boolean {
+  return !isObject(asRecord(config).added_tokens_decoder);
+}
+
+/** Reads which tokens the files name. */
 export function readSpecialTokens(files: TokenizerFiles): SpecialTokens {
   const config = asRecord(files.config);
   const decoder = isObject(config.added_tokens_decoder) ? config.added_tokens_decoder : undefined;

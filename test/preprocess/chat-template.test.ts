@@ -62,11 +62,11 @@ describe("loadChatTemplate", () => {
   const jinja = "jinja {{ messages[0].content[0].type }}";
   const from = (word: string) =>
     `${word} {% for part in messages[0].content %}{{ '<image>' if part.type == 'image' else part.text }}{% endfor %}`;
-  test("takes the first place that has one, in the order of transformers 5.23", async () => {
+  test("takes the first place that has one", async () => {
     const places = [
       ["processor_config.json", JSON.stringify({ chat_template: from("processor") })],
-      ["chat_template.json", JSON.stringify({ chat_template: from("json") })],
       ["chat_template.jinja", from("file")],
+      ["chat_template.json", JSON.stringify({ chat_template: from("json") })],
       ["additional_chat_templates/default.jinja", from("folder")],
       ["tokenizer_config.json", JSON.stringify({ chat_template: from("config") })],
     ] as const;
@@ -74,7 +74,7 @@ describe("loadChatTemplate", () => {
       const loaded = await loadChatTemplate(files(Object.fromEntries(places.slice(index))));
       return [loaded?.file, loaded?.render("Q?", { hasImage: true })];
     });
-    const words = ["processor", "json", "file", "folder", "config"];
+    const words = ["processor", "file", "json", "folder", "config"];
     const expected = places.map(([file], index) => [file, `${words[index]} <image>Q?`]);
     expect(await Promise.all(chosen)).toEqual(expected);
   });

@@ -78,6 +78,8 @@ def main() -> None:
             "pad_token": "<pad>",
             "image_token": "<image>",
             "extra_special_tokens": {"image_token": "<image>"},
+            # All are in tokenizer.json: nothing has to look for older files that name more.
+            "added_tokens_decoder": {},
             "clean_up_tokenization_spaces": False,
             "model_max_length": 1024,
             "padding_side": "left",
