@@ -9,7 +9,7 @@ import type { MapSelection } from "../inspect/attention-map.ts";
 import { type HeatMapRow, heatMapPng } from "../inspect/heat-map-png.node.ts";
 import type { RgbImage } from "../preprocess/image.ts";
 import { answerLines, attentionMaps, describeMethod } from "./answer-report.ts";
-import { asUsage, checkOutput, checkSelection, someText, wholeFrom } from "./checks.ts";
+import { asUsage, checkOutput, checkSelection, modelPath, someText, wholeFrom } from "./checks.ts";
 import {
   addMethodOptions,
   addQuestionOptions,
@@ -71,7 +71,7 @@ function describeAsk(command: Command): Command {
 async function ask(session: Session, question: string | undefined, flags: AskFlags): Promise<void> {
   checkFlags(question, flags);
   const { image: files = [] } = flags;
-  await checkOutput("--heatmap", flags.heatmap, files);
+  await checkOutput("--heatmap", flags.heatmap, [...files, modelPath(flags)]);
   const profile = await openProfile(session, flags, [...files, flags.heatmap]);
   const options = answerOptions(flags);
   const { open, images } = await openModelAndPictures(session, flags, {

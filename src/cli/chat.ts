@@ -303,7 +303,7 @@ class Talk {
 
   private async drawHeatMap(rest: string): Promise<void> {
     const { word, file } = parseHeatMap(rest);
-    await checkOutput("/heatmap", file, this.pictureFiles);
+    await checkOutput("/heatmap", file, this.inputFiles);
     const { layer, head } = this.flags;
     const { model } = this.open;
     const drawn = await wordMap(model, this.conversation, { word, selection: { layer, head }, signal: this.signal });
@@ -318,15 +318,16 @@ class Talk {
   private async save(file: string): Promise<void> {
     if (file === "")
       throw new UsageError("/save needs a file, such as /save conversation.json or /save conversation.md.");
-    await checkOutput("/save", file, this.pictureFiles);
+    await checkOutput("/save", file, this.inputFiles);
     const isMarkdown = /\.md$/i.test(file);
     const text = isMarkdown ? this.conversation.markdown() : `${JSON.stringify(this.json(), undefined, 2)}\n`;
     await writeFileWhole(file, text);
     this.note(`saved: ${file}`);
   }
 
-  private get pictureFiles(): readonly string[] {
-    return [...this.conversation.turns.flatMap(({ pictures }) => pictures), ...this.pictures].map(({ file }) => file);
+  private get inputFiles(): readonly string[] {
+    const pictures = [...this.conversation.turns.flatMap((turn) => turn.pictures), ...this.pictures];
+    return [...pictures.map(({ file }) => file), this.open.folder];
   }
 
   private get signal(): AbortSignal {

@@ -1,13 +1,17 @@
 // Checks of the command line: option values, output files, layers and heads.
 
-import { access, constants, stat } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
+import type { Stats } from "node:fs";
+import { access, constants, readdir, stat } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
 import { InvalidArgumentError } from "commander";
+import { SMALL_FILES } from "../checkpoint/hub/needed-files.ts";
 import { InputError } from "../errors.ts";
 import type { MapSelection } from "../inspect/attention-map.ts";
 import { MAX_FACTOR, type RowSelection } from "../interventions/parameters.ts";
 import type { ModelConfig } from "../models/config.ts";
 import { MAX_BATCH_ROWS } from "../models/layers/step.ts";
+import type { ModelFlags } from "./flags.ts";
+import { embeddedModel } from "./package-files.ts";
 import { UsageError } from "./session.ts";
 
 /** Parser of a finite number within bounds. */
@@ -90,7 +94,7 @@ export function repeated(text: string, before: readonly string[] = []): readonly
 
 /**
  * Checks, before the work begins, that a file can be written at `path`.
- * @param inputs files that the command reads and must not overwrite
+ * @param inputs files that the command reads and must not overwrite, under whatever name or link; of a checkpoint's folder, its files
  * @throws InputError when `path` cannot be written; UsageError when it is one of the inputs.
  */
 export async function checkOutput(
@@ -99,10 +103,12 @@ export async function checkOutput(
   inputs: readonly (string | undefined)[],
 ): Promise<void> {
   if (path === undefined) return;
-  if (inputs.some((input) => input !== undefined && resolve(input) === resolve(path))) {
+  const existing = await stat(path).catch(() => undefined);
+  for (const input of inputs) {
+    if (input === undefined) continue;
+    if (resolve(input) !== resolve(path) && !(existing?.isFile() && (await isFileOf(input, existing)))) continue;
     throw new UsageError(`${option} ${path} would overwrite an input file: choose another place.`);
   }
-  const existing = await stat(path).catch(() => undefined);
   if (existing?.isDirectory()) throw cannotWrite(path, "it is a folder");
   const folder = existing === undefined ? dirname(path) : path;
   const stats = await stat(folder).catch(() => undefined);
@@ -111,6 +117,23 @@ export async function checkOutput(
   await access(folder, constants.W_OK).catch(() => {
     throw cannotWrite(path, "permission is denied");
   });
+}
+
+/** The folder or hub id of `--model`. */
+export function modelPath({ model }: Pick<ModelFlags, "model">): string {
+  return model ?? embeddedModel();
+}
+
+/** Whether a file is an input itself, or a file of the checkpoint in that folder. */
+async function isFileOf(input: string, { dev, ino }: Stats): Promise<boolean> {
+  const isSame = (stats: Stats | undefined) => stats?.dev === dev && stats.ino === ino;
+  const stats = await stat(input).catch(() => undefined);
+  if (stats?.isDirectory() !== true) return isSame(stats);
+  const names = (await readdir(input)).filter(
+    (name) => SMALL_FILES.includes(name) || /\.safetensors(\.index\.json)?$/.test(name),
+  );
+  const files = await Promise.all(names.map((name) => stat(join(input, name)).catch(() => undefined)));
+  return files.some(isSame);
 }
 
 function cannotWrite(path: string, reason: string): InputError {

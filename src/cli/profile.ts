@@ -4,7 +4,8 @@ import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { formatBytes } from "../gpu/device.ts";
 import type { KernelTimes, ProfileReport } from "../gpu/profile/profile-report.ts";
 import { Profiler } from "../gpu/profile/profiler.ts";
-import { checkOutput } from "./checks.ts";
+import { checkOutput, modelPath } from "./checks.ts";
+import type { ModelFlags } from "./flags.ts";
 import { type Session, styled, table } from "./session.ts";
 
 /** Number of kernels in the table; --json and the trace contain all. */
@@ -43,12 +44,12 @@ export function addProfileOption(command: Command): Command {
  */
 export async function openProfile(
   session: Session,
-  flags: ProfileFlags,
+  flags: ProfileFlags & Pick<ModelFlags, "model">,
   others: readonly (string | undefined)[],
 ): Promise<OpenProfile> {
   if (flags.profile === undefined) return { profiler: undefined, finish: () => Promise.resolve({}) };
   const file = flags.profile === true ? undefined : flags.profile;
-  await checkOutput("--profile", file, others);
+  await checkOutput("--profile", file, [...others, modelPath(flags)]);
   const profiler = new Profiler();
   const finish = async () => {
     const report = await profiler.report();

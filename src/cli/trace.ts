@@ -11,7 +11,7 @@ import { InputError } from "../errors.ts";
 import type { VisionConfig } from "../models/config.ts";
 import type { ModelInputs } from "../models/inputs.ts";
 import type { ProcessedTensors } from "../models/processor.ts";
-import { asUsage, checkOutput, someText } from "./checks.ts";
+import { asUsage, checkOutput, modelPath, someText } from "./checks.ts";
 import {
   addMethodOptions,
   addQuestionOptions,
@@ -82,7 +82,7 @@ dtype, and as JSON token_texts, token_kinds and pictures.
 async function trace(session: Session, question: string | undefined, flags: TraceFlags): Promise<void> {
   checkFlags(question, flags);
   const { image: pictures = [] } = flags;
-  await checkOutput("--out", flags.out, [...pictures, flags.inputs]);
+  await checkOutput("--out", flags.out, [...pictures, flags.inputs, modelPath(flags)]);
   const profile = await openProfile(session, flags, [...pictures, flags.inputs, flags.out]);
   const options = methodOptions(flags);
   const { open, images } = await openModelAndPictures(session, flags, {

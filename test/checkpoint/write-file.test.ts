@@ -1,4 +1,16 @@
-import { chmod, mkdir, mkdtemp, readdir, readFile, readlink, rm, symlink, writeFile } from "node:fs/promises";
+import {
+  chmod,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  readlink,
+  rm,
+  stat,
+  symlink,
+  utimes,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -29,6 +41,22 @@ describe("writeFileWhole", () => {
     await writeFileWhole(join(folder, "link"), "new");
     expect(await readlink(join(folder, "link"))).toBe("target");
     expect(await readFile(join(folder, "target"), "utf8")).toBe("new");
+  });
+
+  // reason: Windows has no such permissions
+  it.runIf(process.platform !== "win32")("keeps the permissions of what it replaces", async () => {
+    const path = join(folder, "out");
+    await writeFile(path, "old", { mode: 0o600 });
+    await writeFileWhole(path, "new");
+    expect((await stat(path)).mode & 0o777).toBe(0o600);
+  });
+
+  it("removes what a killed process left of the same file, and nothing else", async () => {
+    const [left, fresh, other] = [".out.1.part", ".out.2.part", ".other.1.part"];
+    for (const name of [left, fresh, other]) await writeFile(join(folder, name), "half");
+    for (const name of [left, other]) await utimes(join(folder, name), new Date(0), new Date(0));
+    await writeFileWhole(join(folder, "out"), "new");
+    expect((await readdir(folder)).sort()).toEqual([other, fresh, "out"].sort());
   });
 
   // reason: Windows has no /dev/null
