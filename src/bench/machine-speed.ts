@@ -123,9 +123,11 @@ export function predictSpeed(
   return { promptMs, promptRate: (1000 * promptLength) / promptMs, tokenMs, tokenRate: 1000 / tokenMs };
 }
 
-/** bf16 is read as f16 is. */
+/** Dtypes that are not measured, and those that have their kernels' rates. */
+const ALIKE: Readonly<Record<string, string>> = { bf16: "f16", q4_1: "q4" };
+
 function rateOf(rates: Readonly<Record<string, number>>, dtype: string): number {
-  const rate = rates[dtype === "bf16" ? "f16" : dtype];
+  const rate = rates[ALIKE[dtype] ?? dtype];
   if (rate === undefined) throw new RangeError(`rates: expected one of ${dtype}, got none.`);
   return rate;
 }

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { type BenchHost, type BenchOptions, isAsked, partNames, runBench } from "../bench/bench.ts";
 import { benchCacheFolder, cachedCheckpoint, stampRun } from "../bench/host.node.ts";
+import { speedOf } from "../bench/machine-speed.ts";
 import type { DemoPicture } from "../bench/parity.ts";
 import { startPeers } from "../bench/peer-process.node.ts";
 import { reportTables } from "../bench/report.ts";
@@ -24,6 +25,7 @@ import { checkOutput, someText, wholeFrom } from "./checks.ts";
 import { readQuestions } from "./demo.ts";
 import { embeddedModel, examplePicture, examples, packageFolder, packageVersion } from "./package-files.ts";
 import { defineCommand, type Session, styled, table, UsageError } from "./session.ts";
+import { keepSpeed } from "./speed-cache.ts";
 
 /** Parsed options of `bench`. */
 interface BenchFlags {
@@ -155,6 +157,9 @@ async function bench(session: Session, flags: BenchFlags): Promise<void> {
       peakRssBytes: () => process.resourceUsage().maxRSS * 1024,
     };
     const report = await runBench(gpu, host, options);
+    const { roofline, kernels } = report;
+    const speed = roofline && kernels && speedOf(tuningKey(device), roofline, kernels);
+    if (speed) session.note(`adaptvis: the speed of the adapter, for plan, is ${await keepSpeed(speed)}`);
     for (const { title, head, rows } of reportTables(report)) {
       session.print(`${styled("bold", title)}\n${table(head, rows).join("\n")}\n\n`);
     }

@@ -1,15 +1,11 @@
 // Opens the model selected on the command line, with progress on stderr, and caches tuning tables in the user's cache folder.
 
-import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { basename, dirname, join } from "node:path";
+import { basename } from "node:path";
 import type { ExpectedQuestion } from "../answer.ts";
 import { fileSource } from "../checkpoint/file-source.node.ts";
-import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { InputError, throwIfAborted } from "../errors.ts";
 import { formatBytes, Gpu, requestGpuDevice } from "../gpu/device.ts";
-import { homeFolder, makeFolder } from "../gpu/hosts/cache-folder.node.ts";
 import { measureTuning } from "../gpu/ops/measure-tuning.ts";
 import { checkTuningTable, parseTuningTable, tuningKey } from "../gpu/ops/tuning.ts";
 import type { Profiler } from "../gpu/profile/profiler.ts";
@@ -24,6 +20,7 @@ import { findModel } from "./find-model.ts";
 import { formToLoad } from "./fit-memory.ts";
 import type { ModelFlags, PictureFlags } from "./flags.ts";
 import type { Session } from "./session.ts";
+import { cacheFile, keepJson } from "./user-cache.ts";
 
 /** A loaded model with its settings and the time that loading took. */
 export interface OpenModel {
@@ -198,26 +195,17 @@ export async function cachedTuning(
   device: GPUDevice,
   options: { readonly isSoftware: boolean; readonly note: (text: string) => void },
 ): Promise<TuningTable> {
-  const file = tuningFile(device);
+  const file = cacheFile("tuning", tuningKey(device)); // one per adapter, driver and version of the kernels
   const cached = await readTable(file, device, options.note);
   if (cached !== undefined) return cached;
   const gpu = new Gpu(device, { isSoftware: options.isSoftware });
   try {
     const table = await measureTuning(gpu);
-    await makeFolder(dirname(file));
-    await writeFileWhole(file, `${JSON.stringify(table, undefined, 1)}\n`);
-    options.note(`adaptvis: ${describe(table)}; kept in ${file}`);
+    options.note(`adaptvis: ${describe(table)}; ${await keepJson(file, table)}`);
     return table;
   } finally {
     gpu.dispose();
   }
-}
-
-/** The path of a device's table: one file per adapter, driver and version of the kernels. */
-export function tuningFile(device: GPUDevice): string {
-  const name = createHash("sha256").update(tuningKey(device)).digest("hex").slice(0, 16);
-  const cache = process.env.XDG_CACHE_HOME || join(homeFolder() ?? tmpdir(), ".cache");
-  return join(cache, "adaptvis", "tuning", `${name}.json`);
 }
 
 async function readTable(

@@ -112,7 +112,7 @@ async function machineSpeed(
   try {
     session.note("adaptvis: measuring the speed of the adapter");
     const speed = await measureSpeed(gpu, { targetMs: 100, minSamples: 3, signal: session.signal });
-    session.note(`adaptvis: the speed of the adapter is kept in ${await keepSpeed(speed)}`);
+    session.note(`adaptvis: the speed of the adapter is ${await keepSpeed(speed)}`);
     return speed;
   } finally {
     gpu.dispose();

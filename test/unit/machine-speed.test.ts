@@ -43,8 +43,8 @@ test("weights at their dtype's rate, attention, keys and values, dispatches and 
 test("rates that were kept are read again for their adapter only; what is damaged is none", async () => {
   vi.stubEnv("XDG_CACHE_HOME", await newFolder());
   expect(await readSpeed(SPEED.key)).toBeUndefined();
-  const file = await keepSpeed(SPEED);
-  expect(file).toBe(speedFile(SPEED.key));
+  const file = speedFile(SPEED.key);
+  expect(await keepSpeed(SPEED)).toBe(`kept in ${file}`);
   expect(await readSpeed(SPEED.key)).toEqual(SPEED);
   expect(await readSpeed("another adapter")).toBeUndefined();
   await writeFile(file, (await readFile(file, "utf8")).replace("an adapter", "a third"));
@@ -52,6 +52,11 @@ test("rates that were kept are read again for their adapter only; what is damage
   await writeFile(file, "{");
   expect(await readSpeed(SPEED.key)).toBeUndefined();
   await rm(file);
+});
+
+test("where nothing can be written, rates are of use for the run alone", async () => {
+  vi.stubEnv("XDG_CACHE_HOME", "/proc/none");
+  expect(await keepSpeed(SPEED)).toMatch(/^not kept: ENOENT/);
 });
 
 test.each([
