@@ -59,6 +59,30 @@ export function kindOf(value: unknown): string {
   return typeof value === "object" ? (value.constructor?.name ?? "an object") : `a ${typeof value}`;
 }
 
+/** Characters that a value from a file may have in a message. */
+const MAX_SHOWN_CHARACTERS = 80;
+
+/** A value from a file or a caller, for messages: as JSON, cut to 80 characters, without control characters. */
+export function shown(value: unknown): string {
+  if (value === undefined) return "nothing";
+  if (typeof value === "number") return String(value); // JSON has no Infinity
+  let text: string | undefined;
+  try {
+    text = JSON.stringify(value);
+  } catch {
+    // cyclic, or with a toJSON that fails
+  }
+  text ??= kindOf(value);
+  return escapeControls(text.length > MAX_SHOWN_CHARACTERS ? `${text.slice(0, MAX_SHOWN_CHARACTERS)}…` : text);
+}
+
+/** Text with the control characters that JSON leaves, and those that turn or hide text, as escapes. */
+export function escapeControls(text: string): string {
+  return text.replace(/[\p{Cc}\u2028-\u202e\u2066-\u2069]/gu, (character) => {
+    return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  });
+}
+
 /** Whether a value is an object as JSON has them: neither null nor an array. */
 export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);

@@ -1,7 +1,7 @@
 // Where a checkpoint's bytes come from. A Source returns byte ranges of files; weight files are never read whole. Also here:
 // what sources and their readers share, such as checks of paths and ranges, small text files, and names in messages.
 
-import { CheckpointError, isObject } from "../errors.ts";
+import { CheckpointError, escapeControls, isObject } from "../errors.ts";
 
 /** A folder of files that can be read by byte ranges: a local folder, an HTTP folder, a set of Blobs. */
 export interface Source {
@@ -179,10 +179,8 @@ const MAX_LISTED_NAMES = 8;
 
 /** `text` in double quotes with control characters escaped, cut to 120 characters. */
 export function quote(text: string): string {
-  const shown = text.length > MAX_SHOWN_CHARACTERS ? `${text.slice(0, MAX_SHOWN_CHARACTERS)}…` : text;
-  return JSON.stringify(shown).replace(/[\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g, (character) => {
-    return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  });
+  const cut = text.length > MAX_SHOWN_CHARACTERS ? `${text.slice(0, MAX_SHOWN_CHARACTERS)}…` : text;
+  return escapeControls(JSON.stringify(cut));
 }
 
 /** The first eight of `names`, and how many more there are: `a, b and 3 more`. */

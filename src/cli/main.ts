@@ -23,7 +23,7 @@ import { planCommand } from "./plan.ts";
 import { pullCommand } from "./pull.ts";
 import { quantizeCommand } from "./quantize.ts";
 import { reportCommand } from "./report.ts";
-import { type CliCommand, type GlobalFlags, Session, UsageError } from "./session.ts";
+import { type CliCommand, type GlobalFlags, printable, Session, UsageError } from "./session.ts";
 import { sweepCommand } from "./sweep.ts";
 import { traceCommand } from "./trace.ts";
 import { workerCommand } from "./worker.ts";
@@ -142,7 +142,7 @@ function report(
   const fields = { ...fieldsOf(error), message };
   if (run.session !== undefined) run.session.writeResult(fields);
   else if (run.isJson) process.stdout.write(`${JSON.stringify({ error: fields })}\n`);
-  process.stderr.write(`adaptvis: ${message}\n`);
+  process.stderr.write(`adaptvis: ${printable(message)}\n`);
   if (run.isDebug && error instanceof Error) process.stderr.write(`${error.stack}\n`);
   if (error instanceof AbortError) return run.signalCode ?? 1;
   return isUsage ? 2 : 1;

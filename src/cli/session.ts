@@ -1,7 +1,7 @@
 // A command's session: its output streams, JSON mode, adapter choice and stop signal.
 import { styleText } from "node:util";
 import type { Command } from "commander";
-import { at, InputError } from "../errors.ts";
+import { at, escapeControls, InputError } from "../errors.ts";
 import { isDeno, openDenoAdapter } from "../gpu/hosts/adapter.deno.ts";
 import { openNodeAdapter } from "../gpu/hosts/adapter.node.ts";
 import type { AdapterChoice, OpenedAdapter } from "../gpu/hosts/adapter-choice.node.ts";
@@ -82,14 +82,14 @@ export class Session {
     return { ...this.reached };
   }
 
-  /** Writes text to stdout unchanged; does nothing with --json. */
+  /** Writes text to stdout; does nothing with --json. See {@link printable}. */
   print(text: string): void {
-    if (!this.isJson) process.stdout.write(text);
+    if (!this.isJson) process.stdout.write(printable(text));
   }
 
   /** Writes a line to stderr. */
   note(text: string): void {
-    process.stderr.write(`${text}\n`);
+    process.stderr.write(`${printable(text)}\n`);
   }
 
   /** Sets the one JSON object of --json. It is written when the command ends: one that then fails adds `error` to it. */
@@ -103,6 +103,19 @@ export class Session {
     if (!this.isJson || value === undefined) return;
     process.stdout.write(`${JSON.stringify(value, undefined, process.stdout.isTTY ? 2 : 0)}\n`);
   }
+}
+
+/**
+ * Text without what a terminal would obey but colours and line ends, as escapes: answers and names come from files of strangers, and
+ * could change the window's title or hide what follows.
+ */
+export function printable(text: string): string {
+  return text.replace(/[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu, (character: string, at: number) => {
+    const next = text.slice(at + 1, at + 16);
+    const isKept = character === "\r" ? next.startsWith("\n") : character === "\n" || character === "\t";
+    const isColor = character === "\u001b" && /^\[[\d;]*m/.test(next);
+    return isKept || isColor ? character : escapeControls(character);
+  });
 }
 
 /** Styles `text` if the stream is a terminal with colours; respects NO_COLOR and FORCE_COLOR. */

@@ -1,4 +1,4 @@
-import { CheckpointError, isObject } from "../errors.ts";
+import { CheckpointError, isObject, shown } from "../errors.ts";
 
 /** Typed access to a parsed config.json: a wrong type is an error with the key's full path. */
 export class ConfigReader {
@@ -85,9 +85,7 @@ export class ConfigReader {
 
   /** The error for a value that does not fit. */
   error(key: string, expected: string, got: unknown): CheckpointError {
-    // JSON.stringify(1e999) would be null
-    const shown = got === undefined ? "nothing" : typeof got === "number" ? got : JSON.stringify(got);
-    return new CheckpointError(`${this.file}: ${this.path}${key} must be ${expected}, got ${shown}.`, {
+    return new CheckpointError(`${this.file}: ${this.path}${key} must be ${expected}, got ${shown(got)}.`, {
       file: this.file,
     });
   }

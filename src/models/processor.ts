@@ -1,7 +1,7 @@
 // Question and pictures to the model's inputs, with the checkpoint's own tokenizer, chat template and image processor.
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { asRecord } from "../checkpoint/source.ts";
-import { at, CheckpointError, InputError } from "../errors.ts";
+import { at, CheckpointError, InputError, shown } from "../errors.ts";
 import {
   type ChatMessage,
   type ChatTemplate,
@@ -314,10 +314,9 @@ async function readEosTokenIds(checkpoint: Checkpoint): Promise<readonly number[
   const ids = Array.isArray(value) ? value : [value];
   if (!ids.every((id): id is number => Number.isInteger(id))) {
     const file = own === undefined ? "config.json" : "generation_config.json";
-    throw new CheckpointError(
-      `${file}: eos_token_id must be a token id or a list of them, got ${JSON.stringify(value)}.`,
-      { file },
-    );
+    throw new CheckpointError(`${file}: eos_token_id must be a token id or a list of them, got ${shown(value)}.`, {
+      file,
+    });
   }
   return ids;
 }

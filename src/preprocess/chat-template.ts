@@ -2,7 +2,7 @@
 // with the first checkpoint that has a template, so that a page does not fetch it earlier.
 
 import { asRecord } from "../checkpoint/source.ts";
-import { CheckpointError, InputError, isObject, kindOf } from "../errors.ts";
+import { CheckpointError, InputError, isObject, kindOf, shown } from "../errors.ts";
 import type { JinjaTemplate } from "./jinja.ts";
 import { needsOlderFiles, readSpecialTokens } from "./special-tokens.ts";
 
@@ -187,7 +187,7 @@ class JinjaChatTemplate implements ChatTemplate {
     }
     const { role, content } = message;
     if (role !== "system" && role !== "user" && role !== "assistant") {
-      throw new InputError(`messages[${index}].role must be system, user or assistant, got ${JSON.stringify(role)}.`);
+      throw new InputError(`messages[${index}].role must be system, user or assistant, got ${shown(role)}.`);
     }
     const parts: readonly ChatPart[] = typeof content === "string" ? [{ type: "text", text: content }] : content;
     if (!Array.isArray(parts) || !parts.every(isPart)) {

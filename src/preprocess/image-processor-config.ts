@@ -1,5 +1,5 @@
 // preprocessor_config.json → the steps that prepare a picture, for every image processor of the CLIP kind.
-import { CheckpointError, isObject } from "../errors.ts";
+import { CheckpointError, isObject, shown } from "../errors.ts";
 import type { ColorTriple, ImageProcessorConfig, ResizeRule } from "./image-processor.ts";
 import { RESAMPLE_FILTERS } from "./resize-bicubic.ts";
 
@@ -95,13 +95,13 @@ export function wrongValue(
   values: Values,
   { key, expected, file }: { readonly key: string; readonly expected: string; readonly file: string },
 ): CheckpointError {
-  return new CheckpointError(`${file}: ${key} must be ${expected}, got ${show(values[key])}.`, { file });
+  return new CheckpointError(`${file}: ${key} must be ${expected}, got ${shown(values[key])}.`, { file });
 }
 
 /** `json` as an object. @throws CheckpointError when it is something else. */
 export function asObject(json: unknown, what: string, file: string): Values {
   if (isObject(json)) return json;
-  throw new CheckpointError(`${file}: expected ${what} to hold a JSON object, got ${show(json)}.`, { file });
+  throw new CheckpointError(`${file}: expected ${what} to hold a JSON object, got ${shown(json)}.`, { file });
 }
 
 type Fail = (key: string, expected: string) => CheckpointError;
@@ -157,9 +157,4 @@ function isCount(value: unknown): value is number {
 
 function isNumber(value: unknown): value is number {
   return Number.isFinite(value);
-}
-
-function show(value: unknown): string {
-  const text = JSON.stringify(value) ?? "nothing";
-  return text.length > 80 ? `${text.slice(0, 80)}…` : text;
 }

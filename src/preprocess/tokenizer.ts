@@ -4,7 +4,7 @@
 // UTF-8, ids without a token, and a stream that holds back incomplete characters.
 
 import { Tokenizer as TokenizerOfLibrary } from "@huggingface/tokenizers";
-import { CheckpointError, isObject } from "../errors.ts";
+import { CheckpointError, isObject, shown } from "../errors.ts";
 import { readSpecialTokens, type TokenizerFiles, withAddedTokens } from "./special-tokens.ts";
 
 const FILE = "tokenizer.json";
@@ -46,7 +46,7 @@ export function loadTokenizer(tokenizerJson: unknown, files: TokenizerFiles = {}
   const config = asObject(files.config ?? {}, "tokenizer_config.json");
   const model = asObject(json.model, `${FILE}: model`);
   if (!["BPE", "Unigram", "WordPiece", undefined].includes(model.type as string | undefined)) {
-    throw fail(`model.type must be BPE, Unigram or WordPiece, got ${JSON.stringify(model.type)}.`);
+    throw fail(`model.type must be BPE, Unigram or WordPiece, got ${shown(model.type)}.`);
   }
   if (typeof model.dropout === "number" && model.dropout > 0) {
     throw fail(`model.dropout is ${model.dropout}, but random merges are not implemented: set it to null.`);
@@ -222,7 +222,7 @@ function postProcessorOf(
 
 function asObject(value: unknown, what: string): Readonly<Record<string, unknown>> {
   if (isObject(value)) return value;
-  throw new CheckpointError(`${what} must hold a JSON object, got ${JSON.stringify(value)?.slice(0, 80)}.`, {
+  throw new CheckpointError(`${what} must hold a JSON object, got ${shown(value)}.`, {
     file: FILE,
   });
 }

@@ -87,7 +87,7 @@ describe("Llava.load", () => {
   });
 
   test.each([
-    ["dtype", "f64", /dtype must be auto, f32, f16, bf16, q8, q4, got f64\.$/],
+    ["dtype", "f64", /dtype must be auto, f32, f16, bf16, q8, q4_1, q4, got f64\.$/],
     ["kvDtype", "q4", /kvDtype must be f32, f16, q8, got q4\.$/],
     ["activationDtype", "f16", /activationDtype must be f32, q8, got f16\.$/],
     [

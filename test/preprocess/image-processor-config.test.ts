@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { CheckpointError } from "../../src/errors.ts";
+import { CheckpointError, shown } from "../../src/errors.ts";
 import type { ImageProcessorConfig } from "../../src/preprocess/image-processor.ts";
 import { readImageProcessorConfig } from "../../src/preprocess/image-processors.ts";
 
@@ -232,9 +232,7 @@ describe("numbers", () => {
     ["infinity for all", Number.POSITIVE_INFINITY],
   ])("%s are not three", (_, value) => {
     for (const key of ["image_mean", "image_std"]) {
-      expect(() => clip({ [key]: value })).toThrow(
-        refusal(`${key} must be three numbers, got ${JSON.stringify(value)}`),
-      );
+      expect(() => clip({ [key]: value })).toThrow(refusal(`${key} must be three numbers, got ${shown(value)}`));
     }
   });
 

@@ -279,9 +279,9 @@ describe("loadTokenizer", () => {
     ["no object", "text", 'tokenizer.json must hold a JSON object, got "text".'],
     ["an array", [1], "tokenizer.json must hold a JSON object, got [1]."],
     ["null", null, "tokenizer.json must hold a JSON object, got null."],
-    ["nothing", undefined, "tokenizer.json must hold a JSON object, got undefined."],
-    ["a long text", "x".repeat(100), `tokenizer.json must hold a JSON object, got "${"x".repeat(79)}.`],
-    ["no model", {}, "tokenizer.json: model must hold a JSON object, got undefined."],
+    ["nothing", undefined, "tokenizer.json must hold a JSON object, got nothing."],
+    ["a long text", "x".repeat(100), `tokenizer.json must hold a JSON object, got "${"x".repeat(79)}….`],
+    ["no model", {}, "tokenizer.json: model must hold a JSON object, got nothing."],
     [
       "a word-level model",
       { ...json, model: { ...json.model, type: "WordLevel" } },

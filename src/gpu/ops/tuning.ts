@@ -1,5 +1,5 @@
 // The table of tuned constants: plain JSON, valid for one adapter and the kernels it was measured with.
-import { InputError, isObject } from "../../errors.ts";
+import { InputError, isObject, shown } from "../../errors.ts";
 import {
   choiceText,
   isSameChoice,
@@ -39,17 +39,17 @@ export function parseTuningTable(json: unknown): TuningTable {
   };
   if (!isObject(json)) return refuse("expected an object");
   const { format, key, choices } = json;
-  if (format !== 1) return refuse(`expected format 1, got ${JSON.stringify(format)}`);
-  if (typeof key !== "string") return refuse(`expected a key of text, got ${JSON.stringify(key)}`);
+  if (format !== 1) return refuse(`expected format 1, got ${shown(format)}`);
+  if (typeof key !== "string") return refuse(`expected a key of text, got ${shown(key)}`);
   if (!isObject(choices)) return refuse("expected an object choices");
   const known: Partial<Record<TunableName, TunableChoice>> = {};
   for (const [name, value] of Object.entries(choices)) {
-    if (!isTunableName(name)) return refuse(`nothing named ${JSON.stringify(name)} can be chosen`);
+    if (!isTunableName(name)) return refuse(`nothing named ${shown(name)} can be chosen`);
     const candidates: readonly TunableChoice[] = TUNABLES[name];
     const choice = candidates.find((candidate) => isObject(value) && isSameChoice(candidate, value));
     if (choice === undefined) {
       const expected = candidates.map((candidate) => `(${choiceText(candidate)})`).join(" or ");
-      return refuse(`${name}: expected ${expected}, got ${JSON.stringify(value)}`);
+      return refuse(`${name}: expected ${expected}, got ${shown(value)}`);
     }
     known[name] = choice;
   }
