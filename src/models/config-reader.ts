@@ -56,10 +56,18 @@ export class ConfigReader {
     return only;
   }
 
-  /** A positive integer. */
-  count(key: string, fallback: number): number {
+  /** A positive integer, of at most `most`. */
+  count(key: string, fallback: number, most = Number.MAX_SAFE_INTEGER): number {
     const value = this.number(key, fallback);
-    if (!Number.isInteger(value) || value < 1) throw this.error(key, "a positive integer", value);
+    if (Number.isInteger(value) && value >= 1 && value <= most) return value;
+    const bound = most === Number.MAX_SAFE_INTEGER ? "" : ` of at most ${most}`;
+    throw this.error(key, `a positive integer${bound}`, value);
+  }
+
+  /** What a norm adds to a variance: from 0 to 1. */
+  epsilon(key: string, fallback: number): number {
+    const value = this.number(key, fallback);
+    if (value < 0 || value > 1) throw this.error(key, "a number from 0 to 1", value);
     return value;
   }
 

@@ -96,6 +96,12 @@ export type TextModelType = keyof typeof TEXT_DEFAULTS;
 /** Every {@link TextModelType}. */
 export const TEXT_MODEL_TYPES: readonly string[] = Object.keys(TEXT_DEFAULTS);
 
+/**
+ * Layers of a tower or a decoder, far more than any has: lists of so many can be made before the file's tensors are compared with
+ * them.
+ */
+export const MAX_LAYERS = 1000;
+
 function isTextModelType(modelType: string): modelType is TextModelType {
   return Object.hasOwn(TEXT_DEFAULTS, modelType);
 }
@@ -134,7 +140,7 @@ export function readTextConfig(config: ConfigReader, outerTied: boolean | undefi
   const givenPositions = config.count("max_position_embeddings", defaults.max_position_embeddings);
   const rope = readRopeConfig(config, { maxPositionEmbeddings: givenPositions, headDim });
   const maxPositionEmbeddings = contextLength(rope, givenPositions);
-  const numHiddenLayers = config.count("num_hidden_layers", 32);
+  const numHiddenLayers = config.count("num_hidden_layers", 32, MAX_LAYERS);
   // transformers' Mistral and Qwen2 have no such settings: their classes ignore them in a config.
   const hasBiasSettings = modelType === "llama";
   const attentionBias = hasBiasSettings && config.boolean("attention_bias", false);
@@ -148,7 +154,7 @@ export function readTextConfig(config: ConfigReader, outerTied: boolean | undefi
     numKeyValueHeads,
     headDim,
     hiddenAct: readActivation(config, "hidden_act", "silu"),
-    rmsNormEps: config.number("rms_norm_eps", 1e-6),
+    rmsNormEps: config.epsilon("rms_norm_eps", 1e-6),
     rope,
     maxPositionEmbeddings,
     slidingWindows: readSlidingWindows(config, { modelType, numHiddenLayers, maxPositionEmbeddings }),

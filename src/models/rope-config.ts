@@ -58,6 +58,7 @@ export function readRopeConfig(
     throw reader.error("partial_rotary_factor", expected, reader.raw("partial_rotary_factor"));
   }
   const theta = scaling.optionalNumber("rope_theta") ?? config.number("rope_theta", 10000);
+  if (theta <= 0) throw config.error("rope_theta", "a number above 0", theta);
   return { theta, ...readScaling(config, scaling, model) };
 }
 

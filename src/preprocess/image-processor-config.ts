@@ -67,7 +67,8 @@ export function readImageSteps(values: Values, defaults: ProcessorDefaults, file
   if (!isNumber(rescaleFactor)) throw fail("rescale_factor", "a number");
   const imageMean = triple("image_mean", defaults.mean);
   const std = triple("image_std", defaults.std);
-  if (std.includes(0)) throw fail("image_std", "three numbers other than 0");
+  if (std.some((each) => Math.abs(each) < MIN_STD))
+    throw fail("image_std", "three numbers other than 0, and not nearly 0");
 
   const padToSquare = defaults.padsToSquare && flag("do_pad", false);
   const resize = flag("do_resize", true) ? readResizeRule(values, defaults.size, fail) : undefined;
@@ -103,6 +104,9 @@ export function asObject(json: unknown, what: string, file: string): Values {
   if (isObject(json)) return json;
   throw new CheckpointError(`${file}: expected ${what} to hold a JSON object, got ${shown(json)}.`, { file });
 }
+
+/** Smaller ones would make pixel values that f32 cannot compute with. */
+const MIN_STD = 1e-6;
 
 type Fail = (key: string, expected: string) => CheckpointError;
 

@@ -238,7 +238,7 @@ describe("numbers", () => {
 
   test.each([0, [0, 1, 1], [1, 0, 1], [1, 1, 0]])("a deviation of 0 is refused: %j", (std) => {
     expect(() => clip({ image_std: std })).toThrow(
-      refusal(`image_std must be three numbers other than 0, got ${JSON.stringify(std)}`),
+      refusal(`image_std must be three numbers other than 0, and not nearly 0, got ${JSON.stringify(std)}`),
     );
   });
 });

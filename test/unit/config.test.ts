@@ -398,6 +398,35 @@ const LAYERS = "vision_feature_layer must be an integer from -13 to 12, got";
 
 test.each([
   [
+    "text layers",
+    { model_type: "llama", num_hidden_layers: 1e9 },
+    "num_hidden_layers must be a positive integer of at most 1000",
+  ],
+  [
+    "vision layers",
+    { ...LLAVA, vision_config: { model_type: "clip_vision_model", num_hidden_layers: 1e7 } },
+    "vision_config.num_hidden_layers must be a positive integer of at most 1000",
+  ],
+  [
+    "tiles",
+    { ...LLAVA, model_type: "llava_next", image_grid_pinpoints: [[336e6, 336]] },
+    "image_grid_pinpoints must be grids of at most 10000 tiles of",
+  ],
+  [
+    "an epsilon below 0",
+    { model_type: "llama", rms_norm_eps: -1 },
+    "rms_norm_eps must be a number from 0 to 1, got -1",
+  ],
+  ["a large epsilon", { model_type: "llama", rms_norm_eps: 1e39 }, "rms_norm_eps must be a number from 0 to 1"],
+  ["a base of 0", { model_type: "llama", rope_theta: 0 }, "rope_theta must be a number above 0, got 0"],
+  ["a name of every object", { model_type: "llama", hidden_act: "constructor" }, "hidden_act must be one of"],
+])("what no model has is refused before anything is made of it: %s", (_, json, message) => {
+  expect(() => readModelConfig(json)).toThrow(CheckpointError);
+  expect(() => readModelConfig(json)).toThrow(message);
+});
+
+test.each([
+  [
     "an unknown model type",
     { model_type: "gpt2" },
     'model_type must be llava, llava_next, llama, mistral or qwen2, got "gpt2"',
@@ -464,7 +493,7 @@ test.each([
   [
     "a fractional count",
     text({ num_hidden_layers: 1.5 }),
-    "text_config.num_hidden_layers must be a positive integer, got 1.5",
+    "text_config.num_hidden_layers must be a positive integer of at most 1000, got 1.5",
   ],
   ["a string for a number", text({ vocab_size: "32000" }), 'text_config.vocab_size must be a number, got "32000"'],
   [
@@ -590,7 +619,11 @@ test.each([
     text({ rms_norm_eps: JSON.parse("1e999") }),
     "text_config.rms_norm_eps must be a number, got Infinity",
   ],
-  ["a count of 0", text({ num_hidden_layers: 0 }), "text_config.num_hidden_layers must be a positive integer, got 0"],
+  [
+    "a count of 0",
+    text({ num_hidden_layers: 0 }),
+    "text_config.num_hidden_layers must be a positive integer of at most 1000, got 0",
+  ],
   ["a word for a switch", text({ mlp_bias: "no" }), 'text_config.mlp_bias must be true or false, got "no"'],
   ["a number for a name", text({ hidden_act: 3 }), "text_config.hidden_act must be a string, got 3"],
   ["a text config that is a list", { ...LLAVA, text_config: [] }, "expected an object at text_config"],

@@ -20,6 +20,7 @@ export const llavaNext: ModelFamily = {
   read(reader) {
     const gridPinpoints = readPinpoints(reader);
     const multimodal = readMultimodalConfig(reader, gridPinpoints);
+    checkTileCounts(reader, gridPinpoints, multimodal.vision.imageSize);
     return llavaArchitecture(reader, { multimodal, pictures: anyresPictures(multimodal, gridPinpoints) });
   },
 };
@@ -52,6 +53,18 @@ const DEFAULT_PINPOINTS: GridPinpoints = [
   [1008, 336],
   [336, 1008],
 ];
+
+/** Tiles of one picture, far more than any checkpoint cuts one into. */
+const MAX_TILES = 10_000;
+
+/** @throws CheckpointError for a grid of too many tiles. */
+function checkTileCounts(config: ConfigReader, gridPinpoints: GridPinpoints, tileSize: number): void {
+  const isTooLarge = ([height, width]: readonly [number, number]) =>
+    (height / tileSize) * (width / tileSize) > MAX_TILES;
+  const found = gridPinpoints.find(isTooLarge);
+  if (found === undefined) return;
+  throw config.error("image_grid_pinpoints", `grids of at most ${MAX_TILES} tiles of ${tileSize} pixels`, found);
+}
 
 function readPinpoints(config: ConfigReader): GridPinpoints {
   const value = config.raw("image_grid_pinpoints");

@@ -1,6 +1,6 @@
 // A vision_config.json of the form that CLIP's and its relatives share.
 import type { Activation } from "../../gpu/ops/activations.ts";
-import { readActivation, type VisionConfig } from "../config.ts";
+import { MAX_LAYERS, readActivation, type VisionConfig } from "../config.ts";
 import type { ConfigReader } from "../config-reader.ts";
 
 /** What sets one vision transformer apart from another: traits without a key in the file, and defaults. */
@@ -36,14 +36,14 @@ export function readTransformerConfig(config: ConfigReader, traits: TransformerT
     modelType,
     hiddenSize,
     intermediateSize: config.count("intermediate_size", 3072),
-    numHiddenLayers: config.count("num_hidden_layers", 12),
+    numHiddenLayers: config.count("num_hidden_layers", 12, MAX_LAYERS),
     numAttentionHeads,
     headDim: hiddenSize / numAttentionHeads,
     imageSize,
     patchSize,
     numChannels: config.count("num_channels", 3),
     hiddenAct: readActivation(config, "hidden_act", traits.defaultActivation),
-    layerNormEps: config.number("layer_norm_eps", traits.defaultNormEps),
+    layerNormEps: config.epsilon("layer_norm_eps", traits.defaultNormEps),
     numPatches,
     hasClassToken,
     numPositions: numPatches + (hasClassToken ? 1 : 0),
