@@ -50,7 +50,18 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
  * GPU tests of what the host does (memory, compiling, tuning, explanations), whose kernels and answers other tests run on every adapter:
  * they run on one adapter, the last, because each compiles many kernels, which SwiftShader does ten times as slowly.
  */
-const ONCE = ["stages/explain", "stages/full-width", "generate/leak", "generate/tuning", "generate/warm-up"];
+const ONCE = [
+  "generate/leak",
+  "generate/tuning",
+  "generate/warm-up",
+  "profile/profiler",
+  "stages/chat",
+  "stages/continuations",
+  "stages/explain",
+  "stages/explain-passes",
+  "stages/full-width",
+  "stages/memory-plan",
+];
 
 // The packaged Chromium brings its own SwiftShader.
 const adapters = options.adapter ?? (options.e2e ? ["swiftshader"] : await adaptersHere());
