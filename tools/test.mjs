@@ -47,14 +47,17 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
 }
 
 /**
- * GPU tests of what the host does (memory, compiling, tuning, explanations), whose kernels and answers other tests run on every adapter:
- * they run on one adapter, the last, because each compiles many kernels, which SwiftShader does ten times as slowly.
+ * GPU tests of what the host does (memory, compiling, tuning, explanations, forms of weights and of the cache in whole answers), whose
+ * kernels other tests run on every adapter: they run on one adapter, the last, because each compiles many kernels, which SwiftShader
+ * does ten times as slowly.
  */
 const ONCE = [
   "generate/leak",
   "generate/tuning",
   "generate/warm-up",
   "profile/profiler",
+  "stages/activation-dtypes",
+  "stages/cache-dtypes",
   "stages/chat",
   "stages/continuations",
   "stages/explain",

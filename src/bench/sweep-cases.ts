@@ -110,6 +110,7 @@ export function sweepCases(gpu: Gpu): readonly SweepCase[] {
   return [
     ...DTYPES.flatMap(decode),
     matvecCase(gpu, { name: "o_proj", columns: d, rows: d, dtype: "f32", uses: 0 }),
+    matvecCase(gpu, { name: "o_proj", columns: d, rows: d, dtype: "q4_1", uses: 0 }),
     ...DTYPES.flatMap(prefill),
     matmulCase(gpu, { ...small, group: "prefill" }),
     ...vision,

@@ -164,7 +164,7 @@ describe("exit code 2 and one sentence", () => {
     ["a negative factor", [...questions, "--answers", base, "--alpha1", "-1"], /'-1' is invalid.*at least 0/],
     ["an argument", ["answers.json", ...questions, "--answers", base], /too many arguments/],
     ["no subcommand", undefined, /--dataset is missing/],
-    ["an unknown subcommand", null, /too many arguments for 'run'/],
+    ["an unknown subcommand", null, /eval has no subcommand 'frob': expected run, merge, .*\.$/],
   ])("%s", async (_, args, message) => {
     const { stdout, stderr, ending } = await (args === undefined
       ? adaptvis("eval")

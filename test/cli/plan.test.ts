@@ -38,7 +38,7 @@ test("plan of a model on the hub reads headers, and finds the form that fits a m
     nearest: null,
     memory: { from: "free" },
     plan: { dtype: "file", contextLength: 192, numImages: 1, problem: null, isSoftware: true },
-    forms: [{ dtype: "file" }, { dtype: "q8" }, { dtype: "q4" }],
+    forms: [{ dtype: "file" }, { dtype: "q8" }, { dtype: "q4_1" }, { dtype: "q4" }],
     download: { rate: 20e6 },
   });
   expect(hub.calls.filter(({ kind }) => kind === "cdn").map(({ range }) => range)).toEqual([
@@ -52,7 +52,7 @@ test("plan of a model on the hub reads headers, and finds the form that fits a m
     /\nIt does not fit: it needs .* MiB as in the file, and --memory is .* MiB\.\nIt fits with --dtype q8, in /,
   );
   expect(short.stdout).toMatch(/\nThe download is 3\.\d MiB: 4 s at 1 MB\/s \(--rate\)\.\n/);
-  expect(short.stdout).toMatch(/\nas in the file +.* does not fit\nq8 .* fits\nq4 .* fits\n/);
+  expect(short.stdout).toMatch(/\nas in the file +.* does not fit\nq8 .* fits\nq4_1 .* fits\nq4 .* fits\n/);
 });
 
 test("ask with --memory loads the form that fits, and says so in one line", async () => {
@@ -79,7 +79,7 @@ test("ask with --memory loads the form that fits, and says so in one line", asyn
 describe("wrong usage", () => {
   test.each([
     [["--memory", "8 XB"], /'8 XB' is invalid\. Expected a size above 0 with its unit, such as "8GB" or "512 MiB"\.$/],
-    [["--dtype", "none"], /'none' is invalid\. Allowed choices are auto, f32, f16, bf16, q8, q4\.$/],
+    [["--dtype", "none"], /'none' is invalid\. Allowed choices are auto, f32, f16, bf16, q8, q4_1, q4\.$/],
     [
       ["--context", "1025"],
       /The context must have from 66 to 1024 positions, of which 64 are those of the picture, got 1025\.$/,

@@ -23,7 +23,8 @@ const NO_ADAPTER = {
   DENO_WEBGPU_BACKEND: "vulkan",
 };
 
-const drivers = await usableDrivers();
+/** The faster one; parity.test.ts runs an answer on both. */
+const drivers = (await usableDrivers()).slice(-1);
 
 afterAll(removeFolders);
 
