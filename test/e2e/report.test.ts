@@ -56,12 +56,16 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** Takes a picture of the page down to the height that a picture can have. */
+/**
+ * Takes a picture of the page, for people to look at, down to the height that Chromium can draw in software; a very high one it refuses
+ * now and then.
+ */
 async function screenshot(page: Page, name: string): Promise<void> {
   const height = await page.evaluate<number>("document.documentElement.scrollHeight");
   const { width = 0 } = page.viewportSize() ?? {};
-  const clip = { x: 0, y: 0, width, height: Math.min(height, 12_000) };
-  await page.screenshot({ path: join(screenshots, `${name}.png`), fullPage: true, clip });
+  const clip = { x: 0, y: 0, width, height: Math.min(height, 6000) };
+  const take = () => page.screenshot({ path: join(screenshots, `${name}.png`), fullPage: true, clip });
+  await take().catch(take);
 }
 
 interface PageOptions {
