@@ -6,7 +6,7 @@ import { appendFile, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { GpuError, InputError, isObject, throwIfAborted } from "../errors.ts";
-import { makeFolder } from "../gpu/hosts/cache-folder.node.ts";
+import { makeFolder } from "../gpu/hosts/user-folders.node.ts";
 import {
   cardName,
   type GpuSession,

@@ -4,11 +4,11 @@ import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { copyFile, rename, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { arch, cpus, homedir, platform, release, totalmem } from "node:os";
+import { arch, cpus, platform, release, tmpdir, totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { denoVersion, isDeno } from "../gpu/hosts/adapter.deno.ts";
 import type { OpenedAdapter } from "../gpu/hosts/adapter-choice.node.ts";
-import { makeFolder } from "../gpu/hosts/cache-folder.node.ts";
+import { cachesFolder, makeFolder } from "../gpu/hosts/user-folders.node.ts";
 import { type CheckpointSpec, checkpointFiles, GENERATOR_VERSION } from "./random-checkpoint.ts";
 import type { Stamp } from "./report.ts";
 
@@ -89,7 +89,7 @@ const TOKENIZER_FILES = ["tokenizer.json", "tokenizer_config.json", "special_tok
 
 /** The folder of the bench's checkpoints, by the XDG base directory specification. */
 export function benchCacheFolder(): string {
-  return join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "adaptvis", "bench");
+  return join(cachesFolder() ?? tmpdir(), "adaptvis", "bench");
 }
 
 /**

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { AbortError, isObject } from "../errors.ts";
 import { isDeno } from "../gpu/hosts/adapter.deno.ts";
-import { makeFolder } from "../gpu/hosts/cache-folder.node.ts";
+import { makeFolder } from "../gpu/hosts/user-folders.node.ts";
 import { START_PARTS, type StartProcess, type StartSample } from "./start.ts";
 
 /** A starter of processes, and the folder of the driver caches that it makes. */

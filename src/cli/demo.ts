@@ -5,7 +5,7 @@ import type { Command } from "commander";
 import type { Answer } from "../answer.ts";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { CheckpointError, InputError } from "../errors.ts";
-import { makeFolder } from "../gpu/hosts/cache-folder.node.ts";
+import { makeFolder } from "../gpu/hosts/user-folders.node.ts";
 import { heatMapPng } from "../inspect/heat-map-png.node.ts";
 import { readImageFile } from "../preprocess/decode-image.node.ts";
 import { attentionMaps, describeChoice, describeMethod } from "./answer-report.ts";

@@ -17,7 +17,7 @@ import {
   wholeQuestions,
 } from "../evaluate/run/run-folder.node.ts";
 import { TIMES } from "../evaluate/run/samples.ts";
-import { makeFolder } from "../gpu/hosts/cache-folder.node.ts";
+import { makeFolder } from "../gpu/hosts/user-folders.node.ts";
 import { someText } from "./checks.ts";
 import { summarise } from "./eval-run.ts";
 import { examples } from "./package-files.ts";

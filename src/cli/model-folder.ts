@@ -4,7 +4,7 @@ import { copyFile, open, readdir, rename, rm, rmdir, stat, writeFile } from "nod
 import { join } from "node:path";
 import { cannotWrite } from "../checkpoint/write-file.node.ts";
 import { InputError } from "../errors.ts";
-import { makeFolder } from "../gpu/hosts/cache-folder.node.ts";
+import { makeFolder } from "../gpu/hosts/user-folders.node.ts";
 
 const MARKER = ".adaptvis-unfinished";
 const PART = ".part";

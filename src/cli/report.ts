@@ -15,7 +15,7 @@ import { type ReportRun, type RunFiles, readReportRuns } from "../evaluate/repor
 import { csvFiles, markdownText } from "../evaluate/report/table.ts";
 import { tableGroups } from "../evaluate/report/tables.ts";
 import { type Manifest, readManifest } from "../evaluate/run/run-folder.node.ts";
-import { makeFolder } from "../gpu/hosts/cache-folder.node.ts";
+import { makeFolder } from "../gpu/hosts/user-folders.node.ts";
 import { checkOutput, repeated, someText, wholeFrom } from "./checks.ts";
 import { questionsOf } from "./eval-merge.ts";
 import { examples, packageVersion } from "./package-files.ts";

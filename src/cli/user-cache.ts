@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
-import { homeFolder, makeFolder } from "../gpu/hosts/cache-folder.node.ts";
+import { cachesFolder, makeFolder } from "../gpu/hosts/user-folders.node.ts";
 
 /**
  * The path of what is kept under a key.
@@ -13,8 +13,7 @@ import { homeFolder, makeFolder } from "../gpu/hosts/cache-folder.node.ts";
  */
 export function cacheFile(folder: string, key: string): string {
   const name = createHash("sha256").update(key).digest("hex").slice(0, 16);
-  const cache = process.env.XDG_CACHE_HOME || join(homeFolder() ?? tmpdir(), ".cache");
-  return join(cache, "adaptvis", folder, `${name}.json`);
+  return join(cachesFolder() ?? tmpdir(), "adaptvis", folder, `${name}.json`);
 }
 
 /** Keeps a JSON value in a file of the cache. @returns where it is, or why it is kept nowhere: then it is of use for this run alone. */

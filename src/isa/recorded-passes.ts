@@ -1,6 +1,5 @@
 // Records which kernels a question runs with which constants at a model's shapes, without a GPU and without weights.
 import { type CheckpointSpec, modelConfig } from "../bench/random-checkpoint.ts";
-import { CLIP_L, LLAVA_7B } from "../bench/shapes.ts";
 import { DEFAULT_CHUNK_ROWS } from "../generate/shared-decoder.ts";
 import { Gpu } from "../gpu/device.ts";
 import type { Constant, Kernel } from "../gpu/kernel.ts";
@@ -21,17 +20,6 @@ export interface RecordedPipeline {
   /** The passes that run it, such as "prefill layers.mlp.down_proj"; layers are not distinguished. */
   readonly passes: readonly string[];
 }
-
-/** LLaVA-1.5-7B, in the form of the bench's random checkpoints. */
-export const LLAVA_7B_SPEC: CheckpointSpec = {
-  name: "llava-7b",
-  seed: 7,
-  dtype: "F16",
-  decoder: LLAVA_7B,
-  vision: CLIP_L,
-  tieWordEmbeddings: false,
-  maxPositions: 4096,
-};
 
 /** Rows of a decode step with a sweep's six factors. */
 const SWEEP_ROWS = 6;

@@ -1,10 +1,9 @@
 // Runs the compile lab: compiles every GPU kernel, at the shapes of real models, for each target.
-import { modelCases } from "../bench/model-cases.ts";
+import { LLAVA_7B_FULL, modelCases } from "../bench/model-cases.ts";
 import { ACTIVATION_DTYPES, type ActivationDtype, isQuantized, type WeightDtype } from "../gpu/tensor.ts";
 import { type CompileOptions, compileJobs } from "./compile-jobs.node.ts";
 import { type IsaReport, type IsaTargetReport, isaKernel } from "./lab.ts";
 import {
-  LLAVA_7B_SPEC,
   mergePipelines,
   type RecordedPipeline,
   recordCandidates,
@@ -47,7 +46,7 @@ export async function runLab(pipelines: readonly RecordedPipeline[], options: La
  */
 export function labPipelines(dtypes: readonly WeightDtype[], filter = ""): readonly RecordedPipeline[] {
   const small = modelCases({ isSoftware: false, isQuick: true }).find(({ name }) => name === "models/llava-110m")?.spec;
-  const specs = [LLAVA_7B_SPEC, ...(small === undefined ? [] : [small])];
+  const specs = [LLAVA_7B_FULL, ...(small === undefined ? [] : [small])];
   const recorded = FEATURE_SETS.flatMap((features) => {
     const device = recordingDevice(features);
     return dtypes.flatMap((dtype) => {

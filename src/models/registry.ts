@@ -51,7 +51,7 @@ function refuseOriginalLayout(config: ConfigReader, file: string): void {
   );
 }
 
-/** Versions of the files that `adaptvis quantize` writes: 2 has q4_1, and 1 is what is written without it. */
+/** Versions of the files that `adaptvis quantize` writes: 2 for those with q4_1, 1 for all others. */
 export const QUANTIZED_VERSIONS: readonly number[] = [1, 2];
 
 /** What `quantization_config.quant_method` of a checkpoint is that `adaptvis quantize` wrote. */

@@ -114,7 +114,7 @@ test("a model is measured beside a peer, whose refusals stand in the figures", a
   }
 });
 
-test("a made source: any range of a tensor is the same however it is read, with the spread of its kind; rows differ", async () => {
+test("random weights that are made while they are read: any range has the same bytes in any read, rows differ, values spread as stated", async () => {
   const checkpoint = await openCheckpoint(randomSource(spec, fileSource(tinySpatial)));
   const name = "language_model.model.embed_tokens.weight";
   const whole = await checkpoint.read(name);

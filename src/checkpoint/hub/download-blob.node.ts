@@ -3,7 +3,7 @@
 import { rename, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { CheckpointError } from "../../errors.ts";
-import { makeFolder } from "../../gpu/hosts/cache-folder.node.ts";
+import { makeFolder } from "../../gpu/hosts/user-folders.node.ts";
 import { blobPath, fileSize, type RepoCache, temporaryName } from "./hub-cache.node.ts";
 import type { HubContext, HubFile } from "./hub-listing.node.ts";
 import { type HubRequest, type LiveResponse, pause, sendToHub } from "./hub-request.node.ts";

@@ -13,7 +13,7 @@ import { randomBytes } from "node:crypto";
 import { copyFile, readdir, readFile, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { CheckpointError, isObject } from "../../errors.ts";
-import { makeFolder } from "../../gpu/hosts/cache-folder.node.ts";
+import { makeFolder } from "../../gpu/hosts/user-folders.node.ts";
 import { asRecord, checkPath } from "../source.ts";
 import { type HubFile, isCommit, isEtag } from "./hub-listing.node.ts";
 import type { HubSettings } from "./hub-settings.node.ts";

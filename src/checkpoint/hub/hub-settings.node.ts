@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CheckpointError } from "../../errors.ts";
-import { homeFolder } from "../../gpu/hosts/cache-folder.node.ts";
+import { homeFolder } from "../../gpu/hosts/user-folders.node.ts";
 import { quote } from "../source.ts";
 
 /** An access token, and where it was found, for messages. */

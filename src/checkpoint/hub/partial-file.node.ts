@@ -14,7 +14,7 @@ import { hostname } from "node:os";
 import { basename, join } from "node:path";
 import { setInterval } from "node:timers";
 import { at } from "../../errors.ts";
-import { makeFolder } from "../../gpu/hosts/cache-folder.node.ts";
+import { makeFolder } from "../../gpu/hosts/user-folders.node.ts";
 import { asRecord } from "../source.ts";
 import { blobPath, cacheError, fileSize, type RepoCache, temporaryName } from "./hub-cache.node.ts";
 

@@ -5,7 +5,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { writeFileWhole } from "../../checkpoint/write-file.node.ts";
 import { InputError, isObject } from "../../errors.ts";
-import { makeFolder } from "../../gpu/hosts/cache-folder.node.ts";
+import { makeFolder } from "../../gpu/hosts/user-folders.node.ts";
 import type { BoxIdentity } from "../metrics/question-boxes.ts";
 import type { SampleLine } from "./samples.ts";
 import type { Shard } from "./shards.ts";

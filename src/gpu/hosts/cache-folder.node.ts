@@ -3,11 +3,12 @@
 
 import { createHash } from "node:crypto";
 import { createReadStream, rmSync } from "node:fs";
-import { mkdir, mkdtemp, open, readdir, readFile, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
-import { homedir, tmpdir } from "node:os";
-import { dirname, isAbsolute, join } from "node:path";
+import { mkdtemp, open, readdir, readFile, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { GpuError, isObject } from "../../errors.ts";
+import { cachesFolder, isSystemError, makeFolder } from "./user-folders.node.ts";
 
 /** Written into an unpacked folder when all else is: the size of every file, and the hash of those that are not very large. */
 const CONTENTS_FILE = ".contents.json";
@@ -15,44 +16,6 @@ const MAX_HASHED_BYTES = 64 * 2 ** 20;
 const STALE_AFTER_MS = 3_600_000;
 /** Bits of a file's mode. */
 const [GROUP_OR_OTHERS_WRITE, OTHERS_WRITE, STICKY] = [0o022, 0o002, 0o1000];
-
-/** The user's home, an absolute path; undefined where neither HOME nor the system's list of users gives one. */
-export function homeFolder(): string | undefined {
-  const { HOME } = process.env;
-  if (HOME !== undefined && HOME !== "") return isAbsolute(HOME) ? HOME : undefined;
-  try {
-    return homedir();
-  } catch {
-    return undefined; // a user without an entry in that list, as in some containers
-  }
-}
-
-/**
- * Makes a folder and those above it, as `mkdir -p`. Node's own recursive form never returns where a file system refuses new
- * folders with ENOENT, as /proc does.
- * @param mode of the folder itself, if it is new
- * @throws Node's errors.
- */
-export async function makeFolder(path: string, mode = 0o777): Promise<void> {
-  try {
-    await mkdir(path, { mode });
-  } catch (error) {
-    if (await isFolder(path)) return;
-    const above = dirname(path);
-    if (!isSystemError(error) || error.code !== "ENOENT" || above === path) throw error;
-    await makeFolder(above);
-    await mkdir(path, { mode }).catch(async (reason: unknown) => {
-      if (!(await isFolder(path))) throw reason; // otherwise another process was first
-    });
-  }
-}
-
-async function isFolder(path: string): Promise<boolean> {
-  return stat(path).then(
-    (stats) => stats.isDirectory(),
-    () => false,
-  );
-}
 
 /**
  * Fills a folder of the user's cache once: under a temporary name, renamed when whole and on the disk, so that a killed process leaves
@@ -84,9 +47,7 @@ export async function unpackOnce(name: string, fill: (folder: string) => Promise
 
 /** A folder of this user's that nobody else can write to: in the cache, else in the temporary folder, there for this process alone if need be. */
 async function privateFolder(): Promise<string> {
-  const { XDG_CACHE_HOME: xdg } = process.env;
-  const home = homeFolder();
-  const caches = xdg !== undefined && isAbsolute(xdg) ? xdg : home && join(home, ".cache");
+  const caches = cachesFolder();
   const uid = process.getuid?.() ?? 0;
   const candidates = [...(caches === undefined ? [] : [join(caches, "adaptvis")]), join(tmpdir(), `adaptvis-${uid}`)];
   const tried: string[] = [];
@@ -203,10 +164,6 @@ async function sync(file: string): Promise<void> {
   } finally {
     await handle.close();
   }
-}
-
-function isSystemError(error: unknown): error is Error & { readonly code: string } {
-  return error instanceof Error && "code" in error && typeof error.code === "string" && /^E[A-Z]+$/.test(error.code);
 }
 
 /** Removes what killed processes left. */

@@ -4,8 +4,8 @@
 import { existsSync, readdirSync } from "node:fs";
 import { basename, join } from "node:path";
 import { GpuError } from "../../errors.ts";
-import { homeFolder } from "./cache-folder.node.ts";
 import { unpackSwiftShader } from "./swiftshader.node.ts";
+import { homeFolder } from "./user-folders.node.ts";
 
 /** The environment variables that make any program's Vulkan use one driver. */
 export interface DriverEnvironment {

@@ -1,10 +1,10 @@
 // Which pipelines the compile lab compiles: recorded without a GPU, and without asking a device for anything but buffers.
 import { describe, expect, test } from "vitest";
+import { LLAVA_7B_FULL } from "../../../src/bench/model-cases.ts";
 import { modelConfig } from "../../../src/bench/random-checkpoint.ts";
 import { Gpu } from "../../../src/gpu/device.ts";
 import { matrixSizes, WEIGHT_DTYPES, type WeightDtype } from "../../../src/gpu/tensor.ts";
 import {
-  LLAVA_7B_SPEC,
   type RecordedPipeline,
   recordCandidates,
   recordingDevice,
@@ -35,7 +35,7 @@ function watchedDevice(features: readonly string[]) {
 
 describe("a question on a GPU with subgroups", () => {
   const { device, used } = watchedDevice(FEATURES);
-  const pipelines = recordPipelines(LLAVA_7B_SPEC, { dtype: "q4", activationDtype: "f32" }, device);
+  const pipelines = recordPipelines(LLAVA_7B_FULL, { dtype: "q4", activationDtype: "f32" }, device);
 
   test("runs the kernels for GPUs, with quantised weights where they may be", () => {
     const names = kernelNames(pipelines);
@@ -94,7 +94,7 @@ describe("a question on a GPU with subgroups", () => {
 });
 
 describe("activations in 8 bits", () => {
-  const pipelines = recordPipelines(LLAVA_7B_SPEC, { dtype: "q4", activationDtype: "q8" }, recordingDevice(FEATURES));
+  const pipelines = recordPipelines(LLAVA_7B_FULL, { dtype: "q4", activationDtype: "q8" }, recordingDevice(FEATURES));
   const passesOf = (isWanted: (pipeline: (typeof pipelines)[number]) => boolean) =>
     new Set(
       pipelines
@@ -123,7 +123,7 @@ describe("activations in 8 bits", () => {
 describe("LLaVA-1.5-13B", () => {
   const sizes = { hiddenSize: 5120, intermediateSize: 13_824, numHiddenLayers: 40 };
   const heads = { numAttentionHeads: 40, numKeyValueHeads: 40 };
-  const spec = { ...LLAVA_7B_SPEC, decoder: { ...LLAVA_7B_SPEC.decoder, ...sizes, ...heads } };
+  const spec = { ...LLAVA_7B_FULL, decoder: { ...LLAVA_7B_FULL.decoder, ...sizes, ...heads } };
   const record = (of: typeof spec, dtype: WeightDtype, device = recordingDevice(FEATURES)) =>
     recordPipelines(of, { dtype, activationDtype: "f32" }, device);
 
@@ -133,7 +133,7 @@ describe("LLaVA-1.5-13B", () => {
     const isDecoder = ({ constants }: RecordedPipeline) => constants.NUM_HEADS === 40;
     const pipelines = record(spec, dtype);
     expect(pipelines.some(isDecoder)).toBe(true);
-    expect(new Set(pipelines.map(withoutHeads))).toEqual(new Set(record(LLAVA_7B_SPEC, dtype).map(withoutHeads)));
+    expect(new Set(pipelines.map(withoutHeads))).toEqual(new Set(record(LLAVA_7B_FULL, dtype).map(withoutHeads)));
   });
 
   test("fits WebGPU's default binding of 128 MiB in f16, in up to three pieces", () => {
@@ -178,7 +178,7 @@ function withHeads(constants: RecordedPipeline["constants"], count: number): Rea
 
 test("a GPU without subgroups reduces in workgroup memory", () => {
   const names = kernelNames(
-    recordPipelines(LLAVA_7B_SPEC, { dtype: "f16", activationDtype: "f32" }, recordingDevice([])),
+    recordPipelines(LLAVA_7B_FULL, { dtype: "f16", activationDtype: "f32" }, recordingDevice([])),
   );
   expect(names).toContain("matvec-reduce");
   expect(names.filter((name) => name.endsWith("-subgroup"))).toEqual([]);
