@@ -1,7 +1,7 @@
 // Jinja templates by @huggingface/jinja, within limits, because a checkpoint's template is a stranger's program. Also mended here,
 // where Python's Jinja differs: the text that an iteration has written before `continue` or `break`, an `else` after a loop whose
-// iterations all end so, and True, False and None as text. The package's loops keep none of that in 0.5.11; the tests of this file show when
-// a later version makes the mending unnecessary.
+// iterations all end so, and True, False and None as text. The package does none of that in 0.5.11; a test of
+// the package itself fails once a later version does, and the mending can go.
 
 import { Environment, Interpreter, Template } from "@huggingface/jinja";
 
