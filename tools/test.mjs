@@ -64,6 +64,7 @@ const ONCE = [
   "stages/explain-passes",
   "stages/full-width",
   "stages/memory-plan",
+  "stages/model-speed",
 ];
 
 // The packaged Chromium brings its own SwiftShader.
