@@ -287,8 +287,12 @@ export class Gpu {
 
   /** Ends a {@link readMapped} that has not returned, which then throws; without one, nothing happens. */
   cancelRead(buffer: GPUBuffer): void {
-    // Deno throws where a buffer is unmapped that is not mapped.
-    if (this.reads.delete(buffer)) buffer.unmap();
+    if (!this.reads.delete(buffer)) return; // Deno throws where a buffer is unmapped that is not mapped
+    try {
+      buffer.unmap();
+    } catch {
+      // Deno throws on a lost device, too, which whatever comes next reports.
+    }
   }
 
   /** @throws GpuError `device-lost` when the device is gone. */

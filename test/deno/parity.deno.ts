@@ -91,11 +91,13 @@ async function lookaheadChecks(model: adaptvis.Llava, golden: TensorFile): Promi
     ["AbortError", 1],
     ["RangeError", 2],
     ["AbortError", expected.length - 1],
+    ["RangeError", 3], // on a device that is lost then: the last question of this program
   ] as const) {
     const stop = new AbortController();
     let numSeen = 0;
     const onToken = () => {
       if (++numSeen < numTokens) return;
+      if (numTokens === 3) device.destroy();
       if (ending === "RangeError") throw new RangeError("the caller's own");
       stop.abort();
     };
@@ -104,7 +106,7 @@ async function lookaheadChecks(model: adaptvis.Llava, golden: TensorFile): Promi
       (error: unknown) => (error instanceof Error ? error.name : String(error)),
     );
     if (end !== ending) throw new Error(`Token ${numTokens}: expected ${ending}, got ${end}.`);
-    checks.push(await whole(`ids after ${ending} at token ${numTokens}`));
+    if (numTokens !== 3) checks.push(await whole(`ids after ${ending} at token ${numTokens}`));
   }
   return checks;
 }

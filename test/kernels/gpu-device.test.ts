@@ -1,6 +1,6 @@
 import { describe, expect, test, vi } from "vitest";
 import { create } from "webgpu";
-import { GpuError } from "../../src/errors.ts";
+import { AbortError, GpuError } from "../../src/errors.ts";
 import {
   formatBytes,
   GPU_READBACK,
@@ -250,6 +250,18 @@ describe("readMapped and cancelRead", () => {
     expect(new Float32Array(await gpu.readMapped(buffer))).toEqual(Float32Array.of(5, 6, 7, 8));
     expect(numIdleUnmaps()).toBe(0);
     gpu.dispose();
+  });
+
+  test("a host that cannot unmap a buffer of a lost device, such as Deno, hides no other error", async () => {
+    const gpu = await makeGpu();
+    const buffer = gpu.createBuffer("staging", 16, GPU_READBACK);
+    buffer.unmap = () => {
+      throw new Error("Parent device is lost");
+    };
+    const read = gpu.readMapped(buffer);
+    gpu.cancelRead(buffer);
+    gpu.dispose();
+    await expect(read).rejects.toThrow(AbortError);
   });
 
   test("a read without memory leaves its buffer unmapped", async () => {
