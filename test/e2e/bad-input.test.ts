@@ -33,7 +33,12 @@ test.each([
     /does not support WebGPU/,
     /chrome:\/\/flags/,
   ],
-  ["no adapter", { workerPrelude: withoutAdapter }, /finds no graphics adapter/, /graphics driver/],
+  [
+    "no adapter",
+    { workerPrelude: withoutAdapter },
+    /finds no graphics adapter/,
+    /graphics driver[\s\S]*gfx\.webgpu\.ignore-blocklist/,
+  ],
   ["too little memory", { workerPrelude: withoutMemory }, /memory/i, /Close other tabs/],
 ])("%s: the page says what is wrong and what to do", async (_, preludes, what, advice) => {
   const playground = await open(preludes);

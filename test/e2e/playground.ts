@@ -207,7 +207,7 @@ export class Playground {
 }
 
 /** In the page, as text, so that the bundler of the tests leaves it as it is. */
-const isAskEnabled = `[...document.querySelectorAll("button")].some(
+export const isAskEnabled = `[...document.querySelectorAll("button")].some(
   (button) => button.textContent.trim() === "Ask" && !button.disabled && button.ariaDisabled !== "true")`;
 
 /** The numbers under the two answers come anew with each question, so those of before can be told by a mark. */
@@ -215,7 +215,7 @@ export const markAnswers = `for (const numbers of document.querySelectorAll(".an
   for (const notice of document.querySelectorAll(".notice")) notice.isOfBefore = true;`;
 
 /** "answered", or the text of a notice that came since, or false as long as there is neither. */
-const answersOrNotice = `(() => {
+export const answersOrNotice = `(() => {
   const notice = [...document.querySelectorAll(".notice")].find(({ isOfBefore }) => !isOfBefore);
   if (notice) return notice.innerText;
   const numbers = [...document.querySelectorAll("[aria-label='Greedy answer'] .number, [aria-label='AdaptVis answer'] .number")];
