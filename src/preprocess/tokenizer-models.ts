@@ -1,5 +1,6 @@
 // Models of tokenizer.json: the ids of a piece of text. @huggingface/tokenizers finds the tokens. What it computes otherwise than the Rust
-// library, characters that the vocabulary lacks, is taken care of here, and options that it does not have are refused.
+// library, characters that the vocabulary lacks, is taken care of here, and options that it does not have are refused. Of Unigram's
+// paths whose scores are equal but for rounding, the Rust library may take another one: it reads scores with an error in the last bit.
 // Source: tokenizers 0.23.3, src/models (BPE's merge_word and Word::merge_all, Unigram's encode_optimized, WordPiece, WordLevel).
 
 import * as library from "@huggingface/tokenizers";
