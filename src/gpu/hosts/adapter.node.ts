@@ -46,9 +46,11 @@ function dawnHost(toggles: readonly string[]): AdapterHost {
       return adapter && { gpu, adapter };
     },
     loadLibrary: loadForGood,
-    // A worker's `process.env` is a copy that the loader does not see.
-    environmentHint: (environment) =>
-      isMainThread ? "" : ` In a worker thread, start the program with ${environmentText(environment)}.`,
+    environmentHint(environment) {
+      // There, `process.env` is a copy that the loader does not see.
+      const place = "bun" in process.versions ? "Bun" : isMainThread ? undefined : "a worker thread";
+      return place === undefined ? "" : ` In ${place}, start the program with ${environmentText(environment)}.`;
+    },
   };
 }
 
@@ -66,7 +68,7 @@ async function loadDawn(): Promise<{ create(options: string[]): GPU }> {
 
 /**
  * Loads a shared library and keeps it, so that a later lookup of its name (Dawn's of libvulkan.so.1) finds it on systems
- * without one. `process.dlopen` is meant for add-ons and says that this is none, but the library stays.
+ * without one. `process.dlopen` is meant for add-ons and says that this is none, each runtime in words of its own, but the library stays.
  */
 function loadForGood(library: string): void {
   const rtldNow = 2;
@@ -74,7 +76,7 @@ function loadForGood(library: string): void {
   try {
     process.dlopen({ exports: {} }, library, rtldNow | rtldNoDelete);
   } catch (error) {
-    if (!String(error).includes("did not self-register")) {
+    if (!/did not self-register|napi_register_module_v1/.test(String(error))) {
       throw new GpuError("no-adapter", `${library} cannot be loaded: ${String(error)}`, { cause: error });
     }
   }
