@@ -58,9 +58,13 @@ async function loadDawn(): Promise<{ create(options: string[]): GPU }> {
   try {
     return await import("webgpu");
   } catch (cause) {
+    const need =
+      process.platform === "linux"
+        ? "; it needs x64 or arm64 with glibc 2.34 and the libstdc++ of GCC 12 or newer, as in Debian 12 and Ubuntu 22.04 (Alpine has musl)"
+        : "";
     throw new GpuError(
       "no-adapter",
-      `The npm package webgpu (Dawn) cannot be loaded on ${process.platform} ${process.arch}: ${String(cause)}`,
+      `The npm package webgpu (Dawn) cannot be loaded on ${process.platform} ${process.arch} (${String(cause)})${need}.`,
       { cause },
     );
   }
