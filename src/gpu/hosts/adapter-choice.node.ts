@@ -117,14 +117,14 @@ async function openSwiftShader(host: AdapterHost): Promise<OpenedAdapter> {
   host.loadLibrary(files.loader);
   const found = await withVulkanDriver(files.icdFile, () => request(host));
   if (found?.kind === "swiftshader") return found;
+  const hint = host.environmentHint({
+    LD_LIBRARY_PATH: files.folder,
+    VK_ICD_FILENAMES: files.icdFile,
+    VK_DRIVER_FILES: files.icdFile,
+  });
   throw new GpuError(
     "no-adapter",
-    `Adapter "swiftshader": ${host.name} did not accept the driver in ${files.folder}; remove that folder to have it unpacked again.` +
-      host.environmentHint({
-        LD_LIBRARY_PATH: files.folder,
-        VK_ICD_FILENAMES: files.icdFile,
-        VK_DRIVER_FILES: files.icdFile,
-      }),
+    `Adapter "swiftshader": ${host.name} did not accept the driver in ${files.folder}${hint === "" ? "; remove that folder to have it unpacked again." : `.${hint}`}`,
   );
 }
 
