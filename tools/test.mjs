@@ -55,6 +55,7 @@ const ONCE = [
   "generate/leak",
   "generate/tuning",
   "generate/warm-up",
+  "generate/wrong-options",
   "profile/profiler",
   "stages/activation-dtypes",
   "stages/cache-dtypes",

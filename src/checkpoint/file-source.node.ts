@@ -3,6 +3,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import { CheckpointError, throwIfAborted } from "../errors.ts";
+import { checkedText } from "../options.ts";
 import { allocate, checkPath, checkRange, missingFile, type Source, shortFile } from "./source.ts";
 
 /** Bytes of one positional read: an abort waits for at most this much. */
@@ -18,6 +19,7 @@ interface OpenFile {
  * Links are followed, because hub caches consist of them.
  */
 export function fileSource(folder: string): Source {
+  checkedText("folder", folder);
   const files = new Map<string, Promise<OpenFile | undefined>>();
 
   /** The open file, or undefined when it does not exist; only existing files are cached. */

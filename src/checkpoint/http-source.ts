@@ -1,6 +1,7 @@
 // A checkpoint on an HTTP server, read with Range requests (RFC 9110, section 14).
 
 import { CheckpointError, InputError } from "../errors.ts";
+import { checkedText, listOf, numberFrom, readOptions, recordOf, type Schema, text } from "../options.ts";
 import { discard, fetchRange } from "./http-request.ts";
 import { allocate, checkPath, checkRange, missingFile, quote, type Source, shortFile } from "./source.ts";
 
@@ -10,7 +11,18 @@ export interface HttpSourceOptions {
   readonly headers?: Readonly<Record<string, string>>;
   /** Delays before a request is repeated after a temporary failure, in milliseconds; two retries by default. */
   readonly retryDelaysMs?: readonly number[];
+  /** How long a server may send nothing, or next to nothing, before the request counts as failed, in milliseconds; 30 s by default. */
+  readonly stallTimeoutMs?: number;
 }
+
+/** The longest delay of a timer. */
+const MAX_DELAY_MS = 2 ** 31 - 1;
+
+const HTTP_SOURCE: Schema<HttpSourceOptions> = {
+  headers: recordOf("an object of texts", text),
+  retryDelaysMs: listOf(numberFrom({ least: 0, most: MAX_DELAY_MS }), "a list of milliseconds"),
+  stallTimeoutMs: numberFrom({ above: 0, most: MAX_DELAY_MS }),
+};
 
 /** A file up to this size may be sent whole by a server without Range support; it is then kept. */
 const SMALL_FILE_BYTES = 16 * 1024 * 1024;
@@ -21,8 +33,9 @@ const RETRY_DELAYS_MS = [250, 1000];
  * (`Access-Control-Expose-Headers: Content-Range`).
  * @throws InputError unless `baseUrl` is an http or https URL without user name and password.
  */
-export function httpSource(baseUrl: string, options: HttpSourceOptions = {}): Source {
-  const base = parseBaseUrl(baseUrl);
+export function httpSource(baseUrl: string, given: HttpSourceOptions = {}): Source {
+  const options = readOptions("httpSource", given, HTTP_SOURCE);
+  const base = parseBaseUrl(checkedText("baseUrl", baseUrl));
   const name = base.origin + base.pathname;
   /** Sizes that the server has reported, to detect files that change while they are read. */
   const sizes = new Map<string, number>();

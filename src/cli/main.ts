@@ -2,8 +2,9 @@
 //   0  success      1  the work failed: a file, a picture, a checkpoint, the GPU
 //   2  wrong usage: unknown or contradictory options, a value out of range, a missing question
 //   130 and 143  stopped by Ctrl-C or SIGTERM
+import { inspect } from "node:util";
 import { Command, CommanderError, Option } from "commander";
-import { AbortError, CheckpointError, GpuError, InputError } from "../errors.ts";
+import { AbortError, CheckpointError, GpuError, InputError, oneLine, reasonOf } from "../errors.ts";
 import { adapterChoices } from "../gpu/hosts/adapter-choice.node.ts";
 import { askCommand } from "./ask.ts";
 import { benchCommand, withReportFile } from "./bench.ts";
@@ -23,7 +24,7 @@ import { planCommand } from "./plan.ts";
 import { pullCommand } from "./pull.ts";
 import { quantizeCommand } from "./quantize.ts";
 import { reportCommand } from "./report.ts";
-import { type CliCommand, type GlobalFlags, printable, Session, UsageError } from "./session.ts";
+import { type CliCommand, type GlobalFlags, jsonText, printable, Session, UsageError } from "./session.ts";
 import { sweepCommand } from "./sweep.ts";
 import { traceCommand } from "./trace.ts";
 import { workerCommand } from "./worker.ts";
@@ -98,7 +99,7 @@ function buildProgram(signal: AbortSignal, onOpen: (session: Session) => void): 
       ).argParser(collected),
     )
     .option("--json", "print one JSON object on stdout and nothing else there")
-    .option("--debug", "print the stack trace of errors")
+    .option("--debug", "print the stack trace of errors and what caused them")
     .configureHelp({ showGlobalOptions: true })
     .configureOutput({ outputError: () => undefined, writeErr: (text) => process.stderr.write(text) })
     .exitOverride()
@@ -138,12 +139,12 @@ function report(
 ): number {
   if (error instanceof CommanderError && error.exitCode === 0) return 0; // --help and --version
   const isUsage = error instanceof CommanderError || error instanceof UsageError;
-  const message = messageOf(error);
+  const message = oneLine(messageOf(error));
   const fields = { ...fieldsOf(error), message };
   if (run.session !== undefined) run.session.writeResult(fields);
-  else if (run.isJson) process.stdout.write(`${JSON.stringify({ error: fields })}\n`);
+  else if (run.isJson) process.stdout.write(jsonText({ error: fields }));
   process.stderr.write(`adaptvis: ${printable(message)}\n`);
-  if (run.isDebug && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+  if (run.isDebug) process.stderr.write(printable(`${inspect(error, { maxStringLength: null })}\n`));
   if (error instanceof AbortError) return run.signalCode ?? 1;
   return isUsage ? 2 : 1;
 }
@@ -155,7 +156,7 @@ function messageOf(error: unknown): string {
     return /[.?)]$/.test(text) ? text : `${text}; see --help.`;
   }
   if (error instanceof AbortError) return "stopped.";
-  const message = (error instanceof Error ? error.message : String(error)).replaceAll(/\s*\n\s*/g, " ");
+  const message = reasonOf(error);
   // Deno's error for a missing permission; it names the flag.
   if (error instanceof Error && error.name === "NotCapable") return `${message}, or with -A.`;
   const isOurs = [CheckpointError, InputError, GpuError, UsageError].some((kind) => error instanceof kind);
