@@ -116,13 +116,8 @@ const EACH: Schema<EachOptions> = {
   maxRows: whole(1, MAX_BATCH_ROWS),
 };
 
-const EXPECTED: Schema<ExpectedQuestion> = {
-  ...METHOD,
-  sampling: ANSWER.sampling,
-  topLogProbs: ANSWER.topLogProbs,
-  attention: flag,
-  hasImage: flag,
-};
+/** With the options of an answer that need no other kernels, so that those of the question may be given as they are. */
+const EXPECTED: Schema<ExpectedQuestion & AnswerOptions> = { ...ANSWER, hasImage: flag };
 
 const METHODS = listOf(optionsOf(METHOD), "a list of methods with their settings");
 const SESSION: Schema<SessionOptions> = { rmsNormEps: numberFrom({ above: 0 }) };

@@ -54,6 +54,9 @@ const COMMANDS: readonly CliCommand[] = [
 
 const SIGNAL_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
+/** How long a command may take to end after a signal: files are whole at any time, and what it has printed remains. */
+const GRACE_MS = 3000;
+
 const IMPORTED_MS = performance.now();
 
 await main(withReportFile(process.argv.slice(2)));
@@ -65,9 +68,22 @@ async function main(args: readonly string[]): Promise<void> {
   for (const [signal, code] of Object.entries(SIGNAL_CODES)) {
     process.on(signal, () => {
       if (signal === "SIGINT" && signalCode === undefined && session?.onInterrupt?.() === true) return;
-      if (signalCode !== undefined) process.exit(code); // the second signal exits at once
+      if (signalCode !== undefined) {
+        end(signal);
+        return;
+      }
       signalCode = code;
       stop.abort();
+      // What cannot be interrupted, such as the compilation of a kernel, is left alone.
+      setTimeout(() => {
+        report(new AbortError("The command", "by a signal"), {
+          session,
+          isJson: args.includes("--json"),
+          isDebug: false,
+          signalCode,
+        });
+        end(signal);
+      }, GRACE_MS).unref();
     });
   }
   process.stdout.on("error", leaveOnBrokenPipe);
@@ -84,6 +100,12 @@ async function main(args: readonly string[]): Promise<void> {
     const isDebug = args.includes("--debug");
     process.exitCode = report(error, { session, isJson: args.includes("--json"), isDebug, signalCode });
   }
+}
+
+/** Ends the process as if the signal had never been handled: exiting would wait for drivers' threads. */
+function end(signal: string): void {
+  process.removeAllListeners(signal);
+  process.kill(process.pid, signal);
 }
 
 function buildProgram(signal: AbortSignal, onOpen: (session: Session) => void): Command {

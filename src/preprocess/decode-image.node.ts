@@ -4,7 +4,7 @@
 // the first frame is used; CMYK is converted without a profile. sharp 0.35 and Pillow 13 agree byte for byte on everything in
 // test/preprocess/decode-image.test.ts, which allows a difference of 2 of 255 for other versions of the JPEG and WebP decoders.
 
-import { readFile } from "node:fs/promises";
+import { readFileBytes } from "../checkpoint/read-file.node.ts";
 import { InputError } from "../errors.ts";
 import { checkedText, readOptions } from "../options.ts";
 import { applyOrientation, orientationOf } from "./exif-orientation.ts";
@@ -59,7 +59,7 @@ export async function readImageFile(path: string, options: Omit<DecodeOptions, "
   const asked = readOptions<Omit<DecodeOptions, "name">>("readImageFile", options, rules);
   let bytes: Uint8Array;
   try {
-    bytes = await readFile(path);
+    bytes = await readFileBytes(path);
   } catch (cause) {
     throw new InputError(`The picture ${path} cannot be read: ${READ_ERRORS[codeOf(cause)] ?? firstLine(cause)}.`, {
       cause,

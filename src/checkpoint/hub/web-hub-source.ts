@@ -2,7 +2,7 @@
 
 import { CheckpointError, InputError } from "../../errors.ts";
 import { checkedText, readOptions, type Schema, text } from "../../options.ts";
-import { fetchRange } from "../http-request.ts";
+import { fetchRange, readBody } from "../http-request.ts";
 import { httpSource } from "../http-source.ts";
 import { lazySource } from "../lazy-source.ts";
 import { asRecord, parseJsonFile, quote, type Source } from "../source.ts";
@@ -43,13 +43,14 @@ export function webHubSource(id: string, options: WebHubSourceOptions = {}): Sou
     const name = `${id} at ${revision}`;
     const url = `${base}/api/models/${id}/revision/${encodeURIComponent(revision)}`;
     const range = { start: 0, end: MAX_ANSWER_BYTES, retryDelaysMs: [250, 1000], signal };
-    const answer = await fetchRange({ path: id, url, shownUrl: url, headers, ...range }, async (response) =>
-      response?.text(),
+    const answer = await fetchRange(
+      { path: id, url, shownUrl: url, headers, ...range },
+      async (response, onBytes) => response && readBody(id, response, { maxBytes: MAX_ANSWER_BYTES, onBytes }),
     );
     if (answer === undefined) {
       throw new CheckpointError(`${name} is not on ${base}; check the id and the revision.`, { file: id });
     }
-    const { sha } = asRecord(parseJsonFile(answer, name));
+    const { sha } = asRecord(parseJsonFile(new TextDecoder().decode(answer), name));
     if (typeof sha !== "string" || !/^[0-9a-f]{40}$/.test(sha)) {
       throw new CheckpointError(
         `${name}: expected a commit as sha in the answer of ${base}, got ${quote(String(sha))}.`,
