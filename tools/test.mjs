@@ -56,6 +56,7 @@ const ONCE = [
   "generate/leak",
   "generate/tuning",
   "generate/warm-up",
+  "generate/wrong-options",
   "profile/profiler",
   "stages/activation-dtypes",
   "stages/cache-dtypes",

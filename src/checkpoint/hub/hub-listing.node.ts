@@ -1,9 +1,13 @@
 // What the hub has under a model's id: the commit of a revision, and the files of a commit.
 
 import { CheckpointError, isObject } from "../../errors.ts";
+import { readBody } from "../http-request.ts";
 import { asRecord, checkPath, quote } from "../source.ts";
 import { type HubRequest, type HubSubject, sendToHub } from "./hub-request.node.ts";
 import type { HubSettings } from "./hub-settings.node.ts";
+
+/** Far more than a page of the list of files. */
+const MAX_LISTING_BYTES = 64 * 2 ** 20;
 
 /** A file of a repository. */
 export interface HubFile {
@@ -111,7 +115,9 @@ async function json(
   return sendToHub(
     () => request,
     async ({ response }) => {
-      const text = await response.text();
+      const bytes = await readBody(subject.id, response, { maxBytes: MAX_LISTING_BYTES });
+      if (bytes === undefined) throw notTheHub(url, subject, "a list of files");
+      const text = new TextDecoder().decode(bytes);
       const [, next] = /<([^>]+)>;\s*rel="next"/.exec(response.headers.get("link") ?? "") ?? [];
       try {
         return { value: JSON.parse(text), next };

@@ -1,7 +1,8 @@
 // A model on Hugging Face's hub, read where there are no files to keep it in: by ranges, over HTTP, without a cache of its own.
 
 import { CheckpointError, InputError } from "../../errors.ts";
-import { fetchRange } from "../http-request.ts";
+import { checkedText, readOptions, type Schema, text } from "../../options.ts";
+import { fetchRange, readBody } from "../http-request.ts";
 import { httpSource } from "../http-source.ts";
 import { lazySource } from "../lazy-source.ts";
 import { asRecord, parseJsonFile, quote, type Source } from "../source.ts";
@@ -17,6 +18,8 @@ export interface WebHubSourceOptions {
   readonly endpoint?: string;
 }
 
+const HUB_SOURCE: Schema<WebHubSourceOptions> = { revision: text, token: text, endpoint: text };
+
 /** Far more than the hub's answer about a model, which lists its files. */
 const MAX_ANSWER_BYTES = 64 * 2 ** 20;
 
@@ -28,10 +31,11 @@ const MAX_ANSWER_BYTES = 64 * 2 ** 20;
  * have, or shows only with a token.
  */
 export function webHubSource(id: string, options: WebHubSourceOptions = {}): Source {
-  if (!isHubId(id)) {
+  const asked = readOptions("hubSource", options, HUB_SOURCE);
+  if (!isHubId(checkedText("id", id))) {
     throw new InputError(`hubSource: expected an id such as "llava-hf/llava-1.5-7b-hf", got ${quote(id)}.`);
   }
-  const { revision = "main", token, endpoint = "https://huggingface.co" } = options;
+  const { revision = "main", token, endpoint = "https://huggingface.co" } = asked;
   const headers: Readonly<Record<string, string>> = token === undefined ? {} : { Authorization: `Bearer ${token}` };
   const base = endpoint.replace(/\/+$/, "");
 
@@ -39,13 +43,14 @@ export function webHubSource(id: string, options: WebHubSourceOptions = {}): Sou
     const name = `${id} at ${revision}`;
     const url = `${base}/api/models/${id}/revision/${encodeURIComponent(revision)}`;
     const range = { start: 0, end: MAX_ANSWER_BYTES, retryDelaysMs: [250, 1000], signal };
-    const text = await fetchRange({ path: id, url, shownUrl: url, headers, ...range }, async (response) =>
-      response?.text(),
+    const answer = await fetchRange(
+      { path: id, url, shownUrl: url, headers, ...range },
+      async (response, onBytes) => response && readBody(id, response, { maxBytes: MAX_ANSWER_BYTES, onBytes }),
     );
-    if (text === undefined) {
+    if (answer === undefined) {
       throw new CheckpointError(`${name} is not on ${base}; check the id and the revision.`, { file: id });
     }
-    const { sha } = asRecord(parseJsonFile(text, name));
+    const { sha } = asRecord(parseJsonFile(new TextDecoder().decode(answer), name));
     if (typeof sha !== "string" || !/^[0-9a-f]{40}$/.test(sha)) {
       throw new CheckpointError(
         `${name}: expected a commit as sha in the answer of ${base}, got ${quote(String(sha))}.`,

@@ -2,6 +2,7 @@
 
 import { isMainThread } from "node:worker_threads";
 import { GpuError } from "../../errors.ts";
+import { listOf, readOptions, type Schema, text } from "../../options.ts";
 import { type AdapterChoice, type AdapterHost, type OpenedAdapter, openChosenAdapter } from "./adapter-choice.node.ts";
 import { checkDawnToggles } from "./dawn-toggles.node.ts";
 import { environmentText } from "./vulkan-drivers.node.ts";
@@ -15,6 +16,8 @@ export interface AdapterOptions {
   readonly dawnToggles?: readonly string[];
 }
 
+const ADAPTER: Schema<AdapterOptions> = { dawnToggles: listOf(text, "a list of texts") };
+
 /** Dawn crashes when the object that `create()` returned is collected while its adapters live, so each is kept for good. */
 const heldGpus: GPU[] = [];
 
@@ -27,7 +30,7 @@ export async function openNodeAdapter(
   choice: AdapterChoice = "auto",
   options: AdapterOptions = {},
 ): Promise<OpenedAdapter> {
-  const { dawnToggles = [] } = options;
+  const { dawnToggles = [] } = readOptions("openNodeAdapter", options, ADAPTER);
   checkDawnToggles(dawnToggles);
   return await openChosenAdapter(dawnHost(dawnToggles), choice);
 }
