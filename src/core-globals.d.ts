@@ -8,6 +8,11 @@ interface AbortSignal {
   removeEventListener(type: "abort", listener: () => void): void;
 }
 
+declare class AbortController {
+  readonly signal: AbortSignal;
+  abort(reason?: unknown): void;
+}
+
 declare class Blob {
   constructor(parts?: readonly (ArrayBufferView<ArrayBuffer> | ArrayBuffer | string)[], options?: { type?: string });
   readonly size: number;

@@ -9,7 +9,7 @@ export class CheckpointError extends Error {
   readonly tensor: string | undefined;
 
   constructor(message: string, where: { readonly file: string; readonly tensor?: string; readonly cause?: unknown }) {
-    super(message, where.cause === undefined ? undefined : { cause: where.cause });
+    super(asSentence(message), where.cause === undefined ? undefined : { cause: where.cause });
     this.file = where.file;
     this.tensor = where.tensor;
   }
@@ -18,6 +18,10 @@ export class CheckpointError extends Error {
 /** A picture, prompt or option that the caller gave and that cannot be used. */
 export class InputError extends Error {
   override readonly name = "InputError";
+
+  constructor(message: string, options?: { readonly cause?: unknown }) {
+    super(asSentence(message), options);
+  }
 }
 
 /** Why the GPU could not do the work. */
@@ -74,6 +78,18 @@ export function shown(value: unknown): string {
   }
   text ??= kindOf(value);
   return escapeControls(text.length > MAX_SHOWN_CHARACTERS ? `${text.slice(0, MAX_SHOWN_CHARACTERS)}…` : text);
+}
+
+/** Characters of a message, which may hold names and reasons that come from files and servers. */
+const MAX_MESSAGE_CHARACTERS = 500;
+/** Of these, what a message ends in: what to do. */
+const END_CHARACTERS = 120;
+
+/** A message without control characters, cut in the middle where it is too long. */
+function asSentence(message: string): string {
+  const plain = escapeControls(message);
+  if (plain.length <= MAX_MESSAGE_CHARACTERS) return plain;
+  return `${plain.slice(0, MAX_MESSAGE_CHARACTERS - END_CHARACTERS - 1)}…${plain.slice(-END_CHARACTERS)}`;
 }
 
 /** Text with the control characters that JSON leaves, and those that turn or hide text, as escapes. */

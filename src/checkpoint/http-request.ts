@@ -16,25 +16,35 @@ export interface RangeRequest {
   readonly end: number;
   /** Delays before the second, third … attempt, in milliseconds. */
   readonly retryDelaysMs: readonly number[];
+  /** How long the server may send nothing, in milliseconds. */
+  readonly timeoutMs: number;
   readonly signal: AbortSignal | undefined;
 }
 
+/** How long a server may send nothing unless a source says otherwise, in milliseconds. */
+export const DEFAULT_TIMEOUT_MS = 30_000;
+
 /**
  * Sends `request` and passes the response to `use`: status 200, 206 or 416, or undefined when the file does not exist.
- * Network failures, including those while `use` reads the body, and the statuses 408, 429 and 5xx are temporary: the
+ * Network failures, including those while `use` reads the body, silence, and the statuses 408, 429 and 5xx are temporary: the
  * request is sent again.
+ * @param use calls `touch` for every piece of the body, which restarts the time limit
  * @throws CheckpointError for any other status, and when the last attempt fails too.
  * @throws AbortError when the signal fires.
  */
 export async function fetchRange<T>(
   request: RangeRequest,
-  use: (response: Response | undefined) => Promise<T>,
+  use: (response: Response | undefined, touch: () => void) => Promise<T>,
 ): Promise<T> {
   const { path, shownUrl, signal, retryDelaysMs } = request;
   for (let attempt = 0; ; attempt++) {
     throwIfAborted(signal, `Reading ${path}`);
     try {
-      return await use(await fetchOnce(request));
+      return await unlessSilent(request, async (heard, touch) => {
+        const response = await fetchOnce({ ...request, signal: heard });
+        touch();
+        return use(response, touch);
+      });
     } catch (cause) {
       if (signal?.aborted) throw new AbortError(`Reading ${path}`);
       if (cause instanceof CheckpointError) throw cause;
@@ -45,6 +55,30 @@ export async function fetchRange<T>(
       }
       await sleep(delayMs, signal);
     }
+  }
+}
+
+/** Runs `work` with a signal that fires with the request's own, and when `touch` is not called for `timeoutMs`. */
+async function unlessSilent<T>(
+  { timeoutMs, signal }: RangeRequest,
+  work: (heard: AbortSignal, touch: () => void) => Promise<T>,
+): Promise<T> {
+  const stop = new AbortController();
+  const onAbort = () => stop.abort();
+  const start = () => {
+    return setTimeout(() => stop.abort(new Error(`the server sent nothing for ${timeoutMs / 1000} s`)), timeoutMs);
+  };
+  let timer = start();
+  const touch = () => {
+    clearTimeout(timer);
+    timer = start();
+  };
+  signal?.addEventListener("abort", onAbort);
+  try {
+    return await work(stop.signal, touch);
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", onAbort);
   }
 }
 

@@ -1,7 +1,7 @@
 // A checkpoint on an HTTP server, read with Range requests (RFC 9110, section 14).
 
 import { CheckpointError, InputError } from "../errors.ts";
-import { discard, fetchRange } from "./http-request.ts";
+import { DEFAULT_TIMEOUT_MS, discard, fetchRange } from "./http-request.ts";
 import { allocate, checkPath, checkRange, missingFile, quote, type Source, shortFile } from "./source.ts";
 
 /** Options of an HTTP source. */
@@ -10,11 +10,15 @@ export interface HttpSourceOptions {
   readonly headers?: Readonly<Record<string, string>>;
   /** Delays before a request is repeated after a temporary failure, in milliseconds; two retries by default. */
   readonly retryDelaysMs?: readonly number[];
+  /** How long the server may send nothing before that counts as a temporary failure, in milliseconds; 30,000 by default. */
+  readonly timeoutMs?: number;
 }
 
 /** A file up to this size may be sent whole by a server without Range support; it is then kept. */
 const SMALL_FILE_BYTES = 16 * 1024 * 1024;
-const RETRY_DELAYS_MS = [250, 1000];
+
+/** Delays before a request is repeated after a temporary failure, in milliseconds. */
+export const RETRY_DELAYS_MS: readonly number[] = [250, 1000];
 
 /**
  * A source over the files below `baseUrl`. Sizes come from Content-Range, which a server of another origin must expose
@@ -39,17 +43,18 @@ export function httpSource(baseUrl: string, options: HttpSourceOptions = {}): So
       start,
       end,
       retryDelaysMs: options.retryDelaysMs ?? RETRY_DELAYS_MS,
+      timeoutMs: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
       signal,
     };
   };
 
   /** The whole body of a 200 response, or undefined (and the body cancelled) when it is longer than `maxBytes`. */
-  async function takeWhole(path: string, response: Response, maxBytes: number) {
+  async function takeWhole(path: string, response: Response, { maxBytes, touch }: BodyLimits) {
     if ((declaredSize(response) ?? 0) > maxBytes) {
       await discard(response);
       return undefined;
     }
-    const bytes = await readBody(path, response, maxBytes);
+    const bytes = await readBody(path, response, { maxBytes, touch });
     if (bytes === undefined) return undefined;
     if (bytes.length <= SMALL_FILE_BYTES) wholeFiles.set(path, bytes);
     return bytes;
@@ -69,11 +74,11 @@ export function httpSource(baseUrl: string, options: HttpSourceOptions = {}): So
     checkPath(path);
     const known = wholeFiles.get(path)?.length ?? sizes.get(path);
     if (known !== undefined) return known;
-    return fetchRange(requestFor(path, 0, 1, signal), async (response) => {
+    return fetchRange(requestFor(path, 0, 1, signal), async (response, touch) => {
       if (response === undefined) return undefined;
       if (response.status === 200) {
         const declaredBytes = declaredSize(response);
-        const bytes = await takeWhole(path, response, SMALL_FILE_BYTES);
+        const bytes = await takeWhole(path, response, { maxBytes: SMALL_FILE_BYTES, touch });
         const fileBytes = bytes?.length ?? declaredBytes;
         if (fileBytes === undefined) throw noRange(name, path);
         return fileBytes;
@@ -111,11 +116,11 @@ export function httpSource(baseUrl: string, options: HttpSourceOptions = {}): So
       if (end > fileBytes) throw shortFile(path, end, fileBytes);
       return new Uint8Array(0);
     }
-    return fetchRange(requestFor(path, start, end, signal), async (response) => {
+    return fetchRange(requestFor(path, start, end, signal), async (response, touch) => {
       if (response === undefined) throw missingFile(path, name);
       if (response.status === 200) {
         const isWholeFile = start === 0 && declaredSize(response) === end;
-        const bytes = await takeWhole(path, response, isWholeFile ? end : SMALL_FILE_BYTES);
+        const bytes = await takeWhole(path, response, { maxBytes: isWholeFile ? end : SMALL_FILE_BYTES, touch });
         if (bytes === undefined) throw noRange(name, path);
         return cut(path, bytes, start, end);
       }
@@ -135,7 +140,7 @@ export function httpSource(baseUrl: string, options: HttpSourceOptions = {}): So
         await discard(response);
         throw wrongRange(name, path, `bytes [${got.start}, ${got.end}) for [${start}, ${end})`);
       }
-      const bytes = await readBody(path, response, end - start);
+      const bytes = await readBody(path, response, { maxBytes: end - start, touch });
       if (bytes?.length === end - start) return bytes;
       throw wrongRange(name, path, `${bytes?.length ?? "more"} bytes for [${start}, ${end})`);
     });
@@ -191,11 +196,17 @@ function contentRange(response: Response): { start?: number; end?: number; fileB
   };
 }
 
+/** How much of a body is read, and who hears of each piece. */
+interface BodyLimits {
+  readonly maxBytes: number;
+  readonly touch: () => void;
+}
+
 /** The body, or undefined (and the rest cancelled) once it is longer than `maxBytes`. */
-async function readBody(
+export async function readBody(
   path: string,
   response: Response,
-  maxBytes: number,
+  { maxBytes, touch }: BodyLimits,
 ): Promise<Uint8Array<ArrayBuffer> | undefined> {
   const reader = response.body?.getReader();
   const chunks: Uint8Array<ArrayBuffer>[] = [];
@@ -203,6 +214,7 @@ async function readBody(
   while (reader !== undefined) {
     const { done, value } = await reader.read();
     if (done) break;
+    touch();
     chunks.push(value);
     numBytes += value.length;
     if (numBytes > maxBytes) {
