@@ -5,6 +5,8 @@ import type { FuzzKind } from "./kind.ts";
 const KINDS: Readonly<Record<string, () => Promise<FuzzKind>>> = {
   safetensors: async () => (await import("./safetensors-files.ts")).safetensorsFiles,
   config: async () => (await import("./config-files.ts")).configFiles,
+  tokenizer: async () => (await import("./tokenizer-files.ts")).tokenizerFiles,
+  templates: async () => (await import("./chat-template-files.ts")).chatTemplateFiles,
   pictures: async () => (await import("./picture-files.ts")).pictureFiles,
   http: async () => (await import("./http-answers.ts")).httpAnswers,
 };

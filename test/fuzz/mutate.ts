@@ -118,7 +118,10 @@ function mutateObject(value: Readonly<Record<string, unknown>>, random: Random, 
 
 /** The text of a JSON value, with Python's numbers in place of their names. */
 export function writeJson(value: unknown): string {
-  return JSON.stringify(value).replace(/"@-?(?:NaN|Infinity)@"/g, (name) => PYTHON_NUMBERS[name.slice(1, -1)] ?? name);
+  return JSON.stringify(value).replace(
+    /"@-?(?:NaN|Infinity)@"(?!:)/g,
+    (name) => PYTHON_NUMBERS[name.slice(1, -1)] ?? name,
+  );
 }
 
 /** Another text of the same JSON value: members in another order, white space, letters as escapes. */
