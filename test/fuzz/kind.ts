@@ -1,6 +1,6 @@
 // What a kind of fuzzing is: inputs made from a seed, the call that gets them, and what that call may end in.
 
-import { CheckpointError, GpuError, InputError } from "../../src/errors.ts";
+import { AbortError, CheckpointError, GpuError, InputError } from "../../src/errors.ts";
 import { createRandom, type Random } from "../reference/random.ts";
 
 /** One input; with `sameAs`, the call has to end as with that one, because both mean the same. */
@@ -53,8 +53,8 @@ export async function endingOf(kind: FuzzKind, input: unknown): Promise<Ending> 
   try {
     return { outcome: "ok", text: await kind.run(input) };
   } catch (error) {
-    const isTyped = error instanceof CheckpointError || error instanceof InputError || error instanceof GpuError;
-    if (!isTyped) {
+    const isTyped = [CheckpointError, InputError, GpuError, AbortError].some((kind) => error instanceof kind);
+    if (!isTyped || !(error instanceof Error)) {
       const text = error instanceof Error ? (error.stack ?? String(error)) : `thrown: ${String(error)}`;
       return { outcome: error instanceof Error ? error.name : "no error", text, finding: "untyped error" };
     }

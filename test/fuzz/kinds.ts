@@ -8,6 +8,7 @@ const KINDS: Readonly<Record<string, () => Promise<FuzzKind>>> = {
   tokenizer: async () => (await import("./tokenizer-files.ts")).tokenizerFiles,
   templates: async () => (await import("./chat-template-files.ts")).chatTemplateFiles,
   pictures: async () => (await import("./picture-files.ts")).pictureFiles,
+  options: async () => (await import("./call-options.ts")).callOptions,
   http: async () => (await import("./http-answers.ts")).httpAnswers,
 };
 
