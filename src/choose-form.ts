@@ -3,9 +3,10 @@ import type { Checkpoint } from "./checkpoint/checkpoint.ts";
 import { at } from "./errors.ts";
 import { CAPACITY_STEP } from "./generate/sequence.ts";
 import type { WeightDtype } from "./gpu/tensor.ts";
-import { leastContext, type MemoryPlan, type PlannedDevice, type PlanOptions, planMemory } from "./memory-plan.ts";
+import { type MemoryPlan, type PlannedDevice, type PlanOptions, planMemory } from "./memory-plan.ts";
 import type { Architecture } from "./models/architecture.ts";
 import { otherForm, planWeights, weightMemory } from "./models/weight-table.ts";
+import { leastContext } from "./planned-question.ts";
 
 /** How matrices may be stored, the most exact first; undefined is as in the file. */
 const FORMS: readonly (WeightDtype | undefined)[] = [undefined, "f16", "q8", "q4_1", "q4"];

@@ -2,20 +2,18 @@
 // counts (gpu/counting-device.ts), with the classes that a real load and a real question use. No weight is read.
 import type { Checkpoint } from "./checkpoint/checkpoint.ts";
 import { requireTensors } from "./checkpoint/checkpoint.ts";
-import { at, GpuError, InputError } from "./errors.ts";
+import { at, GpuError } from "./errors.ts";
 import { FeatureCache } from "./generate/feature-cache.ts";
 import { DEFAULT_CACHE_BYTES, LruBudget } from "./generate/lru-budget.ts";
-import type { Prompt, PromptImage, Run } from "./generate/prompt.ts";
 import { SequencePool } from "./generate/sequence-pool.ts";
 import { SharedDecoder } from "./generate/shared-decoder.ts";
-import { DEFAULT_MAX_NEW_TOKENS } from "./generate/stop.ts";
 import type { CacheDtype } from "./gpu/cache-format.ts";
 import { countingDevice, type DeviceTraits } from "./gpu/counting-device.ts";
 import { GPU_STORAGE, Gpu, isSoftwareAdapter } from "./gpu/device.ts";
 import type { Executor, StagedProgram } from "./gpu/executor.ts";
 import { PreparedProgram } from "./gpu/prepared-program.ts";
 import { type ActivationDtype, isQuantized, type Matrix, type WeightDtype } from "./gpu/tensor.ts";
-import type { Architecture, ModelWeights, PicturePositions } from "./models/architecture.ts";
+import type { Architecture, ModelWeights } from "./models/architecture.ts";
 import { keyValueBytes } from "./models/layers/decoder-state.ts";
 import type { LlamaWeights } from "./models/layers/decoder-weights.ts";
 import { PictureEncoder } from "./models/layers/picture-encoder.ts";
@@ -29,6 +27,7 @@ import {
   WeightDeclarer,
 } from "./models/weight-table.ts";
 import { checkForm } from "./models/weights.ts";
+import { type PlannedQuestion, plannedQuestion, type QuestionOptions } from "./planned-question.ts";
 
 /** A device to plan for, and the class of its kernels. */
 export interface PlannedDevice extends DeviceTraits {
@@ -37,19 +36,13 @@ export interface PlannedDevice extends DeviceTraits {
 }
 
 /** The load and the question to plan for. What is left out has the default of `Llava.load` and of an answer. */
-export interface PlanOptions {
+export interface PlanOptions extends QuestionOptions {
   readonly dtype?: WeightDtype | undefined;
   readonly kvDtype?: CacheDtype | undefined;
   readonly activationDtype?: ActivationDtype | undefined;
   readonly chunkRows?: number | undefined;
   readonly lookahead?: number | undefined;
   readonly cacheBytes?: number | undefined;
-  /** Positions of the prompt and its answer. Default: those of the pictures, 64 of text and 64 new ones. */
-  readonly contextLength?: number | undefined;
-  /** Positions of `contextLength` that are the answer's. Default: 64, or half of those behind the pictures if that is less. */
-  readonly maxNewTokens?: number | undefined;
-  /** Pictures of the question, each of the size that takes the most positions. Default: 1, or 0 for a text-only model. */
-  readonly numImages?: number | undefined;
 }
 
 /** Parts of the memory, in the order of a listing. */
@@ -132,12 +125,6 @@ export const HOST_CHUNK_BYTES = 64 * 2 ** 20;
 
 /** New tokens until every program that an answer keeps has been prepared: more than may be on their way at once. */
 const PREPARED_TOKENS = 6;
-
-/** Text positions of the default question. */
-const TEXT_POSITIONS = 64;
-
-/** Positions of a short question's text and its answer. */
-const SHORT_TEXT = 32;
 
 /**
  * Plans the memory of a load and a question.
@@ -280,12 +267,6 @@ function partOf(label: string): PlanPart {
   return label.startsWith("decoder ") ? "scratch, decoder" : "logits and parameters";
 }
 
-/** A question, as far as its buffers depend on it. */
-interface PlannedQuestion {
-  readonly prompt: Prompt;
-  readonly maxNewTokens: number;
-}
-
 /** Dispatches of the programs of a question. */
 type Dispatches = Pick<PlannedWork, "stepDispatches" | "promptDispatches">;
 
@@ -368,72 +349,6 @@ class CountingExecutor implements Executor {
     this.lastDispatches = programs.reduce((sum, { program }) => sum + program.program.numDispatches, 0);
     this.numDispatches += this.lastDispatches;
   }
-}
-
-/** Positions of a short question about so many pictures, each of the size that takes the most, and of its answer. */
-export function leastContext(architecture: Architecture, numImages: number): number {
-  const image = numImages === 0 ? undefined : largestPicture(architecture);
-  return numImages * (image?.positions.rowIndex.length ?? 0) + SHORT_TEXT;
-}
-
-/** The question of the options. @throws InputError naming what is possible. */
-function plannedQuestion(architecture: Architecture, options: PlanOptions): PlannedQuestion {
-  const { pictures, config } = architecture;
-  const longest = config.text.maxPositionEmbeddings;
-  const { numImages = pictures === undefined ? 0 : 1 } = options;
-  if (!Number.isInteger(numImages) || numImages < 0) {
-    throw new InputError(`numImages must be a whole number of at least 0, got ${numImages}.`);
-  }
-  if (numImages > 0 && pictures === undefined) {
-    throw new InputError(`numImages is ${numImages}, but the model has no vision tower: leave pictures out.`);
-  }
-  const image = numImages === 0 ? undefined : largestPicture(architecture);
-  const imagePositions = leastContext(architecture, numImages) - SHORT_TEXT;
-  const contextLength =
-    options.contextLength ?? Math.min(longest, imagePositions + TEXT_POSITIONS + DEFAULT_MAX_NEW_TOKENS);
-  const least = imagePositions + 2; // a token of text, and one of the answer
-  if (!Number.isInteger(contextLength) || contextLength < least || contextLength > longest) {
-    const pictures = numImages === 1 ? "the picture" : `the ${numImages} pictures`;
-    const of = numImages === 0 ? "" : `, of which ${imagePositions} are those of ${pictures}`;
-    throw new InputError(`The context must have from ${least} to ${longest} positions${of}, got ${contextLength}.`);
-  }
-  const room = contextLength - imagePositions;
-  const { maxNewTokens = Math.min(DEFAULT_MAX_NEW_TOKENS, Math.floor(room / 2)) } = options;
-  if (!Number.isInteger(maxNewTokens) || maxNewTokens < 1 || maxNewTokens >= room) {
-    throw new InputError(`maxNewTokens must be a whole number from 1 to ${room - 1}, got ${maxNewTokens}.`);
-  }
-  const images: PromptImage[] = [];
-  for (let index = 0; index < numImages && image !== undefined; index++) {
-    images.push(placed(image, index * image.positions.rowIndex.length));
-  }
-  return { prompt: { inputIds: new Int32Array(contextLength - maxNewTokens), images }, maxNewTokens };
-}
-
-/** A picture of the size that takes the most positions. */
-interface PlannedPicture {
-  readonly positions: PicturePositions;
-  readonly pixelValues: Float32Array<ArrayBuffer>;
-}
-
-function largestPicture({ pictures, config }: Architecture): PlannedPicture | undefined {
-  if (pictures === undefined) return undefined;
-  const sizes = config.multimodal?.imageGridPinpoints ?? [undefined];
-  const all = sizes.map((size) => pictures.positions(size));
-  const [positions] = all.sort((a, b) => b.rowIndex.length - a.rowIndex.length);
-  if (positions === undefined) return undefined;
-  const [channels, height, width] = pictures.tileShape;
-  return { positions, pixelValues: new Float32Array(positions.numTiles * channels * height * width) };
-}
-
-/** The picture with its runs from `first` on. */
-function placed({ positions, pixelValues }: PlannedPicture, first: number): PromptImage {
-  const { runLengths, rowIndex } = positions;
-  let end = first;
-  const runs = runLengths.map((length): Run => {
-    end += length;
-    return [end - length, end];
-  });
-  return { pixelValues, runs, rowIndex };
 }
 
 /** The same device with limits that forbid nothing. */

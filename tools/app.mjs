@@ -3,7 +3,9 @@
 //   node tools/app.mjs serve [--port PORT]    serves it from the sources, built anew at every reload; without a service worker
 
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, request } from "node:http";
 import { tmpdir } from "node:os";
 import { dirname, join, relative, sep } from "node:path";
 import process from "node:process";
@@ -67,7 +69,10 @@ export async function buildApp({ out = join(root, "dist", "app"), version: label
   return { out, files: [...files, "service-worker.js"], version };
 }
 
-/** Serves the sources; every request builds what changed. @returns the address and a function that ends it. */
+/**
+ * Serves the sources with the page's policy as a header; every request builds what changed.
+ * @returns the address and a function that ends it
+ */
 export async function serveApp({ port } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "adaptvis-app-"));
   copyStatic(folder);
@@ -80,18 +85,45 @@ export async function serveApp({ port } = {}) {
     loader: { ...common.loader, ".html": "copy" },
     define: { WORKER_FILE: '"worker.js"' },
   });
+  const server = createServer((incoming, outgoing) => forward(incoming, outgoing, built));
+  /** Where esbuild serves, which sets no headers. */
+  let built;
   const close = async () => {
+    server.closeAllConnections();
+    server.close();
     await context.dispose();
     rmSync(folder, { recursive: true, force: true });
   };
   try {
-    const { port: chosen } = await context.serve({ servedir: folder, host: "127.0.0.1", ...(port && { port }) });
-    return { url: `http://127.0.0.1:${chosen}/`, close };
+    built = await context.serve({ servedir: folder, host: "127.0.0.1" });
+    server.listen(port ?? 0, "127.0.0.1");
+    await once(server, "listening");
+    return { url: `http://127.0.0.1:${server.address().port}/`, close };
   } catch (cause) {
     await close();
-    if (!/address already in use/.test(cause.message)) throw cause;
+    if (cause.code !== "EADDRINUSE") throw cause;
     throw new Error(`port ${port} is in use by another program: choose another one with --port`, { cause });
   }
+}
+
+/** Answers with what esbuild's server answers, and the page's Content-Security-Policy. */
+function forward(incoming, outgoing, { port }) {
+  const { method, url: path, headers } = incoming;
+  const asked = request({ host: "127.0.0.1", port, method, path, headers }, (answer) => {
+    outgoing.writeHead(answer.statusCode, { ...answer.headers, "content-security-policy": contentPolicy() });
+    answer.pipe(outgoing);
+  });
+  asked.on("error", (error) => outgoing.destroy(error));
+  outgoing.on("close", () => asked.destroy());
+  incoming.pipe(asked);
+}
+
+/** The policy in index.html, as a header has it. @throws when the page has none. */
+function contentPolicy() {
+  const html = readFileSync(join(source, "index.html"), "utf8");
+  const [, policy] = /http-equiv="Content-Security-Policy"\s+content="([^"]+)"/.exec(html) ?? [];
+  if (policy === undefined) throw new Error("app: index.html has no Content-Security-Policy");
+  return policy.trim().replaceAll(/\s+/g, " ");
 }
 
 /** Sprites, the embedded checkpoint with its example pictures, and the licence. */

@@ -47,11 +47,12 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
 }
 
 /**
- * GPU tests of what the host does (memory, compiling, tuning, explanations, forms of weights and of the cache in whole answers), whose
- * kernels other tests run on every adapter: they run on one adapter, the last, because each compiles many kernels, which SwiftShader
- * does ten times as slowly.
+ * GPU tests of what the host does: memory, compiling, tuning, explanations, refusals, sessions and what they reuse, forms of weights and
+ * of the cache in whole answers. Other tests run their kernels on every adapter. These run on one adapter, the last, because each
+ * compiles many kernels, which takes SwiftShader ten times as long.
  */
 const ONCE = [
+  "generate/bad-input",
   "generate/leak",
   "generate/tuning",
   "generate/warm-up",
@@ -64,6 +65,9 @@ const ONCE = [
   "stages/explain-passes",
   "stages/full-width",
   "stages/memory-plan",
+  "stages/model-speed",
+  "stages/reuse",
+  "stages/sessions",
 ];
 
 // The packaged Chromium brings its own SwiftShader.

@@ -2,7 +2,7 @@
 import * as Comlink from "comlink";
 import type { ExplainedPass } from "../inspect/explained-pass.ts";
 import type { RgbImage } from "../preprocess/image.ts";
-import { EngineError, type Outcome, unwrap } from "./engine/failure.ts";
+import { EngineError, failureOf, type Outcome, unwrap } from "./engine/failure.ts";
 import type { WorkerApi } from "./engine/worker-api.ts";
 import type {
   AnswersView,
@@ -16,6 +16,7 @@ import type {
   LoadStep,
   ModelView,
 } from "./protocol.ts";
+import { startWorker } from "./start-worker.ts";
 
 export { EngineError } from "./engine/failure.ts";
 
@@ -24,13 +25,13 @@ const CRASHED = { kind: "internal", message: "The worker that runs the model sto
 
 /** The engine in its worker. Every promise rejects with an {@link EngineError}. */
 export class EngineClient implements EngineApi {
-  private readonly startWorker: () => Worker;
+  private readonly startWorker: () => Worker | Promise<Worker>;
   private readonly watchers: ((notice: EngineNotice) => void)[] = [];
-  private current: { readonly worker: Worker; readonly api: Comlink.Remote<WorkerApi> } | undefined;
+  private current: { readonly started: Started; readonly api: Promise<Comlink.Remote<WorkerApi>> } | undefined;
   private crash = new AbortController();
 
   /** @param startWorker creates the worker; called at the first call and after each crash */
-  constructor(startWorker: () => Worker) {
+  constructor(startWorker: () => Worker | Promise<Worker>) {
     this.startWorker = startWorker;
   }
 
@@ -74,7 +75,7 @@ export class EngineClient implements EngineApi {
     const isRunning = this.current !== undefined;
     this.watchers.push(onNotice);
     if (isRunning) await this.call((api) => api.watch(Comlink.proxy(onNotice)));
-    else this.api(); // a new worker registers all watchers
+    else await this.api().catch(() => undefined); // a new worker registers all watchers; a call tells why there is none
   }
 
   /** Terminates the worker at once, freeing everything in it; the next call starts a new one. */
@@ -83,7 +84,6 @@ export class EngineClient implements EngineApi {
   }
 
   private async call<T>(work: (api: Comlink.Remote<WorkerApi>) => Promise<Outcome<T>>): Promise<T> {
-    const api = this.api();
     const { signal } = this.crash;
     let end: () => void = () => undefined;
     const crashed = new Promise<never>((_, reject) => {
@@ -91,31 +91,49 @@ export class EngineClient implements EngineApi {
       signal.addEventListener("abort", end);
     });
     try {
-      return unwrap(await Promise.race([work(api), crashed]));
+      return unwrap(await Promise.race([this.api().then(work), crashed]));
     } finally {
       signal.removeEventListener("abort", end);
     }
   }
 
-  private api(): Comlink.Remote<WorkerApi> {
-    if (this.current !== undefined) return this.current.api;
-    const worker = this.startWorker();
+  private api(): Promise<Comlink.Remote<WorkerApi>> {
+    if (this.current === undefined) {
+      const started: Started = { worker: undefined };
+      this.current = { started, api: this.start(started) };
+    }
+    return this.current.api;
+  }
+
+  private async start(started: Started): Promise<Comlink.Remote<WorkerApi>> {
+    let worker: Worker;
+    try {
+      worker = await this.startWorker();
+    } catch (cause) {
+      if (this.current?.started === started) this.current = undefined;
+      const message = `The worker that runs the model could not be started: ${failureOf(cause).message}`;
+      throw new EngineError({ kind: "internal", message }, { cause });
+    }
+    if (this.current?.started !== started) {
+      worker.terminate();
+      throw new EngineError(CRASHED);
+    }
+    started.worker = worker;
     const onCrash = (event: Event) => {
       event.preventDefault();
-      if (this.current?.worker !== worker) return;
+      if (this.current?.started !== started) return;
       this.end(CRASHED.message);
       for (const watcher of this.watchers) watcher({ kind: "gave-up", failure: CRASHED });
     };
     worker.addEventListener("error", onCrash);
     worker.addEventListener("messageerror", onCrash);
     const api = Comlink.wrap<WorkerApi>(worker);
-    this.current = { worker, api };
     for (const watcher of this.watchers) void api.watch(Comlink.proxy(watcher));
     return api;
   }
 
   private end(reason: string): void {
-    this.current?.worker.terminate();
+    this.current?.started.worker?.terminate();
     this.current = undefined;
     this.crash.abort(reason);
     this.crash = new AbortController();
@@ -124,7 +142,12 @@ export class EngineClient implements EngineApi {
 
 /** Starts the worker whose file the build writes beside the page. */
 export function startEngine(): EngineClient {
-  return new EngineClient(() => new Worker(new URL(WORKER_FILE, document.baseURI), { type: "module" }));
+  return new EngineClient(() => startWorker(WORKER_FILE));
+}
+
+/** A worker, once it has started. */
+interface Started {
+  worker: Worker | undefined;
 }
 
 /** The worker's file beside index.html, which the build fills in. */

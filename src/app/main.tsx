@@ -60,6 +60,7 @@ function skipToQuestion(): void {
 }
 
 keepAddress();
+document.body.replaceChildren(); // the text for browsers in which this script does not run
 render(<Page />, document.body);
 keepFocus();
 askOnChange();

@@ -1,6 +1,8 @@
 // Offline use: registers the service worker that caches all files of the page.
 
+import { scriptUrl } from "./script-url.ts";
 import { TAKE_OVER } from "./service-worker-parts.ts";
+import { navigatorServiceWorker } from "./start-worker.ts";
 
 /** Whether the page works offline, and whether a newer version is waiting. */
 export type OfflineState = "unknown" | "kept" | "newer";
@@ -12,10 +14,11 @@ export type OfflineState = "unknown" | "kept" | "newer";
  *   reload activates; not called where the browser or the address (plain http) does not allow it, or caching fails
  */
 export async function registerServiceWorker(onState: (state: OfflineState) => void): Promise<void> {
-  if (!("serviceWorker" in navigator)) return;
-  const url = new URL("service-worker.js", document.baseURI);
+  const container = navigatorServiceWorker();
+  if (container === undefined) return;
+  const { href } = new URL("service-worker.js", document.baseURI);
   // A development server has no service worker, and some browsers refuse one.
-  const registration = await navigator.serviceWorker.register(url).catch(() => undefined);
+  const registration = await container.register(scriptUrl(href)).catch(() => undefined);
   if (registration === undefined) return;
   const follow = async (worker: ServiceWorker) => {
     const isFirst = registration.active === null;
@@ -23,8 +26,8 @@ export async function registerServiceWorker(onState: (state: OfflineState) => vo
     if (await reaches(worker, isFirst ? "activated" : "installed")) onState(isFirst ? "kept" : "newer");
   };
   const { installing, waiting, active } = registration;
-  if (waiting !== null && navigator.serviceWorker.controller !== null) {
-    navigator.serviceWorker.addEventListener("controllerchange", () => location.reload(), { once: true });
+  if (waiting !== null && container.controller !== null) {
+    container.addEventListener("controllerchange", () => location.reload(), { once: true });
     waiting.postMessage(TAKE_OVER);
   }
   if (active !== null) onState(waiting === null ? "kept" : "newer");

@@ -14,9 +14,12 @@ const engine = new PlaygroundEngine({
     // The types declare it as present, but browsers without WebGPU lack it.
     const gpu: GPU | undefined = navigator.gpu;
     if (gpu === undefined) {
-      const message = isSecureContext
-        ? "This browser does not support WebGPU: use a recent Chrome, Edge, Firefox or Safari, or enable WebGPU."
-        : "WebGPU is not available at this address: browsers offer it over https and on localhost only.";
+      const isSandboxed = self.origin === "null";
+      const message = isSandboxed
+        ? "WebGPU is not available in this sandboxed frame: open the page by itself, or give the frame allow-same-origin."
+        : isSecureContext
+          ? "This browser does not support WebGPU: use a recent Chrome, Edge, Firefox or Safari, or enable WebGPU."
+          : "WebGPU is not available at this address: browsers offer it over https and on localhost only.";
       throw new EngineError({ kind: "no-webgpu", message });
     }
     // While a browser starts its GPU process, also again after a crash, it finds no adapter for a moment.
@@ -36,3 +39,5 @@ const engine = new PlaygroundEngine({
 });
 
 Comlink.expose(new WorkerApi(engine));
+// The page waits for a first message; calls that came before it are answered all the same.
+postMessage("started");

@@ -1,4 +1,5 @@
-// Reports as single HTML files, light and dark, without external resources.
+// Reports as single HTML files, light and dark, without external resources, which a Content-Security-Policy enforces.
+import { createHash } from "node:crypto";
 import type { TopLevelSpec } from "vega-lite";
 
 /** Text and axes use the page's colour, so that one drawing works in light and dark. */
@@ -30,13 +31,35 @@ export interface HtmlPage {
 
 /** The whole file. */
 export function pageHtml({ title, heading, parts, style = "", script }: HtmlPage): string {
+  const css = `${BASE_STYLE}${style}`;
+  const code = script === undefined ? undefined : `\n${script}`;
   return `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="${contentPolicy(css, code)}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${escaped(title)}</title>
-<style>
+<style>${css}</style>
+</head>
+<body>
+<main>
+<h1>${escaped(heading)}</h1>
+${parts.join("\n")}
+</main>
+${code === undefined ? "" : `<script>${code}</script>\n`}</body>
+</html>
+`;
+}
+
+/** Allows the page's own style and script by their hashes, pictures within it, and nothing else. */
+function contentPolicy(style: string, script: string | undefined): string {
+  const hash = (text: string) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
+  const own = [`style-src ${hash(style)}`, ...(script === undefined ? [] : [`script-src ${hash(script)}`])];
+  return ["default-src 'none'", ...own, "img-src data:", "base-uri 'none'", "form-action 'none'"].join("; ");
+}
+
+const BASE_STYLE = `
 :root { color-scheme: light dark; }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: light-dark(#222, #ddd); background: light-dark(#fff, #161616); }
 svg { max-width: 100%; height: auto; overflow: visible; }
@@ -45,17 +68,7 @@ figcaption { max-width: 50rem; opacity: 0.8; }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: 0.2rem 0.8rem 0.2rem 0; border-bottom: 1px solid light-dark(#ddd, #333); vertical-align: top; }
 h2 { font-size: 1.1rem; }
-${style}</style>
-</head>
-<body>
-<main>
-<h1>${escaped(heading)}</h1>
-${parts.join("\n")}
-</main>
-${script === undefined ? "" : `<script>\n${script}</script>\n`}</body>
-</html>
 `;
-}
 
 /**
  * A plot as inline SVG.

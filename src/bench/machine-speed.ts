@@ -1,14 +1,11 @@
-// How fast a machine runs the kernels of a model: measured once per adapter and kept, so that a plan can predict the speed of a model
-// that is not there yet.
+// How fast a machine runs the kernels of a model, as a bench measured it: kept per adapter, so that a plan can predict the speed of a
+// model that is not there yet. model-speed.ts measures a model itself.
 import { InputError, isObject } from "../errors.ts";
-import type { Gpu } from "../gpu/device.ts";
-import { tuningKey } from "../gpu/ops/tuning.ts";
 import type { WeightDtype } from "../gpu/tensor.ts";
 import type { MemoryPlan } from "../memory-plan.ts";
-import { BENCH_DTYPES, GEMM_CASE, GEMV_CASE, kernelCases } from "./kernel-cases.ts";
-import { ceilingsOf, type KernelFigure, measureKernel } from "./kernels.ts";
-import { measureRoofline, type Roofline } from "./roofline.ts";
-import type { TimingOptions } from "./timing.ts";
+import { BENCH_DTYPES, GEMM_CASE, GEMV_CASE } from "./kernel-cases.ts";
+import type { KernelFigure } from "./kernels.ts";
+import type { Roofline } from "./roofline.ts";
 
 /** Rates of one adapter with the kernels of one version. */
 export interface MachineSpeed {
@@ -25,24 +22,6 @@ export interface MachineSpeed {
   readonly matvecGbps: Readonly<Record<string, number>>;
   /** GFLOP/s of a product of matrices, by the dtype of the weights. */
   readonly matmulGflops: Readonly<Record<string, number>>;
-}
-
-/** The cases that the rates are those of. */
-const RATE_CASES = [GEMV_CASE, GEMM_CASE] as const;
-
-/** Measures the rates: half a minute on a CPU adapter. @throws AbortError; GpuError. */
-export async function measureSpeed(gpu: Gpu, timing: TimingOptions): Promise<MachineSpeed> {
-  return gpu.guard("measuring the adapter", async () => {
-    const roofline = await measureRoofline(gpu, timing);
-    const how = { ceilings: ceilingsOf(roofline), timing };
-    const figures: KernelFigure[] = [];
-    for (const kernel of kernelCases({ isSoftware: gpu.isSoftware, dtypes: BENCH_DTYPES })) {
-      if (isRateCase(kernel.name)) figures.push(await measureKernel(gpu, kernel, how));
-    }
-    const speed = speedOf(tuningKey(gpu.device), roofline, figures);
-    if (speed === undefined) throw new RangeError("kernelCases: the cases of the rates are missing.");
-    return speed;
-  });
 }
 
 /** The rates among a bench's figures; undefined where some are missing. */
@@ -65,10 +44,6 @@ export function speedOf(
   const { read, dispatchUs, readbackMs } = roofline;
   const costs = { readGbps: read.rate.median, dispatchUs: dispatchUs.median, readbackMs: readbackMs.median };
   return { format: 1, key, ...costs, matvecGbps, matmulGflops };
-}
-
-function isRateCase(name: string): boolean {
-  return RATE_CASES.some((start) => name.startsWith(`${start} `));
 }
 
 /** Checks rates that were kept. @throws InputError for others than {@link MachineSpeed}. */

@@ -340,8 +340,7 @@ async function measureCosts(
     }, options);
     const readbackMs = await timeWork(async () => {
       executor.run([mapped]);
-      await gpu.map(readback);
-      readback.unmap();
+      await gpu.readMapped(readback);
     }, options);
     return {
       dispatchUs: mapSpread(dispatches, (ms) => (ms * 1000) / NUM_DISPATCHES),

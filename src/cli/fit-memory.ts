@@ -6,6 +6,7 @@ import { openCheckpoint } from "../checkpoint/checkpoint.ts";
 import type { Source } from "../checkpoint/source.ts";
 import { chooseForm, neededBytes } from "../choose-form.ts";
 import { formatBytes } from "../gpu/device.ts";
+import type { OpenedAdapter } from "../gpu/hosts/adapter-choice.node.ts";
 import type { WeightDtype } from "../gpu/tensor.ts";
 import { type MemoryPlan, type PlannedDevice, planMemory } from "../memory-plan.ts";
 import { architectureOf } from "../models/checkpoint-architecture.ts";
@@ -67,12 +68,13 @@ export function memoryText({ bytes, from }: KnownMemory): string {
 export async function formToLoad(
   session: Session,
   source: Source,
-  load: { readonly flags: ModelFlags; readonly device: PlannedDevice; readonly signal: AbortSignal },
+  load: { readonly flags: ModelFlags; readonly adapter: OpenedAdapter; readonly signal: AbortSignal },
 ): Promise<WeightDtype | undefined> {
-  const { device, signal } = load;
+  const { signal } = load;
+  const device = plannedDevice(load.adapter);
   const { dtype: asked = "auto", kv: kvDtype, activations, memory: given } = load.flags;
   const wanted = asked === "auto" ? undefined : asked;
-  const memory = knownMemory(given, device.isSoftware === true);
+  const memory = knownMemory(given, load.adapter.isSoftware);
   if (memory === undefined) return wanted;
   const checkpoint = await openCheckpoint(source, signal);
   try {
@@ -102,6 +104,12 @@ export async function formToLoad(
   } finally {
     await checkpoint.close();
   }
+}
+
+/** The traits of the device that an adapter gives. */
+export function plannedDevice({ adapter, isSoftware }: OpenedAdapter): PlannedDevice {
+  const { limits, features, info: adapterInfo } = adapter;
+  return { limits, features, adapterInfo, isSoftware };
 }
 
 /** Whether a plan fits. */

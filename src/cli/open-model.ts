@@ -4,11 +4,15 @@ import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import type { ExpectedQuestion } from "../answer.ts";
 import { fileSource } from "../checkpoint/file-source.node.ts";
+import { isHubId } from "../checkpoint/hub/hub-id.ts";
+import { NoRangesError, viewModel } from "../checkpoint/hub/remote-source.node.ts";
 import { InputError, throwIfAborted } from "../errors.ts";
 import { formatBytes, Gpu, requestGpuDevice } from "../gpu/device.ts";
+import type { OpenedAdapter } from "../gpu/hosts/adapter-choice.node.ts";
 import { measureTuning } from "../gpu/ops/measure-tuning.ts";
 import { checkTuningTable, parseTuningTable, tuningKey } from "../gpu/ops/tuning.ts";
 import type { Profiler } from "../gpu/profile/profiler.ts";
+import type { WeightDtype } from "../gpu/tensor.ts";
 import { choiceText, type TuningTable } from "../gpu/tunables.ts";
 import { Llava } from "../llava.ts";
 import type { ChatTemplateSource } from "../preprocess/chat-template.ts";
@@ -58,13 +62,14 @@ interface OpenOptions {
 export async function openModel(session: Session, flags: ModelFlags, options: OpenOptions = {}): Promise<OpenModel> {
   const started = performance.now();
   const { profiler, firstQuestion, adapterClass, signal = session.signal, onReading } = options;
+  const planned = await planDownload(session, flags, signal);
   const { folder, name, commit } = await findModel(session, flags, { signal });
   const source = fileSource(folder);
   const chatTemplate = await chosenTemplate(source, {
     written: flags.chatTemplate,
     note: (line) => session.note(line),
   });
-  const adapter = await session.openAdapter();
+  const adapter = planned?.adapter ?? (await session.openAdapter());
   session.note(`adaptvis: running on ${adapter.description}`);
   throwIfAborted(signal, "Loading the model");
   const device = await requestGpuDevice(adapter.adapter);
@@ -74,9 +79,7 @@ export async function openModel(session: Session, flags: ModelFlags, options: Op
     const { isSoftware: isCpu } = adapter;
     const note = (text: string) => session.note(text);
     const tuning = flags.tune === true ? await cachedTuning(device, { isSoftware: isCpu, note }) : undefined;
-    const { limits, features } = device;
-    const planned = { limits, features, adapterInfo: adapter.adapter.info, isSoftware: isCpu };
-    const dtype = await formToLoad(session, source, { flags, device: planned, signal });
+    const dtype = planned === undefined ? await formToLoad(session, source, { flags, adapter, signal }) : planned.dtype;
     const load = () =>
       Llava.load(source, {
         device,
@@ -125,6 +128,37 @@ export async function openModel(session: Session, flags: ModelFlags, options: Op
     throw error;
   } finally {
     bar.stop();
+  }
+}
+
+/** A form that was chosen for an adapter. */
+interface PlannedLoad {
+  readonly adapter: OpenedAdapter;
+  readonly dtype: WeightDtype | undefined;
+}
+
+/**
+ * Chooses the form of a model on the hub before it is downloaded, so that what does not fit is known before the wait; undefined where
+ * nothing has to be downloaded or no memory is known.
+ */
+async function planDownload(
+  session: Session,
+  flags: ModelFlags,
+  signal: AbortSignal,
+): Promise<PlannedLoad | undefined> {
+  const { model, revision } = flags;
+  if (model === undefined || !isHubId(model)) return undefined;
+  const onNote = (text: string) => session.note(`adaptvis: ${text}`);
+  const { source, downloadBytes } = await asUsage(() => viewModel(model, { revision, signal, onNote }));
+  try {
+    if (downloadBytes === 0) return undefined;
+    const adapter = await session.openAdapter();
+    return { adapter, dtype: await formToLoad(session, source, { flags, adapter, signal }) };
+  } catch (error) {
+    if (error instanceof NoRangesError) return undefined;
+    throw error;
+  } finally {
+    await source.close?.();
   }
 }
 

@@ -1,12 +1,13 @@
 // adaptvis plan: what a model needs, before any of its weights are read or downloaded.
 import type { Command } from "commander";
-import { type MachineSpeed, measureSpeed, type PredictedSpeed, predictSpeed } from "../bench/machine-speed.ts";
+import { type PredictedSpeed, predictSpeed } from "../bench/machine-speed.ts";
+import { type ModelSpeed, measureModelSpeed } from "../bench/model-speed.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.ts";
 import { fileSource } from "../checkpoint/file-source.node.ts";
 import { type ModelView, viewModel } from "../checkpoint/hub/remote-source.node.ts";
 import { loadableForms, nearestFit, neededBytes } from "../choose-form.ts";
 import { CACHE_DTYPES, type CacheDtype } from "../gpu/cache-format.ts";
-import { formatBytes, Gpu, requestGpuDevice } from "../gpu/device.ts";
+import { formatBytes, requestGpuDevice } from "../gpu/device.ts";
 import type { OpenedAdapter } from "../gpu/hosts/adapter-choice.node.ts";
 import { tuningKey } from "../gpu/ops/tuning.ts";
 import type { WeightDtype } from "../gpu/tensor.ts";
@@ -15,11 +16,19 @@ import type { Architecture } from "../models/architecture.ts";
 import { architectureOf } from "../models/checkpoint-architecture.ts";
 import { keyValueBytes } from "../models/layers/decoder-state.ts";
 import { asUsage, wholeFrom } from "./checks.ts";
-import { byteCount, isFit, type KnownMemory, knownMemory, memoryOption, memoryText } from "./fit-memory.ts";
+import {
+  byteCount,
+  isFit,
+  type KnownMemory,
+  knownMemory,
+  memoryOption,
+  memoryText,
+  plannedDevice,
+} from "./fit-memory.ts";
 import { activationsOption, autoDtypeOption, kvOption, revisionOption } from "./flags.ts";
 import { embeddedModel, examples } from "./package-files.ts";
 import { defineCommand, type Session, styled, table, UsageError } from "./session.ts";
-import { keepSpeed, readSpeed } from "./speed-cache.ts";
+import { readSpeed } from "./speed-cache.ts";
 
 /** Parsed options of `plan`. */
 interface PlanFlags {
@@ -47,7 +56,7 @@ export const planCommand = defineCommand("plan", describePlan, plan);
 function describePlan(command: Command): Command {
   return command
     .description(
-      "Say what a model needs before any of its weights are read or downloaded: memory by part, whether it fits, the nearest form that does, and the time to download it. Of a model on the hub, only small files and the headers of its weights are read.",
+      "Say what a model needs before any of its weights are read or downloaded: memory by part, whether it fits, the nearest form that does, and the time to download it. With --measure, also the time to load it and to answer. Of a model on the hub, only small files and the headers of its weights are read.",
     )
     .argument(
       "[model]",
@@ -61,7 +70,7 @@ function describePlan(command: Command): Command {
     .option("--images <number>", "pictures of the question (default: 1)", wholeFrom(0))
     .addOption(memoryOption())
     .option("--rate <size>", "bytes that a download takes per second", byteCount, DEFAULT_RATE)
-    .option("--measure", "measure the speed of this adapter and keep it, so that plans can predict that of models")
+    .option("--measure", "measure how fast this adapter runs the model, with a few of its layers")
     .addHelpText(
       "after",
       examples(() => [
@@ -84,38 +93,49 @@ interface Subject {
 async function plan(session: Session, model: string | undefined, flags: PlanFlags): Promise<void> {
   const { signal } = session;
   const adapter = await session.openAdapter();
-  const speed = await machineSpeed(session, adapter, flags.measure === true);
   const view = await asUsage(() => openView(session, model, flags.revision));
   try {
     const checkpoint = await openCheckpoint(view.source, signal);
     const architecture = await architectureOf(checkpoint);
-    const { limits, features, info: adapterInfo } = adapter.adapter;
-    const device = { limits, features, adapterInfo, isSoftware: adapter.isSoftware };
+    const device = plannedDevice(adapter);
     const { context: contextLength, images: numImages, kv: kvDtype, activations: activationDtype } = flags;
     const options = { device, contextLength, numImages, kvDtype, activationDtype };
     const memory = knownMemory(flags.memory, adapter.isSoftware);
-    await report(session, { checkpoint, architecture, options, memory }, { view, adapter, flags, speed });
+    await report(session, { checkpoint, architecture, options, memory }, { view, adapter, flags });
   } finally {
     await view.source.close?.();
   }
 }
 
-/** The rates that were kept for the adapter, or are measured now. */
-async function machineSpeed(
+/** The speed of the model in the chosen form: measured now, else predicted from rates that a bench kept for the adapter. */
+async function speedOf(
   session: Session,
-  { adapter, isSoftware }: OpenedAdapter,
-  isMeasured: boolean,
-): Promise<MachineSpeed | undefined> {
-  if (!isMeasured) return readSpeed(tuningKey({ adapterInfo: adapter.info, features: adapter.features }));
+  { checkpoint, architecture, options }: Subject,
+  of: ReportContext & { readonly chosen: MemoryPlan },
+): Promise<KnownSpeed | undefined> {
+  const { chosen, view, flags } = of;
+  const { adapter, isSoftware } = of.adapter;
+  if (flags.measure !== true) {
+    const rates = await readSpeed(tuningKey({ adapterInfo: adapter.info, features: adapter.features }));
+    return rates && { from: "bench", ...predictSpeed(chosen, rates) };
+  }
+  if (chosen.problem !== undefined) throw new UsageError(`--measure: ${chosen.problem}`);
+  session.note("adaptvis: measuring the model's layers on this adapter");
   const device = await requestGpuDevice(adapter);
-  const gpu = new Gpu(device, { isSoftware });
+  const { dtype, kvDtype, contextLength } = chosen;
+  const isRead = view.downloadBytes === 0;
   try {
-    session.note("adaptvis: measuring the speed of the adapter");
-    const speed = await measureSpeed(gpu, { targetMs: 100, minSamples: 3, signal: session.signal });
-    session.note(`adaptvis: the speed of the adapter is ${await keepSpeed(speed)}`);
-    return speed;
+    const speed = await measureModelSpeed(device, {
+      checkpoint,
+      architecture,
+      options: { ...options, dtype, kvDtype, contextLength },
+      plan: chosen,
+      isSoftware,
+      isRead,
+      signal: session.signal,
+    });
+    return { from: "layers", ...speed };
   } finally {
-    gpu.dispose();
     device.destroy();
   }
 }
@@ -130,18 +150,19 @@ function openView(session: Session, model: string | undefined, revision: string 
   return Promise.resolve({ source: fileSource(folder), name: folder, commit: undefined, downloadBytes: 0 });
 }
 
-async function report(
-  session: Session,
-  subject: Subject,
-  of: {
-    readonly view: ModelView;
-    readonly adapter: OpenedAdapter;
-    readonly flags: PlanFlags;
-    readonly speed: MachineSpeed | undefined;
-  },
-): Promise<void> {
+/** What a report is about, beside the model. */
+interface ReportContext {
+  readonly view: ModelView;
+  readonly adapter: OpenedAdapter;
+  readonly flags: PlanFlags;
+}
+
+/** A speed, and where it is from. */
+type KnownSpeed = ({ readonly from: "bench" } & PredictedSpeed) | ({ readonly from: "layers" } & ModelSpeed);
+
+async function report(session: Session, subject: Subject, of: ReportContext): Promise<void> {
   const { checkpoint, architecture, options, memory } = subject;
-  const { view, adapter, flags, speed } = of;
+  const { view, adapter, flags } = of;
   const { dtype: asked = "auto", rate } = flags;
   const memoryBytes = memory?.bytes ?? Number.POSITIVE_INFINITY;
   const wanted = await asUsage(() =>
@@ -157,7 +178,7 @@ async function report(
   );
   const download =
     view.downloadBytes === 0 ? undefined : { bytes: view.downloadBytes, rate, seconds: view.downloadBytes / rate };
-  const predicted = speed && predictSpeed(chosen, speed);
+  const speed = await speedOf(session, subject, { ...of, chosen });
   const { kind, isSoftware, description } = adapter;
   session.result({
     model: view.name,
@@ -171,7 +192,7 @@ async function report(
     forms: forms.map((form) => ({ ...shortForm(form), fits: memory === undefined ? null : isFit(form, memory) })),
     cachePerToken,
     download: download ?? null,
-    speed: predicted ?? null,
+    speed: speed ?? null,
   });
   session.print(
     [
@@ -193,7 +214,7 @@ async function report(
       ...splitLines(chosen),
       ...verdictLines({ wanted, nearest, memory, fits, asked }),
       ...(download === undefined ? [] : [downloadText(download)]),
-      speedText(predicted),
+      ...speedLines(speed),
       "",
     ].join("\n"),
   );
@@ -295,11 +316,26 @@ function downloadText({
   return `The download is ${formatBytes(bytes)}: ${durationText(seconds)} at ${rate / 1e6} MB/s (--rate).`;
 }
 
-function speedText(predicted: PredictedSpeed | undefined): string {
-  if (predicted === undefined) return "The speed of this adapter is not known: plan --measure measures and keeps it.";
-  const { promptMs, promptRate, tokenMs, tokenRate } = predicted;
-  const prompt = `the prompt without its pictures' encoding ${durationText(promptMs / 1000)} (${promptRate.toPrecision(3)} positions/s)`;
-  return `Predicted from this adapter's rates: ${prompt}, a new token ${tokenMs.toPrecision(3)} ms (${tokenRate.toPrecision(3)}/s).`;
+function speedLines(speed: KnownSpeed | undefined): readonly string[] {
+  if (speed === undefined)
+    return ["The speed is not known: plan --measure measures it with a few of the model's layers."];
+  const { promptMs, promptRate, tokenMs, tokenRate } = speed;
+  const prompt = `${durationText(promptMs / 1000)} (${promptRate.toPrecision(3)} positions/s)`;
+  const token = `a new token ${tokenMs.toPrecision(3)} ms (${tokenRate.toPrecision(3)}/s)`;
+  if (speed.from === "bench") {
+    return [
+      `Predicted from rates of a bench, which may be off by half: the prompt without its pictures' encoding ${prompt}, ${token}.`,
+      "plan --measure measures more exactly, with a few of the model's layers.",
+    ];
+  }
+  const { loadMs, isRead, pictureMs, decoderLayers, visionLayers } = speed;
+  const counts = [
+    `${decoderLayers.measured} of ${decoderLayers.all} decoder layers`,
+    ...(visionLayers === undefined ? [] : [`${visionLayers.measured} of ${visionLayers.all} vision layers`]),
+  ];
+  const load = `the load ${durationText(loadMs / 1000)}${isRead ? "" : " and what reading the disk takes beyond that"}`;
+  const pictures = pictureMs === 0 ? "" : ` pictures ${durationText(pictureMs / 1000)},`;
+  return [`Measured with ${counts.join(" and ")}: ${load},${pictures} the prompt ${prompt}, ${token}.`];
 }
 
 /** "45 s", "12 min", "1.5 h". */

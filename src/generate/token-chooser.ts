@@ -73,8 +73,7 @@ export class TokenChooser {
       chooseProgram(this.owner.buffers, { ...options, vocabSize: this.vocabSize }),
     );
     await executor.run([{ program, stage }]);
-    const data = await this.readBack();
-    return readChoice(data, { isPenalised, topK });
+    return readChoice(await this.readBack(), { isPenalised, topK });
   }
 
   /**
@@ -90,16 +89,13 @@ export class TokenChooser {
 
   /** Starts reading a slot after its program was submitted; {@link TokenChooser.cancel} ends it early. */
   async readSlot(slot: number): Promise<TokenChoice> {
-    const buffer = this.slotBuffer(slot);
-    await this.owner.gpu.map(buffer);
-    const data = new DataView(buffer.getMappedRange().slice(0));
-    buffer.unmap();
+    const data = new DataView(await this.owner.gpu.readMapped(this.slotBuffer(slot)));
     return readChoice(data, { isPenalised: false, topK: 0 });
   }
 
-  /** Gives up reading a slot, so that it can be used again. */
+  /** Gives up reading a slot, if it has not been read yet, so that it can be used again. */
   cancel(slot: number): void {
-    this.slotBuffer(slot).unmap();
+    this.owner.gpu.cancelRead(this.slotBuffer(slot));
   }
 
   private slotBuffer(slot: number): GPUBuffer {
@@ -154,11 +150,7 @@ export class TokenChooser {
   }
 
   private async readBack(): Promise<DataView<ArrayBuffer>> {
-    const { readback } = this.owner.buffers;
-    await this.owner.gpu.map(readback);
-    const data = new DataView(readback.getMappedRange().slice(0));
-    readback.unmap();
-    return data;
+    return new DataView(await this.owner.gpu.readMapped(this.owner.buffers.readback));
   }
 }
 

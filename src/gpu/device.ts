@@ -64,6 +64,8 @@ export class Gpu {
   /** The same for writable bindings: one buffer must not be bound twice where one binding writes. */
   readonly unusedOutputs: readonly [GPUBuffer, GPUBuffer];
   private readonly sizes = new Map<GPUBuffer, number>();
+  /** The reads that have not ended, by the buffer that each has mapped or is about to map; every other buffer is unmapped. */
+  private readonly reads = new Map<GPUBuffer, symbol>();
   private bytes = 0;
   /** Settle when the GPU has said whether it had the memory for a buffer or a write. */
   private readonly verdicts = new Set<Promise<void>>();
@@ -133,6 +135,7 @@ export class Gpu {
     const size = this.sizes.get(buffer);
     if (size === undefined) return;
     this.sizes.delete(buffer);
+    this.reads.delete(buffer);
     this.bytes -= size;
     buffer.destroy();
   }
@@ -240,25 +243,32 @@ export class Gpu {
       const encoder = this.device.createCommandEncoder();
       encoder.copyBufferToBuffer(source, byteOffset, staging, 0, Math.ceil(byteLength / 4) * 4);
       this.device.queue.submit([encoder.finish()]);
-      await this.map(staging);
-      return staging.getMappedRange().slice(0, byteLength);
+      return await this.readMapped(staging, byteLength);
     } finally {
       this.destroyBuffer(staging);
     }
   }
 
   /**
-   * Maps a readback buffer.
+   * Maps a readback buffer, copies its first bytes (all unless given) and unmaps it. {@link cancelRead} ends it early.
    * @throws GpuError `device-lost` when the device goes away meanwhile; AbortError when {@link dispose} is called.
    */
-  async map(buffer: GPUBuffer): Promise<void> {
+  async readMapped(buffer: GPUBuffer, byteLength?: number): Promise<ArrayBuffer> {
     this.throwIfLost();
     this.throwIfDisposed();
+    const read = Symbol();
+    const isCurrent = () => this.reads.get(buffer) === read;
+    this.reads.set(buffer, read);
     const endWait = this.profiler?.waiting();
     try {
-      await buffer.mapAsync(MAP_MODE_READ);
+      await buffer.mapAsync(MAP_MODE_READ).catch((error: unknown) => {
+        if (isCurrent()) this.reads.delete(buffer); // it is not mapped
+        throw error;
+      });
       await this.settled(); // what was computed without the memory is worth nothing
       endWait?.();
+      if (!isCurrent()) throw new Error("the read was cancelled"); // the buffer may be mapped for a later one
+      return buffer.getMappedRange().slice(0, byteLength);
     } catch (cause) {
       this.throwIfLost();
       this.throwIfDisposed();
@@ -270,6 +280,18 @@ export class Gpu {
           cause,
         },
       );
+    } finally {
+      if (isCurrent()) this.cancelRead(buffer);
+    }
+  }
+
+  /** Ends a {@link readMapped} that has not returned, which then throws; without one, nothing happens. */
+  cancelRead(buffer: GPUBuffer): void {
+    if (!this.reads.delete(buffer)) return; // Deno throws where a buffer is unmapped that is not mapped
+    try {
+      buffer.unmap();
+    } catch {
+      // Deno throws on a lost device, too, which whatever comes next reports.
     }
   }
 

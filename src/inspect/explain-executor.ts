@@ -185,10 +185,7 @@ export class ExplainExecutor implements Executor {
       }
     }
     gpu.device.queue.submit([encoder.finish()]);
-    await gpu.map(staging);
-    const packed = staging.getMappedRange(0, numBytes).slice(0);
-    staging.unmap();
-    return packed;
+    return await gpu.readMapped(staging, numBytes);
   }
 
   private stagingOf(numBytes: number): GPUBuffer {

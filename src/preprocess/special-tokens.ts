@@ -3,7 +3,7 @@
 // Source: tokenization_utils_base.py and tokenization_utils_tokenizers.py of transformers 5.23; added_vocabulary.rs of tokenizers.
 
 import { asRecord } from "../checkpoint/source.ts";
-import { isObject } from "../errors.ts";
+import { CheckpointError, isObject, shown } from "../errors.ts";
 
 /** An added token, in tokenizer.json's form but for its id. */
 export interface AddedToken {
@@ -13,6 +13,11 @@ export interface AddedToken {
   readonly rstrip: boolean;
   readonly normalized: boolean;
   readonly special: boolean;
+}
+
+/** An added token with its id. */
+export interface NumberedToken extends AddedToken {
+  readonly id: number;
 }
 
 /** The tokens that the files beside tokenizer.json name. */
@@ -66,30 +71,42 @@ export function readSpecialTokens(files: TokenizerFiles): SpecialTokens {
 /**
  * The `added_tokens` of tokenizer.json and of the other files. A token that only those name keeps its id in the model's vocabulary, or
  * gets the next one.
+ * @param ownTokens tokenizer.json's
+ * @param vocabulary the model's ids
+ * @throws CheckpointError for one of tokenizer.json that has no id or no content.
  */
 export function withAddedTokens(
-  json: Readonly<Record<string, unknown>>,
+  ownTokens: unknown,
   { named, numbered, extra }: SpecialTokens,
-): readonly Readonly<Record<string, unknown>>[] {
-  const { vocab } = asRecord(json.model);
-  const entries = Array.isArray(vocab) ? vocab : Object.keys(asRecord(vocab));
-  const idInVocab = (content: string): unknown => {
-    if (!Array.isArray(vocab)) return Object.hasOwn(asRecord(vocab), content) ? asRecord(vocab)[content] : undefined;
-    const index = vocab.findIndex((entry) => Array.isArray(entry) && entry[0] === content);
-    return index === -1 ? undefined : index;
-  };
-  const own: readonly unknown[] = Array.isArray(json.added_tokens) ? json.added_tokens : [];
-  const all = own.map(asRecord);
-  let next = all.reduce((last, { id }) => (typeof id === "number" ? Math.max(last, id + 1) : last), entries.length);
-  const indexOf = (content: string) => all.findIndex((token) => token.content === content);
+  vocabulary: ReadonlyMap<string, number>,
+): readonly NumberedToken[] {
+  const all: NumberedToken[] = [];
+  const indexOf = new Map<string, number>();
+  const own: readonly unknown[] = Array.isArray(ownTokens) ? ownTokens : [];
+  own.forEach((value, index) => {
+    const token = asToken(value);
+    const { id } = asRecord(value);
+    if (token === undefined || typeof id !== "number") {
+      const expected = "an object with id and content";
+      throw new CheckpointError(`tokenizer.json: added_tokens[${index}] must be ${expected}, got ${shown(value)}.`, {
+        file: "tokenizer.json",
+      });
+    }
+    indexOf.set(token.content, all.push({ id, ...token }) - 1);
+  });
+  let next = all.reduce((last, { id }) => Math.max(last, id + 1), vocabulary.size);
   for (const token of numbered) {
-    const index = indexOf(token.content);
-    if (index >= 0) all[index] = { ...all[index], ...token };
+    const index = indexOf.get(token.content);
+    const before = index === undefined ? undefined : all[index];
+    // A token that was special once remains so, as in the Rust library.
+    if (index !== undefined && before !== undefined) {
+      all[index] = { ...before, ...token, special: before.special || token.special };
+    }
   }
   for (const token of [...numbered, ...named.values(), ...extra]) {
-    if (indexOf(token.content) >= 0) continue;
-    const known = idInVocab(token.content);
-    all.push({ id: typeof known === "number" ? known : next++, ...token });
+    if (indexOf.has(token.content)) continue;
+    const id = vocabulary.get(token.content) ?? next++;
+    indexOf.set(token.content, all.push({ id, ...token }) - 1);
   }
   return all;
 }

@@ -1,11 +1,18 @@
-// Text ↔ token ids, with @huggingface/tokenizers and the checkpoint's tokenizer.json and tokenizer_config.json.
+// Text ↔ token ids, with the checkpoint's tokenizer.json and the files beside it, as Hugging Face's tokenizers 0.23.3 gives them.
 //
-// Added to the library: transformers' add_bos_token and add_eos_token, the Rust library's treatment of byte runs that are not
-// UTF-8, ids without a token, and a stream that holds back incomplete characters.
+// The parts of tokenizer.json are computed here and not by a package: @huggingface/tokenizers 0.2.0 gives other ids in places (merged
+// splits, flags of added tokens, characters that a vocabulary lacks), ignores options that it does not know, and sets no limits. What is
+// not supported is refused by name. Its `truncation` and `padding` do not count, as in transformers. Added: transformers' add_bos_token
+// and add_eos_token, ids without a token, and a stream that holds back incomplete characters.
 
-import { Tokenizer as TokenizerOfLibrary } from "@huggingface/tokenizers";
 import { CheckpointError, isObject, shown } from "../errors.ts";
 import { readSpecialTokens, type TokenizerFiles, withAddedTokens } from "./special-tokens.ts";
+import { prepareAddedTokens } from "./tokenizer-added-tokens.ts";
+import { readDecoder, readPostProcessor } from "./tokenizer-decoders.ts";
+import { checkTextLength, refuse, Work } from "./tokenizer-json.ts";
+import { readModel } from "./tokenizer-models.ts";
+import { readNormalizer } from "./tokenizer-normalizers.ts";
+import { readPreTokenizer } from "./tokenizer-pre-tokenizers.ts";
 
 const FILE = "tokenizer.json";
 
@@ -39,36 +46,62 @@ export interface TokenStream {
 
 /**
  * Makes a tokenizer from the parsed tokenizer.json and the files beside it.
- * @throws CheckpointError when the files ask for something that is not implemented.
+ * @throws CheckpointError when the files ask for something that is not supported.
  */
 export function loadTokenizer(tokenizerJson: unknown, files: TokenizerFiles = {}): Tokenizer {
   const json = asObject(tokenizerJson, FILE);
   const config = asObject(files.config ?? {}, "tokenizer_config.json");
-  const model = asObject(json.model, `${FILE}: model`);
-  if (!["BPE", "Unigram", "WordPiece", undefined].includes(model.type as string | undefined)) {
-    throw fail(`model.type must be BPE, Unigram or WordPiece, got ${shown(model.type)}.`);
+  if (json.version !== undefined && json.version !== "1.0") {
+    throw refuse("version", `must be "1.0", got ${shown(json.version)}.`);
   }
-  if (typeof model.dropout === "number" && model.dropout > 0) {
-    throw fail(`model.dropout is ${model.dropout}, but random merges are not implemented: set it to null.`);
-  }
+  const model = readModel(asObject(json.model, `${FILE}: model`));
+  const normalizer = readNormalizer(json.normalizer);
+  const preTokenize = readPreTokenizer(json.pre_tokenizer, normalizer.keepsStart);
+  const decodeTokens = readDecoder(json.decoder);
   const specials = readSpecialTokens(files);
   const bosToken = specials.named.get("bos_token")?.content;
   const eosToken = specials.named.get("eos_token")?.content;
-  const added = { added_tokens: withAddedTokens(json, specials) };
-  const library = open({ normalizer: null, pre_tokenizer: null, decoder: null, ...json, ...added }, config, {
-    bosToken,
-    eosToken,
-  });
+  const added = prepareAddedTokens(
+    withAddedTokens(json.added_tokens, specials, model.vocabulary),
+    model.vocabulary,
+    (text) => normalizer.normalize(text, new Work(text.length)),
+  );
+  const idOf = (token: string) => added.idOf.get(token) ?? model.vocabulary.get(token);
+  const postProcess = frameOf(config, { bosToken, eosToken, idOf }) ?? readPostProcessor(json.post_processor);
+  const tokens = new Map<number, string>();
+  for (const [token, id] of model.vocabulary) tokens.set(id, token);
+  for (const [id, text] of added.textOf) tokens.set(id, text);
 
-  const encode = (text: string, addSpecialTokens: boolean): number[] => {
-    const { ids } = library.encode(text, { add_special_tokens: addSpecialTokens });
-    return ids.filter((id) => id !== undefined); // without an unk_token, as in Rust: unknown characters are dropped
+  const encode = (given: string, addSpecialTokens: boolean): number[] => {
+    checkTextLength(given);
+    const text = given.replace(/\p{Surrogate}/gu, "\ufffd"); // Python has no such texts; UTF-8 is written so
+    const work = new Work(text.length);
+    const ids: number[] = [];
+    for (const section of added.split(text, "plain", work)) {
+      if (section.id !== undefined) {
+        ids.push(section.id);
+        continue;
+      }
+      const normalized = normalizer.normalize(section.text, work);
+      for (const part of added.split(normalized, "normalized", work)) {
+        if (part.id !== undefined) {
+          ids.push(part.id);
+          continue;
+        }
+        const isFirst = section.start === 0 && part.start === 0;
+        for (const piece of preTokenize(part.text, isFirst, work))
+          for (const id of model.encode(piece, work)) ids.push(id);
+      }
+    }
+    return postProcess(ids, addSpecialTokens);
   };
   const decode = (ids: readonly number[], skipSpecialTokens: boolean): string => {
-    const known = ids.filter((id) => library.id_to_token(id) !== undefined);
-    if (known.length === 0) return "";
+    const known = ids
+      .map((id) => tokens.get(id))
+      .filter((token) => token !== undefined)
+      .filter((token) => !skipSpecialTokens || !added.special.has(token));
     // transformers 5 never "cleans up" spaces of BPE tokenizers, whatever tokenizer_config.json says.
-    return library.decode(known, { skip_special_tokens: skipSpecialTokens, clean_up_tokenization_spaces: false });
+    return known.length === 0 ? "" : decodeTokens(known);
   };
   return {
     bosToken,
@@ -76,7 +109,7 @@ export function loadTokenizer(tokenizerJson: unknown, files: TokenizerFiles = {}
     encode: (text, { addSpecialTokens = true } = {}) => encode(text, addSpecialTokens),
     encodePrompt: (text) => encode(text, bosToken === undefined || !text.startsWith(bosToken)),
     decode: (ids, { skipSpecialTokens = true } = {}) => decode(Array.from(ids), skipSpecialTokens),
-    tokenToId: (token) => library.token_to_id(token),
+    tokenToId: idOf,
     stream: () => new DecodingStream((ids) => decode(ids, true)),
   };
 }
@@ -130,75 +163,6 @@ function isCut(text: string): boolean {
   return text.endsWith("\ufffd");
 }
 
-/** As Rust's ByteFallback: each token of a byte run that is not UTF-8 gives one U+FFFD. */
-function decodeByteRuns(tokens: readonly string[]): string[] {
-  const pieces: string[] = [];
-  let run: number[] = [];
-  const endRun = () => {
-    if (run.length > 0) pieces.push(decodeRun(run));
-    run = [];
-  };
-  for (const token of tokens) {
-    const byte = /^<0x([0-9A-Fa-f]{2})>$/.exec(token)?.[1];
-    if (byte !== undefined) {
-      run.push(Number.parseInt(byte, 16));
-    } else {
-      endRun();
-      pieces.push(token);
-    }
-  }
-  endRun();
-  return pieces;
-}
-
-function decodeRun(bytes: readonly number[]): string {
-  try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(Uint8Array.from(bytes));
-  } catch {
-    return "\ufffd".repeat(bytes.length); // not UTF-8: not an error, see above
-  }
-}
-
-/** The part of the library that is used; its type declarations do not resolve under "moduleResolution": "NodeNext". */
-interface LibraryTokenizer {
-  encode(text: string, options: { add_special_tokens: boolean }): { readonly ids: readonly (number | undefined)[] };
-  decode(
-    ids: readonly number[],
-    options: { skip_special_tokens: boolean; clean_up_tokenization_spaces: boolean },
-  ): string;
-  token_to_id(token: string): number | undefined;
-  id_to_token(id: number): string | undefined;
-  readonly decoder: { readonly decoders?: readonly LibraryDecoder[] } | null;
-}
-
-/** One part of a decoder that is a sequence. */
-interface LibraryDecoder {
-  readonly config: { readonly type: string };
-  decode_chain(tokens: readonly string[]): string[];
-}
-
-function open(
-  json: Readonly<Record<string, unknown>>,
-  config: Readonly<Record<string, unknown>>,
-  { bosToken, eosToken }: { bosToken: string | undefined; eosToken: string | undefined },
-): LibraryTokenizer {
-  // The library takes tokenizer_config.json's special tokens as strings only.
-  const plainConfig = { ...config, bos_token: bosToken, eos_token: eosToken, additional_special_tokens: null };
-  let library: LibraryTokenizer;
-  try {
-    const template = postProcessorOf(config, { bosToken, eosToken });
-    const parts = { post_processor: null, ...json, ...(template && { post_processor: template }) };
-    library = new TokenizerOfLibrary(parts, plainConfig);
-  } catch (cause) {
-    const reason = (cause as Error).message.replace(/\.?$/, "."); // the library throws nothing else
-    throw new CheckpointError(`${FILE} cannot be used: ${reason}`, { file: FILE, cause });
-  }
-  for (const part of library.decoder?.decoders ?? []) {
-    if (part.config.type === "ByteFallback") part.decode_chain = decodeByteRuns;
-  }
-  return library;
-}
-
 /** Classes that heed add_bos_token and add_eos_token in transformers 4.57; 5.23 takes tokenizer.json's post-processor for all. */
 const HEEDING_CLASS = /^(Code)?Llama|^Gemma/;
 
@@ -206,18 +170,28 @@ const HEEDING_CLASS = /^(Code)?Llama|^Gemma/;
  * transformers' update_post_processor: add_bos_token and add_eos_token, when tokenizer_config.json gives either, replace the
  * post-processor of tokenizer.json (tokenization_llama_fast.py of 4.57), unless another class of tokenizer is named.
  */
-function postProcessorOf(
+function frameOf(
   config: Readonly<Record<string, unknown>>,
-  { bosToken, eosToken }: { readonly bosToken: string | undefined; readonly eosToken: string | undefined },
-): object | undefined {
+  {
+    bosToken,
+    eosToken,
+    idOf,
+  }: {
+    readonly bosToken: string | undefined;
+    readonly eosToken: string | undefined;
+    readonly idOf: (token: string) => number | undefined;
+  },
+): ((ids: readonly number[], addSpecialTokens: boolean) => number[]) | undefined {
   const { tokenizer_class: className = "LlamaTokenizer" } = config;
   if (typeof className === "string" && !HEEDING_CLASS.test(className)) return undefined;
   if (typeof config.add_bos_token !== "boolean" && typeof config.add_eos_token !== "boolean") return undefined;
-  const before = config.add_bos_token === true && bosToken !== undefined ? [bosToken] : [];
-  const after = config.add_eos_token === true && eosToken !== undefined ? [eosToken] : [];
-  const special = (token: string) => ({ SpecialToken: { id: token, type_id: 0 } });
-  const single = [...before.map(special), { Sequence: { id: "A", type_id: 0 } }, ...after.map(special)];
-  return { type: "TemplateProcessing", single };
+  const idsOf = (isAdded: boolean, token: string | undefined) => {
+    const id = isAdded && token !== undefined ? idOf(token) : undefined;
+    return id === undefined ? [] : [id];
+  };
+  const before = idsOf(config.add_bos_token === true, bosToken);
+  const after = idsOf(config.add_eos_token === true, eosToken);
+  return (ids, addSpecialTokens) => (addSpecialTokens ? [...before, ...ids, ...after] : [...ids]);
 }
 
 function asObject(value: unknown, what: string): Readonly<Record<string, unknown>> {
@@ -225,8 +199,4 @@ function asObject(value: unknown, what: string): Readonly<Record<string, unknown
   throw new CheckpointError(`${what} must hold a JSON object, got ${shown(value)}.`, {
     file: FILE,
   });
-}
-
-function fail(message: string): CheckpointError {
-  return new CheckpointError(`${FILE}: ${message}`, { file: FILE });
 }

@@ -64,7 +64,9 @@ test("it prints its address, and the page, its worker and the checkpoint are the
       "sprites/mug.webp",
       "weights/tiny-spatial/config.json",
     ]) {
-      expect((await fetch(url + path)).status, path).toBe(200);
+      const response = await fetch(url + path);
+      expect(response.status, path).toBe(200);
+      expect(response.headers.get("content-security-policy"), path).toMatch(/^default-src 'none'; script-src 'self';/);
     }
   } finally {
     child.kill("SIGTERM");

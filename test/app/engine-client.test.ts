@@ -70,6 +70,24 @@ test("a trace is moved, not copied", async () => {
   expect(bytes.byteLength).toBe(0);
 });
 
+test("a worker that cannot be started fails the call with the reason, and the next call tries again", async () => {
+  const starts = [
+    () => Promise.reject(new TypeError("Policy adaptvis disallowed.")),
+    async () => workerWith({ stop: async () => undefined, watch: async () => undefined }),
+  ];
+  const client = new EngineClient(() => starts.shift()?.() ?? Promise.reject(new Error("started too often")));
+  await client.watch(() => undefined);
+  starts.unshift(() => Promise.reject(new TypeError("Policy adaptvis disallowed.")));
+  await expect(client.stop()).rejects.toMatchObject({
+    failure: {
+      kind: "internal",
+      message: "The worker that runs the model could not be started: Policy adaptvis disallowed.",
+    },
+  });
+  await client.stop();
+  expect(starts).toEqual([]);
+});
+
 test("a crashed worker fails what runs, and the next call has a new one that tells the same watchers", async () => {
   const workers: Worker[] = [];
   const tellers: ((notice: EngineNotice) => void)[] = [];

@@ -3,7 +3,13 @@ import { expect, test } from "vitest";
 import { partOf } from "../../src/app/service-worker-parts.ts";
 
 const file = new Blob(["0123456789"]);
-const headers = new Headers({ "content-type": "text/plain" });
+const POLICY = "connect-src 'self'; frame-ancestors 'none'";
+const headers = new Headers({
+  "content-type": "text/plain",
+  "content-encoding": "gzip",
+  "content-length": "7",
+  "content-security-policy": POLICY,
+});
 
 test.each([
   { range: null, status: 200, text: "0123456789", contentRange: null },
@@ -22,5 +28,7 @@ test.each([
   expect(await response.text()).toBe(text);
   expect(response.headers.get("content-range")).toBe(contentRange);
   expect(response.headers.get("content-type")).toBe("text/plain");
+  expect(response.headers.get("content-security-policy")).toBe(POLICY);
+  expect(response.headers.get("content-encoding")).toBeNull();
   if (status !== 416) expect(response.headers.get("content-length")).toBe(String(text.length));
 });

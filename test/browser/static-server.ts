@@ -31,8 +31,8 @@ export type Served =
 export interface ServerRequest {
   /** Decoded, without the query; no ".." in it. */
   readonly path: string;
-  /** What the browser wants it for (Sec-Fetch-Dest): "document", "script", "worker", "empty" … */
-  readonly destination: string;
+  /** From the "?" on; empty without one. */
+  readonly query: string;
 }
 
 /** A running server. */
@@ -50,8 +50,9 @@ export async function startServer(
 ): Promise<StaticServer> {
   const server = createServer((request, response) => {
     for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
-    const path = normalize(decodeURIComponent(new URL(request.url ?? "/", "http://page").pathname));
-    const served = find({ path, destination: String(request.headers["sec-fetch-dest"] ?? "") });
+    const { pathname, search: query } = new URL(request.url ?? "/", "http://page");
+    const path = normalize(decodeURIComponent(pathname));
+    const served = find({ path, query });
     send(request, response, served).catch((error) => response.destroy(error));
   });
   const origin = await listen(server);

@@ -30,7 +30,7 @@ function onHub(...args: readonly string[]) {
 }
 
 test("plan of a model on the hub reads headers, and finds the form that fits a memory", async () => {
-  const all = jsonOf(await onHub("plan", ID, "--json"));
+  const all = jsonOf(await onHub("plan", ID, "--json", "--measure"));
   expect(all).toMatchObject({
     model: ID,
     commit: TINY_SPATIAL_COMMIT,
@@ -40,7 +40,9 @@ test("plan of a model on the hub reads headers, and finds the form that fits a m
     plan: { dtype: "file", contextLength: 192, numImages: 1, problem: null, isSoftware: true },
     forms: [{ dtype: "file" }, { dtype: "q8" }, { dtype: "q4_1" }, { dtype: "q4" }],
     download: { rate: 20e6 },
+    speed: { from: "layers", isRead: false, decoderLayers: { measured: 4, all: 4 } },
   });
+  expect(Reflect.get(Object(all.speed), "tokenMs")).toBeGreaterThan(0);
   expect(hub.calls.filter(({ kind }) => kind === "cdn").map(({ range }) => range)).toEqual([
     "bytes=0-7",
     expect.stringMatching(/^bytes=8-\d{4,5}$/),
@@ -53,6 +55,20 @@ test("plan of a model on the hub reads headers, and finds the form that fits a m
   );
   expect(short.stdout).toMatch(/\nThe download is 3\.\d MiB: 4 s at 1 MB\/s \(--rate\)\.\n/);
   expect(short.stdout).toMatch(/\nas in the file +.* does not fit\nq8 .* fits\nq4_1 .* fits\nq4 .* fits\n/);
+});
+
+test("ask of a model on the hub chooses its form before the download", async () => {
+  const [picture] = await knownPictures();
+  if (picture === undefined) throw new Error("no picture");
+  const { neededBytes } = Object(jsonOf(await onHub("plan", ID, "--json")).plan);
+  const memory = ["--memory", `${neededBytes - 1}B`];
+  const asked = await onHub("ask", "--model", ID, "--image", picture.path, "--json", ...memory, picture.question);
+  expect(jsonOf(asked)).toMatchObject({ dtype: "q8", answer: picture.answer });
+  expect(ownLines(asked.stderr)).toEqual([
+    expect.stringMatching(/^adaptvis: the model needs .*: it is loaded in q8, with .* MiB$/),
+    `adaptvis: downloading ${ID}`,
+    expect.stringMatching(/^adaptvis: downloaded /),
+  ]);
 });
 
 test("ask with --memory loads the form that fits, and says so in one line", async () => {

@@ -12,8 +12,8 @@ import {
   paddedChecks,
   plainChecks,
 } from "../setup/authors-parity.ts";
-import { readTensorFile } from "../setup/golden.ts";
-import type { ParityCheck } from "../setup/parity-check.ts";
+import { goldenInputs, readTensorFile, type TensorFile } from "../setup/golden.ts";
+import { type ParityCheck, same } from "../setup/parity-check.ts";
 import { TRANSFORMERS_CASES, transformersChecks } from "../setup/transformers-parity.ts";
 
 /** What this program prints. */
@@ -33,8 +33,8 @@ const { gpu } = navigator as unknown as { readonly gpu: GPU }; // Node's types, 
 const adapter = await gpu.requestAdapter();
 if (adapter === null) throw new Error("no adapter");
 const device = await host.requestGpuDevice(adapter);
-const load = (name: string, adapterClass?: "gpu") =>
-  host.Llava.load(host.fileSource(`${folder}/${name}`), { device, adapterClass });
+const load = (name: string, options: Pick<adaptvis.LoadOptions, "adapterClass" | "lookahead"> = {}) =>
+  host.Llava.load(host.fileSource(`${folder}/${name}`), { device, ...options });
 const tensors = (path: string) => readTensorFile(path, folder);
 
 const results: Record<string, readonly ParityCheck[] | string> = {};
@@ -66,14 +66,47 @@ for (const factor of AUTHORS_FACTORS) await run(`factor ${factor}`, () => factor
 for (const factor of PADDED_FACTORS) await run(`padded, factor ${factor}`, () => paddedChecks(model, factor, goldens));
 for (const flip of flips) await run(`flip ${flip.case}`, () => flipChecks(model, flip, pictures));
 model.dispose();
-// The kernels that a GPU would run: lavapipe compiles them for a minute, SwiftShader for seconds.
-if (!adapter.info.description.startsWith("llvmpipe")) {
-  const name = "llama-text-tied";
-  await run(`${name}, a GPU's kernels`, async () => {
-    using onGpu = await load(name, "gpu");
-    return await transformersChecks(onGpu, await tensors(`${name}/expected.safetensors`));
-  });
-}
+const gpuName = "llama-text-tied";
+await run(`${gpuName}, a GPU's kernels`, async () => {
+  using onGpu = await load(gpuName, { adapterClass: "gpu", lookahead: 4 });
+  const golden = await tensors(`${gpuName}/expected.safetensors`);
+  return [...(await transformersChecks(onGpu, golden)), ...(await lookaheadChecks(onGpu, golden))];
+});
 
 const report: ParityReport = { adapter: adapter.info.description, results };
 console.log(JSON.stringify(report));
+
+/** The ids of whole answers, before and after answers that end while later tokens are on their way, by an abort and by an error. */
+async function lookaheadChecks(model: adaptvis.Llava, golden: TensorFile): Promise<readonly ParityCheck[]> {
+  const expected = golden.ids("f1.0.generated");
+  const inputs = goldenInputs(model, golden);
+  const options = { maxNewTokens: expected.length, ignoreEos: true };
+  const whole = async (what: string) => {
+    const { tokens } = await model.answer(inputs, options);
+    const ids = tokens.map(({ tokenId }) => tokenId);
+    return same(what, ids, expected);
+  };
+  const checks = [await whole("ids")];
+  for (const [ending, numTokens] of [
+    ["AbortError", 1],
+    ["RangeError", 2],
+    ["AbortError", expected.length - 1],
+    ["RangeError", 3], // on a device that is lost then: the last question of this program
+  ] as const) {
+    const stop = new AbortController();
+    let numSeen = 0;
+    const onToken = () => {
+      if (++numSeen < numTokens) return;
+      if (numTokens === 3) device.destroy();
+      if (ending === "RangeError") throw new RangeError("the caller's own");
+      stop.abort();
+    };
+    const end = await model.answer(inputs, { ...options, signal: stop.signal, onToken }).then(
+      () => "an answer",
+      (error: unknown) => (error instanceof Error ? error.name : String(error)),
+    );
+    if (end !== ending) throw new Error(`Token ${numTokens}: expected ${ending}, got ${end}.`);
+    if (numTokens !== 3) checks.push(await whole(`ids after ${ending} at token ${numTokens}`));
+  }
+  return checks;
+}

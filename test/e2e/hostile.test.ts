@@ -6,13 +6,20 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { blackPng, copyCheckpoint } from "./fixtures.ts";
 import { openPages } from "./open-pages.ts";
-import { markAnswers, type Playground } from "./playground.ts";
+import { markAnswers, type Playground, waitUntil } from "./playground.ts";
 import { countsBuffers, gatesReadbacks, keepsDevices } from "./preludes.ts";
 
 const { open } = openPages();
 
-test("Stop ends a question that still waits for the answer before to end", async () => {
+test("a question that replaces another is answered without a word of stopping, and Stop ends one that still waits", async () => {
   const playground = await openWithHeldFactor();
+  await playground.page.evaluate(markAnswers);
+  await playground.button("Ask").click();
+  await playground.worker.evaluate("gate.release()");
+  await playground.waitForAnswers();
+  expect(await playground.page.getByText("Stopped.").count()).toBe(0);
+
+  await holdFactor(playground, "0.75");
   await playground.button("Ask").click();
   await playground.button("Stop").click();
   await playground.worker.evaluate("gate.release()");
@@ -21,22 +28,13 @@ test("Stop ends a question that still waits for the answer before to end", async
   await expect.poll(() => playground.page.locator("[aria-live=polite]").innerText()).toBe("Stopped.");
 });
 
-test("a question that replaces another is answered without a word of stopping", async () => {
-  const playground = await openWithHeldFactor();
-  await playground.page.evaluate(markAnswers);
-  await playground.button("Ask").click();
-  await playground.worker.evaluate("gate.release()");
-  await playground.waitForAnswers();
-  expect(await playground.page.getByText("Stopped.").count()).toBe(0);
-});
-
 test("a device that is lost while the model loads is not told as lost for ever", async () => {
   const playground = await open({ workerPrelude: `${keepsDevices}${gatesReadbacks}gate.hold();` });
   await expect.poll(() => playground.worker.evaluate<number>("devices.length")).toBe(1);
   await playground.worker.evaluate("devices[0].destroy(); gate.release()");
   await playground.waitUntilReady();
   expect(await playground.worker.evaluate("devices.length")).toBe(2);
-  await playground.page.waitForFunction(`!document.querySelector(".notice")`);
+  await waitUntil(playground.page, `!document.querySelector(".notice")`);
 });
 
 test("a link to a pass that the answer lacks says so, and later answers are not explained unasked", async () => {
@@ -125,9 +123,10 @@ test("a number out of range becomes the nearest, a broken one stays as it was, a
   await length.press("Tab");
   await page.getByText("from 1 to 512").waitFor();
   await length.fill("8");
-  await length.press("Tab");
-  await page.getByText("Length of the answer").click();
-  await playground.askAndWait();
+  await page.evaluate(markAnswers);
+  await length.press("Enter"); // asks, with the new number
+  await playground.waitForAnswers();
+  expect(await length.inputValue()).toBe("8");
   const factor = page.getByRole("spinbutton", { name: "Exactly" });
   await factor.fill("1e9");
   await factor.press("Tab");
@@ -233,8 +232,12 @@ async function openWithHeldFactor(): Promise<Playground> {
   const playground = await open({ workerPrelude: gatesReadbacks });
   await playground.waitUntilReady();
   await playground.askAndWait();
-  await playground.worker.evaluate("gate.hold()");
-  await playground.page.getByRole("slider", { name: "Factor" }).fill("0.5");
-  await expect.poll(() => playground.worker.evaluate<number>("gate.waiting")).toBeGreaterThan(0);
+  await holdFactor(playground, "0.5");
   return playground;
+}
+
+async function holdFactor(playground: Playground, factor: string): Promise<void> {
+  await playground.worker.evaluate("gate.hold()");
+  await playground.page.getByRole("slider", { name: "Factor" }).fill(factor);
+  await expect.poll(() => playground.worker.evaluate<number>("gate.waiting")).toBeGreaterThan(0);
 }

@@ -14,12 +14,12 @@ const APP = join(repositoryRoot, "dist", "app");
 let server: StaticServer;
 let browser: Browser;
 /** Scripts that stand in front of the worker's and the service worker's own. */
-let before: { readonly worker?: string; readonly serviceworker?: string } = {};
+let before: { readonly worker?: string; readonly serviceworker?: string; readonly page?: undefined } = {};
 
 beforeAll(async () => {
-  server = await startServer(({ path, destination }) => ({
+  server = await startServer(({ path }) => ({
     file: join(APP, path === "/" ? "index.html" : path),
-    before: destination === "worker" || destination === "serviceworker" ? before[destination] : undefined,
+    before: before[path === "/service-worker.js" ? "serviceworker" : path.startsWith("/worker-") ? "worker" : "page"],
   }));
   browser = await launchChromium();
 });

@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { DEFAULT_SCENE, type Scene } from "../../src/app/scene/scene.ts";
 import { decodeHash, encodeHash } from "../../src/app/url-state.ts";
 import { openPages } from "./open-pages.ts";
+import { waitUntil } from "./playground.ts";
 
 const { open } = openPages();
 const SCENE: Scene = {
@@ -44,7 +45,7 @@ test("a link restores scene, question, settings and pass, and Copy link gives it
   const moved = decodeHash(new URL(await page.evaluate<string>("navigator.clipboard.readText()")).hash);
   expect(moved.scene?.objects.find(({ name }) => name === "book")?.x).toBeLessThan(0.4);
   // The page's own address follows, so that reloading gives it too.
-  await page.waitForFunction(`location.hash === ${JSON.stringify(encodeHash({ ...state, ...moved }))}`);
+  await waitUntil(page, `location.hash === ${JSON.stringify(encodeHash({ ...state, ...moved }))}`);
 });
 
 test.each(["scene=nowhere;mug,1,2&q=&a=1,x&pass=-1", "%E0%A4%A", "scene=plain;unicorn,500,500,300", "answers"])(

@@ -40,8 +40,11 @@ export interface TakenAway {
   readonly trace: TensorFile;
 }
 
+/** A page that can be downloaded from. */
+type Downloads = Pick<Playground, "download">;
+
 /** Downloads picture, answer and trace. */
-export async function takeAway(playground: Playground): Promise<TakenAway> {
+export async function takeAway(playground: Downloads): Promise<TakenAway> {
   const picture = await decodeImage(await playground.download("Download picture (PNG)"));
   const file = await answerFile(playground);
   const bytes = await playground.download("Download trace (safetensors)");
@@ -55,7 +58,7 @@ export async function takeAway(playground: Playground): Promise<TakenAway> {
 }
 
 /** Downloads the answer. */
-export async function answerFile(playground: Playground): Promise<AnswerFile> {
+export async function answerFile(playground: Downloads): Promise<AnswerFile> {
   const bytes = await playground.download("Download answer (JSON)");
   return JSON.parse(bytes.toString("utf8")) as AnswerFile; // the page's own format, compared field by field
 }

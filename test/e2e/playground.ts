@@ -4,9 +4,12 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
-import type { Browser, BrowserContext, Locator, Page, Worker } from "playwright-core";
+import { setTimeout } from "node:timers/promises";
+import type { Browser, BrowserContext, Frame, Locator, Page, Worker } from "playwright-core";
 import { launchChromium } from "../browser/launch.ts";
 import { type StaticServer, startServer } from "../browser/static-server.ts";
+
+const TIMEOUT_MS = 60_000;
 
 /** Widths and heights that people have, CSS pixels. */
 export const viewports = {
@@ -47,11 +50,11 @@ export class Playgrounds {
   /** @param app the folder that `npm run build:app` makes. */
   static async start(app: string): Promise<Playgrounds> {
     const opened: Playgrounds[] = [];
-    const server = await startServer(({ path, destination }) => {
+    const server = await startServer(({ path }) => {
       // Every page has a folder of its own, so that none meets another's service worker, cache or prelude.
       const [, index, rest] = /^\/some\/folder-(\d+)\/(.*)$/.exec(path) ?? [];
       if (index === undefined || rest === undefined) return undefined;
-      const prelude = destination === "worker" ? opened[0]?.preludes[Number(index)] : undefined;
+      const prelude = rest.startsWith("worker-") ? opened[0]?.preludes[Number(index)] : undefined;
       return { file: join(app, rest === "" ? "index.html" : rest), before: prelude };
     });
     try {
@@ -104,7 +107,7 @@ export class Playground {
   constructor(context: BrowserContext, page: Page) {
     this.context = context;
     this.page = page;
-    page.setDefaultTimeout(60_000);
+    page.setDefaultTimeout(TIMEOUT_MS);
     page.on("pageerror", (error) => this.problems.push(String(error)));
     page.on("console", (message) => {
       if (message.type() === "error") this.problems.push(`${message.text()} (${message.location().url})`);
@@ -130,7 +133,7 @@ export class Playground {
   /** Waits until a question can be asked. @throws with what the page says when that takes too long. */
   async waitUntilReady(): Promise<void> {
     try {
-      await this.page.waitForFunction(isAskEnabled);
+      await waitUntil(this.page, isAskEnabled);
     } catch (cause) {
       const status: unknown = await this.page.evaluate(`[...document.querySelectorAll(".load-strip, .notice")]
         .map(({ innerText }) => innerText).join("; ")`);
@@ -148,8 +151,7 @@ export class Playground {
 
   /** Waits for both answers to a question that was asked after {@link markAnswers} ran. @throws as {@link askAndWait}. */
   async waitForAnswers(): Promise<void> {
-    const outcome = await this.page.waitForFunction(answersOrNotice);
-    const notice = String(await outcome.jsonValue());
+    const notice = String(await waitUntil(this.page, answersOrNotice));
     if (notice !== "answered") throw new Error(`No answer, but a notice: ${notice}`);
     await this.waitUntilReady();
   }
@@ -206,8 +208,23 @@ export class Playground {
   }
 }
 
-/** In the page, as text, so that the bundler of the tests leaves it as it is. */
-const isAskEnabled = `[...document.querySelectorAll("button")].some(
+/**
+ * Waits until an expression in the page is truthy. Playwright's waitForFunction would evaluate it in the page's own time, which the
+ * page's Content-Security-Policy forbids.
+ * @returns its value
+ * @throws when that takes longer than a minute.
+ */
+export async function waitUntil(page: Page | Frame, expression: string): Promise<unknown> {
+  for (const endMs = performance.now() + TIMEOUT_MS; ; ) {
+    const value: unknown = await page.evaluate(expression);
+    if (value) return value;
+    if (performance.now() > endMs) throw new Error(`For a minute it was ${String(value)}: ${expression}`);
+    await setTimeout(50);
+  }
+}
+
+/** Whether a question can be asked: in the page, as text, so that the bundler of the tests leaves it as it is. */
+export const isAskEnabled = `[...document.querySelectorAll("button")].some(
   (button) => button.textContent.trim() === "Ask" && !button.disabled && button.ariaDisabled !== "true")`;
 
 /** The numbers under the two answers come anew with each question, so those of before can be told by a mark. */
@@ -215,7 +232,7 @@ export const markAnswers = `for (const numbers of document.querySelectorAll(".an
   for (const notice of document.querySelectorAll(".notice")) notice.isOfBefore = true;`;
 
 /** "answered", or the text of a notice that came since, or false as long as there is neither. */
-const answersOrNotice = `(() => {
+export const answersOrNotice = `(() => {
   const notice = [...document.querySelectorAll(".notice")].find(({ isOfBefore }) => !isOfBefore);
   if (notice) return notice.innerText;
   const numbers = [...document.querySelectorAll("[aria-label='Greedy answer'] .number, [aria-label='AdaptVis answer'] .number")];

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { answerFile } from "./node-model.ts";
 import { openPages } from "./open-pages.ts";
 import type { Playground } from "./playground.ts";
-import { markAnswers } from "./playground.ts";
+import { markAnswers, waitUntil } from "./playground.ts";
 import { adapterAtSecondAsk, gatesReadbacks, holdsAdapter, keepsDevices } from "./preludes.ts";
 
 const { open } = openPages();
@@ -20,8 +20,8 @@ test("a device that is lost at rest comes back by itself, and the answer is the 
   await playground.askAndWait();
   const before = await answerFile(playground);
   await playground.worker.evaluate("devices.at(-1).destroy()");
-  await playground.page.waitForFunction(`notices.some((text) => text.includes("The GPU was lost"))`);
-  await playground.page.waitForFunction(`!document.querySelector(".notice")`);
+  await waitUntil(playground.page, `notices.some((text) => text.includes("The GPU was lost"))`);
+  await waitUntil(playground.page, `!document.querySelector(".notice")`);
   await playground.askAndWait();
   expect(answersOf(await answerFile(playground))).toEqual(answersOf(before));
   expect(await playground.worker.evaluate("devices.length")).toBe(2);
@@ -35,8 +35,8 @@ test("a device that is lost under a question comes back, and the question is ans
   await playground.page.evaluate(markAnswers);
   await stopMidway(playground);
   await playground.worker.evaluate("devices.at(-1).destroy(); gate.release()");
-  await playground.page.waitForFunction(`notices.some((text) => text.includes("The GPU was lost"))`);
-  await playground.page.waitForFunction(`!document.querySelector(".notice")`);
+  await waitUntil(playground.page, `notices.some((text) => text.includes("The GPU was lost"))`);
+  await waitUntil(playground.page, `!document.querySelector(".notice")`);
   await playground.waitForAnswers();
   expect(answersOf(await answerFile(playground))).toEqual(answersOf(before));
 });
@@ -45,8 +45,8 @@ test("a GPU process that is killed comes back too", async () => {
   const playground = await open({ pagePrelude: keepsNotices });
   await playground.waitUntilReady();
   await playground.killGpuProcess();
-  await playground.page.waitForFunction(`notices.some((text) => text.includes("The GPU was lost"))`);
-  await playground.page.waitForFunction(`!document.querySelector(".notice")`);
+  await waitUntil(playground.page, `notices.some((text) => text.includes("The GPU was lost"))`);
+  await waitUntil(playground.page, `!document.querySelector(".notice")`);
   await playground.askAndWait();
   expect(await playground.answer("Greedy")).toBe("Left");
 });

@@ -85,6 +85,7 @@ async function withPage(
   try {
     const page = await context.newPage();
     page.on("pageerror", (error) => errors.push(String(error)));
+    page.on("console", (message) => message.type() === "error" && errors.push(message.text())); // violations of its policy too
     page.on("requestfailed", (request) => errors.push(`request: ${request.url().slice(0, 100)}`));
     await page.goto(address);
     await work(page);
@@ -165,6 +166,9 @@ test("the filters choose cards by change, method and run", async () => {
     expect(numOfMethod).toBeLessThan(numFixed);
     expect(await shown()).toBe(numOfMethod);
     expect(await page.locator("#shown").textContent()).toBe(`${numOfMethod} of ${NUM_CARDS} cards`);
+    // Enter in a filter sends nothing.
+    await page.getByRole("checkbox", { name: /^fixed/ }).press("Enter");
+    expect(page.url()).toBe(address);
     await page.locator("select[name=run]").selectOption("VSR · other-model");
     expect(await shown()).toBe(0);
   });

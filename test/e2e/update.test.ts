@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { buildApp } from "../../tools/app.mjs";
 import { launchChromium } from "../browser/launch.ts";
 import { type StaticServer, startServer } from "../browser/static-server.ts";
+import { waitUntil } from "./playground.ts";
 
 const POLLING = { timeout: 60_000 };
 
@@ -62,5 +63,5 @@ test("a new build takes over when the last page of the old one loads again", asy
   // The browser may count the closed page for a moment, and the page loads again by itself when the new build begins.
   const afterLoad = () => other.reload().then(() => versions(other));
   await expect.poll(() => afterLoad().catch(String), { ...POLLING, interval: 1000 }).toEqual([second.version]);
-  await other.waitForFunction("document.querySelector('h1') !== null");
+  await waitUntil(other, "document.querySelector('h1') !== null");
 });

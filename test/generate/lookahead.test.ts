@@ -46,13 +46,17 @@ test.each([1, 2, 3, 4])("%i tokens on their way: the same tokens, log-probabilit
 interface RingReads {
   /** Reads from this one on are held back, as on a slow GPU. */
   heldFrom: number;
+  /** This read returns once all others that were started by then have returned; -1 for none. */
+  last: number;
   numStarted: number;
   /** Reads on their way that were not cancelled. */
   numOutstanding: number;
   numCancelled: number;
-  /** Cancellations of a slot that nobody reads. */
+  /** Buffers unmapped that were not mapped, which Deno throws at. */
   numIdleUnmaps: number;
 }
+
+const NO_READS = { heldFrom: Infinity, last: -1, numStarted: 0, numOutstanding: 0, numCancelled: 0, numIdleUnmaps: 0 };
 
 /** Watches the choice ring of every model that is loaded and asked within `work`. */
 async function watchRing<T>(reads: RingReads, work: () => Promise<T>): Promise<T> {
@@ -76,14 +80,15 @@ function watchBuffer(buffer: GPUBuffer, reads: RingReads): void {
   let cancel: ((error: Error) => void) | undefined;
   let isMapped = false;
   buffer.mapAsync = async (mode) => {
-    const isHeld = reads.numStarted >= reads.heldFrom;
-    reads.numStarted++;
+    const index = reads.numStarted++;
+    const isHeld = index >= reads.heldFrom;
     reads.numOutstanding++;
     const cancelled = new Promise<undefined>((_, reject) => {
       cancel = reject;
     });
     await Promise.race([mapAsync(mode), cancelled]);
     if (isHeld) await cancelled;
+    if (index === reads.last) await expect.poll(() => reads.numOutstanding).toBe(1);
     reads.numOutstanding--;
     cancel = undefined;
     isMapped = true;
@@ -102,7 +107,7 @@ function watchBuffer(buffer: GPUBuffer, reads: RingReads): void {
 }
 
 describe.each([2, 3, 4])("with %i tokens on their way, each outstanding read is cancelled once after", (lookahead) => {
-  const reads = { heldFrom: Infinity, numStarted: 0, numOutstanding: 0, numCancelled: 0, numIdleUnmaps: 0 };
+  const reads = { ...NO_READS };
   const options = { maxNewTokens: 9, ignoreEos: true };
   let model: Llava;
   let inputs: ModelInputs;
@@ -117,12 +122,16 @@ describe.each([2, 3, 4])("with %i tokens on their way, each outstanding read is 
   });
   afterAll(() => model.dispose());
 
-  /** Answers with reads held back after `numTokens`; whatever ends the answer has to come with them. */
+  /** Answers with the reads after `numTokens` held back, or done early; whatever ends the answer has to come with those tokens. */
   const answerHeld = async (
     numTokens: number,
-    { eosTokenId, ...end }: AnswerOptions & { readonly eosTokenId?: number | undefined },
+    {
+      eosTokenId,
+      later = "held",
+      ...end
+    }: AnswerOptions & { readonly eosTokenId?: number | undefined; readonly later?: "held" | "early" },
   ) => {
-    Object.assign(reads, { heldFrom: numTokens, numStarted: 0, numCancelled: 0, numIdleUnmaps: 0 });
+    Object.assign(reads, NO_READS, later === "held" ? { heldFrom: numTokens } : { last: numTokens - 1 });
     const processor = Object.create(model.processor, {
       eosTokenIds: { value: [eosTokenId] },
       textStream: { value: () => ({ push: () => "x", flush: () => "" }) },
@@ -135,10 +144,10 @@ describe.each([2, 3, 4])("with %i tokens on their way, each outstanding read is 
       expect(reads).toMatchObject({
         numStarted: numTokens + numPending,
         numOutstanding: 0,
-        numCancelled: numPending,
+        numCancelled: later === "held" ? numPending : 0,
         numIdleUnmaps: 0,
       });
-      reads.heldFrom = Infinity;
+      Object.assign(reads, NO_READS);
       const { tokens } = await model.answer(inputs, options);
       expect(tokens.map(({ tokenId }) => tokenId)).toEqual(free);
     }
@@ -161,6 +170,17 @@ describe.each([2, 3, 4])("with %i tokens on their way, each outstanding read is 
 
   test.each([1, 2, 3])("an end token as token %i", async (numTokens) => {
     expect(await answerHeld(numTokens, { eosTokenId: free[numTokens - 1] })).toBe("eos");
+  });
+
+  test("an end token, an abort and the caller's error after the later reads are done", async () => {
+    expect(await answerHeld(1, { eosTokenId: free[0], later: "early" })).toBe("eos");
+    const onToken = () => {
+      throw new RangeError("the caller's own");
+    };
+    await expect(answerHeld(1, { later: "early", onToken })).rejects.toThrow("the caller's own");
+    const stop = new AbortController();
+    const aborting = { signal: stop.signal, onToken: () => stop.abort() };
+    await expect(answerHeld(1, { later: "early", ...aborting })).rejects.toThrow(AbortError);
   });
 
   test.each([1, 2, 3])("a stop string with token %i", async (numTokens) => {

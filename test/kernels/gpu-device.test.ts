@@ -1,6 +1,6 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { create } from "webgpu";
-import { GpuError } from "../../src/errors.ts";
+import { AbortError, GpuError } from "../../src/errors.ts";
 import {
   formatBytes,
   GPU_READBACK,
@@ -191,6 +191,85 @@ describe("write and readBuffer", () => {
     const gpu = await makeGpu();
     const buffer = gpu.createBuffer("zeros", 40, GPU_STORAGE);
     expect(new Uint8Array(await gpu.readBuffer(buffer, 40))).toEqual(new Uint8Array(40));
+    gpu.dispose();
+  });
+});
+
+/** Counts unmaps of a buffer that is neither mapped nor about to be, at which Deno throws. */
+function countIdleUnmaps(buffer: GPUBuffer): () => number {
+  const unmap = buffer.unmap.bind(buffer);
+  let numIdle = 0;
+  buffer.unmap = () => {
+    if (buffer.mapState === "unmapped") numIdle++;
+    return unmap();
+  };
+  return () => numIdle;
+}
+
+describe("readMapped and cancelRead", () => {
+  test("a read that is over, failed or never begun is not cancelled, and one on its way is", async () => {
+    const gpu = await makeGpu();
+    const buffer = gpu.createBuffer("staging", 16, GPU_READBACK);
+    const numIdleUnmaps = countIdleUnmaps(buffer);
+    gpu.cancelRead(buffer);
+    gpu.write(buffer, Float32Array.of(1, 2, 3, 4));
+    expect([...new Float32Array(await gpu.readMapped(buffer, 12))]).toEqual([1, 2, 3]);
+    gpu.cancelRead(buffer);
+    const cancelled = gpu.readMapped(buffer);
+    gpu.cancelRead(buffer);
+    await expect(cancelled).rejects.toThrow(GpuError);
+    gpu.cancelRead(buffer);
+    expect(new Float32Array(await gpu.readMapped(buffer))).toEqual(Float32Array.of(1, 2, 3, 4));
+    expect(buffer.mapState).toBe("unmapped");
+    gpu.destroyBuffer(buffer);
+    gpu.cancelRead(buffer);
+    expect(numIdleUnmaps()).toBe(0);
+    gpu.dispose();
+  });
+
+  test("a cancelled read that still waits takes nothing from the next one", async () => {
+    let isWaiting = false;
+    const gpu = await makeGpu();
+    const buffer = gpu.createBuffer("staging", 16, GPU_READBACK);
+    const numIdleUnmaps = countIdleUnmaps(buffer);
+    let release = () => {};
+    const settled = vi.spyOn(gpu, "settled").mockImplementationOnce(() => {
+      isWaiting = true;
+      return new Promise((resolve) => {
+        release = resolve;
+      });
+    });
+    const first = gpu.readMapped(buffer);
+    await expect.poll(() => isWaiting).toBe(true);
+    gpu.cancelRead(buffer);
+    gpu.write(buffer, Float32Array.of(5, 6, 7, 8));
+    settled.mockImplementationOnce(async () => {
+      release(); // the second is mapped now
+      await expect(first).rejects.toThrow(GpuError);
+    });
+    expect(new Float32Array(await gpu.readMapped(buffer))).toEqual(Float32Array.of(5, 6, 7, 8));
+    expect(numIdleUnmaps()).toBe(0);
+    gpu.dispose();
+  });
+
+  test("a host that cannot unmap a buffer of a lost device, such as Deno, hides no other error", async () => {
+    const gpu = await makeGpu();
+    const buffer = gpu.createBuffer("staging", 16, GPU_READBACK);
+    buffer.unmap = () => {
+      throw new Error("Parent device is lost");
+    };
+    const read = gpu.readMapped(buffer);
+    gpu.cancelRead(buffer);
+    gpu.dispose();
+    await expect(read).rejects.toThrow(AbortError);
+  });
+
+  test("a read without memory leaves its buffer unmapped", async () => {
+    const gpu = await makeGpu();
+    const buffer = gpu.createBuffer("staging", 16, GPU_READBACK);
+    vi.spyOn(gpu, "settled").mockRejectedValue(new GpuError("out-of-memory", "no memory"));
+    await expect(gpu.readMapped(buffer)).rejects.toThrow("no memory");
+    expect(buffer.mapState).toBe("unmapped");
     gpu.dispose();
   });
 });

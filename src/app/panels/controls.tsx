@@ -103,8 +103,10 @@ export function NumberField(props: {
   /** Step of the arrows; 1 allows whole numbers only, other steps allow values in between. */
   readonly step: number;
   readonly onChange: (value: number) => void;
+  /** Called at Enter, after a change of the value. */
+  readonly onEnter?: () => void;
 }) {
-  const { label, value, min, max, step } = props;
+  const { label, value, min, max, step, onEnter } = props;
   const id = useId();
   const [isMoved, setMoved] = useState(false);
   return (
@@ -126,6 +128,10 @@ export function NumberField(props: {
           // Written at once: if the value is unchanged, nothing else would replace the typed text.
           event.currentTarget.value = String(accepted);
           if (accepted !== value) props.onChange(accepted);
+        }}
+        onKeyDown={(event) => {
+          // The browser sends the change after this event.
+          if (event.key === "Enter" && onEnter !== undefined) setTimeout(onEnter);
         }}
       />
       {isMoved && (

@@ -63,7 +63,11 @@ const advice: Readonly<Partial<Record<FailureKind, ComponentChildren>>> = {
       <ul>
         <li>Chrome and Edge have WebGPU since version 113 on Windows, macOS and ChromeOS, since 121 on Android.</li>
         <li>Safari has it since version 26, on macOS, iOS and iPadOS.</li>
-        <li>Firefox has it since version 141 on Windows and 145 on Macs with Apple silicon.</li>
+        <li>
+          Firefox has it since version 141 on Windows and 145 on Macs with Apple silicon. Elsewhere, open{" "}
+          <code>about:config</code>, set <code>dom.webgpu.enabled</code> and <code>gfx.webgpu.ignore-blocklist</code> to
+          true, then restart it.
+        </li>
         <li>
           On Linux, newer versions of Chrome support it for some GPUs; otherwise open <code>chrome://flags</code>,
           search for “WebGPU” and switch on “Unsafe WebGPU Support” and “Vulkan”.
@@ -79,7 +83,8 @@ const advice: Readonly<Partial<Record<FailureKind, ComponentChildren>>> = {
       <li>In the browser’s settings, enable “Use graphics acceleration when available”, then restart the browser.</li>
       <li>
         <code>chrome://gpu</code> (Firefox: <code>about:support</code>) shows whether WebGPU is disabled and why; an
-        updated graphics driver often helps.
+        updated graphics driver often helps. Firefox may block the driver: set <code>gfx.webgpu.ignore-blocklist</code>{" "}
+        (and <code>dom.webgpu.enabled</code>) to true in <code>about:config</code>, then restart it.
       </li>
       <li>
         Without any GPU, Chrome can compute in software: start it with{" "}

@@ -24,14 +24,8 @@ export function QuestionPanel() {
   useEscapeToStop();
   return (
     <Panel id="question" title="Question">
-      <form
-        class="stack"
-        noValidate // an invalid field may be hidden, and Ask would do nothing
-        onSubmit={(event) => {
-          event.preventDefault();
-          void ask();
-        }}
-      >
+      {/* Not a <form>: sandboxed frames may forbid forms, and one that no script handles sends its fields in the address. */}
+      <div class="stack">
         <Segmented
           legend="How to ask"
           choices={[
@@ -47,7 +41,7 @@ export function QuestionPanel() {
         />
         {questionMode.value === "form" ? <FormFields /> : <FreeText />}
         <AskRow />
-      </form>
+      </div>
     </Panel>
   );
 }
@@ -136,10 +130,17 @@ function AskRow() {
           onChange={(value) => {
             maxNewTokens.value = value;
           }}
+          onEnter={() => model.value !== undefined && void ask()}
         />
       </details>
       <div class="ask-row">
-        <button type="submit" class="primary" aria-disabled={!isReady} disabled={model.value === undefined}>
+        <button
+          type="button"
+          class="primary"
+          aria-disabled={!isReady}
+          disabled={model.value === undefined}
+          onClick={() => void ask()}
+        >
           Ask
         </button>
         {now !== undefined && now.kind !== "load" && now.kind !== "explain" && (

@@ -27,10 +27,13 @@ export interface ModelView {
   readonly downloadBytes: number;
 }
 
+/** A server that does not send ranges of files: its models can be downloaded, and not looked at before. */
+export class NoRangesError extends CheckpointError {}
+
 /**
  * Opens a model for a look at its headers: a folder, or a complete copy in the hub's cache, as it is; another id by ranges of its
  * files on the hub, of which nothing is kept.
- * @throws as `resolveModel`.
+ * @throws as `resolveModel`; reads of a source by ranges throw {@link NoRangesError} where the server has none.
  */
 export async function viewModel(
   text: string,
@@ -103,7 +106,7 @@ function remoteSource(
   };
 }
 
-/** The bytes of a response to a request for a range. @throws CheckpointError for another range. */
+/** The bytes of a response to a request for a range. @throws NoRangesError for another range. */
 async function readRange(
   { response, touch }: LiveResponse,
   range: { readonly path: string; readonly start: number; readonly end: number; readonly size: number },
@@ -113,7 +116,7 @@ async function readRange(
   const got = status === 206 ? (headers.get("content-range") ?? "no Content-Range") : `status ${status}`;
   // The whole file is an answer to a request for all of it.
   if (got !== `bytes ${start}-${end - 1}/${size}` && !(status === 200 && start === 0 && end === size)) {
-    throw new CheckpointError(
+    throw new NoRangesError(
       `${path} cannot be read in ranges: asked for bytes from ${start} to ${end - 1} of ${size}, the server sent ${got}; check HF_ENDPOINT and proxies.`,
       { file: path },
     );

@@ -114,23 +114,23 @@ pre { padding: 0.8rem 0.9rem; background: var(--card); border: 1px solid var(--l
 `;
 
 /** Shows the filters and applies them. */
-export const FILTER_SCRIPT = `const form = document.getElementById("filters");
-if (form) {
+export const FILTER_SCRIPT = `const filters = document.getElementById("filters");
+if (filters) {
   const cards = [...document.querySelectorAll(".card")];
   const apply = () => {
-    const chosen = new FormData(form);
-    const changes = chosen.getAll("change");
+    const changes = [...filters.querySelectorAll("[name=change]:checked")].map(({ value }) => value);
+    const chosen = (name) => filters.querySelector("[name=" + name + "]")?.value;
     let shown = 0;
     for (const card of cards) {
       const { change, method, run } = card.dataset;
-      const fits = (name, value) => !chosen.get(name) || chosen.get(name) === value;
+      const fits = (name, value) => !chosen(name) || chosen(name) === value;
       card.hidden = !(changes.includes(change) && fits("method", method) && fits("run", run));
       if (!card.hidden) shown++;
     }
     document.getElementById("shown").textContent = shown + " of " + cards.length + " cards";
   };
-  form.hidden = false;
-  form.addEventListener("change", apply);
+  filters.hidden = false;
+  filters.addEventListener("change", apply);
   apply();
 }
 `;

@@ -211,7 +211,7 @@ function filters(entries: readonly GalleryEntry[], runs: readonly ReportRun[]): 
       : `<label>${title} <select name="${name}"><option value="">all</option>${options.map(([value, text]) => `<option value="${escaped(value)}">${escaped(text)}</option>`).join("")}</select></label>`;
   const methods = [...new Set(entries.map(({ method }) => method.label))];
   const shownRuns = runs.filter((run) => entries.some((entry) => entry.run === run));
-  return `<form id="filters" hidden aria-label="Filter the cards"><div role="group" aria-label="Changes">${boxes.join("")}</div>
+  return `<section id="filters" hidden aria-label="Filter the cards"><div role="group" aria-label="Changes">${boxes.join("")}</div>
 <div>${choice(
     "method",
     "Method",
@@ -221,7 +221,7 @@ function filters(entries: readonly GalleryEntry[], runs: readonly ReportRun[]): 
     "Run",
     shownRuns.map(({ id, label }) => [id, label]),
   )}</div>
-<output id="shown"></output></form>`;
+<output id="shown"></output></section>`;
 }
 
 function card(entry: GalleryEntry): string {

@@ -1,9 +1,10 @@
 // A page that answers about a picture, which it sends nowhere. The bundler takes from adaptvis only what is imported here.
 import { decodeImage, httpSource, Llava, requestGpuDevice } from "adaptvis";
 
-const form = document.querySelector("form");
+const picture = document.querySelector<HTMLInputElement>("[name=picture]");
+const question = document.querySelector<HTMLInputElement>("[name=question]");
 const output = document.querySelector("output");
-if (form === null || output === null) throw new Error("index.html has a form and an output");
+show("");
 
 /** The model, loaded once; questions wait for it. */
 const loading = load();
@@ -20,19 +21,19 @@ async function load(): Promise<Llava> {
   });
 }
 
-form.addEventListener("submit", (event) => {
-  event.preventDefault();
-  ask(new FormData(form)).catch(show);
+document.querySelector("[name=ask]")?.addEventListener("click", () => ask().catch(show));
+question?.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !event.isComposing) ask().catch(show);
 });
 
-async function ask(fields: FormData): Promise<void> {
-  const picture = fields.get("picture");
-  if (!(picture instanceof File)) return;
+async function ask(): Promise<void> {
+  const file = picture?.files?.[0];
+  if (file === undefined || question === null) throw new Error("Choose a picture first.");
   const model = await loading;
   let text = "";
   const answer = await model.ask({
-    image: await decodeImage(new Uint8Array(await picture.arrayBuffer()), { name: picture.name }),
-    question: String(fields.get("question")),
+    image: await decodeImage(new Uint8Array(await file.arrayBuffer()), { name: file.name }),
+    question: question.value,
     method: "adaptvis",
     onToken: (token) => {
       text += token.text;

@@ -1,22 +1,39 @@
 // The page: it asks the worker and shows what comes back, token by token.
 import type { ToPage, ToWorker } from "./messages.ts";
 
-const form = document.querySelector("form");
+const picture = document.querySelector<HTMLInputElement>("[name=picture]");
+const question = document.querySelector<HTMLInputElement>("[name=question]");
 const output = document.querySelector("output");
-if (form === null || output === null) throw new Error("index.html has a form and an output");
+if (picture === null || question === null || output === null)
+  throw new Error("index.html has two fields and an output");
+output.textContent = "";
 
-const worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
+const worker = new Worker(workerUrl(), { type: "module" });
 const send = (message: ToWorker) => worker.postMessage(message);
 
-form.addEventListener("submit", (event) => {
-  event.preventDefault();
-  const fields = new FormData(form);
-  const picture = fields.get("picture");
-  if (!(picture instanceof File)) return;
+/** The worker's address, through a policy where the page demands Trusted Types. */
+function workerUrl(): string {
+  const { href } = new URL("worker.js", import.meta.url);
+  const { trustedTypes }: { trustedTypes?: TrustedTypes } = globalThis as object; // TypeScript's library lacks it
+  return trustedTypes?.createPolicy("adaptvis", { createScriptURL: () => href }).createScriptURL(href) ?? href;
+}
+
+interface TrustedTypes {
+  createPolicy(name: string, rules: { createScriptURL: () => string }): { createScriptURL(url: string): string };
+}
+
+function ask(): void {
+  const file = picture?.files?.[0];
+  if (file === undefined || question === null || output === null) return;
   output.textContent = "";
-  send({ kind: "ask", picture, question: String(fields.get("question")) });
+  send({ kind: "ask", picture: file, question: question.value });
+}
+
+document.querySelector("[name=ask]")?.addEventListener("click", ask);
+question.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !event.isComposing) ask();
 });
-form.querySelector("[name=stop]")?.addEventListener("click", () => send({ kind: "stop" }));
+document.querySelector("[name=stop]")?.addEventListener("click", () => send({ kind: "stop" }));
 
 worker.addEventListener("message", ({ data }: MessageEvent<ToPage>) => {
   if (data.kind === "token") output.textContent += data.text;
