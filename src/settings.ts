@@ -1,7 +1,7 @@
 // The options of an answer, checked and filled with defaults.
 import type { AnswerOptions } from "./answer.ts";
 import { answerOptions } from "./check-arguments.ts";
-import { asRecord, readTextFile, type Source } from "./checkpoint/source.ts";
+import { asRecord, parseJsonFile, readTextFile, type Source } from "./checkpoint/source.ts";
 import { CheckpointError, InputError } from "./errors.ts";
 import { GREEDY, type SamplingOptions } from "./generate/sampler.ts";
 import { DEFAULT_MAX_NEW_TOKENS } from "./generate/stop.ts";
@@ -100,13 +100,7 @@ export async function readMethodDefaults(source: Source, signal?: AbortSignal): 
   const text = await readTextFile(source, SETTINGS_FILE, signal);
   if (text === undefined) return {};
   const where = `${SETTINGS_FILE} of ${source.name}`;
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (cause) {
-    throw new CheckpointError(`${where} is not JSON; write it again or remove it.`, { file: SETTINGS_FILE, cause });
-  }
-  const values = asRecord(json);
+  const values = asRecord(parseJsonFile(text, SETTINGS_FILE));
   const defaults: Record<string, Record<string, unknown>> = {};
   for (const { key, method, setting, parameter } of SETTINGS_KEYS) {
     const value = values[key];

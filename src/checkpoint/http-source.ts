@@ -18,7 +18,8 @@ export interface HttpSourceOptions {
 /** The longest delay of a timer. */
 const MAX_DELAY_MS = 2 ** 31 - 1;
 
-const HTTP_SOURCE: Schema<HttpSourceOptions> = {
+/** What the options have to be. */
+export const HTTP_SOURCE: Schema<HttpSourceOptions> = {
   headers: recordOf("an object of texts", text),
   retryDelaysMs: listOf(numberFrom({ least: 0, most: MAX_DELAY_MS }), "a list of milliseconds"),
   stallTimeoutMs: numberFrom({ above: 0, most: MAX_DELAY_MS }),
@@ -29,7 +30,9 @@ type BodyLimits = Parameters<typeof readBody>[2];
 
 /** A file up to this size may be sent whole by a server without Range support; it is then kept. */
 const SMALL_FILE_BYTES = 16 * 1024 * 1024;
-const RETRY_DELAYS_MS = [250, 1000];
+
+/** Delays before a request is repeated after a temporary failure, in milliseconds. */
+export const RETRY_DELAYS_MS: readonly number[] = [250, 1000];
 
 /**
  * A source over the files below `baseUrl`. Sizes come from Content-Range, which a server of another origin must expose

@@ -1,12 +1,15 @@
 // Writes a file either completely or not at all.
 
-import { randomUUID } from "node:crypto";
 import { access, constants, open, readdir, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { InputError } from "../errors.ts";
+import { isLeftBehind, ownMark } from "../gpu/hosts/process-mark.node.ts";
 import { checkedText, read, rule } from "../options.ts";
 
-/** A temporary file of a process that was killed is removed by the next write of that file, an hour later. */
+/**
+ * A temporary file of a process that was killed is removed by the next write of that file: at once where its name says that the process
+ * was one of this machine, else an hour later.
+ */
 const STALE_AFTER_MS = 3_600_000;
 
 /**
@@ -46,7 +49,7 @@ async function replaceFile(
   { content, mode }: { readonly content: Uint8Array | string; readonly mode?: number },
 ): Promise<void> {
   const prefix = `.${basename(target).slice(0, 64)}.`;
-  const temporary = join(dirname(target), `${prefix}${randomUUID()}${SUFFIX}`);
+  const temporary = join(dirname(target), `${prefix}${ownMark()}${SUFFIX}`);
   try {
     const handle = await open(temporary, "wx");
     try {
@@ -72,7 +75,7 @@ async function removeStale(target: string, prefix: string): Promise<void> {
   for (const name of await readdir(folder)) {
     if (!name.startsWith(prefix) || !name.endsWith(SUFFIX)) continue;
     const stats = await stat(join(folder, name)).catch(() => undefined);
-    if (stats === undefined || Date.now() - stats.mtimeMs < STALE_AFTER_MS) continue;
+    if (!isLeftBehind(name) && (stats === undefined || Date.now() - stats.mtimeMs < STALE_AFTER_MS)) continue;
     await rm(join(folder, name), { force: true }).catch(() => undefined);
   }
 }

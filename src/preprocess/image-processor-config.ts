@@ -56,15 +56,16 @@ export function readImageSteps(values: Values, defaults: ProcessorDefaults, file
   const triple = (key: string, fallback: ColorTriple): ColorTriple => {
     const value = values[key] ?? fallback;
     const colors: unknown = typeof value === "number" ? [value, value, value] : value;
-    if (!isTriple(colors)) throw fail(key, "three numbers");
+    if (!isTriple(colors)) throw fail(key, `three numbers from ${-MAX_NUMBER} to ${MAX_NUMBER}`);
     const [red, green, blue] = colors;
     return [red, green, blue];
   };
 
-  const filter = RESAMPLE_FILTERS[Number(values.resample ?? defaults.resample)];
+  const resample = values.resample ?? defaults.resample;
+  const filter = typeof resample === "number" ? RESAMPLE_FILTERS[resample] : undefined;
   if (filter === undefined) throw fail("resample", "a PIL filter from 0 to 5");
   const rescaleFactor = values.rescale_factor ?? 1 / 255;
-  if (!isNumber(rescaleFactor)) throw fail("rescale_factor", "a number");
+  if (!isNumber(rescaleFactor)) throw fail("rescale_factor", `a number from ${-MAX_NUMBER} to ${MAX_NUMBER}`);
   const imageMean = triple("image_mean", defaults.mean);
   const std = triple("image_std", defaults.std);
   if (std.some((each) => Math.abs(each) < MIN_STD))
@@ -105,8 +106,9 @@ export function asObject(json: unknown, what: string, file: string): Values {
   throw new CheckpointError(`${file}: expected ${what} to hold a JSON object, got ${shown(json)}.`, { file });
 }
 
-/** Smaller ones would make pixel values that f32 cannot compute with. */
+/** Smaller ones, and factors and means that are larger, would make pixel values that f32 cannot compute with. */
 const MIN_STD = 1e-6;
+const MAX_NUMBER = 1e6;
 
 type Fail = (key: string, expected: string) => CheckpointError;
 
@@ -160,5 +162,5 @@ function isCount(value: unknown): value is number {
 }
 
 function isNumber(value: unknown): value is number {
-  return Number.isFinite(value);
+  return typeof value === "number" && Math.abs(value) <= MAX_NUMBER;
 }

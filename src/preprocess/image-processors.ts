@@ -30,8 +30,8 @@ export function readImageProcessorConfig(json: unknown, file = "preprocessor_con
     const message = `${file}: expected an image processor's settings (size, image_mean, …), found none of them.`;
     throw new CheckpointError(message, { file });
   }
-  const plainType = type === undefined ? undefined : String(type).replace(/(Fast|Pil)$/, "");
-  const kind = plainType === undefined ? clip : PROCESSORS.find(({ types }) => types.includes(plainType));
+  const plainType = typeof type === "string" ? type.replace(/(Fast|Pil)$/, "") : "";
+  const kind = type === undefined ? clip : PROCESSORS.find(({ types }) => types.includes(plainType));
   if (kind !== undefined) return kind.read(values, file);
   const expected = `one of ${PROCESSORS.flatMap(({ types }) => types).join(", ")}`;
   throw wrongValue(values, { key: "image_processor_type", expected, file });

@@ -17,6 +17,7 @@ import process from "node:process";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { writeFileWhole } from "../../src/checkpoint/write-file.node.ts";
 import { InputError } from "../../src/errors.ts";
+import { hostTag } from "../../src/gpu/hosts/process-mark.node.ts";
 import { rejection } from "./fixtures.ts";
 
 let folder = "";
@@ -57,6 +58,17 @@ describe("writeFileWhole", () => {
     for (const name of [left, other]) await utimes(join(folder, name), new Date(0), new Date(0));
     await writeFileWhole(join(folder, "out"), "new");
     expect((await readdir(folder)).sort()).toEqual([other, fresh, "out"].sort());
+  });
+
+  it("removes what a process of this machine that is gone has left at once, and nothing of one that runs", async () => {
+    const [gone, running, elsewhere] = [
+      `.out.${hostTag()}.${2 ** 30}.0123abcd.part`,
+      `.out.${hostTag()}.${process.pid}.0123abcd.part`,
+      `.out.00000000.${2 ** 30}.0123abcd.part`,
+    ];
+    for (const name of [gone, running, elsewhere]) await writeFile(join(folder, name), "half");
+    await writeFileWhole(join(folder, "out"), "new");
+    expect((await readdir(folder)).sort()).toEqual([running, elsewhere, "out"].sort());
   });
 
   // reason: Windows has no /dev/null

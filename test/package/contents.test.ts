@@ -12,7 +12,7 @@ const MAX_PACKED_BYTES = 5.1e6;
 
 /** Everything that may be in the package. Modules and declarations of dist/esm mirror src/. */
 const ALLOWED: readonly RegExp[] = [
-  /^(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/,
+  /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|SECURITY\.md)$/,
   /^dist\/(browser|cli|deno|node)\.js$/,
   /^dist\/licenses\.txt$/,
   /^dist\/esm\/(?!cli\/|bench\/|app\/)[\w/.-]+\.(js|d\.ts)$/,
@@ -44,7 +44,9 @@ test("nothing that a user of the package does not need", () => {
 test("everything that the embedded model and its demo read", () => {
   const needed = ["config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json", "demo/demo.json"];
   expect(files).toEqual(expect.arrayContaining(needed.map((name) => `weights/tiny-spatial/${name}`)));
-  expect(files).toEqual(expect.arrayContaining(["LICENSE", "README.md", "CHANGELOG.md", "dist/licenses.txt"]));
+  expect(files).toEqual(
+    expect.arrayContaining(["LICENSE", "README.md", "CHANGELOG.md", "SECURITY.md", "dist/licenses.txt"]),
+  );
 });
 
 test(`the tarball is at most ${MAX_PACKED_BYTES / 1e6} MB, and no file of dist more than 1.7 MB`, async () => {
@@ -55,6 +57,15 @@ test(`the tarball is at most ${MAX_PACKED_BYTES / 1e6} MB, and no file of dist m
 });
 
 describe("package.json", () => {
+  test("dependencies are exact versions, since the package is a program too", async () => {
+    const { dependencies, optionalDependencies } = JSON.parse(
+      await readFile(join(project.package, "package.json"), "utf8"),
+    );
+    const versions: unknown[] = Object.values({ ...dependencies, ...optionalDependencies });
+    expect(versions.length).toBeGreaterThan(10);
+    expect(versions.filter((version) => !/^\d+\.\d+\.\d+$/.test(String(version)))).toEqual([]);
+  });
+
   test("every path that exports, types, bin and the CDNs' fields name is there", () => {
     const { exports, bin, types, jsdelivr, unpkg } = project.manifest;
     const paths = [...pathsOf(exports), ...pathsOf(bin), types, jsdelivr, unpkg];

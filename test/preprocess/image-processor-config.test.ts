@@ -201,7 +201,10 @@ describe("numbers", () => {
   test("the factor", () => {
     expect(clip({ rescale_factor: 0.5 }).rescaleFactor).toBe(0.5);
     expect(clip({ rescale_factor: null }).rescaleFactor).toBe(1 / 255);
-    expect(() => clip({ rescale_factor: "1/255" })).toThrow(refusal('rescale_factor must be a number, got "1/255"'));
+    expect(() => clip({ rescale_factor: "1/255" })).toThrow(
+      refusal('rescale_factor must be a number from -1000000 to 1000000, got "1/255"'),
+    );
+    expect(() => clip({ rescale_factor: 1e7 })).toThrow(CheckpointError);
     expect(() => clip({ rescale_factor: "1/255", do_rescale: false })).toThrow(CheckpointError);
   });
 
@@ -225,6 +228,7 @@ describe("numbers", () => {
     ["a word for the second", [1, "2", 3]],
     ["a word for the third", [1, 2, "3"]],
     ["infinity", [1, 2, Number.POSITIVE_INFINITY]],
+    ["a number that f32 cannot compute with", [1, 2, 1e39]],
     ["a hole", new Array(3)],
     ["a word", "0.5"],
     ["an object", { length: 3, 0: 1, 1: 2, 2: 3 }],
@@ -232,7 +236,9 @@ describe("numbers", () => {
     ["infinity for all", Number.POSITIVE_INFINITY],
   ])("%s are not three", (_, value) => {
     for (const key of ["image_mean", "image_std"]) {
-      expect(() => clip({ [key]: value })).toThrow(refusal(`${key} must be three numbers, got ${shown(value)}`));
+      expect(() => clip({ [key]: value })).toThrow(
+        refusal(`${key} must be three numbers from -1000000 to 1000000, got ${shown(value)}`),
+      );
     }
   });
 

@@ -1,9 +1,9 @@
 // Which test files belong together: the CPU's, the hosts', the command's and the playground's (each run once) and the GPU's (run
 // on every adapter).
 
-const cpuFolders = ["app", "checkpoint", "preprocess", "unit", "evaluate"];
+const cpuFolders = ["app", "checkpoint", "preprocess", "unit", "evaluate", "fuzz"];
 const hostFolders = ["browser", "bundle", "deno", "hosts", "package", "playground"];
-const commandFolders = ["cli", "bench"];
+const commandFolders = ["cli", "bench", "soak"];
 const pageFolders = ["e2e"];
 
 /** A part of the suite that runs in one vitest process. `kernels` is the part of `gpu` that the fast check runs. */

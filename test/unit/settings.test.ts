@@ -213,11 +213,15 @@ describe("adaptvis.json", () => {
     }
   });
 
+  test("a number that JSON does not have, as Python writes it, is no trouble where nobody reads it", async () => {
+    expect(await defaultsOf('{"beta": 0.5, "loss": NaN}')).toEqual({ adaptvis: { beta: 0.5 } });
+  });
+
   test("text that is not JSON is refused, with the parser's error as the cause", async () => {
     const error = await rejection(defaultsOf("alpha1 = 0.5"));
     expect(error).toBeInstanceOf(CheckpointError);
     expect(error).toMatchObject({
-      message: "adaptvis.json of models/mine is not JSON; write it again or remove it.",
+      message: expect.stringMatching(/^adaptvis\.json is not valid JSON \(.+\); download or write the file again\.$/),
       file: "adaptvis.json",
       cause: expect.any(SyntaxError),
     });

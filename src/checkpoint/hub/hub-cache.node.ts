@@ -9,10 +9,10 @@
 //
 // Source: huggingface_hub 2.4.0, file_download.py and _tree_cache.py.
 
-import { randomBytes } from "node:crypto";
 import { copyFile, readdir, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
-import { dirname, join, relative } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
 import { CheckpointError, isObject } from "../../errors.ts";
+import { isLeftBehind, ownMark } from "../../gpu/hosts/process-mark.node.ts";
 import { makeFolder } from "../../gpu/hosts/user-folders.node.ts";
 import { readFileText } from "../read-file.node.ts";
 import { asRecord, checkPath } from "../source.ts";
@@ -199,9 +199,16 @@ export function cacheError(error: unknown, folder: string): unknown {
   }
 }
 
-/** A new name beside `path`. */
+/** A new name beside `path`, which says whose it is. */
 export function temporaryName(path: string): string {
-  return `${path}.${randomBytes(4).toString("hex")}.tmp`;
+  return `${path}.${ownMark()}.tmp`;
+}
+
+/** Removes files with names of {@link temporaryName} that killed processes left. */
+export async function removeLeftBehind(repo: RepoCache): Promise<void> {
+  const names = await readdir(repo.folder, { recursive: true }).catch(() => []);
+  const left = names.filter((name) => name.endsWith(".tmp") && isLeftBehind(basename(name)));
+  for (const name of left) await rm(join(repo.folder, name), { force: true }).catch(() => undefined);
 }
 
 function listingFile(repo: RepoCache, commit: string): string {

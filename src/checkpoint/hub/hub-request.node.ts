@@ -55,6 +55,8 @@ const LEAST_BYTES = 1024;
 /** The hub counts requests in windows of five minutes; a server that asks for more is not waited for. */
 const MAX_WAIT_MS = 330_000;
 const NOTED_WAIT_MS = 5000;
+/** Far more than the text of a refusal. */
+const MAX_ERROR_BYTES = 2 ** 16;
 
 /**
  * Sends a request and passes the response (status 200 or 206) to `use`. Network failures, silence, 408, 429 and 5xx are
@@ -277,10 +279,15 @@ function what({ id, path }: Pick<HubSubject, "id" | "path">): string {
   return path === undefined ? id : `${path} of ${id}`;
 }
 
+/** The body as text, undefined where it is longer than `maxBytes`; its time is limited as a whole. */
+export async function bodyText(response: Response, maxBytes: number): Promise<string | undefined> {
+  const bytes = await readBody("the hub's answer", response, { maxBytes });
+  return bytes && new TextDecoder().decode(bytes);
+}
+
 /** The error text of a JSON body, where the headers have none. */
 async function errorText(response: Response): Promise<string> {
-  const bytes = await readBody("the answer", response, { maxBytes: 2 ** 16 }).catch(() => undefined);
-  return new TextDecoder().decode(bytes).slice(0, 2000);
+  return (await bodyText(response, MAX_ERROR_BYTES).catch(() => undefined)) ?? "";
 }
 
 /** The innermost message: fetch says only "fetch failed" and puts the reason under `cause`. */

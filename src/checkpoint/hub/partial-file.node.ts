@@ -10,10 +10,10 @@
 
 import { createHash, randomBytes } from "node:crypto";
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
-import { hostname } from "node:os";
 import { basename, join } from "node:path";
 import { setInterval } from "node:timers";
 import { at } from "../../errors.ts";
+import { hostTag, isRunning, ownMark } from "../../gpu/hosts/process-mark.node.ts";
 import { makeFolder } from "../../gpu/hosts/user-folders.node.ts";
 import { readFileText } from "../read-file.node.ts";
 import { asRecord } from "../source.ts";
@@ -257,11 +257,7 @@ async function foldersOf(parent: string, etag: string): Promise<readonly string[
 }
 
 function ownName(etag: string): string {
-  return `${etag}.${hostTag()}.${process.pid}.${randomBytes(4).toString("hex")}`;
-}
-
-function hostTag(): string {
-  return createHash("sha256").update(hostname()).digest("hex").slice(0, 8);
+  return `${etag}.${ownMark()}`;
 }
 
 async function isAlive(folder: string): Promise<boolean> {
@@ -271,15 +267,6 @@ async function isAlive(folder: string): Promise<boolean> {
   // A folder that has just been made has no journal yet.
   const stats = await stat(join(folder, "journal")).catch(() => stat(folder).catch(() => undefined));
   return stats !== undefined && Date.now() - stats.mtimeMs < SILENT_MS;
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0); // sends nothing
-    return true;
-  } catch (error) {
-    return error instanceof Error && "code" in error && error.code === "EPERM";
-  }
 }
 
 /** Bytes per piece, none where there is no usable journal. @param expected undefined: whatever the journal says */

@@ -15,6 +15,7 @@ import {
   placeFile,
   type RepoCache,
   readListing,
+  removeLeftBehind,
   repoCache,
   snapshotFolder,
   writeAbsent,
@@ -163,6 +164,7 @@ async function pull(
   );
   const areAllPresent = await Promise.all(listing.map((file) => isPresent(repo, commit, file)));
   if (!areAllPresent.includes(false)) await writeListing(repo, commit, { files: listing, isComplete: true });
+  await removeLeftBehind(repo);
   return { id, revision, commit, folder, files: job.files };
 }
 

@@ -1,9 +1,9 @@
 // A model on Hugging Face's hub, read where there are no files to keep it in: by ranges, over HTTP, without a cache of its own.
 
-import { CheckpointError, InputError } from "../../errors.ts";
+import { CheckpointError, InputError, shown } from "../../errors.ts";
 import { checkedText, readOptions, type Schema, text } from "../../options.ts";
 import { fetchRange, readBody } from "../http-request.ts";
-import { httpSource } from "../http-source.ts";
+import { HTTP_SOURCE, httpSource, RETRY_DELAYS_MS } from "../http-source.ts";
 import { lazySource } from "../lazy-source.ts";
 import { asRecord, parseJsonFile, quote, type Source } from "../source.ts";
 import { isHubId } from "./hub-id.ts";
@@ -16,9 +16,19 @@ export interface WebHubSourceOptions {
   readonly token?: string;
   /** Address of the hub. Default: https://huggingface.co. */
   readonly endpoint?: string;
+  /** Delays before a request is repeated after a temporary failure, in milliseconds; two retries by default. */
+  readonly retryDelaysMs?: readonly number[];
+  /** How long the hub may send nothing, or next to nothing, before a request counts as failed, in milliseconds; 30 s by default. */
+  readonly stallTimeoutMs?: number;
 }
 
-const HUB_SOURCE: Schema<WebHubSourceOptions> = { revision: text, token: text, endpoint: text };
+const HUB_SOURCE: Schema<WebHubSourceOptions> = {
+  revision: text,
+  token: text,
+  endpoint: text,
+  retryDelaysMs: HTTP_SOURCE.retryDelaysMs,
+  stallTimeoutMs: HTTP_SOURCE.stallTimeoutMs,
+};
 
 /** Far more than the hub's answer about a model, which lists its files. */
 const MAX_ANSWER_BYTES = 64 * 2 ** 20;
@@ -36,13 +46,14 @@ export function webHubSource(id: string, options: WebHubSourceOptions = {}): Sou
     throw new InputError(`hubSource: expected an id such as "llava-hf/llava-1.5-7b-hf", got ${quote(id)}.`);
   }
   const { revision = "main", token, endpoint = "https://huggingface.co" } = asked;
+  const { retryDelaysMs = RETRY_DELAYS_MS, stallTimeoutMs } = asked;
   const headers: Readonly<Record<string, string>> = token === undefined ? {} : { Authorization: `Bearer ${token}` };
   const base = endpoint.replace(/\/+$/, "");
 
   async function openCommit(signal: AbortSignal | undefined): Promise<Source> {
     const name = `${id} at ${revision}`;
     const url = `${base}/api/models/${id}/revision/${encodeURIComponent(revision)}`;
-    const range = { start: 0, end: MAX_ANSWER_BYTES, retryDelaysMs: [250, 1000], signal };
+    const range = { start: 0, end: MAX_ANSWER_BYTES, retryDelaysMs, stallTimeoutMs, signal };
     const answer = await fetchRange(
       { path: id, url, shownUrl: url, headers, ...range },
       async (response, onBytes) => response && readBody(id, response, { maxBytes: MAX_ANSWER_BYTES, onBytes }),
@@ -52,14 +63,14 @@ export function webHubSource(id: string, options: WebHubSourceOptions = {}): Sou
     }
     const { sha } = asRecord(parseJsonFile(new TextDecoder().decode(answer), name));
     if (typeof sha !== "string" || !/^[0-9a-f]{40}$/.test(sha)) {
-      throw new CheckpointError(
-        `${name}: expected a commit as sha in the answer of ${base}, got ${quote(String(sha))}.`,
-        {
-          file: id,
-        },
-      );
+      const message = `${name}: expected a commit as sha in the answer of ${base}, got ${shown(sha)}.`;
+      throw new CheckpointError(message, { file: id });
     }
-    return httpSource(`${base}/${id}/resolve/${sha}`, { headers });
+    return httpSource(`${base}/${id}/resolve/${sha}`, {
+      headers,
+      retryDelaysMs,
+      ...(stallTimeoutMs === undefined ? {} : { stallTimeoutMs }),
+    });
   }
 
   return lazySource(id, openCommit);

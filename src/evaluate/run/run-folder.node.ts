@@ -231,9 +231,10 @@ function takeLock(path: string): void {
     } catch (cause) {
       if (codeOf(cause) !== "EEXIST") throw failure(`${path} cannot be written`, cause);
     }
-    const { pid, host } = parsed(readOrEmpty(path));
+    const text = textOfLock(path);
+    const { pid, host } = parsed(text);
     const isOurs = host === hostname() && typeof pid === "number";
-    if (!isOurs || isAlive(pid)) {
+    if (text !== "" && (!isOurs || isAlive(pid))) {
       const who = host === undefined ? "another process" : `process ${pid} on ${host}`;
       throw new InputError(
         `${path}: ${who} is writing to this run; wait for it, or remove the file where it no longer runs.`,
@@ -242,6 +243,19 @@ function takeLock(path: string): void {
     rmSync(path, { force: true });
   }
   throw new InputError(`${path}: another process took this run at the same moment; run again.`);
+}
+
+/** How long a lock may be empty: between a process that takes it and its first write there are microseconds. */
+const EMPTY_LOCK_MS = 1000;
+
+/** What a lock says; empty for one that stays so, because its process was killed as it took it. */
+function textOfLock(path: string): string {
+  for (let waitedMs = 0; waitedMs < EMPTY_LOCK_MS; waitedMs += 50) {
+    const text = readOrEmpty(path);
+    if (text !== "") return text;
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50);
+  }
+  return "";
 }
 
 function isAlive(pid: number): boolean {

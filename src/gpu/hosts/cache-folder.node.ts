@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { GpuError, isObject } from "../../errors.ts";
+import { isLeftBehind, ownMark } from "./process-mark.node.ts";
 import { cachesFolder, isSystemError, makeFolder } from "./user-folders.node.ts";
 
 /** Written into an unpacked folder when all else is: the size of every file, and the hash of those that are not very large. */
@@ -26,11 +27,11 @@ const [GROUP_OR_OTHERS_WRITE, OTHERS_WRITE, STICKY] = [0o022, 0o002, 0o1000];
 export async function unpackOnce(name: string, fill: (folder: string) => Promise<void>): Promise<string> {
   const cache = await privateFolder();
   const folder = join(cache, name);
+  await removeStale(cache).catch(() => undefined); // it only takes room
   if (await isWhole(folder)) return folder;
   let temporary: string | undefined;
   try {
-    await removeStale(cache);
-    temporary = await mkdtemp(join(cache, ".unpacking-"));
+    temporary = await mkdtemp(join(cache, `.unpacking-${ownMark()}.`));
     await fill(temporary);
     await writeContents(temporary);
     // A folder cannot be renamed onto one that has files.
@@ -57,7 +58,7 @@ async function privateFolder(): Promise<string> {
       const real = await realpath(folder);
       const problem = await othersCanWrite(real, uid);
       if (problem === undefined) {
-        await rm(await mkdtemp(join(real, ".writable-")), { recursive: true });
+        await rm(await mkdtemp(join(real, `.writable-${ownMark()}.`)), { recursive: true });
         return real;
       }
       tried.push(`${folder} (${problem})`);
@@ -172,7 +173,7 @@ async function removeStale(cache: string): Promise<void> {
     const path = join(cache, name);
     if (!name.startsWith(".unpacking-") && !name.startsWith(".writable-")) continue;
     const stats = await stat(path).catch(() => undefined);
-    if (stats !== undefined && Date.now() - stats.mtimeMs > STALE_AFTER_MS)
+    if (isLeftBehind(name) || (stats !== undefined && Date.now() - stats.mtimeMs > STALE_AFTER_MS))
       await rm(path, { recursive: true, force: true });
   }
 }

@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi 
 import type { HubSettings } from "../../../src/checkpoint/hub/hub-settings.node.ts";
 import { type PullProgress, pullModel } from "../../../src/checkpoint/hub/pull.node.ts";
 import { AbortError, CheckpointError } from "../../../src/errors.ts";
+import { hostTag } from "../../../src/gpu/hosts/process-mark.node.ts";
 import { commitNamed, etagOf, type Fault, type HubCall, type LocalHub, startLocalHub } from "../../setup/local-hub.ts";
 import {
   newFolder,
@@ -228,6 +229,15 @@ describe("interruptions", () => {
     hub.fault = firstTimes(12, { breakAfter: 200_000 });
     await pullModel(ID, { settings });
     expect(await hasWeights()).toBe(true);
+  });
+
+  test("what a killed process had begun to write is removed, and what a running one writes is not", async () => {
+    await pullModel(ID, { settings });
+    const names = [2 ** 30, process.pid].map((pid) => `config.json.${hostTag()}.${pid}.0123abcd.tmp`);
+    const snapshot = join(repoFolder(), "snapshots", TINY_SPATIAL_COMMIT);
+    for (const name of names) await writeFile(join(snapshot, name), "half");
+    await pullModel(ID, { settings });
+    expect((await readdir(snapshot)).filter((name) => name.endsWith(".tmp"))).toEqual(names.slice(1));
   });
 
   test("two pulls at once download once", async () => {
