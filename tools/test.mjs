@@ -258,7 +258,7 @@ async function machineHere() {
   }
   return {
     adapters,
-    noAdapter: refusals.swiftshader,
+    noAdapter: [...new Set(Object.values(refusals))].join(" "),
     lacks: {
       ...(refusals.swiftshader !== undefined && { swiftshader: refusals.swiftshader }),
       ...(!hasDeno && { deno: `Deno has no npm package for ${process.platform} ${process.arch} here` }),
