@@ -1,7 +1,7 @@
 // Formats questions as the model was trained on them, with the checkpoint's own Jinja template. @huggingface/jinja is loaded
 // with the first checkpoint that has a template, so that a page does not fetch it earlier.
 
-import { asRecord } from "../checkpoint/source.ts";
+import { asRecord, listNames } from "../checkpoint/source.ts";
 import { CheckpointError, InputError, isObject, kindOf, shown } from "../errors.ts";
 import type { JinjaTemplate } from "./jinja.ts";
 import { needsOlderFiles, readSpecialTokens } from "./special-tokens.ts";
@@ -267,7 +267,7 @@ function asFound(file: string, value: unknown): ChatTemplateSource | undefined {
     : Object.entries(value).map(([name, template]) => ({ name, template }));
   const chosen = named.find(({ name }) => name === "default") ?? (named.length === 1 ? named[0] : undefined);
   if (typeof chosen?.template === "string") return { file, source: chosen.template };
-  const names = named.map(({ name }) => String(name)).join(", ");
+  const names = listNames(named.map(({ name }) => (typeof name === "string" ? name : kindOf(name))));
   throw new CheckpointError(`${file}: chat_template must have one named "default", got ${names || "none"}.`, { file });
 }
 

@@ -124,7 +124,11 @@ function extraTokens(
 
 /** added_tokens.json: text → id. */
 function olderTokens(file: unknown, names: ReadonlySet<string>): readonly (readonly [string, unknown])[] {
-  return Object.entries(asRecord(file)).map(([content, id]) => [String(id), { content, special: names.has(content) }]);
+  return Object.entries(asRecord(file)).map(([content, id]) => {
+    if (typeof id === "number") return [String(id), { content, special: names.has(content) }];
+    const message = `added_tokens.json: the id of ${shown(content)} must be a number, got ${shown(id)}.`;
+    throw new CheckpointError(message, { file: "added_tokens.json" });
+  });
 }
 
 function setNamed(named: Map<string, AddedToken>, name: string, value: unknown): void {

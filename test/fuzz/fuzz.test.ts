@@ -5,10 +5,11 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bundleProgram, removePrograms, repositoryRoot } from "../setup/bundle.ts";
 import { type DriverOptions, type Finding, fuzz } from "./driver.ts";
 
-/** Inputs per kind: a few seconds' worth of each on two idle cores. `options`, which needs a GPU, and `tokenizer` run by hand. */
+/** Inputs per kind: a few seconds' worth of each on two idle cores. `options`, which needs a GPU, runs by hand. */
 const NUM_INPUTS: Readonly<Record<string, number>> = {
   safetensors: 4000,
   config: 1000,
+  tokenizer: 2000,
   templates: 2000,
   pictures: 3000,
   http: 300,
