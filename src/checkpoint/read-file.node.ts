@@ -15,7 +15,11 @@ class NotReadError extends Error {
   override readonly name = "NotReadError";
 }
 
-/** Opens a regular file for reading, to be closed by the caller. @throws Node's errors, and one whose message says what else it is. */
+/**
+ * Opens a regular file for reading, to be closed by the caller.
+ * @throws Node's errors, and one whose message says what else it is.
+ * @internal
+ */
 export async function openRegularFile(path: string): Promise<FileHandle> {
   const file = await open(path, READ_AT_ONCE);
   try {
@@ -27,7 +31,7 @@ export async function openRegularFile(path: string): Promise<FileHandle> {
   }
 }
 
-/** The bytes of a regular file of at most 512 MiB. @throws as {@link openRegularFile}. */
+/** The bytes of a regular file of at most 512 MiB. @throws as {@link openRegularFile}. @internal */
 export async function readFileBytes(path: string): Promise<Buffer<ArrayBuffer>> {
   const file = await openRegularFile(path);
   try {

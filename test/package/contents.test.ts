@@ -8,7 +8,7 @@ import { runProgram } from "../setup/run-program.ts";
 import { makeProject, type Project } from "./project.ts";
 
 /** The tarball's bound: 3.8 MB are the embedded checkpoint's weights, which do not compress. */
-const MAX_PACKED_BYTES = 5.1e6;
+const MAX_PACKED_BYTES = 5.4e6;
 
 /** Everything that may be in the package. Modules and declarations of dist/esm mirror src/. */
 const ALLOWED: readonly RegExp[] = [
@@ -121,7 +121,7 @@ test("the file for pages imports nothing, and holds the licences of what is in i
     expect(licences).toMatch(new RegExp(`==== ${name} \\d`));
   }
   const gzipped = gzipSync(browser, { level: 9 }).length;
-  expect(gzipped).toBeLessThan(175e3);
+  expect(gzipped).toBeLessThan(190e3);
   // What a plain page fetches stands in the README.
   const readme = await readFile(join(project.package, "README.md"), "utf8");
   const stated = Number(/`adaptvis\/dist\/browser\.js` \((\d+) KB gzipped/.exec(readme)?.[1]);
