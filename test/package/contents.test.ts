@@ -8,7 +8,7 @@ import { runProgram } from "../setup/run-program.ts";
 import { makeProject, type Project } from "./project.ts";
 
 /** The tarball's bound: 3.8 MB are the embedded checkpoint's weights, which do not compress. */
-const MAX_PACKED_BYTES = 5.1e6;
+const MAX_PACKED_BYTES = 5.2e6;
 
 /** Everything that may be in the package. Modules and declarations of dist/esm mirror src/. */
 const ALLOWED: readonly RegExp[] = [
@@ -47,7 +47,7 @@ test("everything that the embedded model and its demo read", () => {
   expect(files).toEqual(expect.arrayContaining(["LICENSE", "README.md", "CHANGELOG.md", "dist/licenses.txt"]));
 });
 
-test(`the tarball is at most ${MAX_PACKED_BYTES / 1e6} MB, and no file of dist more than 1.7 MB`, async () => {
+test(`the tarball is at most ${MAX_PACKED_BYTES / 1e6} MB, and no file of dist more than 1.8 MB`, async () => {
   expect(project.packedBytes).toBeLessThanOrEqual(MAX_PACKED_BYTES);
   for (const file of files.filter((name) => name.startsWith("dist/"))) {
     expect((await stat(join(project.package, file))).size, file).toBeLessThan(1.8e6);
@@ -110,7 +110,7 @@ test("the file for pages imports nothing, and holds the licences of what is in i
     expect(licences).toMatch(new RegExp(`==== ${name} \\d`));
   }
   const gzipped = gzipSync(browser, { level: 9 }).length;
-  expect(gzipped).toBeLessThan(168e3);
+  expect(gzipped).toBeLessThan(182e3);
   // What a plain page fetches stands in the README.
   const readme = await readFile(join(project.package, "README.md"), "utf8");
   const stated = Number(/`adaptvis\/dist\/browser\.js` \((\d+) KB gzipped/.exec(readme)?.[1]);
