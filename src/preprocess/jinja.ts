@@ -92,7 +92,32 @@ function checkSource(source: string): void {
     return start >= 0 && /\{%-?\s*(?:end)?generation\b/.test(part.slice(start));
   });
   if (hasTag) throw unsupported("the generation tag within an expression");
+  // The package takes some text for the beginning or end of a tag.
+  for (const [open, close] of [
+    ["{%", "%}"],
+    ["{#", "#}"],
+  ] as const) {
+    if (source.split(open).length !== source.split(close).length)
+      throw unsupported(`an unequal number of ${open} and ${close}`);
+  }
+  if (/^[ \t]+\{-|-\}\n/m.test(source)) throw unsupported("{- or -} outside of a tag");
+  // It drops generation tags before it strips white space, so that a tag beside one strips what is beyond.
+  const trimmed = source.replace(/^[ \t]*(\{[#%])/gm, "$1").replace(/([#%]\})\n/g, "$1");
+  if (
+    [STRIPS_AFTER_GENERATION, STRIPS_BEFORE_GENERATION, STRIPS_BETWEEN_GENERATION].some((form) => form.test(trimmed))
+  ) {
+    throw unsupported("white space control beside a generation tag with white space on its other side");
+  }
 }
+
+const GENERATION = "\\{%-?\\s*(?:end)?generation\\s*-?%\\}";
+const STRIPS_AFTER_GENERATION = new RegExp(
+  `-[%}#]\\}(?:\\s*${GENERATION}){0,20}\\s*\\{%-?\\s*(?:end)?generation\\s*%\\}\\s`,
+);
+const STRIPS_BETWEEN_GENERATION = /generation\s*%\}\s+\{%-\s*(?:end)?generation/;
+const STRIPS_BEFORE_GENERATION = new RegExp(
+  `\\s\\{%\\s*(?:end)?generation\\s*-?%\\}(?:\\s*${GENERATION}){0,20}\\s*\\{[%{#]-`,
+);
 
 type Program = Template["parsed"];
 type Statement = Program["body"][number];

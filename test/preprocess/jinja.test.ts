@@ -47,6 +47,14 @@ test.each([
   ["{{ range(3) }}", "uses the text of a range, which is not supported"],
   ["{{ undef.a }}", 'a value is undefined where its "a" is needed'],
   ["a\ufeff", "uses the character U+feff, which is not supported"],
+  ["100 %}\n", "uses an unequal number of {% and %}, which is not supported"],
+  ["  {-", "uses {- or -} outside of a tag, which is not supported"],
+  ...["{% if t -%}{% generation %} x", "x {% generation %}{{- 1 }}", "{% generation %} {%- endgeneration %}"].map(
+    (source): [string, string] => [
+      source,
+      "uses white space control beside a generation tag with white space on its other side, which is not supported",
+    ],
+  ),
   ["{{ '{% generation %}' }}", "uses the generation tag within an expression, which is not supported"],
 ])("refuses %s by name", async (source, message) => {
   await expect(rendered(source, golden.variables)).rejects.toThrow(new Error(message));
