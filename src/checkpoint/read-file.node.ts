@@ -15,11 +15,7 @@ class NotReadError extends Error {
   override readonly name = "NotReadError";
 }
 
-/**
- * Opens a regular file for reading, to be closed by the caller.
- * @throws Node's errors, and one whose message says what else it is.
- * @internal
- */
+/** Opens a regular file for reading, to be closed by the caller. @throws Node's errors, and one whose message says what else it is. @internal */
 export async function openRegularFile(path: string): Promise<FileHandle> {
   const file = await open(path, READ_AT_ONCE);
   try {
@@ -31,8 +27,12 @@ export async function openRegularFile(path: string): Promise<FileHandle> {
   }
 }
 
-/** The bytes of a regular file of at most 512 MiB. @throws as {@link openRegularFile}. @internal */
-export async function readFileBytes(path: string): Promise<Buffer<ArrayBuffer>> {
+/** The bytes of a regular file of at most 512 MiB. @throws Node's errors, and one whose message says why it is not read. */
+export function readFileBytes(path: string): Promise<Uint8Array<ArrayBuffer>> {
+  return readWhole(path);
+}
+
+async function readWhole(path: string): Promise<Buffer<ArrayBuffer>> {
   const file = await openRegularFile(path);
   try {
     checkSize(await file.stat());
@@ -44,7 +44,7 @@ export async function readFileBytes(path: string): Promise<Buffer<ArrayBuffer>> 
 
 /** As {@link readFileBytes}, as UTF-8. */
 export async function readFileText(path: string): Promise<string> {
-  return (await readFileBytes(path)).toString("utf8");
+  return (await readWhole(path)).toString("utf8");
 }
 
 /** As {@link readFileText}, at once. */

@@ -1,6 +1,6 @@
 // Decodes picture files with the browser's own decoders. The result is that of decode-image.node.ts, with these differences.
 //
-// Files that the browser cannot decode are an InputError (in Chromium: arithmetic-coded JPEG, and PNG without its last chunk).
+// Files that the browser cannot decode are an InputError (in Chromium: arithmetic-coded JPEG).
 // Transparent pictures go through WebGL, because a 2D canvas loses the colours of transparent pixels. The orientation is applied
 // here: Chromium always applies it to JPEG and PNG, and never to WebP.
 
@@ -16,6 +16,7 @@ import {
   pictureBytes,
   readImageHeader,
 } from "./image-header.ts";
+import { checkPngChunks, rewrittenPng } from "./png-checksums.ts";
 import { DEFAULT_MAX_PIXELS } from "./resize-bicubic.ts";
 
 /**
@@ -28,12 +29,19 @@ export async function decodeImage(file: PictureFile, options: DecodeOptions = {}
   const { bytes, name } = await pictureBytes(file, asked);
   const header = readImageHeader(bytes, name);
   checkPixelLimit(header, name, { maxPixels });
+  if (header.format === "png") checkPngChunks(bytes, name);
   const entry = findOrientation(bytes, header.format);
   const upright = entry === undefined ? Uint8Array.from(bytes) : markUpright(bytes, entry);
   let bitmap: ImageBitmap;
+  const decoded = (file: Uint8Array<ArrayBuffer>) => {
+    const blob = new Blob([file], { type: `image/${header.format}` });
+    return createImageBitmap(blob, { premultiplyAlpha: "none", colorSpaceConversion: "none" });
+  };
   try {
-    const blob = new Blob([upright], { type: `image/${header.format}` });
-    bitmap = await createImageBitmap(blob, { premultiplyAlpha: "none", colorSpaceConversion: "none" });
+    bitmap = await decoded(upright).catch((error: unknown) => {
+      if (header.format !== "png") throw error;
+      return decoded(rewrittenPng(upright));
+    });
   } catch (cause) {
     throw new InputError(
       `${name} is damaged, truncated, or of a kind of ${header.format.toUpperCase()} that this browser cannot decode.`,

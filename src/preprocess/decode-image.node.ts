@@ -17,6 +17,7 @@ import {
   pictureBytes,
   readImageHeader,
 } from "./image-header.ts";
+import { checkPngChunks, rewrittenPng } from "./png-checksums.ts";
 import { DEFAULT_MAX_PIXELS } from "./resize-bicubic.ts";
 import { loadSharp } from "./sharp.node.ts";
 
@@ -30,14 +31,21 @@ export async function decodeImage(file: PictureFile, options: DecodeOptions = {}
   const { bytes, name } = await pictureBytes(file, asked);
   const header = readImageHeader(bytes, name);
   checkPixelLimit(header, name, { maxPixels });
+  if (header.format === "png") checkPngChunks(bytes, name);
   const sharp = await loadSharp();
-  try {
+  const decoded = async (file: Uint8Array) => {
     // failOn "error" accepts files that libjpeg only warns about, as PIL does; truncated files are always refused.
-    const input = sharp(bytes, { failOn: "error", ignoreIcc: true, limitInputPixels: false });
+    const input = sharp(file, { failOn: "error", ignoreIcc: true, limitInputPixels: false });
     const picture = header.isCmyk
       ? input.pipelineColourspace("cmyk").toColourspace("cmyk")
       : input.removeAlpha().toColourspace("srgb");
-    const { data, info } = await picture.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
+    return picture.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
+  };
+  try {
+    const { data, info } = await decoded(bytes).catch((error: unknown) => {
+      if (header.format !== "png") throw error;
+      return decoded(rewrittenPng(bytes));
+    });
     const rgb = header.isCmyk ? cmykToRgb(data) : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     const orientation = applyExif ? await orientationOf(bytes, header.format) : 1;
     return applyOrientation({ width: info.width, height: info.height, data: rgb }, orientation);
