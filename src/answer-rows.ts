@@ -1,9 +1,8 @@
 // Answers as rows of one batch: of several methods, or of several factors. Methods whose edits begin at the last prompt row share
 // the rows before it, and those with the same edits share a row.
 import type { Answer, AnswerOptions, EachOptions, MethodOptions, SweepAnswer, SweepOptions } from "./answer.ts";
-import { checkInputs } from "./check-arguments.ts";
 import { editContext, roundedConfidence } from "./edits.ts";
-import { at, InputError, kindOf } from "./errors.ts";
+import { at } from "./errors.ts";
 import type { ContinuationScorer } from "./generate/continuations.ts";
 import type { GeneratedToken } from "./generate/generate.ts";
 import { type GeneratedRow, generateRows, type PromptRows } from "./generate/generate-rows.ts";
@@ -14,10 +13,8 @@ import { inspection } from "./inspect/inspection-loader.ts";
 import type { Places } from "./inspect/places.ts";
 import type { RowAttention } from "./inspect/row-attention.ts";
 import type { ConfidenceMeasure, EditContext, Edits, ScoreEdit } from "./interventions/intervention.ts";
-import { MAX_FACTOR } from "./interventions/parameters.ts";
 import type { Llava } from "./llava.ts";
 import { imageSpan, type ModelInputs } from "./models/inputs.ts";
-import { MAX_BATCH_ROWS } from "./models/layers/step.ts";
 import type { Settings } from "./settings.ts";
 
 /** Rows of a batch unless given. */
@@ -86,11 +83,9 @@ export async function answerRows(
   inputs: ModelInputs,
   given: EachOptions & { readonly methods: readonly MethodOptions[] },
 ): Promise<RowAnswers> {
-  checkInputs(inputs);
   const { model } = host;
   const { text } = model.config;
   const { methods, maxRows = DEFAULT_MAX_ROWS, ...options } = given;
-  checkMaxRows(maxRows);
   const { signal, continuations } = options;
   const promptLength = inputs.inputIds.length;
   const context = editContext(inputs, model.config);
@@ -181,12 +176,10 @@ export async function sweepRows(
   inputs: ModelInputs,
   given: SweepOptions & { readonly factors: readonly number[] },
 ): Promise<SweepAnswer[]> {
-  checkInputs(inputs);
   const { model } = host;
   const { factors, ...options } = given;
   const { signal, layers, heads } = options;
   const promptLength = inputs.inputIds.length;
-  checkFactors(factors);
   const settings = host.settings({ ...options, method: "scaling" }, promptLength);
   const { method, values } = settings;
   const context = editContext(inputs, model.config);
@@ -222,22 +215,6 @@ export async function sweepRows(
       confidence: roundedConfidence(confidence, options),
     };
   });
-}
-
-/** @throws InputError unless there are 1 to 32 factors, each a number from 0 to 10,000. */
-export function checkFactors(factors: readonly number[]): void {
-  if (!Array.isArray(factors)) throw new InputError(`factors must be a list of numbers, got ${kindOf(factors)}.`);
-  if (factors.length < 1 || factors.length > MAX_BATCH_ROWS) {
-    throw new InputError(`factors must be 1 to ${MAX_BATCH_ROWS} numbers, got ${factors.length}.`);
-  }
-  const bad = factors.findIndex((factor) => !(typeof factor === "number" && factor >= 0 && factor <= MAX_FACTOR));
-  if (bad >= 0) throw new InputError(`factors must be numbers from 0 to ${MAX_FACTOR}, got ${factors[bad]}.`);
-}
-
-/** @throws InputError unless rows of a batch are a whole number from 1 to 32. */
-function checkMaxRows(maxRows: number): void {
-  if (Number.isInteger(maxRows) && maxRows >= 1 && maxRows <= MAX_BATCH_ROWS) return;
-  throw new InputError(`maxRows must be a whole number from 1 to ${MAX_BATCH_ROWS}, got ${maxRows}.`);
 }
 
 /** The methods whose edits may begin at the last prompt row: the rows before it are then the same for all of them. */

@@ -144,27 +144,6 @@ export interface AnswerOptions extends MethodSettings {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Names of all options that are not settings of a method. */
-export const ANSWER_OPTION_NAMES = Object.keys({
-  method: true,
-  settings: true,
-  confidence: true,
-  roundConfidence: true,
-  maxNewTokens: true,
-  ignoreEos: true,
-  stop: true,
-  sampling: true,
-  topLogProbs: true,
-  continuations: true,
-  onStage: true,
-  onToken: true,
-  reusePrefix: true,
-  attention: true,
-  read: true,
-  write: true,
-  signal: true,
-} satisfies Record<Exclude<keyof AnswerOptions, keyof MethodSettings>, true>);
-
 /** How a session is opened. */
 export interface SessionOptions {
   /**

@@ -1,8 +1,8 @@
 // "What the kernels do": an answer together with every pass that made it. The programs of the answer are run one dispatch
 // at a time, and right behind each what it wrote is read back, so that the answer is the same to the bit as without.
 import type { Answer, AnswerOptions } from "./answer.ts";
-import { checkInputs } from "./check-arguments.ts";
-import { GpuError } from "./errors.ts";
+import { explainOptions, modelInputs } from "./check-arguments.ts";
+import { accepts, GpuError, InputError, kindOf } from "./errors.ts";
 import { ExplainExecutor } from "./inspect/explain-executor.ts";
 import type { ExplainedKernel, ExplainedPass } from "./inspect/explained-pass.ts";
 import type { Llava } from "./llava.ts";
@@ -34,13 +34,15 @@ export const DEFAULT_EXPLAINED_TOKENS = 3;
  *   first pass that wrote such a number. The model stays usable.
  */
 export async function explain(model: Llava, inputs: ModelInputs, options: ExplainOptions = {}): Promise<Explanation> {
-  checkInputs(inputs);
-  const { onPass, values: readsValues = true, ...asked } = options;
+  const { onPass, values: readsValues = true, ...asked } = explainOptions(options);
+  if (!accepts(model, ({ answer, config, gpu }) => typeof answer === "function" && config.text && gpu.device))
+    throw new InputError(`explain: expected a model, got ${kindOf(model)}.`);
+  const checked = modelInputs(inputs, model); // before anything is run one dispatch at a time
   const { gpu } = model;
-  const executor = new ExplainExecutor(gpu, { readsValues, onPass, signal: options.signal });
+  const executor = new ExplainExecutor(gpu, { readsValues, onPass, signal: asked.signal });
   try {
     const answered = { maxNewTokens: DEFAULT_EXPLAINED_TOKENS, ...asked, reusePrefix: false };
-    const answer = await model.answer(inputs, answered, { executor, phase: "explain" });
+    const answer = await model.answer(checked, answered, { executor, phase: "explain" });
     return { answer, passes: executor.passes, kernels: executor.kernels };
   } catch (error) {
     throw withOrigin(error, executor.passes);

@@ -21,10 +21,10 @@ import type {
   TraceOptions,
   WarmUpOptions,
 } from "./answer.ts";
-import { checkLoad } from "./check-arguments.ts";
+import { loadOptions, questionOptions, sessionOptions, warmUpOptions } from "./check-arguments.ts";
 import { type Checkpoint, openCheckpoint } from "./checkpoint/checkpoint.ts";
 import { namedSource } from "./checkpoint/named-source.ts";
-import type { Source } from "./checkpoint/source.ts";
+import { checkedSource, type Source } from "./checkpoint/source.ts";
 import { at, GpuError, InputError } from "./errors.ts";
 import { FeatureCache } from "./generate/feature-cache.ts";
 import { DEFAULT_CACHE_BYTES, LruBudget } from "./generate/lru-budget.ts";
@@ -42,6 +42,7 @@ import type { ModelInputs } from "./models/inputs.ts";
 import { PictureEncoder } from "./models/layers/picture-encoder.ts";
 import { loadProcessor, type Processor } from "./models/processor.ts";
 import { loadWeights } from "./models/weights.ts";
+import { callback, read } from "./options.ts";
 import { precompile, USUAL_NEEDS } from "./precompile.ts";
 import type { QuestionNeeds, RecordedModel } from "./program-recorder.ts";
 import { type RunOptions, Session, type SessionHost } from "./session.ts";
@@ -117,10 +118,10 @@ export class Llava {
    * @throws CheckpointError, GpuError, AbortError, or InputError for an option that cannot be; nothing of a failed load stays allocated.
    */
   static async load(source: Source | string, options: LoadOptions): Promise<Llava> {
-    checkLoad(source, options);
-    const opened = typeof source === "string" ? namedSource(source) : source;
-    const work = () => Llava.loadFrom(opened, options);
-    return options.profiler === undefined ? work() : options.profiler.phase("load", work);
+    const checked = loadOptions(source, options);
+    const opened = typeof source === "string" ? namedSource(source) : checkedSource(source);
+    const work = () => Llava.loadFrom(opened, checked);
+    return checked.profiler === undefined ? work() : checked.profiler.phase("load", work);
   }
 
   private static async loadFrom(source: Source, options: LoadOptions): Promise<Llava> {
@@ -168,10 +169,7 @@ export class Llava {
    * @throws InputError for a `rmsNormEps` that is not a positive number.
    */
   session(options: SessionOptions = {}): Session {
-    const { rmsNormEps = this.config.text.rmsNormEps } = options;
-    if (!(Number.isFinite(rmsNormEps) && rmsNormEps > 0)) {
-      throw new InputError(`rmsNormEps must be a number above 0, got ${rmsNormEps}.`);
-    }
+    const { rmsNormEps = this.config.text.rmsNormEps } = sessionOptions(options);
     return new Session(this, this.hostOf(rmsNormEps));
   }
 
@@ -180,27 +178,22 @@ export class Llava {
    * @throws InputError for a bad picture, prompt or option; AbortError; GpuError. The model stays usable.
    */
   async ask(question: Question): Promise<Answer> {
-    const {
-      image: _image,
-      images: _images,
-      question: _question,
-      prompt: _prompt,
-      system: _system,
-      ...options
-    } = question;
-    return this.answer(this.prepare(question), options);
+    const asked = questionOptions(question);
+    const { image: _image, images: _images, question: _question, prompt: _prompt, system: _system, ...options } = asked;
+    return this.answer(this.prepare(asked), options);
   }
 
   /** The inputs that {@link ask} makes: expanded ids and pixel values. @throws InputError. */
   prepare(question: Question): ModelInputs {
-    const { image, system } = question;
-    if (image !== undefined && question.images !== undefined) {
+    const asked = questionOptions(question);
+    const { image, system } = asked;
+    if (image !== undefined && asked.images !== undefined) {
       throw new InputError("Both image and images were given: give one of them.");
     }
-    const { images = image === undefined ? [] : [image] } = question;
-    const text = question.prompt ?? question.question;
-    if (typeof text !== "string") throw new InputError("Neither question nor prompt was given: give one of them.");
-    const prompt = question.prompt ?? this.processor.chatPrompt(text, { numImages: images.length, system });
+    const { images = image === undefined ? [] : [image] } = asked;
+    const text = asked.prompt ?? asked.question;
+    if (text === undefined) throw new InputError("Neither question nor prompt was given: give one of them.");
+    const prompt = asked.prompt ?? this.processor.chatPrompt(text, { numImages: images.length, system });
     return this.processor.inputs(prompt, images);
   }
 
@@ -240,9 +233,9 @@ export class Llava {
    */
   async warmUp(options: WarmUpOptions = {}): Promise<void> {
     const { gpu, ran } = this;
-    const { signal, onProgress, sweep = true } = options;
+    const { signal, onProgress, sweep = true, questions: expected } = warmUpOptions(options);
     const { warmUp } = await import("./warm-up.ts");
-    const questions = await needsOfAll(options.questions, this);
+    const questions = await needsOfAll(expected, this);
     const inTurn = (work: () => Promise<void>) => this.inTurn("warm-up", work);
     await warmUp({ ...this.loaded, gpu, ran, inTurn }, { questions, sweep, signal, onProgress });
   }
@@ -253,6 +246,7 @@ export class Llava {
    * @throws GpuError `shader` when a kernel does not compile.
    */
   async compiled(onProgress?: (numCompiled: number, numKernels: number) => void): Promise<void> {
+    if (onProgress !== undefined) read("onProgress", onProgress, callback);
     return this.gpu.guard("compiling the kernels", () => this.gpu.pipelines.compiled(onProgress));
   }
 

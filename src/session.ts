@@ -13,9 +13,18 @@ import type {
 } from "./answer.ts";
 import type { RowHost } from "./answer-rows.ts";
 import { AnswerStream } from "./answer-stream.ts";
-import { checkInputs } from "./check-arguments.ts";
+import {
+  answerOptions,
+  eachOptions,
+  factorList,
+  methodList,
+  modelInputs,
+  runOptions,
+  sweepOptions,
+  traceOptions,
+} from "./check-arguments.ts";
 import { editContext, packedEdits, roundedConfidence } from "./edits.ts";
-import { AbortError, InputError } from "./errors.ts";
+import { AbortError, accepts, InputError } from "./errors.ts";
 import { ContinuationScorer, logProbability } from "./generate/continuations.ts";
 import { EarlyExits } from "./generate/early-exits.ts";
 import type { FeatureCache } from "./generate/feature-cache.ts";
@@ -38,7 +47,7 @@ import type {
 import type { Llava } from "./llava.ts";
 import { imageSpan, type ModelInputs } from "./models/inputs.ts";
 import type { PictureEncoder } from "./models/layers/picture-encoder.ts";
-import type { ConversationMessage as Message } from "./models/processor.ts";
+import { checkedMessages, type ConversationMessage as Message } from "./models/processor.ts";
 import { type MethodDefaults, type Settings, settingsOf } from "./settings.ts";
 
 /** What sessions share with their model. @internal */
@@ -115,14 +124,16 @@ export class Session {
    * @throws InputError for a bad question or option, when the answer is asked for.
    */
   ask(question: string | Message | readonly Message[], options: AnswerOptions = {}): AnswerStream {
-    const asked = messagesOf(question);
-    const messages = Array.isArray(question) ? asked : [...this.history, ...asked];
+    const before = [...this.history];
+    let messages: readonly Message[] = [];
     const onAnswer = (answer: Answer) => {
       this.history.length = 0;
       this.history.push(...messages, { role: "assistant", content: answer.text.trim() });
     };
     const inputs = () => {
       const { processor } = this.model;
+      const asked = checkedMessages(messagesOf(question));
+      messages = accepts(question, Array.isArray) ? asked : [...before, ...asked];
       const { prompt, images } = processor.conversation(messages);
       return processor.inputs(prompt, images);
     };
@@ -131,13 +142,14 @@ export class Session {
 
   /** Answers prepared inputs; the conversation's messages stay as they are. As {@link Session.ask}. */
   answer(inputs: ModelInputs, options: AnswerOptions = {}, run: RunOptions = {}): AnswerStream {
-    return this.stream(() => inputs, options, run);
+    return this.stream(() => inputs, options, runOptions(run));
   }
 
   /** Answers and returns every trace point of the run with it. @throws as {@link Session.ask}. */
-  async trace(inputs: ModelInputs, options: AnswerOptions = {}, points: TraceOptions = {}): Promise<Trace> {
+  async trace(inputs: ModelInputs, given: AnswerOptions = {}, points: TraceOptions = {}): Promise<Trace> {
     const { model } = this;
-    const { generated = false, unmodified = false } = points;
+    const { generated = false, unmodified = false } = traceOptions(points);
+    const options = answerOptions(given);
     const tensors: TraceTensor[] = [];
     const answer = await this.answer(inputs, options, { phase: "trace", trace: { tensors, generated } }).answer;
     const generatedIds = Int32Array.from(answer.tokens, ({ tokenId }) => tokenId);
@@ -164,9 +176,11 @@ export class Session {
    * @throws as {@link Session.ask}.
    */
   async sweep(inputs: ModelInputs, factors: readonly number[], options: SweepOptions = {}): Promise<SweepAnswer[]> {
+    const checked = modelInputs(inputs, this.model);
+    const asked = { ...sweepOptions(options), factors: factorList(factors) };
     return this.alone(async () => {
       const { sweepRows } = await answersInRows();
-      return this.host.inTurn("sweep", () => sweepRows(this.rowHost, inputs, { ...options, factors }));
+      return this.host.inTurn("sweep", () => sweepRows(this.rowHost, checked, asked));
     });
   }
 
@@ -183,14 +197,16 @@ export class Session {
     methods: readonly MethodOptions[],
     options: EachOptions = {},
   ): Promise<AnswersOfEach> {
+    const checked = modelInputs(inputs, this.model);
+    const { maxRows, ...shared } = eachOptions(options);
+    const asked = { ...shared, ...(maxRows !== undefined && { maxRows }), methods: methodList(methods) };
     const { answers, unmodifiedConfidence } = await this.alone(async () => {
       const { answerRows } = await answersInRows();
-      return this.host.inTurn("answer", () => answerRows(this.rowHost, inputs, { ...options, methods }));
+      return this.host.inTurn("answer", () => answerRows(this.rowHost, checked, asked));
     });
-    const { maxRows: _, ...shared } = options;
     const all: Answer[] = [];
-    for (const [index, method] of methods.entries()) {
-      all.push(answers.get(index) ?? (await this.answer(inputs, { ...shared, ...method }).answer));
+    for (const [index, method] of asked.methods.entries()) {
+      all.push(answers.get(index) ?? (await this.answer(checked, { ...shared, ...method }).answer));
     }
     return { answers: all, unmodifiedConfidence };
   }
@@ -270,14 +286,15 @@ export class Session {
 
   /** The whole of one answer; yields its tokens. */
   private async *run(
-    inputs: ModelInputs,
-    options: AnswerOptions,
+    asked: ModelInputs,
+    given: AnswerOptions,
     run: RunOptions,
   ): AsyncGenerator<GeneratedToken, Answer, void> {
-    checkInputs(inputs);
     const { model } = this;
     const { defaults } = this.host;
     const { config, gpu, processor } = model;
+    const options = answerOptions(given);
+    const inputs = modelInputs(asked, model);
     const { text } = config;
     const { signal, onStage } = options;
     const { executor = new SubmitExecutor(gpu) } = run;
@@ -587,9 +604,9 @@ export class Session {
     };
   }
 
-  private async scoreInputs(inputs: ModelInputs): Promise<Float64Array<ArrayBuffer>> {
-    checkInputs(inputs);
+  private async scoreInputs(asked: ModelInputs): Promise<Float64Array<ArrayBuffer>> {
     const { model } = this;
+    const inputs = modelInputs(asked, model);
     const { defaults } = this.host;
     const { inputIds } = inputs;
     const settings = settingsOf({ maxNewTokens: 1 }, { text: model.config.text, defaults }, inputIds.length);
@@ -639,7 +656,7 @@ function answersInRows() {
 
 /** A type guard, because Array.isArray does not narrow read-only arrays. */
 function isList(question: Message | readonly Message[]): question is readonly Message[] {
-  return Array.isArray(question);
+  return accepts(question, Array.isArray);
 }
 
 function messagesOf(question: string | Message | readonly Message[]): readonly Message[] {

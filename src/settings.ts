@@ -1,13 +1,15 @@
 // The options of an answer, checked and filled with defaults.
-import { ANSWER_OPTION_NAMES, type AnswerOptions } from "./answer.ts";
+import type { AnswerOptions } from "./answer.ts";
+import { answerOptions } from "./check-arguments.ts";
 import { asRecord, parseJsonFile, readTextFile, type Source } from "./checkpoint/source.ts";
-import { CheckpointError, InputError, kindOf } from "./errors.ts";
-import { checkSampling, GREEDY, type SamplingOptions } from "./generate/sampler.ts";
+import { CheckpointError, InputError } from "./errors.ts";
+import { GREEDY, type SamplingOptions } from "./generate/sampler.ts";
 import { DEFAULT_MAX_NEW_TOKENS } from "./generate/stop.ts";
 import { adaptvis } from "./interventions/adaptvis.ts";
 import type { Intervention } from "./interventions/intervention.ts";
+import { ownIntervention } from "./interventions/own-intervention.ts";
 import { checkValue, settingsFrom } from "./interventions/parameters.ts";
-import { interventionNamed, SETTING_NAMES } from "./interventions/registry.ts";
+import { INTERVENTIONS, interventionNamed, SETTING_NAMES } from "./interventions/registry.ts";
 import { scaling } from "./interventions/scaling.ts";
 import type { TextConfig } from "./models/config.ts";
 import { MAX_TOP_K } from "./models/layers/decoder-state.ts";
@@ -32,7 +34,7 @@ export type MethodDefaults = Readonly<Record<string, Readonly<Record<string, unk
  * @throws InputError naming the option, what is possible and what was given.
  */
 export function settingsOf(
-  options: AnswerOptions,
+  asked: AnswerOptions,
   model: { readonly text: TextConfig; readonly defaults: MethodDefaults },
   promptLength: number,
 ): Settings {
@@ -42,13 +44,7 @@ export function settingsOf(
       `The prompt has ${promptLength} positions, but the model's context has ${text.maxPositionEmbeddings}: shorten the text.`,
     );
   }
-  const unknown = Object.keys(options).find(
-    (name) => !ANSWER_OPTION_NAMES.includes(name) && !SETTING_NAMES.includes(name),
-  );
-  if (unknown !== undefined) {
-    const names = [...ANSWER_OPTION_NAMES, ...SETTING_NAMES].join(", ");
-    throw new InputError(`There is no option ${unknown}; the options of an answer are ${names}.`);
-  }
+  const options = answerOptions(asked);
   const method = methodOf(options.method);
   const given: Record<string, unknown> = { ...options.settings };
   for (const name of SETTING_NAMES) {
@@ -66,21 +62,13 @@ export function settingsOf(
       promptLength,
     },
   );
-  checkTexts("stop", options.stop);
-  checkTexts("continuations", options.continuations);
-  if (options.confidence !== "vocabulary") checkTexts("confidence", options.confidence);
-  if (options.confidence?.length === 0) throw new InputError("confidence: expected at least one option, got none.");
   const sampling = { ...GREEDY, ...options.sampling };
-  checkSampling(sampling);
   const topLogProbs = options.topLogProbs ?? 0;
   const maxTop = Math.min(MAX_TOP_K, text.vocabSize);
-  if (!Number.isInteger(topLogProbs) || topLogProbs < 0 || topLogProbs > maxTop) {
+  if (topLogProbs > maxTop) {
     throw new InputError(`topLogProbs must be a whole number from 0 to ${maxTop}, got ${topLogProbs}.`);
   }
   const wanted = options.maxNewTokens ?? DEFAULT_MAX_NEW_TOKENS;
-  if (!Number.isInteger(wanted) || wanted < 1) {
-    throw new InputError(`maxNewTokens must be a whole number of at least 1, got ${wanted}.`);
-  }
   // The last new token is never run through the decoder, so it needs no position.
   const maxNewTokens = Math.min(wanted, text.maxPositionEmbeddings - promptLength + 1);
   return { method, values, maxNewTokens, stop: options.stop ?? [], sampling, topLogProbs };
@@ -88,15 +76,9 @@ export function settingsOf(
 
 /** The intervention of an option. @throws InputError for an unknown name or something else. */
 export function methodOf(method: AnswerOptions["method"]): Intervention {
-  if (typeof method === "object" && typeof method?.edits === "function") return method;
-  return interventionNamed(method === undefined ? "greedy" : (method as string)); // names are checked there
-}
-
-function checkTexts(name: string, texts: readonly string[] | undefined): void {
-  if (texts === undefined || (Array.isArray(texts) && texts.every((text) => typeof text === "string"))) return;
-  throw new InputError(
-    `${name} must be a list of texts, got ${Array.isArray(texts) ? "other things" : kindOf(texts)}.`,
-  );
+  if (method === undefined) return interventionNamed("greedy");
+  if (typeof method !== "object" || method === null) return interventionNamed(method);
+  return INTERVENTIONS.some((registered) => registered === method) ? method : ownIntervention(method);
 }
 
 const SETTINGS_FILE = "adaptvis.json";

@@ -18,7 +18,7 @@ const topLevel = new Set(
 
 /** From the bottom up: a file imports from its own layer or those before it. The first matching pattern decides. */
 const layers = [
-  { name: "errors", pattern: /^src\/(errors\.ts|.*\.d\.ts)$/ },
+  { name: "errors, options", pattern: /^src\/((errors|options)\.ts|.*\.d\.ts)$/ },
   { name: "shaders", pattern: /^shaders\// },
   { name: "gpu", pattern: /^src\/gpu\/(?!ops\/)/ },
   { name: "gpu/ops", pattern: /^src\/gpu\/ops\// },

@@ -1,5 +1,5 @@
-// `npm run -s naga [-- --kernel TEXT]`: translates every pipeline of a GPU with naga, the shader compiler of Firefox and Deno, to MSL,
-// HLSL, GLSL and SPIR-V; exit code 1 where one fails. Nothing is executed. It needs `naga` (cargo install naga-cli).
+// `npm run -s naga [-- --kernel TEXT]`: translates every pipeline of a GPU, and every other kernel text once, with naga, the shader
+// compiler of Firefox and Deno, to MSL, HLSL, GLSL and SPIR-V; exit code 1 where one fails. Nothing is executed. It needs `naga` (cargo install naga-cli).
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -7,17 +7,22 @@ import process from "node:process";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import esbuild from "esbuild";
-import { nagaVersion, outputValidators, translate } from "./naga/check.mjs";
+import { nagaVersion, outputValidators, pipelinesOfOtherTexts, translate } from "./naga/check.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
-/** Every pipeline that `adaptvis isa` compiles: its recorder, out of the sources. */
-async function labPipelines(filter) {
+/**
+ * Every pipeline that `adaptvis isa` compiles, by its recorder out of the sources, and one per other kernel text.
+ * @param filter only kernels whose name contains this
+ */
+async function allPipelines(filter = "") {
   // Below the root, so that the packages that it imports are found.
   const folder = await mkdtemp(join(root, "node_modules", ".adaptvis-naga-"));
   try {
     const outfile = join(folder, "lab.mjs");
-    const entry = `export { labPipelines } from "./src/isa/run-lab.node.ts"; export { WEIGHT_DTYPES } from "./src/gpu/tensor.ts";`;
+    const entry = `export { labPipelines } from "./src/isa/run-lab.node.ts";
+      export { ALL_KERNELS } from "./src/gpu/ops/kernels.ts";
+      export { WEIGHT_DTYPES } from "./src/gpu/tensor.ts";`;
     await esbuild.build({
       stdin: { contents: entry, resolveDir: root },
       bundle: true,
@@ -29,17 +34,20 @@ async function labPipelines(filter) {
       outfile,
     });
     const lab = await import(pathToFileURL(outfile).href);
-    return lab.labPipelines(lab.WEIGHT_DTYPES, filter).map(({ kernel: { name, code }, constants }) => ({
-      name,
-      code,
+    const recorded = lab.labPipelines(lab.WEIGHT_DTYPES).map(({ kernel, constants }) => ({
+      name: kernel.name,
+      code: kernel.code,
       constants,
     }));
+    const others = pipelinesOfOtherTexts(lab.ALL_KERNELS, recorded);
+    const wanted = (pipelines) => pipelines.filter(({ name }) => name.includes(filter));
+    return { recorded: wanted(recorded), others: wanted(others) };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-function report(results, { version, validators }) {
+function report(results, { version, validators, numRecorded }) {
   const lines = [
     `naga ${version}${validators.length > 0 ? `, and ${validators.join(" and ")} on what it writes` : ""}`,
   ];
@@ -47,7 +55,9 @@ function report(results, { version, validators }) {
   const each = (kind) =>
     results.flatMap((result) => result[kind].map(({ backend, message }) => `${result.name} (${backend}): ${message}`));
   const numFailed = results.filter(({ failures }) => failures.length > 0).length;
-  lines.push(`${results.length} pipelines: ${results.length - numFailed} pass, ${numFailed} fail`);
+  lines.push(
+    `${numRecorded} pipelines of a GPU and ${results.length - numRecorded} other kernel texts: ${results.length - numFailed} pass, ${numFailed} fail`,
+  );
   if (numWithDirective > 0) {
     lines.push(
       `${numWithDirective} of them without their "enable subgroups;", which naga does not know: its hosts do not offer subgroups, so that there the others run`,
@@ -79,14 +89,14 @@ async function main() {
     process.stderr.write("naga: the program naga is not on the PATH; install it with cargo install naga-cli\n");
     return 1;
   }
-  const pipelines = await labPipelines(values.kernel);
-  if (pipelines.length === 0) {
+  const { recorded, others } = await allPipelines(values.kernel);
+  if (recorded.length + others.length === 0) {
     process.stderr.write(`naga: --kernel ${values.kernel}: no kernel's name contains this\n`);
     return 2;
   }
   const validators = await outputValidators();
-  const results = await translate(pipelines, { validators });
-  process.stdout.write(`${report(results, { version, validators })}\n`);
+  const results = await translate([...recorded, ...others], { validators });
+  process.stdout.write(`${report(results, { version, validators, numRecorded: recorded.length })}\n`);
   return results.some(({ failures }) => failures.length > 0) ? 1 : 0;
 }
 

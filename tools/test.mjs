@@ -7,7 +7,7 @@
 // The last line is always `N passed, N failed, N skipped`. Exit code 0 only when something passed and nothing failed.
 
 import { spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import process from "node:process";
@@ -56,6 +56,7 @@ const ONCE = [
   "generate/leak",
   "generate/tuning",
   "generate/warm-up",
+  "generate/wrong-options",
   "profile/profiler",
   "stages/activation-dtypes",
   "stages/cache-dtypes",
@@ -70,17 +71,40 @@ const ONCE = [
   "stages/sessions",
 ];
 
+/**
+ * Tests that need what some platforms lack, by folder or file under test/: SwiftShader and Chromium come for Linux on x64 only (in one
+ * npm package), Deno not for Linux with musl. They are skipped there, and listed with the reason.
+ */
+const NEEDS = {
+  swiftshader: [
+    "bench/start",
+    "browser/smoke",
+    "bundle",
+    "deno/command",
+    "deno/smoke",
+    "e2e",
+    "hosts",
+    "package/examples",
+    "package/jsr",
+    "package/types",
+    "preprocess/decode-image-browser",
+  ],
+  deno: ["deno", "hosts/answer", "package/examples", "package/jsr", "package/types"],
+};
+const machine = await machineHere();
 // The packaged Chromium brings its own SwiftShader.
-const adapters = options.adapter ?? (options.e2e ? ["swiftshader"] : await adaptersHere());
+const adapters = options.adapter ?? (options.e2e ? ["swiftshader"] : machine.adapters);
+const skippedHere = testsWithoutMeans();
 const started = performance.now();
 const waiting = runsOf(options);
 // Two lanes at once: the software adapters do not keep two cores busy all the time.
 const reports = (await Promise.all([runWaiting(), runWaiting()])).flat();
-summarize([buildReport, ...reports]);
+summarize([buildReport, ...reports, { passed: 0, failures: [], skipped: skippedHere.map(({ line }) => line) }]);
 
 /** What has to run; the longest first, so that the lanes end at about the same time. */
 function runsOf({ fast, e2e }) {
   if (e2e) return [{ group: "e2e" }];
+  if (adapters.length === 0) return [{ group: "cpu" }];
   if (fast) return [{ group: "cpu" }, { group: "kernels", adapter: adapters.at(-1) }];
   const [first, ...others] = adapters.map((adapter, index) => ({
     group: "gpu",
@@ -116,6 +140,7 @@ async function runVitest({ group, adapter, exclude = [] }) {
     [
       ...[vitest, "run", "--config", "test/vitest.config.ts", ...reporters],
       ...exclude.map((name) => `--exclude=test/${name}.test.ts`),
+      ...skippedHere.flatMap(({ pattern }) => (pattern === undefined ? [] : [`--exclude=${pattern}`])),
       ...filters,
     ],
     {
@@ -182,23 +207,61 @@ function summarize(reports) {
   process.exitCode = failures.length === 0 && passed > 0 ? 0 : 1;
 }
 
-/** SwiftShader always, lavapipe where Dawn accepts the system's: asked in a process of its own, which Dawn may talk to stderr of. */
-async function adaptersHere() {
+/** What of {@link NEEDS} this run skips, as patterns and as lines for people; without any adapter, all but the CPU's tests. */
+function testsWithoutMeans() {
+  const skips = [];
+  const skip = (name, reason) => {
+    const isFile = existsSync(join(root, "test", `${name}.test.ts`));
+    if (!isFile && !existsSync(join(root, "test", name)))
+      throw new Error(`tools/test.mjs names test/${name}, which does not exist.`);
+    const pattern = isFile ? `test/${name}.test.ts` : `test/${name}/**`;
+    skips.push({ pattern, line: `${pattern}: ${reason}` });
+  };
+  for (const [need, reason] of Object.entries(machine.lacks)) for (const name of NEEDS[need]) skip(name, reason);
+  if (adapters.length === 0)
+    skips.push({ line: `every test of the GPU, the hosts and the commands: ${machine.noAdapter}` });
+  return skips;
+}
+
+/** The adapters that Dawn accepts here, and what this machine lacks: asked in a process of its own, which Dawn may talk to stderr of. */
+async function machineHere() {
   const { build: esbuild } = await import("esbuild");
   const probe = join(root, "dist", ".adapter-probe.mjs");
+  const contents = `import { openNodeAdapter } from "./src/gpu/hosts/adapter.node.ts";
+    import { denoExecutable } from "./tools/deno/executable.mjs";
+    const refusals = {};
+    for (const name of ["swiftshader", "lavapipe", "gpu"])
+      await openNodeAdapter(name).catch((error) => { refusals[name] = error.message; });
+    console.log(JSON.stringify({ refusals, hasDeno: denoExecutable() !== undefined }));`;
   await esbuild({
-    stdin: {
-      contents: 'import { openNodeAdapter } from "./src/gpu/hosts/adapter.node.ts"; await openNodeAdapter("lavapipe");',
-      resolveDir: root,
-    },
+    stdin: { contents, resolveDir: root },
     bundle: true,
     platform: "node",
     format: "esm",
     packages: "external",
     outfile: probe,
   });
-  const { status } = spawnSync(process.execPath, [probe], { stdio: "ignore", timeout: 60_000 });
+  const { stdout } = spawnSync(process.execPath, [probe], {
+    stdio: ["ignore", "pipe", "ignore"],
+    timeout: 60_000,
+    encoding: "utf8",
+  });
   rmSync(probe);
-  if (status !== 0) process.stderr.write("test: no usable lavapipe here, the GPU tests run on SwiftShader alone\n");
-  return status === 0 ? ["swiftshader", "lavapipe"] : ["swiftshader"];
+  const died = "the adapters could not be asked for, since the process that asks died";
+  const dead = { refusals: { swiftshader: died, lavapipe: died, gpu: died }, hasDeno: true };
+  const { refusals, hasDeno } = stdout.startsWith("{") ? JSON.parse(stdout) : dead;
+  const software = ["swiftshader", "lavapipe"].filter((name) => refusals[name] === undefined);
+  // A GPU is tested when it is asked for, and where there is nothing else.
+  const adapters = software.length === 0 && refusals.gpu === undefined ? ["gpu"] : software;
+  for (const name of ["swiftshader", "lavapipe"]) {
+    if (refusals[name] !== undefined) process.stderr.write(`test: not on ${name}: ${refusals[name]}\n`);
+  }
+  return {
+    adapters,
+    noAdapter: refusals.swiftshader,
+    lacks: {
+      ...(refusals.swiftshader !== undefined && { swiftshader: refusals.swiftshader }),
+      ...(!hasDeno && { deno: `Deno has no npm package for ${process.platform} ${process.arch} here` }),
+    },
+  };
 }

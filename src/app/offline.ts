@@ -16,9 +16,8 @@ export type OfflineState = "unknown" | "kept" | "newer";
 export async function registerServiceWorker(onState: (state: OfflineState) => void): Promise<void> {
   const container = navigatorServiceWorker();
   if (container === undefined) return;
-  const { href } = new URL("service-worker.js", document.baseURI);
-  // A development server has no service worker, and some browsers refuse one.
-  const registration = await container.register(scriptUrl(href)).catch(() => undefined);
+  // A development server has no service worker, and some browsers and hosts refuse one.
+  const registration = await register(container).catch(() => undefined);
   if (registration === undefined) return;
   const follow = async (worker: ServiceWorker) => {
     const isFirst = registration.active === null;
@@ -36,6 +35,11 @@ export async function registerServiceWorker(onState: (state: OfflineState) => vo
     if (registration.installing !== null && registration.installing !== installing)
       void follow(registration.installing);
   });
+}
+
+async function register(container: ServiceWorkerContainer): Promise<ServiceWorkerRegistration> {
+  const { href } = new URL("service-worker.js", document.baseURI);
+  return await container.register(scriptUrl(href));
 }
 
 /** Whether a service worker reaches a state; false when it fails before, for example because a file cannot be cached. */

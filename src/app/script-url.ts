@@ -20,8 +20,18 @@ let policy: ReturnType<TrustedTypes["createPolicy"]> | undefined;
 export function scriptUrl(url: string): string {
   const { trustedTypes }: { readonly trustedTypes?: TrustedTypes } = globalThis as object; // absent in older browsers
   if (trustedTypes === undefined) return ownScript(url);
-  policy ??= trustedTypes.createPolicy("adaptvis", { createScriptURL: ownScript });
+  policy ??= ownPolicy(trustedTypes);
   return policy.createScriptURL(url);
+}
+
+function ownPolicy(trustedTypes: TrustedTypes): ReturnType<TrustedTypes["createPolicy"]> {
+  try {
+    return trustedTypes.createPolicy("adaptvis", { createScriptURL: ownScript });
+  } catch (cause) {
+    const message =
+      "this host's Content-Security-Policy does not allow the page's Trusted Types policy: add adaptvis to its trusted-types.";
+    throw new TypeError(message, { cause });
+  }
 }
 
 function ownScript(url: string): string {

@@ -1,15 +1,30 @@
 // A checkpoint in Blobs: files that a person picked or dropped in the browser, or bytes already in memory.
 
 import { CheckpointError, InputError, throwIfAborted } from "../errors.ts";
+import { checkedText, type Rule, read as readValue, refuse } from "../options.ts";
 import { checkPath, checkRange, missingFile, quote, type Source, shortFile } from "./source.ts";
+
+const pair = "a pair of path and Blob";
+const PAIRS: Rule = {
+  expected: "pairs of path and Blob, such as a Map",
+  read: (value, name) => {
+    if (typeof Object(value)[Symbol.iterator] !== "function") return refuse(name, PAIRS.expected, value);
+    return Array.from(value as Iterable<unknown>, (entry) => {
+      const [path, blob] = Array.isArray(entry) ? [entry[0], entry[1]] : [];
+      return typeof path === "string" && blob instanceof Blob ? [path, blob] : refuse(`${name}[…]`, pair, entry);
+    }); // it is iterable
+  },
+};
 
 /**
  * A source over `files`, pairs of path (relative to the checkpoint's folder) and content; `name` is the source's name in messages.
  * @throws InputError when two files have the same path.
  */
 export function blobSource(files: Iterable<readonly [string, Blob]>, name = "the given files"): Source {
+  checkedText("name", name);
   const blobs = new Map<string, Blob>();
-  for (const [path, blob] of files) {
+  const pairs = readValue("files", files, PAIRS) as readonly (readonly [string, Blob])[]; // checked by the rule
+  for (const [path, blob] of pairs) {
     if (blobs.has(path)) throw new InputError(`${name} holds the file ${quote(path)} twice; give each file once.`);
     blobs.set(path, blob);
   }

@@ -1,9 +1,19 @@
 // A checkpoint in Hugging Face's layout: config.json, small text files, and tensors under canonical names, read in byte ranges.
 
 import { CheckpointError, isObject } from "../errors.ts";
+import { abortSignal, read } from "../options.ts";
 import { type Dtype, isFileDtype } from "./dtypes.ts";
 import type { SafetensorsHeader, TensorEntry } from "./safetensors.ts";
-import { jsonKindOf, listNames, missingFile, parseJsonFile, quote, readTextFile, type Source } from "./source.ts";
+import {
+  checkedSource,
+  jsonKindOf,
+  listNames,
+  missingFile,
+  parseJsonFile,
+  quote,
+  readTextFile,
+  type Source,
+} from "./source.ts";
 import { canonicalName, isSavedBuffer } from "./tensor-names.ts";
 import { readWeightHeaders } from "./weight-files.ts";
 
@@ -54,7 +64,9 @@ export interface Checkpoint {
  * @throws CheckpointError when a file is missing, breaks its format, or index and shards disagree; the source is closed then.
  * @throws AbortError when `signal` fires; the source is closed then.
  */
-export async function openCheckpoint(source: Source, signal?: AbortSignal): Promise<Checkpoint> {
+export async function openCheckpoint(given: Source, signal?: AbortSignal): Promise<Checkpoint> {
+  const source = checkedSource(given);
+  if (signal !== undefined) read("signal", signal, abortSignal);
   try {
     const config = await readConfig(source, signal);
     const headers = await readWeightHeaders(source, signal);

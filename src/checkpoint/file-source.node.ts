@@ -1,8 +1,10 @@
 // A checkpoint in a local folder, read with positional reads from handles that stay open.
 
-import { type FileHandle, open } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
-import { CheckpointError, throwIfAborted } from "../errors.ts";
+import { CheckpointError, reasonOf, throwIfAborted } from "../errors.ts";
+import { checkedText } from "../options.ts";
+import { openRegularFile } from "./read-file.node.ts";
 import { allocate, checkPath, checkRange, missingFile, type Source, shortFile } from "./source.ts";
 
 /** Bytes of one positional read: an abort waits for at most this much. */
@@ -18,6 +20,7 @@ interface OpenFile {
  * Links are followed, because hub caches consist of them.
  */
 export function fileSource(folder: string): Source {
+  checkedText("folder", folder);
   const files = new Map<string, Promise<OpenFile | undefined>>();
 
   /** The open file, or undefined when it does not exist; only existing files are cached. */
@@ -74,16 +77,13 @@ export function fileSource(folder: string): Source {
 async function openFile(location: string, path: string): Promise<OpenFile | undefined> {
   let handle: FileHandle | undefined;
   try {
-    handle = await open(location, "r");
-    const stat = await handle.stat();
-    if (stat.isFile()) return { handle, fileBytes: stat.size };
-    await handle.close();
-    return undefined;
+    handle = await openRegularFile(location);
+    return { handle, fileBytes: (await handle.stat()).size };
   } catch (cause) {
     await handle?.close();
     const code = errorCode(cause);
     if (code === "ENOENT" || code === "ENOTDIR" || code === "EISDIR") return undefined;
-    throw new CheckpointError(`${location} cannot be opened (${code}); check the file's permissions.`, {
+    throw new CheckpointError(`${location} cannot be opened (${code}); check the file and its permissions.`, {
       file: path,
       cause,
     });
@@ -106,5 +106,5 @@ async function readAt(
 }
 
 function errorCode(error: unknown): string {
-  return error instanceof Error && "code" in error ? String(error.code) : String(error);
+  return error instanceof Error && "code" in error ? String(error.code) : reasonOf(error);
 }

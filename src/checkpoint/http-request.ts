@@ -1,6 +1,7 @@
 // One HTTP request for a byte range: repeated after a temporary failure, stopped by its AbortSignal, with one sentence for each error.
 
 import { AbortError, CheckpointError, throwIfAborted } from "../errors.ts";
+import { allocate } from "./source.ts";
 
 /** What to fetch. */
 export interface RangeRequest {
@@ -16,35 +17,31 @@ export interface RangeRequest {
   readonly end: number;
   /** Delays before the second, third … attempt, in milliseconds. */
   readonly retryDelaysMs: readonly number[];
-  /** How long the server may send nothing, in milliseconds. */
-  readonly timeoutMs: number;
+  /** How long next to nothing may come before the attempt counts as failed, in milliseconds; 30 s unless given. */
+  readonly stallTimeoutMs?: number | undefined;
   readonly signal: AbortSignal | undefined;
 }
 
-/** How long a server may send nothing unless a source says otherwise, in milliseconds. */
-export const DEFAULT_TIMEOUT_MS = 30_000;
+const STALL_TIMEOUT_MS = 30_000;
+/** Fewer bytes than this within the time limit count as nothing: a server that sends one byte a second would never end. */
+const LEAST_BYTES = 1024;
 
 /**
  * Sends `request` and passes the response to `use`: status 200, 206 or 416, or undefined when the file does not exist.
- * Network failures, including those while `use` reads the body, silence, and the statuses 408, 429 and 5xx are temporary: the
+ * Network failures, including those while `use` reads the body, and the statuses 408, 429 and 5xx are temporary: the
  * request is sent again.
- * @param use calls `touch` for every piece of the body, which restarts the time limit
  * @throws CheckpointError for any other status, and when the last attempt fails too.
  * @throws AbortError when the signal fires.
  */
 export async function fetchRange<T>(
   request: RangeRequest,
-  use: (response: Response | undefined, touch: () => void) => Promise<T>,
+  use: (response: Response | undefined, onBytes: (numBytes: number) => void) => Promise<T>,
 ): Promise<T> {
   const { path, shownUrl, signal, retryDelaysMs } = request;
   for (let attempt = 0; ; attempt++) {
     throwIfAborted(signal, `Reading ${path}`);
     try {
-      return await unlessSilent(request, async (heard, touch) => {
-        const response = await fetchOnce({ ...request, signal: heard });
-        touch();
-        return use(response, touch);
-      });
+      return await attemptOnce(request, use);
     } catch (cause) {
       if (signal?.aborted) throw new AbortError(`Reading ${path}`);
       if (cause instanceof CheckpointError) throw cause;
@@ -58,28 +55,62 @@ export async function fetchRange<T>(
   }
 }
 
-/** Runs `work` with a signal that fires with the request's own, and when `touch` is not called for `timeoutMs`. */
-async function unlessSilent<T>(
-  { timeoutMs, signal }: RangeRequest,
-  work: (heard: AbortSignal, touch: () => void) => Promise<T>,
-): Promise<T> {
+/** One attempt, which ends when the server is silent for too long. */
+async function attemptOnce<T>(request: RangeRequest, use: Parameters<typeof fetchRange<T>>[1]): Promise<T> {
+  const { signal, stallTimeoutMs = STALL_TIMEOUT_MS } = request;
   const stop = new AbortController();
+  const silence = new Error(`the server sent nothing, or next to nothing, for ${stallTimeoutMs / 1000} s`);
+  let numBytes = LEAST_BYTES;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const watch = () => {
+    if (numBytes < LEAST_BYTES) return stop.abort(silence);
+    numBytes = 0;
+    timer = setTimeout(watch, stallTimeoutMs);
+  };
   const onAbort = () => stop.abort();
-  const start = () => {
-    return setTimeout(() => stop.abort(new Error(`the server sent nothing for ${timeoutMs / 1000} s`)), timeoutMs);
-  };
-  let timer = start();
-  const touch = () => {
-    clearTimeout(timer);
-    timer = start();
-  };
   signal?.addEventListener("abort", onAbort);
+  watch();
   try {
-    return await work(stop.signal, touch);
+    const response = await fetchOnce({ ...request, signal: stop.signal });
+    numBytes += LEAST_BYTES; // the headers have come
+    return await use(response, (received) => {
+      numBytes += received;
+    });
+  } catch (error) {
+    throw stop.signal.reason === silence ? silence : error;
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", onAbort);
   }
+}
+
+/** The body, or undefined (and the rest cancelled) once it is longer than `maxBytes`. */
+export async function readBody(
+  path: string,
+  response: Response,
+  { maxBytes, onBytes }: { readonly maxBytes: number; readonly onBytes?: ((numBytes: number) => void) | undefined },
+): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  const reader = response.body?.getReader();
+  const chunks: Uint8Array<ArrayBuffer>[] = [];
+  let numBytes = 0;
+  while (reader !== undefined) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    chunks.push(value);
+    numBytes += value.length;
+    onBytes?.(value.length);
+    if (numBytes > maxBytes) {
+      await reader.cancel().catch(() => undefined);
+      return undefined;
+    }
+  }
+  const bytes = allocate(path, numBytes);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes;
 }
 
 async function fetchOnce({

@@ -1,8 +1,9 @@
 // A checkpoint on an HTTP server, read with Range requests (RFC 9110, section 14).
 
 import { CheckpointError, InputError } from "../errors.ts";
-import { DEFAULT_TIMEOUT_MS, discard, fetchRange } from "./http-request.ts";
-import { allocate, checkPath, checkRange, missingFile, quote, type Source, shortFile } from "./source.ts";
+import { checkedText, listOf, numberFrom, readOptions, recordOf, type Schema, text } from "../options.ts";
+import { discard, fetchRange, readBody } from "./http-request.ts";
+import { checkPath, checkRange, missingFile, quote, type Source, shortFile } from "./source.ts";
 
 /** Options of an HTTP source. */
 export interface HttpSourceOptions {
@@ -10,9 +11,23 @@ export interface HttpSourceOptions {
   readonly headers?: Readonly<Record<string, string>>;
   /** Delays before a request is repeated after a temporary failure, in milliseconds; two retries by default. */
   readonly retryDelaysMs?: readonly number[];
-  /** How long the server may send nothing before that counts as a temporary failure, in milliseconds; 30,000 by default. */
-  readonly timeoutMs?: number;
+  /** How long a server may send nothing, or next to nothing, before the request counts as failed, in milliseconds; 30 s by default. */
+  readonly stallTimeoutMs?: number;
 }
+
+/** The longest delay of a timer. */
+const MAX_DELAY_MS = 2 ** 31 - 1;
+
+/** The options of waiting. */
+export const WAITING: Schema<Pick<HttpSourceOptions, "retryDelaysMs" | "stallTimeoutMs">> = {
+  retryDelaysMs: listOf(numberFrom({ least: 0, most: MAX_DELAY_MS }), "a list of milliseconds"),
+  stallTimeoutMs: numberFrom({ above: 0, most: MAX_DELAY_MS }),
+};
+
+const HTTP_SOURCE: Schema<HttpSourceOptions> = { headers: recordOf("an object of texts", text), ...WAITING };
+
+/** What of a body is read. */
+type BodyLimits = Parameters<typeof readBody>[2];
 
 /** A file up to this size may be sent whole by a server without Range support; it is then kept. */
 const SMALL_FILE_BYTES = 16 * 1024 * 1024;
@@ -25,8 +40,9 @@ export const RETRY_DELAYS_MS: readonly number[] = [250, 1000];
  * (`Access-Control-Expose-Headers: Content-Range`).
  * @throws InputError unless `baseUrl` is an http or https URL without user name and password.
  */
-export function httpSource(baseUrl: string, options: HttpSourceOptions = {}): Source {
-  const base = parseBaseUrl(baseUrl);
+export function httpSource(baseUrl: string, given: HttpSourceOptions = {}): Source {
+  const options = readOptions("httpSource", given, HTTP_SOURCE);
+  const base = parseBaseUrl(checkedText("baseUrl", baseUrl));
   const name = base.origin + base.pathname;
   /** Sizes that the server has reported, to detect files that change while they are read. */
   const sizes = new Map<string, number>();
@@ -43,18 +59,18 @@ export function httpSource(baseUrl: string, options: HttpSourceOptions = {}): So
       start,
       end,
       retryDelaysMs: options.retryDelaysMs ?? RETRY_DELAYS_MS,
-      timeoutMs: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+      stallTimeoutMs: options.stallTimeoutMs,
       signal,
     };
   };
 
   /** The whole body of a 200 response, or undefined (and the body cancelled) when it is longer than `maxBytes`. */
-  async function takeWhole(path: string, response: Response, { maxBytes, touch }: BodyLimits) {
-    if ((declaredSize(response) ?? 0) > maxBytes) {
+  async function takeWhole(path: string, response: Response, limits: BodyLimits) {
+    if ((declaredSize(response) ?? 0) > limits.maxBytes) {
       await discard(response);
       return undefined;
     }
-    const bytes = await readBody(path, response, { maxBytes, touch });
+    const bytes = await readBody(path, response, limits);
     if (bytes === undefined) return undefined;
     if (bytes.length <= SMALL_FILE_BYTES) wholeFiles.set(path, bytes);
     return bytes;
@@ -74,11 +90,11 @@ export function httpSource(baseUrl: string, options: HttpSourceOptions = {}): So
     checkPath(path);
     const known = wholeFiles.get(path)?.length ?? sizes.get(path);
     if (known !== undefined) return known;
-    return fetchRange(requestFor(path, 0, 1, signal), async (response, touch) => {
+    return fetchRange(requestFor(path, 0, 1, signal), async (response, onBytes) => {
       if (response === undefined) return undefined;
       if (response.status === 200) {
         const declaredBytes = declaredSize(response);
-        const bytes = await takeWhole(path, response, { maxBytes: SMALL_FILE_BYTES, touch });
+        const bytes = await takeWhole(path, response, { maxBytes: SMALL_FILE_BYTES, onBytes });
         const fileBytes = bytes?.length ?? declaredBytes;
         if (fileBytes === undefined) throw noRange(name, path);
         return fileBytes;
@@ -116,11 +132,11 @@ export function httpSource(baseUrl: string, options: HttpSourceOptions = {}): So
       if (end > fileBytes) throw shortFile(path, end, fileBytes);
       return new Uint8Array(0);
     }
-    return fetchRange(requestFor(path, start, end, signal), async (response, touch) => {
+    return fetchRange(requestFor(path, start, end, signal), async (response, onBytes) => {
       if (response === undefined) throw missingFile(path, name);
       if (response.status === 200) {
         const isWholeFile = start === 0 && declaredSize(response) === end;
-        const bytes = await takeWhole(path, response, { maxBytes: isWholeFile ? end : SMALL_FILE_BYTES, touch });
+        const bytes = await takeWhole(path, response, { maxBytes: isWholeFile ? end : SMALL_FILE_BYTES, onBytes });
         if (bytes === undefined) throw noRange(name, path);
         return cut(path, bytes, start, end);
       }
@@ -140,7 +156,7 @@ export function httpSource(baseUrl: string, options: HttpSourceOptions = {}): So
         await discard(response);
         throw wrongRange(name, path, `bytes [${got.start}, ${got.end}) for [${start}, ${end})`);
       }
-      const bytes = await readBody(path, response, { maxBytes: end - start, touch });
+      const bytes = await readBody(path, response, { maxBytes: end - start, onBytes });
       if (bytes?.length === end - start) return bytes;
       throw wrongRange(name, path, `${bytes?.length ?? "more"} bytes for [${start}, ${end})`);
     });
@@ -194,41 +210,6 @@ function contentRange(response: Response): { start?: number; end?: number; fileB
     ...(last === undefined ? {} : { end: Number(last) + 1 }),
     ...(total === undefined ? {} : { fileBytes: Number(total) }),
   };
-}
-
-/** How much of a body is read, and who hears of each piece. */
-interface BodyLimits {
-  readonly maxBytes: number;
-  readonly touch: () => void;
-}
-
-/** The body, or undefined (and the rest cancelled) once it is longer than `maxBytes`. */
-export async function readBody(
-  path: string,
-  response: Response,
-  { maxBytes, touch }: BodyLimits,
-): Promise<Uint8Array<ArrayBuffer> | undefined> {
-  const reader = response.body?.getReader();
-  const chunks: Uint8Array<ArrayBuffer>[] = [];
-  let numBytes = 0;
-  while (reader !== undefined) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    touch();
-    chunks.push(value);
-    numBytes += value.length;
-    if (numBytes > maxBytes) {
-      await reader.cancel().catch(() => undefined);
-      return undefined;
-    }
-  }
-  const bytes = allocate(path, numBytes);
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.length;
-  }
-  return bytes;
 }
 
 function cut(path: string, whole: Uint8Array<ArrayBuffer>, start: number, end: number): Uint8Array<ArrayBuffer> {

@@ -1,6 +1,7 @@
 // Writes safetensors files: traces, goldens, quantised weights. The counterpart of safetensors.ts.
 
-import { at } from "../errors.ts";
+import { at, InputError } from "../errors.ts";
+import { listOf, objectOf, oneOf, read, recordOf, required, rule, text } from "../options.ts";
 import { DTYPES, type Dtype, tensorSize } from "./dtypes.ts";
 import { MAX_HEADER_BYTES } from "./safetensors.ts";
 import { quote } from "./source.ts";
@@ -30,17 +31,33 @@ const ARRAY_OF_DTYPE: Readonly<Partial<Record<Dtype, { readonly name: string }>>
   U16: Uint16Array,
 };
 
+const TENSORS = listOf(
+  objectOf<TensorToWrite>("{ name, dtype, shape, data }", {
+    name: required(text),
+    dtype: required(oneOf(DTYPES)),
+    shape: required(
+      listOf(
+        rule("a number", (value) => typeof value === "number"),
+        "a list of sizes",
+      ),
+    ),
+    data: required(rule("a typed array", (value) => ArrayBuffer.isView(value) && !(value instanceof DataView))),
+  }),
+  "a list of { name, dtype, shape, data }",
+);
+
 /**
  * The bytes of a safetensors file that holds `tensors` and `metadata`: the same input gives the same bytes.
  * Tensors are sorted by decreasing alignment, then by name, and the data begins at a multiple of 8 bytes, as in the
  * reference.
- * @throws TypeError when a tensor's array does not hold its dtype.
- * @throws RangeError when a name appears twice, is `__metadata__` or not valid Unicode, or a size does not fit its shape and dtype.
+ * @throws InputError when a tensor's array does not hold its dtype, a name appears twice, is `__metadata__` or not valid Unicode, or a size does not fit its shape and dtype.
  */
 export function encodeSafetensors(
-  tensors: readonly TensorToWrite[],
-  metadata: Readonly<Record<string, string>> = {},
+  given: readonly TensorToWrite[],
+  givenMetadata: Readonly<Record<string, string>> = {},
 ): Uint8Array<ArrayBuffer> {
+  const tensors = read("tensors", given, TENSORS) as readonly TensorToWrite[]; // checked by the rule
+  const metadata = read("metadata", givenMetadata, recordOf("an object of texts", text)) as typeof givenMetadata; // as above
   checkHeaders(tensors);
   checkTensors(tensors);
   const { header, positions, fileBytes } = layOutSafetensors(tensors, metadata);
@@ -63,7 +80,7 @@ export interface SafetensorsLayout {
 
 /**
  * The layout of a safetensors file that holds `tensors` and `metadata`, as {@link encodeSafetensors} writes it.
- * @throws RangeError as that.
+ * @throws InputError as that.
  */
 export function layOutSafetensors(
   tensors: readonly TensorHeader[],
@@ -86,7 +103,7 @@ export function layOutSafetensors(
   const json = new TextEncoder().encode(`{${fields.join(",")}}`);
   const jsonBytes = Math.ceil(json.length / 8) * 8;
   if (jsonBytes > MAX_HEADER_BYTES) {
-    throw new RangeError(`tensors: the header takes ${jsonBytes} bytes, expected at most ${MAX_HEADER_BYTES}.`);
+    throw new InputError(`tensors: the header takes ${jsonBytes} bytes, expected at most ${MAX_HEADER_BYTES}.`);
   }
   for (const text of Object.entries(metadata).flat()) checkUnicode(text, "metadata");
   const header = new Uint8Array(8 + jsonBytes).fill(0x20);
@@ -101,20 +118,20 @@ function checkHeaders(tensors: readonly TensorHeader[]): void {
   for (const tensor of tensors) {
     const { name, shape } = tensor;
     checkUnicode(name, "name");
-    if (name === "__metadata__") throw new RangeError('name: "__metadata__" is not a tensor\'s name in this format.');
-    if (names.has(name)) throw new RangeError(`name: ${quote(name)} appears twice.`);
+    if (name === "__metadata__") throw new InputError('name: "__metadata__" is not a tensor\'s name in this format.');
+    if (names.has(name)) throw new InputError(`name: ${quote(name)} appears twice.`);
     names.add(name);
     if (!shape.every((size) => Number.isSafeInteger(size) && size >= 0)) {
-      throw new RangeError(`${quote(name)}: expected a shape of whole numbers, got [${shape.join(", ")}].`);
+      throw new InputError(`${quote(name)}: expected a shape of whole numbers, got [${shape.join(", ")}].`);
     }
   }
 }
 
-/** @throws RangeError for a shape that has no size in bytes. */
+/** @throws InputError for a shape that has no size in bytes. */
 function sizeOf({ name, dtype, shape }: TensorHeader): number {
   const size = tensorSize(shape, dtype);
   if (typeof size === "number") return size;
-  throw new RangeError(`${quote(name)}: shape [${shape.join(", ")}] in ${dtype} has no size in bytes (${size}).`);
+  throw new InputError(`${quote(name)}: shape [${shape.join(", ")}] in ${dtype} has no size in bytes (${size}).`);
 }
 
 function checkTensors(tensors: readonly TensorToWrite[]): void {
@@ -122,18 +139,18 @@ function checkTensors(tensors: readonly TensorToWrite[]): void {
     const array = ARRAY_OF_DTYPE[dtype];
     if (!(data instanceof Uint8Array) && data.constructor !== array) {
       const expected = array === undefined ? "Uint8Array" : `${array.name} or Uint8Array`;
-      throw new TypeError(`${quote(name)}: expected ${expected} for ${dtype}, got ${data.constructor.name}.`);
+      throw new InputError(`${quote(name)}: expected ${expected} for ${dtype}, got ${data.constructor.name}.`);
     }
     const expectedBytes = tensorSize(shape, dtype);
     if (expectedBytes !== data.byteLength) {
       const shapeText = `shape [${shape.join(", ")}] in ${dtype}`;
-      throw new RangeError(`${quote(name)}: expected ${expectedBytes} bytes for ${shapeText}, got ${data.byteLength}.`);
+      throw new InputError(`${quote(name)}: expected ${expectedBytes} bytes for ${shapeText}, got ${data.byteLength}.`);
     }
   }
 }
 
 function checkUnicode(text: string, parameter: string): void {
-  if (/\p{Surrogate}/u.test(text)) throw new RangeError(`${parameter}: ${quote(text)} is not valid Unicode.`);
+  if (/\p{Surrogate}/u.test(text)) throw new InputError(`${parameter}: ${quote(text)} is not valid Unicode.`);
 }
 
 /** Different names by UTF-16 code units, independently of the locale. */

@@ -8,9 +8,10 @@
 // fields, numbers written as 1.0) is refused here, so that two readers cannot read one file as two different models.
 
 import { at, CheckpointError, isObject } from "../errors.ts";
+import { abortSignal, checkedText, read } from "../options.ts";
 import { type Dtype, isDtype, tensorSize } from "./dtypes.ts";
 import { scanJson } from "./json-scan.ts";
-import { jsonKindOf, missingFile, quote, type Source } from "./source.ts";
+import { checkedSource, jsonKindOf, missingFile, quote, type Source } from "./source.ts";
 
 /** The location of one tensor in its file. */
 export interface TensorEntry {
@@ -47,10 +48,13 @@ export const MAX_HEADER_BYTES = 100_000_000;
  * @throws AbortError when `signal` fires.
  */
 export async function readSafetensorsHeader(
-  source: Source,
+  given: Source,
   path: string,
   signal?: AbortSignal,
 ): Promise<SafetensorsHeader> {
+  const source = checkedSource(given);
+  checkedText("path", path);
+  if (signal !== undefined) read("signal", signal, abortSignal);
   const fileBytes = await source.size(path, signal);
   if (fileBytes === undefined) throw missingFile(path, source.name);
   if (fileBytes < LENGTH_BYTES) {

@@ -2,6 +2,7 @@
 // what sources and their readers share, such as checks of paths and ranges, small text files, and names in messages.
 
 import { CheckpointError, escapeControls, isObject } from "../errors.ts";
+import { callback, objectOf, read, required, rule, text, whole } from "../options.ts";
 
 /** A folder of files that can be read by byte ranges: a local folder, an HTTP folder, a set of Blobs. */
 export interface Source {
@@ -17,6 +18,37 @@ export interface Source {
   read(path: string, start: number, end: number, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>>;
   /** Releases open handles; a later read opens them again. */
   close?(): Promise<void>;
+}
+
+const SOURCE = objectOf<Source>("a source such as httpSource(url) or blobSource(files)", {
+  name: required(text),
+  size: required(callback),
+  read: required(callback),
+  close: callback,
+});
+
+/**
+ * A source of a caller's that checks what it returns; errors that its functions throw are left as they are.
+ * @throws InputError for what is not a source.
+ */
+export function checkedSource(given: Source): Source {
+  const source = read("source", given, SOURCE) as Source; // checked by the rule
+  return {
+    name: source.name,
+    async size(path, signal) {
+      const fileBytes = await source.size.call(given, path, signal);
+      if (fileBytes !== undefined) read(`source.size(${quote(path)})`, fileBytes, whole(0));
+      return fileBytes;
+    },
+    async read(path, start, end, signal) {
+      const bytes = await source.read.call(given, path, start, end, signal);
+      const isWhole = ArrayBuffer.isView(bytes) && bytes.byteLength === end - start;
+      const expected = rule(`a Uint8Array of ${end - start} bytes`, () => isWhole && bytes instanceof Uint8Array);
+      read(`source.read(${quote(path)}, ${start}, ${end})`, bytes, expected);
+      return bytes;
+    },
+    close: async () => source.close?.call(given),
+  };
 }
 
 /**

@@ -4,6 +4,7 @@ import { access, constants, open, readdir, realpath, rename, rm, stat, writeFile
 import { basename, dirname, join } from "node:path";
 import { InputError } from "../errors.ts";
 import { isLeftBehind, ownMark } from "../gpu/hosts/process-mark.node.ts";
+import { checkedText, read, rule } from "../options.ts";
 
 /**
  * A temporary file of a process that was killed is removed by the next write of that file: at once where its name says that the process
@@ -18,6 +19,9 @@ const STALE_AFTER_MS = 3_600_000;
  * @throws InputError when the file cannot be written; no temporary file remains.
  */
 export async function writeFileWhole(path: string, content: Uint8Array | string): Promise<void> {
+  checkedText("path", path);
+  const wanted = rule("a text or a Uint8Array", (value) => typeof value === "string" || value instanceof Uint8Array);
+  read("content", content, wanted);
   try {
     const target = await realpath(path).catch((error: unknown) => {
       if (errorCode(error) === "ENOENT") return path;

@@ -1,7 +1,7 @@
 // adaptvis bench: the speed of the engine on this machine, by kernel and as a whole, against its roofline and other engines.
 
 import { existsSync } from "node:fs";
-import { appendFile, readFile } from "node:fs/promises";
+import { appendFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { type BenchHost, type BenchOptions, isAsked, partNames, runBench } from "../bench/bench.ts";
@@ -14,6 +14,7 @@ import { reportHtml } from "../bench/report-html.node.ts";
 import type { Roofline } from "../bench/roofline.ts";
 import { openStarter } from "../bench/start-process.node.ts";
 import { fileSource } from "../checkpoint/file-source.node.ts";
+import { readFileText } from "../checkpoint/read-file.node.ts";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { InputError, isObject } from "../errors.ts";
 import { Gpu, requestGpuDevice } from "../gpu/device.ts";
@@ -179,7 +180,7 @@ async function bench(session: Session, flags: BenchFlags): Promise<void> {
 async function readRoofline(path: string): Promise<Roofline> {
   const refuse = (problem: string, cause?: unknown) =>
     new InputError(`${path} ${problem}: --roofline expects a report that bench --json wrote.`, { cause });
-  const text = await readFile(path, "utf8").catch((cause: unknown) => {
+  const text = await readFileText(path).catch((cause: unknown) => {
     throw refuse("cannot be read", cause);
   });
   let report: unknown;

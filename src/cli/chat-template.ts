@@ -1,7 +1,7 @@
 // Which chat template a command uses: that of --chat-template, the checkpoint's own, or that of a known repository.
-import { readFile } from "node:fs/promises";
 import { basename, resolve } from "node:path";
 import { Option } from "commander";
+import { readFileText } from "../checkpoint/read-file.node.ts";
 import { asRecord, parseJsonFile, readTextFile, type Source } from "../checkpoint/source.ts";
 import { CheckpointError, InputError } from "../errors.ts";
 import { type ChatTemplateSource, findChatTemplate, loadChatTemplate } from "../preprocess/chat-template.ts";
@@ -49,7 +49,7 @@ export async function chosenTemplate(
 async function namedTemplate(written: string): Promise<ChatTemplateSource> {
   const builtIn = Object.entries(CHAT_TEMPLATES).find(([name]) => name === written);
   if (builtIn !== undefined) return builtIn[1];
-  const source = await readFile(written, "utf8").catch((cause: unknown) => {
+  const source = await readFileText(written).catch((cause: unknown) => {
     const names = Object.keys(CHAT_TEMPLATES).join(", ");
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new UsageError(

@@ -171,9 +171,8 @@ class Talk {
       throwIfAborted(this.session.signal, "The conversation");
       if (this.running.signal.aborted) return this.note("stopped.");
       if (!(error instanceof InputError || error instanceof UsageError)) throw error;
-      const message = error.message.replaceAll(/\s*\n\s*/g, " ");
-      this.problems.push(message);
-      this.session.note(`adaptvis: ${message}`);
+      this.problems.push(error.message);
+      this.session.note(`adaptvis: ${error.message}`);
     } finally {
       this.running = undefined;
     }

@@ -1,7 +1,7 @@
 // adaptvis compare: a model's answers and perplexity with weights, keys and values, or activations in another dtype, compared with f32.
-import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import type { Command } from "commander";
+import { readFileText } from "../checkpoint/read-file.node.ts";
 import { at, InputError } from "../errors.ts";
 import { dataSetNamed } from "../evaluate/datasets/registry.ts";
 import { readDataFolder } from "../evaluate/run/data-folder.node.ts";
@@ -157,7 +157,7 @@ async function perplexityOf(model: Llava, text: string): Promise<number> {
 
 async function readText(file: string): Promise<string> {
   try {
-    return await readFile(file, "utf8");
+    return await readFileText(file);
   } catch (cause) {
     throw new InputError(
       `${basename(file)} of --text cannot be read (${cause instanceof Error ? cause.message : cause}).`,

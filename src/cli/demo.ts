@@ -1,8 +1,8 @@
 // adaptvis demo (npm start): the embedded checkpoint answers questions about its demo pictures, greedily and with AdaptVis.
-import { readFile } from "node:fs/promises";
 import { basename, dirname, join, parse, relative } from "node:path";
 import type { Command } from "commander";
 import type { Answer } from "../answer.ts";
+import { readFileText } from "../checkpoint/read-file.node.ts";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { CheckpointError, InputError } from "../errors.ts";
 import { makeFolder } from "../gpu/hosts/user-folders.node.ts";
@@ -173,7 +173,7 @@ export async function readQuestions(path: string): Promise<readonly DemoQuestion
       `${path} ${problem}; the demo needs a checkpoint with demo pictures, such as the embedded one.`,
       { file: path, cause },
     );
-  const text = await readFile(path, "utf8").catch((cause: unknown) => {
+  const text = await readFileText(path).catch((cause: unknown) => {
     throw bad("cannot be read", cause);
   });
   let json: unknown;

@@ -1,7 +1,7 @@
 // adaptvis eval analyze: the paper's analysis of a run's attention.
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
+import { readFileText } from "../checkpoint/read-file.node.ts";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { InputError } from "../errors.ts";
 import {
@@ -110,7 +110,7 @@ async function analysisOf(
 }
 
 async function textOf(path: string, of: string): Promise<string> {
-  return readFile(path, "utf8").catch((cause: unknown) => {
+  return readFileText(path).catch((cause: unknown) => {
     throw new InputError(`${path} of ${of} cannot be read (${cause instanceof Error ? cause.message : cause}).`);
   });
 }

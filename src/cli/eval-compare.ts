@@ -1,7 +1,8 @@
 // adaptvis eval compare: two runs over the same questions, with the questions that the second one fixes and breaks.
-import { readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { type Command, Option } from "commander";
+import { readFileText } from "../checkpoint/read-file.node.ts";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { InputError } from "../errors.ts";
 import { type NamedResult, readResultName } from "../evaluate/answers/file-names.ts";
@@ -123,7 +124,7 @@ export async function sideOf(path: string): Promise<Side> {
   if (isFolder && manifest === undefined) {
     throw new InputError(`${path} has no manifest.json: expected the folder of a run.`);
   }
-  const text = await readFile(name, "utf8").catch((cause: unknown) => {
+  const text = await readFileText(name).catch((cause: unknown) => {
     throw new InputError(`${name} cannot be read (${cause instanceof Error ? cause.message : cause}).`);
   });
   return { name, text, manifest, named: readResultName(name, DATA_SETS) };

@@ -1,7 +1,7 @@
 // adaptvis eval: puts a data set's questions to a model under several methods, and keeps every answer.
-import { readFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { type Command, Option } from "commander";
+import { readFileText } from "../checkpoint/read-file.node.ts";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { at, InputError, isObject, throwIfAborted } from "../errors.ts";
 import type { DataSet } from "../evaluate/datasets/dataset.ts";
@@ -270,7 +270,7 @@ export async function summarise(
     answers: [
       {
         name: results,
-        text: await readFile(results, "utf8"),
+        text: await readFileText(results),
         named: null,
         gate: dataSet.published?.adaptvis ?? DEFAULT_ADAPTVIS,
       },
@@ -319,7 +319,7 @@ async function wantedIds(
 
 /** Ids of a JSON list, of the list `ids` of an object, or one per line. @throws InputError. */
 async function idsOfFile(path: string): Promise<readonly number[]> {
-  const text = await readFile(path, "utf8").catch((cause: unknown) => {
+  const text = await readFileText(path).catch((cause: unknown) => {
     throw new InputError(`${path} of --only-file cannot be read (${cause instanceof Error ? cause.message : cause}).`);
   });
   let list: unknown = text.split("\n").flatMap((line) => (line.trim() === "" ? [] : [Number(line)]));

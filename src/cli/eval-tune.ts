@@ -1,7 +1,7 @@
 // adaptvis eval tune: settings of ScalingVis and AdaptVis, chosen on the validation half of a stored sweep and reported on the test half.
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
+import { readFileText } from "../checkpoint/read-file.node.ts";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { at, InputError } from "../errors.ts";
 import { areSampleLines } from "../evaluate/answers/sample-lines.ts";
@@ -249,7 +249,7 @@ async function questionFileOf(
   }
   if (questions === undefined)
     throw new UsageError(`--questions is missing: ${path} does not say where its questions are.`);
-  const text = await readFile(questions, "utf8").catch((cause: unknown) => {
+  const text = await readFileText(questions).catch((cause: unknown) => {
     throw new InputError(
       `${questions} of --questions cannot be read (${cause instanceof Error ? cause.message : cause}).`,
     );

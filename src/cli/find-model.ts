@@ -1,9 +1,9 @@
 // Finds the model of the command line: a folder, or an id on the hub, which is downloaded with progress on stderr.
 
-import { readFile } from "node:fs/promises";
 import { readHubSettings } from "../checkpoint/hub/hub-settings.node.ts";
 import type { PullProgress } from "../checkpoint/hub/pull.node.ts";
 import { type ResolvedModel, resolveModel } from "../checkpoint/hub/resolve-model.node.ts";
+import { readFileText } from "../checkpoint/read-file.node.ts";
 import { parseJsonFile } from "../checkpoint/source.ts";
 import { formatBytes } from "../gpu/device.ts";
 import { readArchitecture } from "../models/registry.ts";
@@ -63,7 +63,7 @@ export async function reportDownload(session: Session, name: string): Promise<Do
     ...show,
     onNote: (text) => session.note(`adaptvis: ${text}`),
     onSmallFiles: async (folder) => {
-      readArchitecture(parseJsonFile(await readFile(`${folder}/config.json`, "utf8"), "config.json"));
+      readArchitecture(parseJsonFile(await readFileText(`${folder}/config.json`), "config.json"));
     },
   };
 }

@@ -1,10 +1,10 @@
 // adaptvis gpu-session: measures a GPU that is available for a few minutes only, most important results first, into one file.
-import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
 import { parseSteps, SESSION_STEPS, type StepResult, sessionBars, sessionTuning } from "../bench/gpu-session.ts";
 import { runSession } from "../bench/gpu-session-run.node.ts";
 import type { Ratio } from "../bench/ratios.ts";
 import { ratioTable } from "../bench/report.ts";
+import { readFileText } from "../checkpoint/read-file.node.ts";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { InputError } from "../errors.ts";
 import type { TuningTable } from "../gpu/tunables.ts";
@@ -103,7 +103,7 @@ async function show(session: Session, shown: Shown, { tuning: target }: GpuSessi
 }
 
 async function readJson(path: string): Promise<unknown> {
-  const text = await readFile(path, "utf8").catch((cause: unknown) => {
+  const text = await readFileText(path).catch((cause: unknown) => {
     throw new InputError(`${path} cannot be read.`, { cause });
   });
   try {

@@ -1,7 +1,7 @@
 // adaptvis isa: the output of a real GPU's compiler for every GPU kernel, without that GPU.
-import { readFile } from "node:fs/promises";
 import { text as textOf } from "node:stream/consumers";
 import { type Command, Option } from "commander";
+import { readFileText } from "../checkpoint/read-file.node.ts";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { GpuError, InputError } from "../errors.ts";
 import { requestGpuDevice } from "../gpu/device.ts";
@@ -110,7 +110,7 @@ async function isa(session: Session, flags: IsaFlags): Promise<void> {
 
 /** @throws InputError for a file that cannot be read or is not a baseline. */
 async function readBaseline(file: string): Promise<IsaBaseline> {
-  const text = await readFile(file, "utf8").catch((cause: Error) => {
+  const text = await readFileText(file).catch((cause: Error) => {
     throw new InputError(`--baseline ${file} cannot be read (${cause.message}).`, { cause });
   });
   return parseBaseline(text, file);

@@ -2,8 +2,9 @@
 //   0  success      1  the work failed: a file, a picture, a checkpoint, the GPU
 //   2  wrong usage: unknown or contradictory options, a value out of range, a missing question
 //   130 and 143  stopped by Ctrl-C or SIGTERM
+import { inspect } from "node:util";
 import { Command, CommanderError, Option } from "commander";
-import { AbortError, CheckpointError, GpuError, InputError } from "../errors.ts";
+import { AbortError, CheckpointError, GpuError, InputError, oneLine, reasonOf } from "../errors.ts";
 import { adapterChoices } from "../gpu/hosts/adapter-choice.node.ts";
 import { askCommand } from "./ask.ts";
 import { benchCommand, withReportFile } from "./bench.ts";
@@ -23,7 +24,7 @@ import { planCommand } from "./plan.ts";
 import { pullCommand } from "./pull.ts";
 import { quantizeCommand } from "./quantize.ts";
 import { reportCommand } from "./report.ts";
-import { type CliCommand, type GlobalFlags, printable, Session, UsageError } from "./session.ts";
+import { type CliCommand, type GlobalFlags, jsonText, printable, Session, UsageError } from "./session.ts";
 import { sweepCommand } from "./sweep.ts";
 import { traceCommand } from "./trace.ts";
 import { workerCommand } from "./worker.ts";
@@ -53,6 +54,9 @@ const COMMANDS: readonly CliCommand[] = [
 
 const SIGNAL_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
+/** How long a command may take to end after a signal: files are whole at any time, and what it has printed remains. */
+const GRACE_MS = 3000;
+
 const IMPORTED_MS = performance.now();
 
 await main(withReportFile(process.argv.slice(2)));
@@ -64,9 +68,22 @@ async function main(args: readonly string[]): Promise<void> {
   for (const [signal, code] of Object.entries(SIGNAL_CODES)) {
     process.on(signal, () => {
       if (signal === "SIGINT" && signalCode === undefined && session?.onInterrupt?.() === true) return;
-      if (signalCode !== undefined) process.exit(code); // the second signal exits at once
+      if (signalCode !== undefined) {
+        end(signal);
+        return;
+      }
       signalCode = code;
       stop.abort();
+      // What cannot be interrupted, such as the compilation of a kernel, is left alone.
+      setTimeout(() => {
+        report(new AbortError("The command", "by a signal"), {
+          session,
+          isJson: args.includes("--json"),
+          isDebug: false,
+          signalCode,
+        });
+        end(signal);
+      }, GRACE_MS).unref();
     });
   }
   process.stdout.on("error", leaveOnBrokenPipe);
@@ -85,6 +102,12 @@ async function main(args: readonly string[]): Promise<void> {
   }
 }
 
+/** Ends the process as if the signal had never been handled: exiting would wait for drivers' threads. */
+function end(signal: string): void {
+  process.removeAllListeners(signal);
+  process.kill(process.pid, signal);
+}
+
 function buildProgram(signal: AbortSignal, onOpen: (session: Session) => void): Command {
   const program = new Command("adaptvis")
     .description("Vision-language models on WebGPU, with attention that can be read and steered (AdaptVis).")
@@ -98,7 +121,7 @@ function buildProgram(signal: AbortSignal, onOpen: (session: Session) => void): 
       ).argParser(collected),
     )
     .option("--json", "print one JSON object on stdout and nothing else there")
-    .option("--debug", "print the stack trace of errors")
+    .option("--debug", "print the stack trace of errors and what caused them")
     .configureHelp({ showGlobalOptions: true })
     .configureOutput({ outputError: () => undefined, writeErr: (text) => process.stderr.write(text) })
     .exitOverride()
@@ -138,12 +161,12 @@ function report(
 ): number {
   if (error instanceof CommanderError && error.exitCode === 0) return 0; // --help and --version
   const isUsage = error instanceof CommanderError || error instanceof UsageError;
-  const message = messageOf(error);
+  const message = oneLine(messageOf(error));
   const fields = { ...fieldsOf(error), message };
   if (run.session !== undefined) run.session.writeResult(fields);
-  else if (run.isJson) process.stdout.write(`${JSON.stringify({ error: fields })}\n`);
+  else if (run.isJson) process.stdout.write(jsonText({ error: fields }));
   process.stderr.write(`adaptvis: ${printable(message)}\n`);
-  if (run.isDebug && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+  if (run.isDebug) process.stderr.write(printable(`${inspect(error, { maxStringLength: null })}\n`));
   if (error instanceof AbortError) return run.signalCode ?? 1;
   return isUsage ? 2 : 1;
 }
@@ -155,7 +178,7 @@ function messageOf(error: unknown): string {
     return /[.?)]$/.test(text) ? text : `${text}; see --help.`;
   }
   if (error instanceof AbortError) return "stopped.";
-  const message = (error instanceof Error ? error.message : String(error)).replaceAll(/\s*\n\s*/g, " ");
+  const message = reasonOf(error);
   // Deno's error for a missing permission; it names the flag.
   if (error instanceof Error && error.name === "NotCapable") return `${message}, or with -A.`;
   const isOurs = [CheckpointError, InputError, GpuError, UsageError].some((kind) => error instanceof kind);

@@ -1,11 +1,11 @@
 // Opens the model selected on the command line, with progress on stderr, and caches tuning tables in the user's cache folder.
 
-import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import type { ExpectedQuestion } from "../answer.ts";
 import { fileSource } from "../checkpoint/file-source.node.ts";
 import { isHubId } from "../checkpoint/hub/hub-id.ts";
 import { NoRangesError, viewModel } from "../checkpoint/hub/remote-source.node.ts";
+import { readFileText } from "../checkpoint/read-file.node.ts";
 import { InputError, throwIfAborted } from "../errors.ts";
 import { formatBytes, Gpu, requestGpuDevice } from "../gpu/device.ts";
 import type { OpenedAdapter } from "../gpu/hosts/adapter-choice.node.ts";
@@ -247,7 +247,7 @@ async function readTable(
   device: GPUDevice,
   note: (text: string) => void,
 ): Promise<TuningTable | undefined> {
-  const text = await readFile(file, "utf8").catch(() => undefined);
+  const text = await readFileText(file).catch(() => undefined);
   if (text === undefined) return undefined;
   try {
     const table = parseTuningTable(JSON.parse(text));

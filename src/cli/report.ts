@@ -1,8 +1,9 @@
 // adaptvis report: evaluation runs as one HTML file, with their tables as CSV and Markdown.
 import { existsSync } from "node:fs";
-import { readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import type { Command } from "commander";
+import { readFileText } from "../checkpoint/read-file.node.ts";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { at, InputError } from "../errors.ts";
 import { analyzeRun, type RunAnalysis } from "../evaluate/analysis.ts";
@@ -142,7 +143,7 @@ async function runFiles(folder: string, given: readonly string[]): Promise<RunFi
   if (manifest === undefined) throw new InputError(`${folder} has no manifest.json: expected the folder of a run.`);
   const { questionFile, questionText } = await questionsAmong(manifest, given);
   const results = join(folder, "results.jsonl");
-  const text = await readFile(results, "utf8").catch((cause: unknown) => {
+  const text = await readFileText(results).catch((cause: unknown) => {
     throw new InputError(`${results} cannot be read (${cause instanceof Error ? cause.message : cause}).`);
   });
   return {

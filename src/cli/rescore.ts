@@ -1,7 +1,7 @@
 // adaptvis eval rescore: applies the rules to recorded answers anew, from the files of the paper's authors, its forks and lmms-eval.
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { type Command, Option } from "commander";
+import { readFileBytes } from "../checkpoint/read-file.node.ts";
 import { InputError } from "../errors.ts";
 import { type NamedResult, readResultName, verdictNames } from "../evaluate/answers/file-names.ts";
 import { readIds } from "../evaluate/answers/npy.ts";
@@ -247,7 +247,7 @@ async function readTextFile(path: string, option: string): Promise<NamedText> {
 
 async function readBytes(path: string, option: string): Promise<Uint8Array> {
   try {
-    return await readFile(path);
+    return await readFileBytes(path);
   } catch (cause) {
     const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
     const reasons: Readonly<Record<string, string>> = {

@@ -1,13 +1,14 @@
 // A command's session: its output streams, JSON mode, adapter choice and stop signal.
+import { randomUUID } from "node:crypto";
 import { styleText } from "node:util";
 import type { Command } from "commander";
-import { at, escapeControls, InputError } from "../errors.ts";
+import { at, BoundedError, escapeControls, InputError } from "../errors.ts";
 import { isDeno, openDenoAdapter } from "../gpu/hosts/adapter.deno.ts";
 import { openNodeAdapter } from "../gpu/hosts/adapter.node.ts";
 import type { AdapterChoice, OpenedAdapter } from "../gpu/hosts/adapter-choice.node.ts";
 
 /** Wrong usage of the command line; exit code 2. */
-export class UsageError extends Error {
+export class UsageError extends BoundedError {
   override readonly name = "UsageError";
 }
 
@@ -68,7 +69,7 @@ export class Session {
     try {
       return await openNodeAdapter(this.adapter, { dawnToggles: this.dawnToggles });
     } catch (error) {
-      throw error instanceof InputError ? new UsageError(error.message) : error;
+      throw error instanceof InputError ? new UsageError(error.message, { cause: error }) : error;
     }
   }
 
@@ -101,27 +102,46 @@ export class Session {
   writeResult(error?: object): void {
     const value = error === undefined ? this.held : { error, ...this.held };
     if (!this.isJson || value === undefined) return;
-    process.stdout.write(`${JSON.stringify(value, undefined, process.stdout.isTTY ? 2 : 0)}\n`);
+    process.stdout.write(jsonText(value));
   }
 }
 
-/**
- * Text without what a terminal would obey but colours and line ends, as escapes: answers and names come from files of strangers, and
- * could change the window's title or hide what follows.
- */
-export function printable(text: string): string {
-  return text.replace(/[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu, (character: string, at: number) => {
-    const next = text.slice(at + 1, at + 16);
-    const isKept = character === "\r" ? next.startsWith("\n") : character === "\n" || character === "\t";
-    const isColor = character === "\u001b" && /^\[[\d;]*m/.test(next);
-    return isKept || isColor ? character : escapeControls(character);
-  });
+/** A value as JSON with a line's end. JSON leaves some characters that a terminal obeys; they are escaped, which changes no value. */
+export function jsonText(value: object): string {
+  const lines = JSON.stringify(value, undefined, process.stdout.isTTY ? 2 : 0).split("\n");
+  return `${lines.map(escapeControls).join("\n")}\n`;
 }
 
-/** Styles `text` if the stream is a terminal with colours; respects NO_COLOR and FORCE_COLOR. */
-export function styled(style: Style, text: string, stream: NodeJS.WriteStream = process.stdout): string {
-  const hasColors = stream.isTTY === true && stream.hasColors();
-  return hasColors ? styleText(style, text, { validateStream: false }) : text;
+/** What {@link styled} writes in place of the terminal's escape character: nothing that comes from a file can contain it. */
+const STYLE_MARK = `\ufdd0${randomUUID()}`;
+
+/**
+ * Text without what a terminal would obey but line ends and the styles of {@link styled}, as escapes: answers and names come from files
+ * of strangers, and could change the window's title or hide what follows.
+ */
+export function printable(text: string): string {
+  const plain = text.replace(
+    /[\p{Cc}\p{Cs}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu,
+    (character: string, at: number) => {
+      const isKept = character === "\r" ? text[at + 1] === "\n" : character === "\n" || character === "\t";
+      return isKept ? character : escapeControls(character);
+    },
+  );
+  return plain.replaceAll(STYLE_MARK, "\u001b");
+}
+
+/**
+ * Styles `text`, to be printed through {@link printable}, if the stream is a terminal with colours; respects NO_COLOR and FORCE_COLOR.
+ */
+export function styled(
+  style: Style,
+  text: string,
+  stream: Pick<NodeJS.WriteStream, "isTTY" | "hasColors"> = process.stdout,
+): string {
+  if (stream.isTTY !== true || !stream.hasColors()) return text;
+  const [before = "", after = ""] = styleText(style, "\n", { validateStream: false }).split("\n");
+  const mark = (code: string) => code.replace("\u001b", STYLE_MARK);
+  return `${mark(before)}${text}${mark(after)}`;
 }
 
 /** Lines of a table: the titles, then one line per row. Each column is as wide as its widest cell. */

@@ -1,6 +1,7 @@
 // The rates of this machine's adapters, kept in the user's cache folder.
-import { readFile } from "node:fs/promises";
+
 import { type MachineSpeed, parseSpeed } from "../bench/machine-speed.ts";
+import { readFileText } from "../checkpoint/read-file.node.ts";
 import { InputError } from "../errors.ts";
 import { cacheFile, keepJson } from "./user-cache.ts";
 
@@ -11,7 +12,7 @@ export function speedFile(key: string): string {
 
 /** The rates that were kept for an adapter; undefined where there are none, or none of this version. */
 export async function readSpeed(key: string): Promise<MachineSpeed | undefined> {
-  const text = await readFile(speedFile(key), "utf8").catch(() => undefined);
+  const text = await readFileText(speedFile(key)).catch(() => undefined);
   if (text === undefined) return undefined;
   try {
     const speed = parseSpeed(JSON.parse(text));

@@ -1,7 +1,8 @@
 // Sampling from a row of logits: temperature, top-k, top-p, in the order of transformers' logits processors, in f64.
 import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
 import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
-import { at, InputError } from "../errors.ts";
+import { at } from "../errors.ts";
+import { numberFrom, type Schema, whole } from "../options.ts";
 
 /** How tokens are drawn; `temperature` 0 is greedy decoding. */
 export interface SamplingOptions {
@@ -19,18 +20,14 @@ export interface SamplingOptions {
 /** Greedy decoding. */
 export const GREEDY: SamplingOptions = { temperature: 0, topK: 0, topP: 1, repetitionPenalty: 1, seed: 0 };
 
-/** @throws InputError naming the option that is out of range. */
-export function checkSampling(options: SamplingOptions): void {
-  const check = (name: keyof SamplingOptions, isValid: boolean, expected: string) => {
-    if (!isValid) throw new InputError(`${name} must be ${expected}, got ${options[name]}.`);
-  };
-  check("temperature", Number.isFinite(options.temperature) && options.temperature >= 0, "a number of at least 0");
-  check("topK", Number.isInteger(options.topK) && options.topK >= 0, "a whole number of at least 0 (0: all tokens)");
-  check("topP", options.topP > 0 && options.topP <= 1, "above 0 and at most 1");
-  const { repetitionPenalty } = options;
-  check("repetitionPenalty", Number.isFinite(repetitionPenalty) && repetitionPenalty > 0, "a number above 0");
-  check("seed", Number.isSafeInteger(options.seed), "a whole number");
-}
+/** What each option may be. */
+export const SAMPLING: Schema<SamplingOptions> = {
+  temperature: numberFrom({ least: 0 }),
+  topK: whole(0),
+  topP: numberFrom({ above: 0, most: 1 }),
+  repetitionPenalty: numberFrom({ above: 0 }),
+  seed: numberFrom({ isWhole: true }),
+};
 
 /** Draws tokens with one random stream; make one per answer. */
 export class Sampler {

@@ -1,5 +1,5 @@
 // The one owner of GPU memory: limits are asked for, every buffer is counted, every failure becomes a typed error.
-import { AbortError, GpuError, InputError, kindOf } from "../errors.ts";
+import { AbortError, accepts, GpuError, InputError, kindOf } from "../errors.ts";
 import { PipelineCache } from "./kernel.ts";
 import type { Profiler } from "./profile/profiler.ts";
 import type { TuningTable } from "./tunables.ts";
@@ -28,7 +28,7 @@ export async function requestGpuDevice(adapter: GPUAdapter | null): Promise<GPUD
     const advice = "install a GPU's driver, or use a browser with WebGPU";
     throw new GpuError("no-adapter", `There is no adapter: WebGPU found none on this machine; ${advice}.`);
   }
-  if (typeof adapter?.requestDevice !== "function") {
+  if (!accepts(adapter, ({ requestDevice }) => typeof requestDevice === "function")) {
     const advice = "await requestAdapter(), and of what openNodeAdapter() returns give its adapter";
     throw new InputError(`requestGpuDevice: expected a GPUAdapter, got ${kindOf(adapter)}; ${advice}.`);
   }

@@ -1,5 +1,6 @@
 // What an adapter is, has and lacks, as plain data: the content of `adaptvis doctor`.
 
+import { accepts, InputError, kindOf } from "../errors.ts";
 import { isSoftwareAdapter } from "./device.ts";
 
 /** A feature or limit that falls short of what some part of the engine would like, and what that means. */
@@ -46,8 +47,11 @@ export type LimitName =
 /** The embedding table of LLaVA-1.5-7B in f16: 32,064 tokens of 4,096 numbers, 262.7 MB. */
 const llavaEmbeddingBytes = 32_064 * 4_096 * 2;
 
-/** Describes an adapter and what of the engine it cannot serve at full speed. */
+/** Describes an adapter and what of the engine it cannot serve at full speed. @throws InputError for what is not an adapter. */
 export function describeAdapter(adapter: GPUAdapter): AdapterReport {
+  if (!accepts(adapter, ({ features, limits, info }) => typeof features.has === "function" && limits && info)) {
+    throw new InputError(`describeAdapter: expected a GPUAdapter, got ${kindOf(adapter)}.`);
+  }
   const { info } = adapter;
   const features = {
     shaderF16: adapter.features.has("shader-f16"),

@@ -1,5 +1,6 @@
 // Attention of the last prompt row on a picture, as a grid, with numbers that summarise it.
 import { InputError } from "../errors.ts";
+import { readOptions, type Schema, whole } from "../options.ts";
 import { entropyBits } from "./entropy.ts";
 import { type MappedImage, placementOf, spreadAttention } from "./picture-placement.ts";
 import type { AttentionRow } from "./places.ts";
@@ -146,6 +147,12 @@ export interface AnswerAttention {
   readonly numImages: number;
 }
 
+const SELECTION: Schema<MapSelection> = { layer: whole(0), head: whole(0), image: whole(0) };
+
+function selected(selection: MapSelection): MapSelection {
+  return readOptions("a map", selection, SELECTION);
+}
+
 /** Maps of the pass that gave an answer and of the unmodified one, over the pictures of its prompt. */
 export function answerAttention(
   rows: { readonly used: readonly AttentionProbs[]; readonly unmodified: readonly AttentionProbs[] | undefined },
@@ -166,9 +173,15 @@ export function answerAttention(
     numLayers: used.length,
     numHeads,
     numImages: images.length,
-    used: (selection = {}) => map(used, selection),
-    usedByHead: (selection = {}) => headMaps(used, imageOf(selection), { numHeads, layer: selection.layer }),
-    unmodified: (selection = {}) => unmodified && map(unmodified, selection),
+    used: (selection = {}) => map(used, selected(selection)),
+    usedByHead: (selection = {}) => {
+      const { image, layer } = readOptions<Omit<MapSelection, "head">>("a map", selection, {
+        image: SELECTION.image,
+        layer: SELECTION.layer,
+      });
+      return headMaps(used, imageOf({ image }), { numHeads, layer });
+    },
+    unmodified: (selection = {}) => unmodified && map(unmodified, selected(selection)),
     hasUnmodified: unmodified !== undefined,
   };
 }

@@ -1,9 +1,18 @@
 // A heat map as a PNG that explains itself: question and answer above, the pictures, and under each what it shows.
 import { at, throwIfAborted } from "../errors.ts";
-import type { RgbImage } from "../preprocess/image.ts";
+import { abortSignal, listOf, objectOf, read, readOptions, required, type Schema, text } from "../options.ts";
+import { picture, type RgbImage } from "../preprocess/image.ts";
 import { loadSharp } from "../preprocess/sharp.node.ts";
 import type { AttentionMap } from "./attention-map.ts";
-import { besideEachOther, enlarge, HEAT_MAP_GAP, HEAT_MAP_SIDE, heatColor, overlayAttention } from "./heat-map.ts";
+import {
+  attentionMap,
+  besideEachOther,
+  enlarge,
+  HEAT_MAP_GAP,
+  HEAT_MAP_SIDE,
+  heatColor,
+  overlayAttention,
+} from "./heat-map.ts";
 import { type FontWeight, loadFonts, textPath, wrapText } from "./text-paths.node.ts";
 
 /** One picture under attention. */
@@ -63,14 +72,35 @@ interface Line {
   readonly ink: string;
 }
 
+const PANEL: Schema<HeatMapPanel> = {
+  map: required(attentionMap),
+  row: text,
+  title: required(text),
+  lines: required(listOf(text, "a list of texts")),
+};
+
+const ROW: Schema<HeatMapRow> = {
+  picture: required(picture),
+  caption: required(text),
+  panels: required(listOf(objectOf("{ map, title, lines }", PANEL), "a list of panels")),
+};
+
+const SHEET = objectOf<HeatMapSheet>("{ heading, rows }", {
+  heading: required(text),
+  rows: required(listOf(objectOf("{ picture, caption, panels }", ROW), "a list of at least one row", 1)),
+});
+
 /**
  * Draws the sheet. The same sheet gives the same bytes.
  * @returns a PNG file
+ * @throws InputError for a sheet or option that does not fit; AbortError.
  */
 export async function heatMapPng(
-  sheet: HeatMapSheet,
+  given: HeatMapSheet,
   options: { readonly signal?: AbortSignal } = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
+  const { signal } = readOptions<typeof options>("heatMapPng", options, { signal: abortSignal });
+  const sheet = read("sheet", given, SHEET) as HeatMapSheet; // checked by the rule
   await loadFonts();
   const strips = sheet.rows.map(({ picture, panels }) => {
     const large = enlarge(picture, HEAT_MAP_SIDE);
@@ -98,7 +128,7 @@ export async function heatMapPng(
   const bars = rows.map((row) => row.bars).join("");
   const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}">${bars}${paths}</svg>`;
   const sharp = await loadSharp();
-  throwIfAborted(options.signal, "Drawing the heat map");
+  throwIfAborted(signal, "Drawing the heat map");
   const png = await sharp({ create: { width, height, channels: 3, background: "#ffffff" } })
     .composite([
       ...rows.map(({ strip, top }) => ({

@@ -1,6 +1,7 @@
 // Where the model looked, as pixels: the picture as the model saw it, beside it the same picture under its attention.
 import { at, InputError } from "../errors.ts";
-import type { RgbImage } from "../preprocess/image.ts";
+import { isTyped, objectOf, type Rule, read, readOptions, required, rule, whole } from "../options.ts";
+import { checkedPicture, type RgbImage } from "../preprocess/image.ts";
 import { resizeImage } from "../preprocess/resize-bicubic.ts";
 import type { AttentionMap } from "./attention-map.ts";
 
@@ -30,6 +31,23 @@ export function heatColor(value: number): readonly [red: number, green: number, 
   return [mix(16), mix(8), mix(0)];
 }
 
+const number = rule("a number", (value) => typeof value === "number");
+
+/** A map as it is drawn: its values, and the numbers that are written under it where they are given. */
+export const attentionMap: Rule = objectOf<AttentionMap>("a map of an answer's attention", {
+  values: required(rule("a Float64Array", (value) => isTyped(value, "Float64Array"))),
+  width: required(whole(0)),
+  height: required(whole(0)),
+  layer: whole(0),
+  head: whole(0),
+  share: number,
+  unplacedShare: number,
+  entropy: number,
+});
+
+/** The longest `side`, pixels. */
+const MAX_SIDE = 8192;
+
 /**
  * The picture, and to its right the picture with attention over it; the brightest colour is the map's largest value.
  * @param picture as the model saw it (resized and cropped): the map's patches fill it
@@ -37,7 +55,8 @@ export function heatColor(value: number): readonly [red: number, green: number, 
  * @throws InputError when the map's size and values do not fit each other.
  */
 export function drawHeatMap(picture: RgbImage, map: AttentionMap, options: { readonly side?: number } = {}): RgbImage {
-  const large = enlarge(picture, options.side ?? HEAT_MAP_SIDE);
+  const { side = HEAT_MAP_SIDE } = readOptions<typeof options>("drawHeatMap", options, { side: whole(1, MAX_SIDE) });
+  const large = enlarge(checkedPicture(picture), side);
   return besideEachOther([large, overlayAttention(large, map)]);
 }
 
@@ -53,8 +72,12 @@ export function enlarge(picture: RgbImage, side: number): RgbImage {
  * The picture in grey with the map's colours over it, interpolated linearly between the centres of patches.
  * @throws InputError when the map's size and values do not fit each other.
  */
-export function overlayAttention(picture: RgbImage, map: Pick<AttentionMap, "values" | "width" | "height">): RgbImage {
-  const { width, height } = picture;
+export function overlayAttention(
+  picture: RgbImage,
+  given: Pick<AttentionMap, "values" | "width" | "height">,
+): RgbImage {
+  const { width, height, data: pixels } = checkedPicture(picture);
+  const map = read("map", given, attentionMap) as typeof given; // checked by the rule
   if (map.values.length !== map.width * map.height || map.values.length === 0) {
     throw new InputError(`A map of ${map.width} × ${map.height} patches cannot have ${map.values.length} values.`);
   }
@@ -70,7 +93,7 @@ export function overlayAttention(picture: RgbImage, map: Pick<AttentionMap, "val
       const color = heatColor(value);
       const opacity = OPACITY.least + (OPACITY.most - OPACITY.least) * value;
       const offset = (y * width + x) * 3;
-      const grey = luma(picture.data, offset);
+      const grey = luma(pixels, offset);
       for (const [channel, part] of color.entries())
         data[offset + channel] = Math.round(grey + (part - grey) * opacity);
     }

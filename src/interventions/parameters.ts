@@ -1,5 +1,5 @@
 // The parameters of an intervention, described once: types, checks, defaults, command-line flags and forms derive from it.
-import { InputError, kindOf } from "../errors.ts";
+import { described, InputError, isObject, isPlain, kindOf } from "../errors.ts";
 
 /** Query rows that an intervention acts on: the last prompt row, it and every generated one, the last n of the prompt, or all after the pictures. */
 export type RowSelection = "last" | "generated" | "after-image" | { readonly last: number };
@@ -122,7 +122,7 @@ export function settingsFrom<P extends Parameters>(
     throw new InputError(`${stranger} is not a setting of method ${context.method}: ${has}.`);
   }
   const entries = Object.entries(parameters).map(([name, parameter]) => {
-    const value = given[name] ?? parameter.default;
+    const value = given[name] === undefined ? parameter.default : given[name];
     if (value !== undefined) checkValue(name, value, { type: parameter.type, context });
     return [name, value];
   });
@@ -137,7 +137,7 @@ export function checkValue(
 ): void {
   const { type, context } = options;
   const refuse = (expected: string): never => {
-    throw new InputError(`${name} must be ${expected}, got ${typeof value === "number" ? value : described(value)}.`);
+    throw new InputError(`${name} must be ${expected}, got ${described(value)}.`);
   };
   switch (type.kind) {
     case "number": {
@@ -168,23 +168,19 @@ function checkIndices(name: string, value: unknown, count = Number.POSITIVE_INFI
   const bad = value.findIndex((index) => !isWhole(index, 0, count - 1));
   if (bad < 0) return;
   const range = Number.isFinite(count) ? `from 0 to ${count - 1}` : "of at least 0";
-  throw new InputError(`${name} must be whole numbers ${range}, got ${String(value[bad])}.`);
+  throw new InputError(`${name} must be whole numbers ${range}, got ${described(value[bad])}.`);
 }
 
 function checkLast(name: string, value: unknown, promptLength = Number.POSITIVE_INFINITY): void {
-  const last: unknown = typeof value === "object" && value !== null ? Reflect.get(value, "last") : undefined;
+  const last: unknown = isObject(value) && isPlain(value) ? value.last : undefined;
   if (last === undefined) {
     throw new InputError(`${name} must be last, generated, after-image or { last: number }, got ${described(value)}.`);
   }
   if (isWhole(last, 1, promptLength)) return;
   const most = Number.isFinite(promptLength) ? `from 1 to the prompt's ${promptLength}` : "of at least 1";
-  throw new InputError(`${name}: last must be a whole number ${most}, got ${String(last)}.`);
+  throw new InputError(`${name}: last must be a whole number ${most}, got ${described(last)}.`);
 }
 
 function isWhole(value: unknown, minimum: number, maximum: number): boolean {
   return Number.isInteger(value) && Number(value) >= minimum && Number(value) <= maximum;
-}
-
-function described(value: unknown): string {
-  return typeof value === "string" ? JSON.stringify(value) : kindOf(value);
 }

@@ -1,5 +1,5 @@
 // The registered methods. A new one is a file in this folder and a line here.
-import { InputError } from "../errors.ts";
+import { described, InputError } from "../errors.ts";
 import { adaptvis } from "./adaptvis.ts";
 import { constantAdd } from "./constant-add.ts";
 import { dola } from "./dola.ts";
@@ -39,7 +39,7 @@ export function interventionNamed(name: string): Intervention {
   const found: Intervention | undefined = INTERVENTIONS.find((intervention) => intervention.name === name);
   if (found !== undefined) return found;
   const names = INTERVENTIONS.map((intervention) => intervention.name);
-  throw new InputError(`method must be one of ${names.join(", ")}, got ${String(name)}.`);
+  throw new InputError(`method must be one of ${names.join(", ")}, got ${described(name)}.`);
 }
 
 /** The title of a method, as papers spell it; the name itself of one that is not registered. */

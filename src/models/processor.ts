@@ -3,6 +3,23 @@ import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { asRecord } from "../checkpoint/source.ts";
 import { at, CheckpointError, InputError, shown } from "../errors.ts";
 import {
+  anything,
+  checkedText,
+  either,
+  flag,
+  floats,
+  isTyped,
+  listOf,
+  objectOf,
+  read,
+  readOptions,
+  required,
+  rule,
+  type Schema,
+  text,
+  whole,
+} from "../options.ts";
+import {
   type ChatMessage,
   type ChatTemplate,
   type ChatTemplateSource,
@@ -10,7 +27,7 @@ import {
   type RenderMessagesOptions,
   type RenderOptions,
 } from "../preprocess/chat-template.ts";
-import { checkImage, type RgbImage } from "../preprocess/image.ts";
+import { checkedPicture, picture, type RgbImage } from "../preprocess/image.ts";
 import type { ImageProcessorConfig } from "../preprocess/image-processor.ts";
 import { readImageProcessorConfig } from "../preprocess/image-processors.ts";
 import { expandImageTokens } from "../preprocess/prompt.ts";
@@ -57,6 +74,42 @@ export interface Conversation {
 /** The part of an {@link Architecture} that inputs depend on. */
 type InputArchitecture = Pick<Architecture, "config" | "pictures">;
 
+const PICTURES = listOf(picture, "a list of pictures, as decodeImage returns them");
+const RENDER: Schema<RenderOptions> = { hasImage: flag, numImages: whole(0, 2 ** 16), system: text };
+const RENDER_MESSAGES: Schema<RenderMessagesOptions> = { addGenerationPrompt: flag };
+
+const idList = listOf(whole(0), "a list of token ids");
+const ids = rule("a list of token ids", (value) =>
+  ["Int32Array", "Uint32Array", "Uint16Array"].some((kind) => isTyped(value, kind)),
+);
+
+const TENSORS = objectOf<ProcessedTensors>("tensors of a Hugging Face processor", {
+  inputIds: required({
+    expected: "a list of token ids",
+    read: (value, name) => (ArrayBuffer.isView(value) ? ids : idList).read(value, name),
+  }),
+  pixelValues: floats,
+  imageSizes: listOf(listOf(whole(1, 2 ** 20), "[height, width]", 2), "a list of [height, width]"),
+});
+
+/** Messages of an untyped caller, copied; what they must hold is checked with the template. */
+const MESSAGES = listOf(
+  objectOf<ConversationMessage>("an object with role and content", {
+    role: anything,
+    content: either(
+      (value) => !Array.isArray(value),
+      anything,
+      listOf(objectOf("a part", { type: anything, text: anything, image: picture }), "a list of parts"),
+    ),
+  }),
+  "a list of messages",
+);
+
+/** Messages as a copy that shares their pictures' bytes. @throws InputError for what is not a list of objects. */
+export function checkedMessages(messages: readonly ConversationMessage[]): readonly ConversationMessage[] {
+  return read("messages", messages, MESSAGES) as readonly ConversationMessage[]; // the template checks roles and parts
+}
+
 /** A checkpoint's tokenizer, chat template and picture preprocessing. */
 export class Processor {
   /** Ids that end an answer: generation_config.json's, else config.json's. */
@@ -95,17 +148,20 @@ export class Processor {
   }
 
   /** Puts a question into the checkpoint's chat template. @throws CheckpointError when there is none or it fails. */
-  chatPrompt(text: string, options: RenderOptions): string {
-    return this.requireTemplate().render(text, options);
+  chatPrompt(text: string, options: RenderOptions = {}): string {
+    const asked = readOptions("a chat prompt", options, RENDER);
+    return this.requireTemplate().render(checkedText("text", text), asked);
   }
 
   /**
    * Puts a conversation into the checkpoint's chat template. What it returns {@link inputs} takes.
    * @throws CheckpointError when there is no template or it fails; InputError for messages that the template does not take.
    */
-  conversation(messages: readonly ConversationMessage[], options?: RenderMessagesOptions): Conversation {
-    const prompt = this.requireTemplate().renderMessages(messages, options);
-    const images = messages.flatMap(({ content }) =>
+  conversation(messages: readonly ConversationMessage[], options: RenderMessagesOptions = {}): Conversation {
+    const asked = checkedMessages(messages);
+    const rendered = readOptions("a conversation", options, RENDER_MESSAGES);
+    const prompt = this.requireTemplate().renderMessages(asked, rendered);
+    const images = asked.flatMap(({ content }) =>
       typeof content === "string" ? [] : content.flatMap((part) => (part.type === "image" ? [part.image] : [])),
     );
     return { prompt, images };
@@ -117,10 +173,14 @@ export class Processor {
    * CheckpointError when the model takes no pictures or their settings are missing.
    */
   inputs(prompt: string, images: readonly RgbImage[]): ModelInputs {
+    const pictures = read("images", images, PICTURES) as readonly RgbImage[]; // checked by the rule
+    return this.checkedInputs(checkedText("prompt", prompt), pictures);
+  }
+
+  private checkedInputs(prompt: string, images: readonly RgbImage[]): ModelInputs {
     if (prompt.trim() === "") throw new InputError("The prompt is empty: give at least one word.");
     const { tokenizer } = this;
     if (images.length === 0) return this.layOut(tokenizer.encodePrompt(prompt), []);
-    for (const image of images) checkImage(image);
     const layout = this.pictures();
     const { imageProcessor } = this;
     if (imageProcessor === undefined) throw missingFile("preprocessor_config.json", "pictures cannot be prepared");
@@ -140,12 +200,12 @@ export class Processor {
    * @throws InputError when a step would exceed the pixel limit.
    */
   seen(image: RgbImage): RgbImage | undefined {
-    return this.imageProcessor && this.architecture.pictures?.seen(image, this.imageProcessor);
+    return this.imageProcessor && this.architecture.pictures?.seen(checkedPicture(image), this.imageProcessor);
   }
 
   /** Checks tensors of a Hugging Face processor and lays the pictures out. @throws InputError when they do not fit. */
   fromTensors(tensors: ProcessedTensors): ModelInputs {
-    const { inputIds, pixelValues, imageSizes } = tensors;
+    const { inputIds, pixelValues, imageSizes } = read("tensors", tensors, TENSORS) as ProcessedTensors; // checked by the rule
     if (pixelValues === undefined) return this.layOut(inputIds, []);
     const layout = this.pictures();
     const tileLength = layout.tileShape.reduce((product, size) => product * size, 1);
@@ -168,6 +228,7 @@ export class Processor {
 
   /** Ids of a text that follows a prompt, such as " Left": those that it has after a colon, which prompts tend to end in. */
   continuationTokens(text: string): readonly number[] {
+    checkedText("text", text);
     const encode = (whole: string) => this.tokenizer.encode(whole, { addSpecialTokens: false });
     const before = encode(":");
     const ids = encode(`:${text}`);
@@ -177,6 +238,7 @@ export class Processor {
 
   /** First token of an option as an answer would begin. */
   firstTokenOf(option: string): number {
+    checkedText("option", option);
     const [first] = this.tokenizer.encode(option, { addSpecialTokens: false });
     if (first === undefined) throw new InputError("An option of confidence is empty: give words.");
     return first;

@@ -5,10 +5,12 @@
 // here: Chromium always applies it to JPEG and PNG, and never to WebP.
 
 import { InputError } from "../errors.ts";
+import { readOptions } from "../options.ts";
 import { applyOrientation, findOrientation, markUpright, orientationOf } from "./exif-orientation.ts";
 import type { RgbImage } from "./image.ts";
 import {
   checkPixelLimit,
+  DECODE,
   type DecodeOptions,
   type PictureFile,
   pictureBytes,
@@ -21,8 +23,9 @@ import { DEFAULT_MAX_PIXELS } from "./resize-bicubic.ts";
  * @throws InputError when the file has another format, is damaged, exceeds the pixel limit, or is of a kind the browser cannot decode.
  */
 export async function decodeImage(file: PictureFile, options: DecodeOptions = {}): Promise<RgbImage> {
-  const { applyExif = true, maxPixels = DEFAULT_MAX_PIXELS } = options;
-  const { bytes, name } = await pictureBytes(file, options);
+  const asked = readOptions("decodeImage", options, DECODE);
+  const { applyExif = true, maxPixels = DEFAULT_MAX_PIXELS } = asked;
+  const { bytes, name } = await pictureBytes(file, asked);
   const header = readImageHeader(bytes, name);
   checkPixelLimit(header, name, { maxPixels });
   const entry = findOrientation(bytes, header.format);

@@ -4,12 +4,14 @@
 // the first frame is used; CMYK is converted without a profile. sharp 0.35 and Pillow 13 agree byte for byte on everything in
 // test/preprocess/decode-image.test.ts, which allows a difference of 2 of 255 for other versions of the JPEG and WebP decoders.
 
-import { readFile } from "node:fs/promises";
+import { readFileBytes } from "../checkpoint/read-file.node.ts";
 import { InputError } from "../errors.ts";
+import { checkedText, readOptions } from "../options.ts";
 import { applyOrientation, orientationOf } from "./exif-orientation.ts";
 import type { RgbImage } from "./image.ts";
 import {
   checkPixelLimit,
+  DECODE,
   type DecodeOptions,
   type PictureFile,
   pictureBytes,
@@ -23,8 +25,9 @@ import { loadSharp } from "./sharp.node.ts";
  * @throws InputError when the file has another format, is damaged, exceeds the pixel limit, or is a 12-bit JPEG or 16-bit grey PNG.
  */
 export async function decodeImage(file: PictureFile, options: DecodeOptions = {}): Promise<RgbImage> {
-  const { applyExif = true, maxPixels = DEFAULT_MAX_PIXELS } = options;
-  const { bytes, name } = await pictureBytes(file, options);
+  const asked = readOptions("decodeImage", options, DECODE);
+  const { applyExif = true, maxPixels = DEFAULT_MAX_PIXELS } = asked;
+  const { bytes, name } = await pictureBytes(file, asked);
   const header = readImageHeader(bytes, name);
   checkPixelLimit(header, name, { maxPixels });
   const sharp = await loadSharp();
@@ -51,15 +54,18 @@ export async function decodeImage(file: PictureFile, options: DecodeOptions = {}
  * @throws InputError when it cannot be read, or as {@link decodeImage}.
  */
 export async function readImageFile(path: string, options: Omit<DecodeOptions, "name"> = {}): Promise<RgbImage> {
+  checkedText("path", path);
+  const { name: _, ...rules } = DECODE;
+  const asked = readOptions<Omit<DecodeOptions, "name">>("readImageFile", options, rules);
   let bytes: Uint8Array;
   try {
-    bytes = await readFile(path);
+    bytes = await readFileBytes(path);
   } catch (cause) {
     throw new InputError(`The picture ${path} cannot be read: ${READ_ERRORS[codeOf(cause)] ?? firstLine(cause)}.`, {
       cause,
     });
   }
-  return decodeImage(bytes, { ...options, name: path });
+  return decodeImage(bytes, { ...asked, name: path });
 }
 
 const READ_ERRORS: Readonly<Record<string, string>> = {

@@ -1,6 +1,7 @@
 // The header of a picture file, read before decoding: format and size, and the kinds that no decoder would decode as PIL does.
 
-import { InputError, kindOf } from "../errors.ts";
+import { accepts, InputError, kindOf } from "../errors.ts";
+import { flag, numberFrom, type Schema, text } from "../options.ts";
 
 /** Formats that can be decoded. */
 export type ImageFormat = "jpeg" | "png" | "webp";
@@ -26,13 +27,18 @@ export async function pictureBytes(
   file: PictureFile,
   { name }: Pick<DecodeOptions, "name">,
 ): Promise<{ readonly bytes: Uint8Array; readonly name: string }> {
-  if (file instanceof Uint8Array) return { bytes: file, name: name ?? NAMELESS };
-  if (!(file instanceof Blob)) {
+  if (isA(Uint8Array, file)) return { bytes: file, name: name ?? NAMELESS };
+  if (!isA(Blob, file)) {
     const got = kindOf(file);
     throw new InputError(`${name ?? NAMELESS}: expected a Blob, or a Uint8Array with a file's bytes, got ${got}.`);
   }
   const own = "name" in file && typeof file.name === "string" && file.name !== "" ? file.name : NAMELESS;
   return { bytes: new Uint8Array(await file.arrayBuffer()), name: name ?? own };
+}
+
+/** As `instanceof`, but false for a proxy that throws. */
+function isA<T>(kind: new (...args: never[]) => T, value: unknown): value is T {
+  return accepts(value, () => value instanceof kind);
 }
 
 const NAMELESS = "The picture";
@@ -46,6 +52,9 @@ export interface DecodeOptions {
   /** The most pixels it may have; 100 megapixels by default. */
   readonly maxPixels?: number;
 }
+
+/** What each option of the decoders may be. */
+export const DECODE: Schema<DecodeOptions> = { applyExif: flag, name: text, maxPixels: numberFrom({ above: 0 }) };
 
 /**
  * Reads a picture file's header.

@@ -5,8 +5,9 @@
 // models/llava/image_processing_pil_llava.py for the square. The arithmetic is the same since 4.39.
 
 import { InputError } from "../errors.ts";
-import type { RgbImage } from "./image.ts";
-import { DEFAULT_MAX_PIXELS, type ResampleFilter, resizeImage, type Size } from "./resize-bicubic.ts";
+import { either, flag, listOf, numberFrom, objectOf, oneOf, read, required, whole } from "../options.ts";
+import { checkedPicture, type RgbImage } from "./image.ts";
+import { DEFAULT_MAX_PIXELS, RESAMPLE_FILTERS, type ResampleFilter, resizeImage, type Size } from "./resize-bicubic.ts";
 
 /** What to resize to: the shorter side to a length with the aspect kept, or both sides. */
 export type ResizeRule = { readonly shortestEdge: number } | Size;
@@ -44,11 +45,29 @@ export function imagePixelValues(image: RgbImage, config: ImageProcessorConfig):
   return normalizePixels(fitToSquare(image, config), config);
 }
 
+const side = whole(1, 2 ** 16);
+const SQUARE = objectOf<
+  Pick<ImageProcessorConfig, "imageSize" | "padToSquare" | "resize" | "filter" | "centerCrop" | "imageMean">
+>("the processor's imageProcessor", {
+  imageSize: required(side),
+  padToSquare: flag,
+  resize: either(
+    (value) => Object.hasOwn(Object(value), "shortestEdge"),
+    objectOf("{ shortestEdge }", { shortestEdge: required(side) }),
+    objectOf("{ shortestEdge } or { width, height }", { width: required(side), height: required(side) }),
+  ),
+  filter: required(oneOf(RESAMPLE_FILTERS)),
+  centerCrop: flag,
+  imageMean: required(listOf(numberFrom({}), "three numbers", 3)),
+});
+
 /**
  * The bytes that are normalised: the picture padded, resized and cropped to S×S.
  * @throws InputError when a step would exceed the pixel limit.
  */
-export function fitToSquare(image: RgbImage, config: ImageProcessorConfig): RgbImage {
+export function fitToSquare(given: RgbImage, givenConfig: ImageProcessorConfig): RgbImage {
+  const image = checkedPicture(given);
+  const config = read("config", givenConfig, SQUARE) as ImageProcessorConfig; // checked by the rule
   const { resize, filter, centerCrop, imageSize } = config;
   const padded = config.padToSquare ? padToSquare(image, config.imageMean) : image;
   const size =

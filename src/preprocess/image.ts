@@ -1,5 +1,6 @@
 // A decoded picture.
 import { InputError, kindOf } from "../errors.ts";
+import { isTyped, type Rule, read } from "../options.ts";
 
 /** A decoded picture: 8-bit RGB, rows top to bottom, three bytes per pixel without padding. */
 export interface RgbImage {
@@ -10,20 +11,31 @@ export interface RgbImage {
 }
 
 /**
- * Refuses what an untyped caller may mistake for a picture, in particular ImageData, whose four bytes per pixel would be read as
- * three.
- * @throws InputError unless there is at least one pixel, and three bytes per pixel.
+ * A picture, as a copy that shares its bytes. It refuses what an untyped caller may mistake for one, in particular ImageData, whose four
+ * bytes per pixel would be read as three.
  */
-export function checkImage(image: RgbImage): void {
-  const { width, height, data }: Partial<RgbImage> = image ?? {};
-  const wanted = "image: expected { width, height, data } with 3 bytes per pixel, as decodeImage returns it";
-  if (typeof width !== "number" || typeof height !== "number" || data === undefined) {
-    throw new InputError(`${wanted}, got ${kindOf(image)}.`);
+export const picture: Rule = { expected: "a picture", read: readPicture };
+
+/** @throws InputError unless there is at least one pixel, and three bytes per pixel. */
+function readPicture(value: unknown, name: string): RgbImage {
+  const { width, height, data }: Partial<RgbImage> = Object(value);
+  const wanted = `${name}: expected { width, height, data } with 3 bytes per pixel, as decodeImage returns it`;
+  const isBytes = isTyped(data, "Uint8Array") || isTyped(data, "Uint8ClampedArray");
+  if (typeof width !== "number" || typeof height !== "number" || data === undefined || !isBytes) {
+    throw new InputError(`${wanted}, got ${kindOf(value)}.`);
   }
   const numPixels = width * height;
   const hasPixels = width > 0 && height > 0;
-  if (hasPixels && Number.isInteger(width) && Number.isInteger(height) && data.length === numPixels * 3) return;
-  const isRgba = hasPixels && data.length === numPixels * 4;
+  const { length } = data;
+  if (hasPixels && Number.isInteger(width) && Number.isInteger(height) && length === numPixels * 3) {
+    return { width, height, data };
+  }
+  const isRgba = hasPixels && length === numPixels * 4;
   const advice = isRgba ? ", which is RGBA, as in ImageData: omit every fourth byte" : "";
-  throw new InputError(`${wanted}, got ${width} × ${height} pixels and ${data.length} bytes${advice}.`);
+  throw new InputError(`${wanted}, got ${width} × ${height} pixels and ${length} bytes${advice}.`);
+}
+
+/** A picture of an untyped caller's. @throws InputError as {@link picture}, also when it cannot be read. */
+export function checkedPicture(image: RgbImage): RgbImage {
+  return read("image", image, picture) as RgbImage; // checked by the rule
 }

@@ -1,8 +1,10 @@
-// Models of tokenizer.json: the ids of a piece of text.
+// Models of tokenizer.json: the ids of a piece of text. @huggingface/tokenizers finds the tokens. What it computes otherwise than the Rust
+// library, characters that the vocabulary lacks, is taken care of here, and options that it does not have are refused. Of Unigram's
+// paths whose scores are equal but for rounding, the Rust library may take another one: it reads scores with an error in the last bit.
 // Source: tokenizers 0.23.3, src/models (BPE's merge_word and Word::merge_all, Unigram's encode_optimized, WordPiece, WordLevel).
 
+import * as library from "@huggingface/tokenizers";
 import { at, isObject, shown } from "../errors.ts";
-import { Trie } from "./tokenizer-added-tokens.ts";
 import { Component, refuse, type Work } from "./tokenizer-json.ts";
 
 /** A tokenizer's model. */
@@ -51,6 +53,37 @@ function readVocabulary(component: Component): ReadonlyMap<string, number> {
   return vocabulary;
 }
 
+/** The id of the unknown token, when it is needed. */
+function unknownId(vocabulary: ReadonlyMap<string, number>, token: string): number {
+  const id = vocabulary.get(token);
+  if (id !== undefined) return id;
+  throw refuse("model.unk_token", `is ${shown(token)}, which is not in model.vocab, but the text needs it.`);
+}
+
+/** A library's model; the package's own type declarations do not resolve under "moduleResolution": "NodeNext". */
+interface LibraryModel {
+  /** The tokens of pieces, of which each is not empty. */
+  encode(pieces: readonly string[]): readonly string[];
+}
+
+interface Library {
+  readonly BPE: new (config: object) => LibraryModel;
+  readonly Unigram: new (config: object, eosToken: string | undefined) => LibraryModel;
+  readonly WordPiece: new (config: object) => LibraryModel;
+}
+
+// One by one, so that bundlers leave out the rest of the package; the casts as above.
+const BPE = (library as unknown as Library).BPE;
+const Unigram = (library as unknown as Library).Unigram;
+const WordPiece = (library as unknown as Library).WordPiece;
+
+/** The id of a token that a library's model found: it takes its tokens out of the vocabulary. */
+function idOf(vocabulary: ReadonlyMap<string, number>, token: string): number {
+  const id = vocabulary.get(token);
+  if (id === undefined) throw new RangeError(`${token} is not in the vocabulary.`);
+  return id;
+}
+
 /** The names of the tokens that stand for bytes. */
 const BYTE_TOKENS = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`);
 
@@ -65,28 +98,10 @@ function byteIds(text: string, vocabulary: ReadonlyMap<string, number>): readonl
   return ids;
 }
 
-/** The id of the unknown token, when it is needed. */
-function unknownId(vocabulary: ReadonlyMap<string, number>, token: string): number {
-  const id = vocabulary.get(token);
-  if (id !== undefined) return id;
-  throw refuse("model.unk_token", `is ${shown(token)}, which is not in model.vocab, but the text needs it.`);
-}
-
-/** Pieces whose ids are kept. */
-const CACHE_SIZE = 10_000;
-const MAX_CACHED_LENGTH = 256;
-
-interface BpeOptions {
-  readonly vocabulary: ReadonlyMap<string, number>;
-  readonly merges: Merges;
-  readonly unknown: string | undefined;
-  readonly prefix: string;
-  readonly suffix: string;
-  readonly fusesUnknown: boolean;
-  readonly byteFallback: boolean;
-  readonly ignoresMerges: boolean;
-}
-
+/**
+ * BPE. Of a piece whose characters are all in the vocabulary, the ids are the library's. It merges otherwise than the Rust library what
+ * is beside characters that the vocabulary lacks, so that these are taken out of the piece before.
+ */
 function readBpe(component: Component): TokenModel {
   const vocabulary = readVocabulary(component);
   const dropout = component.value("dropout") ?? 0;
@@ -94,298 +109,181 @@ function readBpe(component: Component): TokenModel {
     throw refuse("model.dropout", `is ${shown(dropout)}, but random merges are not supported: set it to null.`);
   }
   const text = (name: string) => (component.value(name) === null ? "" : component.string(name, ""));
-  const unknown = component.value("unk_token") ?? undefined;
-  const prefix = text("continuing_subword_prefix");
-  const options: BpeOptions = {
+  if (text("continuing_subword_prefix") !== "") {
+    throw refuse("model.continuing_subword_prefix", "is not supported: use a tokenizer without it.");
+  }
+  const suffix = text("end_of_word_suffix");
+  const unknown = component.value("unk_token") === null ? undefined : component.value("unk_token");
+  const unknownToken = unknown === undefined ? undefined : component.string("unk_token");
+  const options = {
     vocabulary,
-    merges: readMerges(component, vocabulary, prefix),
-    unknown: unknown === undefined ? undefined : component.string("unk_token"),
-    prefix,
-    suffix: text("end_of_word_suffix"),
+    unknown: unknownToken,
     fusesUnknown: component.boolean("fuse_unk", false),
     byteFallback: component.boolean("byte_fallback", false),
-    ignoresMerges: component.boolean("ignore_merges", false),
   };
-  const cache = new Map<string, readonly number[]>();
+  const ignoresMerges = component.boolean("ignore_merges", false);
+  const merges = readMerges(component, vocabulary);
+  checkMerged(merges, options);
+  const open = (end_of_word_suffix: string) =>
+    new BPE({ vocab: Object.fromEntries(vocabulary), merges, end_of_word_suffix });
+  const model = open(suffix);
+  let within: LibraryModel | undefined = suffix === "" ? model : undefined; // made when it is needed
   return {
     vocabulary,
     encode(piece, work) {
       work.spend(piece.length);
-      const whole = options.ignoresMerges ? vocabulary.get(piece) : undefined;
+      const whole = ignoresMerges ? vocabulary.get(piece) : undefined;
       if (whole !== undefined) return [whole];
-      const cached = cache.get(piece);
-      if (cached !== undefined) return cached;
-      const ids = mergeAll(symbolsOf(piece, options), options.merges, work);
-      if (piece.length < MAX_CACHED_LENGTH) {
-        if (cache.size >= CACHE_SIZE) cache.clear();
-        cache.set(piece, ids);
-      }
-      return ids;
+      const { parts, isEndKnown } = partsOf(piece, suffix, options);
+      return parts.flatMap((part, index) => {
+        if (typeof part !== "string") return part;
+        if (isEndKnown && index === parts.length - 1)
+          return model.encode([part]).map((token) => idOf(vocabulary, token));
+        within ??= open("");
+        return within.encode([part]).map((token) => idOf(vocabulary, token));
+      });
     },
   };
 }
 
-/** Pairs of ids with the rank of their merge, and the id that each merge gives. */
-interface Merges {
-  readonly ranks: PairTable;
-  readonly newIds: readonly number[];
+interface BpeOptions {
+  readonly vocabulary: ReadonlyMap<string, number>;
+  readonly unknown: string | undefined;
+  readonly fusesUnknown: boolean;
+  readonly byteFallback: boolean;
 }
 
-/** Numbers by pairs of ids, in a hash table of typed arrays: a Map of numbers above 2^31 takes several times longer. */
-class PairTable {
-  private readonly mask: number;
-  private readonly lefts: Int32Array;
-  private readonly rights: Int32Array;
-  private readonly values: Int32Array;
-  /** At random, so that a file cannot choose pairs that meet in one slot. */
-  private readonly seed = Math.floor(Math.random() * 2 ** 32);
+/** @throws CheckpointError for merges of tokens that stand for missing characters, which only ids could tell apart. */
+function checkMerged(
+  merges: readonly (readonly [string, string])[],
+  { vocabulary, unknown, byteFallback }: BpeOptions,
+): void {
+  const apart = new Set(byteFallback ? BYTE_TOKENS.filter((token) => vocabulary.has(token)) : []);
+  if (unknown !== undefined) apart.add(unknown);
+  const index = merges.findIndex((pair) => pair.some((token) => apart.has(token)));
+  if (index === -1) return;
+  throw refuse(
+    `model.merges[${index}]`,
+    `merges the unknown token or that of a byte, which is not supported, got ${shown(merges[index])}.`,
+  );
+}
 
-  /** @param count most pairs that it will hold */
-  constructor(count: number) {
-    const size = 2 ** Math.ceil(Math.log2(2 * count + 2));
-    this.mask = size - 1;
-    this.lefts = new Int32Array(size);
-    this.rights = new Int32Array(size);
-    this.values = new Int32Array(size).fill(-1);
-  }
-
-  set(left: number, right: number, value: number): void {
-    const slot = this.slotOf(left, right);
-    this.lefts[slot] = left;
-    this.rights[slot] = right;
-    this.values[slot] = value;
-  }
-
-  get(left: number, right: number): number | undefined {
-    const value = at(this.values, this.slotOf(left, right));
-    return value < 0 ? undefined : value;
-  }
-
-  /** Where a pair is, or would be. */
-  private slotOf(left: number, right: number): number {
-    let hash = Math.imul(left ^ this.seed, 0x9e3779b1);
-    hash = Math.imul((hash ^ (hash >>> 15)) + right, 0x85ebca6b);
-    hash = Math.imul(hash ^ (hash >>> 13) ^ this.seed, 0xc2b2ae35);
-    let slot = (hash ^ (hash >>> 16)) & this.mask;
-    while (this.values[slot] !== -1 && (this.lefts[slot] !== left || this.rights[slot] !== right)) {
-      slot = (slot + 1) & this.mask;
+/** The runs of a piece's characters that the vocabulary has, and the ids that take the place of those that it lacks. */
+function partsOf(
+  piece: string,
+  suffix: string,
+  options: BpeOptions,
+): { readonly parts: readonly (string | readonly number[])[]; readonly isEndKnown: boolean } {
+  const { vocabulary, unknown, fusesUnknown, byteFallback } = options;
+  const characters = [...piece];
+  const parts: (string | readonly number[])[] = [];
+  let waiting: number | undefined;
+  let isEndKnown = false;
+  for (const [index, character] of characters.entries()) {
+    const written = index === characters.length - 1 ? character + suffix : character;
+    isEndKnown = vocabulary.has(written);
+    if (isEndKnown) {
+      if (waiting !== undefined) parts.push([waiting]);
+      waiting = undefined;
+      const last = parts.at(-1);
+      if (typeof last === "string") parts[parts.length - 1] = last + character;
+      else parts.push(character);
+      continue;
     }
-    return slot;
+    const bytes = byteFallback ? byteIds(written, vocabulary) : undefined;
+    if (bytes !== undefined) {
+      parts.push(bytes); // before an unknown token that is waiting, as in Rust
+    } else if (unknown !== undefined) {
+      if (waiting !== undefined && !fusesUnknown) parts.push([waiting]);
+      waiting = unknownId(vocabulary, unknown);
+    }
   }
+  if (waiting !== undefined) parts.push([waiting]);
+  return { parts, isEndKnown };
 }
 
-function readMerges(component: Component, vocabulary: ReadonlyMap<string, number>, prefix: string): Merges {
+function readMerges(
+  component: Component,
+  vocabulary: ReadonlyMap<string, number>,
+): readonly (readonly [string, string])[] {
   const value = component.value("merges");
   if (!Array.isArray(value)) throw component.wrong("merges", "a list of pairs", value);
   const areTexts = typeof value[0] === "string";
   const listed = areTexts ? value.filter((merge) => typeof merge !== "string" || !merge.startsWith("#version")) : value;
-  const ranks = new PairTable(listed.length);
-  const newIds: number[] = [];
-  for (const merge of listed) {
+  return listed.map((merge, index) => {
     const pair: unknown = areTexts && typeof merge === "string" ? merge.split(" ") : merge;
     const [left, right] =
       Array.isArray(pair) && pair.length === 2 && areTexts === (typeof merge === "string") ? pair : [];
     if (typeof left !== "string" || typeof right !== "string") {
-      throw refuse(`model.merges[${newIds.length}]`, `must be a pair of tokens, got ${shown(merge)}.`);
+      throw refuse(`model.merges[${index}]`, `must be a pair of tokens, got ${shown(merge)}.`);
     }
-    const leftId = vocabulary.get(left);
-    const rightId = vocabulary.get(right);
-    const newId = right.startsWith(prefix) ? vocabulary.get(left + right.slice(prefix.length)) : undefined;
-    if (leftId === undefined || rightId === undefined || newId === undefined) {
+    if (![left, right, left + right].every((token) => vocabulary.has(token))) {
       throw refuse(
-        `model.merges[${newIds.length}]`,
+        `model.merges[${index}]`,
         `must merge tokens of model.vocab into one of its tokens, got ${shown(merge)}.`,
       );
     }
-    ranks.set(leftId, rightId, newIds.length);
-    newIds.push(newId);
-  }
-  return { ranks, newIds };
-}
-
-/** The ids of a piece's characters, with bytes or the unknown token for those that the vocabulary lacks. */
-function symbolsOf(piece: string, options: BpeOptions): number[] {
-  const { vocabulary, unknown, prefix, suffix } = options;
-  const characters = [...piece];
-  const symbols: number[] = [];
-  let waiting: number | undefined;
-  characters.forEach((character, index) => {
-    const start = index > 0 ? prefix : "";
-    const end = index === characters.length - 1 ? suffix : "";
-    const text = start + character + end;
-    const id = vocabulary.get(text);
-    if (id !== undefined) {
-      if (waiting !== undefined) symbols.push(waiting);
-      waiting = undefined;
-      symbols.push(id);
-      return;
-    }
-    const bytes = options.byteFallback ? byteIds(text, vocabulary) : undefined;
-    if (bytes !== undefined) {
-      symbols.push(...bytes); // before an unknown token that is waiting, as in Rust
-    } else if (unknown !== undefined) {
-      if (waiting !== undefined && !options.fusesUnknown) symbols.push(waiting);
-      waiting = unknownId(vocabulary, unknown);
-    }
+    return [left, right];
   });
-  if (waiting !== undefined) symbols.push(waiting);
-  return symbols;
 }
-
-/** Most symbols of a piece: four bytes per character of the longest text. */
-const MAX_SYMBOLS = 2 ** 22;
-
-/** Merges neighbours, the lowest rank first and of equal ones the leftmost. */
-function mergeAll(ids: number[], { ranks, newIds }: Merges, work: Work): readonly number[] {
-  const { length } = ids;
-  const previous = Int32Array.from({ length }, (_, index) => index - 1);
-  const next = Int32Array.from({ length }, (_, index) => (index + 1 < length ? index + 1 : -1));
-  const isGone = new Uint8Array(length);
-  const queue = new Heap();
-  const rankOf = (left: number, right: number) => ranks.get(at(ids, left), at(ids, right));
-  const offer = (left: number, right: number) => {
-    const rank = rankOf(left, right);
-    if (rank !== undefined) queue.push(rank * MAX_SYMBOLS + left);
-  };
-  for (let index = 0; index + 1 < length; index++) offer(index, index + 1);
-  for (let top = queue.pop(); top !== undefined; top = queue.pop()) {
-    work.spend(8);
-    const left = top % MAX_SYMBOLS;
-    const newId = at(newIds, (top - left) / MAX_SYMBOLS);
-    const right = at(next, left);
-    if (isGone[left] === 1 || right === -1) continue;
-    const rank = rankOf(left, right);
-    if (rank === undefined || newIds[rank] !== newId) continue; // the neighbours have changed meanwhile
-    ids[left] = newId;
-    isGone[right] = 1;
-    const after = at(next, right);
-    next[left] = after;
-    if (after !== -1) previous[after] = left;
-    const before = at(previous, left);
-    if (before !== -1) offer(before, left);
-    if (after !== -1) offer(left, after);
-  }
-  return ids.filter((_, index) => isGone[index] === 0);
-}
-
-/** Numbers, of which the least comes first. */
-class Heap {
-  private readonly values: number[] = [];
-
-  push(value: number): void {
-    const { values } = this;
-    let index = values.push(value) - 1;
-    while (index > 0) {
-      const parent = (index - 1) >> 1;
-      const above = at(values, parent);
-      if (above <= value) break;
-      values[index] = above;
-      index = parent;
-    }
-    values[index] = value;
-  }
-
-  pop(): number | undefined {
-    const { values } = this;
-    const least = values[0];
-    const last = values.pop();
-    if (last === undefined || values.length === 0) return least;
-    let index = 0;
-    for (;;) {
-      let child = 2 * index + 1;
-      if (child >= values.length) break;
-      if (child + 1 < values.length && at(values, child + 1) < at(values, child)) child++;
-      const below = at(values, child);
-      if (below >= last) break;
-      values[index] = below;
-      index = child;
-    }
-    values[index] = last;
-    return least;
-  }
-}
-
-/** What an unknown character costs, beyond the lowest score. Source: K_UNK_PENALTY. */
-const UNKNOWN_PENALTY = 10;
 
 function readUnigram(component: Component): TokenModel {
   const value = component.value("vocab");
   if (!Array.isArray(value)) throw component.wrong("vocab", "a list of tokens and scores", value);
   const vocabulary = new Map<string, number>();
-  const scores: number[] = [];
-  const trie = new Trie();
   value.forEach((entry: unknown, id) => {
     const [token, score] = Array.isArray(entry) && entry.length === 2 ? entry : [];
     if (typeof token !== "string" || token === "" || typeof score !== "number" || vocabulary.has(token)) {
       throw refuse(`model.vocab[${id}]`, `must be a token that is not there yet and its score, got ${shown(entry)}.`);
     }
     vocabulary.set(token, id);
-    scores.push(score);
-    trie.add(token, id);
   });
-  const lowest = scores.reduce((least, score) => Math.min(least, score), Number.POSITIVE_INFINITY);
   const unknown = component.value("unk_id") ?? undefined;
   const options = {
     vocabulary,
-    trie,
-    scores,
-    unknownScore: lowest - UNKNOWN_PENALTY,
-    unknown: unknown === undefined ? undefined : component.count("unk_id", { max: scores.length - 1 }),
+    unknown: unknown === undefined ? undefined : component.count("unk_id", { max: vocabulary.size - 1 }),
     byteFallback: component.boolean("byte_fallback", false),
   };
-  return { vocabulary, encode: (piece, work) => bestPath(piece, options, work) };
+  const model = new Unigram({ vocab: value, unk_id: options.unknown }, undefined);
+  const steps = mostPrefixes(vocabulary);
+  return {
+    vocabulary,
+    encode(piece, work) {
+      work.spend(steps * piece.length);
+      return fused(model.encode([piece]), options).flatMap((token) => idsOfToken(token, options));
+    },
+  };
 }
 
 interface UnigramOptions {
   readonly vocabulary: ReadonlyMap<string, number>;
-  readonly trie: Trie;
-  readonly scores: readonly number[];
-  readonly unknownScore: number;
   readonly unknown: number | undefined;
   readonly byteFallback: boolean;
 }
 
-/** The tokens with the highest sum of scores. */
-function bestPath(piece: string, options: UnigramOptions, work: Work): readonly number[] {
-  const { trie, scores, unknownScore, unknown } = options;
-  const best: ({ readonly id: number; readonly start: number; readonly score: number } | undefined)[] = [];
-  const offer = (
-    start: number,
-    { id, end, score }: { readonly id: number; readonly end: number; readonly score: number },
-  ) => {
-    const total = score + (best[start]?.score ?? 0);
-    const known = best[end];
-    if (known === undefined || total > known.score) best[end] = { id, start, score: total };
-  };
-  for (let start = 0; start < piece.length; ) {
-    const width = (piece.codePointAt(start) ?? 0) > 0xffff ? 2 : 1;
-    let isKnown = false;
-    for (const { id, length } of trie.prefixes(piece, start, work)) {
-      offer(start, { id, end: start + length, score: at(scores, id) });
-      isKnown ||= length === width;
-    }
-    if (!isKnown) {
-      if (unknown === undefined) throw refuse("model.unk_id", "is null, but the text needs an unknown token.");
-      offer(start, { id: unknown, end: start + width, score: unknownScore });
-    }
-    start += width;
+/** The most tokens that begin at one place of a text. */
+function mostPrefixes(vocabulary: ReadonlyMap<string, number>): number {
+  let most = 1;
+  for (const token of vocabulary.keys()) {
+    let count = 1;
+    for (let end = 1; end < token.length; end++) if (vocabulary.has(token.slice(0, end))) count++;
+    most = Math.max(most, count);
   }
-  const tokens: string[] = [];
-  let fused: string | undefined;
-  for (let end = piece.length; end > 0; ) {
-    const { id, start } = at(best, end) ?? { id: 0, start: 0 };
-    const text = piece.slice(start, end);
-    if (id === unknown) {
-      fused = text + (fused ?? "");
-    } else {
-      if (fused !== undefined) tokens.push(fused);
-      fused = undefined;
-      tokens.push(text);
-    }
-    end = start;
+  return most;
+}
+
+/** Tokens with neighbours that are unknown as one. */
+function fused(tokens: readonly string[], { vocabulary, unknown }: UnigramOptions): readonly string[] {
+  const all: string[] = [];
+  let isAfterUnknown = false;
+  for (const token of tokens) {
+    const id = vocabulary.get(token);
+    const isUnknown = id === undefined || id === unknown;
+    if (isUnknown && isAfterUnknown) all.push(`${all.pop()}${token}`);
+    else all.push(token);
+    isAfterUnknown = isUnknown;
   }
-  if (fused !== undefined) tokens.push(fused);
-  return tokens.reverse().flatMap((token) => idsOfToken(token, options));
+  return all;
 }
 
 function idsOfToken(token: string, { vocabulary, unknown, byteFallback }: UnigramOptions): readonly number[] {
@@ -402,28 +300,17 @@ const MAX_WORD = 200;
 
 function readWordPiece(component: Component): TokenModel {
   const vocabulary = readVocabulary(component);
-  const unknown = component.string("unk_token");
-  const prefix = component.string("continuing_subword_prefix");
-  const maxCharacters = component.count("max_input_chars_per_word", { max: MAX_WORD });
+  const model = new WordPiece({
+    vocab: Object.fromEntries(vocabulary),
+    unk_token: component.string("unk_token"),
+    continuing_subword_prefix: component.string("continuing_subword_prefix"),
+    max_input_chars_per_word: component.count("max_input_chars_per_word", { max: MAX_WORD }),
+  });
   return {
     vocabulary,
     encode(piece, work) {
-      const characters = [...piece];
-      const ids: number[] = [];
-      if (characters.length > maxCharacters) return [unknownId(vocabulary, unknown)];
-      for (let start = 0; start < characters.length; ) {
-        let end = characters.length;
-        let id: number | undefined;
-        for (; end > start; end--) {
-          work.spend(1);
-          id = vocabulary.get((start > 0 ? prefix : "") + characters.slice(start, end).join(""));
-          if (id !== undefined) break;
-        }
-        if (id === undefined) return [unknownId(vocabulary, unknown)];
-        ids.push(id);
-        start = end;
-      }
-      return ids;
+      work.spend(Math.min(MAX_WORD, piece.length) * piece.length);
+      return model.encode([piece]).map((token) => unknownId(vocabulary, token)); // only the unknown token may be missing
     },
   };
 }

@@ -1,9 +1,10 @@
 // Text ↔ token ids, with the checkpoint's tokenizer.json and the files beside it, as Hugging Face's tokenizers 0.23.3 gives them.
 //
-// The parts of tokenizer.json are computed here and not by a package: @huggingface/tokenizers 0.2.0 gives other ids in places (merged
-// splits, flags of added tokens, characters that a vocabulary lacks), ignores options that it does not know, and sets no limits. What is
-// not supported is refused by name. Its `truncation` and `padding` do not count, as in transformers. Added: transformers' add_bos_token
-// and add_eos_token, ids without a token, and a stream that holds back incomplete characters.
+// The models (BPE, Unigram, WordPiece) are those of @huggingface/tokenizers. The other parts are computed here, because version 0.2.0 of
+// the package gives other ids in places (merged splits, white space, flags of added tokens), ignores options that it does not know, and
+// limits neither the steps of a pattern nor the growth of a text. What is not supported is refused by name. `truncation` and `padding`
+// do not count, as in transformers. Added: transformers' add_bos_token and add_eos_token, ids without a token, and a stream that holds
+// back incomplete characters.
 
 import { CheckpointError, isObject, shown } from "../errors.ts";
 import { readSpecialTokens, type TokenizerFiles, withAddedTokens } from "./special-tokens.ts";

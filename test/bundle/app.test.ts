@@ -86,5 +86,6 @@ test("is the same for the same sources, and another for another label", async ()
 
 test("the licences of what is bundled come along", () => {
   const text = read("licences.txt");
-  for (const name of ["@huggingface/jinja", "comlink", "preact"]) expect(text).toContain(name);
+  for (const name of ["@huggingface/tokenizers", "@huggingface/jinja", "comlink", "preact"])
+    expect(text).toContain(name);
 });

@@ -18,7 +18,6 @@ const REQUEST: RangeRequest = {
   start: 3,
   end: 7,
   retryDelaysMs: [],
-  timeoutMs: 60_000,
   signal: undefined,
 };
 
@@ -168,33 +167,6 @@ describe("repetition", () => {
       message: "http://host/a.bin could not be read in 3 attempts (reset); check the connection and try again.",
       cause: expect.objectContaining({ message: "reset" }),
     });
-  });
-
-  it("covers a server that says nothing, and one that stops in the middle", async () => {
-    vi.useFakeTimers();
-    const heard: AbortSignal[] = [];
-    const untilAborted = (signal: AbortSignal) =>
-      new Promise<never>((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
-    vi.stubGlobal("fetch", (_: unknown, { signal }: { readonly signal: AbortSignal }) => {
-      heard.push(signal);
-      return heard.length === 2 ? Promise.resolve(new Response("abcd", { status: 206 })) : untilAborted(signal);
-    });
-    const settled = vi.fn();
-    let touch = () => {};
-    const reading = fetchRange({ ...REQUEST, retryDelaysMs: [0], timeoutMs: 1000 }, (_, touchIt) => {
-      touch = touchIt;
-      return untilAborted(heard[1] as AbortSignal); // the second attempt's, whose answer this is
-    });
-    const error = rejection(reading).finally(settled);
-    await vi.advanceTimersByTimeAsync(1001);
-    expect(heard.length).toBe(2);
-    await vi.advanceTimersByTimeAsync(900);
-    touch();
-    await vi.advanceTimersByTimeAsync(999);
-    expect(settled).not.toHaveBeenCalled();
-    await vi.advanceTimersByTimeAsync(1);
-    expect(String(await error)).toContain("in 2 attempts (the server sent nothing for 1 s); check the connection");
-    expect(vi.getTimerCount()).toBe(0);
   });
 
   it("covers failures while the body is read", async () => {

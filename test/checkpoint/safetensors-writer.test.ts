@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { readSafetensorsHeader } from "../../src/checkpoint/safetensors.ts";
 import { encodeSafetensors, type TensorToWrite } from "../../src/checkpoint/safetensors-writer.ts";
+import { InputError } from "../../src/errors.ts";
 import { memorySource } from "./fixtures.ts";
 
 const PATH = "trace.safetensors";
@@ -99,7 +100,7 @@ describe("encodeSafetensors", () => {
       '"a": expected overflow bytes for shape [1125899906842624, 1125899906842624] in F32, got 4.',
     ],
   ])("refuses %s", (_, tensors, message) => {
-    expect(() => encodeSafetensors(tensors)).toThrow(RangeError);
+    expect(() => encodeSafetensors(tensors)).toThrow(InputError);
     expect(() => encodeSafetensors(tensors)).toThrow(message);
   });
 
@@ -111,7 +112,7 @@ describe("encodeSafetensors", () => {
     ];
     for (const metadata of bad) {
       expect(() => encodeSafetensors([], metadata)).toThrow(
-        new RangeError(String.raw`metadata: "\udc00" is not valid Unicode.`),
+        new InputError(String.raw`metadata: "\udc00" is not valid Unicode.`),
       );
     }
   });
@@ -135,7 +136,7 @@ describe("encodeSafetensors", () => {
     ["U16", '"a": expected Uint16Array or Uint8Array for U16, got Float32Array.'],
     ["U32", '"a": expected Uint8Array for U32, got Float32Array.'],
   ])("refuses F32's array for %s", (dtype, message) => {
-    expect(() => encodeSafetensors([{ ...f32("a", 1), dtype }])).toThrow(new TypeError(message));
+    expect(() => encodeSafetensors([{ ...f32("a", 1), dtype }])).toThrow(new InputError(message));
   });
 
   it("writes a header up to the format's 100,000,000 bytes", () => {
@@ -143,7 +144,7 @@ describe("encodeSafetensors", () => {
     const full = encodeSafetensors([], { a: "x".repeat(100_000_000 - frame) });
     expect(full.length).toBe(100_000_008);
     expect(() => encodeSafetensors([], { a: "x".repeat(100_000_001 - frame) })).toThrow(
-      new RangeError("tensors: the header takes 100000008 bytes, expected at most 100000000."),
+      new InputError("tensors: the header takes 100000008 bytes, expected at most 100000000."),
     );
   });
 });

@@ -81,7 +81,7 @@ test("five turns with two pictures have transformers' ids; methods, blocks, heat
     expect.stringMatching(/no place for a system message/),
     'adaptvis: No answer of this conversation has the word "purple": give one that it has.',
     "adaptvis: /methd is not a command: did you mean /method?",
-    expect.stringMatching(/method must be one of greedy, .*got magic/),
+    expect.stringMatching(/method must be one of greedy, .*got "magic"/),
     expect.stringMatching(/alpha1: expected a number/),
     expect.stringMatching(/^adaptvis: \/save .* would overwrite an input file/),
     expect.stringMatching(

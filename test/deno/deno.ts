@@ -1,21 +1,24 @@
-// Runs scripts in Deno, from the npm package `deno`, with its built-in WebGPU on a software driver.
+// Runs scripts in Deno, from its npm package for this platform, with its built-in WebGPU on a software driver.
 
-import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { openNodeAdapter } from "../../src/gpu/hosts/adapter.node.ts";
 import { driverEnvironment } from "../../src/gpu/hosts/vulkan-drivers.node.ts";
+import { denoExecutable as findDeno } from "../../tools/deno/executable.mjs";
 import { type ProgramResult, runProgram } from "../setup/run-program.ts";
 
 /** A software driver for Deno. */
 export type Driver = "lavapipe" | "swiftshader";
 
-/** SwiftShader, and lavapipe where the machine has one: a recent one, as Dawn tells. */
+/** SwiftShader where the platform has it, and lavapipe where the machine has one: a recent one, as Dawn tells. */
 export async function usableDrivers(): Promise<readonly Driver[]> {
+  const swiftShader = await driverEnvironment("swiftshader").catch(() => undefined);
   const lavapipe = await openNodeAdapter("lavapipe").catch(() => undefined);
-  return lavapipe === undefined ? ["swiftshader"] : ["swiftshader", "lavapipe"];
+  return [
+    ...(swiftShader === undefined ? [] : ["swiftshader" as const]),
+    ...(lavapipe === undefined ? [] : ["lavapipe" as const]),
+  ];
 }
 
 /**
@@ -54,15 +57,9 @@ export async function deno(
   }
 }
 
-/** The executable in the platform's package, which is there without npm's install scripts. */
+/** Deno's executable, which is there without npm's install scripts. @throws where the platform has none. */
 export function denoExecutable(): string {
-  const { platform, arch } = process;
-  const name = platform === "linux" ? `${platform}-${arch}-glibc` : `${platform}-${arch}`;
-  const require = createRequire(createRequire(import.meta.url).resolve("deno/package.json"));
-  const executable = join(
-    dirname(require.resolve(`@deno/${name}/package.json`)),
-    platform === "win32" ? "deno.exe" : "deno",
-  );
-  if (!existsSync(executable)) throw new Error(`${executable} does not exist; run npm ci.`);
+  const executable = findDeno();
+  if (executable === undefined) throw new Error("Deno is not installed; run npm ci.");
   return executable;
 }

@@ -117,6 +117,15 @@ test("in a frame with an opaque origin, where workers have no WebGPU, it says so
   await close();
 });
 
+test("where the host's policy refuses the page's Trusted Types policy, it says what to add", async () => {
+  const headers = { "content-security-policy": "require-trusted-types-for 'script'; trusted-types another" };
+  const { origin } = await serve("allow-scripts allow-same-origin", headers);
+  const { frame, problems, close } = await openFrame(origin);
+  await frame.getByRole("alert").filter({ hasText: "add adaptvis to its trusted-types" }).waitFor();
+  expect(problems.filter((problem) => !problem.includes("TrustedTypePolicy"))).toEqual([]);
+  await close();
+});
+
 test("without JavaScript the page says what it needs, and has nothing that could be sent", async () => {
   const { origin } = await serve("", {});
   const context = await browser.newContext({ javaScriptEnabled: false });

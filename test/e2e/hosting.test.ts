@@ -86,5 +86,6 @@ test("a newer version is told of while the page is open, and its button brings i
   const isWaiting = () => page.evaluate(`${ready}.then(({ waiting }) => waiting !== null)`).catch(String);
   await expect.poll(isWaiting, { timeout: 60_000 }).toBe(false);
   await playground.waitUntilReady();
+  expect(playground.problems).toEqual([]);
   await playground.close();
 });

@@ -76,7 +76,7 @@ const ANSWER = {
 };
 const KEYS = [
   ...Object.keys(ANSWER),
-  ..."settings continuations write factor heads gate constant columns alpha amplification image images question prompt system inputIds pixelValues imageSizes runs rowIndex width height data dtype kvDtype memoryBytes chunkRows lookahead cacheBytes chatTemplate tuning profiler name maxPixels applyExif headers timeoutMs retryDelaysMs revision token endpoint rmsNormEps generated unmodified".split(
+  ..."settings continuations write factor heads gate constant columns alpha amplification image images question prompt system inputIds pixelValues imageSizes runs rowIndex width height data dtype kvDtype memoryBytes chunkRows lookahead cacheBytes chatTemplate tuning profiler name maxPixels applyExif headers stallTimeoutMs retryDelaysMs revision token endpoint rmsNormEps generated unmodified".split(
     " ",
   ),
 ];
@@ -92,10 +92,10 @@ const RIGHT = {
   score: ["@inputs@"],
   trace: ["@inputs@", { maxNewTokens: 1 }, { generated: true, unmodified: true }],
   decode: ["@png@", { name: "a", applyExif: true, maxPixels: 1e6 }],
-  http: ["http://127.0.0.1:9/", { headers: { a: "b" }, retryDelaysMs: [], timeoutMs: 10 }],
+  http: ["http://127.0.0.1:9/", { headers: { a: "b" }, retryDelaysMs: [], stallTimeoutMs: 10 }],
   hub: [
     "org/model",
-    { revision: "main", token: "x", endpoint: "http://127.0.0.1:9", retryDelaysMs: [], timeoutMs: 10 },
+    { revision: "main", token: "x", endpoint: "http://127.0.0.1:9", retryDelaysMs: [], stallTimeoutMs: 10 },
   ],
   load: [
     "@undefined@",

@@ -173,12 +173,12 @@ const RIGHT: readonly Exchange[] = CLIENTS.map((client) => ({ client, faults: []
 
 /** How each client opens the model. */
 const OPENERS: Readonly<Record<Exchange["client"], (settings: HubSettings) => Promise<Source>>> = {
-  range: async ({ endpoint, retryDelaysMs, stallTimeoutMs: timeoutMs }) =>
-    httpSource(`${endpoint}/${ID}/resolve/${COMMIT}?x=1`, { retryDelaysMs, timeoutMs }),
+  range: async ({ endpoint, retryDelaysMs, stallTimeoutMs }) =>
+    httpSource(`${endpoint}/${ID}/resolve/${COMMIT}?x=1`, { retryDelaysMs, stallTimeoutMs }),
   pull: async (settings) => fileSource((await pullModel(ID, { settings, include: ["a folder/*"] })).folder),
   view: async (settings) => (await viewModel(ID, { settings })).source,
-  web: async ({ endpoint, token, retryDelaysMs, stallTimeoutMs: timeoutMs }) =>
-    webHubSource(ID, { endpoint, retryDelaysMs, timeoutMs, ...(token && { token: token.value }) }),
+  web: async ({ endpoint, token, retryDelaysMs, stallTimeoutMs }) =>
+    webHubSource(ID, { endpoint, retryDelaysMs, stallTimeoutMs, ...(token && { token: token.value }) }),
 };
 
 /** All that is in the model. */

@@ -65,7 +65,7 @@ describe("a device", () => {
 
   test("of a choice that is none", async () => {
     await expect(openNodeAdapter(wrong("vulkan"))).rejects.toThrow(
-      "Adapter must be auto, gpu, lavapipe, swiftshader, got vulkan.",
+      'Adapter must be auto, gpu, lavapipe, swiftshader, got "vulkan".',
     );
   });
 });
@@ -87,17 +87,21 @@ describe("Llava.load", () => {
   });
 
   test.each([
-    ["dtype", "f64", /dtype must be auto, f32, f16, bf16, q8, q4_1, q4, got f64\.$/],
-    ["kvDtype", "q4", /kvDtype must be f32, f16, q8, got q4\.$/],
-    ["activationDtype", "f16", /activationDtype must be f32, q8, got f16\.$/],
+    ["dtype", "f64", /dtype must be "auto" or "f32" or "f16" or "bf16" or "q8" or "q4_1" or "q4", got "f64"\.$/],
+    ["kvDtype", "q4", /kvDtype must be "f32" or "f16" or "q8", got "q4"\.$/],
+    ["activationDtype", "f16", /activationDtype must be "f32" or "q8", got "f16"\.$/],
     [
       "activationDtype",
       "q8",
       /activationDtype q8 needs weights in q8, q4_1 or q4, got the checkpoint's dtype: set dtype/,
     ],
-    ["adapterClass", "CPU", /adapterClass must be cpu, gpu, got CPU\.$/],
-    ["chatTemplate", "{{ messages }}", /chatTemplate: expected \{ file, source \}, got .*\.$/],
-    ["chunkRows", 0, /chunkRows: .* at least 1, got 0\.$/],
+    ["adapterClass", "CPU", /adapterClass must be "cpu" or "gpu", got "CPU"\.$/],
+    [
+      "chatTemplate",
+      "{{ messages }}",
+      /chatTemplate must be \{ file, source \}, as one of CHAT_TEMPLATES, got "\{\{ messages \}\}"\.$/,
+    ],
+    ["chunkRows", 0, /chunkRows must be a whole number of at least 1, got 0\.$/],
     ["chunkRows", -4, /got -4/],
     ["chunkRows", 1.5, /got 1\.5/],
     ["chunkRows", Number.NaN, /got NaN/],
@@ -150,8 +154,8 @@ describe("a question", () => {
   const image = picture(16, 16);
 
   test.each([
-    [{ question: 3 }, /Neither question nor prompt was given/],
-    [{ stop: "." }, /stop must be a list of texts, got a string\.$/],
+    [{ question: 3 }, /question must be a text, got 3\.$/],
+    [{ stop: "." }, /stop must be a list of texts, got "\."\.$/],
   ])("%j", async (options, message) => {
     await expect(model.ask(wrong({ image, question, ...options }))).rejects.toThrow(InputError);
     await expect(model.ask(wrong({ image, question, ...options }))).rejects.toThrow(message);
@@ -159,8 +163,8 @@ describe("a question", () => {
 
   test.each([
     ["null", null, "messages[0] must be an object with role and content, got null."],
-    ["a number", 3, "messages[0] must be an object with role and content, got a number."],
-    ["a list of texts", ["where?"], "messages[0] must be an object with role and content, got a string."],
+    ["a number", 3, "messages[0] must be an object with role and content, got 3."],
+    ["a list of texts", ["where?"], 'messages[0] must be an object with role and content, got "where?".'],
   ])("of a session: %s", async (_, asked, message) => {
     using session = model.session();
     const answer = session.ask(wrong(asked)).answer;
@@ -185,6 +189,6 @@ describe("a question", () => {
 
   test("factors that are not a list", async () => {
     const inputs = model.prepare({ image, question });
-    await expect(model.sweep(inputs, wrong(2))).rejects.toThrow("factors must be a list of numbers, got a number.");
+    await expect(model.sweep(inputs, wrong(2))).rejects.toThrow("factors must be a list of numbers, got 2.");
   });
 });

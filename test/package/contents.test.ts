@@ -8,7 +8,7 @@ import { runProgram } from "../setup/run-program.ts";
 import { makeProject, type Project } from "./project.ts";
 
 /** The tarball's bound: 3.8 MB are the embedded checkpoint's weights, which do not compress. */
-const MAX_PACKED_BYTES = 5e6;
+const MAX_PACKED_BYTES = 5.1e6;
 
 /** Everything that may be in the package. Modules and declarations of dist/esm mirror src/. */
 const ALLOWED: readonly RegExp[] = [
@@ -117,11 +117,11 @@ test("the file for pages imports nothing, and holds the licences of what is in i
   expect(browser).not.toMatch(/\b(?:from|import)\s*\(?\s*["'](?:node:|@?[a-z])/);
   expect(browser).not.toMatch(/\brequire\(|\bprocess\./);
   const licences = await readFile(join(project.package, "dist", "licenses.txt"), "utf8");
-  for (const name of ["@huggingface/jinja", "pure-rand"]) {
+  for (const name of ["@huggingface/jinja", "@huggingface/tokenizers", "pure-rand"]) {
     expect(licences).toMatch(new RegExp(`==== ${name} \\d`));
   }
   const gzipped = gzipSync(browser, { level: 9 }).length;
-  expect(gzipped).toBeLessThan(168e3);
+  expect(gzipped).toBeLessThan(175e3);
   // What a plain page fetches stands in the README.
   const readme = await readFile(join(project.package, "README.md"), "utf8");
   const stated = Number(/`adaptvis\/dist\/browser\.js` \((\d+) KB gzipped/.exec(readme)?.[1]);

@@ -63,7 +63,7 @@ async function deno(...args: readonly string[]): Promise<ProgramResult> {
 test("jsr.json has package.json's version and licence, and its modules name package.json's ranges", async () => {
   const { version, license, dependencies } = JSON.parse(await readFile(join(repositoryRoot, "package.json"), "utf8"));
   expect(manifest).toMatchObject({ name: "@adaptvis/adaptvis", version, license });
-  expect([...imported.keys()].sort()).toEqual(["@huggingface/jinja", "pure-rand", "sharp"]);
+  expect([...imported.keys()].sort()).toEqual(["@huggingface/jinja", "@huggingface/tokenizers", "pure-rand", "sharp"]);
   for (const [name, range] of imported) expect(range, name).toBe(dependencies[name]);
 });
 

@@ -1,13 +1,13 @@
 import { expect, test } from "vitest";
 import { InputError } from "../../src/errors.ts";
-import { checkImage } from "../../src/preprocess/image.ts";
+import { checkedPicture } from "../../src/preprocess/image.ts";
 
 test.each([
   [1, 1],
   [2, 1],
   [1, 3],
 ])("%i × %i pixels of three bytes are a picture", (width, height) => {
-  expect(() => checkImage({ width, height, data: new Uint8Array(width * height * 3) })).not.toThrow();
+  expect(() => checkedPicture({ width, height, data: new Uint8Array(width * height * 3) })).not.toThrow();
 });
 
 const bytes = (length: number): Uint8Array => new Uint8Array(length);
@@ -31,6 +31,7 @@ test.each<[string, unknown, string]>([
   ["part of a row", { width: 2, height: 1.5, data: bytes(9) }, "2 × 1.5 pixels and 9 bytes"],
   ["a byte too few", { width: 2, height: 2, data: bytes(11) }, "2 × 2 pixels and 11 bytes"],
   ["a byte too many", { width: 2, height: 2, data: bytes(13) }, "2 × 2 pixels and 13 bytes"],
+  ["data that is not bytes", { width: 1, height: 1, data: new Float32Array(3) }, "Object"],
   ["grey", { width: 2, height: 2, data: bytes(4) }, "2 × 2 pixels and 4 bytes"],
   [
     "RGBA",
@@ -38,7 +39,7 @@ test.each<[string, unknown, string]>([
     "2 × 2 pixels and 16 bytes, which is RGBA, as in ImageData: omit every fourth byte",
   ],
 ])("refuses %s", (_, image, found) => {
-  expect(() => checkImage(image as never)).toThrow(
+  expect(() => checkedPicture(image as never)).toThrow(
     new InputError(
       `image: expected { width, height, data } with 3 bytes per pixel, as decodeImage returns it, got ${found}.`,
     ),

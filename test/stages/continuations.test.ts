@@ -90,8 +90,8 @@ test("a conversation goes on as if nothing had been scored", async () => {
 });
 
 test.each([
-  ["Left", /continuations must be a list of texts, got a string/],
-  [[1], /continuations must be a list of texts, got other things/],
+  ["Left", /continuations must be a list of texts, got "Left"/],
+  [[1], /continuations\[0\] must be a text, got 1/],
   [[""], /continuations: expected texts with at least one token, got ""/],
   [["left ".repeat(2000)], /continuations: expected at most \d+ tokens behind the prompt of \d+, got \d{4}/],
 ])("%j is refused", async (continuations, message) => {

@@ -60,7 +60,7 @@ describe.each(["tiny-llava", "llava-mqa-full", "llava-odd-widths-bf16"])("%s", (
       ),
     ).rejects.toThrow("got 33");
     await expect(model.sweep(inputs, [1, Number.NaN])).rejects.toThrow(
-      "factors must be numbers from 0 to 10000, got NaN.",
+      "factors[1] must be a number from 0 to 10000, got NaN.",
     );
   });
 });

@@ -1,5 +1,6 @@
 // The errors that callers distinguish, and small checks of values.
 import { describe, expect, test } from "vitest";
+import { UsageError } from "../../src/cli/session.ts";
 import {
   AbortError,
   at,
@@ -8,6 +9,8 @@ import {
   InputError,
   isObject,
   kindOf,
+  reasonOf,
+  shown,
   throwIfAborted,
 } from "../../src/errors.ts";
 
@@ -36,21 +39,56 @@ describe("errors", () => {
     expect(new InputError("bad")).toMatchObject({ name: "InputError", message: "bad" });
   });
 
-  test("a message has no control characters and at most 500 others, with its end, whatever it quotes", () => {
-    const long = `it holds ${"x".repeat(3000)}\u001b[2J; choose another.`;
-    for (const { message } of [new InputError(long), new CheckpointError(long, { file: "a" })]) {
-      expect(message).toHaveLength(500);
-      expect(message).toMatch(/^it holds x+…x+\\u001b\[2J; choose another\.$/);
-    }
-    expect(new InputError("a\u0007b\nc").message).toBe("a\\u0007b\\u000ac");
-  });
-
   test("an abort says what was stopped, and how", () => {
     expect(new AbortError("Prefill")).toMatchObject({
       name: "AbortError",
       message: "Prefill was stopped by its AbortSignal.",
     });
     expect(new AbortError("Prefill", "by its reader").message).toBe("Prefill was stopped by its reader.");
+  });
+});
+
+describe("messages with texts of strangers", () => {
+  const kinds = [
+    (text: string) => new CheckpointError(text, { file: "a" }),
+    (text: string) => new InputError(text),
+    (text: string) => new GpuError("shader", text),
+    (text: string) => new AbortError(text),
+    (text: string) => new UsageError(text),
+  ];
+  const long = "x".repeat(4000);
+  // A bell, a title, C1's CSI, a turn of direction, halves of pairs, many lines, and characters of which escapes make six.
+  const texts = [
+    long,
+    `\u0007${long}\u001b]0;t`,
+    "\u009b".repeat(4000),
+    "\u202e\ud800",
+    "a\n  b\r\nc",
+    "🦙".repeat(3000),
+  ];
+
+  test.each(texts)("are one line of at most 500 characters (%#)", (text) => {
+    for (const make of kinds) {
+      const { message } = make(`The file ${text} is bad: choose another one.`);
+      expect(message.length).toBeLessThanOrEqual(500);
+      expect(message).not.toMatch(/[\p{Cc}\p{Cs}\u202e]/u);
+      expect(message).toMatch(/^The file .* is bad: choose another one\./u);
+    }
+  });
+
+  test("the whole of what was cut is the cause, unless there is one", () => {
+    const message = `The file ${long} is bad.`;
+    expect(new InputError(message).cause).toBe(message);
+    expect(new InputError(message, { cause: 1 }).cause).toBe(1);
+    expect(Object.hasOwn(new InputError("bad"), "cause")).toBe(false);
+  });
+
+  test("of values whose own code fails", () => {
+    const throwing = new Proxy({}, { get: () => JSON.parse("{") });
+    const named = { constructor: { name: { toString: () => JSON.parse("{") } } };
+    expect([throwing, named].map(kindOf)).toEqual(["an object", "an object"]);
+    expect([throwing, named].map(reasonOf)).toEqual(["an object", "[object Object]"]);
+    expect(shown(throwing)).toBe("an object");
   });
 });
 

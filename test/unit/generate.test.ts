@@ -2,8 +2,9 @@
 import type { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { InputError } from "../../src/errors.ts";
-import { checkSampling, GREEDY, Sampler, type SamplingOptions } from "../../src/generate/sampler.ts";
+import { GREEDY, SAMPLING, Sampler, type SamplingOptions } from "../../src/generate/sampler.ts";
 import { StopMatcher } from "../../src/generate/stop.ts";
+import { readOptions } from "../../src/options.ts";
 
 /** Takes the place of the generator's numbers where a test sets it. */
 const fixed = vi.hoisted((): { random?: number | undefined } => ({}));
@@ -110,25 +111,27 @@ test("the same seed draws the same tokens, another seed others", () => {
 });
 
 test("the limits of each sampling option are taken", () => {
-  checkSampling({ temperature: 0, topK: 0, topP: Number.MIN_VALUE, repetitionPenalty: Number.MIN_VALUE, seed: -3 });
-  checkSampling({ ...GREEDY, topP: 1 });
+  const least = { temperature: 0, topK: 0, topP: Number.MIN_VALUE, repetitionPenalty: Number.MIN_VALUE, seed: -3 };
+  for (const options of [least, { ...GREEDY, topP: 1 }]) {
+    expect(readOptions("sampling", options, SAMPLING)).toEqual(options);
+  }
 });
 
 test.each([
   ["temperature", -1, "a number of at least 0"],
   ["temperature", Number.NaN, "a number of at least 0"],
   ["temperature", Number.POSITIVE_INFINITY, "a number of at least 0"],
-  ["topK", 1.5, "a whole number of at least 0 (0: all tokens)"],
-  ["topK", -1, "a whole number of at least 0 (0: all tokens)"],
-  ["topP", 0, "above 0 and at most 1"],
-  ["topP", 1.01, "above 0 and at most 1"],
-  ["topP", Number.NaN, "above 0 and at most 1"],
+  ["topK", 1.5, "a whole number of at least 0"],
+  ["topK", -1, "a whole number of at least 0"],
+  ["topP", 0, "a number above 0 and at most 1"],
+  ["topP", 1.01, "a number above 0 and at most 1"],
+  ["topP", Number.NaN, "a number above 0 and at most 1"],
   ["repetitionPenalty", 0, "a number above 0"],
   ["repetitionPenalty", Number.POSITIVE_INFINITY, "a number above 0"],
   ["seed", 0.5, "a whole number"],
   ["seed", 2 ** 53, "a whole number"],
 ] as const)("%s = %f is refused by name", (name, value, expected) => {
-  const check = () => checkSampling({ ...GREEDY, [name]: value });
+  const check = () => readOptions("sampling", { ...GREEDY, [name]: value }, SAMPLING);
   expect(check).toThrow(InputError);
   expect(check).toThrow(`${name} must be ${expected}, got ${value}.`);
 });

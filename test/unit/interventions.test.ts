@@ -131,9 +131,10 @@ describe("settings", () => {
     expect(settingsFrom(parameters, {}, MODEL)).toStrictEqual(expected);
   });
 
-  test("what is undefined or null counts as not given", () => {
-    const given = { factor: null, rows: undefined, beta: undefined };
+  test("what is undefined counts as not given, and null does not", () => {
+    const given = { factor: undefined, rows: undefined, beta: undefined };
     expect(settingsFrom(scaling.parameters, given, MODEL)).toEqual({ factor: 0.8, ...place });
+    expect(() => settingsFrom(scaling.parameters, { factor: null }, MODEL)).toThrow("10000, got null.");
   });
 
   test.each([
@@ -163,10 +164,10 @@ describe("settings", () => {
     [{ layers: 1 }, "layers must be a list of whole numbers, got a number."],
     [{ heads: [3] }, "heads must be whole numbers from 0 to 2, got 3."],
     [{ heads: [1, undefined] }, "heads must be whole numbers from 0 to 2, got undefined."],
-    [{ rows: null, heads: ["1"] }, "heads must be whole numbers from 0 to 2, got 1."],
-    [{ rows: 3 }, "rows must be last, generated, after-image or { last: number }, got a number."],
+    [{ heads: ["1"] }, 'heads must be whole numbers from 0 to 2, got "1".'],
+    [{ rows: 3 }, "rows must be last, generated, after-image or { last: number }, got 3."],
     [{ rows: {} }, "rows must be last, generated, after-image or { last: number }, got Object."],
-    [{ rows: { last: "3" } }, "rows: last must be a whole number from 1 to the prompt's 12, got 3."],
+    [{ rows: { last: "3" } }, `rows: last must be a whole number from 1 to the prompt's 12, got "3".`],
     [{ rows: { last: 1.5 } }, "rows: last must be a whole number from 1 to the prompt's 12, got 1.5."],
     [{ rows: "first" }, 'rows must be last, generated, after-image or { last: number }, got "first".'],
     [{ rows: { last: 13 } }, "rows: last must be a whole number from 1 to the prompt's 12, got 13."],
@@ -337,7 +338,7 @@ describe("registry", () => {
       expect(titleOf(name)).toBe(title);
     }
     expect(() => interventionNamed("sharpen")).toThrow(InputError);
-    expect(() => interventionNamed("sharpen")).toThrow(`method must be one of ${names.join(", ")}, got sharpen.`);
+    expect(() => interventionNamed("sharpen")).toThrow(`method must be one of ${names.join(", ")}, got "sharpen".`);
     expect(titleOf("mine")).toBe("mine");
   });
 

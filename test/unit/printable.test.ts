@@ -1,12 +1,13 @@
 // Values and texts of strangers in messages and on the terminal.
 
 import { expect, test } from "vitest";
-import { printable } from "../../src/cli/session.ts";
+import { jsonText, printable, styled } from "../../src/cli/session.ts";
 import { shown } from "../../src/errors.ts";
 
 test.each([
   ["a\tb\nc\r\nd", "a\tb\nc\r\nd"],
-  ["\u001b[1;31mred\u001b[0m", "\u001b[1;31mred\u001b[0m"],
+  ["\u001b[8mhidden\u001b[0m", "\\u001b[8mhidden\\u001b[0m"],
+  ["half \ud800 of a pair", "half \\ud800 of a pair"],
   ["\u001b]0;title\u0007", "\\u001b]0;title\\u0007"],
   ["\u001b[2J\u001b[H", "\\u001b[2J\\u001b[H"],
   ["hidden\rshown", "hidden\\u000dshown"],
@@ -33,4 +34,17 @@ test("a cycle in a message", () => {
   const list: unknown[] = [];
   list.push(list);
   expect(shown(list)).toBe("Array");
+});
+
+test("only the command's own styles reach a terminal", () => {
+  const stream = { isTTY: true, hasColors: () => true };
+  const text = `${styled("bold", "a\u001b[8mb", stream)} c`;
+  expect(printable(text)).toBe("\u001b[1ma\\u001b[8mb\u001b[22m c");
+  expect(styled("bold", "a", { ...stream, isTTY: false })).toBe("a");
+});
+
+test("JSON holds no character that a terminal obeys", () => {
+  const value = { text: "\u009b31m\u007f\u202e\u2028\ud800" };
+  expect(jsonText(value)).toMatch(/^[ -~]+\n$/);
+  expect(JSON.parse(jsonText(value))).toEqual(value);
 });

@@ -312,7 +312,7 @@ describe("inputs of a prompt", () => {
     const imageData = { width: 8, height: 8, data: new Uint8Array(256) };
     expect(() => processor.inputs("<image><image>", [picture(1), imageData])).toThrow(
       new InputError(
-        "image: expected { width, height, data } with 3 bytes per pixel, as decodeImage returns it, got 8 × 8 pixels and 256 bytes, which is RGBA, as in ImageData: omit every fourth byte.",
+        "images[1]: expected { width, height, data } with 3 bytes per pixel, as decodeImage returns it, got 8 × 8 pixels and 256 bytes, which is RGBA, as in ImageData: omit every fourth byte.",
       ),
     );
   });

@@ -1,18 +1,19 @@
 // The options of an answer: defaults, limits, and what a checkpoint's adaptvis.json sets.
 import { describe, expect, test } from "vitest";
-import { checkFactors } from "../../src/answer-rows.ts";
+import { factorList } from "../../src/check-arguments.ts";
 import { CheckpointError, InputError } from "../../src/errors.ts";
 import { GREEDY } from "../../src/generate/sampler.ts";
 import { defineIntervention } from "../../src/interventions/intervention.ts";
 import { number } from "../../src/interventions/parameters.ts";
 import { readModelConfig } from "../../src/models/registry.ts";
-import { readMethodDefaults, settingsOf } from "../../src/settings.ts";
+import { readMethodDefaults, type Settings, settingsOf } from "../../src/settings.ts";
 import { memorySource, rejection } from "../checkpoint/fixtures.ts";
 
 describe("options of an answer", () => {
   const json = { model_type: "llama", max_position_embeddings: 100, num_hidden_layers: 2, num_attention_heads: 4 };
   const { text } = readModelConfig(json);
-  const of = (options: object, promptLength = 40) => settingsOf(options, { text, defaults: {} }, promptLength);
+  const of = (options: object, promptLength = 40): Settings =>
+    settingsOf(options, { text, defaults: {} }, promptLength);
 
   test("defaults", () => {
     expect({ ...of({}), method: of({}).method.name }).toEqual({
@@ -60,8 +61,18 @@ describe("options of an answer", () => {
       { method: null },
       "method must be one of greedy, scaling, adaptvis, constant-add, pai, knock-out, vcd, dola, got null.",
     ],
-    [{ method: {} }, "knock-out, vcd, dola, got [object Object]."],
-    [{ method: Object.assign(() => 0, { edits: () => 0 }) }, "method must be one of greedy,"],
+    [{ method: {} }, "method.name must be a text, got undefined."],
+    [{ method: { name: "mine", parameters: {} } }, "method.edits must be a function, got undefined."],
+    [
+      { method: { name: "mine", edits: (): number => 0 } },
+      "method.parameters must be an object of parameters, got undefined.",
+    ],
+    [
+      { method: { name: "mine", edits: (): number => 0, parameters: { a: { type: { kind: "colour" } } } } },
+      'method.parameters.a.type.kind must be "number" or "choice" or "indices" or "columns" or "rows", got "colour".',
+    ],
+    [{ method: Object.assign(() => 0, { edits: (): number => 0 }) }, "dola, got a function."],
+    [{ method: "scaling", factor: null }, "factor must be a number from 0 to 10000, got null."],
     [{ method: "scaling", factor: -2 }, "factor must be"],
     [{ method: "scaling", factor: "2" }, 'factor must be a number from 0 to 10000, got "2".'],
     [{ method: "adaptvis", alpha1: -1 }, "alpha1 must be"],
@@ -77,24 +88,26 @@ describe("options of an answer", () => {
     [{ topLogProbs: -1 }, "topLogProbs must be"],
     [{ topLogProbs: 0.5 }, "topLogProbs must be"],
     [{ sampling: { topP: 2 } }, "topP must be"],
-    [{ confidence: [] }, "confidence: expected at least one option, got none."],
-    [{ confidence: "left" }, "confidence must be a list of texts, got a string."],
-    [{ confidence: [1] }, "confidence must be a list of texts, got other things."],
-    [{ stop: "a" }, "stop must be a list of texts, got a string."],
-    [{ stop: [1] }, "stop must be a list of texts, got other things."],
+    [{ confidence: [] }, 'confidence must be "vocabulary" or a list of at least one text, got Array.'],
+    [{ confidence: "left" }, 'confidence must be "vocabulary" or a list of at least one text, got "left".'],
+    [{ confidence: [1] }, "confidence[0] must be a text, got 1."],
+    [{ stop: "a" }, 'stop must be a list of texts, got "a".'],
+    [{ stop: [1] }, "stop[0] must be a text, got 1."],
   ])("%j is refused by name", (options, message) => {
     expect(() => of(options)).toThrow(InputError);
     expect(() => of(options)).toThrow(message);
   });
 
-  test("an option that nothing reads is refused with the names of all", () => {
-    expect(() => of({ maxTokens: 3 })).toThrow(InputError);
-    expect(() => of({ maxTokens: 3 })).toThrow(
-      "There is no option maxTokens; the options of an answer are method, settings, confidence, roundConfidence, " +
-        "maxNewTokens, ignoreEos, stop, sampling, topLogProbs, continuations, onStage, onToken, reusePrefix, attention, read, write, " +
-        "signal, factor, layers, heads, rows, alpha1, alpha2, beta, gate, constant, columns, alpha, amplification, " +
-        "plausibility, noiseStep, noiseSeed, candidates, earlyLayers, variant.",
-    );
+  test.each([
+    [{ maxTokens: 3 }, "There is no option maxTokens of an answer; did you mean maxNewTokens?"],
+    [{ max_new_tokens: 3 }, "There is no option max_new_tokens of an answer; did you mean maxNewTokens?"],
+    [{ sampling: { temprature: 1 } }, "There is no option temprature of sampling; did you mean temperature?"],
+    [
+      { sampling: { beams: 1 } },
+      "There is no option beams of sampling; the options are temperature, topK, topP, repetitionPenalty, seed.",
+    ],
+  ])("%j: an option that nothing reads is refused with what was meant", (options, message) => {
+    expect(() => of(options)).toThrow(new InputError(message));
   });
 
   test("no more alternatives than the vocabulary has", () => {
@@ -121,7 +134,10 @@ describe("options of an answer", () => {
       parameters: { strength: number({ default: 2, minimum: 0, maximum: 4, meaning: "test" }) },
       edits: () => ({ scores: [], factor: 1 }),
     });
-    expect(of({ method: mine, settings: { strength: 3 } })).toMatchObject({ values: { strength: 3 }, method: mine });
+    expect(of({ method: mine, settings: { strength: 3 } })).toMatchObject({
+      values: { strength: 3 },
+      method: { name: "mine" },
+    });
     expect(of({ method: mine }).values).toEqual({ strength: 2 });
     expect(() => of({ method: mine, settings: { strength: 5 } })).toThrow(
       "strength must be a number from 0 to 4, got 5",
@@ -136,21 +152,21 @@ describe("factors of a sweep", () => {
     ["32", Array.from({ length: 32 }, () => 1)],
     ["the smallest and the largest", [0, 10_000]],
   ])("%s may be given", (_, factors) => {
-    checkFactors(factors);
+    factorList(factors);
   });
 
   test.each([
     [null, "factors must be a list of numbers, got null."],
-    [0.5, "factors must be a list of numbers, got a number."],
+    [0.5, "factors must be a list of numbers, got 0.5."],
     [[], "factors must be 1 to 32 numbers, got 0."],
     [Array.from({ length: 33 }, () => 1), "factors must be 1 to 32 numbers, got 33."],
-    [[-1], "factors must be numbers from 0 to 10000, got -1."],
-    [[1, 10_000.5], "factors must be numbers from 0 to 10000, got 10000.5."],
-    [[1, Number.NaN], "factors must be numbers from 0 to 10000, got NaN."],
-    [["1"], "factors must be numbers from 0 to 10000, got 1."],
-    [[1, undefined], "factors must be numbers from 0 to 10000, got undefined."],
+    [[-1], "factors[0] must be a number from 0 to 10000, got -1."],
+    [[1, 10_000.5], "factors[1] must be a number from 0 to 10000, got 10000.5."],
+    [[1, Number.NaN], "factors[1] must be a number from 0 to 10000, got NaN."],
+    [["1"], 'factors[0] must be a number from 0 to 10000, got "1".'],
+    [[1, undefined], "factors[1] must be a number from 0 to 10000, got undefined."],
   ])("%j is refused", (factors, message) => {
-    const check = () => checkFactors(factors as number[]);
+    const check = () => factorList(factors as number[]);
     expect(check).toThrow(InputError);
     expect(check).toThrow(message);
   });

@@ -31,6 +31,16 @@ export function nagaVersion(): Promise<string | undefined>;
 /** The programs on the PATH that check naga's output. */
 export function outputValidators(): Promise<readonly string[]>;
 
+/** A pipeline for every text of `kernels` that `pipelines` lack. */
+export function pipelinesOfOtherTexts(
+  kernels: readonly {
+    readonly name: string;
+    readonly code: string;
+    readonly overrides: ReadonlyMap<string, { readonly type: string; readonly hasDefault: boolean }>;
+  }[],
+  pipelines: readonly NagaPipeline[],
+): readonly NagaPipeline[];
+
 /** Translates pipelines to MSL, HLSL, GLSL and SPIR-V. */
 export function translate(
   pipelines: readonly NagaPipeline[],

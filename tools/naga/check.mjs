@@ -42,6 +42,29 @@ export async function outputValidators() {
   return names.filter((_, index) => found[index] !== undefined);
 }
 
+/** Values of overrides that a text leaves open, for kernels of which no pipeline was recorded. */
+const OPEN = { u32: 64, i32: 1, f32: 1, bool: true };
+
+/**
+ * A pipeline for every text of `kernels` that `pipelines` lack: with the constants of another pipeline of the same name where it
+ * has all that the text needs, else with made up ones, which do for translating.
+ */
+export function pipelinesOfOtherTexts(kernels, pipelines) {
+  const texts = new Set(pipelines.map(({ code }) => code));
+  const others = kernels.filter(({ code }) => !texts.has(code));
+  return others.map(({ name, code, overrides }) => {
+    const open = [...overrides].filter(([, { hasDefault }]) => !hasDefault);
+    const sibling = pipelines.find(
+      ({ name: other, constants }) =>
+        other === name &&
+        Object.keys(constants).every((key) => overrides.has(key)) &&
+        open.every(([key]) => key in constants),
+    );
+    const constants = sibling?.constants ?? Object.fromEntries(open.map(([key, { type }]) => [key, OPEN[type]]));
+    return { name, code, constants };
+  });
+}
+
 /**
  * Translates pipelines to every language.
  * @param pipelines name, WGSL text and constants of each

@@ -3,6 +3,7 @@
 import { readdir, readFile, realpath, rm, stat } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { CheckpointError } from "../../errors.ts";
+import { readFileText } from "../read-file.node.ts";
 import { listNames, quote } from "../source.ts";
 import { INDEX_FILE, parseIndex, SINGLE_FILE } from "../weight-files.ts";
 import {
@@ -180,7 +181,7 @@ async function problemOf(repo: RepoCache, commit: string): Promise<string | unde
 async function readRefs(folder: string): Promise<ReadonlyMap<string, string>> {
   const refs = new Map<string, string>();
   for (const path of await filesUnder(folder)) {
-    const commit = (await readFile(path, "utf8").catch(() => "")).trim();
+    const commit = (await readFileText(path).catch(() => "")).trim();
     if (isCommit(commit)) refs.set(relative(folder, path).replaceAll("\\", "/"), commit);
   }
   return refs;

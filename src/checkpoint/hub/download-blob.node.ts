@@ -155,7 +155,7 @@ async function fetchPiece(
     // A server that ignores Range begins at the first byte.
     let skip = checkStart(response, file, position);
     for await (const received of response.body ?? []) {
-      touch();
+      touch(received.length);
       const skipped = Math.min(skip, received.length);
       skip -= skipped;
       const bytes = received.subarray(skipped, skipped + piece.end - position);
@@ -164,7 +164,7 @@ async function fetchPiece(
       position += bytes.length;
       onBytes(bytes.length, "downloaded");
       advanced();
-      touch();
+      touch(bytes.length);
       if (position === piece.end) return;
     }
     throw new Error(`the file broke off at byte ${position} of ${file.size}`);

@@ -9,11 +9,12 @@
 //
 // Source: huggingface_hub 2.4.0, file_download.py and _tree_cache.py.
 
-import { copyFile, readdir, readFile, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { copyFile, readdir, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { basename, dirname, join, relative } from "node:path";
 import { CheckpointError, isObject } from "../../errors.ts";
 import { isLeftBehind, ownMark } from "../../gpu/hosts/process-mark.node.ts";
 import { makeFolder } from "../../gpu/hosts/user-folders.node.ts";
+import { readFileText } from "../read-file.node.ts";
 import { asRecord, checkPath } from "../source.ts";
 import { type HubFile, isCommit, isEtag } from "./hub-listing.node.ts";
 import type { HubSettings } from "./hub-settings.node.ts";
@@ -59,7 +60,7 @@ export function blobPath(repo: RepoCache, etag: string): string {
 export async function cachedCommit(repo: RepoCache, revision: string): Promise<string | undefined> {
   if (isCommit(revision)) return revision;
   checkPath(revision);
-  const text = await readFile(join(repo.folder, "refs", revision), "utf8").catch(() => "");
+  const text = await readFileText(join(repo.folder, "refs", revision)).catch(() => "");
   return isCommit(text.trim()) ? text.trim() : undefined;
 }
 
@@ -125,7 +126,7 @@ async function linkTo(target: string, path: string): Promise<boolean> {
 /** The files of a commit as an earlier pull or Python listed them, or undefined. */
 export async function readListing(repo: RepoCache, commit: string): Promise<readonly HubFile[] | undefined> {
   for (const file of [listingFile(repo, commit), treeFile(repo, commit)]) {
-    const text = await readFile(file, "utf8").catch(() => undefined);
+    const text = await readFileText(file).catch(() => undefined);
     const files = text === undefined ? undefined : parseListing(text);
     if (files !== undefined) return files;
   }

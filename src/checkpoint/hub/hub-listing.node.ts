@@ -1,9 +1,13 @@
 // What the hub has under a model's id: the commit of a revision, and the files of a commit.
 
 import { CheckpointError, isObject, shown } from "../../errors.ts";
+import { readBody } from "../http-request.ts";
 import { asRecord, checkPath } from "../source.ts";
-import { bodyText, type HubRequest, type HubSubject, sendToHub } from "./hub-request.node.ts";
+import { type HubRequest, type HubSubject, sendToHub } from "./hub-request.node.ts";
 import type { HubSettings } from "./hub-settings.node.ts";
+
+/** Far more than a page of the list of files. */
+const MAX_LISTING_BYTES = 64 * 2 ** 20;
 
 /** A file of a repository. */
 export interface HubFile {
@@ -28,8 +32,6 @@ const COMMIT = /^[0-9a-f]{40}$/;
 /** Names of blobs become file names, so nothing else is accepted. */
 const ETAG = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
 const MAX_PAGES = 1000;
-/** Far more than a page of a list. */
-const MAX_ANSWER_BYTES = 64 * 2 ** 20;
 /** A user waits for these requests, and has downloaded nothing yet. */
 const MAX_RETRIES = 3;
 
@@ -116,8 +118,9 @@ async function json(
   return sendToHub(
     () => request,
     async ({ response }) => {
-      const text = await bodyText(response, MAX_ANSWER_BYTES);
-      if (text === undefined) throw notTheHub(url, subject, `an answer of at most ${MAX_ANSWER_BYTES} bytes`);
+      const bytes = await readBody(subject.id, response, { maxBytes: MAX_LISTING_BYTES });
+      if (bytes === undefined) throw notTheHub(url, subject, "a list of files");
+      const text = new TextDecoder().decode(bytes);
       const [, next] = /<([^>]+)>;\s*rel="next"/.exec(response.headers.get("link") ?? "") ?? [];
       try {
         return { value: JSON.parse(text), next };

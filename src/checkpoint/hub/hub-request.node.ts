@@ -3,7 +3,7 @@
 
 import { clearTimeout, setTimeout } from "node:timers";
 import { AbortError, CheckpointError, throwIfAborted } from "../../errors.ts";
-import { readBody } from "../http-source.ts";
+import { readBody } from "../http-request.ts";
 import type { HubSettings } from "./hub-settings.node.ts";
 
 /** What a request is about, for its messages. */
@@ -31,8 +31,8 @@ export interface HubRequest {
 /** A response that is read with {@link LiveResponse.touch} called for every piece, so that silence ends it. */
 export interface LiveResponse {
   readonly response: Response;
-  /** Restarts the time limit. */
-  touch(): void;
+  /** Restarts the time limit once at least 1 KiB has come: a server that sends one byte a second would never end. */
+  touch(numBytes: number): void;
 }
 
 /** The hub could not be reached, or could not answer: later it may. */
@@ -51,11 +51,10 @@ class TemporaryFailure extends Error {
 }
 
 const MAX_REDIRECTS = 20;
+const LEAST_BYTES = 1024;
 /** The hub counts requests in windows of five minutes; a server that asks for more is not waited for. */
 const MAX_WAIT_MS = 330_000;
 const NOTED_WAIT_MS = 5000;
-/** Far more than the text of a refusal. */
-const MAX_ERROR_BYTES = 2 ** 16;
 
 /**
  * Sends a request and passes the response (status 200 or 206) to `use`. Network failures, silence, 408, 429 and 5xx are
@@ -124,7 +123,14 @@ async function attemptOnce<T>(request: HubRequest, use: (live: LiveResponse) => 
     timer.refresh();
     try {
       if (response.status !== 200 && response.status !== 206) throw await refusal(request, response);
-      return await use({ response, touch: () => timer.refresh() });
+      let numReceived = 0;
+      const touch = (numBytes: number) => {
+        numReceived += numBytes;
+        if (numReceived < LEAST_BYTES) return;
+        numReceived = 0;
+        timer.refresh();
+      };
+      return await use({ response, touch });
     } finally {
       // Of a body that was read this does nothing; any other would hold its connection.
       await response.body?.cancel().catch(() => undefined);
@@ -271,15 +277,10 @@ function what({ id, path }: Pick<HubSubject, "id" | "path">): string {
   return path === undefined ? id : `${path} of ${id}`;
 }
 
-/** The body as text, undefined where it is longer than `maxBytes`; its time is limited as a whole. */
-export async function bodyText(response: Response, maxBytes: number): Promise<string | undefined> {
-  const bytes = await readBody("the hub's answer", response, { maxBytes, touch: () => undefined });
-  return bytes && new TextDecoder().decode(bytes);
-}
-
 /** The error text of a JSON body, where the headers have none. */
 async function errorText(response: Response): Promise<string> {
-  return (await bodyText(response, MAX_ERROR_BYTES).catch(() => undefined)) ?? "";
+  const bytes = await readBody("the answer", response, { maxBytes: 2 ** 16 }).catch(() => undefined);
+  return new TextDecoder().decode(bytes).slice(0, 2000);
 }
 
 /** The innermost message: fetch says only "fetch failed" and puts the reason under `cause`. */

@@ -1,11 +1,11 @@
 // Where the hub is, where its cache is, and who asks: the environment variables that Python's huggingface_hub reads.
 // Source: huggingface_hub 2.4.0, constants.py and utils/_auth.py.
 
-import { readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CheckpointError } from "../../errors.ts";
 import { homeFolder } from "../../gpu/hosts/user-folders.node.ts";
+import { readFileTextSync } from "../read-file.node.ts";
 import { quote } from "../source.ts";
 
 /** An access token, and where it was found, for messages. */
@@ -112,7 +112,7 @@ function implicitToken(environment: Environment, home: string): HubToken | undef
   const file = path ? expandPath(path, environment) : join(home, "token");
   let text: string;
   try {
-    text = readFileSync(file, "utf8").trim();
+    text = readFileTextSync(file).trim();
   } catch {
     return undefined; // no token, as for Python
   }

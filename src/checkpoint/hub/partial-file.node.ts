@@ -9,12 +9,13 @@
 // never used.
 
 import { createHash, randomBytes } from "node:crypto";
-import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { setInterval } from "node:timers";
 import { at } from "../../errors.ts";
 import { hostTag, isRunning, ownMark } from "../../gpu/hosts/process-mark.node.ts";
 import { makeFolder } from "../../gpu/hosts/user-folders.node.ts";
+import { readFileText } from "../read-file.node.ts";
 import { asRecord } from "../source.ts";
 import { blobPath, cacheError, fileSize, type RepoCache, temporaryName } from "./hub-cache.node.ts";
 
@@ -275,7 +276,7 @@ async function readJournal(
 ): Promise<number[]> {
   const numPieces = expected === undefined ? 0 : Math.ceil(expected.size / PIECE_BYTES);
   const none = Array.from({ length: numPieces }, () => 0);
-  const text = await readFile(join(folder, "journal"), "utf8").catch(() => "");
+  const text = await readFileText(join(folder, "journal")).catch(() => "");
   let value: unknown;
   try {
     value = JSON.parse(text);

@@ -1,8 +1,9 @@
 // Brings a model from the hub into the cache: lists its files, chooses those that are needed, downloads what the cache lacks.
 
-import { readFile, statfs } from "node:fs/promises";
+import { statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { AbortError, at, CheckpointError, InputError, throwIfAborted } from "../../errors.ts";
+import { readFileText } from "../read-file.node.ts";
 import { quote } from "../source.ts";
 import { INDEX_FILE, SINGLE_FILE } from "../weight-files.ts";
 import { allOrFirstFailure, type BlobOrigin, type Download, downloadBlob, Limit } from "./download-blob.node.ts";
@@ -152,9 +153,7 @@ async function pull(
   await onSmallFiles?.(folder);
   throwIfAborted(signal, downloadOf(repo));
   const weights =
-    needed.weights === SINGLE_FILE
-      ? [SINGLE_FILE]
-      : shardsOf(id, await readFile(join(folder, INDEX_FILE), "utf8"), paths);
+    needed.weights === SINGLE_FILE ? [SINGLE_FILE] : shardsOf(id, await readFileText(join(folder, INDEX_FILE)), paths);
   await job.fetch([...new Set([...weights, ...needed.included])].map(entry));
 
   await writeRef(repo, revision, commit);

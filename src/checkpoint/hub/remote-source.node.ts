@@ -3,14 +3,13 @@
 import { stat } from "node:fs/promises";
 import { CheckpointError } from "../../errors.ts";
 import { fileSource } from "../file-source.node.ts";
-import { readBody } from "../http-source.ts";
 import { checkPath, checkRange, missingFile, type Source, shortFile } from "../source.ts";
 import { INDEX_FILE } from "../weight-files.ts";
 import { cachedSnapshot } from "./cached-models.node.ts";
 import { repoCache } from "./hub-cache.node.ts";
 import { isHubId } from "./hub-id.ts";
 import { commitOf, type HubContext, type HubFile, isCommit, listFiles } from "./hub-listing.node.ts";
-import { type HubRequest, type LiveResponse, sendToHub } from "./hub-request.node.ts";
+import { type HubRequest, sendToHub } from "./hub-request.node.ts";
 import { readHubSettings } from "./hub-settings.node.ts";
 import { neededFiles, shardsOf } from "./needed-files.ts";
 import { checkRevision, DEFAULT_REVISION, type PullOptions } from "./pull.node.ts";
@@ -100,7 +99,7 @@ function remoteSource(
       };
       return sendToHub(
         () => request,
-        async (live) => readRange(live, { path, start, end, size }),
+        async ({ response }) => readRange(response, { path, start, end, size }),
       );
     },
   };
@@ -108,7 +107,7 @@ function remoteSource(
 
 /** The bytes of a response to a request for a range. @throws NoRangesError for another range. */
 async function readRange(
-  { response, touch }: LiveResponse,
+  response: Response,
   range: { readonly path: string; readonly start: number; readonly end: number; readonly size: number },
 ): Promise<Uint8Array<ArrayBuffer>> {
   const { path, start, end, size } = range;
@@ -121,9 +120,7 @@ async function readRange(
       { file: path },
     );
   }
-  const bytes = await readBody(path, response, { maxBytes: end - start, touch });
-  if (bytes?.length === end - start) return bytes;
-  // Both are sent again.
-  if (bytes === undefined) throw new Error(`more bytes came than those from ${start} to ${end - 1}`);
-  throw new Error(`the file broke off at byte ${start + bytes.length} of ${size}`);
+  const bytes = new Uint8Array(await response.arrayBuffer());
+  if (bytes.length === end - start) return bytes;
+  throw new Error(`the file broke off at byte ${start + bytes.length} of ${size}`); // sent again
 }

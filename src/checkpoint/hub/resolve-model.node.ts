@@ -3,6 +3,7 @@
 import { realpath, stat } from "node:fs/promises";
 import { basename, dirname, resolve } from "node:path";
 import { CheckpointError, InputError } from "../../errors.ts";
+import { callback, checkedText, readOptions, type Schema, text } from "../../options.ts";
 import { fileSource } from "../file-source.node.ts";
 import { lazySource } from "../lazy-source.ts";
 import { listNames, quote, type Source } from "../source.ts";
@@ -43,6 +44,8 @@ export interface HubSourceOptions {
   readonly onProgress?: (progress: PullProgress) => void;
 }
 
+const HUB_SOURCE: Schema<HubSourceOptions> = { revision: text, token: text, cacheFolder: text, onProgress: callback };
+
 /**
  * A source over a model on Hugging Face's hub. Its first use downloads what the cache lacks, in the layout that Python's
  * huggingface_hub shares; the signal of that use stops the download, which the next one continues.
@@ -51,9 +54,10 @@ export interface HubSourceOptions {
  * it is used.
  */
 export function hubSource(id: string, options: HubSourceOptions = {}): Source {
-  if (!isHubId(id))
+  const asked = readOptions("hubSource", options, HUB_SOURCE);
+  if (!isHubId(checkedText("id", id)))
     throw new InputError(`hubSource: expected an id such as "llava-hf/llava-1.5-7b-hf", got ${quote(id)}.`);
-  const { revision = DEFAULT_REVISION, token, cacheFolder, onProgress } = options;
+  const { revision = DEFAULT_REVISION, token, cacheFolder, onProgress } = asked;
   checkRevision(revision);
   return lazySource(id, async (signal) => {
     const settings = readHubSettings(process.env, { token, cacheFolder });
@@ -76,31 +80,31 @@ export function modelSource(name: string): Source {
  * @throws InputError for a revision of a folder that has none; CheckpointError for what is neither, and as {@link pullModel};
  * AbortError.
  */
-export async function resolveModel(text: string, options: PullOptions = {}): Promise<ResolvedModel> {
-  const stats = await stat(text).catch(() => undefined);
+export async function resolveModel(given: string, options: PullOptions = {}): Promise<ResolvedModel> {
+  const stats = await stat(given).catch(() => undefined);
   if (stats === undefined) {
-    if (isHubId(text)) return resolveId(text, options);
+    if (isHubId(given)) return resolveId(given, options);
     throw new CheckpointError(
-      `${text} does not exist, and is not an id on the hub: expected a folder with config.json and model.safetensors, or an id such as llava-hf/llava-1.5-7b-hf.`,
-      { file: text },
+      `${given} does not exist, and is not an id on the hub: expected a folder with config.json and model.safetensors, or an id such as llava-hf/llava-1.5-7b-hf.`,
+      { file: given },
     );
   }
   if (!stats.isDirectory()) {
-    throw new CheckpointError(`${text} is not a folder: expected a folder with config.json and model.safetensors.`, {
-      file: text,
+    throw new CheckpointError(`${given} is not a folder: expected a folder with config.json and model.safetensors.`, {
+      file: given,
     });
   }
   const { revision } = options;
-  const real = resolve(text);
+  const real = resolve(given);
   const repo = repoOfFolder(real, basename(real));
   if (repo !== undefined && (await fileSize(`${real}/config.json`)) === undefined)
-    return resolveRepo(text, repo, revision);
+    return resolveRepo(given, repo, revision);
   if (revision !== undefined) {
     throw new InputError(
-      `A revision (${revision}) is given for the folder ${text}: only an id on the hub, or a repository's folder in its cache, has revisions.`,
+      `A revision (${revision}) is given for the folder ${given}: only an id on the hub, or a repository's folder in its cache, has revisions.`,
     );
   }
-  return { folder: text, ...(await ownerOf(text)) };
+  return { folder: given, ...(await ownerOf(given)) };
 }
 
 /** Of a snapshot in a cache, its repository's id and the commit. */

@@ -1,6 +1,6 @@
 // Answers in the form that a data set's own scorer reads, one file per method beside the results.
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { readFileText } from "../../checkpoint/read-file.node.ts";
 import { writeFileWhole } from "../../checkpoint/write-file.node.ts";
 import { at } from "../../errors.ts";
 import { SAMPLE_FIELDS } from "../answers/sample-lines.ts";
@@ -20,7 +20,7 @@ export async function writeAnswerFiles(
   if (answerFile === undefined) return [];
   const results = join(folder, "results.jsonl");
   const byMethod = new Map<string, JsonObject[]>();
-  for (const { object } of readAllJsonLines(await readFile(results, "utf8"), results)) {
+  for (const { object } of readAllJsonLines(await readFileText(results), results)) {
     const method = String(object[SAMPLE_FIELDS.method]);
     const own = byMethod.get(method) ?? [];
     own.push(object);

@@ -1,8 +1,9 @@
 // The object boxes of a run: a JSON file, or a folder of YOLO's text files.
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { readFileText } from "../../checkpoint/read-file.node.ts";
 import { InputError } from "../../errors.ts";
 import type { Size } from "../../preprocess/resize-bicubic.ts";
 import { type BoxesByPicture, parseBoxJson, parseYoloBoxes } from "../metrics/box-files.ts";
@@ -91,7 +92,7 @@ function yoloOptions(file: string, picture: Size, classNames: readonly string[] 
 }
 
 async function textOf(path: string): Promise<string> {
-  return readFile(path, "utf8").catch((cause: unknown) => {
+  return readFileText(path).catch((cause: unknown) => {
     throw new InputError(`${path} cannot be read (${cause instanceof Error ? cause.message : cause}).`, { cause });
   });
 }

@@ -1,7 +1,8 @@
 // What identifies a checkpoint's contents without reading all of a large one.
 import { createHash } from "node:crypto";
-import { open, readdir, readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { openRegularFile } from "../../checkpoint/read-file.node.ts";
 
 /** Files up to this size are read whole. */
 const WHOLE_BYTES = 64 * 2 ** 20;
@@ -32,7 +33,7 @@ export function textHash(text: string): string {
 
 async function contentHash(path: string): Promise<string> {
   const hash = createHash("sha256");
-  const file = await open(path);
+  const file = await openRegularFile(path);
   try {
     const { size } = await file.stat();
     hash.update(`${size}\n`);

@@ -1,5 +1,6 @@
 // A data set's question file, as JSON lines whatever its own form: VLMEvalKit's TSV and lists of pictures become lines.
-import { open, readdir, readFile, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
+import { openRegularFile, readFileText } from "../../checkpoint/read-file.node.ts";
 import { InputError } from "../../errors.ts";
 import { PICTURE_NAME, pictureLines } from "../datasets/captions.ts";
 import type { DataSet } from "../datasets/dataset.ts";
@@ -49,7 +50,7 @@ export async function readQuestionFile(
 
 /** The text of a file. @throws InputError when it cannot be read. */
 export async function textOf(path: string): Promise<string> {
-  return reading(path, () => readFile(path, "utf8"));
+  return reading(path, () => readFileText(path));
 }
 
 async function listPictures(folder: string): Promise<string> {
@@ -63,7 +64,7 @@ async function isFolder(path: string): Promise<boolean> {
 
 async function firstCharacter(path: string): Promise<string> {
   return reading(path, async () => {
-    const file = await open(path);
+    const file = await openRegularFile(path);
     try {
       const { buffer, bytesRead } = await file.read(Buffer.alloc(64), 0, 64, 0);
       return buffer

@@ -1,8 +1,9 @@
 // A run's folder: results.jsonl, to which every answered question is appended, and manifest.json, which says what the answers
 // belong to. Killed at any moment, a run goes on from its last whole question.
-import { closeSync, fdatasyncSync, ftruncateSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { closeSync, fdatasyncSync, ftruncateSync, openSync, rmSync, writeSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { readFileTextSync } from "../../checkpoint/read-file.node.ts";
 import { writeFileWhole } from "../../checkpoint/write-file.node.ts";
 import { InputError, isObject } from "../../errors.ts";
 import { makeFolder } from "../../gpu/hosts/user-folders.node.ts";
@@ -269,7 +270,7 @@ function isAlive(pid: number): boolean {
 /** The text of a file, empty where there is no such file. @throws InputError when it cannot be read. */
 export function readOrEmpty(path: string): string {
   try {
-    return readFileSync(path, "utf8");
+    return readFileTextSync(path);
   } catch (cause) {
     if (codeOf(cause) === "ENOENT") return "";
     throw failure(`${path} cannot be read`, cause);

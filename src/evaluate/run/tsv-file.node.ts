@@ -4,8 +4,7 @@
 // The file is decoded as Latin-1, one character per byte, so that a row's place in the text is its place in the file; each field
 // is then decoded as UTF-8. Tabs, quotes and line ends are the same bytes in both.
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { open } from "node:fs/promises";
+import { openRegularFile } from "../../checkpoint/read-file.node.ts";
 import { at, InputError } from "../../errors.ts";
 import type { FieldDecoder } from "../datasets/tsv.ts";
 import type { VlmEvalKitLine } from "../datasets/vlmevalkit.ts";
@@ -105,7 +104,7 @@ async function readPicturesOf(
   path: string,
   parts: readonly { readonly start: number; readonly end: number }[],
 ): Promise<readonly Uint8Array[]> {
-  const file = await open(path);
+  const file = await openRegularFile(path);
   try {
     const texts: string[] = [];
     for (const { start, end } of parts) {
@@ -127,7 +126,8 @@ async function* bytesOf(
   { mark, hash }: { readonly mark: number; readonly hash: ReturnType<typeof createHash> },
 ): AsyncGenerator<string> {
   let left = mark;
-  for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 20 })) {
+  const file = await openRegularFile(path);
+  for await (const chunk of file.createReadStream({ highWaterMark: 2 ** 20 })) {
     hash.update(chunk);
     yield chunk.subarray(left).toString("latin1");
     left = 0;
@@ -136,7 +136,7 @@ async function* bytesOf(
 
 /** Bytes of the byte order mark. */
 async function markLength(path: string): Promise<number> {
-  const file = await open(path);
+  const file = await openRegularFile(path);
   try {
     const { buffer } = await file.read(Buffer.alloc(3), 0, 3, 0);
     return buffer.toString("hex") === "efbbbf" ? 3 : 0;

@@ -1,7 +1,7 @@
 // Which adapter, on any machine: a real GPU, else the system's lavapipe, else SwiftShader. How a host asks for one is the
 // host's own: adapter.node.ts (npm `webgpu`, Dawn) and adapter.deno.ts (Deno's built-in WebGPU).
 
-import { GpuError, InputError } from "../../errors.ts";
+import { described, GpuError, InputError } from "../../errors.ts";
 import { isSoftwareAdapter } from "../device.ts";
 import { unpackSwiftShader } from "./swiftshader.node.ts";
 import {
@@ -68,7 +68,7 @@ export async function openChosenAdapter(host: AdapterHost, choice: AdapterChoice
     case "swiftshader":
       return await openSwiftShader(host);
     default:
-      throw new InputError(`Adapter must be ${adapterChoices.join(", ")}, got ${String(choice)}.`);
+      throw new InputError(`Adapter must be ${adapterChoices.join(", ")}, got ${described(choice)}.`);
   }
 }
 
@@ -117,14 +117,14 @@ async function openSwiftShader(host: AdapterHost): Promise<OpenedAdapter> {
   host.loadLibrary(files.loader);
   const found = await withVulkanDriver(files.icdFile, () => request(host));
   if (found?.kind === "swiftshader") return found;
+  const hint = host.environmentHint({
+    LD_LIBRARY_PATH: files.folder,
+    VK_ICD_FILENAMES: files.icdFile,
+    VK_DRIVER_FILES: files.icdFile,
+  });
   throw new GpuError(
     "no-adapter",
-    `Adapter "swiftshader": ${host.name} did not accept the driver in ${files.folder}; remove that folder to have it unpacked again.` +
-      host.environmentHint({
-        LD_LIBRARY_PATH: files.folder,
-        VK_ICD_FILENAMES: files.icdFile,
-        VK_DRIVER_FILES: files.icdFile,
-      }),
+    `Adapter "swiftshader": ${host.name} did not accept the driver in ${files.folder}${hint === "" ? "; remove that folder to have it unpacked again." : `.${hint}`}`,
   );
 }
 

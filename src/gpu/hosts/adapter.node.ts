@@ -2,6 +2,7 @@
 
 import { isMainThread } from "node:worker_threads";
 import { GpuError } from "../../errors.ts";
+import { listOf, readOptions, type Schema, text } from "../../options.ts";
 import { type AdapterChoice, type AdapterHost, type OpenedAdapter, openChosenAdapter } from "./adapter-choice.node.ts";
 import { checkDawnToggles } from "./dawn-toggles.node.ts";
 import { environmentText } from "./vulkan-drivers.node.ts";
@@ -15,6 +16,8 @@ export interface AdapterOptions {
   readonly dawnToggles?: readonly string[];
 }
 
+const ADAPTER: Schema<AdapterOptions> = { dawnToggles: listOf(text, "a list of texts") };
+
 /** Dawn crashes when the object that `create()` returned is collected while its adapters live, so each is kept for good. */
 const heldGpus: GPU[] = [];
 
@@ -27,7 +30,7 @@ export async function openNodeAdapter(
   choice: AdapterChoice = "auto",
   options: AdapterOptions = {},
 ): Promise<OpenedAdapter> {
-  const { dawnToggles = [] } = options;
+  const { dawnToggles = [] } = readOptions("openNodeAdapter", options, ADAPTER);
   checkDawnToggles(dawnToggles);
   return await openChosenAdapter(dawnHost(dawnToggles), choice);
 }
@@ -46,9 +49,11 @@ function dawnHost(toggles: readonly string[]): AdapterHost {
       return adapter && { gpu, adapter };
     },
     loadLibrary: loadForGood,
-    // A worker's `process.env` is a copy that the loader does not see.
-    environmentHint: (environment) =>
-      isMainThread ? "" : ` In a worker thread, start the program with ${environmentText(environment)}.`,
+    environmentHint(environment) {
+      // There, `process.env` is a copy that the loader does not see.
+      const place = "bun" in process.versions ? "Bun" : isMainThread ? undefined : "a worker thread";
+      return place === undefined ? "" : ` In ${place}, start the program with ${environmentText(environment)}.`;
+    },
   };
 }
 
@@ -56,9 +61,13 @@ async function loadDawn(): Promise<{ create(options: string[]): GPU }> {
   try {
     return await import("webgpu");
   } catch (cause) {
+    const need =
+      process.platform === "linux"
+        ? "; it needs x64 or arm64 with glibc 2.34 and the libstdc++ of GCC 12 or newer, as in Debian 12 and Ubuntu 22.04 (Alpine has musl)"
+        : "";
     throw new GpuError(
       "no-adapter",
-      `The npm package webgpu (Dawn) cannot be loaded on ${process.platform} ${process.arch}: ${String(cause)}`,
+      `The npm package webgpu (Dawn) cannot be loaded on ${process.platform} ${process.arch} (${String(cause)})${need}.`,
       { cause },
     );
   }
@@ -66,7 +75,7 @@ async function loadDawn(): Promise<{ create(options: string[]): GPU }> {
 
 /**
  * Loads a shared library and keeps it, so that a later lookup of its name (Dawn's of libvulkan.so.1) finds it on systems
- * without one. `process.dlopen` is meant for add-ons and says that this is none, but the library stays.
+ * without one. `process.dlopen` is meant for add-ons and says that this is none, each runtime in words of its own, but the library stays.
  */
 function loadForGood(library: string): void {
   const rtldNow = 2;
@@ -74,7 +83,7 @@ function loadForGood(library: string): void {
   try {
     process.dlopen({ exports: {} }, library, rtldNow | rtldNoDelete);
   } catch (error) {
-    if (!String(error).includes("did not self-register")) {
+    if (!/did not self-register|napi_register_module_v1/.test(String(error))) {
       throw new GpuError("no-adapter", `${library} cannot be loaded: ${String(error)}`, { cause: error });
     }
   }

@@ -26,6 +26,9 @@ export interface ChromiumPackage {
   readonly archives: string;
 }
 
+/** What gives a Linux without SwiftShader an adapter, for messages. */
+export const MESA = "Mesa's Vulkan drivers, 23 or newer (Debian, Ubuntu, Fedora: mesa-vulkan-drivers)";
+
 const driverFiles = ["libvulkan.so.1", "libvk_swiftshader.so", "vk_swiftshader_icd.json"];
 
 /**
@@ -36,7 +39,7 @@ export async function unpackSwiftShader(): Promise<SwiftShaderFiles> {
   if (process.platform !== "linux" || process.arch !== "x64") {
     throw new GpuError(
       "no-adapter",
-      `SwiftShader comes for linux x64 only, this is ${process.platform} ${process.arch}.`,
+      `SwiftShader comes for linux x64 only, this is ${process.platform} ${process.arch}; install ${process.platform === "linux" ? MESA : "a GPU's driver"}.`,
     );
   }
   const chromium = await findChromiumPackage();
@@ -63,7 +66,7 @@ export async function findChromiumPackage(): Promise<ChromiumPackage> {
   } catch (cause) {
     throw new GpuError(
       "no-adapter",
-      "SwiftShader's package @sparticuz/chromium is not installed; run npm install without --omit=optional.",
+      `SwiftShader's package @sparticuz/chromium is not installed; run npm install without --omit=optional, or install ${MESA}.`,
       { cause },
     );
   }

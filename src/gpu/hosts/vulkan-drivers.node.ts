@@ -4,7 +4,7 @@
 import { existsSync, readdirSync } from "node:fs";
 import { basename, join } from "node:path";
 import { GpuError } from "../../errors.ts";
-import { unpackSwiftShader } from "./swiftshader.node.ts";
+import { MESA, unpackSwiftShader } from "./swiftshader.node.ts";
 import { homeFolder } from "./user-folders.node.ts";
 
 /** The environment variables that make any program's Vulkan use one driver. */
@@ -68,7 +68,7 @@ export function lavapipeIcdFile(): string {
   if (file !== undefined) return file;
   throw new GpuError(
     "no-adapter",
-    `Adapter "lavapipe": expected its manifest lvp_icd*.json in ${icdFolders().join(", ")}, found none; install Mesa's Vulkan drivers (23 or newer) or choose "swiftshader".`,
+    `Adapter "lavapipe": expected its manifest lvp_icd*.json in ${icdFolders().join(", ")}, found none; install ${MESA} or choose "swiftshader".`,
   );
 }
 

@@ -1,6 +1,8 @@
 // Measures the candidates of every tunable constant on a device: the same layer under each in turn, round after round; the
 // shortest time wins, where it is clearly shorter than the default's. A candidate whose numbers differ from the plain
 // form's is left out, however fast it is.
+import { accepts, InputError, kindOf } from "../../errors.ts";
+import { readOptions, required, rule, type Schema, whole as wholeFrom } from "../../options.ts";
 import { GPU_STORAGE, type Gpu } from "../device.ts";
 import { SubmitExecutor } from "../executor.ts";
 import { Program } from "../program.ts";
@@ -26,6 +28,26 @@ export interface TuningSizes {
 /** Layers of LLaMA-7B's hidden size: large enough to fill a GPU. */
 const SIZES: TuningSizes = { inner: 4096, columns: 4096, vectorColumns: 14_336, rows: 512, rounds: 5 };
 
+const most = 2 ** 20;
+const multipleOf = (factor: number) =>
+  required(
+    rule(
+      `a multiple of ${factor} up to ${most}`,
+      (value) =>
+        Number.isInteger(Number(value) / factor) &&
+        Number(value) > 0 &&
+        Number(value) <= most &&
+        typeof value === "number",
+    ),
+  );
+const TUNING: Schema<TuningSizes> = {
+  inner: multipleOf(32),
+  columns: multipleOf(4),
+  vectorColumns: multipleOf(4),
+  rows: required(wholeFrom(1, most)),
+  rounds: required(wholeFrom(1, most)),
+};
+
 /** Dispatches timed as one, so that what a submit costs does not hide what they do. */
 const DISPATCHES = { product: 2, vector: 16 } as const;
 
@@ -40,9 +62,12 @@ const SAME_WITHIN = 1e-3;
 
 /**
  * Measures which constants are fastest on this device; on a CPU adapter there is nothing to choose.
- * @throws GpuError when the device is lost or a kernel does not compile.
+ * @throws InputError for sizes that cannot be; GpuError when the device is lost or a kernel does not compile.
  */
-export async function measureTuning(gpu: Gpu, sizes: TuningSizes = SIZES): Promise<TuningTable> {
+export async function measureTuning(gpu: Gpu, given: TuningSizes = SIZES): Promise<TuningTable> {
+  const sizes = readOptions("measureTuning", given, TUNING);
+  if (!accepts(gpu, ({ guard, device }) => typeof guard === "function" && device.limits && device.features.has))
+    throw new InputError(`measureTuning: expected model.gpu, got ${kindOf(gpu)}.`);
   const choices: Partial<Record<TunableName, TunableChoice>> = {};
   for (const name of gpu.isSoftware ? [] : TUNABLE_NAMES) {
     const best = await gpu.guard("tuning", () => measure(gpu, name, sizes));

@@ -1,5 +1,6 @@
 // The table of tuned constants: plain JSON, valid for one adapter and the kernels it was measured with.
 import { InputError, isObject, shown } from "../../errors.ts";
+import { data, read } from "../../options.ts";
 import {
   choiceText,
   isSameChoice,
@@ -37,8 +38,9 @@ export function parseTuningTable(json: unknown): TuningTable {
   const refuse = (problem: string): never => {
     throw new InputError(`Tuning table: ${problem}; measure again.`);
   };
-  if (!isObject(json)) return refuse("expected an object");
-  const { format, key, choices } = json;
+  const table = read("tuning table", json, data);
+  if (!isObject(table)) return refuse("expected an object");
+  const { format, key, choices } = table;
   if (format !== 1) return refuse(`expected format 1, got ${shown(format)}`);
   if (typeof key !== "string") return refuse(`expected a key of text, got ${shown(key)}`);
   if (!isObject(choices)) return refuse("expected an object choices");

@@ -1,6 +1,7 @@
 // Where the time of a model goes: spans of the CPU's work (record, encode, wait, upload, compile) and, where the device
 // has timestamp queries, of every kernel on the GPU. Gpu and Program call the hooks; without a profiler they are one check.
 import { InputError } from "../../errors.ts";
+import { readOptions, type Schema, whole } from "../../options.ts";
 import type { Gpu } from "../device.ts";
 import { type ChromeTrace, chromeTraceOf } from "./chrome-trace.ts";
 import { type ProfileReport, ProfileTotals } from "./profile-report.ts";
@@ -47,6 +48,9 @@ export interface ProfilerOptions {
   readonly passesPerReadback?: number;
 }
 
+/** Queries of a timestamp query set, two per pass: WebGPU's limit. */
+const MAX_PASSES = 2048;
+const PROFILER: Schema<ProfilerOptions> = { maxSpans: whole(0), passesPerReadback: whole(1, MAX_PASSES) };
 const DEFAULT_MAX_SPANS = 200_000;
 
 /**
@@ -66,8 +70,9 @@ export class Profiler {
   private numLeftOut = 0;
 
   constructor(options: ProfilerOptions = {}) {
-    this.maxSpans = options.maxSpans ?? DEFAULT_MAX_SPANS;
-    this.passesPerReadback = options.passesPerReadback;
+    const { maxSpans = DEFAULT_MAX_SPANS, passesPerReadback } = readOptions("a Profiler", options, PROFILER);
+    this.maxSpans = maxSpans;
+    this.passesPerReadback = passesPerReadback;
   }
 
   /** Totals of everything so far. Waits for the GPU's times, so call it between questions. */

@@ -1,25 +1,34 @@
-// The GPU kernels through naga, which Firefox and Deno compile them with, to every language that a driver takes.
+// The kernels through naga, which Firefox and Deno compile them with, to every language that a driver takes.
 import { expect, test } from "vitest";
+import { ALL_KERNELS } from "../../../src/gpu/ops/kernels.ts";
 import { WEIGHT_DTYPES } from "../../../src/gpu/tensor.ts";
 import { labPipelines } from "../../../src/isa/run-lab.node.ts";
-import { nagaVersion, translate } from "../../../tools/naga/check.mjs";
+import { nagaVersion, pipelinesOfOtherTexts, translate } from "../../../tools/naga/check.mjs";
 
 const version = await nagaVersion();
 const skipped = version === undefined ? " (skipped: naga is not on the PATH; cargo install naga-cli)" : "";
 
 // reason: naga is not on the PATH
-test.skipIf(version === undefined)(
-  `one pipeline per kernel text becomes MSL, HLSL, GLSL and SPIR-V${skipped}`,
-  async () => {
-    const byCode = new Map(labPipelines(WEIGHT_DTYPES).map((pipeline) => [pipeline.kernel.code, pipeline]));
-    expect(byCode.size).toBeGreaterThan(70);
-    const pipelines = [...byCode.values()].map(({ kernel: { name, code }, constants }) => ({ name, code, constants }));
-    const results = await translate(pipelines);
-    expect(results.filter(({ failures, lacking }) => failures.length + lacking.length > 0)).toEqual([]);
-    const withDirective = results.filter(({ hasUnknownDirective }) => hasUnknownDirective).map(({ name }) => name);
-    expect(new Set(withDirective)).toEqual(new Set(["gated-matvec-subgroup", "matvec-subgroup", "qkv-rope-subgroup"]));
-  },
-);
+test.skipIf(version === undefined)(`every kernel text becomes MSL, HLSL, GLSL and SPIR-V${skipped}`, async () => {
+  const recorded = labPipelines(WEIGHT_DTYPES).map(({ kernel: { name, code }, constants }) => ({
+    name,
+    code,
+    constants,
+  }));
+  const byText = new Map(recorded.map((pipeline) => [pipeline.code, pipeline]));
+  const pipelines = [...byText.values(), ...pipelinesOfOtherTexts(ALL_KERNELS, recorded)];
+  expect(new Set(pipelines.map(({ code }) => code))).toEqual(new Set(ALL_KERNELS.map(({ code }) => code)));
+  const results = await translate(pipelines);
+  expect(results.filter(({ failures, lacking }) => failures.length + lacking.length > 0)).toEqual([]);
+  // Those that CPU adapters run need subgroups for quads; of a GPU's kernels, each that needs them has one that does not.
+  const names = (needsSubgroups: boolean) =>
+    new Set(
+      results.filter(({ hasUnknownDirective }) => hasUnknownDirective === needsSubgroups).map(({ name }) => name),
+    );
+  const ofGpus = [...names(true)].filter((name) => recorded.some((pipeline) => pipeline.name === name));
+  expect(ofGpus.toSorted()).toEqual(["gated-matvec-subgroup", "matvec-subgroup", "qkv-rope-subgroup"]);
+  for (const name of ofGpus) expect(names(false)).toContain(name.replace("subgroup", "reduce"));
+});
 
 // reason: naga is not on the PATH
 test.skipIf(version === undefined)(
