@@ -28,9 +28,8 @@ const LEAST_BYTES = 1024;
 
 /**
  * Sends `request` and passes the response to `use`: status 200, 206 or 416, or undefined when the file does not exist.
- * Network failures, including those while `use` reads the body, silence, and the statuses 408, 429 and 5xx are temporary: the
+ * Network failures, including those while `use` reads the body, and the statuses 408, 429 and 5xx are temporary: the
  * request is sent again.
- * @param use calls `touch` for every piece of the body, which restarts the time limit
  * @throws CheckpointError for any other status, and when the last attempt fails too.
  * @throws AbortError when the signal fires.
  */

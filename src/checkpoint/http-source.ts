@@ -18,12 +18,13 @@ export interface HttpSourceOptions {
 /** The longest delay of a timer. */
 const MAX_DELAY_MS = 2 ** 31 - 1;
 
-/** What the options have to be. */
-export const HTTP_SOURCE: Schema<HttpSourceOptions> = {
-  headers: recordOf("an object of texts", text),
+/** The options of waiting. */
+export const WAITING: Schema<Pick<HttpSourceOptions, "retryDelaysMs" | "stallTimeoutMs">> = {
   retryDelaysMs: listOf(numberFrom({ least: 0, most: MAX_DELAY_MS }), "a list of milliseconds"),
   stallTimeoutMs: numberFrom({ above: 0, most: MAX_DELAY_MS }),
 };
+
+const HTTP_SOURCE: Schema<HttpSourceOptions> = { headers: recordOf("an object of texts", text), ...WAITING };
 
 /** What of a body is read. */
 type BodyLimits = Parameters<typeof readBody>[2];

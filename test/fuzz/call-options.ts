@@ -114,6 +114,7 @@ const RIGHT = {
 
 export const callOptions = defineKind<Call>({
   name: "options",
+  maxCpuMs: 60_000, // a load compiles kernels, which software adapters take seconds for
   make(random) {
     const calls = Object.keys(RIGHT) as (keyof typeof RIGHT)[]; // a const object has no other keys
     // A load takes as long as all the rest.

@@ -3,7 +3,7 @@
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
-import { MEMORY_BOUND_BYTES, TIME_BOUND_MS, type WorkerJob, type WorkerLine } from "./worker-lines.ts";
+import { MEMORY_BOUND_BYTES, type WorkerJob, type WorkerLine } from "./worker-lines.ts";
 
 /** What must not happen, and the input that it happened with. */
 export interface Finding {
@@ -79,7 +79,7 @@ export async function fuzz(job: WorkerJob, options: DriverOptions): Promise<Fuzz
       longest.cpuMs = Math.max(longest.cpuMs, cpuMs);
       longest.message = Math.max(longest.message, messageLength);
       longest.grownBytes = Math.max(longest.grownBytes, grownBytes);
-      if (cpuMs > TIME_BOUND_MS) pending.push({ index: line.index, what: `slow: ${cpuMs} ms`, text });
+      if (line.isSlow === true) pending.push({ index: line.index, what: `slow: ${cpuMs} ms`, text });
       if (grownBytes > MEMORY_BOUND_BYTES) {
         pending.push({ index: line.index, what: `memory: ${Math.round(grownBytes / 2 ** 20)} MiB`, text });
       }

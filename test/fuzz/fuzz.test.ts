@@ -5,13 +5,14 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bundleProgram, removePrograms, repositoryRoot } from "../setup/bundle.ts";
 import { type DriverOptions, type Finding, fuzz } from "./driver.ts";
 
-/** Inputs per kind: a few seconds' worth of each on two idle cores. `options`, which needs a GPU, runs by hand. */
+/** Inputs per kind: a few seconds' worth of each on two idle cores. */
 const NUM_INPUTS: Readonly<Record<string, number>> = {
   safetensors: 4000,
   config: 1000,
   tokenizer: 2000,
   templates: 2000,
   pictures: 3000,
+  options: 300,
   http: 300,
 };
 const SEED = 1;

@@ -12,6 +12,8 @@ export interface FuzzCase<Input = unknown> {
 /** A kind of fuzzing. Inputs are JSON values, so that each can be kept as a small file. */
 export interface FuzzKind<Input = unknown> {
   readonly name: string;
+  /** CPU time that one input may take, in milliseconds; 5,000 unless given. */
+  readonly maxCpuMs?: number;
   /** An input that depends on the random numbers alone. */
   make(random: Random): FuzzCase<Input>;
   /** Calls what is fuzzed. @returns the answer as a text that can be compared. */
@@ -22,6 +24,7 @@ export interface FuzzKind<Input = unknown> {
 export function defineKind<Input>(kind: FuzzKind<Input>): FuzzKind {
   return {
     name: kind.name,
+    ...(kind.maxCpuMs !== undefined && { maxCpuMs: kind.maxCpuMs }),
     make: (random) => kind.make(random),
     // A corpus file holds what `make` made, or what was written by hand in the same form.
     run: (input) => kind.run(input as Input),
@@ -59,7 +62,7 @@ export async function endingOf(kind: FuzzKind, input: unknown): Promise<Ending> 
       return { outcome: error instanceof Error ? error.name : "no error", text, finding: "untyped error" };
     }
     const { name, message } = error;
-    const isSentence = message.endsWith(".") && message.length <= MAX_MESSAGE_CHARACTERS && !CONTROLS.test(message);
+    const isSentence = /[.?]$/.test(message) && message.length <= MAX_MESSAGE_CHARACTERS && !CONTROLS.test(message);
     return { outcome: name, text: message, finding: isSentence ? undefined : "message" };
   }
 }

@@ -22,6 +22,8 @@ export interface WorkerLine {
   /** By how much the process' highest memory grew. */
   readonly grownBytes?: number;
   readonly messageLength?: number;
+  /** Whether it took more CPU time than it may. */
+  readonly isSlow?: boolean;
   /** What must not happen, in a few words. */
   readonly finding?: string;
   readonly text?: string;
@@ -30,5 +32,5 @@ export interface WorkerLine {
 /** Memory that one input may take: none of them is larger than a few KB. */
 export const MEMORY_BOUND_BYTES = 256 * 2 ** 20;
 
-/** CPU time that one input may take. */
+/** CPU time that one input may take unless its kind says otherwise. */
 export const TIME_BOUND_MS = 5000;

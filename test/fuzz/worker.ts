@@ -7,7 +7,7 @@ import { readFileSync, writeSync } from "node:fs";
 import { at } from "../../src/errors.ts";
 import { caseOf, type Ending, endingOf, type FuzzCase } from "./kind.ts";
 import { kindNamed } from "./kinds.ts";
-import { MEMORY_BOUND_BYTES, type WorkerJob, type WorkerLine } from "./worker-lines.ts";
+import { MEMORY_BOUND_BYTES, TIME_BOUND_MS, type WorkerJob, type WorkerLine } from "./worker-lines.ts";
 
 const job: WorkerJob = JSON.parse(process.argv[2] ?? "{}");
 const kind = await kindNamed(job.kind);
@@ -39,11 +39,13 @@ async function runAll(): Promise<void> {
     const cpu = process.cpuUsage(cpuBefore);
     const grownBytes = (process.resourceUsage().maxRSS - before) * 1024;
     const finding = ending.finding ?? (await differenceOf(fuzzCase, ending, known));
+    const cpuMs = Math.round((cpu.user + cpu.system) / 1000);
     write({
       index: current,
       outcome: ending.outcome,
       ms: Math.round(ms),
-      cpuMs: Math.round((cpu.user + cpu.system) / 1000),
+      cpuMs,
+      isSlow: cpuMs > (kind.maxCpuMs ?? TIME_BOUND_MS),
       grownBytes,
       messageLength: ending.outcome === "ok" ? 0 : ending.text.length,
       ...(finding !== undefined && { finding, text: ending.text.slice(0, 4000) }),

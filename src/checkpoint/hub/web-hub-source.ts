@@ -3,7 +3,7 @@
 import { CheckpointError, InputError, shown } from "../../errors.ts";
 import { checkedText, readOptions, type Schema, text } from "../../options.ts";
 import { fetchRange, readBody } from "../http-request.ts";
-import { HTTP_SOURCE, httpSource, RETRY_DELAYS_MS } from "../http-source.ts";
+import { httpSource, RETRY_DELAYS_MS, WAITING } from "../http-source.ts";
 import { lazySource } from "../lazy-source.ts";
 import { asRecord, parseJsonFile, quote, type Source } from "../source.ts";
 import { isHubId } from "./hub-id.ts";
@@ -16,19 +16,13 @@ export interface WebHubSourceOptions {
   readonly token?: string;
   /** Address of the hub. Default: https://huggingface.co. */
   readonly endpoint?: string;
-  /** Delays before a request is repeated after a temporary failure, in milliseconds; two retries by default. */
+  /** As of `httpSource`. */
   readonly retryDelaysMs?: readonly number[];
-  /** How long the hub may send nothing, or next to nothing, before a request counts as failed, in milliseconds; 30 s by default. */
+  /** As of `httpSource`. */
   readonly stallTimeoutMs?: number;
 }
 
-const HUB_SOURCE: Schema<WebHubSourceOptions> = {
-  revision: text,
-  token: text,
-  endpoint: text,
-  retryDelaysMs: HTTP_SOURCE.retryDelaysMs,
-  stallTimeoutMs: HTTP_SOURCE.stallTimeoutMs,
-};
+const HUB_SOURCE: Schema<WebHubSourceOptions> = { revision: text, token: text, endpoint: text, ...WAITING };
 
 /** Far more than the hub's answer about a model, which lists its files. */
 const MAX_ANSWER_BYTES = 64 * 2 ** 20;
@@ -63,13 +57,14 @@ export function webHubSource(id: string, options: WebHubSourceOptions = {}): Sou
     }
     const { sha } = asRecord(parseJsonFile(new TextDecoder().decode(answer), name));
     if (typeof sha !== "string" || !/^[0-9a-f]{40}$/.test(sha)) {
-      const message = `${name}: expected a commit as sha in the answer of ${base}, got ${shown(sha)}.`;
-      throw new CheckpointError(message, { file: id });
+      throw new CheckpointError(`${name}: expected a commit as sha in the answer of ${base}, got ${shown(sha)}.`, {
+        file: id,
+      });
     }
     return httpSource(`${base}/${id}/resolve/${sha}`, {
       headers,
       retryDelaysMs,
-      ...(stallTimeoutMs === undefined ? {} : { stallTimeoutMs }),
+      ...(stallTimeoutMs !== undefined && { stallTimeoutMs }),
     });
   }
 
