@@ -125,6 +125,6 @@ export {
   type ResizeRule,
 } from "./preprocess/image-processor.ts";
 export type { ResampleFilter, Size } from "./preprocess/resize-bicubic.ts";
-export type { Tokenizer, TokenStream } from "./preprocess/tokenizer.ts";
+export type { Tokenizer, TokenStream } from "./preprocess/tokenizer/tokenizer.ts";
 export { type RunOptions, Session } from "./session.ts";
 export type { MethodDefaults } from "./settings.ts";

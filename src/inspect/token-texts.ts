@@ -1,5 +1,5 @@
 // Texts of single tokens.
-import type { Tokenizer } from "../preprocess/tokenizer.ts";
+import type { Tokenizer } from "../preprocess/tokenizer/tokenizer.ts";
 
 /** Spells tokens one by one, special ones included. Decoders drop the space before a first word, so each token is decoded after a copy of itself. */
 export class TokenTexts {

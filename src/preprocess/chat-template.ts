@@ -3,8 +3,8 @@
 
 import { asRecord, listNames } from "../checkpoint/source.ts";
 import { CheckpointError, InputError, isObject, kindOf, shown } from "../errors.ts";
-import type { JinjaTemplate } from "./jinja.ts";
-import { needsOlderFiles, readSpecialTokens } from "./special-tokens.ts";
+import type { JinjaTemplate } from "./jinja/jinja.ts";
+import { needsOlderFiles, readSpecialTokens } from "./tokenizer/special-tokens.ts";
 
 /** What {@link loadChatTemplate} needs from a checkpoint: its small files, undefined for a missing one. */
 export interface TemplateFiles {
@@ -247,7 +247,7 @@ function isPart(part: unknown): part is ChatPart {
 }
 
 async function parse({ file, source }: ChatTemplateSource): Promise<JinjaTemplate> {
-  const { parseJinja } = await import("./jinja.ts");
+  const { parseJinja } = await import("./jinja/jinja.ts");
   try {
     return parseJinja(source);
   } catch (cause) {

@@ -2,7 +2,7 @@
 
 import { parseJsonFile } from "../../src/checkpoint/source.ts";
 import { isObject } from "../../src/errors.ts";
-import { loadTokenizer } from "../../src/preprocess/tokenizer.ts";
+import { loadTokenizer } from "../../src/preprocess/tokenizer/tokenizer.ts";
 import { defineKind } from "./kind.ts";
 import { chance, mutateJson, pick, rewriteJson, shuffled, writeJson } from "./mutate.ts";
 

@@ -2,7 +2,7 @@
 
 import { Template } from "@huggingface/jinja";
 import { describe, expect, test } from "vitest";
-import { parseJinja } from "../../src/preprocess/jinja.ts";
+import { parseJinja } from "../../src/preprocess/jinja/jinja.ts";
 import { readGolden, type Versioned, versionsOf } from "./golden.ts";
 
 interface JinjaGolden extends Versioned {

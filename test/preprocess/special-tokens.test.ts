@@ -2,8 +2,8 @@
 // transformers 5.23 over the same files.
 
 import { expect, test } from "vitest";
-import { readSpecialTokens } from "../../src/preprocess/special-tokens.ts";
-import { loadTokenizer } from "../../src/preprocess/tokenizer.ts";
+import { readSpecialTokens } from "../../src/preprocess/tokenizer/special-tokens.ts";
+import { loadTokenizer } from "../../src/preprocess/tokenizer/tokenizer.ts";
 
 const TEXT = "a <image> ab<pad> <s><x> b<y></s> <z><b>";
 

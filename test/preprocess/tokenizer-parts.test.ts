@@ -1,7 +1,7 @@
 // Every part that a tokenizer.json may have, against the tokenizers library (tools/goldens/tokenizer_parts.py).
 
 import { describe, expect, test } from "vitest";
-import { loadTokenizer } from "../../src/preprocess/tokenizer.ts";
+import { loadTokenizer } from "../../src/preprocess/tokenizer/tokenizer.ts";
 import { readGolden, type Versioned, versionsOf } from "./golden.ts";
 
 type Parts = Readonly<Record<string, unknown>>;

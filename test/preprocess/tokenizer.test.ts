@@ -1,6 +1,6 @@
 import { describe, expect, test, vi } from "vitest";
 import { CheckpointError, InputError } from "../../src/errors.ts";
-import { loadTokenizer, type Tokenizer } from "../../src/preprocess/tokenizer.ts";
+import { loadTokenizer, type Tokenizer } from "../../src/preprocess/tokenizer/tokenizer.ts";
 import { readGolden, type Versioned, versionsOf } from "./golden.ts";
 
 interface TokenizerGolden extends Versioned {

@@ -1,11 +1,11 @@
 // Decoders and post-processors of tokenizer.json: what is made of tokens, and which special tokens a text gets.
 // Source: tokenizers 0.23.3, src/decoders and src/processors.
 
-import { isObject, shown } from "../errors.ts";
-import { type Component, readComponents, refuse, Work } from "./tokenizer-json.ts";
-import { lengthOfReplaced, replaced } from "./tokenizer-normalizers.ts";
-import { readPattern } from "./tokenizer-patterns.ts";
-import { BYTE_CHARACTERS, readMetaspaceOptions } from "./tokenizer-pre-tokenizers.ts";
+import { isObject, shown } from "../../errors.ts";
+import { type Component, readComponents, refuse, Work } from "./json.ts";
+import { lengthOfReplaced, replaced } from "./normalizers.ts";
+import { readPattern } from "./patterns.ts";
+import { BYTE_CHARACTERS, readMetaspaceOptions } from "./pre-tokenizers.ts";
 
 type Step = (tokens: readonly string[], work: Work) => readonly string[];
 

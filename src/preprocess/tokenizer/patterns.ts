@@ -7,8 +7,8 @@
 // Classes such as \p{L} are those of the host's Unicode, which knows some characters that Oniguruma 6.9.8 (Unicode 14) does not.
 // Source: Oniguruma's doc/RE; find_iter of the Rust crate onig 6.5.1; tokenizers 0.23.3, src/tokenizer/pattern.rs.
 
-import { isObject, shown } from "../errors.ts";
-import { type Component, refuse, tooMuchWork, type Work } from "./tokenizer-json.ts";
+import { isObject, shown } from "../../errors.ts";
+import { type Component, refuse, tooMuchWork, type Work } from "./json.ts";
 
 /** Finds the places of a pattern in a text. */
 export interface Pattern {

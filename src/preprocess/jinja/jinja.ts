@@ -5,10 +5,10 @@
 // in 0.5.11; a test of the package itself fails once a later version does, and the mending can go.
 
 import { Environment, Interpreter, Template } from "@huggingface/jinja";
-import { filterOf, testOf } from "./jinja-filters.ts";
-import { itemOf, memberOf } from "./jinja-methods.ts";
-import { binary, COMPARISONS, OPERATORS } from "./jinja-operators.ts";
-import { Arguments } from "./jinja-texts.ts";
+import { filterOf, testOf } from "./filters.ts";
+import { itemOf, memberOf } from "./methods.ts";
+import { binary, COMPARISONS, OPERATORS } from "./operators.ts";
+import { Arguments } from "./texts.ts";
 import {
   asBoolean,
   asFunction,
@@ -27,7 +27,7 @@ import {
   type RuntimeValue,
   textOf,
   unsupported,
-} from "./jinja-values.ts";
+} from "./values.ts";
 
 /** A parsed template. */
 export interface JinjaTemplate {

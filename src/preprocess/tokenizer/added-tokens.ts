@@ -1,10 +1,10 @@
 // The added tokens of a tokenizer, which are found in a text before it is split.
 // Source: tokenizers 0.23.3, src/tokenizer/added_vocabulary.rs.
 
-import { shown } from "../errors.ts";
+import { shown } from "../../errors.ts";
+import { refuse, type Work } from "./json.ts";
+import { classTest } from "./patterns.ts";
 import type { AddedToken, NumberedToken } from "./special-tokens.ts";
-import { refuse, type Work } from "./tokenizer-json.ts";
-import { classTest } from "./tokenizer-patterns.ts";
 
 /** A part of a text: an added token with its id, or text between them. */
 export interface Section {

@@ -15,7 +15,7 @@ import {
   replaced,
   SPACE,
   strip,
-} from "./jinja-texts.ts";
+} from "./texts.ts";
 import {
   asBoolean,
   asDict,
@@ -40,7 +40,7 @@ import {
   type RuntimeValue,
   typeName,
   unsupported,
-} from "./jinja-values.ts";
+} from "./values.ts";
 
 /** `value[key]`. @throws Error for an undefined value. */
 export function itemOf(value: RuntimeValue, key: RuntimeValue): RuntimeValue {

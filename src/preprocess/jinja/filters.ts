@@ -1,8 +1,8 @@
 // The filters and tests of templates as Jinja2 computes them. Others are refused by name.
 // Source: Jinja2 3.1's filters.py and tests.py, with transformers' `tojson`.
 
-import { itemOf } from "./jinja-methods.ts";
-import { binary, contains, formatted, parsedNumber, rounded } from "./jinja-operators.ts";
+import { itemOf } from "./methods.ts";
+import { binary, contains, formatted, parsedNumber, rounded } from "./operators.ts";
 import {
   Arguments,
   capitalized,
@@ -16,7 +16,7 @@ import {
   pairsOf,
   replaced,
   strip,
-} from "./jinja-texts.ts";
+} from "./texts.ts";
 import {
   asFloat,
   asInteger,
@@ -40,7 +40,7 @@ import {
   textOf,
   typeName,
   unsupported,
-} from "./jinja-values.ts";
+} from "./values.ts";
 
 type Test = (value: RuntimeValue, other: RuntimeValue | undefined, limits: Limits) => boolean;
 

@@ -1,9 +1,9 @@
 // Pre-tokenizers of tokenizer.json: how a text is split before the model sees it.
 // Source: tokenizers 0.23.3, src/pre_tokenizers and NormalizedString::split of src/tokenizer/normalizer.rs.
 
-import { type Component, readComponents, refuse, type Work } from "./tokenizer-json.ts";
-import { classTest, type Pattern, parsePattern, readPattern } from "./tokenizer-patterns.ts";
-import { isPunctuation } from "./tokenizer-unicode.ts";
+import { type Component, readComponents, refuse, type Work } from "./json.ts";
+import { classTest, type Pattern, parsePattern, readPattern } from "./patterns.ts";
+import { isPunctuation } from "./unicode.ts";
 
 /** Splits the text of a section. @param isFirst whether the section begins the whole text */
 export type PreTokenizer = (text: string, isFirst: boolean, work: Work) => readonly string[];

@@ -12,7 +12,7 @@ import {
   type RuntimeValue,
   typeName,
   unsupported,
-} from "./jinja-values.ts";
+} from "./values.ts";
 
 /** Arguments of a filter, test or method. */
 export class Arguments {

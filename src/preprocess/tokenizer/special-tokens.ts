@@ -2,8 +2,8 @@
 // special_tokens_map.json or added_tokens.json name.
 // Source: tokenization_utils_base.py and tokenization_utils_tokenizers.py of transformers 5.23; added_vocabulary.rs of tokenizers.
 
-import { asRecord } from "../checkpoint/source.ts";
-import { CheckpointError, isObject, shown } from "../errors.ts";
+import { asRecord } from "../../checkpoint/source.ts";
+import { CheckpointError, isObject, shown } from "../../errors.ts";
 
 /** An added token, in tokenizer.json's form but for its id. */
 export interface AddedToken {

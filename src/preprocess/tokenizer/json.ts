@@ -1,7 +1,7 @@
 // How the parts of a tokenizer.json are read. The file is a stranger's: what is not on the list of a part is refused by its name,
 // because an option that is not known would give other ids than Hugging Face's tokenizers without a word.
 
-import { CheckpointError, InputError, isObject, shown } from "../errors.ts";
+import { CheckpointError, InputError, isObject, shown } from "../../errors.ts";
 
 const FILE = "tokenizer.json";
 

@@ -6,14 +6,14 @@
 // do not count, as in transformers. Added: transformers' add_bos_token and add_eos_token, ids without a token, and a stream that holds
 // back incomplete characters.
 
-import { CheckpointError, isObject, shown } from "../errors.ts";
+import { CheckpointError, isObject, shown } from "../../errors.ts";
+import { prepareAddedTokens } from "./added-tokens.ts";
+import { readDecoder, readPostProcessor } from "./decoders.ts";
+import { checkTextLength, refuse, Work } from "./json.ts";
+import { readModel } from "./models.ts";
+import { readNormalizer } from "./normalizers.ts";
+import { readPreTokenizer } from "./pre-tokenizers.ts";
 import { readSpecialTokens, type TokenizerFiles, withAddedTokens } from "./special-tokens.ts";
-import { prepareAddedTokens } from "./tokenizer-added-tokens.ts";
-import { readDecoder, readPostProcessor } from "./tokenizer-decoders.ts";
-import { checkTextLength, refuse, Work } from "./tokenizer-json.ts";
-import { readModel } from "./tokenizer-models.ts";
-import { readNormalizer } from "./tokenizer-normalizers.ts";
-import { readPreTokenizer } from "./tokenizer-pre-tokenizers.ts";
 
 const FILE = "tokenizer.json";
 

@@ -1,10 +1,10 @@
 // Normalizers of tokenizer.json: how a text is changed before it is split.
 // Source: tokenizers 0.23.3, src/normalizers.
 
-import { type Component, readComponents, type Work } from "./tokenizer-json.ts";
-import { readPattern } from "./tokenizer-patterns.ts";
-import { toByteCharacters } from "./tokenizer-pre-tokenizers.ts";
-import { normalizeUnicode, stripAccents } from "./tokenizer-unicode.ts";
+import { type Component, readComponents, type Work } from "./json.ts";
+import { readPattern } from "./patterns.ts";
+import { toByteCharacters } from "./pre-tokenizers.ts";
+import { normalizeUnicode, stripAccents } from "./unicode.ts";
 
 /** A tokenizer's whole normalizer. */
 export interface Normalizer {

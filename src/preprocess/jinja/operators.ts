@@ -1,7 +1,7 @@
 // The operators of templates as Python computes them.
 // Source: CPython 3.11; Jinja2 3.1's nodes.
 
-import { SPACE } from "./jinja-texts.ts";
+import { SPACE } from "./texts.ts";
 import {
   asBoolean,
   asFloat,
@@ -23,7 +23,7 @@ import {
   textOf,
   typeName,
   unsupported,
-} from "./jinja-values.ts";
+} from "./values.ts";
 
 /** The operators that {@link binary} computes. */
 export const OPERATORS: ReadonlySet<string> = new Set(

@@ -4,8 +4,8 @@
 // Source: tokenizers 0.23.3, src/models (BPE's merge_word and Word::merge_all, Unigram's encode_optimized, WordPiece, WordLevel).
 
 import * as library from "@huggingface/tokenizers";
-import { at, isObject, shown } from "../errors.ts";
-import { Component, refuse, type Work } from "./tokenizer-json.ts";
+import { at, isObject, shown } from "../../errors.ts";
+import { Component, refuse, type Work } from "./json.ts";
 
 /** A tokenizer's model. */
 export interface TokenModel {
