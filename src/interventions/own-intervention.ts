@@ -21,6 +21,8 @@ import type { ParameterKind } from "./parameters.ts";
 
 const anyNumber = rule("a number", (value) => typeof value === "number" && !Number.isNaN(value));
 const indices = listOf(whole(0), "a list of whole numbers");
+/** The model's layers are known only when it answers. */
+const layerList = listOf(anyNumber, "a list of layers");
 const run = listOf(anyNumber, "[start, end]", 2);
 
 const measure = oneOf(["probability", "margin", "entropy", "logit"] satisfies ConfidenceMeasure[]);
@@ -66,7 +68,7 @@ const contrastParts = objectOf<Record<"against" | "combine" | "changed" | "layer
     against: required(oneOf(["no-picture", "changed-picture", "early-layers"] satisfies Contrast["against"][])),
     combine: required(callback),
     changed: callback,
-    layers: indices,
+    layers: layerList,
     isNormalised: flag,
   },
 );
@@ -115,7 +117,7 @@ export function ownIntervention(given: Intervention): Intervention {
 function ownContrast(contrast: Contrast): Contrast {
   if (contrast.against === "no-picture") return contrast;
   if (contrast.against === "early-layers") {
-    read("contrast.layers", contrast.layers, listOf(whole(0), "a list of at least one layer", 1));
+    read("contrast.layers", contrast.layers, layerList);
     return contrast;
   }
   const { changed } = contrast;

@@ -40,7 +40,9 @@ export async function goldenCheckpoint(golden: string, folder: string): Promise<
 function tokenizerOf({ vocab_size, text_config, image_token_index: image }: GoldenConfig): object {
   const size = text_config?.vocab_size ?? vocab_size ?? 0;
   const ids = Array.from({ length: size }, (_, id) => id).filter((id) => id !== image);
-  const vocab = Object.fromEntries(ids.map((id, index) => [WORDS[index] ?? `w${id}`, id]));
+  const words: [string, number][] = ids.map((id, index) => [WORDS[index] ?? `w${id}`, id]);
+  // An added token keeps its id only if the vocabulary has it: another one would get the id behind the vocabulary's last.
+  const vocab = Object.fromEntries(image === undefined ? words : [...words, ["<image>", image]]);
   const special = (id: number, content: string) => ({
     id,
     content,
