@@ -66,7 +66,9 @@ test.each(CASES)("%s in %s, %o", async (name, dtype, options) => {
   const folder = folderOf(name);
   const { plan, architecture } = await planOf(folder, { ...options, dtype });
   const { device } = await openTestDevice();
-  const llava = await Llava.load(fileSource(folder), { device, dtype, ...options });
+  const { kvDtype, activationDtype, chunkRows, lookahead } = options;
+  const load = { kvDtype, activationDtype, chunkRows, lookahead };
+  const llava = await Llava.load(fileSource(folder), { device, dtype, ...load });
   try {
     expect(plan.loadedBytes).toBe(llava.gpu.allocatedBytes);
     const grids = architecture.config.multimodal?.imageGridPinpoints ?? [];
@@ -94,6 +96,6 @@ test("Llava.load with dtype auto takes the most exact form that fits", async () 
   const source = fileSource(tinySpatial);
   await expect(Llava.load(source, { device, dtype: "auto" })).rejects.toThrow(InputError);
   await expect(Llava.load(source, { device, memoryBytes: Number.NaN })).rejects.toThrow(
-    'memoryBytes: expected a number above 0, got NaN; dtype "auto" needs it.',
+    "memoryBytes must be a number above 0, got NaN.",
   );
 });
