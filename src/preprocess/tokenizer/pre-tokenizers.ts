@@ -2,7 +2,8 @@
 // Source: tokenizers 0.23.3, src/pre_tokenizers and NormalizedString::split of src/tokenizer/normalizer.rs.
 
 import { type Component, readComponents, refuse, type Work } from "./json.ts";
-import { classTest, type Pattern, parsePattern, readPattern } from "./patterns.ts";
+import { classTest } from "./pattern-parser.ts";
+import { type Pattern, parsePattern, readPattern } from "./patterns.ts";
 import { isPunctuation } from "./unicode.ts";
 
 /** Splits the text of a section. @param isFirst whether the section begins the whole text */
