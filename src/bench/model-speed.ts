@@ -33,7 +33,7 @@ export interface ModelSpeed extends PredictedSpeed {
   readonly visionLayers: LayerCount | undefined;
 }
 
-/** So many layers of all. */
+/** How many of a part's layers were measured. */
 interface LayerCount {
   readonly measured: number;
   readonly all: number;
@@ -113,7 +113,7 @@ function slices(all: number, bytes: number, sliceBytes: number): Slices {
   return { all, most, least: Math.max(1, Math.floor(most / 3)) };
 }
 
-/** A question to a model with so many layers. */
+/** A question, and the numbers of layers that the model has for it. */
 interface Slice {
   readonly question: PlannedQuestion;
   readonly decoder: number;
@@ -189,7 +189,7 @@ async function measureAnswer(
     }
     return (performance.now() - started) / TIMED_TOKENS;
   };
-  // Compile what the whole needs on as little of it as possible.
+  // A first chunk compiles the kernels, so that the long prompt has to run only once.
   await prefill(Math.min(length, decoder.chunkRows));
   const pictureMs = prompt.images.length === 0 ? 0 : await median(() => clocked(encodeAll), signal);
   const promptMs = await median(() => clocked(() => prefill(length)), signal);
@@ -255,7 +255,7 @@ function slicedCheckpoint(
   };
 }
 
-/** Bytes of the file's tensors that a load reads. */
+/** Bytes of those tensors in the file that a load reads. */
 function usedBytes(checkpoint: Checkpoint, architecture: Architecture, options: PlanOptions): number {
   return expectedOf(checkpoint, architecture, options).reduce((sum, { name }) => sum + checkpoint.tensorBytes(name), 0);
 }

@@ -77,7 +77,7 @@ const BPE = (library as unknown as Library).BPE;
 const Unigram = (library as unknown as Library).Unigram;
 const WordPiece = (library as unknown as Library).WordPiece;
 
-/** The id of a token that a library's model found: it takes its tokens out of the vocabulary. */
+/** The id of a token that a library's model found, which is always one of the vocabulary. */
 function idOf(vocabulary: ReadonlyMap<string, number>, token: string): number {
   const id = vocabulary.get(token);
   if (id === undefined) throw new RangeError(`${token} is not in the vocabulary.`);
