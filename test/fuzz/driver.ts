@@ -23,6 +23,8 @@ export interface FuzzReport {
   readonly outcomes: Readonly<Record<string, number>>;
   /** Longest time of an input, and most CPU time, in milliseconds. */
   readonly longestMs: number;
+  /** Index of the input with the longest time; undefined when none ended. */
+  readonly longestIndex: number | undefined;
   readonly mostCpuMs: number;
   /** Characters of the longest message. */
   readonly longestMessage: number;
@@ -53,7 +55,13 @@ export async function fuzz(job: WorkerJob, options: DriverOptions): Promise<Fuzz
   const started = performance.now();
   const outcomes: Record<string, number> = {};
   const found: Finding[] = [];
-  const longest = { ms: 0, cpuMs: 0, message: 0, grownBytes: 0 };
+  const longest: { ms: number; index: number | undefined; cpuMs: number; message: number; grownBytes: number } = {
+    ms: 0,
+    index: undefined,
+    cpuMs: 0,
+    message: 0,
+    grownBytes: 0,
+  };
   let next = job.start;
   let inputs = 0;
 
@@ -75,7 +83,7 @@ export async function fuzz(job: WorkerJob, options: DriverOptions): Promise<Fuzz
       inputs++;
       options.onEnding?.(line.index, outcome);
       outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
-      longest.ms = Math.max(longest.ms, ms);
+      if (ms > longest.ms) Object.assign(longest, { ms, index: line.index });
       longest.cpuMs = Math.max(longest.cpuMs, cpuMs);
       longest.message = Math.max(longest.message, messageLength);
       longest.grownBytes = Math.max(longest.grownBytes, grownBytes);
@@ -99,6 +107,7 @@ export async function fuzz(job: WorkerJob, options: DriverOptions): Promise<Fuzz
     seconds: Math.round(performance.now() - started) / 1000,
     outcomes,
     longestMs: longest.ms,
+    longestIndex: longest.index,
     mostCpuMs: longest.cpuMs,
     longestMessage: longest.message,
     mostGrownBytes: longest.grownBytes,

@@ -151,9 +151,10 @@ function csvText(rows: readonly Readonly<Record<string, string | number | null>>
   return `${[titles.map(csvField).join(","), ...lines].join("\r\n")}\r\n`;
 }
 
+/** Texts come from data sets and answers: a spreadsheet must not take one for a formula, so that it gets an apostrophe in front. */
 function csvField(value: string | number | null): string {
   if (value === null) return "";
-  const text = String(value);
+  const text = typeof value === "string" ? value.replace(/^[=+\-@\t\r]/, "'$&") : String(value);
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
