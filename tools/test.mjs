@@ -62,6 +62,7 @@ const ONCE = [
   "stages/cache-dtypes",
   "stages/chat",
   "stages/continuations",
+  "stages/contrast-methods",
   "stages/explain",
   "stages/explain-passes",
   "stages/full-width",
@@ -109,7 +110,7 @@ function runsOf({ fast, e2e }) {
   const [first, ...others] = adapters.map((adapter, index) => ({
     group: "gpu",
     adapter,
-    exclude: index < adapters.length - 1 ? ONCE : [],
+    isLast: index === adapters.length - 1,
   }));
   // Each command and host compiles its kernels anew, which lavapipe does in a tenth of SwiftShader's time.
   const adapter = adapters.at(-1);
@@ -131,9 +132,10 @@ async function runWaiting() {
 }
 
 /** Runs one group; a process that leaves no readable report, or ends by a signal, is one failed test. */
-async function runVitest({ group, adapter, exclude = [] }) {
+async function runVitest({ group, adapter, isLast = true }) {
   const label = group === "gpu" ? adapter : group;
   const file = join(results, `${label}.json`);
+  const exclude = isLast ? [] : ONCE;
   const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
   const child = spawn(
     process.execPath,
@@ -150,6 +152,7 @@ async function runVitest({ group, adapter, exclude = [] }) {
         ...(!process.stdout.isTTY && { NO_COLOR: "1" }),
         ADAPTVIS_TEST_GROUP: group,
         ...(adapter && { ADAPTVIS_TEST_ADAPTER: adapter }),
+        ...(!isLast && { ADAPTVIS_TEST_BRIEF: "1" }),
       },
       stdio: ["ignore", "pipe", "pipe"],
     },

@@ -12,7 +12,7 @@ const NUM_INPUTS: Readonly<Record<string, number>> = {
   tokenizer: 2000,
   templates: 2000,
   pictures: 3000,
-  options: 300,
+  options: 200,
   http: 300,
 };
 const SEED = 1;

@@ -28,6 +28,12 @@ export function adapterOfEnvironment(): AdapterChoice {
   return choice;
 }
 
+/**
+ * Whether tests leave out cases that another adapter of the same run has: more shapes or choices of a kernel whose code each other case
+ * runs, too. SwiftShader takes seconds to compile each of them.
+ */
+export const isBrief = process.env.ADAPTVIS_TEST_BRIEF === "1";
+
 /** Runs `work` and fails when the GPU reported a validation, out-of-memory or internal error during it. */
 export async function withErrorScopes<T>(device: GPUDevice, work: () => T | Promise<T>): Promise<T> {
   const filters: readonly GPUErrorFilter[] = ["validation", "out-of-memory", "internal"];
