@@ -173,7 +173,8 @@ export function httpSource(baseUrl: string, given: HttpSourceOptions = {}): Sour
   };
 }
 
-function parseBaseUrl(baseUrl: string): URL {
+/** The address of a folder, ending in a slash. @throws InputError unless it is an http or https URL without user name and password. */
+export function parseBaseUrl(baseUrl: string): URL {
   let url: URL;
   try {
     url = new URL(baseUrl);

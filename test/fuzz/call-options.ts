@@ -160,11 +160,19 @@ function revived(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, child]) => [key, revived(child)]));
 }
 
-/** A long answer is what was asked for: one without an end of its own is aborted, so that its time is no finding. */
+/**
+ * Long answers and waits are what was asked for, and their time is no finding: an answer without an end of its own is aborted, and
+ * waits before a new attempt are shortened.
+ */
 function ended(value: unknown): unknown {
-  const { maxNewTokens, signal }: { readonly maxNewTokens?: unknown; readonly signal?: unknown } = Object(value);
-  const isLong = typeof maxNewTokens === "number" && maxNewTokens > 32 && signal === undefined;
-  return isLong ? { ...Object(value), signal: AbortSignal.timeout(500) } : value;
+  const options: Readonly<Record<string, unknown>> = Object(value);
+  const { maxNewTokens, signal, retryDelaysMs } = options;
+  if (typeof maxNewTokens === "number" && maxNewTokens > 32 && signal === undefined) {
+    return { ...options, signal: AbortSignal.timeout(500) };
+  }
+  if (!Array.isArray(retryDelaysMs)) return value;
+  const isLong = (ms: unknown) => typeof ms === "number" && ms > 10;
+  return { ...options, retryDelaysMs: retryDelaysMs.map((ms: unknown) => (isLong(ms) ? 10 : ms)) };
 }
 
 const PLAIN: Call = { call: "plain", args: RIGHT.plain };

@@ -3,7 +3,7 @@
 import { CheckpointError, InputError, shown } from "../../errors.ts";
 import { checkedText, readOptions, type Schema, text } from "../../options.ts";
 import { fetchRange, readBody } from "../http-request.ts";
-import { httpSource, RETRY_DELAYS_MS, WAITING } from "../http-source.ts";
+import { httpSource, parseBaseUrl, RETRY_DELAYS_MS, WAITING } from "../http-source.ts";
 import { lazySource } from "../lazy-source.ts";
 import { asRecord, parseJsonFile, quote, type Source } from "../source.ts";
 import { isHubId } from "./hub-id.ts";
@@ -31,7 +31,7 @@ const MAX_ANSWER_BYTES = 64 * 2 ** 20;
  * A source over a model on Hugging Face's hub, whose files are read by ranges. Its first use asks for the revision's commit, so that
  * all files are of one commit.
  * @param id such as "llava-hf/llava-1.5-7b-hf"
- * @throws InputError for an id that cannot be, at once; CheckpointError, when it is used, for a model or revision that the hub does not
+ * @throws InputError for an id or endpoint that cannot be, at once; CheckpointError, when it is used, for a model or revision that the hub does not
  * have, or shows only with a token.
  */
 export function webHubSource(id: string, options: WebHubSourceOptions = {}): Source {
@@ -42,7 +42,7 @@ export function webHubSource(id: string, options: WebHubSourceOptions = {}): Sou
   const { revision = "main", token, endpoint = "https://huggingface.co" } = asked;
   const { retryDelaysMs = RETRY_DELAYS_MS, stallTimeoutMs } = asked;
   const headers: Readonly<Record<string, string>> = token === undefined ? {} : { Authorization: `Bearer ${token}` };
-  const base = endpoint.replace(/\/+$/, "");
+  const base = parseBaseUrl(endpoint).href.replace(/\/+$/, "");
 
   async function openCommit(signal: AbortSignal | undefined): Promise<Source> {
     const name = `${id} at ${revision}`;

@@ -65,6 +65,13 @@ describe("webHubSource", () => {
   test("refuses what is no id", () => {
     expect(() => webHubSource("sharded")).toThrow(/expected an id such as .*, got "sharded"\.$/);
   });
+
+  test.each(["http`.0.0.1:9", "example.org", "file:///tmp"])(
+    "refuses %s as endpoint before any request",
+    (endpoint) => {
+      expect(() => webHubSource(ID, { endpoint })).toThrow(/ is not an? .*URL; give the/);
+    },
+  );
 });
 
 describe("a name", () => {
