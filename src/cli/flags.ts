@@ -9,7 +9,16 @@ import type { Intervention } from "../interventions/intervention.ts";
 import type { Parameter, ParameterKind } from "../interventions/parameters.ts";
 import { INTERVENTIONS, type MethodName, type MethodSettings, SETTING_NAMES } from "../interventions/registry.ts";
 import { chatTemplateOption } from "./chat-template.ts";
-import { indexList, numberFrom, repeated, rowSelection, someText, wholeFrom } from "./checks.ts";
+import {
+  indexList,
+  numberFrom,
+  numberList,
+  repeated,
+  rowSelection,
+  someText,
+  strengthsOfFile,
+  wholeFrom,
+} from "./checks.ts";
 import { memoryOption } from "./fit-memory.ts";
 import { commandName } from "./package-files.ts";
 import { UsageError } from "./session.ts";
@@ -185,7 +194,14 @@ function settingOption(name: string): Option {
   const { type, meaning } = parameter;
   const option = (value: string) => new Option(`${flagOf(name)} <${value}>`, `${meaning}${implied}`);
   if (type.kind === "choice") return option("name").choices(type.choices);
-  const written = { number: "number", indices: "list", columns: "list", rows: "rows" } as const;
+  const written = {
+    number: "number",
+    indices: "list",
+    columns: "list",
+    rows: "rows",
+    box: "left,top,right,bottom",
+    strengths: "file.json",
+  } as const;
   return option(written[type.kind]).argParser(settingParser(type));
 }
 
@@ -216,6 +232,10 @@ function settingParser(type: ParameterKind): (text: string) => unknown {
       return (text) => (text === "image" ? text : indexList(text));
     case "rows":
       return rowSelection;
+    case "box":
+      return numberList;
+    case "strengths":
+      return strengthsOfFile;
   }
 }
 
