@@ -101,8 +101,12 @@ const QUESTION: Schema<Question> = {
   system: text,
 };
 
-const { layers, heads, maxNewTokens, ignoreEos, reusePrefix, roundConfidence, signal } = ANSWER;
-const SWEEP: Schema<SweepOptions> = { layers, heads, maxNewTokens, ignoreEos, reusePrefix, roundConfidence, signal };
+const { maxNewTokens, ignoreEos, reusePrefix, roundConfidence, signal } = ANSWER;
+const { layers, heads, patches, box, strengths, randomHeads, headSeed } = ANSWER;
+const SWEEP: Schema<SweepOptions> = {
+  ...{ layers, heads, patches, box, strengths, randomHeads, headSeed },
+  ...{ maxNewTokens, ignoreEos, reusePrefix, roundConfidence, signal },
+};
 
 const EACH: Schema<EachOptions> = {
   confidence: ANSWER.confidence,

@@ -73,11 +73,11 @@ export function factorList(text: string): readonly number[] {
   );
 }
 
-/** `0,12.5,64,48` → 0, 12.5, 64, 48. */
-export function numberList(text: string): readonly number[] {
+/** `0,12.5,64,48` → left 0, top 12.5, right 64, bottom 48. */
+export function pictureBox(text: string): readonly number[] {
   const numbers = text.split(",").map((part) => (part.trim() === "" ? Number.NaN : Number(part)));
-  if (numbers.every(Number.isFinite)) return numbers;
-  throw new InvalidArgumentError('Expected numbers separated by commas, such as "0,12,64,48".');
+  if (numbers.length === 4 && numbers.every(Number.isFinite)) return numbers;
+  throw new InvalidArgumentError('Expected left, top, right and bottom in pixels, such as "0,12,64,48".');
 }
 
 /** The lists of numbers of a JSON file, one list per layer; their sizes are checked when the model is known. */

@@ -100,7 +100,10 @@ export const RANDOM_HEAD_PARAMETERS = {
     { kind: "number", minimum: 1, maximum: 2 ** 20, isWhole: true },
     "number of heads, over all of its layers, drawn at random to act on instead of all of them, as a negative control",
   ),
-  headSeed: whole({ default: 0, minimum: 0, maximum: 2 ** 32 - 1, meaning: "seed that draws the random heads" }),
+  headSeed: optional<number>(
+    { kind: "number", minimum: 0, maximum: 2 ** 32 - 1, isWhole: true },
+    "seed that draws the random heads (default: 0)",
+  ),
 } as const;
 
 /** A strength for each layer and head, and heads drawn at random, for `placed`. */
@@ -199,7 +202,8 @@ export function checkValue(
       const [left, top, right, bottom] = numbersOf(value) ?? [];
       const isBox = Array.isArray(value) && value.length === 4 && Number(left) >= 0 && Number(top) >= 0;
       if (!isBox || !(Number(left) < Number(right) && Number(top) < Number(bottom))) {
-        refuse("four numbers left, top, right, bottom of at least 0, with left < right and top < bottom");
+        const sides = "left, top, right, bottom of at least 0, with left < right and top < bottom";
+        throw new InputError(`${name} must be four numbers ${sides}, got ${shown(value)}.`);
       }
       break;
     }

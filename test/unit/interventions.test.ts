@@ -141,7 +141,7 @@ const STRENGTHS = "strengths must be a list of numbers for each layer, 2 layers 
 
 describe("settings", () => {
   const where = { layers: undefined, heads: undefined, rows: "last", patches: undefined, box: undefined };
-  const drawn = { randomHeads: undefined, headSeed: 0 };
+  const drawn = { randomHeads: undefined, headSeed: undefined };
   const place = { ...where, strengths: undefined, ...drawn };
 
   test.each([
@@ -219,11 +219,11 @@ describe("settings", () => {
     ],
     [{ patches: [-1] }, "patches must be whole numbers of at least 0, got -1."],
     [{ patches: 3 }, "patches must be a list of whole numbers, got a number."],
-    [{ box: [0, 0, 0, 9] }, `${BOX}, got Array.`],
-    [{ box: [0, 5, 9, 4] }, `${BOX}, got Array.`],
-    [{ box: [-1, 0, 9, 9] }, `${BOX}, got Array.`],
-    [{ box: [0, 0, 9] }, `${BOX}, got Array.`],
-    [{ box: ["0", 0, 9, 9] }, `${BOX}, got Array.`],
+    [{ box: [0, 0, 0, 9] }, `${BOX}, got [0,0,0,9].`],
+    [{ box: [0, 5, 9, 4] }, `${BOX}, got [0,5,9,4].`],
+    [{ box: [-1, 0, 9, 9] }, `${BOX}, got [-1,0,9,9].`],
+    [{ box: [0, 0, 9] }, `${BOX}, got [0,0,9].`],
+    [{ box: ["0", 0, 9, 9] }, `${BOX}, got ["0",0,9,9].`],
     [{ box: "all" }, `${BOX}, got "all".`],
     [{ strengths: 2 }, `${STRENGTHS}, got 2.`],
     [{ strengths: [[1, 1, 1]] }, `${STRENGTHS}, got 1 lists.`],
