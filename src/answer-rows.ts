@@ -178,7 +178,7 @@ export async function sweepRows(
 ): Promise<SweepAnswer[]> {
   const { model } = host;
   const { factors, ...options } = given;
-  const { signal, layers, heads } = options;
+  const { signal } = options;
   const promptLength = inputs.inputIds.length;
   const settings = host.settings({ ...options, method: "scaling" }, promptLength);
   const { method, values } = settings;
@@ -195,7 +195,7 @@ export async function sweepRows(
   await sequence.prefill([start, promptLength - 1], { executor, signal });
   sequence.hold(inputs, promptLength - 1);
   const edits = factors.map((factor) => {
-    const { scores } = method.edits({ ...values, factor, layers, heads }, context, { confidence: undefined });
+    const { scores } = method.edits({ ...values, factor }, context, { confidence: undefined });
     return scores;
   });
   const prompt = { promptLength, numRows: factors.length, edits: host.pack(edits, context), reachesGenerated: false };

@@ -226,7 +226,18 @@ export interface AnswersOfEach {
 /** How a sweep is made; greedy, on the last prompt row. */
 export type SweepOptions = Pick<
   AnswerOptions,
-  "layers" | "heads" | "maxNewTokens" | "ignoreEos" | "reusePrefix" | "roundConfidence" | "signal"
+  | "layers"
+  | "heads"
+  | "patches"
+  | "box"
+  | "strengths"
+  | "randomHeads"
+  | "headSeed"
+  | "maxNewTokens"
+  | "ignoreEos"
+  | "reusePrefix"
+  | "roundConfidence"
+  | "signal"
 >;
 
 /** The answer under one factor of a sweep. */

@@ -14,6 +14,7 @@ export function editContext(inputs: ModelInputs, { text }: Pick<ModelConfig, "te
     tieWordEmbeddings: text.tieWordEmbeddings,
     promptLength: inputs.inputIds.length,
     imageRuns: imageRuns(inputs),
+    images: inputs.images,
   };
 }
 

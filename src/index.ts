@@ -59,6 +59,7 @@ export type { ValuePicture, ValueStatistics } from "./inspect/tensor-values.ts";
 export type { TraceTensor } from "./inspect/trace.ts";
 export { type AdaptVisSettings, chooseFactor, DEFAULT_ADAPTVIS } from "./interventions/adaptvis.ts";
 export { confidenceOf, optionConfidence, roundConfidence } from "./interventions/confidence.ts";
+export { type ImageSelection, imageColumns } from "./interventions/image-columns.ts";
 export {
   type ChangedPictureContrast,
   type ConfidenceMeasure,
@@ -67,6 +68,7 @@ export {
   defineIntervention,
   type EarlyLayerContrast,
   type EditContext,
+  type EditedImage,
   type Edits,
   type Intervention,
   type NoPictureContrast,
@@ -75,14 +77,26 @@ export {
   rowsOf,
   type ScoreEdit,
 } from "./interventions/intervention.ts";
-export type {
-  ColumnSelection,
-  Parameter,
-  ParameterKind,
-  Parameters,
-  RowSelection,
-  SettingsOf,
+export {
+  type ColumnSelection,
+  choice,
+  factor,
+  HEAD_PARAMETERS,
+  IMAGE_PARAMETERS,
+  indices,
+  type NumberOptions,
+  number,
+  type Parameter,
+  type ParameterKind,
+  type Parameters,
+  type PictureBox,
+  PLACE_PARAMETERS,
+  type RowSelection,
+  type SettingsOf,
+  type Strengths,
+  whole,
 } from "./interventions/parameters.ts";
+export { type PlaceSettings, placed } from "./interventions/placement.ts";
 export { INTERVENTIONS, type MethodName, type MethodSettings } from "./interventions/registry.ts";
 export { Llava } from "./llava.ts";
 export type { ImageSize } from "./models/architecture.ts";
@@ -93,6 +107,7 @@ export {
   imageSpan,
   type ModelInputs,
   type PictureTiles,
+  type PictureView,
   type Run,
 } from "./models/inputs.ts";
 export type {

@@ -46,10 +46,12 @@ export function needsOf(
   { text, promptLength }: { readonly text: TextConfig; readonly promptLength: number },
 ): QuestionNeeds {
   const { hasImage = true, attention: isCaptured = false } = question;
-  const { method, values, sampling, topLogProbs } = settings;
+  const { method, sampling, topLogProbs } = settings;
+  // Which image tokens are chosen is checked against the prompt, and changes no kernel.
+  const values = { ...settings.values, patches: undefined, box: undefined };
   const { numHiddenLayers: numLayers, numAttentionHeads: numHeads, tieWordEmbeddings } = text;
   const imageRuns = hasImage ? [[0, 1] as const] : [];
-  const context: EditContext = { numLayers, numHeads, tieWordEmbeddings, promptLength, imageRuns };
+  const context: EditContext = { numLayers, numHeads, tieWordEmbeddings, promptLength, imageRuns, images: [] };
   const isGated = method.reads?.(values) !== undefined;
   const readings = isGated ? CONFIDENCES : [undefined];
   const edits = readings.map((confidence) => method.edits(values, context, { confidence }).scores);
@@ -66,6 +68,11 @@ export function needsOf(
   steps.push({ isEdited: rows.some(([, end]) => end > promptLength), isCaptured: false });
   const contrast = method.contrast?.(values, context);
   const numEarlyLayers = contrast?.against === "early-layers" ? contrast.layers.length : undefined;
+  if (hasImage && contrast !== undefined && numEarlyLayers === undefined) {
+    // A second stream is unmodified.
+    prefills.push({ isEdited: false, isCaptured: false });
+    steps.push({ isEdited: false, isCaptured: false });
+  }
   const { repetitionPenalty } = sampling;
   return { hasImage, prefills, steps, repetitionPenalty, topK: topLogProbs, numEarlyLayers };
 }

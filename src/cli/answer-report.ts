@@ -25,6 +25,9 @@ export function describeMethod(answer: Answer): { readonly title: string; readon
 /** Why AdaptVis chose its factor: "0.32 is below 0.4". */
 export function describeChoice({ confidence, settings }: Pick<Answer, "confidence" | "settings">): string {
   const beta = Number(settings.beta);
+  const width = Number(settings.gateWidth ?? 0);
+  if (width > 0)
+    return `${shorten(confidence)} on a gate from ${shorten(beta - width / 2)} to ${shorten(beta + width / 2)}`;
   const [less, more] = settings.gate === "entropy" ? ["at most", "above"] : ["below", "at least"];
   const isLess = settings.gate === "entropy" ? confidence <= beta : confidence < beta;
   return `${shorten(confidence)} is ${isLess ? less : more} ${beta}`;

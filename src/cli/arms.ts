@@ -1,17 +1,22 @@
-// Methods on the command line of an evaluation: NAME, or NAME:SETTING=VALUE:…, such as adaptvis:alpha1=0.5:beta=0.4.
+// Methods on the command line of an evaluation: NAME, or NAME:SETTING=VALUE:…, such as adaptvis:alpha1=0.5:beta=0.4; a module's path in
+// place of a name is an intervention of the user's own.
 import type { MethodOptions } from "../answer.ts";
 import type { PublishedSettings } from "../evaluate/datasets/dataset.ts";
 import type { Arm } from "../evaluate/run/samples.ts";
+import type { Intervention } from "../interventions/intervention.ts";
 import { interventionNamed, type MethodName, type MethodSettings } from "../interventions/registry.ts";
 import type { MethodDefaults } from "../settings.ts";
 import { asUsage } from "./checks.ts";
-import { parseSetting } from "./flags.ts";
+import { writtenSetting } from "./flags.ts";
+import { loadOwnMethod } from "./own-method.ts";
 import { UsageError } from "./session.ts";
 
 /** A method and the settings that were written. */
 interface WrittenArm {
   readonly name: string;
-  readonly method: MethodName;
+  readonly method: Intervention;
+  /** Hash of the module that the method comes from; undefined for a registered one. */
+  readonly module: string | undefined;
   readonly settings: Readonly<Record<string, unknown>>;
   readonly rmsNormEps: number | undefined;
 }
@@ -41,26 +46,21 @@ export async function parseArms(texts: readonly string[]): Promise<readonly Writ
   if (twice !== undefined) throw new UsageError(`--method ${twice} is given twice: give each once.`);
   const arms: WrittenArm[] = [];
   for (const text of texts) {
-    const [method = "", ...settings] = text.split(":");
-    const { name, parameters } = await asUsage(() => interventionNamed(method));
+    // A module's path may hold colons itself.
+    const [, path, rest = ""] = /^(.+?\.[cm]?[jt]s)(?::(.*))?$/.exec(text) ?? [];
+    const [name = "", ...settings] =
+      path === undefined ? text.split(":") : [path, ...(rest === "" ? [] : rest.split(":"))];
+    const own = path === undefined ? undefined : await loadOwnMethod(path);
+    const method: Intervention = own?.intervention ?? (await asUsage(() => interventionNamed(name)));
     let rmsNormEps: number | undefined;
     const entries = settings.flatMap((setting) => {
-      const [, key = "", value = ""] = /^(\w+)=(.+)$/.exec(setting) ?? [];
-      if (key === "rmsNormEps") {
-        rmsNormEps = parseEps(value, text);
-        return [];
-      }
-      const parameter = parameters[key];
-      if (parameter === undefined) {
-        const names = [...Object.keys(parameters), "rmsNormEps"].join(", ");
-        throw new UsageError(
-          `--method ${text}: expected SETTING=VALUE with a setting of ${method} (${names}), got ${JSON.stringify(setting)}.`,
-        );
-      }
-      return [[key, parseSetting(parameter, value, `--method ${text}: ${key}`)] as const];
+      const [, eps] = /^rmsNormEps=(.+)$/.exec(setting) ?? [];
+      if (eps === undefined)
+        return [writtenSetting(setting, { where: `--method ${text}`, method, others: ["rmsNormEps"] })];
+      rmsNormEps = parseEps(eps, text);
+      return [];
     });
-    // A registered name
-    arms.push({ name: text, method: name as MethodName, settings: Object.fromEntries(entries), rmsNormEps });
+    arms.push({ name: text, method, module: own?.hash, settings: Object.fromEntries(entries), rmsNormEps });
   }
   return arms;
 }
@@ -81,9 +81,11 @@ export function armsOf(
 ): readonly Arm[] {
   const ofData: Readonly<Partial<Record<MethodName, MethodSettings>>> =
     published === null ? {} : { scaling: { factor: published.factor }, adaptvis: published.adaptvis };
-  return written.map(({ name, method, settings, rmsNormEps }) => {
-    const fromData = Object.hasOwn(defaults, method) ? {} : ofData[method];
-    const options: MethodOptions = { method, ...fromData, ...settings };
+  return written.map(({ name, method, module, settings, rmsNormEps }) => {
+    if (module !== undefined) return { name, options: { method, settings }, rmsNormEps, module };
+    const registered = method.name as MethodName; // it comes from no module
+    const fromData = Object.hasOwn(defaults, registered) ? {} : ofData[registered];
+    const options: MethodOptions = { method: registered, ...fromData, ...settings };
     return { name, options, rmsNormEps };
   });
 }

@@ -73,7 +73,7 @@ async function ask(session: Session, question: string | undefined, flags: AskFla
   const { image: files = [] } = flags;
   await checkOutput("--heatmap", flags.heatmap, [...files, modelPath(flags)]);
   const profile = await openProfile(session, flags, [...files, flags.heatmap]);
-  const options = answerOptions(flags);
+  const options = await answerOptions(flags);
   const { open, images } = await openModelAndPictures(session, flags, {
     profiler: profile.profiler,
     firstQuestion: { ...options, hasImage: files.length > 0 },
@@ -125,9 +125,9 @@ async function ask(session: Session, question: string | undefined, flags: AskFla
   }
 }
 
-function answerOptions(flags: AskFlags): AnswerOptions {
+async function answerOptions(flags: AskFlags): Promise<AnswerOptions> {
   return {
-    ...methodOptions(flags),
+    ...(await methodOptions(flags)),
     ...samplingOptions(flags),
     attention: flags.image !== undefined,
   };

@@ -1,6 +1,5 @@
 // adaptvis chat: a conversation with a model about pictures.
 import type { Command } from "commander";
-import type { AnswerOptions } from "../answer.ts";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { InputError, throwIfAborted } from "../errors.ts";
 import { middleLayer } from "../inspect/attention-map.ts";
@@ -74,7 +73,12 @@ function describeChat(command: Command): Command {
 
 /** Runs `chat`. */
 async function chat(session: Session, flags: ChatFlags): Promise<void> {
-  const method: ChatMethod = { name: methodOptions(flags).method, options: optionsOf(flags), rmsNormEps: undefined };
+  const { method: chosen, ...settings } = await methodOptions(flags);
+  const method: ChatMethod = {
+    name: typeof chosen === "string" ? chosen : chosen.name,
+    options: { method: chosen, ...settings, ...samplingOptions(flags) },
+    rmsNormEps: undefined,
+  };
   const pictures: ChatPicture[] = [];
   for (const file of flags.image ?? []) pictures.push(await readPicture(file, flags));
   const firstQuestion = { ...method.options, hasImage: pictures.length > 0 };
@@ -341,8 +345,4 @@ class Talk {
 
 async function readPicture(file: string, { exif: applyExif }: ChatFlags): Promise<ChatPicture> {
   return { file, image: await readImageFile(file, { applyExif }) };
-}
-
-function optionsOf(flags: ChatFlags): AnswerOptions {
-  return { ...methodOptions(flags), ...samplingOptions(flags) };
 }

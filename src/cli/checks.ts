@@ -1,11 +1,11 @@
 // Checks of the command line: option values, output files, layers and heads.
 
-import type { Stats } from "node:fs";
+import { readFileSync, type Stats } from "node:fs";
 import { access, constants, readdir, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { InvalidArgumentError } from "commander";
 import { SMALL_FILES } from "../checkpoint/hub/needed-files.ts";
-import { InputError } from "../errors.ts";
+import { InputError, oneLine, reasonOf } from "../errors.ts";
 import type { MapSelection } from "../inspect/attention-map.ts";
 import { MAX_FACTOR, type RowSelection } from "../interventions/parameters.ts";
 import type { ModelConfig } from "../models/config.ts";
@@ -71,6 +71,24 @@ export function factorList(text: string): readonly number[] {
   throw new InvalidArgumentError(
     `Expected 1 to ${MAX_BATCH_ROWS} numbers from 0 to ${MAX_FACTOR}, separated by commas, such as "0.5,1,2".`,
   );
+}
+
+/** `0,12.5,64,48` → left 0, top 12.5, right 64, bottom 48. */
+export function pictureBox(text: string): readonly number[] {
+  const numbers = text.split(",").map((part) => (part.trim() === "" ? Number.NaN : Number(part)));
+  if (numbers.length === 4 && numbers.every(Number.isFinite)) return numbers;
+  throw new InvalidArgumentError('Expected left, top, right and bottom in pixels, such as "0,12,64,48".');
+}
+
+/** The lists of numbers of a JSON file, one list per layer; their sizes are checked when the model is known. */
+export function strengthsOfFile(path: string): unknown {
+  try {
+    return JSON.parse(readFileSync(path, "utf8"));
+  } catch (error) {
+    throw new InvalidArgumentError(
+      `${path} must be a JSON file with a list of numbers for each layer (${oneLine(reasonOf(error))}).`,
+    );
+  }
 }
 
 /** `last`, `generated`, `after-image`, or a count of prompt rows from the end. */

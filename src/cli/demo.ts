@@ -11,7 +11,7 @@ import { readImageFile } from "../preprocess/decode-image.node.ts";
 import { attentionMaps, describeChoice, describeMethod } from "./answer-report.ts";
 import { someText } from "./checks.ts";
 import { findModel } from "./find-model.ts";
-import { addModelOptions, type ModelFlags, methodOptions } from "./flags.ts";
+import { addModelOptions, type ModelFlags } from "./flags.ts";
 import { elapsed, type OpenModel, openModel } from "./open-model.ts";
 import { commandName, examples } from "./package-files.ts";
 import { addProfileOption, openProfile, type ProfileFlags } from "./profile.ts";
@@ -103,7 +103,7 @@ async function answerOne(
     model.ask({
       image,
       question: question.question,
-      ...methodOptions(options),
+      ...options,
       maxNewTokens: 16,
       attention: true,
       signal: session.signal,

@@ -82,7 +82,7 @@ function describeEval(command: Command): Command {
     .option("--annotations <file>", "annotation file, likewise", someText)
     .option(
       "--method <method>",
-      `method, with settings after colons (adaptvis:alpha1=0.5:beta=0.4); may be given several times: ${methods} (default: greedy, scaling and adaptvis)`,
+      `method, with settings after colons (adaptvis:alpha1=0.5:beta=0.4); may be given several times: ${methods}, or a module with an intervention of your own (./mine.ts:power=2) (default: greedy, scaling and adaptvis)`,
       repeated,
     )
     .option(

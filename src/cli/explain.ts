@@ -84,7 +84,7 @@ async function explain(session: Session, question: string | undefined, flags: Ex
   checkFlags(session, question, flags);
   if (flags.isa !== undefined) checkCompiler();
   const hasImage = flags.image !== undefined;
-  const asked = { ...methodOptions(flags), attention: hasImage };
+  const asked = { ...(await methodOptions(flags)), attention: hasImage };
   const { open, images } = await openModelAndPictures(session, flags, {
     firstQuestion: { ...asked, hasImage },
     // A CPU adapter's kernels are not what a GPU would run.

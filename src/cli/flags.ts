@@ -9,8 +9,18 @@ import type { Intervention } from "../interventions/intervention.ts";
 import type { Parameter, ParameterKind } from "../interventions/parameters.ts";
 import { INTERVENTIONS, type MethodName, type MethodSettings, SETTING_NAMES } from "../interventions/registry.ts";
 import { chatTemplateOption } from "./chat-template.ts";
-import { indexList, numberFrom, repeated, rowSelection, someText, wholeFrom } from "./checks.ts";
+import {
+  indexList,
+  numberFrom,
+  pictureBox,
+  repeated,
+  rowSelection,
+  someText,
+  strengthsOfFile,
+  wholeFrom,
+} from "./checks.ts";
 import { memoryOption } from "./fit-memory.ts";
+import { loadOwnMethod } from "./own-method.ts";
 import { commandName } from "./package-files.ts";
 import { UsageError } from "./session.ts";
 
@@ -134,11 +144,11 @@ export function checkWords(question: string | undefined, flags: QuestionFlags, c
   if (text.trim() === "") throw new UsageError("The question is empty: give at least one word.");
 }
 
-/** Parsed options of the layers and heads that a factor acts on. */
-export interface PlaceFlags {
-  readonly layers?: readonly number[];
-  readonly heads?: readonly number[];
-}
+/** Settings of where the factor of a sweep acts. */
+const PLACE_SETTINGS = ["layers", "heads", "patches", "box", "strengths", "randomHeads", "headSeed"] as const;
+
+/** Parsed options of where the factor of a sweep acts. */
+export interface PlaceFlags extends Partial<Pick<MethodSettings, (typeof PLACE_SETTINGS)[number]>> {}
 
 /** Parsed options of an answer's length. */
 export interface LengthFlags {
@@ -147,8 +157,16 @@ export interface LengthFlags {
 }
 
 /** Options of the method, as parsed: its name, and the settings of every registered one. */
-export interface MethodFlags extends MethodSettings, LengthFlags {
+export interface MethodFlags extends MethodSettings, LengthFlags, OwnMethodFlags {
   readonly method?: MethodName;
+}
+
+/** Parsed options of an intervention of the user's own. */
+export interface OwnMethodFlags {
+  /** Path of a module. */
+  readonly intervention?: string;
+  /** Its settings, as NAME=VALUE. */
+  readonly set?: readonly string[];
 }
 
 /** Parsed options of sampling. */
@@ -167,12 +185,29 @@ export function addMethodOptions(command: Command, maxNewTokens = DEFAULT_MAX_NE
   const summaries = INTERVENTIONS.map(({ name, summary }) => `${name}: ${summary}`).join("; ");
   command.addOption(new Option("--method <name>", summaries).choices(INTERVENTIONS.map(({ name }) => name)));
   for (const name of SETTING_NAMES) command.addOption(settingOption(name));
-  return addLengthOptions(command, maxNewTokens);
+  return addLengthOptions(addOwnMethodOptions(command), maxNewTokens);
 }
 
-/** Adds the options of the layers and heads that a factor acts on. */
+/** Adds the options of an intervention of the user's own. */
+export function addOwnMethodOptions(command: Command): Command {
+  return command
+    .option(
+      "--intervention <file>",
+      "a method of your own instead: a module in TypeScript (Node 22.18 or newer, Deno) or JavaScript that exports an intervention",
+      someText,
+    )
+    .option("--set <name=value>", "a setting of the intervention; repeatable", repeated);
+}
+
+/** Adds the options of where a factor acts. */
 export function addPlaceOptions(command: Command): Command {
-  return command.addOption(settingOption("layers")).addOption(settingOption("heads"));
+  for (const name of PLACE_SETTINGS) command.addOption(settingOption(name));
+  return command;
+}
+
+/** The flags among {@link addPlaceOptions} that were given. */
+export function givenPlaces(flags: PlaceFlags): readonly string[] {
+  return PLACE_SETTINGS.filter((name) => flags[name] !== undefined).map(flagOf);
 }
 
 /** The option of a setting; a setting of one method only implies that method. */
@@ -185,7 +220,14 @@ function settingOption(name: string): Option {
   const { type, meaning } = parameter;
   const option = (value: string) => new Option(`${flagOf(name)} <${value}>`, `${meaning}${implied}`);
   if (type.kind === "choice") return option("name").choices(type.choices);
-  const written = { number: "number", indices: "list", columns: "list", rows: "rows" } as const;
+  const written = {
+    number: "number",
+    indices: "list",
+    columns: "list",
+    rows: "rows",
+    box: "left,top,right,bottom",
+    strengths: "file.json",
+  } as const;
   return option(written[type.kind]).argParser(settingParser(type));
 }
 
@@ -216,6 +258,10 @@ function settingParser(type: ParameterKind): (text: string) => unknown {
       return (text) => (text === "image" ? text : indexList(text));
     case "rows":
       return rowSelection;
+    case "box":
+      return pictureBox;
+    case "strengths":
+      return strengthsOfFile;
   }
 }
 
@@ -253,12 +299,48 @@ export function addSamplingOptions(command: Command): Command {
 }
 
 /**
- * The engine's options of a method.
- * @throws UsageError for options that contradict each other.
+ * The engine's options of a method; those of the user's own are loaded.
+ * @throws UsageError for options that contradict each other, and as loadOwnMethod.
  */
-export function methodOptions(flags: MethodFlags): AnswerOptions & { readonly method: MethodName } {
+export async function methodOptions(
+  flags: MethodFlags,
+): Promise<AnswerOptions & { readonly method: MethodName | Intervention }> {
   const { maxNewTokens, ignoreEos } = flags;
-  return { method: methodOf(flags), ...settingsIn(flags), ...given({ maxNewTokens, ignoreEos }) };
+  const length = given({ maxNewTokens, ignoreEos });
+  const method = methodOf(flags);
+  const own = await ownMethodOf(flags);
+  return own === undefined ? { method, ...settingsIn(flags), ...length } : { ...own, ...length };
+}
+
+/** The user's own intervention and its settings; undefined without --intervention. @throws UsageError as loadOwnMethod, and for a setting that it does not have. */
+export async function ownMethodOf({
+  intervention: path,
+  set = [],
+}: OwnMethodFlags): Promise<
+  { readonly method: Intervention; readonly settings: Readonly<Record<string, unknown>> } | undefined
+> {
+  if (path === undefined) return undefined;
+  const { intervention } = await loadOwnMethod(path);
+  const settings = set.map((text) => writtenSetting(text, { where: "--set", method: intervention }));
+  return { method: intervention, settings: Object.fromEntries(settings) };
+}
+
+/**
+ * A setting as NAME=VALUE.
+ * @param of.where begins messages
+ * @throws UsageError for one that the method does not have, or a value that does not fit.
+ */
+export function writtenSetting(
+  text: string,
+  of: { readonly where: string; readonly method: Intervention; readonly others?: readonly string[] },
+): readonly [name: string, value: unknown] {
+  const { where, method, others = [] } = of;
+  const [, key = "", value = ""] = /^(\w+)=(.+)$/.exec(text) ?? [];
+  const parameter = Object.hasOwn(method.parameters, key) ? method.parameters[key] : undefined;
+  if (parameter !== undefined) return [key, parseSetting(parameter, value, `${where}: ${key}`)];
+  const names = [...Object.keys(method.parameters), ...others];
+  const has = names.length === 0 ? `${method.name} has none` : `a setting of ${method.name} (${names.join(", ")})`;
+  throw new UsageError(`${where}: expected SETTING=VALUE with ${has}, got ${JSON.stringify(text)}.`);
 }
 
 /** The settings among the flags that were given. */
@@ -269,8 +351,8 @@ function settingsIn(flags: MethodFlags): MethodSettings {
 
 /** The engine's options of a sweep. */
 export function sweepOptions(flags: PlaceFlags & LengthFlags): SweepOptions {
-  const { layers, heads, maxNewTokens, ignoreEos } = flags;
-  return given({ layers, heads, maxNewTokens, ignoreEos });
+  const { layers, heads, patches, box, strengths, randomHeads, headSeed, maxNewTokens, ignoreEos } = flags;
+  return given({ layers, heads, patches, box, strengths, randomHeads, headSeed, maxNewTokens, ignoreEos });
 }
 
 /** The engine's options of sampling. */
@@ -285,6 +367,16 @@ export function samplingOptions(flags: SamplingFlags): AnswerOptions {
 /** The method on the command line, or the one that the given settings imply. @throws UsageError where they contradict. */
 export function methodOf(flags: MethodFlags): MethodName {
   const settings = Object.keys(settingsIn(flags));
+  const { intervention, set = [] } = flags;
+  const others = [...(flags.method === undefined ? [] : ["--method"]), ...settings.map(flagOf)];
+  if (intervention !== undefined && others.length > 0) {
+    throw new UsageError(
+      `${others.join(", ")} cannot be combined with --intervention, whose settings are given by --set: leave one of them out.`,
+    );
+  }
+  if (intervention === undefined && set.length > 0) {
+    throw new UsageError("--set needs --intervention: settings of other methods have flags of their own.");
+  }
   const implied = settings.flatMap((setting) => {
     const [only, ...others] = methodsWith(setting);
     return only === undefined || others.length > 0 ? [] : [{ setting, method: only.name as MethodName }]; // registered

@@ -1,15 +1,21 @@
 // adaptvis sweep: a question about a picture, answered under several factors.
 import { type Command, Option } from "commander";
-import type { SweepAnswer } from "../answer.ts";
-import { imageSpan } from "../models/inputs.ts";
+import type { MethodOptions, SweepAnswer, SweepOptions } from "../answer.ts";
+import { at } from "../errors.ts";
+import type { Llava } from "../llava.ts";
+import { imageSpan, type ModelInputs } from "../models/inputs.ts";
 import { MAX_BATCH_ROWS } from "../models/layers/step.ts";
 import { asUsage, factorList } from "./checks.ts";
 import {
   addLengthOptions,
+  addOwnMethodOptions,
   addPlaceOptions,
   addQuestionOptions,
   checkWords,
+  givenPlaces,
   type LengthFlags,
+  type OwnMethodFlags,
+  ownMethodOf,
   type PlaceFlags,
   type QuestionFlags,
   sweepOptions,
@@ -25,7 +31,7 @@ const DEFAULT_FACTORS: readonly number[] = [0.5, 0.8, 1, 1.2, 1.5, 2];
 const DEFAULT_MAX_NEW_TOKENS = 16;
 
 /** Parsed options of `sweep`. */
-interface SweepFlags extends QuestionFlags, PlaceFlags, LengthFlags, ProfileFlags {
+interface SweepFlags extends QuestionFlags, PlaceFlags, LengthFlags, OwnMethodFlags, ProfileFlags {
   readonly factors: readonly number[];
 }
 
@@ -42,7 +48,7 @@ function describeSweep(command: Command): Command {
       .argParser(factorList)
       .default(DEFAULT_FACTORS, DEFAULT_FACTORS.join(",")),
   );
-  addLengthOptions(addPlaceOptions(command), DEFAULT_MAX_NEW_TOKENS);
+  addLengthOptions(addOwnMethodOptions(addPlaceOptions(command)), DEFAULT_MAX_NEW_TOKENS);
   return addProfileOption(command).addHelpText(
     "after",
     examples(({ picture, model }) => [
@@ -57,6 +63,7 @@ function describeSweep(command: Command): Command {
 async function sweep(session: Session, question: string | undefined, flags: SweepFlags): Promise<void> {
   checkWords(question, flags, "sweep");
   if (flags.image === undefined) throw new UsageError("The picture is missing: give --image FILE.");
+  const own = await ownSweep(flags);
   const profile = await openProfile(session, flags, flags.image);
   const { open, images } = await openModelAndPictures(session, flags, {
     profiler: profile.profiler,
@@ -66,8 +73,10 @@ async function sweep(session: Session, question: string | undefined, flags: Swee
     const { model } = open;
     const started = performance.now();
     const inputs = await asUsage(() => model.prepare({ images, ...wordsOf(question, flags) }));
+    const { signal } = session;
+    const options = { ...sweepOptions(flags), signal };
     const rows = await asUsage(() =>
-      model.sweep(inputs, flags.factors, { ...sweepOptions(flags), signal: session.signal }),
+      own === undefined ? model.sweep(inputs, flags.factors, options) : answersOf(model, inputs, { ...own, options }),
     );
     const answerMs = elapsed(started);
     notePromptForm(session, model, flags);
@@ -88,6 +97,52 @@ async function sweep(session: Session, question: string | undefined, flags: Swee
   } finally {
     open.close();
   }
+}
+
+/** An intervention of the user's own under each factor; undefined without one. */
+interface OwnSweep {
+  readonly factors: readonly number[];
+  readonly methods: readonly MethodOptions[];
+}
+
+/** The methods of a sweep over the setting `factor`. @throws UsageError where the intervention has none, or for options of ScalingVis. */
+async function ownSweep(flags: SweepFlags): Promise<OwnSweep | undefined> {
+  const { factors } = flags;
+  const places = givenPlaces(flags);
+  const own = await ownMethodOf(flags);
+  if (own === undefined) {
+    if (flags.set === undefined) return undefined;
+    throw new UsageError("--set needs --intervention: settings of other methods have flags of their own.");
+  }
+  if (places.length > 0) {
+    throw new UsageError(`${places.join(", ")} cannot be combined with --intervention: give its settings by --set.`);
+  }
+  const { method, settings } = own;
+  if (method.parameters.factor?.type.kind !== "number") {
+    throw new UsageError(
+      `A sweep is over the setting factor, which ${method.name} does not have as a number: ask instead.`,
+    );
+  }
+  return { factors, methods: factors.map((factor) => ({ method, settings: { ...settings, factor } })) };
+}
+
+async function answersOf(
+  model: Llava,
+  inputs: ModelInputs,
+  { factors, methods, options }: OwnSweep & { readonly options: SweepOptions },
+): Promise<readonly SweepAnswer[]> {
+  using session = model.session();
+  const { maxNewTokens, ignoreEos, signal } = options;
+  const { answers } = await session.answerEach(inputs, methods, { maxNewTokens, ignoreEos, signal });
+  return answers.map(({ text, tokens, finishReason, confidence }, index) => {
+    return {
+      factor: at(factors, index),
+      text,
+      tokenIds: tokens.map(({ tokenId }) => tokenId),
+      finishReason,
+      confidence,
+    };
+  });
 }
 
 /** The cells of one row; line breaks in the answer become spaces. */

@@ -84,7 +84,7 @@ async function trace(session: Session, question: string | undefined, flags: Trac
   const { image: pictures = [] } = flags;
   await checkOutput("--out", flags.out, [...pictures, flags.inputs, modelPath(flags)]);
   const profile = await openProfile(session, flags, [...pictures, flags.inputs, flags.out]);
-  const options = methodOptions(flags);
+  const options = await methodOptions(flags);
   const { open, images } = await openModelAndPictures(session, flags, {
     profiler: profile.profiler,
     firstQuestion: { ...options, attention: true },

@@ -10,14 +10,14 @@ export class SecondStream implements LogitsChange {
   readonly sequence: Sequence;
   private readonly promptLength: number;
   private readonly options: {
-    readonly combine: (logits: Float32Array, other: Float32Array) => void;
+    readonly combine: (logits: Float32Array, other: Float32Array, index: number) => void;
     readonly executor: Executor;
     readonly signal: AbortSignal | undefined;
   };
 
   /**
    * @param promptLength of the second stream's prompt, in positions
-   * @param options.combine changes the first stream's logits [V] in place, given the second's
+   * @param options.combine changes the first stream's logits [V] in place, given the second's and the token's index
    */
   constructor(sequence: Sequence, promptLength: number, options: SecondStream["options"]) {
     this.sequence = sequence;
@@ -26,8 +26,8 @@ export class SecondStream implements LogitsChange {
   }
 
   /** As {@link LogitsChange.apply}. */
-  async apply(logits: Float32Array<ArrayBuffer>): Promise<void> {
-    this.options.combine(logits, await this.sequence.chooser.readLogits());
+  async apply(logits: Float32Array<ArrayBuffer>, index: number): Promise<void> {
+    this.options.combine(logits, await this.sequence.chooser.readLogits(), index);
   }
 
   /** As {@link LogitsChange.step}. */

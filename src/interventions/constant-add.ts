@@ -1,6 +1,8 @@
 // Constant add: more attention on the image in the same shape, the negative control of AdaptVis' paper.
-import { columnsOf, defineIntervention, rowsOf } from "./intervention.ts";
-import { COLUMN_PARAMETERS, number, PLACE_PARAMETERS } from "./parameters.ts";
+import { chosenColumns } from "./image-columns.ts";
+import { defineIntervention } from "./intervention.ts";
+import { COLUMN_PARAMETERS, HEAD_PARAMETERS, IMAGE_PARAMETERS, number, PLACE_PARAMETERS } from "./parameters.ts";
+import { placed } from "./placement.ts";
 
 /** score ← score + constant. */
 export const constantAdd = defineIntervention({
@@ -12,18 +14,11 @@ export const constantAdd = defineIntervention({
     constant: number({ default: 1, minimum: -1000, maximum: 1000, meaning: "number that is added to the scores" }),
     ...COLUMN_PARAMETERS,
     ...PLACE_PARAMETERS,
+    ...HEAD_PARAMETERS,
+    ...IMAGE_PARAMETERS,
   },
-  edits: ({ constant, columns, layers, heads, rows }, context) => ({
-    scores: [
-      {
-        operation: "add",
-        strength: constant,
-        layers,
-        heads,
-        columns: columnsOf(columns, context),
-        rows: rowsOf(rows, context),
-      },
-    ],
-    factor: 1,
-  }),
+  edits: ({ constant, columns, patches, box, ...place }, context) => {
+    const chosen = chosenColumns({ columns, patches, box }, context);
+    return { scores: [placed({ operation: "add", strength: constant, columns: chosen }, place, context)], factor: 1 };
+  },
 });

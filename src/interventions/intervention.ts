@@ -1,7 +1,7 @@
 // What an intervention is: parameters described once, what it has to read of the unmodified pass, and what it edits from
 // that. Each method is one file beside this one and a line in registry.ts.
 import { InputError } from "../errors.ts";
-import type { Run } from "../models/inputs.ts";
+import type { ImageInput, Run } from "../models/inputs.ts";
 import type { ScoreEdit as PackedEdit, ScoreOperation } from "../models/layers/score-edits.ts";
 import type { ColumnSelection, Parameters, RowSelection, SettingsOf } from "./parameters.ts";
 
@@ -15,7 +15,12 @@ export interface EditContext {
   readonly tieWordEmbeddings: boolean;
   /** Positions that hold image features, in order. */
   readonly imageRuns: readonly Run[];
+  /** The pictures, in order: which part of each its positions show. */
+  readonly images: readonly EditedImage[];
 }
+
+/** What says which part of a picture its positions show. */
+export type EditedImage = Pick<ImageInput, "rowIndex" | "grid" | "tiles" | "view">;
 
 /** An edit of attention scores before the softmax. */
 export interface ScoreEdit {
@@ -57,8 +62,11 @@ export type Contrast = NoPictureContrast | ChangedPictureContrast | EarlyLayerCo
 /** The other logits come from a second, unmodified stream: the same prompt without its pictures. Without a picture there is none. */
 export interface NoPictureContrast {
   readonly against: "no-picture";
-  /** @param other logits [V] of the second stream */
-  readonly combine: (logits: Float32Array, other: Float32Array) => void;
+  /**
+   * @param other logits [V] of the second stream
+   * @param index of the token in the answer, from 0
+   */
+  readonly combine: (logits: Float32Array, other: Float32Array, index: number) => void;
 }
 
 /** The other logits come from a second, unmodified stream: the same prompt with other pixel values. Without a picture there is none. */
@@ -70,8 +78,11 @@ export interface ChangedPictureContrast {
    * @param index of the picture in the prompt
    */
   readonly changed: (pixelValues: Float32Array<ArrayBuffer>, index: number) => Float32Array<ArrayBuffer>;
-  /** @param other logits [V] of the second stream */
-  readonly combine: (logits: Float32Array, other: Float32Array) => void;
+  /**
+   * @param other logits [V] of the second stream
+   * @param index of the token in the answer, from 0
+   */
+  readonly combine: (logits: Float32Array, other: Float32Array, index: number) => void;
 }
 
 /** The other logits are those that hidden states of the same row in earlier layers give through lm_head. */
@@ -106,8 +117,8 @@ export interface Intervention<P extends Parameters = Parameters, Name extends st
   reads?(settings: SettingsOf<P>): ConfidenceMeasure;
   /** The edits of one answer. Rows before the first edited one are shared with the unmodified pass. */
   edits(settings: SettingsOf<P>, context: EditContext, readings: Readings): Edits;
-  /** The logits that those of every token are contrasted with. */
-  contrast?(settings: SettingsOf<P>, context: EditContext): Contrast;
+  /** The logits that those of every token are contrasted with; undefined where the settings ask for no contrast. */
+  contrast?(settings: SettingsOf<P>, context: EditContext): Contrast | undefined;
 }
 
 /** Types an intervention's settings from its parameters. */
@@ -137,9 +148,13 @@ export function rowsOf(rows: RowSelection, context: EditContext): Run {
 
 /** Key positions of a selection as runs in ascending order. */
 export function columnsOf(columns: ColumnSelection, context: EditContext): readonly Run[] {
-  if (columns === "image") return context.imageRuns;
+  return columns === "image" ? context.imageRuns : runsOf(columns);
+}
+
+/** Positions as runs in ascending order. */
+export function runsOf(positions: readonly number[]): readonly Run[] {
   const runs: [number, number][] = [];
-  for (const position of [...new Set(columns)].sort((a, b) => a - b)) {
+  for (const position of [...new Set(positions)].sort((a, b) => a - b)) {
     const last = runs.at(-1);
     if (last !== undefined && last[1] === position) last[1]++;
     else runs.push([position, position + 1]);
@@ -148,7 +163,12 @@ export function columnsOf(columns: ColumnSelection, context: EditContext): reado
 }
 
 /** Strength that leaves a score unchanged. */
-const NEUTRAL: Readonly<Record<ScoreOperation, number>> = { multiply: 1, add: 0, "add-magnitude": 0, "knock-out": 0 };
+export const NEUTRAL: Readonly<Record<ScoreOperation, number>> = {
+  multiply: 1,
+  add: 0,
+  "add-magnitude": 0,
+  "knock-out": 0,
+};
 
 /** The largest slot, where a range of rows is open. */
 const EVERY_ROW = 0xffffffff;

@@ -39,17 +39,13 @@ export function noised(
 }
 
 /**
- * `count` standard normal numbers. Word w, from 1 on, is finalise(finalise(seed) + w · 0x9e3779b9); words a and b make a pair:
+ * `count` standard normal numbers. Words a and b of {@link wordsOf} make a pair:
  * √(−2 ln((a + 1) / 2³²)) times the cosine, then the sine, of 2π · b / 2³².
  * @param seed taken modulo 2³²
  */
 export function normals(count: number, seed: number): Float64Array<ArrayBuffer> {
   const numbers = new Float64Array(count);
-  let counter = finalise(seed >>> 0);
-  const word = () => {
-    counter = (counter + STRIDE) >>> 0;
-    return finalise(counter);
-  };
+  const word = wordsOf(seed);
   for (let index = 0; index < count; index += 2) {
     const radius = Math.sqrt(-2 * Math.log((word() + 1) / 2 ** 32));
     const angle = 2 * Math.PI * (word() / 2 ** 32);
@@ -57,6 +53,15 @@ export function normals(count: number, seed: number): Float64Array<ArrayBuffer> 
     if (index + 1 < count) numbers[index + 1] = radius * Math.sin(angle);
   }
   return numbers;
+}
+
+/** A generator of 32-bit words: word w, from 1 on, is finalise(finalise(seed) + w · 0x9e3779b9). @param seed taken modulo 2³² */
+export function wordsOf(seed: number): () => number {
+  let counter = finalise(seed >>> 0);
+  return () => {
+    counter = (counter + STRIDE) >>> 0;
+    return finalise(counter);
+  };
 }
 
 /** MurmurHash3's finaliser: a bijection of 32-bit numbers. */

@@ -31,9 +31,11 @@ const measure = oneOf(["probability", "margin", "entropy", "logit"] satisfies Co
 const KINDS: Readonly<Record<ParameterKind["kind"], Readonly<Record<string, Rule>>>> = {
   number: { minimum: required(anyNumber), maximum: required(anyNumber), isWhole: flag },
   choice: { choices: required(listOf(text, "a list of texts", 1)) },
-  indices: { of: required(oneOf(["layers", "heads"])) },
+  indices: { of: required(oneOf(["layers", "heads", "patches"])) },
   columns: {},
   rows: {},
+  box: {},
+  strengths: {},
 };
 
 const parameterType: Rule = {
@@ -108,8 +110,10 @@ export function ownIntervention(given: Intervention): Intervention {
     }),
     edits: (...args) => read("method.edits(…)", given.edits(...args), edits) as Edits,
     ...(contrast && {
-      contrast: (...args) =>
-        ownContrast(read("method.contrast(…)", given.contrast?.(...args), contrastParts) as Contrast),
+      contrast: (...args) => {
+        const made = given.contrast?.(...args);
+        return made && ownContrast(read("method.contrast(…)", made, contrastParts) as Contrast);
+      },
     }),
   };
 }

@@ -1,5 +1,5 @@
 // The parameters of an intervention, described once: types, checks, defaults, command-line flags and forms derive from it.
-import { described, InputError, isObject, isPlain, kindOf } from "../errors.ts";
+import { at, described, InputError, isObject, isPlain, kindOf, shown } from "../errors.ts";
 
 /** Query rows that an intervention acts on: the last prompt row, it and every generated one, the last n of the prompt, or all after the pictures. */
 export type RowSelection = "last" | "generated" | "after-image" | { readonly last: number };
@@ -8,7 +8,9 @@ export type RowSelection = "last" | "generated" | "after-image" | { readonly las
 export type ParameterKind =
   | { readonly kind: "number"; readonly minimum: number; readonly maximum: number; readonly isWhole?: true }
   | { readonly kind: "choice"; readonly choices: readonly string[] }
-  | { readonly kind: "indices"; readonly of: "layers" | "heads" }
+  | { readonly kind: "indices"; readonly of: "layers" | "heads" | "patches" }
+  | { readonly kind: "box" }
+  | { readonly kind: "strengths" }
   | { readonly kind: "columns" }
   | { readonly kind: "rows" };
 
@@ -33,7 +35,7 @@ export type SettingsOf<P extends Parameters> = {
 export const MAX_FACTOR = 10_000;
 
 /** How a number is described. */
-interface NumberOptions {
+export interface NumberOptions {
   readonly default: number;
   readonly minimum: number;
   readonly maximum: number;
@@ -77,6 +79,47 @@ export const PLACE_PARAMETERS = {
   } as Parameter<RowSelection>, // widens the default's type to the parameter's
 } as const;
 
+/** A rectangle in pixels of an original picture: pixel i spans i to i + 1. */
+export type PictureBox = readonly [left: number, top: number, right: number, bottom: number];
+
+/** Numbers for each layer and head: [numLayers][numHeads], or as one array. */
+export type Strengths = Float32Array | readonly (readonly number[])[];
+
+/** Which image tokens a score edit acts on, for `imageColumns`. */
+export const IMAGE_PARAMETERS = {
+  patches: indices("patches", "image tokens that it acts on, by number from 0 (default: all)"),
+  box: optional<PictureBox>(
+    { kind: "box" },
+    "part of the picture that it acts on, in pixels of the original: left,top,right,bottom (default: all of it)",
+  ),
+} as const;
+
+/** Heads drawn at random, for `placed`. */
+export const RANDOM_HEAD_PARAMETERS = {
+  randomHeads: optional<number>(
+    { kind: "number", minimum: 1, maximum: 2 ** 20, isWhole: true },
+    "number of heads, over all of its layers, drawn at random to act on instead of all of them, as a negative control",
+  ),
+  headSeed: optional<number>(
+    { kind: "number", minimum: 0, maximum: 2 ** 32 - 1, isWhole: true },
+    "seed that draws the random heads (default: 0)",
+  ),
+} as const;
+
+/** A strength for each layer and head, and heads drawn at random, for `placed`. */
+export const HEAD_PARAMETERS = {
+  strengths: optional<Strengths>(
+    { kind: "strengths" },
+    "share of its effect in each layer and head, as lists of numbers: 0 leaves a head unmodified, 1 acts in full",
+  ),
+  ...RANDOM_HEAD_PARAMETERS,
+} as const;
+
+/** A parameter whose absence has a meaning of its own. */
+function optional<T>(type: ParameterKind, meaning: string): Parameter<T | undefined> {
+  return { type, default: undefined, meaning };
+}
+
 /** A shared parameter with another default. */
 export function withDefault<T>(parameter: Parameter<T>, value: T): Parameter<T> {
   return { ...parameter, default: value };
@@ -94,8 +137,8 @@ export const COLUMN_PARAMETERS = {
 /** Key columns: all image positions of the prompt, or positions by index. */
 export type ColumnSelection = "image" | readonly number[];
 
-/** A list of layers or heads; undefined unless given. */
-export function indices(of: "layers" | "heads", meaning: string): Parameter<readonly number[] | undefined> {
+/** A list of layers, heads or image tokens; undefined unless given. */
+export function indices(of: "layers" | "heads" | "patches", meaning: string): Parameter<readonly number[] | undefined> {
   return { type: { kind: "indices", of }, default: undefined, meaning };
 }
 
@@ -124,7 +167,7 @@ export function settingsFrom<P extends Parameters>(
   const entries = Object.entries(parameters).map(([name, parameter]) => {
     const value = given[name] === undefined ? parameter.default : given[name];
     if (value !== undefined) checkValue(name, value, { type: parameter.type, context });
-    return [name, value];
+    return [name, value !== undefined && parameter.type.kind === "strengths" ? listsOf(value, context) : value];
   });
   return Object.fromEntries(entries) as SettingsOf<P>; // each value was checked against its parameter
 }
@@ -149,8 +192,23 @@ export function checkValue(
     case "choice":
       if (!type.choices.some((name) => name === value)) refuse(type.choices.join(" or "));
       break;
-    case "indices":
-      checkIndices(name, value, type.of === "layers" ? context?.numLayers : context?.numHeads);
+    case "indices": {
+      const { numLayers, numHeads } = context ?? {};
+      // Image tokens are counted where the prompt is known.
+      checkIndices(name, value, { layers: numLayers, heads: numHeads, patches: undefined }[type.of]);
+      break;
+    }
+    case "box": {
+      const [left, top, right, bottom] = numbersOf(value) ?? [];
+      const isBox = Array.isArray(value) && value.length === 4 && Number(left) >= 0 && Number(top) >= 0;
+      if (!isBox || !(Number(left) < Number(right) && Number(top) < Number(bottom))) {
+        const sides = "left, top, right, bottom of at least 0, with left < right and top < bottom";
+        throw new InputError(`${name} must be four numbers ${sides}, got ${shown(value)}.`);
+      }
+      break;
+    }
+    case "strengths":
+      checkStrengths(name, value, context);
       break;
     case "columns":
       if (value !== "image") checkIndices(name, value, context?.promptLength);
@@ -179,6 +237,50 @@ function checkLast(name: string, value: unknown, promptLength = Number.POSITIVE_
   if (isWhole(last, 1, promptLength)) return;
   const most = Number.isFinite(promptLength) ? `from 1 to the prompt's ${promptLength}` : "of at least 1";
   throw new InputError(`${name}: last must be a whole number ${most}, got ${described(last)}.`);
+}
+
+/** The members of a list of finite numbers; undefined for anything else. */
+function numbersOf(value: unknown): readonly number[] | undefined {
+  const isNumbers =
+    Array.isArray(value) && value.every((member) => typeof member === "number" && Number.isFinite(member));
+  return isNumbers ? value : undefined;
+}
+
+function checkStrengths(name: string, value: unknown, context: Partial<SettingsContext> = {}): void {
+  const { numLayers, numHeads } = context;
+  const lists = value instanceof Float32Array ? [Array.from(value)] : value;
+  const sizes = numLayers === undefined ? "layers × heads" : `${numLayers} layers × ${numHeads} heads`;
+  const refuse = (got: string): never => {
+    throw new InputError(`${name} must be a list of numbers for each layer, ${sizes}, got ${got}.`);
+  };
+  if (!Array.isArray(lists)) {
+    refuse(described(value));
+    return;
+  }
+  const rows = lists.map((list, layer) => numbersOf(list) ?? refuse(`${shown(list)} for layer ${layer}`));
+  const tooLarge = rows.flat().find((strength) => Math.abs(strength) > MAX_FACTOR);
+  if (tooLarge !== undefined) refuse(`${tooLarge}, beyond ${MAX_FACTOR}`);
+  if (numLayers === undefined || numHeads === undefined) return;
+  if (value instanceof Float32Array) {
+    if (value.length !== numLayers * numHeads) refuse(`${value.length} numbers`);
+    return;
+  }
+  if (rows.length !== numLayers) refuse(`${rows.length} lists`);
+  const odd = rows.findIndex((row) => row.length !== numHeads);
+  if (odd >= 0) refuse(`${at(rows, odd).length} numbers for layer ${odd}`);
+}
+
+/** Checked strengths as lists, which reports can show. */
+function listsOf(value: unknown, { numHeads }: SettingsContext): readonly (readonly number[])[] {
+  if (!(value instanceof Float32Array)) return value as readonly (readonly number[])[]; // checked
+  return Array.from({ length: value.length / numHeads }, (_, layer) =>
+    Array.from(value.subarray(layer * numHeads, (layer + 1) * numHeads)),
+  );
+}
+
+/** Strengths as one array, [numLayers · numHeads]. */
+export function flatStrengths(strengths: Strengths): Float32Array {
+  return strengths instanceof Float32Array ? strengths : Float32Array.from(strengths.flat());
 }
 
 function isWhole(value: unknown, minimum: number, maximum: number): boolean {

@@ -6,13 +6,15 @@ import { dola } from "./dola.ts";
 import { greedy } from "./greedy.ts";
 import type { Intervention } from "./intervention.ts";
 import { knockOut } from "./knock-out.ts";
+import { m3id } from "./m3id.ts";
 import { pai } from "./pai.ts";
 import type { SettingsOf } from "./parameters.ts";
 import { scaling } from "./scaling.ts";
+import { vaf } from "./vaf.ts";
 import { vcd } from "./vcd.ts";
 
 /** Every registered method, in the order in which help texts list them. */
-export const INTERVENTIONS = [greedy, scaling, adaptvis, constantAdd, pai, knockOut, vcd, dola] as const;
+export const INTERVENTIONS = [greedy, scaling, adaptvis, constantAdd, pai, vaf, knockOut, vcd, m3id, dola] as const;
 
 type Registered = (typeof INTERVENTIONS)[number];
 

@@ -72,7 +72,7 @@ describe("refuses with exit code 2", () => {
     [
       "a setting of several methods without one of them",
       ["--plausibility", "0.2"],
-      /--plausibility is a setting of --method vcd, dola; it cannot be combined with greedy/,
+      /--plausibility is a setting of --method pai, vcd, dola; it cannot be combined with greedy/,
     ],
     ["layers that scores are edited in", ["--method", "vcd", "--layers", "1"], /cannot be combined with vcd/],
   ])("%s", async (_, flags, message) => {

@@ -19,7 +19,7 @@ const METHODS: readonly MethodOptions[] = [
   { method: "adaptvis", alpha1: 0.5, alpha2: 2, beta: 0.999 },
   { method: "adaptvis", alpha1: 0.5, alpha2: 2, beta: 0.5, gate: "entropy" },
   { method: "constant-add", constant: 1 },
-  { method: "pai", alpha: 0.5 },
+  { method: "pai", alpha: 0.5, gamma: 1 },
   { method: "vcd" },
 ];
 

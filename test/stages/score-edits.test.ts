@@ -56,6 +56,7 @@ function scoresOf({ edits }: GoldenCase): readonly ScoreEdit[] {
     promptLength: inputs.inputIds.length,
     imageRuns: [],
     tieWordEmbeddings: false,
+    images: [],
   };
   return edits.map(({ operation, rows, columns, strengths }) => ({
     operation,
@@ -89,8 +90,8 @@ describe.each([
 
 /** Goldens whose strengths are one number on some layers, as registered methods make them. */
 const REGISTERED: readonly (readonly [name: string, method: AnswerOptions])[] = [
-  ["pai-last", { method: "pai", layers: [1, 2, 3], rows: "last" }],
-  ["pai-generated", { method: "pai", layers: [1, 2, 3] }],
+  ["pai-last", { method: "pai", gamma: 1, layers: [1, 2, 3], rows: "last" }],
+  ["pai-generated", { method: "pai", gamma: 1, layers: [1, 2, 3] }],
   ["knock-out-last", { method: "knock-out", layers: [1, 2], columns: [0, 2, 5, 6, 7, 10, 12, 14, 15, 20] }],
   [
     "knock-out-after",

@@ -25,6 +25,7 @@ const context: EditContext = {
   numHeads: 4,
   promptLength: golden.get("expanded_ids").data.length,
   tieWordEmbeddings: false,
+  images: [],
   imageRuns: [[4, 13]],
 };
 
@@ -105,7 +106,7 @@ test.each(CONTRAST_CASES)("$name changes logits as the reference does", ({ name,
       const count = contrast.layers.length;
       contrast.combine(logits, other.slice(step * count, (step + 1) * count));
     } else {
-      contrast.combine(logits, other[step] ?? new Float32Array());
+      contrast.combine(logits, other[step] ?? new Float32Array(), step);
     }
     expect(largestError(logits, expected[step] ?? []), `step ${step}`).toBeLessThan(2e-5); // of f32 logits up to 15
     expect(logits.includes(RULED_OUT)).toBe(
@@ -129,7 +130,7 @@ describe("plausible tokens", () => {
       const changed = logits.slice();
       const other = Float32Array.of(1, 2, 3, 4);
       if (contrast.against === "early-layers") contrast.combine(changed, [other]);
-      else contrast.combine(changed, other);
+      else contrast.combine(changed, other, 0);
       return [...changed].map((value) => value === RULED_OUT);
     };
     expect(ruledOut(0.1)).toEqual([false, false, true, true]);

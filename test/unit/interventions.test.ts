@@ -6,18 +6,29 @@ import { confidenceOf, optionConfidence, roundConfidence } from "../../src/inter
 import { constantAdd } from "../../src/interventions/constant-add.ts";
 import { dola } from "../../src/interventions/dola.ts";
 import { greedy } from "../../src/interventions/greedy.ts";
+import { imageColumns } from "../../src/interventions/image-columns.ts";
 import {
   columnsOf,
   type EditContext,
+  type EditedImage,
   packedEdit,
   readConfidence,
   rowsOf,
 } from "../../src/interventions/intervention.ts";
 import { knockOut } from "../../src/interventions/knock-out.ts";
+import { m3id } from "../../src/interventions/m3id.ts";
 import { pai } from "../../src/interventions/pai.ts";
-import { COLUMN_PARAMETERS, checkValue, PLACE_PARAMETERS, settingsFrom } from "../../src/interventions/parameters.ts";
+import {
+  COLUMN_PARAMETERS,
+  checkValue,
+  type PictureBox,
+  PLACE_PARAMETERS,
+  settingsFrom,
+} from "../../src/interventions/parameters.ts";
+import { placed } from "../../src/interventions/placement.ts";
 import { INTERVENTIONS, interventionNamed, titleOf } from "../../src/interventions/registry.ts";
 import { scaling } from "../../src/interventions/scaling.ts";
+import { vaf } from "../../src/interventions/vaf.ts";
 import { vcd } from "../../src/interventions/vcd.ts";
 
 const CONTEXT: EditContext = {
@@ -25,6 +36,7 @@ const CONTEXT: EditContext = {
   numHeads: 3,
   promptLength: 12,
   tieWordEmbeddings: false,
+  images: [],
   imageRuns: [
     [2, 5],
     [7, 9],
@@ -93,6 +105,15 @@ describe("AdaptVis' gate", () => {
     ]);
   });
 
+  test("with a width, the factor goes from alpha1 to alpha2 in proportion", () => {
+    const factors = (gate: "margin" | "entropy") =>
+      [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7].map((confidence) =>
+        Number(chooseFactor(confidence, { ...settings, gateWidth: 0.4 }, gate).toFixed(12)),
+      );
+    expect(factors("margin")).toEqual([0.5, 0.5, 0.75, 1, 1.25, 1.5, 1.5]);
+    expect(factors("entropy")).toEqual([1.5, 1.5, 1.25, 1, 0.75, 0.5, 0.5]);
+  });
+
   test("reads the measure that it compares, and edits with the factor that comes out", () => {
     const values = settingsFrom(adaptvis.parameters, { gate: "entropy", alpha1: 0.25, layers: [1] }, MODEL);
     expect(adaptvis.reads?.(values)).toBe("entropy");
@@ -115,16 +136,23 @@ describe("AdaptVis' gate", () => {
   });
 });
 
+const BOX = "box must be four numbers left, top, right, bottom of at least 0, with left < right and top < bottom";
+const STRENGTHS = "strengths must be a list of numbers for each layer, 2 layers × 3 heads";
+
 describe("settings", () => {
-  const place = { layers: undefined, heads: undefined, rows: "last" };
+  const where = { layers: undefined, heads: undefined, rows: "last", patches: undefined, box: undefined };
+  const drawn = { randomHeads: undefined, headSeed: undefined };
+  const place = { ...where, strengths: undefined, ...drawn };
 
   test.each([
     [greedy, {}],
     [scaling, { factor: 0.8, ...place }],
-    [adaptvis, { alpha1: 0.5, alpha2: 1.5, beta: 0.4, gate: "probability", ...place }],
+    [adaptvis, { alpha1: 0.5, alpha2: 1.5, beta: 0.4, gate: "probability", gateWidth: 0, ...place }],
     [constantAdd, { constant: 1, columns: "image", ...place }],
-    [pai, { alpha: 0.2, ...place, rows: "generated" }],
-    [knockOut, { columns: "image", ...place }],
+    [pai, { alpha: 0.2, gamma: 1.1, plausibility: 0.1, ...place, rows: "generated" }],
+    [vaf, { enhancement: 1.15, suppression: 0.95, ...place, rows: "after-image" }],
+    [knockOut, { columns: "image", ...where, ...drawn }],
+    [m3id, { forgetting: 0.02, certainty: 0.3 }],
     [vcd, { amplification: 1, plausibility: 0.1, noiseStep: 500, noiseSeed: 0 }],
     [dola, { candidates: "high", earlyLayers: undefined, plausibility: 0.1, variant: "paper" }],
   ])("the defaults of $name", ({ parameters }, expected) => {
@@ -147,8 +175,21 @@ describe("settings", () => {
     [adaptvis.parameters, { alpha1: 10_000, alpha2: 10_000, beta: 1, gate: "entropy" }],
     [constantAdd.parameters, { constant: -1000, columns: [0, 11] }],
     [constantAdd.parameters, { constant: 1000, columns: "image" }],
-    [pai.parameters, { alpha: 0 }],
-    [pai.parameters, { alpha: 100 }],
+    [pai.parameters, { alpha: 0, gamma: 0 }],
+    [pai.parameters, { alpha: 100, gamma: 100 }],
+    [m3id.parameters, { forgetting: 0, certainty: 0 }],
+    [m3id.parameters, { forgetting: 10, certainty: 1 }],
+    [adaptvis.parameters, { gateWidth: 100, randomHeads: 1, headSeed: 4294967295 }],
+    [scaling.parameters, { box: [0, 0, 0.5, 1], patches: [] }],
+    [
+      scaling.parameters,
+      {
+        strengths: [
+          [-10_000, 0, 1],
+          [1, 1, 10_000],
+        ],
+      },
+    ],
   ])("what is at the limits is taken (%#)", (parameters, given) => {
     expect(settingsFrom(parameters, given, MODEL)).toMatchObject(given);
   });
@@ -172,7 +213,25 @@ describe("settings", () => {
     [{ rows: "first" }, 'rows must be last, generated, after-image or { last: number }, got "first".'],
     [{ rows: { last: 13 } }, "rows: last must be a whole number from 1 to the prompt's 12, got 13."],
     [{ rows: { last: 0 } }, "rows: last must be a whole number from 1 to the prompt's 12, got 0."],
-    [{ beta: 1 }, "beta is not a setting of method test: it has factor, layers, heads, rows."],
+    [
+      { beta: 1 },
+      "beta is not a setting of method test: it has factor, layers, heads, rows, strengths, randomHeads, headSeed, patches, box.",
+    ],
+    [{ patches: [-1] }, "patches must be whole numbers of at least 0, got -1."],
+    [{ patches: 3 }, "patches must be a list of whole numbers, got a number."],
+    [{ box: [0, 0, 0, 9] }, `${BOX}, got [0,0,0,9].`],
+    [{ box: [0, 5, 9, 4] }, `${BOX}, got [0,5,9,4].`],
+    [{ box: [-1, 0, 9, 9] }, `${BOX}, got [-1,0,9,9].`],
+    [{ box: [0, 0, 9] }, `${BOX}, got [0,0,9].`],
+    [{ box: ["0", 0, 9, 9] }, `${BOX}, got ["0",0,9,9].`],
+    [{ box: "all" }, `${BOX}, got "all".`],
+    [{ strengths: 2 }, `${STRENGTHS}, got 2.`],
+    [{ strengths: [[1, 1, 1]] }, `${STRENGTHS}, got 1 lists.`],
+    [{ strengths: [[1, 1, 1], [1]] }, `${STRENGTHS}, got 1 numbers for layer 1.`],
+    [{ strengths: [[1, null, 1], []] }, `${STRENGTHS}, got [1,null,1] for layer 0.`],
+    [{ strengths: [[1, 10_001, 1], []] }, `${STRENGTHS}, got 10001, beyond 10000.`],
+    [{ strengths: new Float32Array(5) }, `${STRENGTHS}, got 5 numbers.`],
+    [{ randomHeads: 0 }, "randomHeads must be a whole number from 1 to 1048576, got 0."],
   ])("%j is refused", (given, message) => {
     expect(() => settingsFrom(scaling.parameters, given, MODEL)).toThrow(message);
   });
@@ -309,8 +368,10 @@ describe("registry", () => {
       ["adaptvis", "AdaptVis"],
       ["constant-add", "Constant add"],
       ["pai", "PAI"],
+      ["vaf", "VAF"],
       ["knock-out", "Knock-out"],
       ["vcd", "VCD"],
+      ["m3id", "M3ID"],
       ["dola", "DoLa"],
     ]);
   });
@@ -333,7 +394,7 @@ describe("registry", () => {
     const names = INTERVENTIONS.map(({ name }) => name);
     expect(new Set(names).size).toBe(names.length);
     for (const { name, title } of INTERVENTIONS) {
-      expect(name).toMatch(/^[a-z][a-z-]*$/);
+      expect(name).toMatch(/^[a-z][a-z0-9-]*$/);
       expect(interventionNamed(name).name).toBe(name);
       expect(titleOf(name)).toBe(title);
     }
@@ -369,6 +430,120 @@ test("PAI acts on layers 2 and above, from the last prompt row on, by default", 
   expect(editsOf({})).toEqual({ scores: [edit], factor: 1 });
   const { scores } = editsOf({ alpha: 0.5, layers: [0], heads: [1], rows: "last" });
   expect(scores).toEqual([{ ...edit, strength: 0.5, layers: [0], heads: [1], rows: [11, 12] }]);
+});
+
+test("PAI has a contrast unless gamma is 1, and M3ID unless nothing is forgotten", () => {
+  const contrastOf = (settings: object) =>
+    pai.contrast?.(settingsFrom(pai.parameters, { ...settings }, MODEL), CONTEXT);
+  expect(contrastOf({ gamma: 1 })).toBeUndefined();
+  expect(contrastOf({})?.against).toBe("no-picture");
+  const never = settingsFrom(m3id.parameters, { forgetting: 0 }, MODEL);
+  expect(m3id.contrast?.(never, CONTEXT)).toBeUndefined();
+});
+
+test("VAF acts on layers 9 to 14 behind the picture, as far as the model has them", () => {
+  const editsOf = (numLayers: number) =>
+    vaf.edits(
+      settingsFrom(vaf.parameters, {}, { ...MODEL, numLayers }),
+      { ...CONTEXT, numLayers },
+      { confidence: undefined },
+    );
+  const edit = { operation: "multiply", heads: undefined, rows: [9, Number.POSITIVE_INFINITY] };
+  const [enhanced, suppressed] = editsOf(32).scores;
+  const layers = [9, 10, 11, 12, 13, 14];
+  expect(enhanced).toEqual({ ...edit, strength: 1.15, layers, columns: CONTEXT.imageRuns });
+  expect(suppressed).toEqual({ ...edit, strength: 0.95, layers, columns: [[0, 2]] });
+  expect(editsOf(11).scores.map((score) => score.layers)).toEqual([
+    [9, 10],
+    [9, 10],
+  ]);
+  expect(() => editsOf(9)).toThrow("this model has only layers 0 to 8: give its middle layers.");
+  const blind = { ...CONTEXT, imageRuns: [] };
+  expect(vaf.edits(settingsFrom(vaf.parameters, {}, MODEL), blind, { confidence: undefined }).scores).toEqual([]);
+});
+
+describe("image tokens by box", () => {
+  /** A picture of 200 × 100 pixels whose middle 100 × 100 a grid of 4 × 4 patches of 25 pixels shows. */
+  const cropped = {
+    rowIndex: Int32Array.from({ length: 16 }, (_, row) => row),
+    grid: { width: 4, height: 4 },
+    view: { imageSize: [100, 200] as const, part: { left: 0.25, top: 0, right: 0.75, bottom: 1 } },
+  };
+  const columnsIn = (image: EditedImage, box: PictureBox) =>
+    imageColumns({ box }, { ...CONTEXT, imageRuns: [[2, 2 + image.rowIndex.length]], images: [image] });
+
+  test("true to a crop: every patch that the box overlaps", () => {
+    expect(columnsIn(cropped, [50, 0, 75, 25])).toEqual([[2, 3]]);
+    expect(columnsIn(cropped, [74, 24, 76, 26])).toEqual([
+      [2, 4],
+      [6, 8],
+    ]);
+    expect(columnsIn(cropped, [0, 0, 200, 100])).toEqual([[2, 18]]);
+    expect(() => columnsIn(cropped, [0, 0, 50, 100])).toThrow(
+      "box 0, 0, 50, 100 lies in a part of the picture that the model does not see, as pictures are cropped for it: choose another.",
+    );
+    expect(() => columnsIn(cropped, [0, 0, 201, 100])).toThrow(
+      "box must lie within the picture's 200 × 100 pixels, got 0, 0, 201, 100.",
+    );
+  });
+
+  test("true to padding, and behind a class token", () => {
+    // A picture of 100 × 50 pixels in the middle of a square of 100 × 100.
+    const part = { left: 0, top: -0.5, right: 1, bottom: 1.5 };
+    const padded = { ...cropped, view: { imageSize: [50, 100] as const, part } };
+    expect(columnsIn(padded, [0, 0, 100, 25])).toEqual([[6, 10]]);
+    expect(columnsIn(padded, [80, 30, 90, 40])).toEqual([[13, 14]]);
+    const classed = { ...padded, rowIndex: Int32Array.from({ length: 17 }, (_, row) => row) };
+    expect(columnsIn(classed, [80, 30, 90, 40])).toEqual([[14, 15]]);
+  });
+
+  test("true to tiles: the base tile's patches and the grid's", () => {
+    const whole = { left: 0, top: 0, right: 1, bottom: 1 };
+    const left = { ...whole, right: 0.5 };
+    const right = { ...whole, left: 0.5 };
+    const tiles = { imageSize: [100, 200] as const, patchGrid: 2, views: [whole, left, right] };
+    const rowIndex = Int32Array.of(0, 1, 2, 3, 4, 5, 8, 9, -1, 6, 7, 10, 11, -1);
+    expect(columnsIn({ rowIndex, grid: undefined, tiles }, [0, 0, 10, 10])).toEqual([
+      [2, 3],
+      [6, 7],
+    ]);
+    expect(columnsIn({ rowIndex, grid: undefined, tiles }, [120, 60, 130, 70])).toEqual([
+      [5, 6],
+      [13, 14],
+    ]);
+  });
+
+  test("needs one picture", () => {
+    const none = () => imageColumns({ box: [0, 0, 1, 1] }, { ...CONTEXT, images: [] });
+    expect(none).toThrow("box needs a prompt with one picture, got 0: give a picture.");
+    const two = () => imageColumns({ box: [0, 0, 1, 1] }, { ...CONTEXT, images: [cropped, cropped] });
+    expect(two).toThrow("box needs a prompt with one picture, got 2: give patches instead.");
+  });
+
+  test("patches by number, over all runs", () => {
+    expect(imageColumns({ patches: [4, 0, 2, 0] }, CONTEXT)).toEqual([
+      [2, 3],
+      [4, 5],
+      [8, 9],
+    ]);
+    expect(imageColumns({ patches: [] }, CONTEXT)).toEqual([]);
+    expect(() => imageColumns({ patches: [5] }, CONTEXT)).toThrow("image tokens (0 to 4), got 5.");
+    expect(() => imageColumns({ patches: [0] }, { ...CONTEXT, imageRuns: [] })).toThrow("image tokens (none), got 0.");
+  });
+});
+
+test("strengths are shares of the effect, and random heads are drawn from those that the method acts on", () => {
+  const edit = { operation: "multiply", strength: 3, columns: [[2, 5]] } as const;
+  const { strength } = placed(edit, { rows: "last", strengths: Float32Array.of(0, 1, 0.5, -1, 2, 0) }, CONTEXT);
+  expect(strength).toEqual(Float32Array.of(1, 3, 2, -1, 5, 1));
+  const place = { rows: "last", layers: [1], heads: [0, 2] } as const;
+  for (const headSeed of [0, 1, 2, 3]) {
+    const random = placed({ ...edit, operation: "add" }, { ...place, randomHeads: 1, headSeed }, CONTEXT).strength;
+    const table = Array.from(random as Float32Array); // a table where heads are drawn
+    expect([table.indexOf(3), table.filter((value) => value !== 0).length]).toEqual([expect.toBeOneOf([3, 5]), 1]);
+  }
+  const both = placed(edit, { ...place, randomHeads: 2 }, CONTEXT).strength;
+  expect(both).toEqual(Float32Array.of(1, 1, 1, 3, 1, 3));
 });
 
 test("knock-out refuses to cut everything that a row sees", () => {

@@ -59,7 +59,7 @@ describe("options of an answer", () => {
     [{ method: "beam" }, "method must be one of greedy, scaling, adaptvis, constant-add"],
     [
       { method: null },
-      "method must be one of greedy, scaling, adaptvis, constant-add, pai, knock-out, vcd, dola, got null.",
+      "method must be one of greedy, scaling, adaptvis, constant-add, pai, vaf, knock-out, vcd, m3id, dola, got null.",
     ],
     [{ method: {} }, "method.name must be a text, got undefined."],
     [{ method: { name: "mine", parameters: {} } }, "method.edits must be a function, got undefined."],
@@ -69,7 +69,7 @@ describe("options of an answer", () => {
     ],
     [
       { method: { name: "mine", edits: (): number => 0, parameters: { a: { type: { kind: "colour" } } } } },
-      'method.parameters.a.type.kind must be "number" or "choice" or "indices" or "columns" or "rows", got "colour".',
+      'method.parameters.a.type.kind must be "number" or "choice" or "indices" or "columns" or "rows" or "box" or "strengths", got "colour".',
     ],
     [{ method: Object.assign(() => 0, { edits: (): number => 0 }) }, "dola, got a function."],
     [{ method: "scaling", factor: null }, "factor must be a number from 0 to 10000, got null."],

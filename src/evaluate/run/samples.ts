@@ -16,6 +16,8 @@ export interface Arm {
   readonly options: MethodOptions;
   /** Epsilon of the decoder's RMS norms; the checkpoint's unless given. */
   readonly rmsNormEps?: number | undefined;
+  /** SHA-256 of the module that the method comes from, in hexadecimal; undefined for a registered method. */
+  readonly module?: string | undefined;
 }
 
 /** How prompts are made: as the data set's authors fed them, or by the checkpoint's chat template. */
@@ -66,7 +68,7 @@ export interface SampleLine extends AttentionFields {
   readonly input: string;
   readonly doc_hash: string;
   readonly image: string;
-  /** The method's settings, defaults filled in; `rmsNormEps` among them where it is not the checkpoint's. */
+  /** The method's settings, defaults filled in; among them `rmsNormEps` where it is not the checkpoint's, and a `module`'s hash. */
   readonly settings: Readonly<Record<string, unknown>>;
   readonly factor: number;
   /** Largest probability of the first token in the unmodified pass, unrounded; null where no method of the run has one. */
@@ -168,10 +170,10 @@ function sampleLine(
 
 /** The settings of a method with the arm's own. */
 export function settingsOfArm(
-  { rmsNormEps }: Pick<Arm, "rmsNormEps">,
+  { rmsNormEps, module }: Pick<Arm, "rmsNormEps" | "module">,
   settings: Readonly<Record<string, unknown>>,
 ): Readonly<Record<string, unknown>> {
-  return rmsNormEps === undefined ? settings : { ...settings, rmsNormEps };
+  return { ...settings, ...(rmsNormEps !== undefined && { rmsNormEps }), ...(module !== undefined && { module }) };
 }
 
 /** The task's boxes with the geometry of the model; undefined where the run has no boxes, or the model takes no pictures. */
