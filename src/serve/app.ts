@@ -8,6 +8,7 @@ import { HTTPException } from "hono/http-exception";
 import { requestId } from "hono/request-id";
 import { secureHeaders } from "hono/secure-headers";
 import { streamSSE } from "hono/streaming";
+import type { StatusCode } from "hono/utils/http-status";
 import type { GeneratedToken } from "../generate/generate.ts";
 import { Admission, type AdmissionLimits } from "./admission.ts";
 import { ApiError, apiErrorOf } from "./api-error.ts";
@@ -192,7 +193,7 @@ export function createApp(options: AppOptions): ServerApp {
         const told = apiErrorOf(error);
         const isGone = sse.aborted || stop.signal.aborted;
         if (told.status >= 500 && !isGone) notes.error = error;
-        logRequest(context, isGone ? 499 : told.status); // 499: the client went away
+        logRequest(context, isGone ? CLIENT_IS_GONE : told.status);
         await send(told.body);
       }
     });
@@ -216,7 +217,13 @@ export function createApp(options: AppOptions): ServerApp {
 
 const CHAT_PATH = "/v1/chat/completions";
 
+/** As nginx logs it: the client went away before the answer. */
+const CLIENT_IS_GONE = 499 as StatusCode; // not among the codes of the type
+
 function failed(context: Context<Env>, error: unknown): Response {
+  const isGone =
+    context.req.raw.signal.aborted || (error instanceof Error && "code" in error && error.code === "ECONNRESET");
+  if (isGone) return context.body(null, CLIENT_IS_GONE); // nobody reads it; the log does
   const answer = apiErrorOf(error);
   if (answer.status >= 500) context.get("notes").error = error;
   return refused(context, answer);
