@@ -129,6 +129,12 @@ export interface AnswerOptions extends MethodSettings {
    * the first of a text costs a decode step.
    */
   readonly continuations?: readonly string[] | undefined;
+  /**
+   * The answer is one of these texts (with or without a space before it, as the model prefers): tokens that continue none of them are
+   * ruled out, and log-probabilities are those among the others. It must be able to end, so `maxNewTokens` should have room for the
+   * longest and one more token.
+   */
+  readonly choices?: readonly string[] | undefined;
   /** Called when a part of the work begins. */
   readonly onStage?: ((stage: AnswerStage) => void) | undefined;
   /** Called for every token as it comes. */

@@ -83,6 +83,7 @@ const ANSWER: Schema<AnswerOptions> = {
   sampling: optionsOf(SAMPLING),
   topLogProbs: whole(0),
   continuations: texts,
+  choices: listOf(text, "a list of at least one text", 1),
   onStage: callback,
   onToken: callback,
   reusePrefix: flag,

@@ -28,7 +28,7 @@ import { AbortError, accepts, InputError } from "./errors.ts";
 import { ContinuationScorer, logProbability } from "./generate/continuations.ts";
 import { EarlyExits } from "./generate/early-exits.ts";
 import type { FeatureCache } from "./generate/feature-cache.ts";
-import { type GeneratedToken, generate } from "./generate/generate.ts";
+import { type GeneratedToken, generate, type LogitsChange } from "./generate/generate.ts";
 import { endOf } from "./generate/prompt.ts";
 import type { SecondStream } from "./generate/second-stream.ts";
 import type { Sequence } from "./generate/sequence.ts";
@@ -363,7 +363,7 @@ export class Session {
       if (contrast !== undefined && contrast.against !== "early-layers" && inputs.images.length > 0) {
         second = await this.secondStream(inputs, { settings: room, executor, reuse, signal, contrast });
       }
-      const change = early ?? second;
+      const change = await this.choosing(options, early ?? second);
       const recorded = run.trace?.generated === true ? (await inspection()).recordLogits(change) : undefined;
       const stepping = { ...forward, edits: isEdited ? packedEdits([edits?.scores ?? []], context) : undefined };
       const scoring = { sequence, promptLength, forward: stepping, change };
@@ -434,6 +434,18 @@ export class Session {
     throw new InputError(
       `continuations: expected at most ${room} tokens behind the prompt of ${promptLength}, got ${scorer.maxTokens}; shorten them or the prompt.`,
     );
+  }
+
+  /** What leaves only the choices of the options possible, behind another change of the logits. @throws InputError. */
+  private async choosing(
+    { choices, ignoreEos }: AnswerOptions,
+    inner: LogitsChange | undefined,
+  ): Promise<LogitsChange | undefined> {
+    if (choices === undefined) return inner;
+    const { Choices } = await import("./generate/choices.ts"); // a chunk of its own for bundlers
+    const { processor } = this.model;
+    const endIds = ignoreEos === true ? [] : processor.eosTokenIds;
+    return new Choices(choices, { tokensOf: (text) => processor.continuationTokens(text), endIds, inner });
   }
 
   /** Runs the prompt of a second stream, unmodified, in a sequence that is the caller's to release. */

@@ -24,6 +24,7 @@ import { planCommand } from "./plan.ts";
 import { pullCommand } from "./pull.ts";
 import { quantizeCommand } from "./quantize.ts";
 import { reportCommand } from "./report.ts";
+import { serveCommand } from "./serve.ts";
 import { type CliCommand, type GlobalFlags, jsonText, printable, Session, UsageError } from "./session.ts";
 import { sweepCommand } from "./sweep.ts";
 import { traceCommand } from "./trace.ts";
@@ -33,6 +34,7 @@ import { workerCommand } from "./worker.ts";
 const COMMANDS: readonly CliCommand[] = [
   askCommand,
   chatCommand,
+  serveCommand,
   sweepCommand,
   traceCommand,
   explainCommand,
@@ -83,7 +85,7 @@ async function main(args: readonly string[]): Promise<void> {
           signalCode,
         });
         end(signal);
-      }, GRACE_MS).unref();
+      }, session?.graceMs ?? GRACE_MS).unref();
     });
   }
   process.stdout.on("error", leaveOnBrokenPipe);
@@ -95,7 +97,7 @@ async function main(args: readonly string[]): Promise<void> {
     await buildProgram(stop.signal, onOpen).parseAsync([...args], { from: "user" });
     session?.writeResult();
     // All output is written; a device or driver thread that is still alive must not keep the process running.
-    process.exitCode = signalCode ?? 0;
+    process.exitCode = session?.isEndedBySignal === true ? 0 : (signalCode ?? 0);
   } catch (error) {
     const isDebug = args.includes("--debug");
     process.exitCode = report(error, { session, isJson: args.includes("--json"), isDebug, signalCode });

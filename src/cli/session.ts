@@ -45,6 +45,8 @@ export class Session {
   readonly signal: AbortSignal;
   /** Called on Ctrl-C; one that returns true has handled it, and the command goes on. */
   onInterrupt: (() => boolean) | undefined;
+  /** How long the command may take to end after a signal, in milliseconds; undefined unless {@link endsBySignal} was called. */
+  graceMs: number | undefined;
   private readonly reached: Partial<Record<keyof StartTimes, number>> = {};
   private held: object | undefined;
 
@@ -91,6 +93,16 @@ export class Session {
   /** Writes a line to stderr. */
   note(text: string): void {
     process.stderr.write(`${printable(text)}\n`);
+  }
+
+  /** The command runs until it is stopped: a signal is its regular end, with exit code 0, and it may take `graceMs` for that. */
+  endsBySignal(graceMs: number): void {
+    this.graceMs = graceMs;
+  }
+
+  /** Whether {@link endsBySignal} was called. */
+  get isEndedBySignal(): boolean {
+    return this.graceMs !== undefined;
   }
 
   /** Sets the one JSON object of --json. It is written when the command ends: one that then fails adds `error` to it. */

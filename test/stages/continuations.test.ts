@@ -99,3 +99,40 @@ test.each([
   await expect(asked).rejects.toThrow(InputError);
   await expect(asked).rejects.toThrow(message);
 });
+
+describe("choices", () => {
+  const question = "Where is the ball in relation to the robot? Answer with left, right, front or behind.";
+
+  test.each([{}, { method: "scaling", factor: 0.5 }, { method: "vcd" }] satisfies AnswerOptions[])(
+    "with %j the answer is the most probable of them, told apart by the first token",
+    async (method) => {
+      const choices = ["Right", "Front", "Left"];
+      const spelled = choices.flatMap((text) => [text, ` ${text}`]);
+      const { continuations } = await model.ask({ ...method, image, question, continuations: spelled });
+      const best = continuations.reduce((most, each) => (each.firstLogProb > most.firstLogProb ? each : most));
+      const answer = await model.ask({ ...method, image, question, choices });
+      expect(answer.text).toBe(best.text);
+      expect(answer.finishReason).toBe("eos");
+      const among = continuations.reduce((sum, { firstLogProb }) => sum + Math.exp(firstLogProb), 0);
+      expect(answer.tokens[0]?.logProb).toBeCloseTo(best.firstLogProb - Math.log(among), 4);
+    },
+  );
+
+  test("of several words, one that begins another, and drawn ones too", async () => {
+    const choices = ["The ball is", "The ball is left of the robot", "The ball is behind"];
+    const answer = await model.ask({ image, question, choices });
+    expect(choices).toContain(answer.text.trim());
+    const sampling = { temperature: 5, seed: 3 };
+    const drawn = await model.ask({ image, question, choices: ["Left", "under the robot"], sampling });
+    expect(["Left", "under the robot"]).toContain(drawn.text.trim());
+  });
+
+  test.each([
+    [{ choices: [] }, /choices must be a list of at least one text/],
+    [{ choices: [""] }, /choices: a text is empty/],
+    [{ choices: ["Left"], ignoreEos: true }, /choices: the answer needs a token that ends it/],
+  ] satisfies [AnswerOptions, RegExp][])("%j is refused", async (options, message) => {
+    await expect(model.ask({ image, question, ...options })).rejects.toThrow(message);
+    await expect(model.ask({ image, question, ...options })).rejects.toThrow(InputError);
+  });
+});
