@@ -14,6 +14,7 @@ import {
   anything,
   callback,
   either,
+  flag,
   listOf,
   oneOf,
   readOptions,
@@ -52,12 +53,18 @@ const SHARED: Schema<RunOptions & AnswerMeasure & Pick<PatchGrid, "layers" | "he
   onProgress: callback,
   signal: abortSignal,
 };
-const PATCH: Schema<PatchOptions> = { ...SHARED, part: required(oneOf(PATCHED_PARTS)), positions: selection };
+const PATCH: Schema<PatchOptions> = {
+  ...SHARED,
+  part: required(oneOf(PATCHED_PARTS)),
+  positions: selection,
+  joint: flag,
+};
 const KNOCK_OUT: Schema<KnockOutOptions> = { ...SHARED, rows: selection, columns: selection, window: whole(1) };
 const ABLATION: Schema<AblationOptions> = {
   ...SHARED,
   mode: oneOf(ABLATION_MODES),
   positions: selection,
+  joint: flag,
   over: listOf(anything, "a list of what model.prepare(question) returns", 1),
 };
 

@@ -26,11 +26,14 @@ export {
 } from "./answer.ts";
 export { AnswerStream } from "./answer-stream.ts";
 export type { AblationGrid, AblationMode, AblationResult } from "./causal/ablation.ts";
+export type { MeasuredRun } from "./causal/changed-runs.ts";
 export type {
   AnswerMeasure,
   CausalGrid,
   EffectGrid,
+  GridAxes,
   Measure,
+  PictureArea,
   PositionGroup,
   PositionGrouping,
   PositionSelection,

@@ -35,6 +35,8 @@ export interface AblationGrid extends RunOptions {
   readonly positions?: PositionSelection | undefined;
   /** "together" unless given. */
   readonly grouping?: PositionGrouping | undefined;
+  /** Ablates all layers and heads together, as one cell per group of positions; false unless given. */
+  readonly joint?: boolean | undefined;
   /** Prompts over whose positions the mean is taken, every position counting once; the prompt itself unless given. */
   readonly over?: readonly ModelInputs[] | undefined;
 }
@@ -62,13 +64,17 @@ export async function ablationGrid(
   const positions = positionGroups("positions", { selection, grouping }, inputs);
   const means = mode === "mean" ? await headMeans(host, grid.over ?? [inputs], { layers, signal }) : undefined;
   const zeros = new Float32Array(headDim);
-  const axes = { layers, positions, heads };
-  const copies = cellsOf(axes, (layer, group, head = 0) => {
-    const { place } = partPlace("head", layer, text);
-    const all = means?.get(place);
-    const values = all === undefined ? zeros : all.subarray(head * headDim, (head + 1) * headDim);
-    const writes = group.positions.map((position): RowWrite => {
-      return { place, position, numRows: 1, head, groupSize: headDim, values };
+  const axes = { layers, positions, heads, isJoint: grid.joint === true };
+  const copies = cellsOf(axes, (own, group, ownHeads = []) => {
+    const writes = own.flatMap((layer) => {
+      const { place } = partPlace("head", layer, text);
+      const all = means?.get(place);
+      return ownHeads.flatMap((head) => {
+        const values = all === undefined ? zeros : all.subarray(head * headDim, (head + 1) * headDim);
+        return group.positions.map((position): RowWrite => {
+          return { place, position, numRows: 1, head, groupSize: headDim, values };
+        });
+      });
     });
     return { writes, edits: [] };
   });

@@ -48,11 +48,19 @@ export interface RunOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** What was measured of one run. */
+export interface MeasuredRun {
+  readonly value: number;
+  /** The most probable first token. */
+  readonly answerId: number;
+}
+
 /** What the unchanged run and its copies measured. */
 export interface MeasuredRuns {
-  readonly unchanged: number;
+  readonly unchanged: MeasuredRun;
   /** In the order of the copies. */
-  readonly changed: Float64Array<ArrayBuffer>;
+  readonly values: Float64Array<ArrayBuffer>;
+  readonly answerIds: Int32Array<ArrayBuffer>;
 }
 
 /** Rows that are read of an unchanged run, by position, at some places. */
@@ -84,7 +92,7 @@ export async function readRun(
     readonly measure: (logits: Float32Array) => number;
     readonly signal: AbortSignal | undefined;
   },
-): Promise<{ readonly value: number; readonly rows: ReadRows }> {
+): Promise<MeasuredRun & { readonly rows: ReadRows }> {
   const { gpu, text } = host;
   const { reads, measure, signal } = run;
   const promptLength = inputs.inputIds.length;
@@ -98,10 +106,10 @@ export async function readRun(
     const { sequence, start } = await host.prepare(inputs, prepared);
     await sequence.prefill([start, promptLength], { executor, places, signal });
     sequence.hold(inputs, promptLength);
-    const value = measure(await sequence.chooser.readLogits());
+    const logits = await sequence.chooser.readLogits();
     const rows = new Map<string, Float32Array<ArrayBuffer>>();
     for (const read of requests) rows.set(read.place, (await places.values(read)).data);
-    return { value, rows };
+    return { value: measure(logits), answerId: argmax(logits), rows };
   } finally {
     places.dispose();
   }
@@ -139,19 +147,28 @@ export async function measureRuns(
   });
   await sequence.prefill([start, promptLength], { executor, signal });
   sequence.hold(inputs, Math.min(promptLength, ...groups.map(({ first }) => first)));
-  const unchanged = measure(await sequence.chooser.readLogits());
-  const changed = new Float64Array(runs.length);
+  const plain = await sequence.chooser.readLogits();
+  const unchanged = { value: measure(plain), answerId: argmax(plain) };
+  const values = new Float64Array(runs.length);
+  const answerIds = new Int32Array(runs.length);
   let done = 0;
   // The last rows first: what a copy leaves in the cache begins at its first changed row, and later ones share only rows before it.
   for (const { first, indices } of batches) {
     throwIfAborted(signal, "The experiment");
     const copies = indices.map((index) => at(runs, index));
     const logits = await runCopies(sequence, copies, { first, promptLength, context, executor, signal });
-    for (const [row, index] of indices.entries()) changed[index] = measure(at(logits, row));
+    for (const [row, index] of indices.entries()) {
+      values[index] = measure(at(logits, row));
+      answerIds[index] = argmax(at(logits, row));
+    }
     done += indices.length;
     onProgress?.(done, runs.length);
   }
-  return { unchanged, changed };
+  return { unchanged, values, answerIds };
+}
+
+function argmax(logits: Float32Array): number {
+  return logits.reduce((best, value, index) => (value > at(logits, best) ? index : best), 0);
 }
 
 /** The last row's logits of copies whose first changed row is the same. */

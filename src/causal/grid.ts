@@ -3,10 +3,14 @@ import { at, InputError, shown } from "../errors.ts";
 import type { TextConfig } from "../models/config.ts";
 import { type ImageInput, imageRuns, type ModelInputs } from "../models/inputs.ts";
 import type { Processor } from "../models/processor.ts";
+import type { MeasuredRun, MeasuredRuns } from "./changed-runs.ts";
 
 /** What an experiment measures of the answer's first token. */
 export interface AnswerMeasure {
-  /** A single token, by id or by its text as an answer writes it, such as " Left". */
+  /**
+   * A single token, by id or by its text. A text without a space before it, such as "Left", is also taken with one, and the token to
+   * which the unchanged run gives the larger logit counts; " Left" is taken as it is.
+   */
   readonly token: number | string;
   /** The token whose logit is subtracted; without it, the probability of `token` is measured. */
   readonly against?: number | string | undefined;
@@ -25,11 +29,18 @@ export type PositionGrouping = "single" | "row" | "picture" | "together";
 export interface PositionGroup {
   /** Ascending. */
   readonly positions: readonly number[];
-  /** The picture that they are part of, and their row of patches where they are a part of one. */
-  readonly picture?: { readonly index: number; readonly row: number | undefined } | undefined;
+  /** The picture that they are part of. */
+  readonly picture?: PictureArea | undefined;
 }
 
-/** The number that is measured. */
+/** A picture of the prompt, a row of its patches, or a single patch; of tiles, rows are counted through all of them. */
+export interface PictureArea {
+  readonly index: number;
+  readonly row?: number | undefined;
+  readonly column?: number | undefined;
+}
+
+/** The number that is measured. The first logits, those of the unchanged run, decide between tokens of the same text. */
 export interface Measure {
   readonly name: "logit-difference" | "probability";
   readonly tokenId: number;
@@ -38,25 +49,36 @@ export interface Measure {
   readonly of: (logits: Float32Array) => number;
 }
 
-/** The cells of an experiment. */
-export interface CausalGrid {
-  readonly measure: Measure["name"];
-  readonly tokenId: number;
-  /** Undefined for a probability. */
-  readonly againstId: number | undefined;
+/** The axes of an experiment's cells. */
+export interface GridAxes {
   readonly layers: readonly number[];
   readonly positions: readonly PositionGroup[];
   /** Undefined where an experiment does not distinguish heads. */
   readonly heads: readonly number[] | undefined;
-  /** [layers, positions, heads or 1], the measure under each change */
+  /** Whether all layers and heads are changed together: one cell per group of positions. */
+  readonly isJoint: boolean;
+}
+
+/**
+ * The cells of an experiment, in the order [layers, positions, heads]: there is one layer where they are changed together, and one head
+ * where heads are not distinguished or changed together.
+ */
+export interface CausalGrid extends GridAxes {
+  readonly measure: Measure["name"];
+  readonly tokenId: number;
+  /** Undefined for a probability. */
+  readonly againstId: number | undefined;
+  /** [cells]: the measure under each change */
   readonly values: Float64Array<ArrayBuffer>;
+  /** [cells]: the most probable first token under each change */
+  readonly answerIds: Int32Array<ArrayBuffer>;
 }
 
 /** The effect of changes on one run. */
 export interface EffectGrid extends CausalGrid {
-  /** The measure without a change. */
-  readonly unchanged: number;
-  /** [layers, positions, heads or 1], value − unchanged */
+  /** The run without a change. */
+  readonly unchanged: MeasuredRun;
+  /** [cells]: value − unchanged */
   readonly changes: Float64Array<ArrayBuffer>;
 }
 
@@ -66,25 +88,22 @@ export const POSITION_SELECTIONS = ["last", "image", "after-image", "all"] as co
 /** The names of {@link PositionGrouping}. */
 export const POSITION_GROUPINGS = ["single", "row", "picture", "together"] as const;
 
-/** The cells of a grid in the order of its values. */
+/** The cells of a grid in their order. @param cell is given the layers and heads that are changed together */
 export function cellsOf<T>(
-  { layers, positions, heads }: Pick<CausalGrid, "layers" | "positions" | "heads">,
-  cell: (layer: number, group: PositionGroup, head: number | undefined) => T,
+  { layers, positions, heads, isJoint }: GridAxes,
+  cell: (layers: readonly number[], group: PositionGroup, heads: readonly number[] | undefined) => T,
 ): T[] {
-  const columns: readonly (number | undefined)[] = heads ?? [undefined];
-  return layers.flatMap((layer) => positions.flatMap((group) => columns.map((head) => cell(layer, group, head))));
+  const layerGroups = isJoint ? [layers] : layers.map((layer) => [layer]);
+  const headGroups = heads === undefined || isJoint ? [heads] : heads.map((head) => [head]);
+  return layerGroups.flatMap((own) => positions.flatMap((group) => headGroups.map((each) => cell(own, group, each))));
 }
 
 /** The effect of changes, from what was measured with and without them. */
-export function effectsOf(
-  grid: Pick<CausalGrid, "layers" | "positions" | "heads">,
-  measure: Measure,
-  measured: { readonly unchanged: number; readonly changed: Float64Array<ArrayBuffer> },
-): EffectGrid {
-  const { unchanged, changed } = measured;
+export function effectsOf(axes: GridAxes, measure: Measure, measured: MeasuredRuns): EffectGrid {
+  const { unchanged, values } = measured;
   const { name, tokenId, againstId } = measure;
-  const changes = changed.map((value) => value - unchanged);
-  return { measure: name, tokenId, againstId, ...grid, values: changed, unchanged, changes };
+  const changes = values.map((value) => value - unchanged.value);
+  return { measure: name, tokenId, againstId, ...axes, ...measured, changes };
 }
 
 /** The number to measure. @throws InputError for a text that is not a single token, an unknown id, and the same token twice. */
@@ -92,30 +111,62 @@ export function measureOf(
   { token, against }: AnswerMeasure,
   model: { readonly processor: Pick<Processor, "continuationTokens">; readonly text: Pick<TextConfig, "vocabSize"> },
 ): Measure {
-  const tokenId = tokenOf("token", token, model);
-  if (against === undefined) {
-    return { name: "probability", tokenId, againstId: undefined, of: (logits) => probability(logits, tokenId) };
+  const tokens = tokensOf("token", token, model);
+  const others = against === undefined ? [] : tokensOf("against", against, model);
+  if (others.some((id) => tokens.includes(id))) {
+    throw new InputError(`against must be another token than token, got ${shown(against)} for both.`);
   }
-  const againstId = tokenOf("against", against, model);
-  if (againstId === tokenId) {
-    throw new InputError(`against must be another token than token, got ${shown(against)} for both (id ${tokenId}).`);
-  }
-  const of = (logits: Float32Array) => at(logits, tokenId) - at(logits, againstId);
-  return { name: "logit-difference", tokenId, againstId, of };
+  return new FirstTokenMeasure(tokens, others);
 }
 
-function tokenOf(name: string, token: number | string, { processor, text }: Parameters<typeof measureOf>[1]): number {
+class FirstTokenMeasure implements Measure {
+  readonly name: Measure["name"];
+  private tokens: readonly number[];
+  private others: readonly number[];
+
+  constructor(tokens: readonly number[], others: readonly number[]) {
+    this.name = others.length === 0 ? "probability" : "logit-difference";
+    this.tokens = tokens;
+    this.others = others;
+  }
+
+  get tokenId(): number {
+    return at(this.tokens, 0);
+  }
+
+  get againstId(): number | undefined {
+    return this.others[0];
+  }
+
+  readonly of = (logits: Float32Array): number => {
+    this.tokens = likeliest(this.tokens, logits);
+    this.others = likeliest(this.others, logits);
+    const { tokenId, againstId } = this;
+    return againstId === undefined ? probability(logits, tokenId) : at(logits, tokenId) - at(logits, againstId);
+  };
+}
+
+/** The token with the largest logit, alone; none of none. */
+function likeliest(tokens: readonly number[], logits: Float32Array): readonly number[] {
+  return tokens.length < 2 ? tokens : [...tokens].sort((a, b) => at(logits, b) - at(logits, a)).slice(0, 1);
+}
+
+/** The tokens that a text may be: as it is and, without a space before it, with one. */
+function tokensOf(
+  name: string,
+  token: number | string,
+  { processor, text }: Parameters<typeof measureOf>[1],
+): readonly number[] {
   if (typeof token === "number") {
-    if (token < text.vocabSize) return token;
+    if (token < text.vocabSize) return [token];
     throw new InputError(`${name} must be an id from 0 to ${text.vocabSize - 1} or a text, got ${token}.`);
   }
-  const ids = processor.continuationTokens(token);
-  // Words of an answer mostly begin with a space.
-  const spaced = ids.length === 1 || token.startsWith(" ") ? ids : processor.continuationTokens(` ${token}`);
-  const [id] = spaced;
-  if (id !== undefined && spaced.length === 1) return id;
+  const texts = /^\s/.test(token) ? [token] : [token, ` ${token}`];
+  const ids = texts.map((each) => processor.continuationTokens(each));
+  const single = ids.flatMap((each) => (each.length === 1 ? each : []));
+  if (single.length > 0) return [...new Set(single)];
   throw new InputError(
-    `${name} must be a single token, but ${shown(token)} is ${ids.length}: give a shorter word, as the answer writes it.`,
+    `${name} must be a single token, but ${shown(token)} is ${at(ids, ids.length - 1).length}: give the first token of the answer.`,
   );
 }
 
@@ -171,36 +222,38 @@ export function positionGroups(
   const positions = selectedPositions(name, selection, inputs);
   if (grouping === "together") return [{ positions }];
   const places = picturePlaces(inputs.images);
-  const groups = new Map<string, { positions: number[]; picture: PositionGroup["picture"] }>();
+  const groups = new Map<string, { positions: number[]; picture: PictureArea | undefined }>();
   for (const position of positions) {
-    const place = places.get(position);
-    const picture = place && { index: place.index, row: grouping === "row" ? place.row : undefined };
+    const picture = partOf(places.get(position), grouping);
     const isAlone = picture === undefined || grouping === "single";
     const key = isAlone ? `position ${position}` : `picture ${picture.index} row ${picture.row}`;
     const group = groups.get(key);
-    if (group === undefined) groups.set(key, { positions: [position], picture: isAlone ? undefined : picture });
+    if (group === undefined) groups.set(key, { positions: [position], picture });
     else group.positions.push(position);
   }
   return [...groups.values()];
 }
 
-/** By position, its picture and the row of patches that it is in; of tiles, rows are counted through all of them. */
-function picturePlaces(
-  images: readonly ImageInput[],
-): ReadonlyMap<number, { readonly index: number; readonly row: number }> {
-  const places = new Map<number, { readonly index: number; readonly row: number }>();
+/** What a position's group is of a picture. */
+function partOf(patch: PictureArea | undefined, grouping: PositionGrouping): PictureArea | undefined {
+  if (patch === undefined || grouping === "single") return patch;
+  return grouping === "row" ? { index: patch.index, row: patch.row } : { index: patch.index };
+}
+
+/** By position, its patch of a picture; a newline is counted to the row that it ends. */
+function picturePlaces(images: readonly ImageInput[]): ReadonlyMap<number, PictureArea> {
+  const places = new Map<number, PictureArea>();
   for (const [index, { runs, rowIndex, grid, tiles }] of images.entries()) {
     const width = tiles?.patchGrid ?? grid?.width ?? 1;
     // A class token before the patches is counted to their first row.
-    const numPatches = grid === undefined ? rowIndex.length : grid.width * grid.height;
-    const numBefore = tiles === undefined ? rowIndex.length - numPatches : 0;
+    const numBefore = tiles === undefined && grid !== undefined ? rowIndex.length - grid.width * grid.height : 0;
     let place = 0;
     let row = 0;
     for (const [start, end] of runs) {
       for (let position = start; position < end; position++) {
         const feature = at(rowIndex, place++) - numBefore;
-        if (feature >= 0) row = Math.floor(feature / width); // a newline (−1) ends the row before it
-        places.set(position, { index, row });
+        if (feature >= 0) row = Math.floor(feature / width);
+        places.set(position, { index, row, column: feature >= 0 ? feature % width : undefined });
       }
     }
   }

@@ -60,9 +60,9 @@ export async function knockOutGrid(
   const positions = positionGroups("columns", { selection: grid.columns ?? "image", grouping }, inputs);
   for (const group of positions) checkColumns(rows, group);
   const windows = layers.map((centre) => windowOf(centre, window, text.numHiddenLayers));
-  const axes = { layers, positions, heads: undefined };
+  const axes = { layers, positions, heads: undefined, isJoint: false };
   const rowRuns = columnsOf(rows, context);
-  const copies = cellsOf(axes, (centre, group) => {
+  const copies = cellsOf(axes, ([centre = 0], group) => {
     const [first, last] = windowOf(centre, window, text.numHiddenLayers);
     const inWindow = Array.from({ length: last - first + 1 }, (_, offset) => first + offset);
     return { writes: [], edits: rowRuns.map((run) => cut(run, { group, layers: inWindow, heads, context })) };

@@ -4,7 +4,14 @@ import { at, InputError } from "../errors.ts";
 import type { EditContext } from "../interventions/intervention.ts";
 import type { TextConfig } from "../models/config.ts";
 import type { ModelInputs } from "../models/inputs.ts";
-import { type ExperimentHost, measureRuns, type ReadRows, type RunOptions, readRun } from "./changed-runs.ts";
+import {
+  type ExperimentHost,
+  type MeasuredRun,
+  measureRuns,
+  type ReadRows,
+  type RunOptions,
+  readRun,
+} from "./changed-runs.ts";
 import {
   type CausalGrid,
   cellsOf,
@@ -37,21 +44,21 @@ export interface PatchGrid extends RunOptions {
   readonly positions?: PositionSelection | undefined;
   /** "single" unless given. */
   readonly grouping?: PositionGrouping | undefined;
+  /** Patches all layers and heads together, as one cell per group of positions; false unless given. */
+  readonly joint?: boolean | undefined;
 }
 
 /** How much of the clean run's answer each patch brings back. */
 export interface PatchResult extends CausalGrid {
   readonly part: PatchedPart;
-  /** The measure of the clean run. */
-  readonly clean: number;
-  /** The measure of the corrupted run. */
-  readonly corrupted: number;
-  /** [layers, positions, heads or 1], (value − corrupted) / (clean − corrupted); 0 as corrupted, 1 as clean */
+  readonly clean: MeasuredRun;
+  readonly corrupted: MeasuredRun;
+  /** [cells]: (value − corrupted) / (clean − corrupted); 0 as corrupted, 1 as clean */
   readonly recovered: Float64Array<ArrayBuffer>;
 }
 
-/** Measures of the same run differ by less than this: f32 sums of several orders. */
-const NO_DIFFERENCE = 1e-6;
+/** Logits and probabilities of the same run differ by less than this: f32 sums in several orders. */
+const NO_DIFFERENCE = 1e-5;
 
 /** Where a part of a layer is computed, and the shape of a row there. */
 interface PartPlace {
@@ -84,30 +91,28 @@ export async function patchGrid(
   const read = [...new Set(positions.flatMap((group) => group.positions))].sort((a, b) => a - b);
   const places = layers.map((layer) => partPlace(part, layer, text).place);
   const source = await readRun(host, clean, { reads: { places, positions: read }, measure: measure.of, signal });
-  const axes = { layers, positions, heads };
-  const copies = cellsOf(axes, (layer, group, head) => {
-    const place = partPlace(part, layer, text);
-    return { writes: rowWrites(group, { ...place, head, source: { rows: source.rows, positions: read } }), edits: [] };
+  const axes = { layers, positions, heads, isJoint: grid.joint === true };
+  const copies = cellsOf(axes, (own, group, ownHeads) => {
+    const patched: readonly (number | undefined)[] = ownHeads ?? [undefined]; // the whole row
+    const writes = own.flatMap((layer) => {
+      const place = { ...partPlace(part, layer, text), source: { rows: source.rows, positions: read } };
+      return patched.flatMap((head) => rowWrites(group, { ...place, head }));
+    });
+    return { writes, edits: [] };
   });
   const measured = await measureRuns(host, corrupted, { runs: copies, context, measure: measure.of, options: grid });
-  const [before, after] = [measured.unchanged, source.value];
-  if (Math.abs(after - before) < NO_DIFFERENCE) {
+  const { unchanged: before, ...changed } = measured;
+  const after: MeasuredRun = { value: source.value, answerId: source.answerId };
+  const difference = after.value - before.value;
+  if (Math.abs(difference) < NO_DIFFERENCE) {
     throw new InputError(
-      `The clean and the corrupted run both measure ${after}: there is nothing to recover; give a picture or question that changes the answer.`,
+      `The clean and the corrupted run both measure ${after.value}: there is nothing to recover; give a picture or question that changes the answer.`,
     );
   }
   const { name, tokenId, againstId } = measure;
-  return {
-    part,
-    measure: name,
-    tokenId,
-    againstId,
-    ...axes,
-    clean: after,
-    corrupted: before,
-    values: measured.changed,
-    recovered: measured.changed.map((value) => (value - before) / (after - before)),
-  };
+  const recovered = changed.values.map((value) => (value - before.value) / difference);
+  const about = { part, measure: name, tokenId, againstId };
+  return { ...about, ...axes, ...changed, clean: after, corrupted: before, recovered };
 }
 
 /** Where a layer computes a part. An MLP's output is linear in its inner values, and an attention's in its heads' outputs. */
