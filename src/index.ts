@@ -25,6 +25,21 @@ export {
   type WarmUpProgress,
 } from "./answer.ts";
 export { AnswerStream } from "./answer-stream.ts";
+export type { AblationGrid, AblationMode, AblationResult } from "./causal/ablation.ts";
+export type { MeasuredRun } from "./causal/changed-runs.ts";
+export type {
+  AnswerMeasure,
+  CausalGrid,
+  EffectGrid,
+  GridAxes,
+  Measure,
+  PictureArea,
+  PositionGroup,
+  PositionGrouping,
+  PositionSelection,
+} from "./causal/grid.ts";
+export type { KnockOutGrid, KnockOutResult } from "./causal/knock-out-windows.ts";
+export type { PatchedPart, PatchGrid, PatchResult } from "./causal/patching.ts";
 export { blobSource } from "./checkpoint/blob-source.ts";
 export { type Checkpoint, type CheckpointTensor, openCheckpoint, type TensorRange } from "./checkpoint/checkpoint.ts";
 export { type Dtype, type FileDtype, f32ToBf16, f32ToF16, toF32 } from "./checkpoint/dtypes.ts";
@@ -33,6 +48,7 @@ export { readSafetensorsHeader, type SafetensorsHeader, type TensorEntry } from 
 export { encodeSafetensors, type TensorToWrite } from "./checkpoint/safetensors-writer.ts";
 export type { Source } from "./checkpoint/source.ts";
 export { AbortError, CheckpointError, GpuError, type GpuErrorReason, InputError } from "./errors.ts";
+export type { AblationOptions, KnockOutOptions, PatchOptions } from "./experiments.ts";
 export { type ExplainOptions, type Explanation, explain } from "./explain.ts";
 export type { Continuation } from "./generate/continuations.ts";
 export type { FinishReason, GeneratedToken } from "./generate/generate.ts";

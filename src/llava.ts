@@ -21,11 +21,15 @@ import type {
   TraceOptions,
   WarmUpOptions,
 } from "./answer.ts";
+import type { AblationResult } from "./causal/ablation.ts";
+import type { KnockOutResult } from "./causal/knock-out-windows.ts";
+import type { PatchResult } from "./causal/patching.ts";
 import { loadOptions, questionOptions, sessionOptions, warmUpOptions } from "./check-arguments.ts";
 import { type Checkpoint, openCheckpoint } from "./checkpoint/checkpoint.ts";
 import { namedSource } from "./checkpoint/named-source.ts";
 import { checkedSource, type Source } from "./checkpoint/source.ts";
 import { at, GpuError, InputError } from "./errors.ts";
+import type { AblationOptions, KnockOutOptions, PatchOptions } from "./experiments.ts";
 import { FeatureCache } from "./generate/feature-cache.ts";
 import { DEFAULT_CACHE_BYTES, LruBudget } from "./generate/lru-budget.ts";
 import { SequencePool } from "./generate/sequence-pool.ts";
@@ -216,6 +220,31 @@ export class Llava {
   }
 
   /**
+   * Puts parts of the clean run into the corrupted one, cell by cell of a grid of layers, positions and heads, and measures how much of
+   * the clean answer comes back. Patches of the last row run as one batch over the shared prompt.
+   * @throws InputError for prompts of different length, the same run twice, or what the model does not have; AbortError; GpuError.
+   */
+  async patch(clean: ModelInputs, corrupted: ModelInputs, options: PatchOptions): Promise<PatchResult> {
+    return (await experiments()).patch(this, { clean, corrupted }, options);
+  }
+
+  /**
+   * Cuts attention edges from some rows to some columns in windows of layers, and measures how each changes the answer.
+   * @throws InputError for what the model or the prompt does not have; AbortError; GpuError.
+   */
+  async knockOut(inputs: ModelInputs, options: KnockOutOptions): Promise<KnockOutResult> {
+    return (await experiments()).knockOut(this, inputs, options);
+  }
+
+  /**
+   * Replaces each head's output by zeros or by its mean, and measures how that changes the answer.
+   * @throws as {@link knockOut}.
+   */
+  async ablate(inputs: ModelInputs, options: AblationOptions): Promise<AblationResult> {
+    return (await experiments()).ablate(this, inputs, options);
+  }
+
+  /**
    * The natural logarithm of each text token's probability after those before it, [T − 1]: the first has none before it.
    * @throws InputError when the ids do not fit the context; GpuError when logits are not finite.
    */
@@ -318,6 +347,11 @@ export class Llava {
     this.turn = result.catch(() => undefined);
     return result;
   }
+}
+
+/** A chunk of its own for bundlers. */
+function experiments() {
+  return import("./experiments.ts");
 }
 
 /** The most exact form that fits into `memoryBytes`. */

@@ -13,6 +13,7 @@ import type {
 } from "./answer.ts";
 import type { RowHost } from "./answer-rows.ts";
 import { AnswerStream } from "./answer-stream.ts";
+import type { ExperimentHost } from "./causal/changed-runs.ts";
 import {
   answerOptions,
   eachOptions,
@@ -217,6 +218,13 @@ export class Session {
    */
   async score(inputs: ModelInputs): Promise<Float64Array<ArrayBuffer>> {
     return this.alone(() => this.host.inTurn("score", () => this.scoreInputs(inputs)));
+  }
+
+  /** Runs a causal experiment. @internal */
+  async experiment<T>(work: (host: ExperimentHost) => Promise<T>): Promise<T> {
+    const { gpu, config } = this.model;
+    const host: ExperimentHost = { gpu, text: config.text, prepare: (inputs, run) => this.prepare(inputs, run) };
+    return this.alone(() => this.host.inTurn("experiment", () => work(host)));
   }
 
   /** Gives the session's keys and values back; an answer that runs is rejected at its next token. A second call does nothing. */

@@ -28,6 +28,7 @@ const layers = [
   { name: "generate", pattern: /^src\/generate\// },
   { name: "inspect", pattern: /^src\/inspect\// },
   { name: "interventions", pattern: /^src\/interventions\// },
+  { name: "causal", pattern: /^src\/causal\// },
   { name: "llava, session", pattern: /^src\/(?!index)[^/]+$/ },
   { name: "bench", pattern: /^src\/bench\// },
   { name: "isa", pattern: /^src\/isa\// },

@@ -47,7 +47,7 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
 }
 
 /**
- * GPU tests of what the host does: memory, compiling, tuning, explanations, refusals, sessions and what they reuse, forms of weights and
+ * GPU tests of what the host does: memory, compiling, tuning, explanations, experiments, refusals, sessions and what they reuse, forms of weights and
  * of the cache in whole answers. Other tests run their kernels on every adapter. These run on one adapter, the last, because each
  * compiles many kernels, which takes SwiftShader ten times as long.
  */
@@ -60,6 +60,7 @@ const ONCE = [
   "profile/profiler",
   "stages/activation-dtypes",
   "stages/cache-dtypes",
+  "stages/causal",
   "stages/chat",
   "stages/continuations",
   "stages/contrast-methods",

@@ -46,6 +46,12 @@ export interface QuestionFigures {
   readonly evaluation6Ms: readonly number[];
   /** First token of a second question about the same picture. */
   readonly secondMs: readonly number[];
+  /** Cells of a patching grid in the last row: 32, or as many as a smaller model has heads. */
+  readonly patchedCells: number;
+  /** The grid with both of its runs, without a cache. */
+  readonly patchMs: readonly number[];
+  /** Some of the same cells one at a time, each as an answer that is written to and shares nothing; measured once. */
+  readonly naivePatch: { readonly cells: number; readonly ms: number };
 }
 
 /** Times of one answer, ms. */
@@ -252,6 +258,21 @@ async function measureQuestions(llava: Llava, model: ModelCase, rounds: RoundsOp
     const options = { maxNewTokens: 8, ignoreEos: true, reusePrefix: false, attention: true };
     return await session.answerEach(first, methods, options); // before the session is closed
   };
+  const grid = patchedCells(llava);
+  const corrupted: ModelInputs = {
+    ...first,
+    images: first.images.map((image) => ({ ...image, pixelValues: image.pixelValues.map((value) => -value) })),
+  };
+  const patch = () => {
+    llava.clearCaches(); // both pictures are encoded, and both prompts run
+    return llava.patch(first, corrupted, {
+      part: "head",
+      token: 8,
+      against: 9,
+      layers: grid.layers,
+      heads: grid.heads,
+    });
+  };
   const runs = {
     greedy: () => timed("greedy"),
     // Directly after the first question, about the same picture.
@@ -260,8 +281,20 @@ async function measureQuestions(llava: Llava, model: ModelCase, rounds: RoundsOp
     sweep: () => once(() => llava.sweep(first, factors, { maxNewTokens: 1, ignoreEos: true, reusePrefix: false })),
     evaluation1: () => once(() => evaluate(factors.slice(0, 1))),
     evaluation6: () => once(() => evaluate(factors)),
+    patch: () => once(patch),
   };
-  const { greedy, second: seconds, adaptvis, sweep, evaluation1, evaluation6 } = await interleave(runs, rounds);
+  const {
+    greedy,
+    second: seconds,
+    adaptvis,
+    sweep,
+    evaluation1,
+    evaluation6,
+    patch: patched,
+  } = await interleave(runs, rounds);
+  const numCells = grid.layers.length * grid.heads.length;
+  const naiveCells = Math.min(numCells, 8);
+  const naiveMs = await clocked(() => patchOneByOne(llava, { clean: first, corrupted, numCells: naiveCells }));
   return {
     promptTokens: first.inputIds.length,
     imageTokens: imageRuns(first).reduce((sum, [start, end]) => sum + end - start, 0),
@@ -271,7 +304,35 @@ async function measureQuestions(llava: Llava, model: ModelCase, rounds: RoundsOp
     evaluation1Ms: evaluation1.map(({ token1 }) => token1),
     evaluation6Ms: evaluation6.map(({ token1 }) => token1),
     secondMs: seconds.map(({ token1 }) => token1),
+    patchedCells: numCells,
+    patchMs: patched.map(({ token1 }) => token1),
+    naivePatch: { cells: naiveCells, ms: naiveMs },
   };
+}
+
+/** Layers and heads whose product is 32, as far as the model has them. */
+function patchedCells({ config: { text } }: Llava): { readonly layers: number[]; readonly heads: number[] } {
+  const numLayers = Math.min(text.numHiddenLayers, 8);
+  const numHeads = Math.min(text.numAttentionHeads, Math.floor(32 / numLayers));
+  const range = (length: number) => Array.from({ length }, (_, index) => index);
+  return { layers: range(numLayers), heads: range(numHeads) };
+}
+
+/** What a grid costs without sharing: the clean run is read, and each cell is a whole run that is written to. */
+async function patchOneByOne(
+  llava: Llava,
+  of: { readonly clean: ModelInputs; readonly corrupted: ModelInputs; readonly numCells: number },
+): Promise<void> {
+  const { clean, corrupted, numCells } = of;
+  const { numHiddenLayers } = llava.config.text;
+  const whole = { maxNewTokens: 1, ignoreEos: true, reusePrefix: false };
+  const positions = [corrupted.inputIds.length - 1];
+  const read = Array.from({ length: numHiddenLayers }, (_, layer) => ({ place: `layers.${layer}.hidden_states` }));
+  const { reads } = await llava.answer(clean, { ...whole, read });
+  for (let cell = 0; cell < numCells; cell++) {
+    const { place, data } = at(reads, cell % numHiddenLayers);
+    await llava.answer(corrupted, { ...whole, write: [{ place, positions, values: data }] });
+  }
 }
 
 /** The same beginning and picture, followed by other words. */

@@ -83,6 +83,7 @@ export interface Bars {
   readonly sweep6: Bar;
   readonly evaluation6: Bar;
   readonly secondQuestion: Bar;
+  readonly patch32: Bar;
   /** Decode's share of the streaming read at 7B shapes, by weight dtype; empty on CPU adapters. */
   readonly decodeShares: readonly { readonly bar: Bar; readonly dtype: string }[];
 }
@@ -100,6 +101,7 @@ export function barsFor(isSoftware: boolean): Bars {
     sweep6: { name: "sweep6-over-one", wanted: 1 / 1.15 },
     evaluation6: { name: "evaluation6-over-one", wanted: 1 / 1.2 },
     secondQuestion: { name: "second-question", wanted: 4 },
+    patch32: { name: "patch32-over-one", wanted: 1 / 3 },
     decodeShares: isSoftware
       ? []
       : ["f16", "q4"].map((dtype) => ({ dtype, bar: { name: `decode-7b-${dtype}-share-of-read`, wanted: 0.8 } })),

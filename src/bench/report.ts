@@ -197,6 +197,7 @@ function modelTable(model: ModelFigures): ReportTable {
   for (const { stage, gpuMs } of model.stages ?? []) rows.push(of(`${stage}, on the GPU`, "ms", digits(gpuMs)));
   if (questions !== null) {
     const { greedy, adaptvis, sweep6Ms, evaluation1Ms, evaluation6Ms, secondMs } = questions;
+    const { patchedCells, patchMs, naivePatch } = questions;
     const ms = (name: string, rounds: readonly number[]) => of(name, "ms", roundsText(rounds));
     rows.push(
       ms(
@@ -223,6 +224,8 @@ function modelTable(model: ModelFigures): ReportTable {
       ms("evaluation of one factor, 8 tokens", evaluation1Ms),
       ms("evaluation of six factors, 8 tokens", evaluation6Ms),
       ms("second question, token 1", secondMs),
+      ms(`patching grid of ${patchedCells} cells, last row`, patchMs),
+      ms(`${naivePatch.cells} of its cells one by one, once`, [naivePatch.ms]),
     );
   }
   rows.push(of("weights", "MB", digits(model.weightBytes / 1e6)));

@@ -99,6 +99,10 @@ function questionVerdicts(bars: Bars, found: Found): readonly Ratio[] {
       ours: secondMs,
       theirs: times(greedy, "token1"),
     })),
+    judge(bars.patch32, "One greedy first token over a patching grid of 32 cells.", ({ greedy, patchMs }) => ({
+      ours: patchMs,
+      theirs: times(greedy, "token1"),
+    })),
   ];
 }
 

@@ -20,6 +20,7 @@ import { inspectCommand } from "./inspect.ts";
 import { isaCommand, isaCompileCommand } from "./isa.ts";
 import { modelsCommand } from "./models.ts";
 import { examples, packageVersion } from "./package-files.ts";
+import { patchCommand } from "./patch.ts";
 import { planCommand } from "./plan.ts";
 import { pullCommand } from "./pull.ts";
 import { quantizeCommand } from "./quantize.ts";
@@ -37,6 +38,7 @@ const COMMANDS: readonly CliCommand[] = [
   serveCommand,
   sweepCommand,
   traceCommand,
+  patchCommand,
   explainCommand,
   doctorCommand,
   inspectCommand,

@@ -3,7 +3,11 @@ import type { Command } from "commander";
 import { type CliCommand, type Session, UsageError } from "./session.ts";
 
 /** A subcommand; the default one runs where none is named. */
-export type Subcommand = CliCommand & { readonly isDefault?: boolean };
+export type Subcommand = CliCommand & {
+  readonly isDefault?: boolean;
+  /** Whether the default one takes words, such as a question: then an unknown first word is not a mistyped name. */
+  readonly takesWords?: boolean;
+};
 
 /**
  * Adds subcommands. Commander would give a name that is none of them to the default one, as its argument.
@@ -14,6 +18,7 @@ export function addSubcommands(command: Command, subcommands: readonly Subcomman
     const own = command.command(name, { isDefault }).copyInheritedSettings(command);
     add(own.helpOption("-h, --help", "print this help"), open);
   }
+  if (subcommands.some(({ takesWords }) => takesWords === true)) return;
   const names = subcommands.map(({ name }) => name);
   command.hook("preSubcommand", ({ args: [word] }) => {
     if (word === undefined || word.startsWith("-") || names.includes(word)) return;

@@ -138,17 +138,26 @@ test("a stack is printed with --debug only", async () => {
   expect((await adaptvis("--debug", ...args)).stderr).toMatch(/\n\s+at /);
 });
 
-test.each(["ask", "sweep", "trace", "explain", "doctor", "inspect", "compare", "quantize", "pull", "models", "demo"])(
-  "%s --help has examples, and their pictures exist",
-  async (name) => {
-    const { stdout, ending } = await adaptvis(name, "--help");
-    expect(ending).toBe(0);
-    expect(stdout).toMatch(/^Examples:\n {2}\$ npm run -s adaptvis -- \w/m);
-    expect(stdout).toMatch(/--adapter <name>/);
-    for (const [, path] of stdout.matchAll(/--image (\S+\.\w+)/g))
-      expect(existsSync(join(root, path ?? ""))).toBe(true);
-  },
-);
+test.each([
+  "ask",
+  "sweep",
+  "trace",
+  "patch",
+  "explain",
+  "doctor",
+  "inspect",
+  "compare",
+  "quantize",
+  "pull",
+  "models",
+  "demo",
+])("%s --help has examples, and their pictures exist", async (name) => {
+  const { stdout, ending } = await adaptvis(name, "--help");
+  expect(ending).toBe(0);
+  expect(stdout).toMatch(/^Examples:\n {2}\$ npm run -s adaptvis -- \w/m);
+  expect(stdout).toMatch(/--adapter <name>/);
+  for (const [, path] of stdout.matchAll(/--image (\S+\.\w+)/g)) expect(existsSync(join(root, path ?? ""))).toBe(true);
+});
 
 test("the built command can be linked: its first line names node, and it calls itself adaptvis there", async () => {
   const file = join(root, "dist", "cli.js");

@@ -46,6 +46,21 @@ export async function writingCommands(root: string, folder: string): Promise<Wri
       files: ["map.png"],
     },
     {
+      name: "patch --html",
+      args: (out) => [
+        "patch",
+        "ablate",
+        "--image",
+        picture,
+        question,
+        "--token",
+        "Left",
+        "--html",
+        join(out, "grid.html"),
+      ],
+      files: ["grid.html"],
+    },
+    {
       name: "quantize",
       args: (out) => ["quantize", model, join(out, "q8"), "--dtype", "q8"],
       files: [],
