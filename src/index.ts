@@ -25,6 +25,13 @@ export {
   type WarmUpProgress,
 } from "./answer.ts";
 export { AnswerStream } from "./answer-stream.ts";
+export {
+  type AttributedToken,
+  type Attribution,
+  type AttributionOptions,
+  attributeLogit,
+  type LogitPart,
+} from "./attribution.ts";
 export { blobSource } from "./checkpoint/blob-source.ts";
 export { type Checkpoint, type CheckpointTensor, openCheckpoint, type TensorRange } from "./checkpoint/checkpoint.ts";
 export { type Dtype, type FileDtype, f32ToBf16, f32ToF16, toF32 } from "./checkpoint/dtypes.ts";
@@ -38,6 +45,7 @@ export type { Continuation } from "./generate/continuations.ts";
 export type { FinishReason, GeneratedToken } from "./generate/generate.ts";
 export type { SamplingOptions } from "./generate/sampler.ts";
 export type { TokenLogProb } from "./generate/token-chooser.ts";
+export type { HeadLogitsOptions } from "./generate/unembed.ts";
 export type { CacheDtype } from "./gpu/cache-format.ts";
 export { type Gpu, isSoftwareAdapter, requestGpuDevice } from "./gpu/device.ts";
 export { type AdapterGap, type AdapterReport, describeAdapter, type LimitName } from "./gpu/doctor.ts";
@@ -54,6 +62,7 @@ export { entropyBits } from "./inspect/entropy.ts";
 export type { ExplainedKernel, ExplainedPass, PassTensor, PassValues } from "./inspect/explained-pass.ts";
 export { drawHeatMap, HEAT_MAP_GAP, HEAT_MAP_SIDE, heatColor, overlayAttention } from "./inspect/heat-map.ts";
 export type { KernelHeader } from "./inspect/kernel-text.ts";
+export { PLACE_KINDS, type PlaceKind, TRANSFORMER_LENS_NAMES } from "./inspect/place-names.ts";
 export type { PlaceRead, PlaceValues, PlaceWrite } from "./inspect/places.ts";
 export type { ValuePicture, ValueStatistics } from "./inspect/tensor-values.ts";
 export type { TraceTensor } from "./inspect/trace.ts";
@@ -84,6 +93,7 @@ export type {
   SettingsOf,
 } from "./interventions/parameters.ts";
 export { INTERVENTIONS, type MethodName, type MethodSettings } from "./interventions/registry.ts";
+export { type Lens, type LensOptions, type LensRow, type LensToken, logitLens } from "./lens.ts";
 export { Llava } from "./llava.ts";
 export type { ImageSize } from "./models/architecture.ts";
 export type { ModelConfig, MultimodalConfig, TextConfig, VisionConfig } from "./models/config.ts";

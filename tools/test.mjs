@@ -67,6 +67,7 @@ const ONCE = [
   "stages/full-width",
   "stages/memory-plan",
   "stages/model-speed",
+  "stages/reading",
   "stages/reuse",
   "stages/sessions",
 ];
