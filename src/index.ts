@@ -62,7 +62,6 @@ export { entropyBits } from "./inspect/entropy.ts";
 export type { ExplainedKernel, ExplainedPass, PassTensor, PassValues } from "./inspect/explained-pass.ts";
 export { drawHeatMap, HEAT_MAP_GAP, HEAT_MAP_SIDE, heatColor, overlayAttention } from "./inspect/heat-map.ts";
 export type { KernelHeader } from "./inspect/kernel-text.ts";
-export { PLACE_KINDS, type PlaceKind, TRANSFORMER_LENS_NAMES } from "./inspect/place-names.ts";
 export type { PlaceRead, PlaceValues, PlaceWrite } from "./inspect/places.ts";
 export type { ValuePicture, ValueStatistics } from "./inspect/tensor-values.ts";
 export type { TraceTensor } from "./inspect/trace.ts";
