@@ -143,8 +143,11 @@ export interface AnswerOptions extends MethodSettings {
   readonly reusePrefix?: boolean | undefined;
   /** Captures the last prompt row's attention for maps; false unless given. */
   readonly attention?: boolean | undefined;
-  /** Places to read; what was read is in the answer's `reads`. */
-  readonly read?: readonly PlaceRead[] | undefined;
+  /**
+   * Places to read; what was read is in the answer's `reads`. A text is PLACE[HEADS]@POSITIONS, such as
+   * `layers.*.attention_probs[0]@last,"ball"`, and gives one read per layer that it names.
+   */
+  readonly read?: readonly (PlaceRead | string)[] | undefined;
   /** Places to write. */
   readonly write?: readonly PlaceWrite[] | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -195,7 +198,7 @@ export interface Answer {
   readonly imageSpan: readonly [start: number, end: number];
   /** Attention of the last prompt row in the unmodified pass and in the pass that gave the answer, if captured; undefined without a picture. */
   readonly attention: AnswerAttention | undefined;
-  /** What was read, in the order of `read`. */
+  /** What was read, in the order of `read` and, of a text with several layers, in that of the layers. */
   readonly reads: readonly PlaceValues[];
   /** The texts of `continuations` with their log-probabilities, in their order; at sampling temperature 1. */
   readonly continuations: readonly Continuation[];
@@ -262,6 +265,11 @@ export interface TraceOptions {
   readonly generated?: boolean | undefined;
   /** Also the last prompt row of the unmodified pass, as `unmodified.…`, where the method or `write` changed it. False unless given. */
   readonly unmodified?: boolean | undefined;
+  /**
+   * Only these places, beside `input_ids` and `generated_ids`, as in {@link AnswerOptions.read}: one tensor per place and selection
+   * of heads. The metadata's `reads` has the positions of each.
+   */
+  readonly read?: readonly (PlaceRead | string)[] | undefined;
 }
 
 /** All trace points of one run and what they belong to. */

@@ -11,6 +11,7 @@ import type {
   TraceOptions,
   WarmUpOptions,
 } from "./answer.ts";
+import type { AttributionOptions } from "./attribution.ts";
 import type { Source } from "./checkpoint/source.ts";
 import { accepts, InputError, kindOf } from "./errors.ts";
 import type { ExplainOptions } from "./explain.ts";
@@ -21,6 +22,7 @@ import { ACTIVATION_DTYPES, isQuantized, WEIGHT_DTYPES } from "./gpu/tensor.ts";
 import type { PlaceRead, PlaceWrite } from "./inspect/places.ts";
 import { MAX_FACTOR } from "./interventions/parameters.ts";
 import { type MethodSettings, SETTING_NAMES } from "./interventions/registry.ts";
+import type { LensOptions } from "./lens.ts";
 import type { ModelConfig } from "./models/config.ts";
 import type { ImageInput, ModelInputs, PictureTiles, PictureView } from "./models/inputs.ts";
 import { MAX_LOOKAHEAD } from "./models/layers/decoder-state.ts";
@@ -59,13 +61,17 @@ const METHOD_SETTINGS = Object.fromEntries(SETTING_NAMES.map((name) => [name, da
 const texts = listOf(text, "a list of texts");
 const positions = listOf(whole(0), "a list of whole numbers");
 
-const READ: Schema<PlaceRead> = { place: required(text), positions };
+const READ: Schema<PlaceRead> = { place: required(text), positions, heads: positions };
 const WRITE: Schema<PlaceWrite> = {
   place: required(text),
   positions: required(positions),
   values: required(floats),
   mode: oneOf(["replace", "add"]),
 };
+
+const isText = (value: unknown) => typeof value === "string";
+const READS_EXPECTED = "a list of { place, positions, heads } or of texts such as layers.*.attention_probs@last";
+const READS = listOf(either(isText, text, optionsOf(READ)), READS_EXPECTED);
 
 const METHOD: Schema<MethodOptions> = { ...METHOD_SETTINGS, method: anything, settings: record };
 
@@ -88,7 +94,7 @@ const ANSWER: Schema<AnswerOptions> = {
   onToken: callback,
   reusePrefix: flag,
   attention: flag,
-  read: listOf(optionsOf(READ), "a list of { place, positions }"),
+  read: READS,
   write: listOf(optionsOf(WRITE), "a list of { place, positions, values }"),
   signal: abortSignal,
 };
@@ -126,10 +132,25 @@ const EXPECTED: Schema<ExpectedQuestion & AnswerOptions> = { ...ANSWER, hasImage
 
 const METHODS = listOf(optionsOf(METHOD), "a list of methods with their settings");
 const SESSION: Schema<SessionOptions> = { rmsNormEps: numberFrom({ above: 0 }) };
-const TRACE: Schema<TraceOptions> = { generated: flag, unmodified: flag };
+const TRACE: Schema<TraceOptions> = {
+  generated: flag,
+  unmodified: flag,
+  read: listOf(either(isText, text, optionsOf(READ)), READS_EXPECTED, 1),
+};
 
 const { reusePrefix: _, ...EXPLAINED } = ANSWER;
 const EXPLAIN: Schema<ExplainOptions> = { ...EXPLAINED, onPass: callback, values: flag };
+
+const { read: _read, ...READING } = ANSWER;
+const LENS: Schema<LensOptions> = {
+  ...READING,
+  layers: listOf(whole(-1), "a list of whole numbers"),
+  positions: either(isText, text, positions),
+  topTokens: whole(1, 100),
+  isNormalized: flag,
+};
+const idOrText = either((value) => typeof value === "number", whole(0), text);
+const ATTRIBUTION: Schema<AttributionOptions> = { ...READING, position: idOrText, token: idOrText, against: idOrText };
 
 const WARM_UP: Schema<WarmUpOptions> = {
   questions: listOf(optionsOf(EXPECTED), "a list of expected questions"),
@@ -254,6 +275,16 @@ export function questionOptions(given: Question): Question {
 /** The options of an explanation. @throws as {@link readOptions}. */
 export function explainOptions(given: ExplainOptions): ExplainOptions {
   return readOptions("an explanation", given, EXPLAIN);
+}
+
+/** The options of a logit lens. @throws as {@link readOptions}. */
+export function lensOptions(given: LensOptions): LensOptions {
+  return readOptions("a logit lens", given, LENS);
+}
+
+/** The options of an attribution. @throws as {@link readOptions}. */
+export function attributionOptions(given: AttributionOptions): AttributionOptions {
+  return readOptions("an attribution", given, ATTRIBUTION);
 }
 
 /** How an answer is run. @throws as {@link readOptions}. */

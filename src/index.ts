@@ -25,6 +25,13 @@ export {
   type WarmUpProgress,
 } from "./answer.ts";
 export { AnswerStream } from "./answer-stream.ts";
+export {
+  type AttributedToken,
+  type Attribution,
+  type AttributionOptions,
+  attributeLogit,
+  type LogitPart,
+} from "./attribution.ts";
 export type { AblationGrid, AblationMode, AblationResult } from "./causal/ablation.ts";
 export type { MeasuredRun } from "./causal/changed-runs.ts";
 export type {
@@ -54,6 +61,7 @@ export type { Continuation } from "./generate/continuations.ts";
 export type { FinishReason, GeneratedToken } from "./generate/generate.ts";
 export type { SamplingOptions } from "./generate/sampler.ts";
 export type { TokenLogProb } from "./generate/token-chooser.ts";
+export type { HeadLogitsOptions } from "./generate/unembed.ts";
 export type { CacheDtype } from "./gpu/cache-format.ts";
 export { type Gpu, isSoftwareAdapter, requestGpuDevice } from "./gpu/device.ts";
 export { type AdapterGap, type AdapterReport, describeAdapter, type LimitName } from "./gpu/doctor.ts";
@@ -114,6 +122,7 @@ export {
 } from "./interventions/parameters.ts";
 export { type PlaceSettings, placed } from "./interventions/placement.ts";
 export { INTERVENTIONS, type MethodName, type MethodSettings } from "./interventions/registry.ts";
+export { type Lens, type LensOptions, type LensRow, type LensToken, logitLens } from "./lens.ts";
 export { Llava } from "./llava.ts";
 export type { ImageSize } from "./models/architecture.ts";
 export type { ModelConfig, MultimodalConfig, TextConfig, VisionConfig } from "./models/config.ts";

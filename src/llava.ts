@@ -34,6 +34,7 @@ import { FeatureCache } from "./generate/feature-cache.ts";
 import { DEFAULT_CACHE_BYTES, LruBudget } from "./generate/lru-budget.ts";
 import { SequencePool } from "./generate/sequence-pool.ts";
 import { SharedDecoder } from "./generate/shared-decoder.ts";
+import type { HeadLogitsOptions } from "./generate/unembed.ts";
 import type { CacheDtype } from "./gpu/cache-format.ts";
 import { Gpu } from "./gpu/device.ts";
 import type { Pipeline } from "./gpu/kernel.ts";
@@ -250,6 +251,26 @@ export class Llava {
    */
   async score(inputs: ModelInputs): Promise<Float64Array<ArrayBuffer>> {
     return this.once((session) => session.score(inputs));
+  }
+
+  /**
+   * The logits [N, V] that hidden states give: the final norm, unless it is left out, and lm_head.
+   * @param hiddenStates [N, D] f32, such as `layers.3.hidden_states` as it was read
+   * @throws InputError for values that are not whole rows; GpuError.
+   */
+  async logits(hiddenStates: Float32Array, options: HeadLogitsOptions = {}): Promise<Float32Array<ArrayBuffer>> {
+    const { headLogits } = await import("./generate/unembed.ts"); // a chunk of its own for bundlers
+    return this.inTurn("logits", () => headLogits(this.decoder, hiddenStates, options));
+  }
+
+  /**
+   * The direction in which each token's logit grows, [n, D]: its row of lm_head times the final norm's weight. The logit of a
+   * hidden state is its dot product with that, divided by `norm.scale`.
+   * @throws InputError for an id outside of the vocabulary; GpuError.
+   */
+  async tokenDirections(tokenIds: readonly number[]): Promise<Float32Array<ArrayBuffer>> {
+    const { tokenDirections } = await import("./generate/unembed.ts");
+    return this.inTurn("token directions", () => tokenDirections(this.decoder, tokenIds));
   }
 
   /**

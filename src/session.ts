@@ -36,7 +36,7 @@ import type { Sequence } from "./generate/sequence.ts";
 import type { SequencePool } from "./generate/sequence-pool.ts";
 import { type Executor, SubmitExecutor } from "./gpu/executor.ts";
 import { inspection } from "./inspect/inspection-loader.ts";
-import type { AttentionRow, PlaceRead, Places } from "./inspect/places.ts";
+import type { AttentionRow, PlaceRead, Places, PlaceValues } from "./inspect/places.ts";
 import type { TraceTensor } from "./inspect/trace.ts";
 import { confidenceOf, optionConfidence } from "./interventions/confidence.ts";
 import type {
@@ -149,14 +149,14 @@ export class Session {
   /** Answers and returns every trace point of the run with it. @throws as {@link Session.ask}. */
   async trace(inputs: ModelInputs, given: AnswerOptions = {}, points: TraceOptions = {}): Promise<Trace> {
     const { model } = this;
-    const { generated = false, unmodified = false } = traceOptions(points);
+    const { generated = false, unmodified = false, read } = traceOptions(points);
     const options = answerOptions(given);
+    if (read !== undefined) return this.traceOfReads(inputs, { ...options, read: [...(options.read ?? []), ...read] });
     const tensors: TraceTensor[] = [];
     const answer = await this.answer(inputs, options, { phase: "trace", trace: { tensors, generated } }).answer;
     const generatedIds = Int32Array.from(answer.tokens, ({ tokenId }) => tokenId);
     tensors.push({ name: "generated_ids", dtype: "I32", shape: [generatedIds.length], data: generatedIds });
-    const adapter = model.gpu.device.adapterInfo;
-    const { traceMetadata, promptMetadata, unmodifiedTensors } = await inspection();
+    const { traceMetadata, unmodifiedTensors } = await inspection();
     if (unmodified && (answer.method !== "greedy" || options.write !== undefined)) {
       const plain: TraceTensor[] = [];
       const { signal } = options;
@@ -164,12 +164,14 @@ export class Session {
       await this.answer(inputs, { maxNewTokens: 1, signal }, run).answer;
       tensors.push(...unmodifiedTensors(tensors, plain));
     }
-    const { name, dtype, kvDtype, activationDtype, processor } = model;
-    const metadata = {
-      ...traceMetadata({ ...answer, model: name, adapter, dtype, kvDtype, activationDtype }),
-      ...promptMetadata(inputs, { generatedIds, processor }),
-    };
-    return { tensors, metadata, answer };
+    return { tensors, metadata: traceMetadata(model, { inputs, answer }), answer };
+  }
+
+  /** A trace of what is read. */
+  private async traceOfReads(inputs: ModelInputs, options: AnswerOptions): Promise<Trace> {
+    const answer = await this.answer(inputs, options, { phase: "trace" }).answer;
+    const { readTrace } = await inspection();
+    return { ...readTrace(this.model, inputs, answer), answer };
   }
 
   /**
@@ -294,7 +296,7 @@ export class Session {
 
   /** The whole of one answer; yields its tokens. */
   private async *run(
-    asked: ModelInputs,
+    givenInputs: ModelInputs,
     given: AnswerOptions,
     run: RunOptions,
   ): AsyncGenerator<GeneratedToken, Answer, void> {
@@ -302,7 +304,7 @@ export class Session {
     const { defaults } = this.host;
     const { config, gpu, processor } = model;
     const options = answerOptions(given);
-    const inputs = modelInputs(asked, model);
+    const inputs = modelInputs(givenInputs, model);
     const { text } = config;
     const { signal, onStage } = options;
     const { executor = new SubmitExecutor(gpu) } = run;
@@ -317,7 +319,8 @@ export class Session {
     const scorer = this.scorer(options.continuations, promptLength);
     let early: EarlyExits | undefined;
     let second: SecondStream | undefined;
-    const places = await this.places(options, { settings, promptLength, trace: run.trace });
+    const asked = await this.reads(options.read, { inputs, settings });
+    const places = await this.places({ ...options, read: asked }, { settings, promptLength, trace: run.trace });
     try {
       // Picture → imageFeatures → inputsEmbeds → logits: unmodified, or with the edits of a method that reads nothing
       const firstEdited = firstRow(edits, promptLength);
@@ -405,9 +408,12 @@ export class Session {
           inputs.images,
           text.numAttentionHeads,
         );
-      const reads = [];
+      const reads: PlaceValues[] = [];
       const numRun = promptLength + generated.tokens.length - 1;
-      for (const read of options.read ?? []) reads.push(await valuesOf(places, read, numRun));
+      if (places !== undefined) {
+        const decoder = sequence.shared;
+        for (const one of asked) reads.push(await places.readValues(one, { numRun, decoder }));
+      }
       await scorer?.rest(scoring);
       return {
         text: generated.text,
@@ -504,17 +510,27 @@ export class Session {
     }
   }
 
+  /** The places that `read` names. */
+  private async reads(
+    read: AnswerOptions["read"],
+    run: { readonly inputs: ModelInputs; readonly settings: Settings },
+  ): Promise<readonly PlaceRead[]> {
+    if (read === undefined || read.length === 0) return [];
+    const { expandReads, readContext } = await inspection();
+    return expandReads(read, readContext(this.model, run.inputs, run.settings.maxNewTokens));
+  }
+
   private async places(
-    options: AnswerOptions,
+    options: Pick<AnswerOptions, "attention" | "write"> & { readonly read: readonly PlaceRead[] },
     run: { readonly settings: Settings; readonly promptLength: number; readonly trace: TraceSink | undefined },
   ): Promise<Places | undefined> {
     const { gpu, config } = this.model;
     const { settings, promptLength, trace } = run;
     const isTraced = trace !== undefined;
-    const isAsked = (options.read ?? []).length > 0 || (options.write ?? []).length > 0;
+    const isAsked = options.read.length > 0 || (options.write ?? []).length > 0;
     if (!isAsked && !isTraced && options.attention !== true) return undefined;
     const { attentionReads, Places, traceReads } = await inspection();
-    const reads: PlaceRead[] = [...(options.read ?? [])];
+    const reads: PlaceRead[] = [...options.read];
     if (isTraced) reads.push(...traceReads(config.text, promptLength, trace.generated ? settings.maxNewTokens - 1 : 0));
     else if (options.attention === true) reads.push(...attentionReads(config.text));
     const maxPositions = promptLength + settings.maxNewTokens;
@@ -662,11 +678,6 @@ export class Session {
 /** The first prompt row that edits act on; the prompt's length where there is none. */
 function firstRow(edits: Edits | undefined, promptLength: number): number {
   return (edits?.scores ?? []).reduce((first, { rows: [start] }) => Math.min(first, start), promptLength);
-}
-
-async function valuesOf(places: Places | undefined, read: PlaceRead, numRun: number) {
-  if (places === undefined) throw new RangeError("places were not prepared for a read");
-  return places.values(read, numRun);
 }
 
 /** A chunk of its own for bundlers. */

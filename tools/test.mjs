@@ -69,6 +69,7 @@ const ONCE = [
   "stages/full-width",
   "stages/memory-plan",
   "stages/model-speed",
+  "stages/reading",
   "stages/reuse",
   "stages/sessions",
 ];

@@ -7,6 +7,7 @@ import { Command, CommanderError, Option } from "commander";
 import { AbortError, CheckpointError, GpuError, InputError, oneLine, reasonOf } from "../errors.ts";
 import { adapterChoices } from "../gpu/hosts/adapter-choice.node.ts";
 import { askCommand } from "./ask.ts";
+import { attributeCommand } from "./attribute.ts";
 import { benchCommand, withReportFile } from "./bench.ts";
 import { chatCommand } from "./chat.ts";
 import { collected } from "./checks.ts";
@@ -18,6 +19,7 @@ import { explainCommand } from "./explain.ts";
 import { gpuSessionCommand } from "./gpu-session.ts";
 import { inspectCommand } from "./inspect.ts";
 import { isaCommand, isaCompileCommand } from "./isa.ts";
+import { lensCommand } from "./lens.ts";
 import { modelsCommand } from "./models.ts";
 import { examples, packageVersion } from "./package-files.ts";
 import { patchCommand } from "./patch.ts";
@@ -39,6 +41,8 @@ const COMMANDS: readonly CliCommand[] = [
   sweepCommand,
   traceCommand,
   patchCommand,
+  lensCommand,
+  attributeCommand,
   explainCommand,
   doctorCommand,
   inspectCommand,

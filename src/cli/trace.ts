@@ -8,10 +8,11 @@ import { encodeSafetensors } from "../checkpoint/safetensors-writer.ts";
 import type { Source } from "../checkpoint/source.ts";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import { InputError } from "../errors.ts";
+import { PLACE_KINDS } from "../inspect/place-names.ts";
 import type { VisionConfig } from "../models/config.ts";
 import type { ModelInputs } from "../models/inputs.ts";
 import type { ProcessedTensors } from "../models/processor.ts";
-import { asUsage, checkOutput, modelPath, someText } from "./checks.ts";
+import { asUsage, checkOutput, modelPath, repeated, someText } from "./checks.ts";
 import {
   addMethodOptions,
   addQuestionOptions,
@@ -34,6 +35,7 @@ interface TraceFlags extends QuestionFlags, MethodFlags, ProfileFlags {
   readonly out: string;
   readonly generated: boolean;
   readonly unmodified: boolean;
+  readonly read?: readonly string[];
 }
 
 /** `adaptvis trace`. */
@@ -42,7 +44,7 @@ export const traceCommand = defineCommand("trace", describeTrace, trace);
 /** Describes `trace` to commander. */
 function describeTrace(command: Command): Command {
   command
-    .description("Write every trace point of a run to a safetensors file.")
+    .description("Write every trace point of a run, or chosen places, to a safetensors file.")
     .requiredOption("--out <file.safetensors>", "output file", someText);
   addQuestionOptions(command).option(
     "--inputs <file.safetensors>",
@@ -50,6 +52,11 @@ function describeTrace(command: Command): Command {
     someText,
   );
   addMethodOptions(command)
+    .option(
+      "--read <place>",
+      "write only this place, as PLACE[HEADS]@POSITIONS (below), beside input_ids and generated_ids; may be given several times",
+      repeated,
+    )
     .option(
       "--no-generated",
       "leave out the rows of generated tokens, which take 2 · heads · positions numbers per layer",
@@ -66,16 +73,48 @@ method changed them, as unmodified.layers.{i}.… and unmodified.logits of the u
 of the picture that each image token shows. Its metadata contains the image span, factor, confidence, model, adapter and
 dtype, and as JSON token_texts, token_kinds and pictures.
 --inputs contains input_ids [1, T] (I64 or I32, the image token once or already expanded), pixel_values [1, 3, S, S]
-(F32; LLaVA-NeXT: [1, N, 3, S, S]) and, for LLaVA-NeXT, image_sizes [1, 2]. A trace can be used as --inputs.`,
+(F32; LLaVA-NeXT: [1, N, 3, S, S]) and, for LLaVA-NeXT, image_sizes [1, 2]. A trace can be used as --inputs.
+
+--read PLACE[HEADS]@POSITIONS (in quotes, for the shell):
+  PLACE      ${wrapped(placeNames())};
+             N is a layer, a list such as 0,2-3, or * for all; TransformerLens' names, such as
+             blocks.N.attn.hook_pattern, are understood too
+  [HEADS]    such as [2] or [0,4-7], of ${headPlaces()}; all unless given
+  @POSITIONS a list of: numbers (-1 is the last of the prompt), ranges such as 4-9, last, prompt, image,
+             image[1] (the second picture), text, generated, or a text of the prompt in quotes; last unless given
+The metadata's reads says, as JSON, for each tensor its place, axes, positions and heads.`,
     )
     .addHelpText(
       "after",
       examples(({ picture }) => [
         `trace --image ${picture} "What is in the picture?" --out trace.safetensors`,
         "trace --inputs trace.safetensors --factor 0.5 --out scaled.safetensors",
+        `trace --image ${picture} "What is in the picture?" --read 'layers.*.attention_probs[0]@last,generated' --out probs.safetensors`,
         "inspect trace.safetensors",
       ]),
     );
+}
+
+/** Names of the places, without those that others name too. */
+function placeNames(): readonly string[] {
+  const names = PLACE_KINDS.map(({ name }) => name);
+  return names.filter((name) => name !== "layers.N.mlp.down_proj");
+}
+
+function headPlaces(): string {
+  const names = PLACE_KINDS.filter(({ hasHeads }) => hasHeads).map(({ name }) => name.slice("layers.N.".length));
+  return names.join(", ");
+}
+
+/** Words in lines of the help's width, behind its second column. */
+function wrapped(words: readonly string[]): string {
+  const lines: string[] = [];
+  for (const word of words) {
+    const line = lines.at(-1);
+    if (line === undefined || line.length + word.length > 95) lines.push(word);
+    else lines.splice(-1, 1, `${line}, ${word}`);
+  }
+  return lines.join(",\n             ");
 }
 
 /** Runs `trace`. */
@@ -99,7 +138,7 @@ async function trace(session: Session, question: string | undefined, flags: Trac
       model.trace(
         inputs,
         { ...options, signal: session.signal },
-        { generated: flags.generated, unmodified: flags.unmodified },
+        flags.read === undefined ? { generated: flags.generated, unmodified: flags.unmodified } : { read: flags.read },
       ),
     );
     await writeFileWhole(flags.out, encodeSafetensors(tensors, metadata));
@@ -137,6 +176,10 @@ async function fileInputs(open: OpenModel, path: string, signal: AbortSignal): P
 function checkFlags(question: string | undefined, flags: TraceFlags): void {
   methodOf(flags);
   const { image, prompt, inputs } = flags;
+  if (flags.read !== undefined && !(flags.generated && flags.unmodified)) {
+    const option = flags.generated ? "--no-unmodified" : "--no-generated";
+    throw new UsageError(`--read writes only the places that it names: leave out ${option}.`);
+  }
   if (inputs === undefined) {
     if (question === undefined && prompt === undefined) {
       throw new UsageError("The input is missing: give --image FILE and a question, or --inputs FILE.");

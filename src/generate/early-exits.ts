@@ -54,7 +54,11 @@ export function earlyRows(
 }
 
 /** The logits of early layers' hidden states: final norm, unless it is left out, and lm_head. */
-export function earlyLogitsProgram({ text, weights }: Decoder, gpu: Gpu, rows: EarlyRows): Program {
+export function earlyLogitsProgram(
+  { text, weights }: Pick<Decoder, "text" | "weights">,
+  gpu: Gpu,
+  rows: EarlyRows,
+): Program {
   const { numRows, hiddenStates, normed, logits } = rows;
   const program = new Program("early logits");
   if (normed !== undefined) {

@@ -3,11 +3,13 @@
  * own for bundlers.
  */
 export async function inspection() {
-  const [places, trace, maps, rows] = await Promise.all([
+  const [places, trace, maps, rows, expressions, readTrace] = await Promise.all([
     import("./places.ts"),
     import("./trace.ts"),
     import("./attention-map.ts"),
     import("./row-attention.ts"),
+    import("./read-expression.ts"),
+    import("./read-trace.ts"),
   ]);
-  return { ...places, ...trace, ...maps, ...rows };
+  return { ...places, ...trace, ...maps, ...rows, ...expressions, ...readTrace };
 }

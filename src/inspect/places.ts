@@ -1,6 +1,7 @@
 // Reading and writing at places of a run: hidden states and attention of any layer and position. Traces, heat maps and patching
 // all use this; without a request nothing is dispatched.
 import { at, InputError } from "../errors.ts";
+import type { Unembedder } from "../generate/unembed.ts";
 import { GPU_STORAGE, type Gpu } from "../gpu/device.ts";
 import type { AttentionCapture } from "../gpu/ops/attention.ts";
 import { addRows } from "../gpu/ops/embedding.ts";
@@ -8,12 +9,14 @@ import type { Program } from "../gpu/program.ts";
 import { padTo4 } from "../gpu/tensor.ts";
 import type { TextConfig } from "../models/config.ts";
 import type { PlaceRequests, PlaceVisit, PlaceVisitor } from "../models/layers/places.ts";
+import { derivedRows, isDerived, neededPlaces } from "./derived-places.ts";
+import { canonicalPlace, checkPlace } from "./place-names.ts";
 
 /** What to read. */
 export interface PlaceRead {
   /**
    * A place's name, such as `layers.3.hidden_states` (after layer 3), `layers.3.self_attn.o_proj`, `layers.3.attention_probs`,
-   * `inputs_embeds` or `vision.hidden_states.2`.
+   * `inputs_embeds` or `vision.hidden_states.2`, or TransformerLens' name of it, such as `blocks.3.hook_resid_post`.
    */
   readonly place: string;
   /**
@@ -21,6 +24,8 @@ export interface PlaceRead {
    * tower are read whole.
    */
   readonly positions?: readonly number[] | undefined;
+  /** Heads to select, of a place that has them; all unless given. */
+  readonly heads?: readonly number[] | undefined;
 }
 
 /** What to write into hidden states. */
@@ -39,9 +44,11 @@ export interface PlaceValues {
   readonly place: string;
   /** Positions that were run, ascending; undefined for places of the vision tower. */
   readonly positions: readonly number[] | undefined;
+  /** The selected heads; undefined where all are there, and for a place without heads. */
+  readonly heads: readonly number[] | undefined;
   /**
-   * [positions, D]; of attention [positions, H, S], S being the keys that the last of the positions sees; of the vision tower
-   * [tiles, rows, Dv]
+   * [positions, D]; of attention [positions, H, S], S being the keys that the last of the positions sees; of other places with
+   * heads [positions, H, …]; of the vision tower [tiles, rows, Dv]
    */
   readonly shape: readonly number[];
   readonly data: Float32Array<ArrayBuffer>;
@@ -78,16 +85,6 @@ interface VisionReader {
   readonly columns: number;
   readonly tiles: Map<number, GPUBuffer>;
 }
-
-/** Inner places of a decoder layer whose output can be read; those that hold hidden states can be written too. */
-const LAYER_PLACES: Readonly<Record<string, "hidden" | "other">> = {
-  input_layernorm: "other",
-  self_attn: "other",
-  "self_attn.o_proj": "hidden",
-  post_attention_layernorm: "other",
-  "mlp.act_fn": "other",
-  "mlp.down_proj": "hidden",
-};
 
 /** The requests of one run and what they have collected; to be disposed of. */
 export class Places implements PlaceRequests {
@@ -128,20 +125,26 @@ export class Places implements PlaceRequests {
     this.promptLength = promptLength;
     const attention = new Set<number>();
     const attentionPositions = new Set<number>();
-    for (const { place, positions = [promptLength - 1] } of requests.reads) {
+    for (const { place, heads, positions = [promptLength - 1] } of requests.reads) {
       checkPositions(place, positions, maxPositions);
-      const layer = attentionLayerOf(place);
+      const name = canonicalPlace(place);
+      const layer = attentionLayerOf(name);
+      if (name === VISION_ALL) {
+        this.visionReads.add(name);
+        continue;
+      }
+      const kind = checkPlace(place, text, { isWritten: false });
+      if (heads !== undefined) checkHeads(place, heads, kind.hasHeads === true ? text.numAttentionHeads : 0);
       if (layer !== undefined) {
-        checkLayer(place, layer, text);
         attention.add(layer);
         for (const position of positions) attentionPositions.add(position);
-      } else if (place.startsWith("vision.")) {
-        this.visionReads.add(canonicalPlace(place));
+      } else if (name.startsWith("vision.")) {
+        this.visionReads.add(name);
       } else {
-        const name = canonicalPlace(place);
-        checkPlace(place, name, { text, isWritten: false });
-        const others = this.rowReads.get(name) ?? [];
-        this.rowReads.set(name, ascending([...others, ...positions]));
+        for (const needed of neededPlaces(name, text)) {
+          const others = this.rowReads.get(needed) ?? [];
+          this.rowReads.set(needed, ascending([...others, ...positions]));
+        }
       }
     }
     this.attentionLayers = attention;
@@ -212,34 +215,40 @@ export class Places implements PlaceRequests {
    *   requested positions, the result has no rows.
    */
   async values(read: PlaceRead, numRun = Number.POSITIVE_INFINITY): Promise<PlaceValues> {
-    const { place, positions = [this.promptLength - 1] } = read;
-    const rows = ascending(positions).filter((position) => position < numRun);
-    const layer = attentionLayerOf(place);
-    if (layer !== undefined) {
-      const { numAttentionHeads } = this.text;
-      if (rows.length === 0) {
-        return { place, positions: rows, shape: [0, numAttentionHeads, 0], data: new Float32Array() };
-      }
-      const kind = place.endsWith("scores") ? "scores" : "probs";
-      const data = await this.attentionOf(layer, kind, rows);
-      const numKeys = Number(rows.at(-1)) + 1;
-      return { place, positions: rows, shape: [rows.length, numAttentionHeads, numKeys], data };
-    }
+    const { place, heads } = read;
     const name = canonicalPlace(place);
     if (name.startsWith("vision.")) return this.visionValues(place, name);
-    const reader = this.rowReaders.get(name);
-    // No program that visits the place has run, or only for other rows.
-    if (reader === undefined || rows.length === 0) {
-      return { place, positions: [], shape: [0, 0], data: new Float32Array() };
+    const rows = this.rowsOf(read, numRun);
+    const layer = attentionLayerOf(name);
+    if (layer === undefined) {
+      const { shape, data } = await this.rowValues(name, rows);
+      return withHeads({ place, positions: shape[0] === 0 ? [] : rows, heads: undefined, shape, data }, heads);
     }
-    const columns = reader.groups * reader.groupSize;
-    const all = await this.readPadded(reader.buffer, reader.positions.length * reader.groups, reader.groupSize);
-    const data = new Float32Array(rows.length * columns);
-    for (const [row, position] of rows.entries()) {
-      const start = reader.positions.indexOf(position) * columns;
-      data.set(all.subarray(start, start + columns), row * columns);
-    }
-    return { place, positions: rows, shape: [rows.length, columns], data };
+    const { numAttentionHeads } = this.text;
+    const numKeys = rows.length === 0 ? 0 : Number(rows.at(-1)) + 1;
+    const kind = name.endsWith("scores") ? "scores" : "probs";
+    const data = rows.length === 0 ? new Float32Array() : await this.attentionOf(layer, kind, rows);
+    const shape = [rows.length, numAttentionHeads, numKeys];
+    return withHeads({ place, positions: rows, heads: undefined, shape, data }, heads);
+  }
+
+  /**
+   * As {@link Places.values}, also of derived places.
+   * @throws GpuError.
+   */
+  async readValues(
+    read: PlaceRead,
+    run: { readonly numRun: number; readonly decoder: Unembedder },
+  ): Promise<PlaceValues> {
+    const { place, heads } = read;
+    const name = canonicalPlace(place);
+    if (!isDerived(name, this.text)) return this.values(read, run.numRun);
+    const positions = this.rowsOf(read, run.numRun);
+    const needed: Float32Array<ArrayBuffer>[] = [];
+    for (const other of neededPlaces(name, this.text)) needed.push((await this.rowValues(other, positions)).data);
+    const rows = needed.some(({ length }) => length === 0) ? [] : positions;
+    const { shape, data } = await derivedRows(name, needed, run.decoder);
+    return withHeads({ place, positions: rows, heads: undefined, shape: [rows.length, ...shape], data }, heads);
   }
 
   /** Names of the vision tower's places that have been visited, in order. */
@@ -259,6 +268,26 @@ export class Places implements PlaceRequests {
     this.rowReaders.clear();
     this.attentionReaders.clear();
     this.visionReaders.clear();
+  }
+
+  private rowsOf({ positions = [this.promptLength - 1] }: PlaceRead, numRun: number): readonly number[] {
+    return ascending(positions).filter((position) => position < numRun);
+  }
+
+  /** Rows of a place that kernels write; none where no program that visits it has run, or only for other rows. */
+  private async rowValues(name: string, rows: readonly number[]): Promise<Pick<PlaceValues, "shape" | "data">> {
+    const reader = this.rowReaders.get(name);
+    if (reader === undefined || rows.length === 0) return { shape: [0, 0], data: new Float32Array() };
+    const { groups, groupSize } = reader;
+    const columns = groups * groupSize;
+    const all = await this.readPadded(reader.buffer, reader.positions.length * groups, groupSize);
+    const data = new Float32Array(rows.length * columns);
+    for (const [row, position] of rows.entries()) {
+      const start = reader.positions.indexOf(position) * columns;
+      data.set(all.subarray(start, start + columns), row * columns);
+    }
+    const isGrouped = name.endsWith(".self_attn");
+    return { shape: isGrouped ? [rows.length, groups, groupSize] : [rows.length, columns], data };
   }
 
   private visitRows(program: Program, visit: PlaceVisit & { readonly first: number }): void {
@@ -371,7 +400,7 @@ export class Places implements PlaceRequests {
     const { rows, columns, tiles } = reader;
     const data = new Float32Array(tiles.size * rows * columns);
     for (const [tile, buffer] of tiles) data.set(await this.readPadded(buffer, rows, columns), tile * rows * columns);
-    return { place, positions: undefined, shape: [tiles.size, rows, columns], data };
+    return { place, positions: undefined, heads: undefined, shape: [tiles.size, rows, columns], data };
   }
 
   /** Rows of `columns` values from a buffer whose rows are padded to a multiple of 4. */
@@ -390,40 +419,9 @@ export class Places implements PlaceRequests {
 /** Reads every place of the vision tower that holds hidden states. */
 export const VISION_ALL = "vision.*";
 
-/** The name that programs give a place: trace names are other names for some. */
-export function canonicalPlace(place: string): string {
-  const hidden = /^layers\.(\d+)\.hidden_states$/.exec(place)?.[1];
-  return hidden === undefined ? place : `layers.${hidden}.mlp.down_proj`;
-}
-
 function attentionLayerOf(place: string): number | undefined {
   const layer = /^layers\.(\d+)\.attention_(?:scores|probs)$/.exec(place)?.[1];
   return layer === undefined ? undefined : Number(layer);
-}
-
-function checkLayer(place: string, layer: number, text: TextConfig): void {
-  if (layer < text.numHiddenLayers) return;
-  throw new InputError(`${place}: the decoder's layers are 0 to ${text.numHiddenLayers - 1}.`);
-}
-
-function checkPlace(
-  place: string,
-  name: string,
-  options: { readonly text: TextConfig; readonly isWritten: boolean },
-): void {
-  const { text, isWritten } = options;
-  if (name === "inputs_embeds") return;
-  const [, layer, part = ""] = /^layers\.(\d+)\.(.+)$/.exec(name) ?? [];
-  const kind = Object.hasOwn(LAYER_PLACES, part) ? LAYER_PLACES[part] : undefined;
-  if (layer === undefined || kind === undefined || (isWritten && kind !== "hidden")) {
-    const parts = Object.entries(LAYER_PLACES).filter(([, holds]) => !isWritten || holds === "hidden");
-    const names = parts.map(([known]) => `layers.N.${known}`).join(", ");
-    const verb = isWritten ? "written" : "read";
-    throw new InputError(
-      `${place} is not a place that can be ${verb}: expected inputs_embeds, layers.N.hidden_states, ${names}.`,
-    );
-  }
-  checkLayer(place, Number(layer), text);
 }
 
 /** Checks a write and returns the canonical name of its place. */
@@ -431,7 +429,7 @@ function checkWrite(write: PlaceWrite, run: { readonly text: TextConfig; readonl
   const { text, maxPositions } = run;
   const { positions, values } = write;
   const place = canonicalPlace(write.place);
-  checkPlace(write.place, place, { text, isWritten: true });
+  checkPlace(write.place, text, { isWritten: true });
   checkPositions(write.place, positions, maxPositions);
   const numValues = positions.length * text.hiddenSize;
   if (values instanceof Float32Array && values.length === numValues) return place;
@@ -446,6 +444,31 @@ function checkPositions(place: string, positions: readonly number[], maxPosition
   throw new InputError(
     `${place}: positions must be whole numbers from 0 to ${maxPositions - 1}, at least one, got ${bad ?? "none"}.`,
   );
+}
+
+/** @param numHeads 0 for a place without heads */
+function checkHeads(place: string, heads: readonly number[], numHeads: number): void {
+  if (numHeads === 0) throw new InputError(`${place} has no heads to select: leave out [${heads.join(",")}].`);
+  const bad = heads.find((head) => !Number.isInteger(head) || head < 0 || head >= numHeads);
+  if (bad === undefined && heads.length > 0) return;
+  throw new InputError(
+    `${place}: heads must be whole numbers from 0 to ${numHeads - 1}, at least one, got ${bad ?? "none"}.`,
+  );
+}
+
+/** Some heads of values [positions, H, …]. */
+function withHeads(values: PlaceValues, heads: readonly number[] | undefined): PlaceValues {
+  if (heads === undefined || heads.length === 0) return values;
+  const [numRows = 0, numHeads = 0, ...rest] = values.shape;
+  const size = rest.reduce((product, length) => product * length, 1);
+  const data = new Float32Array(numRows * heads.length * size);
+  for (let row = 0; row < numRows; row++) {
+    for (const [index, head] of heads.entries()) {
+      const start = (row * numHeads + head) * size;
+      data.set(values.data.subarray(start, start + size), (row * heads.length + index) * size);
+    }
+  }
+  return { ...values, heads, shape: [numRows, heads.length, ...rest], data };
 }
 
 /** Infinity when there are none. */

@@ -181,18 +181,34 @@ export function tokenKinds({ inputIds, images }: ModelInputs): readonly string[]
   return kinds;
 }
 
+/** The model of a trace. */
+export interface TracedModel {
+  readonly name: string;
+  readonly dtype: string;
+  readonly kvDtype: string;
+  readonly activationDtype: string;
+  readonly processor: Processor;
+  readonly gpu: { readonly device: Pick<GPUDevice, "adapterInfo"> };
+}
+
+/** What a trace says about the answer of its run. */
+export interface TracedAnswer {
+  readonly tokens: readonly { readonly tokenId: number }[];
+  readonly imageSpan: readonly [start: number, end: number];
+  readonly factor: number;
+  readonly confidence: number;
+}
+
 /** The tokens and pictures of a run, as JSON in a trace file's metadata. */
-export function promptMetadata(
+function promptMetadata(
   inputs: ModelInputs,
-  run: { readonly generatedIds: ArrayLike<number>; readonly processor: Processor },
+  { processor, generatedIds }: { readonly processor: Processor; readonly generatedIds: readonly number[] },
 ): Record<string, string> {
-  const { processor } = run;
-  const ids = [...inputs.inputIds, ...Array.from(run.generatedIds)];
-  const kinds = [...tokenKinds(inputs), ...Array.from(run.generatedIds, () => "generated")];
+  const ids = [...inputs.inputIds, ...generatedIds];
+  const kinds = [...tokenKinds(inputs), ...Array.from(generatedIds, () => "generated")];
   const texts = processor.hasTokenizer ? new TokenTexts(processor.tokenizer) : undefined;
   const pictures = inputs.images.map((image) => {
-    const map = mapSize(image);
-    return { runs: image.runs, map };
+    return { runs: image.runs, map: mapSize(image), cells: pictureCells(image).map(shortCell) };
   });
   return {
     token_kinds: JSON.stringify(kinds),
@@ -201,28 +217,25 @@ export function promptMetadata(
   };
 }
 
-/** What a trace file says about its run. */
-export function traceMetadata(run: {
-  readonly imageSpan: readonly [start: number, end: number];
-  readonly factor: number;
-  readonly confidence: number;
-  readonly model: string;
-  readonly adapter: GPUAdapterInfo | undefined;
-  readonly dtype: string;
-  readonly kvDtype: string;
-  readonly activationDtype: string;
-}): Record<string, string> {
-  const { vendor = "", architecture = "", device = "", description = "" } = run.adapter ?? {};
+/** What a trace file says about its run, its tokens and its pictures. */
+export function traceMetadata(
+  model: TracedModel,
+  { inputs, answer }: { readonly inputs: ModelInputs; readonly answer: TracedAnswer },
+): Record<string, string> {
+  const { name, dtype, kvDtype, activationDtype, processor } = model;
+  const { vendor = "", architecture = "", device = "", description = "" } = model.gpu.device.adapterInfo ?? {};
+  const generatedIds = answer.tokens.map(({ tokenId }) => tokenId);
   return {
-    image_start: String(run.imageSpan[0]),
-    image_end: String(run.imageSpan[1]),
-    factor: String(run.factor),
-    confidence: String(run.confidence),
-    model: run.model,
+    image_start: String(answer.imageSpan[0]),
+    image_end: String(answer.imageSpan[1]),
+    factor: String(answer.factor),
+    confidence: String(answer.confidence),
+    model: name,
     adapter: [vendor, architecture, device, description].filter((part) => part !== "").join(" "),
-    dtype: run.dtype,
-    kv_dtype: run.kvDtype,
-    activation_dtype: run.activationDtype,
+    dtype,
+    kv_dtype: kvDtype,
+    activation_dtype: activationDtype,
+    ...promptMetadata(inputs, { processor, generatedIds }),
   };
 }
 
@@ -261,6 +274,11 @@ function pictureCells(image: ImageInput): readonly (PictureCell | undefined)[] {
     const [x, y] = [cell % width, Math.floor(cell / width)];
     return { left: x / width, top: y / height, right: (x + 1) / width, bottom: (y + 1) / height };
   });
+}
+
+/** [left, top, right, bottom] to a millionth of the picture's sides; null for a position without a place. */
+function shortCell(cell: PictureCell | undefined): readonly number[] | null {
+  return cell === undefined ? null : cellNumbers(cell).map((side) => Math.round(side * 1e6) / 1e6);
 }
 
 /** Four zeros for a position without a place. */

@@ -6,9 +6,15 @@ import { afterAll, describe, expect, test } from "vitest";
 import { fileSource } from "../../src/checkpoint/file-source.node.ts";
 import { readSafetensorsHeader } from "../../src/checkpoint/safetensors.ts";
 import { encodeSafetensors, type TensorToWrite } from "../../src/checkpoint/safetensors-writer.ts";
+import { readProcessedTensors } from "../../src/cli/trace.ts";
+import { InputError } from "../../src/errors.ts";
+import type { VisionConfig } from "../../src/models/config.ts";
 import { adaptvis, jsonOf, knownPictures, newFolder, ownLines, removeFolders, tinyLlava } from "./command.ts";
 
 afterAll(removeFolders);
+
+/** As tiny-llava's. */
+const VISION = { imageSize: 56, numChannels: 3 } as VisionConfig; // what the pixels' shape is checked against
 
 test("--inputs gives transformers' greedy ids and logits", async () => {
   const out = join(await newFolder(), "trace.safetensors");
@@ -106,7 +112,39 @@ test("a prompt that does not have the template's form is traced as it is, and th
   expect(same.stderr).not.toContain("chat template");
 });
 
-describe("refuses with exit code 1 inputs that do not fit, and writes nothing", () => {
+test("--read writes only what it names, with texts and geometry for a reader that knows nothing else", async () => {
+  const [picture] = await knownPictures();
+  const out = join(await newFolder(), "reads.safetensors");
+  const question = "What is in the picture?";
+  const reads = [
+    "--read",
+    'blocks.*.attn.hook_pattern[1,3]@"picture",last,generated',
+    "--read",
+    "layers.1.hidden_states@image",
+  ];
+  const { ending } = await adaptvis("trace", "--image", picture?.path ?? "", question, ...reads, "--out", out);
+  expect(ending).toBe(0);
+  const { metadata, tensors } = await headerOf(out);
+  const names = [0, 1, 2, 3].map((layer) => `blocks.${layer}.attn.hook_pattern[1,3]`);
+  expect([...tensors.keys()].sort()).toEqual([...names, "generated_ids", "input_ids", "layers.1.hidden_states"]);
+  const about = JSON.parse(metadata.reads ?? "");
+  const texts: readonly string[] = JSON.parse(metadata.token_texts ?? "");
+  const { positions, ...pattern } = about[names[2] ?? ""];
+  expect(pattern).toEqual({ place: "layers.2.attention_probs", axes: ["position", "head", "key"], heads: [1, 3] });
+  const promptLength = Number(tensors.get("input_ids")?.shape[0]);
+  expect(texts.slice(positions[0], promptLength).join("")).toMatch(/^ picture\?/);
+  const numRun = Number(tensors.get("generated_ids")?.shape[0]) - 1;
+  expect(positions.slice(-numRun - 1)).toEqual(
+    Array.from({ length: numRun + 1 }, (_, index) => promptLength - 1 + index),
+  );
+  expect(tensors.get(names[2] ?? "")?.shape).toEqual([positions.length, 2, promptLength + numRun]);
+  const [{ runs, map, cells }] = JSON.parse(metadata.pictures ?? "");
+  expect(about["layers.1.hidden_states"].positions).toHaveLength(runs[0][1] - runs[0][0]);
+  expect(cells).toHaveLength(map[0] * map[1]);
+  expect(cells.at(-1)).toEqual([1 - 1 / map[1], 1 - 1 / map[0], 1, 1]);
+});
+
+describe("refuses inputs that do not fit", () => {
   const ids: TensorToWrite = { name: "input_ids", dtype: "I32", shape: [1, 4], data: Int32Array.of(0, 120, 5, 6) };
   const pixels: TensorToWrite = {
     name: "pixel_values",
@@ -132,15 +170,22 @@ describe("refuses with exit code 1 inputs that do not fit, and writes nothing", 
       [ids, { ...pixels, shape: [1, 3, 28, 112] }],
       /pixel_values must be F32 of shape .*got F32 of shape \[1, 3, 28, 112\]/,
     ],
+  ])("%s", async (_, tensors, message) => {
+    const inputs = join(await newFolder(), "inputs.safetensors");
+    await writeFile(inputs, encodeSafetensors(tensors));
+    const reading = readProcessedTensors(inputs, { vision: VISION, signal: new AbortController().signal });
+    await expect(reading).rejects.toThrow(InputError);
+    await expect(reading).rejects.toThrow(message);
+  });
+
+  test.each<[string, readonly TensorToWrite[], RegExp]>([
     [
       "two pictures",
       [ids, { ...pixels, shape: [2, 3, 56, 56], data: new Float32Array(6 * 56 ** 2) }],
       /1 image token .* for 2 pictures/,
     ],
-    ["ids without the image token", [{ ...ids, data: Int32Array.of(0, 4, 5, 6) }, pixels], /no image token/],
-    ["an image token twice", [{ ...ids, data: Int32Array.of(120, 4, 120, 6) }, pixels], /2 image tokens/],
     ["an id outside of the vocabulary", [{ ...ids, data: Int32Array.of(0, 120, 5, 128) }, pixels], /token 3 is 128/],
-  ])("%s", async (_, tensors, message) => {
+  ])("%s: with exit code 1, and nothing is written", async (_, tensors, message) => {
     const folder = await newFolder();
     const inputs = join(folder, "inputs.safetensors");
     await writeFile(inputs, encodeSafetensors(tensors));
@@ -176,6 +221,7 @@ test.each([
     ["--inputs", "in.safetensors", "--prompt", "<image>"],
     /--inputs cannot be combined with a question, --image or --prompt/,
   ],
+  ["rows left out of chosen places", ["--read", "inputs_embeds", "--no-generated", "hi"], /leave out --no-generated/],
   ["an output that is the input", ["--inputs", "out.safetensors"], /overwrite an input file/],
 ])("refuses with exit code 2: %s", async (_, args, message) => {
   const { stderr, ending } = await adaptvis("trace", "--out", "out.safetensors", ...args);
