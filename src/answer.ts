@@ -289,8 +289,9 @@ export interface AnswerJson {
 }
 
 /** Attention on one picture as JSON, in the pass that gave the answer and in the unmodified one. */
-export interface PictureAttentionJson extends Pick<AttentionMap, "share" | "unplacedShare" | "entropy"> {
-  readonly unmodified: Pick<AttentionMap, "share" | "unplacedShare" | "entropy"> | null;
+export interface PictureAttentionJson
+  extends Pick<AttentionMap, "share" | "unplacedShare" | "paddingShare" | "entropy"> {
+  readonly unmodified: Pick<AttentionMap, "share" | "unplacedShare" | "paddingShare" | "entropy"> | null;
 }
 
 /** The JSON form of an answer. @param maps of one layer and head, of each picture; without them `attention` is null */
@@ -329,6 +330,11 @@ function attentionJson(maps: readonly AnswerMaps[]): AnswerJson["attention"] {
   return { layer, head, ...at(pictures, 0), ...(pictures.length > 1 && { pictures }) };
 }
 
-function numbersOf({ share, unplacedShare, entropy }: AttentionMap): Omit<PictureAttentionJson, "unmodified"> {
-  return { share, unplacedShare, entropy };
+function numbersOf({
+  share,
+  unplacedShare,
+  paddingShare,
+  entropy,
+}: AttentionMap): Omit<PictureAttentionJson, "unmodified"> {
+  return { share, unplacedShare, paddingShare, entropy };
 }

@@ -22,7 +22,7 @@ import type { PlaceRead, PlaceWrite } from "./inspect/places.ts";
 import { MAX_FACTOR } from "./interventions/parameters.ts";
 import { type MethodSettings, SETTING_NAMES } from "./interventions/registry.ts";
 import type { ModelConfig } from "./models/config.ts";
-import type { ImageInput, ModelInputs, PictureTiles } from "./models/inputs.ts";
+import type { ImageInput, ModelInputs, PictureTiles, PictureView } from "./models/inputs.ts";
 import { MAX_LOOKAHEAD } from "./models/layers/decoder-state.ts";
 import { MAX_BATCH_ROWS } from "./models/layers/step.ts";
 import {
@@ -142,6 +142,7 @@ const RUN: Schema<RunOptions> = {
 const INT32 = rule("an Int32Array", (value) => isTyped(value, "Int32Array"));
 const side = whole(1, 2 ** 20);
 const share = numberFrom({ least: -1000, most: 1000 });
+const wideShare = numberFrom({ least: -1e9, most: 1e9 }); // of a thin picture, padding may be as wide as it is high
 
 const TILES: Schema<PictureTiles> = {
   imageSize: required(listOf(side, "[height, width]", 2)),
@@ -160,12 +161,25 @@ const TILES: Schema<PictureTiles> = {
   ),
 };
 
+const VIEW: Schema<PictureView> = {
+  imageSize: required(listOf(side, "[height, width]", 2)),
+  part: required(
+    objectOf("{ left, top, right, bottom }", {
+      left: required(wideShare),
+      top: required(wideShare),
+      right: required(wideShare),
+      bottom: required(wideShare),
+    }),
+  ),
+};
+
 const IMAGE_INPUT: Schema<ImageInput> = {
   pixelValues: required(floats),
   runs: required(listOf(listOf(whole(0), "[start, end]", 2), "a list of [start, end]")),
   rowIndex: required(INT32),
   grid: objectOf("{ width, height }", { width: required(side), height: required(side) }),
   tiles: objectOf("{ imageSize, patchGrid, views }", TILES),
+  view: objectOf("{ imageSize, part }", VIEW),
 };
 
 const INPUTS: Schema<ModelInputs> = {

@@ -54,6 +54,7 @@ export { entropyBits } from "./inspect/entropy.ts";
 export type { ExplainedKernel, ExplainedPass, PassTensor, PassValues } from "./inspect/explained-pass.ts";
 export { drawHeatMap, HEAT_MAP_GAP, HEAT_MAP_SIDE, heatColor, overlayAttention } from "./inspect/heat-map.ts";
 export type { KernelHeader } from "./inspect/kernel-text.ts";
+export { mapOnPicture, type PixelMap } from "./inspect/map-on-picture.ts";
 export type { PlaceRead, PlaceValues, PlaceWrite } from "./inspect/places.ts";
 export type { ValuePicture, ValueStatistics } from "./inspect/tensor-values.ts";
 export type { TraceTensor } from "./inspect/trace.ts";
@@ -93,6 +94,7 @@ export {
   imageSpan,
   type ModelInputs,
   type PictureTiles,
+  type PictureView,
   type Run,
 } from "./models/inputs.ts";
 export type {

@@ -23,7 +23,7 @@ import {
   samplingOptions,
   wordsOf,
 } from "./flags.ts";
-import { elapsed, type OpenModel, openModelAndPictures } from "./open-model.ts";
+import { elapsed, openModelAndPictures } from "./open-model.ts";
 import { examples } from "./package-files.ts";
 import { addProfileOption, openProfile, type ProfileFlags } from "./profile.ts";
 import { notePromptForm } from "./prompt-form.ts";
@@ -101,7 +101,7 @@ async function ask(session: Session, question: string | undefined, flags: AskFla
 
     const maps = attentionMaps(answer, selection);
     if (flags.heatmap !== undefined) {
-      const rows = maps.map((map, index) => heatMapRow(open, { answer, map, ...pictureAt(images, files, index) }));
+      const rows = maps.map((map, index) => heatMapRow({ answer, map, ...pictureAt(images, files, index) }));
       const png = await heatMapPng({ heading: question ?? flags.prompt ?? "", rows }, { signal: session.signal });
       await writeFileWhole(flags.heatmap, png);
     }
@@ -148,15 +148,17 @@ function pictureAt(images: readonly RgbImage[], files: readonly string[], index:
 }
 
 /** A picture with its maps: of the unmodified pass, where there was one, and of the pass that gave the answer. */
-function heatMapRow(
-  { model }: OpenModel,
-  of: { readonly answer: Answer; readonly map: AnswerMaps; readonly image: RgbImage; readonly file: string },
-): HeatMapRow {
+function heatMapRow(of: {
+  readonly answer: Answer;
+  readonly map: AnswerMaps;
+  readonly image: RgbImage;
+  readonly file: string;
+}): HeatMapRow {
   const { answer, image, file } = of;
   const { used, unmodified } = of.map;
   const before = unmodified === undefined ? [] : [{ map: unmodified, title: "Unmodified pass", lines: ["Factor 1"] }];
   return {
-    picture: model.processor.seen(image) ?? image,
+    picture: image,
     caption: basename(file),
     panels: [...before, { map: used, ...describeMethod(answer) }],
   };

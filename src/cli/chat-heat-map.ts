@@ -54,12 +54,11 @@ export async function wordMap(
   );
   const picture = maps.reduce((best, { share }, index) => (share > at(maps, best).share ? index : best), 0);
   const map = at(maps, picture);
-  const png = await draw(model, conversation, { map, picture, turn, answer, word, numRows: tokens.length, signal });
+  const png = await draw(conversation, { map, picture, turn, answer, word, numRows: tokens.length, signal });
   return { png, turn, picture, numPictures: maps.length, share: map.share };
 }
 
 async function draw(
-  model: Llava,
   conversation: Conversation,
   of: {
     readonly map: AttentionMap;
@@ -82,7 +81,7 @@ async function draw(
     heading: at(conversation.turns, turn).question,
     rows: [
       {
-        picture: model.processor.seen(image) ?? image,
+        picture: image,
         caption: basename(file),
         panels: [{ map, row, title: `“${word}” in: ${answer.text.trim()}`, lines: facts }],
       },

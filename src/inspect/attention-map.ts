@@ -1,8 +1,10 @@
 // Attention of the last prompt row on a picture, as a grid, with numbers that summarise it.
-import { InputError } from "../errors.ts";
+import { at, InputError } from "../errors.ts";
+import type { PictureView } from "../models/inputs.ts";
 import { readOptions, type Schema, whole } from "../options.ts";
 import { entropyBits } from "./entropy.ts";
-import { type MappedImage, placementOf, spreadAttention } from "./picture-placement.ts";
+import { overlaps } from "./map-on-picture.ts";
+import { type MappedImage, placementOf, spreadAttention, viewOf } from "./picture-placement.ts";
 import type { AttentionRow } from "./places.ts";
 
 /** What maps are drawn from: the attention of one row in one layer, as used. */
@@ -32,8 +34,12 @@ export interface AttentionMap {
   readonly share: number;
   /** The part of `share` that is on positions without a place in the picture: newlines of LLaVA-NeXT, or a class token. */
   readonly unplacedShare: number;
+  /** The part of `share` that is on padding around the picture: on patches, or parts of them, outside of it. */
+  readonly paddingShare: number;
   /** Entropy of `values`, bits. */
   readonly entropy: number;
+  /** Where the map lies in the original picture; undefined where that is not known, as for inputs made from tensors. */
+  readonly view?: PictureView | undefined;
 }
 
 /** The part of the last prompt row's attention that lies on a picture, of every head of a layer. */
@@ -81,7 +87,33 @@ export function attentionMap(
   spreadAttention(placement, mean, values);
   const isUnplaced = (index: number) => starts[index] === starts[index + 1];
   const unplacedShare = mean.reduce((sum, prob, index) => (isUnplaced(index) ? sum + prob : sum), 0);
-  return { layer, head, values, width, height, share, unplacedShare, entropy: entropyBits(values) };
+  const view = viewOf(image);
+  const paddingShare = outsideOf(values, { width, height, view });
+  return { layer, head, values, width, height, share, unplacedShare, paddingShare, entropy: entropyBits(values), view };
+}
+
+/** The sum of a map's values [height · width] outside of the original picture; a patch across its edge counts by area. */
+export function outsideOf(
+  values: Float64Array,
+  { width, height, view }: Pick<AttentionMap, "width" | "height" | "view">,
+): number {
+  if (view === undefined) return 0;
+  const { left, top, right, bottom } = view.part;
+  if (left >= 0 && top >= 0 && right <= 1 && bottom <= 1) return 0;
+  const columns = insideShares([left, right], width);
+  const rows = insideShares([top, bottom], height);
+  return values.reduce((sum, value, cell) => {
+    const inside = at(columns, cell % width) * at(rows, Math.floor(cell / width));
+    return sum + value * (1 - inside);
+  }, 0);
+}
+
+/** The share of each cell of a side that lies between 0 and 1. */
+function insideShares(range: readonly [number, number], numCells: number): readonly number[] {
+  const cellLength = (range[1] - range[0]) / numCells;
+  const shares = Array.from({ length: numCells }, () => 0);
+  for (const { cell, length } of overlaps(range, numCells, 1)) shares[cell] = at(shares, cell) + length / cellLength;
+  return shares;
 }
 
 /**

@@ -7,7 +7,7 @@ import type { AttentionMap } from "./attention-map.ts";
 import {
   attentionMap,
   besideEachOther,
-  enlarge,
+  fitted,
   HEAT_MAP_GAP,
   HEAT_MAP_SIDE,
   heatColor,
@@ -28,7 +28,7 @@ export interface HeatMapPanel {
 
 /** One picture of a question, with its maps to the right. */
 export interface HeatMapRow {
-  /** As the model saw it. */
+  /** The original; of maps without `view`, which fill it, as the model saw it. */
   readonly picture: RgbImage;
   /** Under the picture. */
   readonly caption: string;
@@ -43,12 +43,16 @@ export interface HeatMapSheet {
   readonly rows: readonly HeatMapRow[];
 }
 
+/** Largest shortest side of a drawn picture, pixels. */
+const LARGEST_SIDE = 672;
 const MARGIN = 24;
 const SIZE = 13;
 const HEADING_SIZE = 17;
 const LINE_HEIGHT = 1.45;
 const INK = "#1b1b1f";
 const FAINT_INK = "#5b5b66";
+/** Shares of a picture's side below this are the rounding of a resize. */
+const CROP_ROUNDING = 0.002;
 const COLOR_BAR = { height: 10, steps: 64 } as const;
 
 /** A drawn row on the sheet. */
@@ -103,7 +107,7 @@ export async function heatMapPng(
   const sheet = read("sheet", given, SHEET) as HeatMapSheet; // checked by the rule
   await loadFonts();
   const strips = sheet.rows.map(({ picture, panels }) => {
-    const large = enlarge(picture, HEAT_MAP_SIDE);
+    const large = fitted(picture, { least: HEAT_MAP_SIDE, most: LARGEST_SIDE });
     return { large, strip: besideEachOther([large, ...panels.map(({ map }) => overlayAttention(large, map))]) };
   });
   const inner = Math.max(...strips.map(({ strip }) => strip.width));
@@ -154,8 +158,11 @@ function drawRow(
   const leftOf = (column: number) => MARGIN + column * (large.width + HEAT_MAP_GAP);
   const columns = [
     [
-      { text: "The picture as the model sees it", weight: "bold" },
+      { text: "The picture", weight: "bold" },
       { text: caption, weight: "regular" },
+      ...(panels.some(({ map }) => isCropped(map))
+        ? [{ text: "Hatched: cropped away before the model saw it", weight: "regular" } as const]
+        : []),
     ] as const,
     ...panels.map(panelText),
   ];
@@ -176,14 +183,28 @@ function drawRow(
   return { strip, top, lines, bars: bars.join(""), bottom };
 }
 
+/** Whether a part of the original picture was cropped away. */
+function isCropped({ view }: AttentionMap): boolean {
+  if (view === undefined) return false;
+  const { left, top, right, bottom } = view.part;
+  return left > CROP_ROUNDING || top > CROP_ROUNDING || right < 1 - CROP_ROUNDING || bottom < 1 - CROP_ROUNDING;
+}
+
 /** "layer 2, head 3", "layer 2, mean of heads". */
 export function describeSelection(map: Pick<AttentionMap, "layer" | "head">): string {
   return `layer ${map.layer}, ${map.head === undefined ? "mean of heads" : `head ${map.head}`}`;
 }
 
-/** The part of a picture's attention that its map cannot show: " (0.4 % of it on newlines, …)"; empty where there is none. */
-export function unplacedText({ unplacedShare }: Pick<AttentionMap, "unplacedShare">): string {
-  return unplacedShare > 0 ? ` (${percent(unplacedShare)} on tokens without a place in it)` : "";
+/** The part of a picture's attention that its map cannot show over it: " (0.4 % on padding)"; empty where there is none. */
+export function unplacedText({
+  unplacedShare,
+  paddingShare,
+}: Pick<AttentionMap, "unplacedShare" | "paddingShare">): string {
+  const parts = [
+    ...(unplacedShare > 0 ? [`${percent(unplacedShare)} on tokens without a place in it`] : []),
+    ...(paddingShare > 0 ? [`${percent(paddingShare)} on padding`] : []),
+  ];
+  return parts.length === 0 ? "" : ` (${parts.join(", ")})`;
 }
 
 function panelText(panel: HeatMapPanel): readonly { readonly text: string; readonly weight: FontWeight }[] {

@@ -1,6 +1,7 @@
 // What a model family is: one folder that reads its config.json, declares its weights, prepares its pictures and records the
 // programs that encode them. registry.ts lists the families.
 
+import type { TileView } from "../preprocess/anyres.ts";
 import type { RgbImage } from "../preprocess/image.ts";
 import type { ImageProcessorConfig } from "../preprocess/image-processor.ts";
 import type { ModelConfig } from "./config.ts";
@@ -46,10 +47,12 @@ export interface PictureLayout {
    */
   pixelValues(image: RgbImage, processor: ImageProcessorConfig): Float32Array<ArrayBuffer>;
   /**
-   * One picture as the vision tower sees it, which attention maps are drawn on: cropped as the model crops it.
+   * One picture as the vision tower sees it: cropped as the model crops it.
    * @throws InputError or CheckpointError as `pixelValues`.
    */
   seen(image: RgbImage, processor: ImageProcessorConfig): RgbImage;
+  /** The part of an original picture that the grid of patches spans; a family that cuts pictures into tiles has none. */
+  part?(imageSize: ImageSize, processor: ImageProcessorConfig): TileView;
   /**
    * Positions of one picture of this size in pixels; undefined where the size is not known.
    * @throws InputError when the family needs it.

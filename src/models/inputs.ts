@@ -26,6 +26,16 @@ export interface ImageInput {
   readonly grid: { readonly width: number; readonly height: number } | undefined;
   /** Where the tiles' patches lie in the picture; undefined for a single grid. */
   readonly tiles?: PictureTiles | undefined;
+  /** Where the single grid lies in the original picture; undefined for tiles, and where the original is not known. */
+  readonly view?: PictureView | undefined;
+}
+
+/** Where a grid of patches lies in an original picture. */
+export interface PictureView {
+  /** [height, width] of the original picture, in pixels. */
+  readonly imageSize: readonly [height: number, width: number];
+  /** The part of it that the grid spans: less than all of it after a crop, more with padding. */
+  readonly part: TileView;
 }
 
 /** The tiles of one picture, whose features are the rows that `rowIndex` points at: tile by tile, its patches row by row. */

@@ -35,7 +35,7 @@ import { needsOlderFiles, type TokenizerFiles } from "../preprocess/tokenizer/sp
 import { loadTokenizer, type Tokenizer } from "../preprocess/tokenizer/tokenizer.ts";
 import type { Architecture, ImageSize, PictureLayout, PicturePositions } from "./architecture.ts";
 import { noVisionTower } from "./config.ts";
-import type { ImageInput, ModelInputs } from "./inputs.ts";
+import type { ImageInput, ModelInputs, PictureView } from "./inputs.ts";
 
 /** Inputs as a Hugging Face processor makes them. */
 export interface ProcessedTensors {
@@ -184,10 +184,12 @@ export class Processor {
     const layout = this.pictures();
     const { imageProcessor } = this;
     if (imageProcessor === undefined) throw missingFile("preprocessor_config.json", "pictures cannot be prepared");
-    const pictures = images.map((image) => ({
-      pixelValues: layout.pixelValues(image, imageProcessor),
-      positions: layout.positions([image.height, image.width]),
-    }));
+    const pictures = images.map((image): Picture => {
+      const imageSize: ImageSize = [image.height, image.width];
+      const pixelValues = layout.pixelValues(image, imageProcessor);
+      const part = layout.part?.(imageSize, imageProcessor);
+      return { pixelValues, positions: layout.positions(imageSize), view: part && { imageSize, part } };
+    });
     const expanded = expandText(prompt, {
       imageToken: tokenizer.decode([layout.imageTokenId], { skipSpecialTokens: false }),
       texts: pictures.map(({ positions }) => positions.text),
@@ -196,7 +198,8 @@ export class Processor {
   }
 
   /**
-   * A picture as the model sees it, on which attention maps are drawn; undefined where pictures cannot be prepared.
+   * A picture as the model sees it: resized, and cropped or padded; undefined where pictures cannot be prepared. Attention maps are
+   * drawn over the original picture instead.
    * @throws InputError when a step would exceed the pixel limit.
    */
   seen(image: RgbImage): RgbImage | undefined {
@@ -215,7 +218,7 @@ export class Processor {
     while (imageSizes === undefined ? at < pixelValues.length || at === 0 : pictures.length < imageSizes.length) {
       const positions = layout.positions(imageSizes?.[pictures.length]);
       const length = positions.numTiles * tileLength;
-      pictures.push({ positions, pixelValues: pixelValues.subarray(at, at + length) });
+      pictures.push({ positions, pixelValues: pixelValues.subarray(at, at + length), view: undefined });
       at += length;
     }
     if (at !== pixelValues.length) {
@@ -279,9 +282,9 @@ export class Processor {
       contextLength: text.maxPositionEmbeddings,
       vocabSize: text.vocabSize,
     });
-    const images = pictures.map(({ pixelValues, positions }, index): ImageInput => {
+    const images = pictures.map(({ pixelValues, positions, view }, index): ImageInput => {
       const { rowIndex, grid, tiles } = positions;
-      return { pixelValues, runs: at(runs, index), rowIndex, grid, ...(tiles && { tiles }) };
+      return { pixelValues, runs: at(runs, index), rowIndex, grid, ...(tiles && { tiles }), ...(view && { view }) };
     });
     return { inputIds, images };
   }
@@ -291,6 +294,7 @@ export class Processor {
 interface Picture {
   readonly pixelValues: Float32Array<ArrayBuffer>;
   readonly positions: PicturePositions;
+  readonly view: PictureView | undefined;
 }
 
 /**

@@ -89,16 +89,21 @@ test("LLaVA-NeXT about two pictures: a row of the heat map and a line for each, 
   const result = await adaptvis("ask", ...of, "--heatmap", heatmap, "--json", "where is the mug ?");
   expect(result.ending).toBe(0);
   const report = jsonOf(result);
-  const numbers = { share: expect.any(Number), unplacedShare: expect.any(Number), entropy: expect.any(Number) };
+  const numbers = {
+    share: expect.any(Number),
+    unplacedShare: expect.any(Number),
+    paddingShare: 0,
+    entropy: expect.any(Number),
+  };
   const pictures = [1, 2].map(() => ({ ...numbers, unmodified: null }));
   expect(report.attention).toEqual({ layer: 1, head: null, ...numbers, unmodified: null, pictures });
   const { share, unplacedShare } = report.attention as Record<string, number>;
   expect(unplacedShare).toBeGreaterThan(0);
   expect(unplacedShare).toBeLessThan(share ?? 0);
-  // The larger of the pictures as their tiles see them, 28 and 84 pixels wide … with one panel each beside it.
+  // The originals, 60 × 40 and 30 × 90, each at least 336 on both sides, with one panel beside it.
   const { width = 0, height = 0 } = await sharp(heatmap).metadata();
-  expect(width).toBe(2 * Math.round((336 * 56) / 38) + 16 + 2 * 24);
-  expect(height).toBeGreaterThan(336 + 336 * (84 / 28));
+  expect(width).toBe(2 * ((336 * 60) / 40) + 16 + 2 * 24);
+  expect(height).toBeGreaterThan(336 + 336 * (90 / 30));
 });
 
 test("a model's adaptvis.json gives its defaults, and the command line goes before it", async () => {

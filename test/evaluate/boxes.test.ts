@@ -7,11 +7,11 @@ import {
   boxMask,
   boxOverlap,
   type ObjectBox,
-  processorTransform,
   usedBoxes,
   YOLO_BOXES,
 } from "../../src/evaluate/metrics/boxes.ts";
 import type { ResizeRule } from "../../src/preprocess/image-processor.ts";
+import { processorTransform } from "../../src/preprocess/processor-transform.ts";
 import { expectMetric, messageOf, readEvaluateGolden, versionsOf } from "./metrics-golden.ts";
 
 type Four = readonly [number, number, number, number];

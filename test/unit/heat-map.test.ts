@@ -22,7 +22,17 @@ const grey: RgbImage = { width: 112, height: 112, data: new Uint8Array(112 * 112
 function mapWithPeak(column: number, row: number): AttentionMap {
   const values = new Float64Array(64);
   values[row * 8 + column] = 0.25;
-  return { layer: 2, head: undefined, values, width: 8, height: 8, share: 0.25, unplacedShare: 0, entropy: 0 };
+  return {
+    layer: 2,
+    head: undefined,
+    values,
+    width: 8,
+    height: 8,
+    share: 0.25,
+    unplacedShare: 0,
+    paddingShare: 0,
+    entropy: 0,
+  };
 }
 
 /** Where a picture is brightest, in pixels. */

@@ -5,7 +5,7 @@
 // patch that is covered by a quarter counts a quarter. Boxes are in pixels of the original picture and are mapped to the
 // vision tower's input with the geometry of the image processor.
 import { at, InputError } from "../../errors.ts";
-import { type ImageProcessorConfig, withShortestEdge } from "../../preprocess/image-processor.ts";
+import type { PictureTransform } from "../../preprocess/processor-transform.ts";
 import type { Size } from "../../preprocess/resize-bicubic.ts";
 
 /** A rectangle in pixels, from (x0, y0) to (x1, y1); pixel i spans i to i + 1. */
@@ -22,39 +22,6 @@ export interface ObjectBox extends Rectangle {
   readonly label: string | undefined;
   /** The detector's confidence, 0 to 1; undefined for annotations by hand. */
   readonly confidence: number | undefined;
-}
-
-/** Maps the original picture to the vision tower's input: x ↦ x · scaleX + offsetX, y ↦ y · scaleY + offsetY. */
-export interface PictureTransform {
-  readonly scaleX: number;
-  readonly scaleY: number;
-  readonly offsetX: number;
-  readonly offsetY: number;
-}
-
-/**
- * The map of an image processor from the original picture to its S×S result, in pixels: padding, resizing and centre crop.
- *
- * The rounding is that of transformers (longer side truncated, crop offset rounded down) and the scales are those of PIL,
- * which maps the whole input to the whole output: for CLIP at 336 and 640×427, 503/640 and 336/427, 83 columns cut off left.
- * Source: transformers 5.23, image_transforms.py (get_resize_output_image_size, center_crop); Pillow 13, Resample.c.
- */
-export function processorTransform(
-  picture: Size,
-  config: Pick<ImageProcessorConfig, "padToSquare" | "resize" | "centerCrop" | "imageSize">,
-): PictureTransform {
-  const { padToSquare, resize, centerCrop, imageSize } = config;
-  const side = Math.max(picture.width, picture.height);
-  const padded = padToSquare ? { width: side, height: side } : picture;
-  const padX = (padded.width - picture.width) >> 1;
-  const padY = (padded.height - picture.height) >> 1;
-  const size =
-    resize === undefined ? padded : "width" in resize ? resize : withShortestEdge(padded, resize.shortestEdge);
-  const scaleX = size.width / padded.width;
-  const scaleY = size.height / padded.height;
-  const cropX = centerCrop ? Math.floor((size.width - imageSize) / 2) : 0;
-  const cropY = centerCrop ? Math.floor((size.height - imageSize) / 2) : 0;
-  return { scaleX, scaleY, offsetX: padX * scaleX - cropX, offsetY: padY * scaleY - cropY };
 }
 
 /** Which boxes are used and how they are enlarged; goes into the record beside the overlap. */

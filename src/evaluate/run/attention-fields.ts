@@ -2,8 +2,9 @@
 // layer and head, and the map of one layer.
 import type { AnswerAttention, AttentionMap } from "../../inspect/attention-map.ts";
 import type { ImageProcessorConfig } from "../../preprocess/image-processor.ts";
+import { processorTransform } from "../../preprocess/processor-transform.ts";
 import type { Size } from "../../preprocess/resize-bicubic.ts";
-import { type BoxSettings, boxMask, type ObjectBox, processorTransform, usedBoxes } from "../metrics/boxes.ts";
+import { type BoxSettings, boxMask, type ObjectBox, usedBoxes } from "../metrics/boxes.ts";
 import { headOverlaps } from "../metrics/head-overlap.ts";
 
 /** Overlap of the attention with the boxes of a question's objects, by layer and head. */

@@ -1,6 +1,7 @@
 // LLaVA: every picture is one square tile, and its patches are one run of image positions.
 // Source: https://arxiv.org/abs/2310.03744; modeling_llava.py
 import { fitToSquare, imagePixelValues } from "../../preprocess/image-processor.ts";
+import { coveredPart } from "../../preprocess/processor-transform.ts";
 import type { Architecture, ModelFamily, PictureLayout } from "../architecture.ts";
 import { type ModelConfig, type MultimodalConfig, readActivation, readTextConfig, type TextConfig } from "../config.ts";
 import type { ConfigReader } from "../config-reader.ts";
@@ -69,7 +70,7 @@ export function readMultimodalConfig(
 }
 
 function singleTileLayout(multimodal: MultimodalConfig): PictureLayout {
-  const { numPatches, numChannels, imageSize } = multimodal.vision;
+  const { numPatches, numChannels, imageSize, patchSize } = multimodal.vision;
   const numFeatures = numImageFeatures(multimodal);
   const side = Math.sqrt(numPatches);
   return {
@@ -77,6 +78,7 @@ function singleTileLayout(multimodal: MultimodalConfig): PictureLayout {
     tileShape: [numChannels, imageSize, imageSize],
     pixelValues: imagePixelValues,
     seen: fitToSquare,
+    part: ([height, width], processor) => coveredPart({ height, width }, processor, side * patchSize),
     positions: () => ({
       numTiles: 1,
       runLengths: [numFeatures],
