@@ -258,6 +258,8 @@ export interface Trace {
 export interface AnswerMaps {
   readonly used: AttentionMap;
   readonly unmodified: AttentionMap | undefined;
+  /** [layers][heads]: the fraction of the scores on the picture that are negative, in the pass that gave the answer. */
+  readonly negativeScoresByHead?: readonly (readonly number[])[] | undefined;
 }
 
 /** An answer as JSON: `--json`, the page's download and result files hold this. */
@@ -288,10 +290,17 @@ export interface AnswerJson {
     | null;
 }
 
+/** The numbers of a map as JSON. */
+export type MapNumbersJson = Pick<
+  AttentionMap,
+  "share" | "unplacedShare" | "paddingShare" | "entropy" | "negativeScores"
+>;
+
 /** Attention on one picture as JSON, in the pass that gave the answer and in the unmodified one. */
-export interface PictureAttentionJson
-  extends Pick<AttentionMap, "share" | "unplacedShare" | "paddingShare" | "entropy"> {
-  readonly unmodified: Pick<AttentionMap, "share" | "unplacedShare" | "paddingShare" | "entropy"> | null;
+export interface PictureAttentionJson extends MapNumbersJson {
+  readonly unmodified: MapNumbersJson | null;
+  /** [layers][heads]: the fraction of the scores on the picture that are negative, before edits. */
+  readonly negativeScoresByHead?: readonly (readonly number[])[];
 }
 
 /** The JSON form of an answer. @param maps of one layer and head, of each picture; without them `attention` is null */
@@ -323,18 +332,14 @@ function attentionJson(maps: readonly AnswerMaps[]): AnswerJson["attention"] {
   const [first] = maps;
   if (first === undefined) return null;
   const { layer, head = null } = first.used;
-  const pictures = maps.map(({ used, unmodified }) => ({
+  const pictures = maps.map(({ used, unmodified, negativeScoresByHead }) => ({
     ...numbersOf(used),
     unmodified: unmodified === undefined ? null : numbersOf(unmodified),
+    ...(negativeScoresByHead && { negativeScoresByHead }),
   }));
   return { layer, head, ...at(pictures, 0), ...(pictures.length > 1 && { pictures }) };
 }
 
-function numbersOf({
-  share,
-  unplacedShare,
-  paddingShare,
-  entropy,
-}: AttentionMap): Omit<PictureAttentionJson, "unmodified"> {
-  return { share, unplacedShare, paddingShare, entropy };
+function numbersOf({ share, unplacedShare, paddingShare, entropy, negativeScores }: AttentionMap): MapNumbersJson {
+  return { share, unplacedShare, paddingShare, entropy, ...(negativeScores !== undefined && { negativeScores }) };
 }

@@ -9,8 +9,12 @@ export function attentionMaps(answer: Answer, selection: MapSelection): readonly
   const { attention, method } = answer;
   return Array.from({ length: attention?.numImages ?? 0 }, (_, image) => {
     const of = { ...selection, image };
-    return { used: attention?.used(of), unmodified: method === "greedy" ? undefined : attention?.unmodified(of) };
-  }).flatMap(({ used, unmodified }) => (used === undefined ? [] : [{ used, unmodified }]));
+    return {
+      used: attention?.used(of),
+      unmodified: method === "greedy" ? undefined : attention?.unmodified(of),
+      negativeScoresByHead: attention?.negativeScores(image),
+    };
+  }).flatMap(({ used, ...others }) => (used === undefined ? [] : [{ used, ...others }]));
 }
 
 /** An answer's title and facts under a heat map. */

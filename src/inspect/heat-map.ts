@@ -35,6 +35,14 @@ export function heatColor(value: number): readonly [red: number, green: number, 
   return [mix(16), mix(8), mix(0)];
 }
 
+/** The colour of a value from −1 to 1: blue over white to red (ColorBrewer's RdBu). */
+export function signedColor(value: number): readonly [red: number, green: number, blue: number] {
+  const end = value < 0 ? [0x21, 0x66, 0xac] : [0xb2, 0x18, 0x2b];
+  const part = Math.min(Math.abs(value), 1);
+  const mix = (channel: number) => 0xf7 + (at(end, channel) - 0xf7) * part;
+  return [mix(0), mix(1), mix(2)];
+}
+
 const number = rule("a number", (value) => typeof value === "number");
 
 /** A map as it is drawn: its values, and the numbers that are written under it where they are given. */
@@ -47,6 +55,7 @@ export const attentionMap: Rule = objectOf<AttentionMap>("a map of an answer's a
   share: number,
   unplacedShare: number,
   paddingShare: number,
+  negativeScores: number,
   entropy: number,
   view: objectOf<PictureView>("{ imageSize, part }", {
     imageSize: required(listOf(whole(1), "[height, width]", 2)),
@@ -97,7 +106,7 @@ export function fitted(
 
 /**
  * The picture in grey with the map's colours over it, interpolated linearly between the centres of patches. What the model did not
- * see of it is pale and hatched.
+ * see of it is pale and hatched. Where some values are negative, as of a difference, blue is below 0 and red above.
  * @param picture the original picture, of any size; that of a map without `view`, which it fills, as the model saw it
  * @throws InputError when the map's size and values do not fit each other, or the picture is not the map's.
  */
@@ -112,7 +121,8 @@ export function overlayAttention(
   }
   checkPicture({ width, height }, map.view);
   const { left, top, right, bottom } = map.view?.part ?? WHOLE;
-  const largest = map.values.reduce((most, value) => Math.max(most, value), 0);
+  const largest = map.values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  const colorOf = map.values.some((value) => value < 0) ? signedColor : heatColor;
   const columns = interpolation(width, [left, right], map.width);
   const rows = interpolation(height, [top, bottom], map.height);
   const data = new Uint8Array(width * height * 3);
@@ -127,8 +137,8 @@ export function overlayAttention(
       const upper = between(map.values, row.before * map.width, column);
       const lower = between(map.values, row.after * map.width, column);
       const value = largest > 0 ? (upper + (lower - upper) * row.weight) / largest : 0;
-      const color = heatColor(value);
-      const opacity = OPACITY.least + (OPACITY.most - OPACITY.least) * value;
+      const color = colorOf(value);
+      const opacity = OPACITY.least + (OPACITY.most - OPACITY.least) * Math.abs(value);
       for (const [channel, part] of color.entries())
         data[offset + channel] = Math.round(grey + (part - grey) * opacity);
     }

@@ -52,6 +52,18 @@ export function placementOf(image: MappedImage): PicturePlacement {
   return placement;
 }
 
+/** The map cells that positions of the prompt show parts of, ascending. */
+export function cellsOfPositions(image: MappedImage, positions: readonly number[]): readonly number[] {
+  const placement = placementOf(image);
+  const wanted = new Set(positions);
+  const found = placement.positions.flatMap((position, index) =>
+    wanted.has(position)
+      ? [...placement.cells.subarray(placement.starts[index] ?? 0, placement.starts[index + 1] ?? 0)]
+      : [],
+  );
+  return [...new Set(found)].sort((a, b) => a - b);
+}
+
 /** The part of the picture that each position over all runs shows; undefined for a newline. */
 export function cellsOf(
   rowIndex: Int32Array | undefined,

@@ -39,10 +39,17 @@ export class RowAttention implements PlaceRequests {
   async read(): Promise<readonly (readonly AttentionProbs[])[]> {
     const { numRows, numKeys } = this.size;
     const rowLength = this.text.numAttentionHeads * numKeys;
-    const all = await Promise.all(this.layers.map(({ probs }) => this.gpu.readBuffer(probs, numRows * rowLength * 4)));
-    return Array.from({ length: numRows }, (_, row) =>
-      all.map((bytes, layer) => ({ layer, probs: new Float32Array(bytes, row * rowLength * 4, rowLength) })),
+    const numBytes = numRows * rowLength * 4;
+    const all = await Promise.all(
+      this.layers.map(async ({ scores, probs }) => ({
+        scores: await this.gpu.readBuffer(scores, numBytes),
+        probs: await this.gpu.readBuffer(probs, numBytes),
+      })),
     );
+    return Array.from({ length: numRows }, (_, row) => {
+      const part = (bytes: ArrayBuffer) => new Float32Array(bytes, row * rowLength * 4, rowLength);
+      return all.map(({ scores, probs }, layer) => ({ layer, scores: part(scores), probs: part(probs) }));
+    });
   }
 
   /** Frees the buffers. */
