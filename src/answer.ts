@@ -224,10 +224,17 @@ export interface AnswersOfEach {
 }
 
 /** How a sweep is made; greedy, on the last prompt row. */
-export type SweepOptions = Pick<
-  AnswerOptions,
-  "layers" | "heads" | "maxNewTokens" | "ignoreEos" | "reusePrefix" | "roundConfidence" | "signal"
->;
+export interface SweepOptions
+  extends Pick<
+    AnswerOptions,
+    "layers" | "heads" | "maxNewTokens" | "ignoreEos" | "reusePrefix" | "roundConfidence" | "signal"
+  > {
+  /**
+   * Layers whose attention of the last prompt row is captured for maps under each factor; none unless given. (`layers` are those that
+   * factors act on.) On the GPU, each takes 8 bytes per factor, head and prompt position.
+   */
+  readonly mapLayers?: readonly number[] | undefined;
+}
 
 /** The answer under one factor of a sweep. */
 export interface SweepAnswer {
@@ -237,6 +244,8 @@ export interface SweepAnswer {
   readonly finishReason: FinishReason;
   /** Of the first token under this factor. */
   readonly confidence: number;
+  /** Attention of the last prompt row under this factor, in the `mapLayers`; unmodified is that of a factor 1 among the others. */
+  readonly attention: AnswerAttention | undefined;
 }
 
 /** What a trace holds beside the last prompt row of the pass that gave the answer. */
@@ -328,7 +337,8 @@ export function answerJson(
   };
 }
 
-function attentionJson(maps: readonly AnswerMaps[]): AnswerJson["attention"] {
+/** The JSON form of maps of one layer and head, of each picture; null without any. */
+export function attentionJson(maps: readonly AnswerMaps[]): AnswerJson["attention"] {
   const [first] = maps;
   if (first === undefined) return null;
   const { layer, head = null } = first.used;

@@ -102,7 +102,10 @@ const QUESTION: Schema<Question> = {
 };
 
 const { layers, heads, maxNewTokens, ignoreEos, reusePrefix, roundConfidence, signal } = ANSWER;
-const SWEEP: Schema<SweepOptions> = { layers, heads, maxNewTokens, ignoreEos, reusePrefix, roundConfidence, signal };
+const SWEEP: Schema<SweepOptions> = {
+  ...{ layers, heads, maxNewTokens, ignoreEos, reusePrefix, roundConfidence, signal },
+  mapLayers: listOf(whole(0), "a list of at least one layer", 1),
+};
 
 const EACH: Schema<EachOptions> = {
   confidence: ANSWER.confidence,

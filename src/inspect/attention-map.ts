@@ -187,10 +187,17 @@ export function headMaps(
 }
 
 /** The row of a layer, of the middle one unless given. @throws InputError when there is no such layer. */
-function rowOf(rows: readonly AttentionProbs[], layer = middleLayer(rows.length)): AttentionProbs {
+function rowOf(rows: readonly AttentionProbs[], layer = middleOf(rows)): AttentionProbs {
   const row = rows.find((entry) => entry.layer === layer);
   if (row !== undefined) return row;
-  throw new InputError(`layer must be a whole number from 0 to ${rows.length - 1}, got ${layer}.`);
+  const isAll = rows.every((entry, index) => entry.layer === index);
+  const known = isAll ? `a whole number from 0 to ${rows.length - 1}` : rows.map((entry) => entry.layer).join(" or ");
+  throw new InputError(`layer must be ${known}, got ${layer}.`);
+}
+
+/** The layer in the middle of those that there are. */
+function middleOf(rows: readonly AttentionProbs[]): number {
+  return at(rows, middleLayer(rows.length)).layer;
 }
 
 /** The layer that maps show unless another is selected. */

@@ -37,6 +37,7 @@ test("prints the answer alone on stdout, and the facts on stderr", async () => {
   expect({ stdout, ending }).toEqual({ stdout: `${picture.answer}\n`, ending: 0 });
   expect(stderr).toMatch(/^adaptvis: running on /m);
   expect(stderr).toMatch(/^Greedy: confidence [\d.]+$/m);
+  expect(stderr).toMatch(/^Scores on the image, layer 2, mean of heads: [\d.]+ % negative$/m);
   expect(stderr).toMatch(
     /^Attention of the last prompt token, layer 2, mean of heads: on the image [\d.]+ %, entropy there [\d.]+ bits$/m,
   );

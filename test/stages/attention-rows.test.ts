@@ -99,3 +99,33 @@ test("a rollout is the product of all layers' attention, in whatever parts it is
   expect(sinks.positions).toHaveLength(3);
   await expect(sinkTokens(model, inputs, { layer: 9 })).rejects.toThrow(InputError);
 });
+
+test("a sweep's maps are those of one answer per factor, and the fraction of negative scores is that of the scores read", async () => {
+  const layer = 2;
+  const swept = await model.sweep(inputs, [0.5, 1], { maxNewTokens: 1, mapLayers: [layer] });
+  const alone = await model.answer(inputs, {
+    method: "scaling",
+    factor: 0.5,
+    maxNewTokens: 1,
+    attention: true,
+    read: [{ place: `layers.${layer}.attention_scores` }],
+  });
+  const [edited, plain] = [at(swept, 0).attention, at(swept, 1).attention];
+  const expected = alone.attention?.used({ layer, head: 3 });
+  expect(largestError(edited?.used({ head: 3 }).values ?? [], expected?.values ?? [])).toBeLessThan(
+    PARITY.attentionProbs,
+  );
+  expect(edited?.unmodified({ layer })).toEqual(plain?.used({ layer }));
+  expect(() => edited?.used({ layer: 1 })).toThrow(new InputError("layer must be 2, got 1."));
+  const [[start, end] = [0, 0]] = at(inputs.images, 0).runs;
+  const size = inputs.inputIds.length;
+  const scores = at(alone.reads, 0).data.subarray(3 * size + start, 3 * size + end);
+  const negative = scores.filter((score) => score < 0).length / scores.length;
+  expect(negative).toBeGreaterThan(0);
+  expect(negative).toBeLessThan(1);
+  expect([expected?.negativeScores, alone.attention?.negativeScores()[layer]?.[3]]).toEqual([negative, negative]);
+  expect(edited?.used({ head: 3 }).negativeScores).toBeCloseTo(negative, 1);
+  await expect(model.sweep(inputs, [1], { mapLayers: [9] })).rejects.toThrow(
+    new InputError("mapLayers: expected layers from 0 to 3, got 9."),
+  );
+});

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { at, InputError } from "../../src/errors.ts";
 import { tokensOfWord, wordsOf } from "../../src/inspect/answer-words.ts";
 import { type AttentionMap, attentionMap, meanMap } from "../../src/inspect/attention-map.ts";
+import { effectOfFactor } from "../../src/inspect/factor-effect.ts";
 import { cellsOfPositions } from "../../src/inspect/picture-placement.ts";
 import { relativeMap } from "../../src/inspect/relative-map.ts";
 import { RolledRow } from "../../src/inspect/rollout.ts";
@@ -113,6 +114,25 @@ describe("a map of the keys 1 to 4", () => {
     expect(() => relativeMap(one, { ...other, width: 1, height: 4 })).toThrow(InputError);
   });
 });
+
+test.each<[number, number, readonly [number, number] | undefined, string | undefined]>([
+  // factor, negative scores, share and entropy of the unmodified map beside 0.5 and 3 bits
+  [1.5, 1, [0.6, 4], "sharper within the picture, less of the total"],
+  [0.5, 0.96, [0.4, 2], "wider within the picture, more of the total"],
+  [1.5, 0, undefined, "sharper within the picture, more of the total"],
+  [0.5, 0.03, undefined, "wider within the picture, less of the total"],
+  [1.5, 0.6, undefined, "it moves attention the other way on negative scores than on positive ones"],
+  [1.5, 1, [0.6, 2], "it moves attention the other way on negative scores than on positive ones"],
+  [1.5, 1, [0.4, 4], "it moves attention the other way on negative scores than on positive ones"],
+  [1, 1, undefined, undefined],
+  [2, Number.NaN, undefined, undefined],
+])(
+  "a factor of %d with %d of the scores negative, after %j, is called: %s",
+  (factor, negativeScores, before, words) => {
+    const unmodified = before && { share: before[0], entropy: before[1] };
+    expect(effectOfFactor(factor, { share: 0.5, entropy: 3, negativeScores }, unmodified)).toBe(words);
+  },
+);
 
 test("words of an answer have the tokens that spell parts of them, and the end token has none", () => {
   const tokens = [" The", " fr", "ont", ",", " on", " the", "\nleft", "."].map((text) => ({ text }));
