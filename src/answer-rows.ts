@@ -2,7 +2,7 @@
 // the rows before it, and those with the same edits share a row.
 import type { Answer, AnswerOptions, EachOptions, MethodOptions, SweepAnswer, SweepOptions } from "./answer.ts";
 import { editContext, roundedConfidence } from "./edits.ts";
-import { at } from "./errors.ts";
+import { at, InputError } from "./errors.ts";
 import type { ContinuationScorer } from "./generate/continuations.ts";
 import type { GeneratedToken } from "./generate/generate.ts";
 import { type GeneratedRow, generateRows, type PromptRows } from "./generate/generate-rows.ts";
@@ -177,9 +177,14 @@ export async function sweepRows(
   given: SweepOptions & { readonly factors: readonly number[] },
 ): Promise<SweepAnswer[]> {
   const { model } = host;
-  const { factors, ...options } = given;
+  const { factors, mapLayers, ...options } = given;
   const { signal } = options;
+  const { text } = model.config;
   const promptLength = inputs.inputIds.length;
+  const strange = mapLayers?.find((layer) => layer >= text.numHiddenLayers);
+  if (strange !== undefined) {
+    throw new InputError(`mapLayers: expected layers from 0 to ${text.numHiddenLayers - 1}, got ${strange}.`);
+  }
   const settings = host.settings({ ...options, method: "scaling" }, promptLength);
   const { method, values } = settings;
   const context = editContext(inputs, model.config);
@@ -199,12 +204,29 @@ export async function sweepRows(
     return scores;
   });
   const prompt = { promptLength, numRows: factors.length, edits: host.pack(edits, context), reachesGenerated: false };
-  const rows = await generateRows(sequence, prompt, {
-    executor,
-    maxNewTokens: settings.maxNewTokens,
-    eosTokenIds: options.ignoreEos === true ? [] : model.processor.eosTokenIds,
-    signal,
-  });
+  const isMapped = mapLayers !== undefined && inputs.images.length > 0;
+  const { answerAttention, RowAttention } = isMapped ? await inspection() : {};
+  const size = {
+    numRows: factors.length,
+    numKeys: promptLength,
+    layers: mapLayers && [...new Set(mapLayers)].sort((a, b) => a - b),
+  };
+  const captured = RowAttention && new RowAttention(model.gpu, text, size);
+  let rows: readonly GeneratedRow[];
+  let used: Awaited<ReturnType<RowAttention["read"]>> | undefined;
+  try {
+    rows = await generateRows(sequence, prompt, {
+      executor,
+      maxNewTokens: settings.maxNewTokens,
+      eosTokenIds: options.ignoreEos === true ? [] : model.processor.eosTokenIds,
+      places: captured,
+      signal,
+    });
+    used = await captured?.read();
+  } finally {
+    captured?.dispose();
+  }
+  const plain = factors.indexOf(1);
   return rows.map(({ tokens, isEnded, confidence }, index) => {
     const tokenIds = tokens.map(({ tokenId }) => tokenId);
     return {
@@ -213,6 +235,13 @@ export async function sweepRows(
       tokenIds,
       finishReason: isEnded ? "eos" : "length",
       confidence: roundedConfidence(confidence, options),
+      attention:
+        used &&
+        answerAttention?.(
+          { used: at(used, index), unmodified: plain < 0 ? undefined : used[plain] },
+          inputs.images,
+          text.numAttentionHeads,
+        ),
     };
   });
 }

@@ -233,21 +233,28 @@ export interface AnswersOfEach {
 }
 
 /** How a sweep is made; greedy, on the last prompt row. */
-export type SweepOptions = Pick<
-  AnswerOptions,
-  | "layers"
-  | "heads"
-  | "patches"
-  | "box"
-  | "strengths"
-  | "randomHeads"
-  | "headSeed"
-  | "maxNewTokens"
-  | "ignoreEos"
-  | "reusePrefix"
-  | "roundConfidence"
-  | "signal"
->;
+export interface SweepOptions
+  extends Pick<
+    AnswerOptions,
+    | "layers"
+    | "heads"
+    | "patches"
+    | "box"
+    | "strengths"
+    | "randomHeads"
+    | "headSeed"
+    | "maxNewTokens"
+    | "ignoreEos"
+    | "reusePrefix"
+    | "roundConfidence"
+    | "signal"
+  > {
+  /**
+   * Layers whose attention of the last prompt row is captured for maps under each factor; none unless given. (`layers` are those that
+   * factors act on.) On the GPU, each takes 8 bytes per factor, head and prompt position.
+   */
+  readonly mapLayers?: readonly number[] | undefined;
+}
 
 /** The answer under one factor of a sweep. */
 export interface SweepAnswer {
@@ -257,6 +264,8 @@ export interface SweepAnswer {
   readonly finishReason: FinishReason;
   /** Of the first token under this factor. */
   readonly confidence: number;
+  /** Attention of the last prompt row under this factor, in the `mapLayers`; unmodified is that of a factor 1 among the others. */
+  readonly attention: AnswerAttention | undefined;
 }
 
 /** What a trace holds beside the last prompt row of the pass that gave the answer. */
@@ -283,6 +292,8 @@ export interface Trace {
 export interface AnswerMaps {
   readonly used: AttentionMap;
   readonly unmodified: AttentionMap | undefined;
+  /** [layers][heads]: the fraction of the scores on the picture that are negative, in the pass that gave the answer. */
+  readonly negativeScoresByHead?: readonly (readonly number[])[] | undefined;
 }
 
 /** An answer as JSON: `--json`, the page's download and result files hold this. */
@@ -313,9 +324,17 @@ export interface AnswerJson {
     | null;
 }
 
+/** The numbers of a map as JSON. */
+export type MapNumbersJson = Pick<
+  AttentionMap,
+  "share" | "unplacedShare" | "paddingShare" | "entropy" | "negativeScores"
+>;
+
 /** Attention on one picture as JSON, in the pass that gave the answer and in the unmodified one. */
-export interface PictureAttentionJson extends Pick<AttentionMap, "share" | "unplacedShare" | "entropy"> {
-  readonly unmodified: Pick<AttentionMap, "share" | "unplacedShare" | "entropy"> | null;
+export interface PictureAttentionJson extends MapNumbersJson {
+  readonly unmodified: MapNumbersJson | null;
+  /** [layers][heads]: the fraction of the scores on the picture that are negative, before edits. */
+  readonly negativeScoresByHead?: readonly (readonly number[])[];
 }
 
 /** The JSON form of an answer. @param maps of one layer and head, of each picture; without them `attention` is null */
@@ -343,17 +362,19 @@ export function answerJson(
   };
 }
 
-function attentionJson(maps: readonly AnswerMaps[]): AnswerJson["attention"] {
+/** The JSON form of maps of one layer and head, of each picture; null without any. */
+export function attentionJson(maps: readonly AnswerMaps[]): AnswerJson["attention"] {
   const [first] = maps;
   if (first === undefined) return null;
   const { layer, head = null } = first.used;
-  const pictures = maps.map(({ used, unmodified }) => ({
+  const pictures = maps.map(({ used, unmodified, negativeScoresByHead }) => ({
     ...numbersOf(used),
     unmodified: unmodified === undefined ? null : numbersOf(unmodified),
+    ...(negativeScoresByHead && { negativeScoresByHead }),
   }));
   return { layer, head, ...at(pictures, 0), ...(pictures.length > 1 && { pictures }) };
 }
 
-function numbersOf({ share, unplacedShare, entropy }: AttentionMap): Omit<PictureAttentionJson, "unmodified"> {
-  return { share, unplacedShare, entropy };
+function numbersOf({ share, unplacedShare, paddingShare, entropy, negativeScores }: AttentionMap): MapNumbersJson {
+  return { share, unplacedShare, paddingShare, entropy, ...(negativeScores !== undefined && { negativeScores }) };
 }

@@ -113,6 +113,7 @@ const { layers, heads, patches, box, strengths, randomHeads, headSeed } = ANSWER
 const SWEEP: Schema<SweepOptions> = {
   ...{ layers, heads, patches, box, strengths, randomHeads, headSeed },
   ...{ maxNewTokens, ignoreEos, reusePrefix, roundConfidence, signal },
+  mapLayers: listOf(whole(0), "a list of at least one layer", 1),
 };
 
 const EACH: Schema<EachOptions> = {

@@ -20,6 +20,13 @@ export {
 export { type DriverEnvironment, driverEnvironment } from "./gpu/hosts/vulkan-drivers.node.ts";
 export * from "./index.ts";
 export { type HeatMapPanel, type HeatMapRow, type HeatMapSheet, heatMapPng } from "./inspect/heat-map-png.node.ts";
+export {
+  layerHeadSection,
+  type MapSheet,
+  mapSheetPng,
+  type SheetCell,
+  type SheetSection,
+} from "./inspect/map-sheet-png.node.ts";
 export { decodeImage, readImageFile } from "./preprocess/decode-image.node.ts";
 
 setSourceOpener(modelSource);

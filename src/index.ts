@@ -13,6 +13,7 @@ export {
   type EachOptions,
   type ExpectedQuestion,
   type LoadOptions,
+  type MapNumbersJson,
   type MethodOptions,
   type PictureAttentionJson,
   type Question,
@@ -25,6 +26,14 @@ export {
   type WarmUpProgress,
 } from "./answer.ts";
 export { AnswerStream } from "./answer-stream.ts";
+export {
+  type AttentionRollout,
+  type AttentionRolloutOptions,
+  attentionRollout,
+  type SinkTokens,
+  type SinkTokensOptions,
+  sinkTokens,
+} from "./attention-rollout.ts";
 export {
   type AttributedToken,
   type Attribution,
@@ -73,12 +82,15 @@ export type { KernelTimes, PhaseTimes, ProfileReport, StageTimes } from "./gpu/p
 export { Profiler, type ProfilerOptions } from "./gpu/profile/profiler.ts";
 export type { ActivationDtype, FloatDtype, QuantizedDtype, WeightDtype } from "./gpu/tensor.ts";
 export type { TunableChoice, TunableName, TuningTable } from "./gpu/tunables.ts";
+export { type AnswerWord, tokensOfWord, wordsOf } from "./inspect/answer-words.ts";
 export type { AnswerAttention, AttentionMap, HeadMaps, MapSelection } from "./inspect/attention-map.ts";
 export { entropyBits } from "./inspect/entropy.ts";
 export type { ExplainedKernel, ExplainedPass, PassTensor, PassValues } from "./inspect/explained-pass.ts";
 export { drawHeatMap, HEAT_MAP_GAP, HEAT_MAP_SIDE, heatColor, overlayAttention } from "./inspect/heat-map.ts";
 export type { KernelHeader } from "./inspect/kernel-text.ts";
+export { mapOnPicture, type PixelMap } from "./inspect/map-on-picture.ts";
 export type { PlaceRead, PlaceValues, PlaceWrite } from "./inspect/places.ts";
+export { type Comparison, type RelativeMap, relativeMap } from "./inspect/relative-map.ts";
 export type { ValuePicture, ValueStatistics } from "./inspect/tensor-values.ts";
 export type { TraceTensor } from "./inspect/trace.ts";
 export { type AdaptVisSettings, chooseFactor, DEFAULT_ADAPTVIS } from "./interventions/adaptvis.ts";
@@ -168,3 +180,4 @@ export type { ResampleFilter, Size } from "./preprocess/resize-bicubic.ts";
 export type { Tokenizer, TokenStream } from "./preprocess/tokenizer/tokenizer.ts";
 export { type RunOptions, Session } from "./session.ts";
 export type { MethodDefaults } from "./settings.ts";
+export { type TokenAttention, type TokenAttentionOptions, tokenAttention } from "./token-attention.ts";

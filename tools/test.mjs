@@ -59,6 +59,7 @@ const ONCE = [
   "generate/wrong-options",
   "profile/profiler",
   "stages/activation-dtypes",
+  "stages/attention-rows",
   "stages/cache-dtypes",
   "stages/causal",
   "stages/chat",

@@ -5,6 +5,7 @@ import type { AnswerJson } from "../answer.ts";
 import type { FinishReason } from "../generate/generate.ts";
 import type { ExplainedKernel, ExplainedPass } from "../inspect/explained-pass.ts";
 import type { AdaptVisSettings } from "../interventions/adaptvis.ts";
+import type { PictureView } from "../models/inputs.ts";
 import type { RgbImage } from "../preprocess/image.ts";
 
 /** Location of a checkpoint. */
@@ -94,6 +95,8 @@ export interface AttentionView {
   readonly values: Float32Array<ArrayBuffer>;
   /** [numLayers, numHeads] attention on the picture of all attention, 0 to 1. */
   readonly shares: Float32Array<ArrayBuffer>;
+  /** Where the grid lies in the original picture. */
+  readonly view?: PictureView | undefined;
 }
 
 /** One answer. */
@@ -120,8 +123,8 @@ export interface AnswersView {
   readonly promptTokens: number;
   /** Image positions [start, end) of the prompt. */
   readonly imageSpan: readonly [start: number, end: number];
-  /** The picture as the model sees it, drawn under the heat map; undefined without one. */
-  readonly seen: RgbImage | undefined;
+  /** The original picture, made smaller where it is large, which heat maps are drawn over; undefined without one. */
+  readonly picture: RgbImage | undefined;
 }
 
 /** Every pass of an answer with AdaptVis. */

@@ -1,6 +1,7 @@
 // An answer as lines for people.
 import type { Answer, AnswerMaps } from "../answer.ts";
 import type { AttentionMap, MapSelection } from "../inspect/attention-map.ts";
+import { effectOfFactor } from "../inspect/factor-effect.ts";
 import { describeSelection, unplacedText } from "../inspect/heat-map-png.node.ts";
 import { titleOf } from "../interventions/registry.ts";
 
@@ -9,8 +10,12 @@ export function attentionMaps(answer: Answer, selection: MapSelection): readonly
   const { attention, method } = answer;
   return Array.from({ length: attention?.numImages ?? 0 }, (_, image) => {
     const of = { ...selection, image };
-    return { used: attention?.used(of), unmodified: method === "greedy" ? undefined : attention?.unmodified(of) };
-  }).flatMap(({ used, unmodified }) => (used === undefined ? [] : [{ used, unmodified }]));
+    return {
+      used: attention?.used(of),
+      unmodified: method === "greedy" ? undefined : attention?.unmodified(of),
+      negativeScoresByHead: attention?.negativeScores(image),
+    };
+  }).flatMap(({ used, ...others }) => (used === undefined ? [] : [{ used, ...others }]));
 }
 
 /** An answer's title and facts under a heat map. */
@@ -45,9 +50,21 @@ export function answerLines(answer: Answer, maps: readonly AnswerMaps[]): readon
     const entropy = change((map) => map.entropy.toFixed(2));
     const place = `Attention of the last prompt token, ${describeSelection(used)}`;
     const image = maps.length === 1 ? "the image" : `image ${index + 1}`;
-    return `${place}: on ${image} ${share}${unplacedText(used)}, entropy there ${entropy} bits`;
+    return [
+      `${place}: on ${image} ${share}${unplacedText(used)}, entropy there ${entropy} bits`,
+      ...signLines(answer, { used, unmodified }),
+    ];
   });
-  return [title, ...ofMaps];
+  return [title, ...ofMaps.flat()];
+}
+
+/** The signs of the scores that a factor multiplies, and what it did where they allow to say so. */
+function signLines({ factor }: Answer, { used, unmodified }: AnswerMaps): readonly string[] {
+  const { negativeScores } = used;
+  if (negativeScores === undefined) return [];
+  const effect = effectOfFactor(factor, used, unmodified);
+  const negative = `Scores on the image, ${describeSelection(used)}: ${(negativeScores * 100).toFixed(1)} % negative`;
+  return [effect === undefined ? negative : `${negative}; factor ${factor}: ${effect}`];
 }
 
 /** The factor that AdaptVis chose, or the numbers that another method was set to: "factor 0.8". */

@@ -1,15 +1,12 @@
 // adaptvis ask: a question about pictures.
-import { basename } from "node:path";
 import type { Command } from "commander";
-import { type Answer, type AnswerMaps, type AnswerOptions, answerJson } from "../answer.ts";
+import { type AnswerOptions, answerJson } from "../answer.ts";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
-import { at } from "../errors.ts";
 import type { GeneratedToken } from "../generate/generate.ts";
 import type { MapSelection } from "../inspect/attention-map.ts";
-import { type HeatMapRow, heatMapPng } from "../inspect/heat-map-png.node.ts";
-import type { RgbImage } from "../preprocess/image.ts";
-import { answerLines, attentionMaps, describeMethod } from "./answer-report.ts";
-import { asUsage, checkOutput, checkSelection, modelPath, someText, wholeFrom } from "./checks.ts";
+import { answerLines, attentionMaps } from "./answer-report.ts";
+import type { DrawnHeatMaps, DrawnMap, MappedAnswer } from "./ask-heat-map.ts";
+import { asUsage, checkOutput, checkSelection, modelPath } from "./checks.ts";
 import {
   addMethodOptions,
   addQuestionOptions,
@@ -23,18 +20,16 @@ import {
   samplingOptions,
   wordsOf,
 } from "./flags.ts";
-import { elapsed, type OpenModel, openModelAndPictures } from "./open-model.ts";
+import { addHeatMapOptions, checkHeatMapFlags, type HeatMapFlags } from "./heat-map-flags.ts";
+import { elapsed, openModelAndPictures } from "./open-model.ts";
 import { examples } from "./package-files.ts";
 import { addProfileOption, openProfile, type ProfileFlags } from "./profile.ts";
 import { notePromptForm } from "./prompt-form.ts";
 import { defineCommand, type Session, styled, UsageError } from "./session.ts";
 
 /** Parsed options of `ask`. */
-interface AskFlags extends QuestionFlags, MethodFlags, SamplingFlags, ProfileFlags {
+interface AskFlags extends QuestionFlags, MethodFlags, SamplingFlags, ProfileFlags, HeatMapFlags {
   readonly textOnly?: boolean;
-  readonly heatmap?: string;
-  readonly layer?: number;
-  readonly head?: number;
 }
 
 /** `adaptvis ask`. */
@@ -47,19 +42,14 @@ function describeAsk(command: Command): Command {
     "ask without a picture",
   );
   addMethodOptions(command);
-  addSamplingOptions(command)
-    .option("--heatmap <file.png>", "draw a heat map of the last prompt token's attention", someText)
-    .option(
-      "--layer <number>",
-      "layer of the heat map and of the attention figures (default: the middle layer)",
-      wholeFrom(0),
-    )
-    .option("--head <number>", "head of the heat map and figures (default: the mean of all heads)", wholeFrom(0));
+  addHeatMapOptions(addSamplingOptions(command));
   return addProfileOption(command).addHelpText(
     "after",
     examples(({ picture, model }) => [
       `ask --image ${picture} "What is in the picture?"`,
       `ask --image ${picture} --method adaptvis --heatmap looked.png "What is in the picture?"`,
+      `ask --image ${picture} --heatmap looked.png --heatmap-words "What is in the picture?"`,
+      `ask --image ${picture} --heatmap-sheet heads.png "What is in the picture?"`,
       `ask --image ${picture} --factor 0.5 --layers 0,1 --model ${model} "What is in the picture?"`,
       `ask --image ${picture} --json --log-probs 5 "What is in the picture?"`,
       `ask --image ${picture} "What is in the picture?" --profile profile.json`,
@@ -72,7 +62,8 @@ async function ask(session: Session, question: string | undefined, flags: AskFla
   checkFlags(question, flags);
   const { image: files = [] } = flags;
   await checkOutput("--heatmap", flags.heatmap, [...files, modelPath(flags)]);
-  const profile = await openProfile(session, flags, [...files, flags.heatmap]);
+  await checkOutput("--heatmap-sheet", flags.heatmapSheet, [...files, modelPath(flags), flags.heatmap]);
+  const profile = await openProfile(session, flags, [...files, flags.heatmap, flags.heatmapSheet]);
   const options = await answerOptions(flags);
   const { open, images } = await openModelAndPictures(session, flags, {
     profiler: profile.profiler,
@@ -85,8 +76,6 @@ async function ask(session: Session, question: string | undefined, flags: AskFla
     const isStreamed = !session.isJson && process.stdout.isTTY === true;
     const stream = isStreamed ? streamTo(session) : undefined;
     const asked = {
-      images,
-      ...wordsOf(question, flags),
       ...options,
       signal: session.signal,
       onToken: (token: GeneratedToken) => {
@@ -94,30 +83,35 @@ async function ask(session: Session, question: string | undefined, flags: AskFla
         stream?.(token);
       },
     };
-    const answer = await asUsage(() => open.model.ask(asked));
+    const inputs = await asUsage(() => open.model.prepare({ images, ...wordsOf(question, flags) }));
+    const answer = await asUsage(() => open.model.answer(inputs, asked));
     notePromptForm(session, open.model, flags);
     session.print(isStreamed ? "\n" : `${answer.text.trim()}\n`);
     const answerMs = elapsed(started);
 
     const maps = attentionMaps(answer, selection);
-    if (flags.heatmap !== undefined) {
-      const rows = maps.map((map, index) => heatMapRow(open, { answer, map, ...pictureAt(images, files, index) }));
-      const png = await heatMapPng({ heading: question ?? flags.prompt ?? "", rows }, { signal: session.signal });
-      await writeFileWhole(flags.heatmap, png);
-    }
+    const drawn = await heatMaps(flags, {
+      ...{ model: open.model, inputs, images, files, answer, maps, signal: session.signal },
+      heading: question ?? flags.prompt ?? "",
+      options: { ...options, attention: false, signal: session.signal },
+    });
     session.result({
       question: question ?? null,
       prompt: flags.prompt ?? null,
       ...answerJson(answer, maps),
       heatmap: flags.heatmap ?? null,
+      ...(drawn && { heatmapMaps: drawn.maps }),
+      ...(flags.heatmapSheet !== undefined && { heatmapSheet: flags.heatmapSheet, heatmapSheets: drawn?.sheets }),
       ...open.facts(),
       timings: { loadMs: open.loadMs, answerMs, start: session.start },
       ...(await profile.finish()),
     });
     if (session.isJson) return;
     const times = `Loaded in ${(open.loadMs / 1000).toFixed(2)} s, answered in ${(answerMs / 1000).toFixed(2)} s`;
-    const drawn = flags.heatmap === undefined ? [] : [`Heat map: ${flags.heatmap}`];
-    for (const line of [...answerLines(answer, maps), ...drawn, times]) {
+    const outputs = Object.entries({ "Heat map": flags.heatmap, "Sheet of heat maps": flags.heatmapSheet });
+    const written = outputs.flatMap(([what, file]) => (file === undefined ? [] : [`${what}: ${file}`]));
+    const ofWords = (drawn?.maps ?? []).flatMap((map) => (map.word === undefined ? [] : [wordLine(map)]));
+    for (const line of [...answerLines(answer, maps), ...ofWords, ...written, times]) {
       session.note(styled("dim", line, process.stderr));
     }
   } finally {
@@ -143,23 +137,23 @@ export function streamTo(session: Session): (token: GeneratedToken) => void {
   };
 }
 
-function pictureAt(images: readonly RgbImage[], files: readonly string[], index: number) {
-  return { image: at(images, index), file: at(files, index) };
+/** Draws and writes the heat maps that are asked for; undefined without any. */
+async function heatMaps(flags: AskFlags, of: MappedAnswer): Promise<DrawnHeatMaps | undefined> {
+  if (flags.heatmap === undefined && flags.heatmapSheet === undefined) return undefined;
+  const { drawHeatMaps } = await import("./ask-heat-map.ts"); // only now: most questions have no maps
+  const drawn = await asUsage(() => drawHeatMaps(of, flags));
+  if (flags.heatmap !== undefined && drawn.png !== undefined) await writeFileWhole(flags.heatmap, drawn.png);
+  if (flags.heatmapSheet !== undefined && drawn.sheetPng !== undefined) {
+    await writeFileWhole(flags.heatmapSheet, drawn.sheetPng);
+  }
+  return drawn;
 }
 
-/** A picture with its maps: of the unmodified pass, where there was one, and of the pass that gave the answer. */
-function heatMapRow(
-  { model }: OpenModel,
-  of: { readonly answer: Answer; readonly map: AnswerMaps; readonly image: RgbImage; readonly file: string },
-): HeatMapRow {
-  const { answer, image, file } = of;
-  const { used, unmodified } = of.map;
-  const before = unmodified === undefined ? [] : [{ map: unmodified, title: "Unmodified pass", lines: ["Factor 1"] }];
-  return {
-    picture: model.processor.seen(image) ?? image,
-    caption: basename(file),
-    panels: [...before, { map: used, ...describeMethod(answer) }],
-  };
+/** "Attention of “left”, layer 2, mean of heads: on the image 12.3 %, entropy there 5.20 bits". */
+function wordLine({ word, picture, layer, head, share, entropy }: DrawnMap): string {
+  const of = layer === undefined ? "rollout" : `layer ${layer}, ${head === null ? "mean of heads" : `head ${head}`}`;
+  const image = picture === 0 ? "the image" : `image ${picture + 1}`;
+  return `Attention of “${word}”, ${of}: on ${image} ${(share * 100).toFixed(1)} %, entropy there ${entropy.toFixed(2)} bits`;
 }
 
 function checkFlags(question: string | undefined, flags: AskFlags): void {
@@ -171,7 +165,5 @@ function checkFlags(question: string | undefined, flags: AskFlags): void {
   if (flags.image !== undefined && flags.textOnly === true) {
     throw new UsageError("--image and --text-only exclude each other: omit one.");
   }
-  if (flags.heatmap !== undefined && flags.image === undefined) {
-    throw new UsageError("--heatmap needs a picture: add --image FILE.");
-  }
+  checkHeatMapFlags(flags);
 }

@@ -86,7 +86,7 @@ async function attribute(session: Session, question: string | undefined, flags: 
   methodOf(flags);
   const { image: pictures = [] } = flags;
   await checkOutput("--out", flags.out, [...pictures, modelPath(flags)]);
-  const options = methodOptions(flags);
+  const options = await methodOptions(flags);
   const { open, images } = await openModelAndPictures(session, flags, { firstQuestion: options });
   try {
     const { model } = open;

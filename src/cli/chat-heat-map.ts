@@ -1,13 +1,13 @@
 // Where an answer's word was looked for: the attention of the rows that its tokens were chosen from, over a picture.
 import { basename } from "node:path";
 import { at, InputError } from "../errors.ts";
-import type { GeneratedToken } from "../generate/generate.ts";
-import { type AttentionMap, attentionMap, type MapSelection, middleLayer } from "../inspect/attention-map.ts";
+import { tokensOfWord } from "../inspect/answer-words.ts";
+import { type AttentionMap, type MapSelection, middleLayer } from "../inspect/attention-map.ts";
 import { heatMapPng } from "../inspect/heat-map-png.node.ts";
-import type { PlaceValues } from "../inspect/places.ts";
 import type { Llava } from "../llava.ts";
 import { describeMethod } from "./answer-report.ts";
 import { type Conversation, lastOf, type TurnAnswer } from "./conversation.ts";
+import { repeatedRows } from "./token-maps.ts";
 
 /** A heat map of a word. */
 export interface WordMap {
@@ -35,31 +35,22 @@ export async function wordMap(
   const inputs = conversation.inputsOf(turn);
   if (inputs.images.length === 0) throw new InputError("The conversation has no picture: /image FILE adds one.");
   const layer = selection.layer ?? middleLayer(text.numHiddenLayers);
-  // A token is chosen from the row before it.
-  const positions = tokens.map((token) => inputs.inputIds.length - 1 + token);
-  const read = [{ place: `layers.${layer}.attention_probs`, positions }];
-  const numTokens = Math.max(...tokens) + 1;
-  const options = { ...answer.method.options, maxNewTokens: numTokens, read, signal };
-  const repeated = await conversation.sessionOf(answer.method).answer(inputs, options).answer;
-  const isSame = answer.tokens
-    .slice(0, numTokens)
-    .every(({ tokenId }, index) => repeated.tokens[index]?.tokenId === tokenId);
-  if (!isSame)
-    throw new InputError("The answer came out differently when it was made again: ask /again, and then for its map.");
-
-  const numHeads = text.numAttentionHeads;
-  const rows = [{ layer, probs: meanOfRows(at(repeated.reads, 0)) }];
-  const maps = inputs.images.map((image) =>
-    attentionMap(rows, image, { numHeads, selection: { layer, head: selection.head } }),
-  );
+  const session = conversation.sessionOf(answer.method);
+  const rows = await repeatedRows((options) => session.answer(inputs, options).answer, {
+    inputs,
+    answered: answer.tokens,
+    tokens,
+    layers: [layer],
+    options: { ...answer.method.options, signal },
+  });
+  const maps = inputs.images.map((_, image) => rows.map(tokens, { layer, head: selection.head, image }));
   const picture = maps.reduce((best, { share }, index) => (share > at(maps, best).share ? index : best), 0);
   const map = at(maps, picture);
-  const png = await draw(model, conversation, { map, picture, turn, answer, word, numRows: tokens.length, signal });
+  const png = await draw(conversation, { map, picture, turn, answer, word, numRows: tokens.length, signal });
   return { png, turn, picture, numPictures: maps.length, share: map.share };
 }
 
 async function draw(
-  model: Llava,
   conversation: Conversation,
   of: {
     readonly map: AttentionMap;
@@ -82,7 +73,7 @@ async function draw(
     heading: at(conversation.turns, turn).question,
     rows: [
       {
-        picture: model.processor.seen(image) ?? image,
+        picture: image,
         caption: basename(file),
         panels: [{ map, row, title: `“${word}” in: ${answer.text.trim()}`, lines: facts }],
       },
@@ -104,35 +95,4 @@ function findWord(conversation: Conversation, word: string) {
       ? "There is no answer yet whose words could be mapped."
       : `No answer of this conversation has the word ${JSON.stringify(word)}: give one that it has.`,
   );
-}
-
-/** Indices of the tokens that spell the first occurrence of a word, upper or lower case; as a part of another word if need be. */
-export function tokensOfWord(tokens: readonly Pick<GeneratedToken, "text">[], word: string): readonly number[] {
-  const text = tokens.map((token) => token.text).join("");
-  const pattern = escaped(word);
-  const found =
-    new RegExp(`(?<![\\p{L}\\p{N}])${pattern}(?![\\p{L}\\p{N}])`, "iu").exec(text) ??
-    new RegExp(pattern, "iu").exec(text);
-  if (found === null) return [];
-  const [start, end] = [found.index, found.index + found[0].length];
-  let position = 0;
-  return tokens.flatMap((token, index) => {
-    const from = position;
-    position += token.text.length;
-    return from < end && position > start ? [index] : [];
-  });
-}
-
-function escaped(text: string): string {
-  return text.replaceAll(/[\\^$.*+?()[\]{}|/]/g, "\\$&");
-}
-
-/** The mean [H, S] over positions of attention rows [positions, H, S]; keys after a row's own position are 0. */
-function meanOfRows({ data, shape }: PlaceValues): Float32Array<ArrayBuffer> {
-  const numRows = at(shape, 0);
-  const mean = new Float32Array(data.length / numRows);
-  for (const [index, value] of data.entries()) {
-    mean[index % mean.length] = Number(mean[index % mean.length]) + value / numRows;
-  }
-  return mean;
 }

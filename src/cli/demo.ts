@@ -121,7 +121,7 @@ async function answerOne(
         heading: question.question,
         rows: [
           {
-            picture: model.processor.seen(image) ?? image,
+            picture: image,
             caption: `${basename(question.image)}; right answer: ${question.answer}`,
             panels: [
               { map: greedyMaps.used, ...describeMethod(greedy) },

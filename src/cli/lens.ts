@@ -82,7 +82,7 @@ async function lens(session: Session, question: string | undefined, flags: LensF
   methodOf(flags);
   const { image: pictures = [] } = flags;
   await checkOutput("--out", flags.out, [...pictures, modelPath(flags)]);
-  const options = methodOptions(flags);
+  const options = await methodOptions(flags);
   const { open, images } = await openModelAndPictures(session, flags, { firstQuestion: options });
   try {
     const { model } = open;

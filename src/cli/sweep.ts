@@ -1,11 +1,13 @@
 // adaptvis sweep: a question about a picture, answered under several factors.
 import { type Command, Option } from "commander";
-import type { MethodOptions, SweepAnswer, SweepOptions } from "../answer.ts";
+import { attentionJson, type MethodOptions, type SweepAnswer, type SweepOptions } from "../answer.ts";
 import { at } from "../errors.ts";
+import { type AttentionMap, type MapSelection, middleLayer } from "../inspect/attention-map.ts";
+import { describeSelection } from "../inspect/heat-map-png.node.ts";
 import type { Llava } from "../llava.ts";
 import { imageSpan, type ModelInputs } from "../models/inputs.ts";
 import { MAX_BATCH_ROWS } from "../models/layers/step.ts";
-import { asUsage, factorList } from "./checks.ts";
+import { asUsage, checkSelection, factorList, wholeFrom } from "./checks.ts";
 import {
   addLengthOptions,
   addOwnMethodOptions,
@@ -33,6 +35,8 @@ const DEFAULT_MAX_NEW_TOKENS = 16;
 /** Parsed options of `sweep`. */
 interface SweepFlags extends QuestionFlags, PlaceFlags, LengthFlags, OwnMethodFlags, ProfileFlags {
   readonly factors: readonly number[];
+  readonly layer?: number;
+  readonly head?: number;
 }
 
 /** `adaptvis sweep`. */
@@ -48,7 +52,9 @@ function describeSweep(command: Command): Command {
       .argParser(factorList)
       .default(DEFAULT_FACTORS, DEFAULT_FACTORS.join(",")),
   );
-  addLengthOptions(addOwnMethodOptions(addPlaceOptions(command)), DEFAULT_MAX_NEW_TOKENS);
+  addLengthOptions(addOwnMethodOptions(addPlaceOptions(command)), DEFAULT_MAX_NEW_TOKENS)
+    .option("--layer <number>", "layer of the attention figures (default: the middle layer)", wholeFrom(0))
+    .option("--head <number>", "head of the attention figures (default: the mean of all heads)", wholeFrom(0));
   return addProfileOption(command).addHelpText(
     "after",
     examples(({ picture, model }) => [
@@ -71,28 +77,34 @@ async function sweep(session: Session, question: string | undefined, flags: Swee
   });
   try {
     const { model } = open;
+    checkSelection(model.config, { layer: flags.layer, head: flags.head });
+    const selection = { layer: flags.layer ?? middleLayer(model.config.text.numHiddenLayers), head: flags.head };
     const started = performance.now();
     const inputs = await asUsage(() => model.prepare({ images, ...wordsOf(question, flags) }));
     const { signal } = session;
-    const options = { ...sweepOptions(flags), signal };
+    const options = { ...sweepOptions(flags), mapLayers: [selection.layer], signal };
     const rows = await asUsage(() =>
       own === undefined ? model.sweep(inputs, flags.factors, options) : answersOf(model, inputs, { ...own, options }),
     );
     const answerMs = elapsed(started);
     notePromptForm(session, model, flags);
-    session.print(`${table(["factor", "confidence", "answer"], rows.map(cellsOf)).join("\n")}\n`);
+    const maps = rows.map(({ attention }) => sweepMaps(attention, selection));
+    const head = ["factor", "confidence", "on image", "entropy", "answer"];
+    const cells = rows.map((row, index) => cellsOf(row, at(maps, index)));
+    session.print(`${table(head, cells).join("\n")}\n`);
     session.result({
       question: question ?? null,
       prompt: flags.prompt ?? null,
       promptTokens: inputs.inputIds.length,
       imageSpan: imageSpan(inputs),
-      rows: rows.map(rowJson),
+      rows: rows.map((row, index) => rowJson(row, at(maps, index))),
       ...open.facts(),
       timings: { loadMs: open.loadMs, answerMs },
       ...(await profile.finish()),
     });
     if (session.isJson) return;
     const answered = `${rows.length} ${rows.length === 1 ? "factor" : "factors"} in ${seconds(answerMs)}`;
+    for (const line of signLines(rows, maps)) session.note(styled("dim", line, process.stderr));
     session.note(styled("dim", `Loaded in ${seconds(open.loadMs)}, answered under ${answered}`, process.stderr));
   } finally {
     open.close();
@@ -133,27 +145,62 @@ async function answersOf(
 ): Promise<readonly SweepAnswer[]> {
   using session = model.session();
   const { maxNewTokens, ignoreEos, signal } = options;
-  const { answers } = await session.answerEach(inputs, methods, { maxNewTokens, ignoreEos, signal });
-  return answers.map(({ text, tokens, finishReason, confidence }, index) => {
+  const { answers } = await session.answerEach(inputs, methods, { maxNewTokens, ignoreEos, attention: true, signal });
+  return answers.map(({ text, tokens, finishReason, confidence, attention }, index) => {
     return {
       factor: at(factors, index),
       text,
       tokenIds: tokens.map(({ tokenId }) => tokenId),
       finishReason,
       confidence,
+      attention,
     };
   });
 }
 
-/** The cells of one row; line breaks in the answer become spaces. */
-function cellsOf({ factor, confidence, text }: SweepAnswer): readonly string[] {
+/** The maps of a row over each picture. */
+function sweepMaps(attention: SweepAnswer["attention"], selection: MapSelection): readonly AttentionMap[] {
+  return Array.from({ length: attention?.numImages ?? 0 }, (_, image) =>
+    attention === undefined ? [] : [attention.used({ ...selection, image })],
+  ).flat();
+}
+
+/** The cells of one row; line breaks in the answer become spaces. Of several pictures, shares and entropies are in their order. */
+function cellsOf({ factor, confidence, text }: SweepAnswer, maps: readonly AttentionMap[]): readonly string[] {
   const answer = text.trim().replaceAll(/\s*[\r\n]\s*/g, " ");
-  return [factor === 1 ? "1 (unmodified)" : String(factor), String(confidence), answer];
+  const shares = maps.map(({ share }) => `${(share * 100).toFixed(1)} %`).join(" / ");
+  const entropies = maps.map(({ entropy }) => `${entropy.toFixed(2)} b`).join(" / ");
+  return [factor === 1 ? "1 (unmodified)" : String(factor), String(confidence), shares, entropies, answer];
 }
 
 /** A row's fields in --json; `answer` is trimmed, as in `ask`. */
-function rowJson({ factor, confidence, text, finishReason, tokenIds }: SweepAnswer): object {
-  return { factor, confidence, answer: text.trim(), finishReason, tokenIds };
+function rowJson(row: SweepAnswer, maps: readonly AttentionMap[]): object {
+  const { factor, confidence, text, finishReason, tokenIds, attention } = row;
+  const json = maps.map((used) => ({ used, unmodified: undefined }));
+  return {
+    factor,
+    confidence,
+    answer: text.trim(),
+    finishReason,
+    tokenIds,
+    attention: attention && attentionJson(json),
+  };
+}
+
+/** Which attention the figures are of, and the signs of its scores in the unmodified row, or else the first. */
+function signLines(rows: readonly SweepAnswer[], maps: readonly (readonly AttentionMap[])[]): readonly string[] {
+  const plain = Math.max(
+    0,
+    rows.findIndex(({ factor }) => factor === 1),
+  );
+  return at(maps, plain).flatMap((map) => {
+    const { negativeScores } = map;
+    if (negativeScores === undefined) return [];
+    const of = `Attention of the last prompt token, ${describeSelection(map)}`;
+    return [
+      `${of}; ${(negativeScores * 100).toFixed(1)} % of the image's scores are negative under factor ${at(rows, plain).factor}`,
+    ];
+  });
 }
 
 function seconds(milliseconds: number): string {

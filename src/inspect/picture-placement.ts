@@ -5,14 +5,21 @@
 // spread evenly over that rectangle; what both resolutions put on a cell of the map adds up. So a map sums to the attention on
 // all patches. Newlines and class tokens show no part of the picture: they count in its share, but have no place in the map.
 import { at, InputError } from "../errors.ts";
-import type { ImageInput, PictureTiles } from "../models/inputs.ts";
+import type { ImageInput, PictureTiles, PictureView } from "../models/inputs.ts";
 import type { TileView } from "../preprocess/anyres.ts";
 
 /** Where a picture is in the prompt, and where its positions are in it: a grid of patches, or tiles and their feature rows. */
-export type MappedImage = Pick<ImageInput, "runs" | "grid" | "tiles"> & Partial<Pick<ImageInput, "rowIndex">>;
+export type MappedImage = Pick<ImageInput, "runs" | "grid" | "tiles" | "view"> & Partial<Pick<ImageInput, "rowIndex">>;
 
 /** A rectangle in shares of a picture's width and height, 0 to 1. */
 export type PictureCell = TileView;
+
+const WHOLE: PictureCell = { left: 0, top: 0, right: 1, bottom: 1 };
+
+/** Where a picture's map lies in the original: tiles show all of it, a grid the part that was not cropped away, and padding. */
+export function viewOf({ tiles, view }: MappedImage): PictureView | undefined {
+  return tiles === undefined ? view : { imageSize: tiles.imageSize, part: WHOLE };
+}
 
 /** How the attention on a picture's positions becomes a map. */
 export interface PicturePlacement {
@@ -43,6 +50,18 @@ export function placementOf(image: MappedImage): PicturePlacement {
   const placement = tiles === undefined ? gridPlacement(positions, image) : tiledPlacement(positions, image, tiles);
   known.set(image, placement);
   return placement;
+}
+
+/** The map cells that positions of the prompt show parts of, ascending. */
+export function cellsOfPositions(image: MappedImage, positions: readonly number[]): readonly number[] {
+  const placement = placementOf(image);
+  const wanted = new Set(positions);
+  const found = placement.positions.flatMap((position, index) =>
+    wanted.has(position)
+      ? [...placement.cells.subarray(placement.starts[index] ?? 0, placement.starts[index + 1] ?? 0)]
+      : [],
+  );
+  return [...new Set(found)].sort((a, b) => a - b);
 }
 
 /** The part of the picture that each position over all runs shows; undefined for a newline. */

@@ -7,7 +7,7 @@ import { placed } from "./placement.ts";
 /** The most that a confidence can differ from beta: logits have no bounds, but reach some tens. */
 const MAX_GATE_WIDTH = 100;
 
-/** AdaptVis' three numbers: below `beta` the factor is `alpha1` (< 1: look wider), else `alpha2` (> 1: look harder). */
+/** AdaptVis' three numbers: below `beta` the factor is `alpha1` (< 1), else `alpha2` (> 1). */
 export interface AdaptVisSettings {
   readonly alpha1: number;
   readonly alpha2: number;
@@ -39,7 +39,8 @@ export function chooseFactor(
 export const adaptvis = defineIntervention({
   name: "adaptvis",
   title: "AdaptVis",
-  summary: "widens the attention on the image when the model is unsure and sharpens it when it is sure",
+  summary:
+    "multiplies the image scores by alpha1 (below 1) when the model is unsure and by alpha2 (above 1) when it is sure",
   source: "arXiv 2503.01773, section 5",
   parameters: {
     alpha1: factor(DEFAULT_ADAPTVIS.alpha1, "factor of the image scores when the model is unsure"),

@@ -5,6 +5,8 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { checkHeatMapFlags, type HeatMapFlags } from "../../src/cli/heat-map-flags.ts";
+import { UsageError } from "../../src/cli/session.ts";
 import { adapterOfEnvironment } from "../setup/device.ts";
 import { goldenCheckpoint } from "../setup/golden-checkpoint.ts";
 import {
@@ -35,6 +37,7 @@ test("prints the answer alone on stdout, and the facts on stderr", async () => {
   expect({ stdout, ending }).toEqual({ stdout: `${picture.answer}\n`, ending: 0 });
   expect(stderr).toMatch(/^adaptvis: running on /m);
   expect(stderr).toMatch(/^Greedy: confidence [\d.]+$/m);
+  expect(stderr).toMatch(/^Scores on the image, layer 2, mean of heads: [\d.]+ % negative$/m);
   expect(stderr).toMatch(
     /^Attention of the last prompt token, layer 2, mean of heads: on the image [\d.]+ %, entropy there [\d.]+ bits$/m,
   );
@@ -89,16 +92,105 @@ test("LLaVA-NeXT about two pictures: a row of the heat map and a line for each, 
   const result = await adaptvis("ask", ...of, "--heatmap", heatmap, "--json", "where is the mug ?");
   expect(result.ending).toBe(0);
   const report = jsonOf(result);
-  const numbers = { share: expect.any(Number), unplacedShare: expect.any(Number), entropy: expect.any(Number) };
-  const pictures = [1, 2].map(() => ({ ...numbers, unmodified: null }));
-  expect(report.attention).toEqual({ layer: 1, head: null, ...numbers, unmodified: null, pictures });
+  const numbers = {
+    share: expect.any(Number),
+    unplacedShare: expect.any(Number),
+    paddingShare: 0,
+    entropy: expect.any(Number),
+    negativeScores: expect.any(Number),
+  };
+  const pictures = [1, 2].map(() => ({ ...numbers, unmodified: null, negativeScoresByHead: expect.any(Array) }));
+  expect(report.attention).toEqual({
+    layer: 1,
+    head: null,
+    ...numbers,
+    unmodified: null,
+    negativeScoresByHead: expect.any(Array),
+    pictures,
+  });
   const { share, unplacedShare } = report.attention as Record<string, number>;
   expect(unplacedShare).toBeGreaterThan(0);
   expect(unplacedShare).toBeLessThan(share ?? 0);
-  // The larger of the pictures as their tiles see them, 28 and 84 pixels wide … with one panel each beside it.
+  // The originals, 60 × 40 and 30 × 90, each at least 336 on both sides, with one panel beside it.
   const { width = 0, height = 0 } = await sharp(heatmap).metadata();
-  expect(width).toBe(2 * Math.round((336 * 56) / 38) + 16 + 2 * 24);
-  expect(height).toBeGreaterThan(336 + 336 * (84 / 28));
+  expect(width).toBe(2 * ((336 * 60) / 40) + 16 + 2 * 24);
+  expect(height).toBeGreaterThan(336 + 336 * (90 / 30));
+});
+
+test("maps of words and of every layer and head; a word that the answer does not have", async () => {
+  const folder = await newFolder();
+  const [heatmap, sheet] = [join(folder, "words.png"), join(folder, "heads.png")];
+  const of = ["--image", picture.path, "--factor", "0.5", "--json"];
+  const drawn = ["--heatmap", heatmap, "--heatmap-words", "--heatmap-sheet", sheet];
+  const report = jsonOf(await adaptvis("ask", ...of, ...drawn, picture.question));
+  const { answer, attention } = report as { answer: string; attention: Record<string, unknown> };
+  const { share, entropy, negativeScores } = attention;
+  // The first word is chosen from the last prompt row.
+  expect(report.heatmapMaps).toEqual([
+    {
+      picture: 0,
+      word: answer,
+      tokens: [0],
+      layer: 2,
+      head: null,
+      share,
+      unplacedShare: 0,
+      paddingShare: 0,
+      entropy,
+      negativeScores,
+    },
+  ]);
+  const [sheets] = report.heatmapSheets as Record<"share" | "negativeScores", number[][]>[];
+  const mean = (row: readonly number[] = []) => row.reduce((sum, value) => sum + value, 0) / row.length;
+  expect(sheets?.share.map((row) => row.length)).toEqual([4, 4, 4, 4]);
+  expect(mean(sheets?.share[2])).toBeCloseTo(Number(share), 6);
+  expect(sheets?.negativeScores).toEqual(attention.negativeScoresByHead);
+  expect(await sharp(sheet).metadata()).toMatchObject({ format: "png", width: 20 + 58 + 4 * 106 - 10 + 20 + 8 });
+  const wrong = await adaptvis("ask", ...of, "--heatmap", heatmap, "--heatmap-word", "purple", picture.question);
+  const message = `The answer "${answer}" does not have the word "purple": give one that it has.`;
+  expect({ ending: wrong.ending, report: jsonOf(wrong) }).toEqual({
+    ending: 2,
+    report: { error: { name: "UsageError", message } },
+  });
+});
+
+test.each<[string, HeatMapFlags, string]>([
+  [
+    "a word and a token",
+    { heatmap: "a.png", heatmapWord: "left", heatmapToken: 0 },
+    "--heatmap-token and --heatmap-word exclude each other: omit one.",
+  ],
+  ["a word without a file", { heatmapWord: "left" }, "--heatmap-word needs a file to draw to: add --heatmap FILE.png."],
+  [
+    "words with a sheet alone",
+    { heatmapSheet: "a.png", heatmapWords: true },
+    "--heatmap-words needs a file to draw to: add --heatmap FILE.png.",
+  ],
+  [
+    "a rollout of a layer",
+    { heatmap: "a.png", heatmapRollout: true, layer: 1 },
+    "--heatmap-rollout and --layer exclude each other: omit one.",
+  ],
+  [
+    "words relative to a prompt",
+    { heatmap: "a.png", heatmapWords: true, heatmapNeutral: true },
+    "--heatmap-words and --heatmap-neutral exclude each other: omit one.",
+  ],
+  [
+    "a comparison with nothing",
+    { heatmap: "a.png", heatmapRelative: "ratio" },
+    "--heatmap-relative has no effect without --heatmap-neutral: add it.",
+  ],
+  [
+    "a threshold of nothing",
+    { heatmap: "a.png", sinkThreshold: 0.1 },
+    "--sink-threshold has no effect without --heatmap-sinks: add it.",
+  ],
+])("refuses %s", (_, flags, message) => {
+  expect(() => checkHeatMapFlags({ image: ["a.png"], ...flags })).toThrow(new UsageError(message));
+  expect(() => checkHeatMapFlags({ heatmapSheet: "a.png" })).toThrow(
+    "--heatmap-sheet needs a picture: add --image FILE.",
+  );
 });
 
 test("a model's adaptvis.json gives its defaults, and the command line goes before it", async () => {

@@ -15,9 +15,9 @@ test("prints a table of the six default factors on stdout, and the times on stde
   const { stdout, stderr, ending } = await adaptvis("sweep", "--image", picture.path, picture.question);
   expect(ending).toBe(0);
   const [head, ...rows] = stdout.trimEnd().split("\n");
-  expect(head).toBe("factor          confidence  answer");
+  expect(head).toMatch(/^factor {10}confidence {2}on image {2}entropy {2}answer$/);
   const cells = rows.map((row) =>
-    /^(.{14}) {2}([\d.]+) +(\S.*)$/
+    /^(.{14}) {2}([\d.]+) +[\d.]+ % +[\d.]+ b +(\S.*)$/
       .exec(row)
       ?.slice(1)
       .map((cell) => cell.trim()),
@@ -34,15 +34,19 @@ test("--json is one object, whose row of factor 1 is what `ask` answers", async 
   expect(result.ending).toBe(0);
   const asked = jsonOf(await adaptvis("ask", ...common));
   const report = jsonOf(result);
+  const numbers = Object.fromEntries(
+    ["share", "unplacedShare", "paddingShare", "entropy", "negativeScores"].map((name) => [name, expect.any(Number)]),
+  );
   const row = (factor: number) => ({
     factor,
     confidence: expect.any(Number),
     answer: expect.any(String),
     finishReason: expect.any(String),
     tokenIds: expect.any(Array),
+    attention: { layer: 2, head: null, ...numbers, unmodified: null },
   });
-  const { confidence, answer, finishReason } = asked;
-  const unmodified = { factor: 1, confidence, answer, finishReason, tokenIds: idsOf(asked) };
+  const { confidence, answer, finishReason, attention: whole } = asked;
+  const unmodified = { factor: 1, confidence, answer, finishReason, tokenIds: idsOf(asked), attention: near(whole) };
   expect(report).toEqual({
     question: picture.question,
     prompt: null,
@@ -66,9 +70,22 @@ test("--layers, --heads, --prompt and --max-new-tokens say the same as in `ask`"
   const { confidence, answer, tokens, ...asked } = jsonOf(await adaptvis("ask", "--factor", "0.25", ...common));
   expect(report).toMatchObject({ question: null, prompt, imageSpan: asked.imageSpan });
   expect(idsOf({ tokens })).toHaveLength(6);
-  const row = { factor: 0.25, confidence, answer, finishReason: "length", tokenIds: idsOf({ tokens }) };
+  const attention = near(asked.attention);
+  const row = { factor: 0.25, confidence, answer, finishReason: "length", tokenIds: idsOf({ tokens }), attention };
   expect(report.rows).toEqual([row]);
 });
+
+/** The attention of `ask` as a sweep has it: the rows of a batch are summed in another order. */
+function near(attention: unknown): object {
+  const { negativeScoresByHead, ...numbers } = attention as Record<string, unknown>; // of the report
+  expect(negativeScoresByHead).toHaveLength(4);
+  return Object.fromEntries(
+    Object.entries(numbers).map(([name, value]) => [
+      name,
+      typeof value === "number" ? expect.closeTo(value, 4) : value,
+    ]),
+  );
+}
 
 describe("refuses with exit code 2, before a model is loaded", () => {
   const asked = ["--image", "none.png", "where?"];

@@ -168,7 +168,7 @@ describe("loading and asking", () => {
     expect(first?.alternatives).toHaveLength(5);
     expect(first?.alternatives[0]).toMatchObject({ tokenId: first?.tokenId, text: " Left" });
     expect(first?.probability).toBeCloseTo(answers.greedy.confidence, 2);
-    expect(answers.seen).toMatchObject({ width: 112, height: 112 });
+    expect(answers.picture).toMatchObject({ width: 224, height: 224 });
     expect(answers.imageSpan).toEqual(expected[0].imageSpan);
   });
 
@@ -190,7 +190,7 @@ describe("loading and asking", () => {
     const answers = await engine.ask({ ...(await requestFor()), image: undefined }, ignore);
     expect(host.labels.filter((label) => label === "prefill")).toHaveLength(1);
     expect(answers.greedy.tokens.length).toBeGreaterThan(0);
-    expect([answers.seen, answers.greedy.attention]).toEqual([undefined, undefined]);
+    expect([answers.picture, answers.greedy.attention]).toEqual([undefined, undefined]);
     expect(answers.adaptvis).toEqual({ ...answers.greedy, kind: "adaptvis" });
     expect((await engine.explain(ignore)).factor).toBe(1);
   });

@@ -1,9 +1,9 @@
 // What is typed into adaptvis chat: messages of several lines, commands, and the tokens of a word.
 import { describe, expect, test } from "vitest";
 import { COMMAND_WORDS, helpText, parseCommand, parseHeatMap, unquoted } from "../../src/cli/chat-commands.ts";
-import { tokensOfWord } from "../../src/cli/chat-heat-map.ts";
 import { MessageJoiner } from "../../src/cli/chat-input.ts";
 import { UsageError } from "../../src/cli/session.ts";
+import { tokensOfWord } from "../../src/inspect/answer-words.ts";
 
 /** The messages of some lines, a block marked by its first letter. */
 function messagesOf(...lines: readonly string[]): readonly string[] {

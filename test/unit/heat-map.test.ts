@@ -1,6 +1,6 @@
 import sharp from "sharp";
 import { beforeAll, expect, test } from "vitest";
-import { InputError } from "../../src/errors.ts";
+import { at, InputError } from "../../src/errors.ts";
 import type { AttentionMap } from "../../src/inspect/attention-map.ts";
 import {
   besideEachOther,
@@ -9,8 +9,11 @@ import {
   HEAT_MAP_GAP,
   heatColor,
   overlayAttention,
+  signedColor,
 } from "../../src/inspect/heat-map.ts";
 import { heatMapPng } from "../../src/inspect/heat-map-png.node.ts";
+import { layerHeadSection, mapSheetPng, sectionNumbers } from "../../src/inspect/map-sheet-png.node.ts";
+import { relativeMap } from "../../src/inspect/relative-map.ts";
 import { loadFonts, textPath, textWidth, wrapText } from "../../src/inspect/text-paths.node.ts";
 import type { RgbImage } from "../../src/preprocess/image.ts";
 
@@ -22,7 +25,17 @@ const grey: RgbImage = { width: 112, height: 112, data: new Uint8Array(112 * 112
 function mapWithPeak(column: number, row: number): AttentionMap {
   const values = new Float64Array(64);
   values[row * 8 + column] = 0.25;
-  return { layer: 2, head: undefined, values, width: 8, height: 8, share: 0.25, unplacedShare: 0, entropy: 0 };
+  return {
+    layer: 2,
+    head: undefined,
+    values,
+    width: 8,
+    height: 8,
+    share: 0.25,
+    unplacedShare: 0,
+    paddingShare: 0,
+    entropy: 0,
+  };
 }
 
 /** Where a picture is brightest, in pixels. */
@@ -162,6 +175,59 @@ test("the PNG has a panel a map and text, and is the same twice", async () => {
   const [heading, bottom] = [46, 20];
   expect(two.height).toBeGreaterThan(2 * (info.height - heading - bottom));
   expect(two.width).toBe(info.width);
+});
+
+test("a sheet has a labelled map per cell and stays readable for 32 layers and heads", async () => {
+  const mapAt = (layer: number, head: number): AttentionMap => ({
+    ...mapWithPeak(head % 8, layer % 8),
+    negativeScores: 0.5,
+  });
+  const section = layerHeadSection({ picture: grey, numLayers: 2, numHeads: 32, mapAt });
+  const draw = () => mapSheetPng({ heading: "Where?", notes: ["Greedy: Left"], sections: [section] });
+  const png = await draw();
+  expect(await draw()).toEqual(png);
+  const { data, info } = await sharp(png).raw().toBuffer({ resolveWithObject: true });
+  // 32 maps of 96 pixels, 10 between two; 58 for the titles of layers and 20 on each side.
+  expect(info.width).toBe(20 + 58 + 32 * 106 - 10 + 20);
+  const bottom = info.height - 20 - 2 * (96 + 3 + 2 * 13 + 10);
+  const inkIn = (left: number, top: number, width: number, height: number) => {
+    let count = 0;
+    for (let y = top; y < top + height; y++) {
+      for (let x = left; x < left + width; x++) if (at(data, (y * info.width + x) * 3) < 160) count++;
+    }
+    return count;
+  };
+  for (const column of [0, 31]) {
+    for (const row of [0, 1]) {
+      const [x, y] = [78 + column * 106, bottom + row * 135];
+      expect(inkIn(x, y + 99, 96, 26)).toBeGreaterThan(100); // numbers
+      expect(inkIn(x, y, 96, 96)).toBeGreaterThan(96 * 96 * 0.9); // map
+    }
+    expect(inkIn(78 + column * 106, bottom - 17, 60, 14)).toBeGreaterThan(50); // "head 0"
+  }
+  expect(inkIn(20, bottom + 40, 50, 20)).toBeGreaterThan(50); // "layer 0"
+  const numbers = sectionNumbers(section);
+  expect(numbers.share).toEqual([Array(32).fill(0.25), Array(32).fill(0.25)]);
+  expect(numbers.negativeScores[1]?.[31]).toBe(0.5);
+});
+
+test("outlined cells, rollouts and comparisons are drawn; a difference has blue and red", async () => {
+  const map = mapWithPeak(1, 6);
+  const relative = relativeMap(map, mapWithPeak(5, 2), "difference");
+  const panel = { map, title: "Greedy: Left", lines: [], what: "rollout of layers 0 to 3", marked: [9], relative };
+  const png = await heatMapPng({ heading: "", rows: [{ picture: grey, caption: "a.png", panels: [panel] }] });
+  const { data, info } = await sharp(png).raw().toBuffer({ resolveWithObject: true });
+  const left = 24 + 336 + HEAT_MAP_GAP;
+  const pixel = (x: number, y: number) =>
+    [0, 1, 2].map((part) => at(data, ((32 + y) * info.width + left + x) * 3 + part));
+  const [centre, blue, red] = [pixel(300, 300), pixel(5 * 42 + 21, 2 * 42 + 21), pixel(42 + 21, 6 * 42 + 21)];
+  expect(at(blue, 2)).toBeGreaterThan(at(blue, 0) + 30);
+  expect(at(red, 0)).toBeGreaterThan(at(red, 2) + 30);
+  expect(at(centre, 0)).toBe(at(centre, 2));
+  const onFrame = pixel(42 + 20, 42);
+  expect(at(onFrame, 2)).toBeGreaterThan(at(onFrame, 0) + 60);
+  expect(signedColor(-1)).toEqual([0x21, 0x66, 0xac]);
+  expect(signedColor(0.5)).toEqual([(0xf7 + 0xb2) / 2, (0xf7 + 0x18) / 2, (0xf7 + 0x2b) / 2]);
 });
 
 test("text is outlines of the font that comes with the package", () => {

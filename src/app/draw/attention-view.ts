@@ -1,10 +1,12 @@
 // The map of one layer and head from the worker's data, and drawing pictures on canvases.
 
 import { at } from "../../errors.ts";
-import type { AttentionMap } from "../../inspect/attention-map.ts";
+import { type AttentionMap, outsideOf } from "../../inspect/attention-map.ts";
 import { entropyBits } from "../../inspect/entropy.ts";
 import type { RgbImage } from "../../preprocess/image.ts";
 import type { AttentionView } from "../protocol.ts";
+
+const WHOLE = { left: 0, top: 0, right: 1, bottom: 1 } as const;
 
 /** The selected map of an answer. */
 export interface MapChoice {
@@ -19,6 +21,7 @@ export interface MapChoice {
  */
 export function mapOf(view: AttentionView, choice: MapChoice): AttentionMap {
   const { numLayers, numHeads, gridWidth: width, gridHeight: height } = view;
+  const size = { width, height, view: view.view };
   const layer = Math.min(choice.layer, numLayers - 1);
   const head = choice.head === undefined ? undefined : Math.min(choice.head, numHeads - 1);
   const heads = head === undefined ? Array.from({ length: numHeads }, (_, index) => index) : [head];
@@ -34,7 +37,27 @@ export function mapOf(view: AttentionView, choice: MapChoice): AttentionMap {
   }
   const placed = values.reduce((sum, value) => sum + value, 0);
   const unplacedShare = Math.max(share - placed, 0);
-  return { layer, head, values, width, height, share, unplacedShare, entropy: entropyBits(values) };
+  const entropy = entropyBits(values);
+  return {
+    layer,
+    head,
+    values,
+    width,
+    height,
+    share,
+    unplacedShare,
+    paddingShare: outsideOf(values, size),
+    entropy,
+    view: view.view,
+  };
+}
+
+/** The patch at a place of the original picture, in shares of its width and height; undefined where the model saw nothing. */
+export function patchAt(map: AttentionMap, x: number, y: number): number | undefined {
+  const { left, top, right, bottom } = map.view?.part ?? WHOLE;
+  const column = Math.floor(((x - left) / (right - left)) * map.width);
+  const row = Math.floor(((y - top) / (bottom - top)) * map.height);
+  return column >= 0 && column < map.width && row >= 0 && row < map.height ? row * map.width + column : undefined;
 }
 
 /** The patch with the most attention. */
@@ -53,9 +76,10 @@ export function placeInWords(
   map: AttentionMap,
   { row, column }: { readonly row: number; readonly column: number },
 ): string {
-  const third = (index: number, count: number) => Math.min(2, Math.floor(((index + 0.5) * 3) / count));
-  const vertical = ["upper", "middle", "lower"][third(row, map.height)];
-  const horizontal = ["left", "centre", "right"][third(column, map.width)];
+  const { left, top, right, bottom } = map.view?.part ?? WHOLE;
+  const third = (share: number) => Math.min(2, Math.max(0, Math.floor(share * 3)));
+  const vertical = ["upper", "middle", "lower"][third(top + ((row + 0.5) / map.height) * (bottom - top))];
+  const horizontal = ["left", "centre", "right"][third(left + ((column + 0.5) / map.width) * (right - left))];
   return vertical === "middle" && horizontal === "centre" ? "centre" : `${vertical} ${horizontal}`;
 }
 

@@ -36,12 +36,12 @@ export function answersJson({ question, answers }: Asked, model: ModelView, trie
       values: [...attention.shares],
     },
   });
-  const { seen, greedy, adaptvis } = answers;
+  const { picture, greedy, adaptvis } = answers;
   const { name, adapter, dtype } = model;
   const content = {
     model: { name, adapter, dtype },
     question,
-    picture: seen && { width: seen.width, height: seen.height },
+    picture: picture && { width: picture.width, height: picture.height },
     greedy: plain(greedy),
     adaptvis: plain(adaptvis),
     factors: [...tried].map(plain),

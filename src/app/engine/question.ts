@@ -2,6 +2,8 @@
 // the plain arrays and probabilities that the page shows.
 
 import { type Answer, type AnswerMaps, type AnswerOptions, type AnswerStage, answerJson } from "../../answer.ts";
+import type { AttentionMap } from "../../inspect/attention-map.ts";
+import { fitted } from "../../inspect/heat-map.ts";
 import { TokenTexts } from "../../inspect/token-texts.ts";
 import { adaptvis, chooseFactor } from "../../interventions/adaptvis.ts";
 import { settingsFrom } from "../../interventions/parameters.ts";
@@ -21,6 +23,8 @@ import type {
   TokenView,
 } from "../protocol.ts";
 
+/** Largest shortest side of a picture under heat maps, pixels. */
+const LARGEST_SIDE = 672;
 /** Number of alternatives shown per token. */
 const NUM_ALTERNATIVES = 5;
 
@@ -30,8 +34,8 @@ export class LastQuestion {
   /** AdaptVis' settings, defaults filled in. */
   readonly settings: Readonly<Record<string, unknown>>;
   readonly inputs: ModelInputs;
-  /** The picture as the model sees it; undefined without one. */
-  readonly seen: RgbImage | undefined;
+  /** The original picture, made smaller where it is large; undefined without one. */
+  readonly picture: RgbImage | undefined;
   readonly numAlternatives: number;
   /** Without a picture, factors have no effect. */
   readonly method: "greedy" | "adaptvis";
@@ -44,7 +48,7 @@ export class LastQuestion {
     this.request = request;
     this.inputs = model.prepare({ image: request.image, question: request.question });
     this.method = request.image === undefined ? "greedy" : "adaptvis";
-    this.seen = request.image && model.processor.seen(request.image);
+    this.picture = request.image && fitted(request.image, { most: LARGEST_SIDE });
     this.numAlternatives = Math.min(NUM_ALTERNATIVES, view.vocabSize);
   }
 }
@@ -79,7 +83,7 @@ export async function askBoth(model: Llava, question: LastQuestion, options: Run
     settings,
     promptTokens: answer.promptTokens,
     imageSpan: answer.imageSpan,
-    seen: question.seen,
+    picture: question.picture,
   };
 }
 
@@ -166,7 +170,7 @@ function mapsOf({ attention }: Answer): AnswerMaps | undefined {
 /** Attention of the pass that gave the answer, on a grid of `width` × `height` patches. */
 function attentionView(
   { attention }: Answer,
-  { width, height }: { readonly width: number; readonly height: number },
+  { width, height, view }: Pick<AttentionMap, "width" | "height" | "view">,
 ): AttentionView | undefined {
   if (attention === undefined) return undefined;
   const { numLayers, numHeads } = attention;
@@ -180,5 +184,5 @@ function attentionView(
       shares[row] = map.share;
     }
   }
-  return { numLayers, numHeads, gridWidth: width, gridHeight: height, values, shares };
+  return { numLayers, numHeads, gridWidth: width, gridHeight: height, values, shares, view };
 }

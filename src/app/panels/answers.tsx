@@ -27,7 +27,8 @@ export function Answers() {
       <Panel id="answers" title="Answers">
         <p>
           Press <strong>Ask</strong>. The model then answers twice: unmodified (greedy), and with AdaptVis, which first
-          checks how sure the model is and then sharpens or widens its attention to the picture.
+          checks how sure the model is and then multiplies its attention scores on the picture by a factor below or
+          above 1.
         </p>
         <p class="hint">
           Below the answers you find the confidence that chose the factor, a slider to try other factors, where in the
@@ -186,17 +187,11 @@ function Meter({ confidence, settings }: { readonly confidence: number; readonly
 }
 
 function sentence(confidence: number, settings: AdaptVisSettings): string {
-  const { alpha1, beta } = settings;
+  const { beta } = settings;
   const isBelow = confidence < beta;
   const factor = chooseFactor(confidence, settings);
   const start = `The first token has probability ${decimal(confidence)}, which is ${isBelow ? "below" : "at least"} beta (${decimal(beta)}).`;
-  return `${start} So AdaptVis uses ${isBelow ? "alpha1" : "alpha2"} and multiplies the attention scores of the picture by ${decimal(factor)}: ${effect(factor, isBelow && alpha1 < 1)}`;
-}
-
-function effect(factor: number, isUnsure: boolean): string {
-  if (factor === 1) return "nothing changes.";
-  if (factor > 1) return "its attention becomes sharper.";
-  return isUnsure ? "it is unsure, so its attention becomes wider." : "its attention becomes wider.";
+  return `${start} So AdaptVis uses ${isBelow ? "alpha1" : "alpha2"} and multiplies the attention scores of the picture by ${decimal(factor)}${factor === 1 ? ", which changes nothing" : ""}.`;
 }
 
 function Outdated({ confidence, used, now }: Omit<ConfidenceProps, "defaults">) {

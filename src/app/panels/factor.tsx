@@ -20,7 +20,7 @@ export function FactorPanel() {
     <Panel
       id="factor"
       title="Try another factor"
-      lead="The attention scores of the picture’s patches are multiplied by the factor before the softmax, in every layer and head. Below 1, attention is wider, above 1 sharper; 1 is the unmodified model."
+      lead="The attention scores of the picture’s patches are multiplied by the factor before the softmax, in every layer and head. 1 is the unmodified model. A factor above 1 sharpens attention within the picture, one below 1 widens it; whether the picture gets more or less of the total depends on the signs of its scores."
     >
       <div class="factor-controls">
         <Slider

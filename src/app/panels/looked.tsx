@@ -5,7 +5,7 @@ import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { at } from "../../errors.ts";
 import { besideEachOther, enlarge, heatColor, overlayAttention } from "../../inspect/heat-map.ts";
 import type { RgbImage } from "../../preprocess/image.ts";
-import { brightestPatch, type MapChoice, mapOf, placeInWords, putPicture } from "../draw/attention-view.ts";
+import { brightestPatch, type MapChoice, mapOf, patchAt, placeInWords, putPicture } from "../draw/attention-view.ts";
 import { pngOf, save } from "../draw/download.ts";
 import { decimal, percent } from "../draw/words.ts";
 import type { AttentionView } from "../protocol.ts";
@@ -22,9 +22,9 @@ const UNPLACED = 1e-5;
 export function Looked() {
   const answers = asked.value?.answers;
   const plain = answers?.greedy.attention;
-  const seen = answers?.seen;
+  const picture = answers?.picture;
   if (answers === undefined || !hadPicture.value) return null;
-  if (plain === undefined || seen === undefined) return null;
+  if (plain === undefined || picture === undefined) return null;
   const factorResult = factorAnswer.value;
   const other = mapAnswer.value === "factor" && factorResult !== undefined ? factorResult : answers.adaptvis;
   const { numLayers, numHeads } = plain;
@@ -61,19 +61,19 @@ export function Looked() {
       </div>
       <OtherChoice />
       <div class="pair">
-        <MapFigure name="Unmodified" factor={1} seen={seen} view={plain} choice={choice} />
+        <MapFigure name="Unmodified" factor={1} picture={picture} view={plain} choice={choice} />
         {other.attention !== undefined && (
           <MapFigure
             name={other.kind === "factor" ? "Your factor" : "AdaptVis"}
             factor={other.factor}
-            seen={seen}
+            picture={picture}
             view={other.attention}
             choice={choice}
           />
         )}
       </div>
       <div>
-        <button type="button" onClick={() => void saveMaps(seen, [plain, other.attention], choice)}>
+        <button type="button" onClick={() => void saveMaps(picture, [plain, other.attention], choice)}>
           Download heat maps (PNG)
         </button>
       </div>
@@ -84,11 +84,11 @@ export function Looked() {
 
 /** Downloads the picture and the maps side by side. */
 async function saveMaps(
-  seen: RgbImage,
+  picture: RgbImage,
   views: readonly (AttentionView | undefined)[],
   choice: MapChoice,
 ): Promise<void> {
-  const large = enlarge(seen, SIDE);
+  const large = enlarge(picture, SIDE);
   const maps = views.flatMap((view) => (view === undefined ? [] : [overlayAttention(large, mapOf(view, choice))]));
   try {
     save(await pngOf(besideEachOther([large, ...maps])), "adaptvis-heat-maps.png");
@@ -120,16 +120,16 @@ function OtherChoice() {
 function MapFigure(props: {
   readonly name: string;
   readonly factor: number;
-  readonly seen: RgbImage;
+  readonly picture: RgbImage;
   readonly view: AttentionView;
   readonly choice: MapChoice;
 }) {
-  const { name, factor, seen, view, choice } = props;
+  const { name, factor, picture, view, choice } = props;
   const { layer, head } = choice;
   const map = useMemo(() => mapOf(view, { layer, head }), [view, layer, head]);
   const canvas = useRef<HTMLCanvasElement>(null);
   const [pointed, setPointed] = useState<number | undefined>(undefined);
-  const large = useMemo(() => enlarge(seen, SIDE), [seen]);
+  const large = useMemo(() => enlarge(picture, SIDE), [picture]);
   useLayoutEffect(() => {
     if (canvas.current !== null) putPicture(canvas.current, overlayAttention(large, map));
   }, [large, map]);
@@ -137,10 +137,8 @@ function MapFigure(props: {
   const place = placeInWords(map, brightest);
   const point = (event: PointerEvent & { readonly currentTarget: HTMLCanvasElement }) => {
     const box = event.currentTarget.getBoundingClientRect();
-    const column = Math.floor(((event.clientX - box.left) / box.width) * map.width);
-    const row = Math.floor(((event.clientY - box.top) / box.height) * map.height);
-    const isInside = column >= 0 && column < map.width && row >= 0 && row < map.height;
-    setPointed(isInside ? row * map.width + column : undefined);
+    const [x, y] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+    setPointed(patchAt(map, x, y));
   };
   const shown = pointed ?? brightest.row * map.width + brightest.column;
   return (
@@ -165,6 +163,12 @@ function MapFigure(props: {
           <div>
             <dt>Of it on newlines</dt>
             <dd>{percent(map.unplacedShare)}</dd>
+          </div>
+        )}
+        {map.paddingShare > UNPLACED && (
+          <div>
+            <dt>Of it on padding</dt>
+            <dd>{percent(map.paddingShare)}</dd>
           </div>
         )}
         <div>

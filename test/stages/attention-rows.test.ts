@@ -1,0 +1,131 @@
+// Attention of generated tokens, rollout and sinks of tiny-spatial, against the same attention read in other ways and products in f64.
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { attentionRollout, sinkTokens } from "../../src/attention-rollout.ts";
+import { at, InputError } from "../../src/errors.ts";
+import type { Llava } from "../../src/llava.ts";
+import type { ModelInputs } from "../../src/models/inputs.ts";
+import { readImageFile } from "../../src/preprocess/decode-image.node.ts";
+import { tokenAttention } from "../../src/token-attention.ts";
+import { largestError } from "../setup/golden.ts";
+import { loadGoldenModel } from "../setup/golden-model.ts";
+import { PARITY } from "../setup/parity-bounds.ts";
+
+const folder = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "weights", "tiny-spatial");
+const question = "Where is the ball in relation to the robot? Answer with left, right, front or behind.";
+
+let model: Llava;
+let inputs: ModelInputs;
+beforeAll(async () => {
+  model = await loadGoldenModel("../../weights/tiny-spatial");
+  const image = await readImageFile(join(folder, "demo", "ball_behind_robot.png"));
+  inputs = model.prepare({ image, question });
+});
+afterAll(() => model.dispose());
+
+test("a token's map is that of the last prompt row of a prompt that ends in the token before it", async () => {
+  const edited = { method: "scaling", factor: 0.5, rows: "generated", maxNewTokens: 3, ignoreEos: true } as const;
+  const read = await tokenAttention(model, inputs, { ...edited, mapLayers: [1, 3] });
+  const { tokens } = read.answer;
+  expect(tokens).toHaveLength(3);
+  const selection = { layer: 3, head: 2 };
+  const first = await model.answer(inputs, { ...edited, attention: true });
+  expect(read.map([0], selection)).toEqual(first.attention?.used(selection));
+  const plain = await tokenAttention(model, inputs, { maxNewTokens: 2, ignoreEos: true, mapLayers: [1], tokens: [1] });
+  const inputIds = Int32Array.of(...inputs.inputIds, at(plain.answer.tokens, 0).tokenId);
+  const extended = await model.answer({ ...inputs, inputIds }, { maxNewTokens: 1, attention: true });
+  const expected = extended.attention?.used({ layer: 1 }).values ?? [];
+  expect(largestError(plain.map([1], { layer: 1 }).values, expected)).toBeLessThan(PARITY.attentionProbs);
+
+  expect(() => read.map([3])).toThrow(
+    new InputError("The row of token 3 was not read: expected one of 0, 1, 2, of 3 tokens."),
+  );
+  expect(() => plain.map([0])).toThrow(
+    new InputError("The row of token 0 was not read: expected one of 1, of 2 tokens."),
+  );
+  expect(() => read.map([0], { layer: 2 })).toThrow(new InputError("Layer 2 was not read: expected one of 1, 3."));
+  expect(() => read.map([0], { head: 9 })).toThrow(InputError);
+  expect(() => read.map([0], { image: 1 })).toThrow(InputError);
+  await expect(tokenAttention(model, inputs, { mapLayers: [9] })).rejects.toThrow(InputError);
+});
+
+test("a rollout is the product of all layers' attention, in whatever parts it is read; sinks are those with most attention", async () => {
+  const { numHiddenLayers, numAttentionHeads } = model.config.text;
+  const size = inputs.inputIds.length;
+  const positions = Array.from({ length: size }, (_, position) => position);
+  const layers = Array.from({ length: numHiddenLayers }, (_, layer) => layer);
+  const read = layers.map((layer) => ({ place: `layers.${layer}.attention_probs`, positions }));
+  const { reads } = await model.answer(inputs, { maxNewTokens: 1, read });
+  let row = Float64Array.from(positions, (position) => (position === size - 1 ? 1 : 0));
+  for (const { data } of [...reads].reverse()) {
+    const next = new Float64Array(size);
+    for (let i = 0; i < size; i++) {
+      for (let key = 0; key <= i; key++) {
+        let mean = 0;
+        for (let head = 0; head < numAttentionHeads; head++) {
+          mean += at(data, (i * numAttentionHeads + head) * size + key) / numAttentionHeads;
+        }
+        next[key] = at(next, key) + at(row, i) * (mean / 2 + (i === key ? 0.5 : 0));
+      }
+    }
+    row = next;
+  }
+  const whole = await attentionRollout(model, inputs);
+  expect(largestError(whole.values, row)).toBeLessThan(1e-6);
+  const [[start, end] = [0, 0]] = at(inputs.images, 0).runs;
+  const map = whole.map();
+  expect(largestError(map.values, row.subarray(start, end))).toBeLessThan(1e-6);
+  // A third of a layer's rows at a time.
+  const maxBytes = 8 * numAttentionHeads * size * Math.ceil(size / 3);
+  const inParts = await attentionRollout(model, inputs, { maxBytes });
+  expect(largestError(inParts.values, row)).toBeLessThan(1e-6);
+  await expect(attentionRollout(model, inputs, { maxBytes: 8 })).rejects.toThrow(/takes \d+ bytes, and 8 are allowed/);
+
+  const [layer, head] = [1, 2];
+  const { data } = at(reads, layer);
+  const importance = positions.map((key) => {
+    const rows = positions.slice(key);
+    return rows.reduce((sum, i) => sum + at(data, (i * numAttentionHeads + head) * size + key), 0) / rows.length;
+  });
+  const threshold =
+    at(
+      [...importance].sort((a, b) => b - a),
+      3,
+    ) + 1e-9;
+  const sinks = await sinkTokens(model, inputs, { layer, head, threshold });
+  expect(largestError(sinks.importance, importance)).toBeLessThan(1e-6);
+  expect(sinks.positions).toEqual(positions.filter((position) => at(importance, position) > threshold));
+  expect(sinks.positions).toHaveLength(3);
+  await expect(sinkTokens(model, inputs, { layer: 9 })).rejects.toThrow(InputError);
+});
+
+test("a sweep's maps are those of one answer per factor, and the fraction of negative scores is that of the scores read", async () => {
+  const layer = 2;
+  const swept = await model.sweep(inputs, [0.5, 1], { maxNewTokens: 1, mapLayers: [layer] });
+  const alone = await model.answer(inputs, {
+    method: "scaling",
+    factor: 0.5,
+    maxNewTokens: 1,
+    attention: true,
+    read: [{ place: `layers.${layer}.attention_scores` }],
+  });
+  const [edited, plain] = [at(swept, 0).attention, at(swept, 1).attention];
+  const expected = alone.attention?.used({ layer, head: 3 });
+  expect(largestError(edited?.used({ head: 3 }).values ?? [], expected?.values ?? [])).toBeLessThan(
+    PARITY.attentionProbs,
+  );
+  expect(edited?.unmodified({ layer })).toEqual(plain?.used({ layer }));
+  expect(() => edited?.used({ layer: 1 })).toThrow(new InputError("layer must be 2, got 1."));
+  const [[start, end] = [0, 0]] = at(inputs.images, 0).runs;
+  const size = inputs.inputIds.length;
+  const scores = at(alone.reads, 0).data.subarray(3 * size + start, 3 * size + end);
+  const negative = scores.filter((score) => score < 0).length / scores.length;
+  expect(negative).toBeGreaterThan(0);
+  expect(negative).toBeLessThan(1);
+  expect([expected?.negativeScores, alone.attention?.negativeScores()[layer]?.[3]]).toEqual([negative, negative]);
+  expect(edited?.used({ head: 3 }).negativeScores).toBeCloseTo(negative, 1);
+  await expect(model.sweep(inputs, [1], { mapLayers: [9] })).rejects.toThrow(
+    new InputError("mapLayers: expected layers from 0 to 3, got 9."),
+  );
+});
