@@ -70,14 +70,14 @@ test.each([
   expect(() => methodOf(flags)).toThrow(UsageError);
 });
 
-test("what the command line does not say is left to the engine", () => {
-  expect(methodOptions({ method: "adaptvis", beta: 0.3 })).toEqual({ method: "adaptvis", beta: 0.3 });
-  expect(methodOptions({ factor: 0.5, rows: "generated" })).toEqual({
+test("what the command line does not say is left to the engine", async () => {
+  expect(await methodOptions({ method: "adaptvis", beta: 0.3 })).toEqual({ method: "adaptvis", beta: 0.3 });
+  expect(await methodOptions({ factor: 0.5, rows: "generated" })).toEqual({
     method: "scaling",
     factor: 0.5,
     rows: "generated",
   });
-  expect(methodOptions({ gate: "margin", maxNewTokens: 3 })).toEqual({
+  expect(await methodOptions({ gate: "margin", maxNewTokens: 3 })).toEqual({
     method: "adaptvis",
     gate: "margin",
     maxNewTokens: 3,
