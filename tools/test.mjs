@@ -66,6 +66,7 @@ const ONCE = [
   "stages/explain-passes",
   "stages/full-width",
   "stages/memory-plan",
+  "stages/method-zoo",
   "stages/model-speed",
   "stages/reuse",
   "stages/sessions",
