@@ -56,7 +56,7 @@ export async function loadOwnMethod(path: string): Promise<OwnMethod> {
   }
   if (others.length > 0) {
     throw new UsageError(
-      `${path} exports ${found.length} interventions (${found.map(nameOf).join(", ")}): export one.`,
+      `${path} exports ${found.length} interventions (${found.map(nameOf).sort().join(", ")}): export one.`,
     );
   }
   if (INTERVENTIONS.some(({ name }) => name === given.name)) {
