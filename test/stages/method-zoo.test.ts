@@ -116,6 +116,10 @@ describe("every method", () => {
       "randomHeads must be at most 8, the heads of all layers that the method acts on, got 9.",
     ],
     [
+      { method: "knock-out", headSeed: 1 },
+      "headSeed draws random heads, of which there are none: give randomHeads too.",
+    ],
+    [
       { method: "scaling", strengths: [[1, 1, 1, 1]] },
       "strengths must be a list of numbers for each layer, 4 layers × 4 heads, got 1 lists.",
     ],
