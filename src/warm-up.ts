@@ -54,7 +54,9 @@ export function needsOf(
   const context: EditContext = { numLayers, numHeads, tieWordEmbeddings, promptLength, imageRuns, images: [] };
   const isGated = method.reads?.(values) !== undefined;
   const readings = isGated ? CONFIDENCES : [undefined];
-  const edits = readings.map((confidence) => method.edits(values, context, { confidence }).scores);
+  const edits = readings.map((confidence) => {
+    return attempted(() => method.edits(values, context, { confidence }).scores) ?? [];
+  });
   const rows = edits.flat().map((edit) => edit.rows);
   const edited = { isEdited: true, isCaptured };
   const prefills = isGated || rows.length === 0 ? [{ isEdited: false, isCaptured }] : [edited];
@@ -66,7 +68,7 @@ export function needsOf(
     (first === promptLength - 1 ? steps : prefills).push(edited);
   }
   steps.push({ isEdited: rows.some(([, end]) => end > promptLength), isCaptured: false });
-  const contrast = method.contrast?.(values, context);
+  const contrast = attempted(() => method.contrast?.(values, context));
   const numEarlyLayers = contrast?.against === "early-layers" ? contrast.layers.length : undefined;
   if (hasImage && contrast !== undefined && numEarlyLayers === undefined) {
     // A second stream is unmodified.
@@ -75,6 +77,15 @@ export function needsOf(
   }
   const { repetitionPenalty } = sampling;
   return { hasImage, prefills, steps, repetitionPenalty, topK: topLogProbs, numEarlyLayers };
+}
+
+/** What a method does to a prompt that is made up; nothing where that fails, as answering the real one will say why. */
+function attempted<T>(run: () => T): T | undefined {
+  try {
+    return run();
+  } catch {
+    return undefined;
+  }
 }
 
 /** As `Llava.warmUp`. */

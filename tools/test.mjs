@@ -69,6 +69,7 @@ const ONCE = [
   "stages/explain-passes",
   "stages/full-width",
   "stages/memory-plan",
+  "stages/method-zoo",
   "stages/model-speed",
   "stages/reading",
   "stages/reuse",

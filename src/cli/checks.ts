@@ -73,6 +73,13 @@ export function factorList(text: string): readonly number[] {
   );
 }
 
+/** `Left, Right` → "Left", "Right". */
+export function wordList(text: string): readonly string[] {
+  const words = text.split(",").map((word) => word.trim());
+  if (words.every((word) => word !== "")) return words;
+  throw new InvalidArgumentError('Expected words separated by commas, such as "Left,Right".');
+}
+
 /** `0,12.5,64,48` → left 0, top 12.5, right 64, bottom 48. */
 export function pictureBox(text: string): readonly number[] {
   const numbers = text.split(",").map((part) => (part.trim() === "" ? Number.NaN : Number(part)));

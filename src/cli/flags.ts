@@ -18,6 +18,7 @@ import {
   someText,
   strengthsOfFile,
   wholeFrom,
+  wordList,
 } from "./checks.ts";
 import { memoryOption } from "./fit-memory.ts";
 import { loadOwnMethod } from "./own-method.ts";
@@ -159,6 +160,7 @@ export interface LengthFlags {
 /** Options of the method, as parsed: its name, and the settings of every registered one. */
 export interface MethodFlags extends MethodSettings, LengthFlags, OwnMethodFlags {
   readonly method?: MethodName;
+  readonly confidence?: readonly string[];
 }
 
 /** Parsed options of an intervention of the user's own. */
@@ -185,6 +187,11 @@ export function addMethodOptions(command: Command, maxNewTokens = DEFAULT_MAX_NE
   const summaries = INTERVENTIONS.map(({ name, summary }) => `${name}: ${summary}`).join("; ");
   command.addOption(new Option("--method <name>", summaries).choices(INTERVENTIONS.map(({ name }) => name)));
   for (const name of SETTING_NAMES) command.addOption(settingOption(name));
+  command.option(
+    "--confidence <words>",
+    "take the confidence over the first tokens of these words, such as Left,Right, instead of over the vocabulary",
+    wordList,
+  );
   return addLengthOptions(addOwnMethodOptions(command), maxNewTokens);
 }
 
@@ -305,8 +312,8 @@ export function addSamplingOptions(command: Command): Command {
 export async function methodOptions(
   flags: MethodFlags,
 ): Promise<AnswerOptions & { readonly method: MethodName | Intervention }> {
-  const { maxNewTokens, ignoreEos } = flags;
-  const length = given({ maxNewTokens, ignoreEos });
+  const { maxNewTokens, ignoreEos, confidence } = flags;
+  const length = given({ maxNewTokens, ignoreEos, confidence });
   const method = methodOf(flags);
   const own = await ownMethodOf(flags);
   return own === undefined ? { method, ...settingsIn(flags), ...length } : { ...own, ...length };

@@ -24,17 +24,12 @@ export interface OwnMethod {
 /** Endings of modules that are interventions. */
 const MODULE = /\.[cm]?[jt]s$/;
 
-/** Whether the text of a method is a module's path instead of a registered name. */
-export function isModulePath(text: string): boolean {
-  return MODULE.test(text);
-}
-
 /**
  * Loads the intervention that a module exports, under any name.
  * @throws UsageError for a file that cannot be read or run, exports no intervention or several, or one with a part that does not fit.
  */
 export async function loadOwnMethod(path: string): Promise<OwnMethod> {
-  if (!isModulePath(path)) throw new UsageError(`${path} is not a module: give a file that ends in .ts, .js or .mjs.`);
+  if (!MODULE.test(path)) throw new UsageError(`${path} is not a module: give a file that ends in .ts, .js or .mjs.`);
   const text = await readFile(path, "utf8").catch((cause: unknown) => {
     throw new UsageError(`${path} cannot be read (${oneLine(reasonOf(cause))}).`, { cause });
   });
@@ -56,7 +51,7 @@ export async function loadOwnMethod(path: string): Promise<OwnMethod> {
   }
   if (others.length > 0) {
     throw new UsageError(
-      `${path} exports ${found.length} interventions (${found.map(nameOf).join(", ")}): export one.`,
+      `${path} exports ${found.length} interventions (${found.map(nameOf).sort().join(", ")}): export one.`,
     );
   }
   if (INTERVENTIONS.some(({ name }) => name === given.name)) {

@@ -19,18 +19,21 @@ export interface PlaceSettings {
  * An edit in its place. With `strengths`, the strength c of a layer and head becomes n + s · (c − n), s being its number in the table
  * and n the strength that changes nothing (1 for factors, else 0). With `randomHeads`, that many of the layers and heads that the edit
  * would act on keep their strength, drawn by `headSeed`, and the others have none.
- * @throws InputError for `strengths` together with `randomHeads`, and for more random heads than there are.
+ * @throws InputError for `strengths` together with `randomHeads`, a seed without random heads, and more of them than there are.
  */
 export function placed(
   edit: Pick<ScoreEdit, "operation" | "columns"> & { readonly strength: number },
   place: PlaceSettings,
   context: EditContext,
 ): ScoreEdit {
-  const { layers, heads, rows, strengths, randomHeads, headSeed = 0 } = place;
+  const { layers, heads, rows, strengths, randomHeads, headSeed } = place;
   const { operation, columns } = edit;
   const shares = strengths && flatStrengths(strengths);
   if (shares !== undefined && randomHeads !== undefined) {
     throw new InputError("strengths and randomHeads both choose heads: give one of them.");
+  }
+  if (headSeed !== undefined && randomHeads === undefined) {
+    throw new InputError("headSeed draws random heads, of which there are none: give randomHeads too.");
   }
   const table = randomHeads === undefined ? shares : drawn({ layers, heads, randomHeads, headSeed }, context);
   const neutral = NEUTRAL[operation];
@@ -40,10 +43,10 @@ export function placed(
 
 /** [numLayers · numHeads]: 1 for the heads that were drawn, else 0. */
 function drawn(
-  of: Pick<PlaceSettings, "layers" | "heads"> & { readonly randomHeads: number; readonly headSeed: number },
+  of: Pick<PlaceSettings, "layers" | "heads" | "headSeed"> & { readonly randomHeads: number },
   { numLayers, numHeads }: EditContext,
 ): Float32Array<ArrayBuffer> {
-  const { layers, heads, randomHeads, headSeed } = of;
+  const { layers, heads, randomHeads, headSeed = 0 } = of;
   const all = Array.from({ length: numLayers * numHeads }, (_, index) => index).filter(
     (index) => layers?.includes(Math.floor(index / numHeads)) !== false && heads?.includes(index % numHeads) !== false,
   );

@@ -42,3 +42,9 @@ test.each([
 ])("%s is refused", async (rest, message) => {
   await expect(parseArms([`${path}${rest}`])).rejects.toThrow(message);
 });
+
+test("a module has to export one intervention", async () => {
+  const odd = join(folder, "odd.mjs");
+  await writeFile(odd, `${MODULE} export const other = { ...own, name: "other" };`);
+  await expect(parseArms([odd])).rejects.toThrow(/odd\.mjs exports 2 interventions \(other, own\): export one\.$/);
+});

@@ -2,7 +2,16 @@ import { InvalidArgumentError } from "commander";
 import { expect, test } from "vitest";
 import { armTexts } from "../../src/cli/arms.ts";
 import { mapLayerOf } from "../../src/cli/box-flags.ts";
-import { indexList, numberFrom, repeated, rowSelection, someText, wholeFrom } from "../../src/cli/checks.ts";
+import {
+  indexList,
+  numberFrom,
+  pictureBox,
+  repeated,
+  rowSelection,
+  someText,
+  wholeFrom,
+  wordList,
+} from "../../src/cli/checks.ts";
 import { methodOf, methodOptions } from "../../src/cli/flags.ts";
 import { UsageError } from "../../src/cli/session.ts";
 
@@ -45,6 +54,14 @@ test("rows are last, generated or a count", () => {
   for (const text of ["0", "-1", "all", "1.5", ""]) expect(() => rowSelection(text)).toThrow(InvalidArgumentError);
 });
 
+test("a box is four numbers, and words are not empty", () => {
+  expect(pictureBox("0, 1.5,20,30")).toEqual([0, 1.5, 20, 30]);
+  for (const text of ["1,2,3", "1,2,3,4,5", "1,2,3,x", "1,,3,4", ""])
+    expect(() => pictureBox(text)).toThrow(InvalidArgumentError);
+  expect(wordList("Left, Right")).toEqual(["Left", "Right"]);
+  for (const text of ["", "Left,", " "]) expect(() => wordList(text)).toThrow(InvalidArgumentError);
+});
+
 test("texts are not empty, and may come several times", () => {
   expect(repeated("b", ["a"])).toEqual(["a", "b"]);
   expect(() => someText("")).toThrow(InvalidArgumentError);
@@ -66,6 +83,10 @@ test.each([
   { factor: 1, beta: 0.5 },
   { layers: [0] },
   { rows: "generated" },
+  { patches: [0] },
+  { method: "greedy", intervention: "own.mjs" },
+  { factor: 1, intervention: "own.mjs" },
+  { set: ["power=1"] },
 ] as const)("%j contradicts itself", (flags) => {
   expect(() => methodOf(flags)).toThrow(UsageError);
 });
