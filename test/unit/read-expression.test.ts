@@ -122,6 +122,12 @@ describe("names", () => {
     expect(canonicalPlace("blocks.0.hook_resid_pre")).toBe("inputs_embeds");
   });
 
+  test("the Python package has the same table", () => {
+    const names = readFileSync(new URL("../../tools/python/src/adaptvis_trace/names.py", import.meta.url), "utf8");
+    const entries = [...names.matchAll(/^ {4}"([^"]+)": "([^"]+)",$/gm)].map(([, name, place]) => [name, place]);
+    expect(entries).toEqual(Object.entries(TRANSFORMER_LENS_NAMES));
+  });
+
   test("the guide's tables have every place and every name of TransformerLens, and no others", () => {
     const guide = readFileSync(new URL("../../tools/docs/guide.md", import.meta.url), "utf8");
     const section = guide.slice(guide.indexOf("### Places"), guide.indexOf("### The logit lens"));
