@@ -8,7 +8,14 @@ import type { TextConfig } from "../../src/models/config.ts";
 const TEXTS = ["<s>", "<image>", "<image>", "<image>", "Where", " is", " the", " ba", "ll", "?", " the", ":"];
 
 const CONTEXT: ReadContext = {
-  text: { numHiddenLayers: 4, numAttentionHeads: 8 } as TextConfig, // what reads look at
+  text: {
+    numHiddenLayers: 4,
+    numAttentionHeads: 8,
+    headDim: 4,
+    hiddenSize: 32,
+    intermediateSize: 64,
+    vocabSize: 1e8,
+  } as TextConfig, // what reads look at
   numVisionStates: 3,
   inputs: {
     inputIds: Int32Array.from(TEXTS.keys()),
@@ -94,6 +101,12 @@ describe("refuses, in one sentence", () => {
     ["layers.0.attn.hook_z", /layers\.0\.attn\.hook_z is not a place that can be read: expected/],
   ])("%s", (read, message) => {
     expect(() => expandReads([read], CONTEXT)).toThrow(message);
+  });
+
+  test("more than a file holds: 4 layers × 12 positions × 100 million logits", () => {
+    expect(() => expandReads(["layers.*.logit_lens@prompt"], CONTEXT)).toThrow(
+      /^The reads take 17\.9 GiB, more than 2 GiB at once: name fewer places, layers, heads or positions\.$/,
+    );
   });
 
   test("what a prompt does not have", () => {
