@@ -98,6 +98,10 @@ describe("refuses, in one sentence", () => {
     ["inputs_embeds@5-4", /the range 5-4 ends before it begins\.$/],
     ["inputs_embeds@image[2]", /the prompt's pictures are image\[0\] to image\[1\], got image\[2\]\.$/],
     ['inputs_embeds@"dog"', /the prompt's text does not contain "dog"; upper and lower case differ\.$/],
+    [
+      "blocks.0.attn.hook_q",
+      /expected hook_embed, ln_final\..*, or blocks\.N\. and hook_resid_pre, .*hook_resid_post\.$/,
+    ],
     ["layers.0.attn.hook_z", /layers\.0\.attn\.hook_z is not a place that can be read: expected/],
   ])("%s", (read, message) => {
     expect(() => expandReads([read], CONTEXT)).toThrow(message);
