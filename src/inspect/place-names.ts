@@ -122,14 +122,8 @@ export function placeKindOf(place: string): PlaceKind | undefined {
 export function checkPlace(place: string, text: TextConfig, options: { readonly isWritten: boolean }): PlaceKind {
   const kind = placeKindOf(place);
   if (kind === undefined || (options.isWritten && kind.isWritable !== true)) {
-    const known = PLACE_KINDS.filter(
-      ({ name, isWritable }) => !options.isWritten || (isWritable && name !== "layers.N.mlp.down_proj"),
-    );
-    const names = known.map(({ name }) => name).join(", ");
-    const shortened = options.isWritten ? names : shorter(names);
-    throw new InputError(
-      `${place} is not a place that can be ${options.isWritten ? "written" : "read"}: expected ${shortened}.`,
-    );
+    const verb = options.isWritten ? "written" : "read";
+    throw new InputError(`${place} is not a place that can be ${verb}: expected ${known(place, options)}.`);
   }
   const { layer } = kindOf(place);
   if (layer !== undefined && !place.startsWith("vision.") && layer >= text.numHiddenLayers) {
@@ -153,14 +147,18 @@ function inLayer(name: string, layer: number | undefined): string {
   return name.replace("N", String(layer));
 }
 
-/** The places of one layer without their prefix: a message has room for 500 characters. */
-function shorter(names: string): string {
-  const [outer, inner] = [
-    names.split(", ").filter((name) => !name.startsWith("layers.")),
-    names.split(", ").filter((name) => name.startsWith("layers.")),
-  ];
-  const parts = inner
-    .map((name) => name.slice("layers.N.".length))
-    .filter((name) => !/\.(scale|normalized)$/.test(name));
-  return `${outer.filter((name) => !name.startsWith("vision")).join(", ")}, vision.hidden_states.N, or layers.N. and ${parts.join(", ")}`;
+/** The names that a message offers, those of a layer without their prefix: it has room for 500 characters. */
+function known(place: string, { isWritten }: { readonly isWritten: boolean }): string {
+  const own = PLACE_KINDS.filter(({ isWritable }) => !isWritten || isWritable).map(({ name }) => name);
+  const isForeign = /^(blocks\.|hook_|ln_final)/.test(place);
+  const names = isForeign
+    ? Object.keys(TRANSFORMER_LENS_NAMES).filter(
+        (name) => !isWritten || placeKindOf(name.replace("N", "1"))?.isWritable,
+      )
+    : own.filter((name) => name !== "layers.N.mlp.down_proj" && !/layernorm\.(scale|normalized)$/.test(name));
+  const prefix = isForeign ? "blocks.N." : "layers.N.";
+  const inner = names.filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length));
+  const outer = names.filter((name) => !name.startsWith(prefix) && !name.startsWith("vision."));
+  const vision = isForeign || isWritten ? [] : ["vision.hidden_states.N"];
+  return `${[...outer, ...vision].join(", ")}, or ${prefix} and ${inner.join(", ")}`;
 }

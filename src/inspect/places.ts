@@ -100,9 +100,8 @@ export class Places implements PlaceRequests {
     readonly place: string;
     readonly buffer: GPUBuffer;
   }[];
-  private readonly attentionLayers: ReadonlySet<number>;
-  /** Query rows whose attention is read, ascending. */
-  private readonly attentionPositions: readonly number[];
+  /** By layer, the query rows whose attention is read, ascending. */
+  private readonly attentionPositions = new Map<number, readonly number[]>();
   private readonly attentionReaders = new Map<number, AttentionReader>();
 
   /**
@@ -123,8 +122,6 @@ export class Places implements PlaceRequests {
     this.text = text;
     const { promptLength, maxPositions, writes = [] } = requests;
     this.promptLength = promptLength;
-    const attention = new Set<number>();
-    const attentionPositions = new Set<number>();
     for (const { place, heads, positions = [promptLength - 1] } of requests.reads) {
       checkPositions(place, positions, maxPositions);
       const name = canonicalPlace(place);
@@ -136,8 +133,7 @@ export class Places implements PlaceRequests {
       const kind = checkPlace(place, text, { isWritten: false });
       if (heads !== undefined) checkHeads(place, heads, kind.hasHeads === true ? text.numAttentionHeads : 0);
       if (layer !== undefined) {
-        attention.add(layer);
-        for (const position of positions) attentionPositions.add(position);
+        this.attentionPositions.set(layer, ascending([...this.attentionRowsOf(layer), ...positions]));
       } else if (name.startsWith("vision.")) {
         this.visionReads.add(name);
       } else {
@@ -147,8 +143,6 @@ export class Places implements PlaceRequests {
         }
       }
     }
-    this.attentionLayers = attention;
-    this.attentionPositions = ascending([...attentionPositions]);
     // All of them are checked before the first buffer is made.
     const checked = writes.map((write) => ({ write, place: checkWrite(write, { text, maxPositions }) }));
     this.writes = checked.map(({ write, place }) => {
@@ -160,7 +154,8 @@ export class Places implements PlaceRequests {
   /** The lowest position that is read or written: rows from there on have to run. */
   get firstPosition(): number {
     if (this.visionReads.size > 0) return 0; // pictures are only encoded for rows that run
-    const positions = [...this.attentionPositions, ...this.writes.flatMap(({ write }) => write.positions)];
+    const attention = [...this.attentionPositions.values()].flat();
+    const positions = [...attention, ...this.writes.flatMap(({ write }) => write.positions)];
     for (const read of this.rowReads.values()) positions.push(...read);
     return lowest(positions);
   }
@@ -170,23 +165,25 @@ export class Places implements PlaceRequests {
     return lowest(this.writes.flatMap(({ write }) => write.positions));
   }
 
-  /** Attention kernels capture one run of rows per call: a chunk ends where the next run begins. */
+  /** Attention kernels capture one run of rows per call: a chunk ends where the next run of a layer begins. */
   chunkEnd(first: number, end: number): number {
-    const rows = this.attentionPositions.filter((position) => position >= first && position < end);
-    const gap = rows.findIndex((position, index) => index > 0 && position !== Number(rows[index - 1]) + 1);
-    return gap < 0 ? end : Number(rows[gap]);
+    const ends = [...this.attentionPositions.values()].map((positions) => {
+      const rows = positions.filter((position) => position >= first && position < end);
+      return rows.find((position, index) => index > 0 && position !== Number(rows[index - 1]) + 1) ?? end;
+    });
+    return Math.min(end, ...ends);
   }
 
   /** The visitor of a call over slots [first, first + numRows) of a sequence; undefined where none of them is asked for. */
   visitor(first: number, numRows: number): PlaceVisitor | undefined {
     const within = (position: number) => position >= first && position < first + numRows;
-    const rows = this.attentionPositions.filter(within);
+    const attention = [...this.attentionPositions.values()].some((positions) => positions.some(within));
     const reads = [...this.rowReads.values()].some((positions) => positions.some(within));
     const writes = this.writes.some(({ write }) => write.positions.some(within));
-    if (rows.length === 0 && !reads && !writes) return undefined;
+    if (!attention && !reads && !writes) return undefined;
     return {
       visit: (program, visit) => this.visitRows(program, { ...visit, first }),
-      attention: (layer) => (rows.length === 0 ? undefined : this.capture(layer, rows, first)),
+      attention: (layer) => this.capture(layer, this.attentionRowsOf(layer).filter(within), first),
     };
   }
 
@@ -199,7 +196,8 @@ export class Places implements PlaceRequests {
   /** Current attention of one row, in every layer that is read. */
   async attentionRows(position: number): Promise<AttentionRow[]> {
     const rows: AttentionRow[] = [];
-    for (const layer of [...this.attentionLayers].sort((a, b) => a - b)) {
+    for (const [layer, positions] of [...this.attentionPositions].sort(([a], [b]) => a - b)) {
+      if (!positions.includes(position)) continue;
       const [scores, probs] = await Promise.all([
         this.attentionOf(layer, "scores", [position]),
         this.attentionOf(layer, "probs", [position]),
@@ -340,11 +338,13 @@ export class Places implements PlaceRequests {
   }
 
   private capture(layer: number, rows: readonly number[], first: number): AttentionCapture | undefined {
-    if (!this.attentionLayers.has(layer)) return undefined;
+    if (rows.length === 0) return undefined;
+    const positions = this.attentionRowsOf(layer);
+    const stride = strideOf(positions);
     const [start, last] = [at(rows, 0), at(rows, rows.length - 1)];
     let reader = this.attentionReaders.get(layer);
     if (reader === undefined) {
-      const bytes = this.attentionPositions.length * this.text.numAttentionHeads * this.attentionStride * 4;
+      const bytes = positions.length * this.text.numAttentionHeads * stride * 4;
       const buffer = (kind: string) => this.gpu.createBuffer(`read layers.${layer} ${kind}`, bytes, GPU_STORAGE);
       reader = { scores: buffer("scores"), probs: buffer("probs") };
       this.attentionReaders.set(layer, reader);
@@ -352,14 +352,13 @@ export class Places implements PlaceRequests {
     return {
       ...reader,
       rows: [start - first, last - first + 1],
-      targetRow: this.attentionPositions.indexOf(start),
-      stride: this.attentionStride,
+      targetRow: positions.indexOf(start),
+      stride,
     };
   }
 
-  /** Keys that the last row whose attention is read sees. */
-  private get attentionStride(): number {
-    return Number(this.attentionPositions.at(-1)) + 1;
+  private attentionRowsOf(layer: number): readonly number[] {
+    return this.attentionPositions.get(layer) ?? [];
   }
 
   private async attentionOf(
@@ -370,11 +369,12 @@ export class Places implements PlaceRequests {
     const reader = this.attentionReaders.get(layer);
     if (reader === undefined) throw new InputError(`layers.${layer}: attention was not read.`);
     const { numAttentionHeads } = this.text;
-    const stride = this.attentionStride;
+    const captured = this.attentionRowsOf(layer);
+    const stride = strideOf(captured);
     const numKeys = Number(positions.at(-1)) + 1;
     const data = new Float32Array(positions.length * numAttentionHeads * numKeys);
     const rowLength = numAttentionHeads * stride;
-    const indices = positions.map((position) => this.attentionPositions.indexOf(position));
+    const indices = positions.map((position) => captured.indexOf(position));
     const [first, last] = [at(indices, 0), at(indices, indices.length - 1)];
     const isOneRead = last - first + 1 === positions.length; // else the rows between them are left unread
     const read = (row: number, numRows: number) =>
@@ -469,6 +469,11 @@ function withHeads(values: PlaceValues, heads: readonly number[] | undefined): P
     }
   }
   return { ...values, heads, shape: [numRows, heads.length, ...rest], data };
+}
+
+/** Keys that the last of some rows sees. */
+function strideOf(positions: readonly number[]): number {
+  return Number(positions.at(-1)) + 1;
 }
 
 /** Infinity when there are none. */

@@ -8,7 +8,7 @@
 import { InputError, shown } from "../errors.ts";
 import type { TextConfig } from "../models/config.ts";
 import { imageRuns, type ModelInputs } from "../models/inputs.ts";
-import { checkPlace } from "./place-names.ts";
+import { checkPlace, placeKindOf } from "./place-names.ts";
 import type { PlaceRead } from "./places.ts";
 
 /** What the names of layers and positions stand for in one run. */
@@ -32,7 +32,33 @@ const POSITION_WORDS =
  * @throws InputError for a text that is not a read, or names a place, layer, head or position that does not exist.
  */
 export function expandReads(reads: readonly (PlaceRead | string)[], context: ReadContext): readonly PlaceRead[] {
-  return reads.flatMap((read) => (typeof read === "string" ? expand(read, context) : [read]));
+  const all = reads.flatMap((read) => (typeof read === "string" ? expand(read, context) : [read]));
+  const numBytes = all.reduce((sum, read) => sum + 4 * sizeOf(read, context), 0);
+  if (numBytes <= MAX_READ_BYTES) return all;
+  throw new InputError(
+    `The reads take ${(numBytes / 2 ** 30).toFixed(1)} GiB, more than ${MAX_READ_BYTES / 2 ** 30} GiB at once: name fewer places, layers, heads or positions.`,
+  );
+}
+
+/** What one run's reads may take: below what a file or an array can hold at once in every host. */
+const MAX_READ_BYTES = 2 ** 31;
+
+/** Numbers that a read returns; 0 for places of the vision tower, which are small. */
+function sizeOf({ place, positions, heads }: PlaceRead, { text, inputs }: ReadContext): number {
+  const { hiddenSize, intermediateSize, vocabSize, numAttentionHeads, headDim } = text;
+  const numKeys = Math.max(...(positions ?? [inputs.inputIds.length - 1]).slice(-1)) + 1;
+  const sizes: Readonly<Record<string, number>> = {
+    n: positions?.length ?? 1,
+    H: heads?.length ?? numAttentionHeads,
+    S: numKeys,
+    D: hiddenSize,
+    I: intermediateSize,
+    V: vocabSize,
+    headDim,
+    "1": 1,
+  };
+  const axes = placeKindOf(place)?.shape.slice(1, -1).split(", ") ?? [];
+  return axes.reduce((product, axis) => product * (sizes[axis] ?? 0), 1);
 }
 
 function expand(expression: string, context: ReadContext): readonly PlaceRead[] {

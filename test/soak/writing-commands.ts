@@ -40,6 +40,11 @@ export async function writingCommands(root: string, folder: string): Promise<Wri
       ],
       files: ["t.safetensors"],
     },
+    ...["lens", "attribute"].map((name) => ({
+      name: `${name} --out`,
+      args: (out: string) => [name, "--image", picture, question, "--out", join(out, `${name}.safetensors`)],
+      files: [`${name}.safetensors`],
+    })),
     {
       name: "ask --heatmap",
       args: (out) => ["ask", "--image", picture, question, "--heatmap", join(out, "map.png")],

@@ -122,6 +122,41 @@ describe.each(["llava-deep", "llava-biases"])("%s", (name) => {
     },
   );
 
+  test("attention of different rows in each layer, with gaps, and a write under another name", async () => {
+    const options = { maxNewTokens: 3, ignoreEos: true };
+    const all = await model.answer(inputs, { ...options, read: ["layers.*.attention_probs@prompt,generated"] });
+    const read = ["layers.0.attention_probs[1]@1,3,-1", "layers.1.attention_probs@2-4,9,generated"];
+    const [first, second] = (await model.answer(inputs, { ...options, read })).reads;
+    for (const [values, whole] of [
+      [first, all.reads[0]],
+      [second, all.reads[1]],
+    ] as const) {
+      const [, numHeads = 0, numKeys = 0] = whole?.shape ?? [];
+      const heads = values?.heads ?? Array.from({ length: numHeads }, (_, head) => head);
+      const width = values?.shape.at(-1) ?? 0;
+      const expected = values?.positions?.flatMap((position) =>
+        heads.flatMap((head) => {
+          const start = (position * numHeads + head) * numKeys;
+          return [...(whole?.data.subarray(start, start + width) ?? [])];
+        }),
+      );
+      expect(largestError(values?.data ?? [], expected ?? [])).toBeLessThan(PARITY.oracle);
+    }
+    const values = new Float32Array(model.config.text.hiddenSize).fill(1);
+    const write = (place: string) => [{ place, positions: [3], values, mode: "add" as const }];
+    const [ours, theirs] = [
+      await model.trace(inputs, { maxNewTokens: 1, write: write("layers.0.hidden_states") }),
+      await model.trace(inputs, { maxNewTokens: 1, write: write("blocks.1.hook_resid_pre") }),
+    ].map(({ tensors }) => tensors.find((tensor) => tensor.name === "logits")?.data);
+    expect(theirs).toEqual(ours);
+    expect(
+      largestError(
+        ours ?? [],
+        golden.get(`lens.${numLayers}`).data.subarray(2 * model.config.text.vocabSize, 3 * model.config.text.vocabSize),
+      ),
+    ).toBeGreaterThan(1e-3);
+  });
+
   test("layers and rows that a lens and an attribution do not have are refused", async () => {
     await expect(logitLens(model, inputs, { layers: [9] })).rejects.toThrow(
       /^layers must be whole numbers from -1 .* got 9\.$/,
@@ -162,6 +197,20 @@ describe.each(["llava-deep", "llava-biases"])("%s", (name) => {
     await expect(asked).rejects.toThrow(InputError);
     await expect(asked).rejects.toThrow(message);
   });
+});
+
+test("weights in q4: parts add up too, and the last layer's lens gives the answer's logits", async () => {
+  const quantized = await loadGoldenModel("llava-deep", { dtype: "q4" });
+  const inputs = goldenInputs(quantized, await readTensorFile("reading/llava-deep.safetensors"));
+  const { logit, sum, scale } = await attributeLogit(quantized, inputs);
+  expect(Math.abs(sum - logit)).toBeLessThan(SUM);
+  expect(scale).toBeGreaterThan(0);
+  const place = `layers.${quantized.config.text.numHiddenLayers - 1}.logit_lens`;
+  const { tensors } = await quantized.trace(inputs, { maxNewTokens: 1 });
+  const { reads } = await quantized.answer(inputs, { maxNewTokens: 1, read: [place] });
+  const logits = tensors.find((tensor) => tensor.name === "logits")?.data ?? [];
+  expect(largestError(reads[0]?.data ?? [], logits)).toBeLessThan(PARITY.oracle);
+  quantized.dispose();
 });
 
 /** What the parts of an attribution may add up to beside the logit. */

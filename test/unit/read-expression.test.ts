@@ -8,7 +8,14 @@ import type { TextConfig } from "../../src/models/config.ts";
 const TEXTS = ["<s>", "<image>", "<image>", "<image>", "Where", " is", " the", " ba", "ll", "?", " the", ":"];
 
 const CONTEXT: ReadContext = {
-  text: { numHiddenLayers: 4, numAttentionHeads: 8 } as TextConfig, // what reads look at
+  text: {
+    numHiddenLayers: 4,
+    numAttentionHeads: 8,
+    headDim: 4,
+    hiddenSize: 32,
+    intermediateSize: 64,
+    vocabSize: 1e8,
+  } as TextConfig, // what reads look at
   numVisionStates: 3,
   inputs: {
     inputIds: Int32Array.from(TEXTS.keys()),
@@ -91,9 +98,19 @@ describe("refuses, in one sentence", () => {
     ["inputs_embeds@5-4", /the range 5-4 ends before it begins\.$/],
     ["inputs_embeds@image[2]", /the prompt's pictures are image\[0\] to image\[1\], got image\[2\]\.$/],
     ['inputs_embeds@"dog"', /the prompt's text does not contain "dog"; upper and lower case differ\.$/],
+    [
+      "blocks.0.attn.hook_q",
+      /expected hook_embed, ln_final\..*, or blocks\.N\. and hook_resid_pre, .*hook_resid_post\.$/,
+    ],
     ["layers.0.attn.hook_z", /layers\.0\.attn\.hook_z is not a place that can be read: expected/],
   ])("%s", (read, message) => {
     expect(() => expandReads([read], CONTEXT)).toThrow(message);
+  });
+
+  test("more than a file holds: 4 layers × 12 positions × 100 million logits", () => {
+    expect(() => expandReads(["layers.*.logit_lens@prompt"], CONTEXT)).toThrow(
+      /^The reads take 17\.9 GiB, more than 2 GiB at once: name fewer places, layers, heads or positions\.$/,
+    );
   });
 
   test("what a prompt does not have", () => {
@@ -120,6 +137,12 @@ describe("names", () => {
       expect(canonicalPlace(name.replace("N", "2")), name).toBe(canonicalPlace(own));
     }
     expect(canonicalPlace("blocks.0.hook_resid_pre")).toBe("inputs_embeds");
+  });
+
+  test("the Python package has the same table", () => {
+    const names = readFileSync(new URL("../../tools/python/src/adaptvis_trace/names.py", import.meta.url), "utf8");
+    const entries = [...names.matchAll(/^ {4}"([^"]+)": "([^"]+)",$/gm)].map(([, name, place]) => [name, place]);
+    expect(entries).toEqual(Object.entries(TRANSFORMER_LENS_NAMES));
   });
 
   test("the guide's tables have every place and every name of TransformerLens, and no others", () => {
