@@ -8,7 +8,7 @@ import { runProgram } from "../setup/run-program.ts";
 import { makeProject, type Project } from "./project.ts";
 
 /** The tarball's bound: 3.8 MB are the embedded checkpoint's weights, which do not compress. */
-const MAX_PACKED_BYTES = 5.4e6;
+const MAX_PACKED_BYTES = 5.8e6;
 
 /** Everything that may be in the package. Modules and declarations of dist/esm mirror src/. */
 const ALLOWED: readonly RegExp[] = [
@@ -49,10 +49,10 @@ test("everything that the embedded model and its demo read", () => {
   );
 });
 
-test(`the tarball is at most ${MAX_PACKED_BYTES / 1e6} MB, and no file of dist more than 1.9 MB`, async () => {
+test(`the tarball is at most ${MAX_PACKED_BYTES / 1e6} MB, and no file of dist more than 2.3 MB`, async () => {
   expect(project.packedBytes).toBeLessThanOrEqual(MAX_PACKED_BYTES);
   for (const file of files.filter((name) => name.startsWith("dist/"))) {
-    expect((await stat(join(project.package, file))).size, file).toBeLessThan(1.9e6);
+    expect((await stat(join(project.package, file))).size, file).toBeLessThan(2.3e6);
   }
 });
 
