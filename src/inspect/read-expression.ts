@@ -95,13 +95,13 @@ function placesOf(name: string, { text, numVisionStates }: ReadContext): readonl
   }
   const [, start = "", list = "", rest = ""] = match;
   const isVision = start.startsWith("vision");
-  checkPlace(`${start}.0${rest}`, text, { isWritten: false });
   const count = isVision ? numVisionStates : text.numHiddenLayers;
   const layers = list === "*" ? range(0, count) : numbersOf(list, count);
   if (layers === undefined || layers.length === 0) {
     const known = `numbers and ranges from 0 to ${count - 1}, such as 0,2-3, or * for all, got ${list}`;
     throw new InputError(count === 0 ? `${name}: the model has no vision tower.` : `${name}: layers must be ${known}.`);
   }
+  checkPlace(`${start}.${layers[0]}${rest}`, text, { isWritten: false });
   return layers.map((layer) => `${start}.${layer}${rest}`);
 }
 

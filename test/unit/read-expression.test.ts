@@ -102,6 +102,7 @@ describe("refuses, in one sentence", () => {
       "blocks.0.attn.hook_q",
       /expected hook_embed, ln_final\..*, or blocks\.N\. and hook_resid_pre, .*hook_resid_post\.$/,
     ],
+    ["layers.1.nothing", /^layers\.1\.nothing is not a place that can be read: expected/],
     ["layers.0.attn.hook_z", /layers\.0\.attn\.hook_z is not a place that can be read: expected/],
   ])("%s", (read, message) => {
     expect(() => expandReads([read], CONTEXT)).toThrow(message);
