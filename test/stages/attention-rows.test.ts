@@ -4,6 +4,8 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { attentionRollout, sinkTokens } from "../../src/attention-rollout.ts";
 import { at, InputError } from "../../src/errors.ts";
+import { explain } from "../../src/explain.ts";
+import { compareEdits, type EditedKey } from "../../src/explain-edits.ts";
 import type { Llava } from "../../src/llava.ts";
 import type { ModelInputs } from "../../src/models/inputs.ts";
 import { readImageFile } from "../../src/preprocess/decode-image.node.ts";
@@ -127,5 +129,52 @@ test("a sweep's maps are those of one answer per factor, and the fraction of neg
   expect(edited?.used({ head: 3 }).negativeScores).toBeCloseTo(negative, 1);
   await expect(model.sweep(inputs, [1], { mapLayers: [9] })).rejects.toThrow(
     new InputError("mapLayers: expected layers from 0 to 3, got 9."),
+  );
+});
+
+test("an intervention beside the unedited passes: one row is the softmax of its scores, and nothing before the edit differs", async () => {
+  const options = { method: "scaling", factor: 0.5, layers: [1], heads: [2], maxNewTokens: 1 } as const;
+  const edited = await explain(model, inputs, options);
+  const selection = { layer: 1, head: 2 };
+  const { changed, numCompared, row } = await compareEdits(model, inputs, { edited, options, selection });
+  expect(numCompared).toBe(edited.passes.length);
+  expect(changed[0]?.edited).toMatchObject({ stage: "prefill", place: "layers.1.self_attn" });
+  expect(changed.at(-1)?.edited.place).toBe("argmax");
+  const softmax = (scores: readonly number[]) => {
+    const most = Math.max(...scores);
+    const exps = scores.map((score) => Math.exp(score - most));
+    const sum = exps.reduce((total, value) => total + value, 0);
+    return exps.map((value) => value / sum);
+  };
+  const column = (of: (key: EditedKey) => number | undefined) => row.keys.map((key) => of(key) ?? Number.NaN);
+  const after = softmax(column(({ editedScore }) => editedScore));
+  expect(
+    largestError(
+      column(({ prob }) => prob),
+      after,
+    ),
+  ).toBeLessThan(PARITY.attentionProbs);
+  const before = softmax(column(({ uneditedScore }) => uneditedScore));
+  expect(
+    largestError(
+      column(({ uneditedProb }) => uneditedProb),
+      before,
+    ),
+  ).toBeLessThan(PARITY.attentionProbs);
+  const [[start, end] = [0, 0]] = at(inputs.images, 0).runs;
+  for (const { position, score, editedScore } of row.keys) {
+    expect(editedScore).toBe(position >= start && position < end ? score / 2 : score);
+  }
+  // The layer's input is the same, so are its scores before the edit.
+  expect(
+    largestError(
+      column(({ score }) => score),
+      column(({ uneditedScore }) => uneditedScore),
+    ),
+  ).toBe(0);
+  const plain = await model.answer(inputs, { maxNewTokens: 1, attention: true });
+  expect(row.maps[0]?.unmodified?.share).toBeCloseTo(plain.attention?.used(selection).share ?? Number.NaN, 5);
+  await expect(compareEdits(model, inputs, { edited, options, selection: { head: 9 } })).rejects.toThrow(
+    new InputError("head must be a whole number from 0 to 3, got 9."),
   );
 });
