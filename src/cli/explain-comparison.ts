@@ -1,13 +1,15 @@
 // `adaptvis explain` of an intervention: the passes that it changed beside the unedited ones, and one row of attention in full.
 import { attentionJson } from "../answer.ts";
 import { at } from "../errors.ts";
-import type { ChangedPass, EditComparison, EditedKey, EditedRow } from "../explain-edits.ts";
+import type { BeforeAfter, ChangedPass, EditComparison, EditedKey, EditedRow } from "../explain-edits.ts";
 import type { AttentionMap } from "../inspect/attention-map.ts";
 import { effectOfFactor } from "../inspect/factor-effect.ts";
 import { styled, table } from "./session.ts";
 
 /** Keys of the row that are listed: those whose probability changed most. */
 const NUM_KEYS = 12;
+/** Significant digits of numbers, which adapters agree on. */
+const DIGITS = 4;
 
 const PASS_HEAD = ["pass", "place", "kernel", "output", "mean unedited", "edited", "rms unedited", "edited"];
 
@@ -18,6 +20,7 @@ interface ComparisonText {
   readonly withAllLayers: boolean;
   /** The text of a prompt position, or what it is of a picture. */
   readonly tokenAt: (position: number) => string;
+  readonly textOf: (tokenId: number) => string;
 }
 
 /** The lines about what an intervention changed. */
@@ -34,7 +37,41 @@ export function comparisonLines(comparison: EditComparison, of: ComparisonText):
     ...rest,
     "",
     ...rowLines(row, of),
+    ...followedLines(comparison, of),
   ];
+}
+
+/** One number from its score to the logits; the guide explains these lines. */
+function followedLines(
+  { row }: EditComparison,
+  { tokenAt, textOf }: Pick<ComparisonText, "tokenAt" | "textOf">,
+): readonly string[] {
+  const { followed, logits } = row;
+  if (followed === undefined) return [];
+  const key = at(row.keys, followed.position);
+  const { component, value, part, headOutput, hidden } = followed;
+  const after = key.editedScore === undefined ? "" : `, after the edit ${short(key.editedScore)}`;
+  const arrow = ({ unedited, edited }: BeforeAfter) => `${short(unedited)} → ${short(edited)}`;
+  const lines = [
+    ["score", `${short(key.uneditedScore)} unedited, ${short(key.score)} in the edited pass${after}`],
+    ["attention", `softmax over ${row.keys.length} keys: ${percent(key.uneditedProb)} → ${percent(key.prob)}`],
+    [
+      "value",
+      `component ${component} of ${value.length}: ${short(at(value, component))}; attention · value ${arrow(part)}`,
+    ],
+    ["head output", `component ${component}, the sum over all keys: ${arrow(headOutput)}`],
+    ["hidden state", `component ${hidden.component} after o_proj, which changed most: ${arrow(hidden)}`],
+    ...(logits === undefined
+      ? []
+      : [
+          [
+            "logits",
+            `of “${textOf(logits.tokenId).trim()}” minus “${textOf(logits.otherId).trim()}”: ${arrow(logits)}`,
+          ],
+        ]),
+  ] as const;
+  const title = `Key ${followed.position} (${tokenAt(followed.position)}) followed to the logits:`;
+  return ["", styled("bold", title), ...lines.map(([name = "", text = ""]) => `${name.padEnd(14)}${text}`)];
 }
 
 /** The passes of the first layer that has changes, and those outside of layers. */
@@ -114,7 +151,7 @@ function changedMost(keys: readonly EditedKey[]): readonly EditedKey[] {
 
 /** The comparison as JSON: statistics of the changed passes, and every key of the row. */
 export function comparisonJson({ numCompared, changed, row }: EditComparison): object {
-  const { maps, ...others } = row;
+  const { maps, followed, logits = null, ...others } = row;
   return {
     numCompared,
     changed: changed.map(({ edited, unedited }) => ({
@@ -126,12 +163,17 @@ export function comparisonJson({ numCompared, changed, row }: EditComparison): o
         return { ...output, unedited: { min, max, mean, rms, numZeros } };
       }),
     })),
-    row: { ...others, attention: attentionJson(maps) },
+    row: {
+      ...others,
+      attention: attentionJson(maps),
+      followed: followed === undefined ? null : { ...followed, value: Array.from(followed.value) },
+      logits,
+    },
   };
 }
 
 function short(value: number): string {
-  return Number.isFinite(value) ? String(Number(value.toPrecision(4))) : "−∞";
+  return Number.isFinite(value) ? String(Number(value.toPrecision(DIGITS))) : "−∞";
 }
 
 function percent(prob: number): string {

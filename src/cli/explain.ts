@@ -139,6 +139,7 @@ async function explain(session: Session, question: string | undefined, flags: Ex
             title: titleOf(answer.method),
             factor: answer.factor,
             withAllLayers: flags.allLayers === true,
+            textOf: (tokenId) => texts.of(tokenId),
             tokenAt: (position) =>
               kinds[position] === "text" ? texts.of(at(inputs.inputIds, position)) : at(kinds, position),
           });
