@@ -43,17 +43,6 @@ export { encodeSafetensors, type TensorToWrite } from "./checkpoint/safetensors-
 export type { Source } from "./checkpoint/source.ts";
 export { AbortError, CheckpointError, GpuError, type GpuErrorReason, InputError } from "./errors.ts";
 export { type ExplainOptions, type Explanation, explain } from "./explain.ts";
-export {
-  type BeforeAfter,
-  type ChangedPass,
-  compareEdits,
-  type EditComparison,
-  type EditedKey,
-  type EditedRow,
-  type EditedRowSelection,
-  type FollowedKey,
-  type LogitDifference,
-} from "./explain-edits.ts";
 export type { Continuation } from "./generate/continuations.ts";
 export type { FinishReason, GeneratedToken } from "./generate/generate.ts";
 export type { SamplingOptions } from "./generate/sampler.ts";
