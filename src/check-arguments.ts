@@ -168,36 +168,23 @@ const RUN: Schema<RunOptions> = {
 
 const INT32 = rule("an Int32Array", (value) => isTyped(value, "Int32Array"));
 const side = whole(1, 2 ** 20);
-const share = numberFrom({ least: -1000, most: 1000 });
-const wideShare = numberFrom({ least: -1e9, most: 1e9 }); // of a thin picture, padding may be as wide as it is high
+const share = numberFrom({ least: -1e9, most: 1e9 }); // of a thin picture, padding may be many times as wide
+const part = objectOf("{ left, top, right, bottom }", {
+  left: required(share),
+  top: required(share),
+  right: required(share),
+  bottom: required(share),
+});
 
 const TILES: Schema<PictureTiles> = {
   imageSize: required(listOf(side, "[height, width]", 2)),
   patchGrid: required(whole(1, 4096)),
-  views: required(
-    listOf(
-      objectOf("{ left, top, right, bottom }", {
-        left: required(share),
-        top: required(share),
-        right: required(share),
-        bottom: required(share),
-      }),
-      "a list of { left, top, right, bottom }",
-      1,
-    ),
-  ),
+  views: required(listOf(part, "a list of { left, top, right, bottom }", 1)),
 };
 
 const VIEW: Schema<PictureView> = {
-  imageSize: required(listOf(side, "[height, width]", 2)),
-  part: required(
-    objectOf("{ left, top, right, bottom }", {
-      left: required(wideShare),
-      top: required(wideShare),
-      right: required(wideShare),
-      bottom: required(wideShare),
-    }),
-  ),
+  imageSize: TILES.imageSize,
+  part: required(part),
 };
 
 const IMAGE_INPUT: Schema<ImageInput> = {

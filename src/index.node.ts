@@ -10,6 +10,17 @@ export { fileSource } from "./checkpoint/file-source.node.ts";
 export type { PullProgress } from "./checkpoint/hub/pull.node.ts";
 export { type HubSourceOptions, hubSource } from "./checkpoint/hub/resolve-model.node.ts";
 export { writeFileWhole } from "./checkpoint/write-file.node.ts";
+export {
+  type BeforeAfter,
+  type ChangedPass,
+  compareEdits,
+  type EditComparison,
+  type EditedKey,
+  type EditedRow,
+  type EditedRowSelection,
+  type FollowedKey,
+  type LogitDifference,
+} from "./explain-edits.ts";
 export { type AdapterOptions, openNodeAdapter } from "./gpu/hosts/adapter.node.ts";
 export {
   type AdapterChoice,

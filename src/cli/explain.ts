@@ -1,13 +1,25 @@
 // adaptvis explain: every GPU pass of an answer, with its kernel and output.
 import { type Command, Option } from "commander";
 import { answerJson } from "../answer.ts";
-import { GpuError } from "../errors.ts";
-import { DEFAULT_EXPLAINED_TOKENS, type Explanation, explain as explainAnswer } from "../explain.ts";
+import { at, GpuError } from "../errors.ts";
+import {
+  DEFAULT_EXPLAINED_TOKENS,
+  type ExplainOptions,
+  type Explanation,
+  explain as explainAnswer,
+} from "../explain.ts";
+import type { EditComparison } from "../explain-edits.ts";
+import { TokenTexts } from "../inspect/token-texts.ts";
+import { tokenKinds } from "../inspect/trace.ts";
+import { titleOf } from "../interventions/registry.ts";
 import { missingCompiler } from "../isa/compile-jobs.node.ts";
 import { type PassIsa, passIsa } from "../isa/pass-isa.node.ts";
 import { ISA_TARGETS, isaTarget } from "../isa/targets.ts";
+import type { Llava } from "../llava.ts";
+import type { ModelInputs } from "../models/inputs.ts";
 import { answerLines } from "./answer-report.ts";
 import { asUsage, wholeFrom } from "./checks.ts";
+import { comparisonJson, comparisonLines } from "./explain-comparison.ts";
 import { passLines, stageLines } from "./explain-text.ts";
 import {
   addMethodOptions,
@@ -30,6 +42,8 @@ interface ExplainFlags extends QuestionFlags, MethodFlags {
   readonly pass?: number;
   readonly source?: boolean;
   readonly allLayers?: boolean;
+  readonly layer?: number;
+  readonly head?: number;
   /** A target's name; true for the default. */
   readonly isa?: string | true;
 }
@@ -51,6 +65,12 @@ function describeExplain(command: Command): Command {
     )
     .option("--source", "also print the pass's WGSL; with --json, that of every kernel")
     .option("--all-layers", "also list layers that repeat the layer before")
+    .option(
+      "--layer <number>",
+      "with a method: layer of the row that is compared (default: the middle layer)",
+      wholeFrom(0),
+    )
+    .option("--head <number>", "with a method: head of the row that is compared (default: 0)", wholeFrom(0))
     .addOption(
       new Option(
         "--isa [target]",
@@ -62,7 +82,8 @@ function describeExplain(command: Command): Command {
       "after",
       `
 The answer has the same bits as that of \`ask\`; its passes run one at a time, so that the output of each can be read back
-before the next. GPU times exclude the submit. With --json, values come without pictures; with --json and --pass, the
+before the next. With a method other than greedy, the passes that it changed are listed beside those of an unedited run, and one
+row of attention with its scores before and after the edit. GPU times exclude the submit. With --json, values come without pictures; with --json and --pass, the
 output is limited to that pass and includes its pictures.
 
 --isa compiles the pass with Mesa's driver for Radeons (Debian's packages mesa-vulkan-drivers and mesa-drm-shim, version 25 or
@@ -96,25 +117,40 @@ async function explain(session: Session, question: string | undefined, flags: Ex
     const inputs = await asUsage(() => model.prepare({ images, ...wordsOf(question, flags) }));
     const options = { ...asked, signal: session.signal };
     const explanation = await asUsage(() => explainAnswer(model, inputs, options));
-    const explainMs = elapsed(started);
     const { answer, passes } = explanation;
     if (flags.pass !== undefined && flags.pass >= passes.length) {
       throw new UsageError(
         `--pass must be a whole number from 0 to ${passes.length - 1}, the passes of this answer, got ${flags.pass}.`,
       );
     }
+    const comparison = await comparisonOf(model, inputs, { explanation, options, flags });
+    const explainMs = elapsed(started);
     const isa = await isaOf(session, explanation, flags);
     const lines =
       flags.pass === undefined
         ? stageLines(passes, { withAllLayers: flags.allLayers === true })
         : passLines(explanation, { index: flags.pass, withSource: flags.source === true });
-    session.print(`${[...lines, ...(isa === undefined ? [] : ["", ...isaLines(isa)])].join("\n")}\n`);
+    const texts = new TokenTexts(model.processor.tokenizer);
+    const kinds = tokenKinds(inputs);
+    const compared =
+      comparison === undefined
+        ? []
+        : comparisonLines(comparison, {
+            title: titleOf(answer.method),
+            factor: answer.factor,
+            withAllLayers: flags.allLayers === true,
+            textOf: (tokenId) => texts.of(tokenId),
+            tokenAt: (position) =>
+              kinds[position] === "text" ? texts.of(at(inputs.inputIds, position)) : at(kinds, position),
+          });
+    session.print(`${[...lines, ...compared, ...(isa === undefined ? [] : ["", ...isaLines(isa)])].join("\n")}\n`);
     session.result({
       question: question ?? null,
       prompt: flags.prompt ?? null,
       ...answerJson(answer),
       numPasses: passes.length,
       ...explanationJson(explanation, flags),
+      ...(comparison && { comparison: comparisonJson(comparison) }),
       ...(isa !== undefined && { isa }),
       ...open.facts(),
       timings: { loadMs: open.loadMs, explainMs },
@@ -128,6 +164,19 @@ async function explain(session: Session, question: string | undefined, flags: Ex
   } finally {
     open.close();
   }
+}
+
+/** What a method changed; undefined for greedy answers, without a picture and for a single pass. */
+async function comparisonOf(
+  model: Llava,
+  inputs: ModelInputs,
+  of: { readonly explanation: Explanation; readonly options: ExplainOptions; readonly flags: ExplainFlags },
+): Promise<EditComparison | undefined> {
+  const { explanation, options, flags } = of;
+  if (explanation.answer.method === "greedy" || flags.image === undefined || flags.pass !== undefined) return undefined;
+  const { compareEdits } = await import("../explain-edits.ts"); // only now: few explanations are of a method
+  const { layer, head } = flags;
+  return asUsage(() => compareEdits(model, inputs, { edited: explanation, options, selection: { layer, head } }));
 }
 
 /** The pass as a GPU's compiler translates it; undefined without --isa. */
@@ -191,6 +240,15 @@ function checkFlags(session: Session, question: string | undefined, flags: Expla
   }
   if (flags.isa !== undefined && flags.pass === undefined) {
     throw new UsageError("--isa shows the instructions of one pass: select it with --pass N.");
+  }
+  for (const [option, value] of Object.entries({ "--layer": flags.layer, "--head": flags.head })) {
+    if (
+      value === undefined ||
+      (methodOf(flags) !== "greedy" && flags.image !== undefined && flags.pass === undefined)
+    ) {
+      continue;
+    }
+    throw new UsageError(`${option} is of the row that a method changed: give a --method, a picture and no --pass.`);
   }
   if (flags.allLayers === true && flags.pass !== undefined) {
     throw new UsageError("--all-layers applies to the list of passes and --pass to a single pass: omit one.");

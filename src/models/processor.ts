@@ -187,8 +187,9 @@ export class Processor {
     const pictures = images.map((image): Picture => {
       const imageSize: ImageSize = [image.height, image.width];
       const pixelValues = layout.pixelValues(image, imageProcessor);
-      const part = layout.part?.(imageSize, imageProcessor);
-      return { pixelValues, positions: layout.positions(imageSize), view: part && { imageSize, part } };
+      const positions = layout.positions(imageSize);
+      const part = positions.grid && layout.part?.(imageSize, imageProcessor);
+      return { pixelValues, positions, view: part && { imageSize, part } };
     });
     const expanded = expandText(prompt, {
       imageToken: tokenizer.decode([layout.imageTokenId], { skipSpecialTokens: false }),

@@ -43,11 +43,7 @@ export function processorTransform(picture: Size, config: TransformSettings): Pi
  */
 export function coveredPart(picture: Size, config: TransformSettings, side: number): TileView {
   const { scaleX, scaleY, offsetX, offsetY } = processorTransform(picture, config);
-  const [width, height] = [picture.width * scaleX, picture.height * scaleY];
-  return {
-    left: -offsetX / width,
-    top: -offsetY / height,
-    right: (side - offsetX) / width,
-    bottom: (side - offsetY) / height,
-  };
+  const x = (pixel: number) => (pixel - offsetX) / (picture.width * scaleX);
+  const y = (pixel: number) => (pixel - offsetY) / (picture.height * scaleY);
+  return { left: x(0), top: y(0), right: x(side), bottom: y(side) };
 }

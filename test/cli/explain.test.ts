@@ -77,8 +77,22 @@ test("the list has a line a pass and folds equal layers; --all-layers does not",
   expect(stderr).toMatch(/^Answer: Behind$/m);
   expect(stderr).toMatch(/^AdaptVis: confidence .*factor 0\.5/m);
   const whole = await adaptvis("explain", "--all-layers", ...asked);
-  const indices = [...whole.stdout.matchAll(/^(\d+) {2,}/gm)].map(([, index]) => Number(index));
+  const [list = "", compared = ""] = whole.stdout.split(/^AdaptVis beside the unedited passes: .*$/m);
+  const indices = [...list.matchAll(/^(\d+) {2,}/gm)].map(([, index]) => Number(index));
   expect(indices).toEqual(passes.map(({ index }) => index));
+  // Only the extra step differs, from the first attention on.
+  const { changed } = report.comparison as { changed: readonly Pass[] };
+  const step = passes.filter(({ stage }) => stage === "adaptvis step").slice(2);
+  const last = passes.find(({ stage }) => stage === "choose token 0");
+  expect(changed.map(({ index }) => index)).toEqual([...step, last].map((pass) => pass?.index));
+  const rows = [...compared.matchAll(/^(\d+) {2,}/gm)].map(([, index]) => Number(index));
+  expect(rows.slice(0, changed.length)).toEqual(changed.map(({ index }) => index));
+  expect(stdout).toMatch(/^… and \d+ more in later layers \(--all-layers lists them\)$/m);
+  expect(stdout).toMatch(/^Attention of row 90, the last prompt token, in layer 2, head 0$/m);
+  expect(stdout).toMatch(
+    /^On the image [\d.]+ % → [\d.]+ %, entropy there [\d.]+ → [\d.]+ bits; [\d.]+ % of the scores negative; factor 0\.5: /m,
+  );
+  expect(stdout).toMatch(/^\d+ +image 0 +([\d.-]+ +){2}[\d.]+ +[\d.]+ % +[\d.]+ %$/m);
 });
 
 describe("--pass", () => {
@@ -130,6 +144,11 @@ describe("refuses with exit code 2, before a model is loaded", () => {
     ["no picture", ["where?"], /The picture is missing/],
     ["a picture and none", ["--text-only", ...none], /--image and --text-only exclude each other/],
     ["a factor for AdaptVis", ["--method", "adaptvis", "--factor", "1", ...none], /cannot be combined with adaptvis/],
+    [
+      "a row that nothing changes",
+      ["--head", "1", ...none],
+      /--head is of the row that a method changed: give a --method/,
+    ],
     ["no new tokens", ["--max-new-tokens", "0", ...none], /at least 1/],
   ])("%s", async (_, args, message) => {
     const { stdout, stderr, ending } = await adaptvis("explain", ...args);

@@ -1,14 +1,20 @@
 // Attention of generated tokens, rollout and sinks of tiny-spatial, against the same attention read in other ways and products in f64.
+import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { attentionRollout, sinkTokens } from "../../src/attention-rollout.ts";
+import { comparisonLines } from "../../src/cli/explain-comparison.ts";
 import { at, InputError } from "../../src/errors.ts";
+import { explain } from "../../src/explain.ts";
+import { compareEdits, type EditedKey } from "../../src/explain-edits.ts";
+import { TokenTexts } from "../../src/inspect/token-texts.ts";
+import { tokenKinds } from "../../src/inspect/trace.ts";
 import type { Llava } from "../../src/llava.ts";
 import type { ModelInputs } from "../../src/models/inputs.ts";
 import { readImageFile } from "../../src/preprocess/decode-image.node.ts";
 import { tokenAttention } from "../../src/token-attention.ts";
-import { largestError } from "../setup/golden.ts";
+import { largestError, readTensorFile } from "../setup/golden.ts";
 import { loadGoldenModel } from "../setup/golden-model.ts";
 import { PARITY } from "../setup/parity-bounds.ts";
 
@@ -128,4 +134,95 @@ test("a sweep's maps are those of one answer per factor, and the fraction of neg
   await expect(model.sweep(inputs, [1], { mapLayers: [9] })).rejects.toThrow(
     new InputError("mapLayers: expected layers from 0 to 3, got 9."),
   );
+});
+
+test("an intervention beside the unedited passes: one row is the softmax of its scores, and nothing before the edit differs", async () => {
+  const options = { method: "scaling", factor: 0.5, layers: [1], heads: [2], maxNewTokens: 1 } as const;
+  const edited = await explain(model, inputs, options);
+  const selection = { layer: 1, head: 2 };
+  const { changed, numCompared, row } = await compareEdits(model, inputs, { edited, options, selection });
+  expect(numCompared).toBe(edited.passes.length);
+  expect(changed[0]?.edited).toMatchObject({ stage: "prefill", place: "layers.1.self_attn" });
+  expect(changed.at(-1)?.edited.place).toBe("argmax");
+  const softmax = (scores: readonly number[]) => {
+    const most = Math.max(...scores);
+    const exps = scores.map((score) => Math.exp(score - most));
+    const sum = exps.reduce((total, value) => total + value, 0);
+    return exps.map((value) => value / sum);
+  };
+  const column = (of: (key: EditedKey) => number | undefined) => row.keys.map((key) => of(key) ?? Number.NaN);
+  const after = softmax(column(({ editedScore }) => editedScore));
+  expect(
+    largestError(
+      column(({ prob }) => prob),
+      after,
+    ),
+  ).toBeLessThan(PARITY.attentionProbs);
+  const before = softmax(column(({ uneditedScore }) => uneditedScore));
+  expect(
+    largestError(
+      column(({ uneditedProb }) => uneditedProb),
+      before,
+    ),
+  ).toBeLessThan(PARITY.attentionProbs);
+  const [[start, end] = [0, 0]] = at(inputs.images, 0).runs;
+  for (const { position, score, editedScore } of row.keys) {
+    expect(editedScore).toBe(position >= start && position < end ? score / 2 : score);
+  }
+  // The layer's input is the same, so are its scores before the edit.
+  expect(
+    largestError(
+      column(({ score }) => score),
+      column(({ uneditedScore }) => uneditedScore),
+    ),
+  ).toBe(0);
+  const plain = await model.answer(inputs, { maxNewTokens: 1, attention: true });
+  expect(row.maps[0]?.unmodified?.share).toBeCloseTo(plain.attention?.used(selection).share ?? Number.NaN, 5);
+  await expect(compareEdits(model, inputs, { edited, options, selection: { head: 9 } })).rejects.toThrow(
+    new InputError("head must be a whole number from 0 to 3, got 9."),
+  );
+});
+
+test("the guide's page that follows one number has the program's lines, and the value is that of a matrix product", async () => {
+  const [layer, head] = [2, 0];
+  const options = { method: "scaling", factor: 0.5, layers: [layer], heads: [head], maxNewTokens: 1 } as const;
+  const edited = await explain(model, inputs, options);
+  const comparison = await compareEdits(model, inputs, { edited, options, selection: { layer, head } });
+  const texts = new TokenTexts(model.processor.tokenizer);
+  const lines = comparisonLines(comparison, {
+    title: "ScalingVis",
+    factor: 0.5,
+    withAllLayers: false,
+    tokenAt: (position) => at(tokenKinds(inputs), position),
+    textOf: (tokenId) => texts.of(tokenId),
+  });
+  const followed = lines.slice(lines.findIndex((line) => line.includes("followed to the logits")));
+  expect(followed).toHaveLength(7);
+  const guide = readFileSync(join(folder, "..", "..", "tools", "docs", "guide.md"), "utf8");
+  expect(guide).toContain(followed.join("\n"));
+
+  const { position = -1, value = new Float32Array(), component = -1, headOutput } = comparison.row.followed ?? {};
+  const input = { place: `layers.${layer}.input_layernorm`, positions: [position] };
+  const { reads } = await model.answer(inputs, { maxNewTokens: 1, read: [input], reusePrefix: false });
+  const weights = await readTensorFile("model.safetensors", folder);
+  const { data, shape } = weights.get(`language_model.model.layers.${layer}.self_attn.v_proj.weight`);
+  const size = at(shape, 1);
+  const expected = Array.from(value, (_, row) => {
+    const start = (head * value.length + row) * size;
+    return at(reads, 0).data.reduce((sum, x, column) => sum + x * at(data, start + column), 0);
+  });
+  expect(value).toHaveLength(32);
+  expect(largestError(value, expected)).toBeLessThan(1e-4);
+  expect(Math.max(...expected.map(Math.abs))).toBe(Math.abs(at(expected, component)));
+  // The logits themselves, of the pass that gave the answer.
+  for (const method of ["greedy", "scaling"] as const) {
+    const { tensors } = await model.trace(inputs, method === "greedy" ? { maxNewTokens: 1 } : options);
+    const logits = tensors.find(({ name }) => name === "logits")?.data ?? [];
+    const { tokenId = -1, otherId = -1, unedited, edited: after } = comparison.row.logits ?? {};
+    expect(at(logits, tokenId) - at(logits, otherId)).toBeCloseTo(
+      (method === "greedy" ? unedited : after) ?? Number.NaN,
+      4,
+    );
+  }
+  expect(headOutput?.edited).not.toBe(headOutput?.unedited);
 });
