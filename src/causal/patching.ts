@@ -29,10 +29,10 @@ import type { RowWrite } from "./row-writes.ts";
  * What is patched: `hidden`, the residual stream after a layer; `attention`, what a layer's attention adds to it; `mlp`, what its MLP
  * adds; `head`, one head's output before o_proj.
  */
-export type PatchedPart = (typeof PATCHED_PARTS)[number];
+export type PatchedPart = "hidden" | "attention" | "mlp" | "head";
 
 /** The names of {@link PatchedPart}. */
-export const PATCHED_PARTS = ["hidden", "attention", "mlp", "head"] as const;
+export const PATCHED_PARTS: readonly PatchedPart[] = ["hidden", "attention", "mlp", "head"];
 
 /** What is patched, and where. */
 export interface PatchGrid extends RunOptions {

@@ -148,7 +148,7 @@ export async function runExperiment(
   const { open, images } = await openModelAndPictures(session, pictures, {
     firstQuestion: { hasImage: files.length > 0 },
   });
-  const bar = await progressBar("running copies");
+  const bar = await progressBar("patching", (numCells) => `${numCells} cells`);
   try {
     const { model } = open;
     const started = performance.now();
