@@ -1,11 +1,9 @@
-// The entry points of causal experiments: their options are checked, their tokens found, and the grid runs in a session.
+// The entry points of causal experiments, which run in a session: their options are checked and their tokens found.
 import { ABLATION_MODES, type AblationGrid, type AblationResult, ablationGrid } from "./causal/ablation.ts";
 import type { ExperimentHost, RunOptions } from "./causal/changed-runs.ts";
 import { type AnswerMeasure, measureOf, POSITION_GROUPINGS, POSITION_SELECTIONS } from "./causal/grid.ts";
 import { type KnockOutGrid, type KnockOutResult, knockOutGrid } from "./causal/knock-out-windows.ts";
 import { PATCHED_PARTS, type PatchGrid, type PatchResult, patchGrid } from "./causal/patching.ts";
-import { modelInputs } from "./check-arguments.ts";
-import { editContext } from "./edits.ts";
 import type { Llava } from "./llava.ts";
 import type { ModelInputs } from "./models/inputs.ts";
 import { MAX_BATCH_ROWS } from "./models/layers/step.ts";
@@ -23,7 +21,6 @@ import {
   text,
   whole,
 } from "./options.ts";
-import { settingsOf } from "./settings.ts";
 
 /** What {@link Llava.patch} patches, and how the answer is measured. */
 export interface PatchOptions extends PatchGrid, AnswerMeasure {}
@@ -70,49 +67,37 @@ const ABLATION: Schema<AblationOptions> = {
 
 /** As {@link Llava.patch}. */
 export async function patch(
-  model: Llava,
+  host: ExperimentHost,
   runs: { readonly clean: ModelInputs; readonly corrupted: ModelInputs },
   options: PatchOptions,
 ): Promise<PatchResult> {
   const grid = readOptions("patching", options, PATCH);
-  const measure = measureOf(grid, { processor: model.processor, text: model.config.text });
-  const clean = checkedInputs(model, runs.clean);
-  const corrupted = checkedInputs(model, runs.corrupted);
-  const context = editContext(corrupted, model.config);
-  return inSession(model, (host) => patchGrid(host, { clean, corrupted }, { grid, measure, context }));
+  const measure = measureOf(grid, host);
+  const [clean, corrupted] = [host.checked(runs.clean), host.checked(runs.corrupted)];
+  return patchGrid(host, { clean, corrupted }, { grid, measure, context: host.context(corrupted) });
 }
 
 /** As {@link Llava.knockOut}. */
-export async function knockOut(model: Llava, given: ModelInputs, options: KnockOutOptions): Promise<KnockOutResult> {
+export async function knockOut(
+  host: ExperimentHost,
+  given: ModelInputs,
+  options: KnockOutOptions,
+): Promise<KnockOutResult> {
   const grid = readOptions("knocking out", options, KNOCK_OUT);
-  const measure = measureOf(grid, { processor: model.processor, text: model.config.text });
-  const inputs = checkedInputs(model, given);
-  const context = editContext(inputs, model.config);
-  return inSession(model, (host) => knockOutGrid(host, inputs, { grid, measure, context }));
+  const measure = measureOf(grid, host);
+  const inputs = host.checked(given);
+  return knockOutGrid(host, inputs, { grid, measure, context: host.context(inputs) });
 }
 
 /** As {@link Llava.ablate}. */
-export async function ablate(model: Llava, given: ModelInputs, options: AblationOptions): Promise<AblationResult> {
+export async function ablate(
+  host: ExperimentHost,
+  given: ModelInputs,
+  options: AblationOptions,
+): Promise<AblationResult> {
   const { over, ...asked } = readOptions("ablating", options, ABLATION);
-  const measure = measureOf(asked, { processor: model.processor, text: model.config.text });
-  const inputs = checkedInputs(model, given);
-  const context = editContext(inputs, model.config);
-  const grid = { ...asked, over: over?.map((each) => checkedInputs(model, each)) };
-  return inSession(model, (host) => ablationGrid(host, inputs, { grid, measure, context }));
-}
-
-/** @throws InputError for inputs that do not fit the model, or its context. */
-function checkedInputs(model: Llava, given: ModelInputs): ModelInputs {
-  const inputs = modelInputs(given, model);
-  settingsOf({ maxNewTokens: 1 }, { text: model.config.text, defaults: {} }, inputs.inputIds.length);
-  return inputs;
-}
-
-async function inSession<T>(model: Llava, work: (host: ExperimentHost) => Promise<T>): Promise<T> {
-  const session = model.session();
-  try {
-    return await session.experiment(work);
-  } finally {
-    session.close();
-  }
+  const measure = measureOf(asked, host);
+  const inputs = host.checked(given);
+  const grid = { ...asked, over: over?.map((each) => host.checked(each)) };
+  return ablationGrid(host, inputs, { grid, measure, context: host.context(inputs) });
 }

@@ -22,6 +22,7 @@ import type {
   WarmUpOptions,
 } from "./answer.ts";
 import type { AblationResult } from "./causal/ablation.ts";
+import type { ExperimentHost } from "./causal/changed-runs.ts";
 import type { KnockOutResult } from "./causal/knock-out-windows.ts";
 import type { PatchResult } from "./causal/patching.ts";
 import { loadOptions, questionOptions, sessionOptions, warmUpOptions } from "./check-arguments.ts";
@@ -226,7 +227,7 @@ export class Llava {
    * @throws InputError for prompts of different length, the same run twice, or what the model does not have; AbortError; GpuError.
    */
   async patch(clean: ModelInputs, corrupted: ModelInputs, options: PatchOptions): Promise<PatchResult> {
-    return (await experiments()).patch(this, { clean, corrupted }, options);
+    return this.experiment((host, { patch }) => patch(host, { clean, corrupted }, options));
   }
 
   /**
@@ -234,7 +235,7 @@ export class Llava {
    * @throws InputError for what the model or the prompt does not have; AbortError; GpuError.
    */
   async knockOut(inputs: ModelInputs, options: KnockOutOptions): Promise<KnockOutResult> {
-    return (await experiments()).knockOut(this, inputs, options);
+    return this.experiment((host, { knockOut }) => knockOut(host, inputs, options));
   }
 
   /**
@@ -242,7 +243,7 @@ export class Llava {
    * @throws as {@link knockOut}.
    */
   async ablate(inputs: ModelInputs, options: AblationOptions): Promise<AblationResult> {
-    return (await experiments()).ablate(this, inputs, options);
+    return this.experiment((host, { ablate }) => ablate(host, inputs, options));
   }
 
   /**
@@ -340,6 +341,13 @@ export class Llava {
     return made;
   }
 
+  private async experiment<T>(
+    work: (host: ExperimentHost, experiments: typeof import("./experiments.ts")) => Promise<T>,
+  ): Promise<T> {
+    const experiments = await import("./experiments.ts"); // a chunk of its own for bundlers
+    return this.once((session) => session.experiment((host) => work(host, experiments)));
+  }
+
   /** Runs `work` in a new session. */
   private async once<T>(work: (session: Session) => Promise<T>): Promise<T> {
     const session = this.session();
@@ -368,11 +376,6 @@ export class Llava {
     this.turn = result.catch(() => undefined);
     return result;
   }
-}
-
-/** A chunk of its own for bundlers. */
-function experiments() {
-  return import("./experiments.ts");
 }
 
 /** The most exact form that fits into `memoryBytes`. */

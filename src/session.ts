@@ -224,8 +224,22 @@ export class Session {
 
   /** Runs a causal experiment. @internal */
   async experiment<T>(work: (host: ExperimentHost) => Promise<T>): Promise<T> {
-    const { gpu, config } = this.model;
-    const host: ExperimentHost = { gpu, text: config.text, prepare: (inputs, run) => this.prepare(inputs, run) };
+    const { model } = this;
+    const { text } = model.config;
+    const { gpu, processor } = model;
+    const host: ExperimentHost = {
+      gpu,
+      text,
+      processor,
+      checked: (given) => {
+        const inputs = modelInputs(given, model);
+        settingsOf({}, { text, defaults: {} }, inputs.inputIds.length);
+        return inputs;
+      },
+      context: (inputs) => editContext(inputs, model.config),
+      pack: packedEdits,
+      prepare: (inputs, run) => this.prepare(inputs, run),
+    };
     return this.alone(() => this.host.inTurn("experiment", () => work(host)));
   }
 

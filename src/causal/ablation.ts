@@ -18,10 +18,10 @@ import { partPlace } from "./patching.ts";
 import type { RowWrite } from "./row-writes.ts";
 
 /** What replaces a head's output. */
-export type AblationMode = (typeof ABLATION_MODES)[number];
+export type AblationMode = "zero" | "mean";
 
 /** The names of {@link AblationMode}. */
-export const ABLATION_MODES = ["zero", "mean"] as const;
+export const ABLATION_MODES: readonly AblationMode[] = ["zero", "mean"];
 
 /** Which heads are ablated, and where. */
 export interface AblationGrid extends RunOptions {

@@ -6,17 +6,24 @@ import type { Batch, Sequence } from "../generate/sequence.ts";
 import type { Gpu } from "../gpu/device.ts";
 import { type Executor, SubmitExecutor } from "../gpu/executor.ts";
 import { Places } from "../inspect/places.ts";
-import { type EditContext, packedEdit, type ScoreEdit } from "../interventions/intervention.ts";
+import type { EditContext, ScoreEdit } from "../interventions/intervention.ts";
 import type { TextConfig } from "../models/config.ts";
 import type { ModelInputs } from "../models/inputs.ts";
-import { packScoreEdits } from "../models/layers/score-edits.ts";
 import { MAX_BATCH_ROWS } from "../models/layers/step.ts";
+import type { Processor } from "../models/processor.ts";
 import { type RowWrite, RowWrites } from "./row-writes.ts";
 
 /** The session that experiments run in. */
 export interface ExperimentHost {
   readonly gpu: Gpu;
   readonly text: TextConfig;
+  readonly processor: Pick<Processor, "continuationTokens">;
+  /** The inputs, checked. @throws InputError when they do not fit the model or its context. */
+  checked(inputs: ModelInputs): ModelInputs;
+  /** As editContext. */
+  context(inputs: ModelInputs): EditContext;
+  /** As packedEdits: not imported here, so that bundles without experiments share no code with them. */
+  pack(rows: readonly (readonly ScoreEdit[])[], context: EditContext): Uint32Array<ArrayBuffer> | undefined;
   /** A sequence with room for the prompt, its embeddings written, and the first position that has to run. */
   prepare(
     inputs: ModelInputs,
@@ -156,7 +163,11 @@ export async function measureRuns(
   for (const { first, indices } of batches) {
     throwIfAborted(signal, "The experiment");
     const copies = indices.map((index) => at(runs, index));
-    const logits = await runCopies(sequence, copies, { first, promptLength, context, executor, signal });
+    const edits = host.pack(
+      copies.map((copy) => copy.edits),
+      context,
+    );
+    const logits = await runCopies(sequence, copies, { first, promptLength, edits, executor, signal });
     for (const [row, index] of indices.entries()) {
       values[index] = measure(at(logits, row));
       answerIds[index] = argmax(at(logits, row));
@@ -178,20 +189,17 @@ async function runCopies(
   run: {
     readonly first: number;
     readonly promptLength: number;
-    readonly context: EditContext;
+    readonly edits: Uint32Array<ArrayBuffer> | undefined;
     readonly executor: Executor;
     readonly signal: AbortSignal | undefined;
   },
 ): Promise<readonly Float32Array<ArrayBuffer>[]> {
-  const { first, promptLength, context, executor, signal } = run;
+  const { first, promptLength, edits, executor, signal } = run;
   const numRows = copies.length;
   const isStepped = numRows > 1 || first === promptLength - 1;
   const hasWrites = copies.some(({ writes }) => writes.length > 0);
   const writes = copies.map((copy) => copy.writes);
   const places = hasWrites ? new RowWrites(sequence.gpu, writes, isStepped) : undefined;
-  const hasEdits = copies.some(({ edits }) => edits.length > 0);
-  const packed = copies.map(({ edits }) => edits.map((edit) => packedEdit(edit, context)));
-  const edits = hasEdits ? packScoreEdits(packed, context) : undefined;
   try {
     if (!isStepped) {
       await sequence.prefill([first, promptLength], { executor, edits, places, signal, stage: "changed rows" });

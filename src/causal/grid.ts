@@ -1,7 +1,7 @@
 // What causal experiments share: the layers, positions and heads of a grid, and the number that its cells measure.
 import { at, InputError, shown } from "../errors.ts";
 import type { TextConfig } from "../models/config.ts";
-import { type ImageInput, imageRuns, type ModelInputs } from "../models/inputs.ts";
+import type { ImageInput, ModelInputs, Run } from "../models/inputs.ts";
 import type { Processor } from "../models/processor.ts";
 import type { MeasuredRun, MeasuredRuns } from "./changed-runs.ts";
 
@@ -68,9 +68,9 @@ export interface CausalGrid extends GridAxes {
   readonly tokenId: number;
   /** Undefined for a probability. */
   readonly againstId: number | undefined;
-  /** [cells]: the measure under each change */
+  /** [cells], the measure under each change */
   readonly values: Float64Array<ArrayBuffer>;
-  /** [cells]: the most probable first token under each change */
+  /** [cells], the most probable first token under each change */
   readonly answerIds: Int32Array<ArrayBuffer>;
 }
 
@@ -78,7 +78,7 @@ export interface CausalGrid extends GridAxes {
 export interface EffectGrid extends CausalGrid {
   /** The run without a change. */
   readonly unchanged: MeasuredRun;
-  /** [cells]: value − unchanged */
+  /** [cells], value − unchanged */
   readonly changes: Float64Array<ArrayBuffer>;
 }
 
@@ -197,7 +197,7 @@ export function selectedPositions(
   inputs: Pick<ModelInputs, "inputIds" | "images">,
 ): readonly number[] {
   const length = inputs.inputIds.length;
-  const runs = imageRuns(inputs);
+  const runs = inputs.images.flatMap((image) => image.runs);
   const range = (start: number, end: number) => Array.from({ length: end - start }, (_, offset) => start + offset);
   if (selection === "last") return [length - 1];
   if (selection === "all") return range(0, length);
@@ -211,6 +211,17 @@ export function selectedPositions(
   throw new InputError(
     `${name} must be whole numbers from 0 to ${length - 1} for this prompt, at least one, got ${bad ?? "none"}.`,
   );
+}
+
+/** Ascending positions as runs of consecutive ones. */
+export function runsOf(positions: readonly number[]): readonly Run[] {
+  const runs: [start: number, end: number][] = [];
+  for (const position of positions) {
+    const last = runs.at(-1);
+    if (last?.[1] === position) last[1]++;
+    else runs.push([position, position + 1]);
+  }
+  return runs;
 }
 
 /** Positions as the groups that are changed together. @throws as {@link selectedPositions}. */

@@ -1,7 +1,7 @@
 // Attention knockout: edges from some rows to some columns are cut in a window of layers, which shows where information flows from
 // these columns to those rows. Source: https://arxiv.org/abs/2304.14767, sections 4 and 5
 import { InputError } from "../errors.ts";
-import { columnsOf, type EditContext, type ScoreEdit } from "../interventions/intervention.ts";
+import type { EditContext, ScoreEdit } from "../interventions/intervention.ts";
 import type { ModelInputs, Run } from "../models/inputs.ts";
 import { type ExperimentHost, measureRuns, type RunOptions } from "./changed-runs.ts";
 import {
@@ -14,6 +14,7 @@ import {
   type PositionGrouping,
   type PositionSelection,
   positionGroups,
+  runsOf,
   selectedPositions,
 } from "./grid.ts";
 
@@ -61,11 +62,11 @@ export async function knockOutGrid(
   for (const group of positions) checkColumns(rows, group);
   const windows = layers.map((centre) => windowOf(centre, window, text.numHiddenLayers));
   const axes = { layers, positions, heads: undefined, isJoint: false };
-  const rowRuns = columnsOf(rows, context);
+  const rowRuns = runsOf(rows);
   const copies = cellsOf(axes, ([centre = 0], group) => {
     const [first, last] = windowOf(centre, window, text.numHiddenLayers);
     const inWindow = Array.from({ length: last - first + 1 }, (_, offset) => first + offset);
-    return { writes: [], edits: rowRuns.map((run) => cut(run, { group, layers: inWindow, heads, context })) };
+    return { writes: [], edits: rowRuns.map((run) => cut(run, { group, layers: inWindow, heads })) };
   });
   const measured = await measureRuns(host, inputs, { runs: copies, context, measure: measure.of, options: grid });
   return { ...effectsOf(axes, measure, measured), rows, windows };
@@ -83,11 +84,10 @@ function cut(
     readonly group: PositionGroup;
     readonly layers: readonly number[];
     readonly heads: readonly number[] | undefined;
-    readonly context: EditContext;
   },
 ): ScoreEdit {
-  const { group, layers, heads, context } = of;
-  return { operation: "knock-out", strength: 1, rows, columns: columnsOf(group.positions, context), layers, heads };
+  const { group, layers, heads } = of;
+  return { operation: "knock-out", strength: 1, rows, columns: runsOf(group.positions), layers, heads };
 }
 
 /** @throws InputError when a row would see no column at all. */

@@ -1,6 +1,6 @@
 // Activation patching: what one run computed at a place is put into another, which shows how much of the difference between their
 // answers passes through that place. Source: https://arxiv.org/abs/2202.05262 (causal tracing), https://arxiv.org/abs/2211.00593
-import { at, InputError } from "../errors.ts";
+import { InputError } from "../errors.ts";
 import type { EditContext } from "../interventions/intervention.ts";
 import type { TextConfig } from "../models/config.ts";
 import type { ModelInputs } from "../models/inputs.ts";
@@ -21,6 +21,7 @@ import {
   type PositionGrouping,
   type PositionSelection,
   positionGroups,
+  runsOf,
 } from "./grid.ts";
 import type { RowWrite } from "./row-writes.ts";
 
@@ -28,10 +29,10 @@ import type { RowWrite } from "./row-writes.ts";
  * What is patched: `hidden`, the residual stream after a layer; `attention`, what a layer's attention adds to it; `mlp`, what its MLP
  * adds; `head`, one head's output before o_proj.
  */
-export type PatchedPart = (typeof PATCHED_PARTS)[number];
+export type PatchedPart = "hidden" | "attention" | "mlp" | "head";
 
 /** The names of {@link PatchedPart}. */
-export const PATCHED_PARTS = ["hidden", "attention", "mlp", "head"] as const;
+export const PATCHED_PARTS: readonly PatchedPart[] = ["hidden", "attention", "mlp", "head"];
 
 /** What is patched, and where. */
 export interface PatchGrid extends RunOptions {
@@ -53,7 +54,7 @@ export interface PatchResult extends CausalGrid {
   readonly part: PatchedPart;
   readonly clean: MeasuredRun;
   readonly corrupted: MeasuredRun;
-  /** [cells]: (value − corrupted) / (clean − corrupted); 0 as corrupted, 1 as clean */
+  /** [cells], (value − corrupted) / (clean − corrupted); 0 as corrupted, 1 as clean */
   readonly recovered: Float64Array<ArrayBuffer>;
 }
 
@@ -141,19 +142,14 @@ function rowWrites(
   const rows = source.rows.get(place);
   if (rows === undefined) throw new RangeError(`${place} was not read`);
   const columns = groups * groupSize;
-  const writes: RowWrite[] = [];
-  for (let start = 0; start < positions.length; ) {
-    let end = start + 1;
-    const position = at(positions, start);
-    // Consecutive positions are one write: those that were read follow each other there too.
-    while (end < positions.length && at(positions, end) === position + end - start) end++;
-    const first = source.positions.indexOf(position) * columns;
-    const values = rows.subarray(first, first + (end - start) * columns);
-    const own = head === undefined ? values : headColumns(values, { head, groupSize, columns });
-    writes.push({ place, position, numRows: end - start, head, groupSize, values: own });
-    start = end;
-  }
-  return writes;
+  // Consecutive positions are one write: those that were read follow each other there too.
+  return runsOf(positions).map(([start, end]) => {
+    const numRows = end - start;
+    const first = source.positions.indexOf(start) * columns;
+    const whole = rows.subarray(first, first + numRows * columns);
+    const values = head === undefined ? whole : headColumns(whole, { head, groupSize, columns });
+    return { place, position: start, numRows, head, groupSize, values };
+  });
 }
 
 /** One head's part of rows [rows, columns]. */

@@ -28,9 +28,7 @@ export interface GridLabels {
 export interface GridPart {
   /** The positions of a part; empty where it has all of them. */
   readonly title: string;
-  readonly rowTitle: string;
   readonly rows: readonly string[];
-  readonly columnTitle: string;
   readonly columns: readonly string[];
   /** The number of a cell. */
   readonly cell: (row: number, column: number) => number;
@@ -38,6 +36,9 @@ export interface GridPart {
 
 /** Answers that are named under a table. */
 const MAX_ANSWERS = 5;
+
+/** Cells of a rare answer that are named. */
+const MAX_PLACES = 3;
 
 /** The texts of tokens; ids for a model without a tokenizer. */
 export function tokenTexts({ processor }: Pick<Llava, "processor">): (tokenId: number) => string {
@@ -92,9 +93,7 @@ export function partsOf({ grid, shown: values, labels }: ShownGrid): readonly Gr
     return [
       {
         title: isOne ? at(positions, 0) : "",
-        rowTitle: isOne ? "layer" : "position",
         rows: isOne ? layers : positions,
-        columnTitle: isOne ? "position" : "layer",
         columns: isOne ? positions : layers,
         cell: (row, column) => (isOne ? cell(row, column, 0) : cell(column, row, 0)),
       },
@@ -102,9 +101,7 @@ export function partsOf({ grid, shown: values, labels }: ShownGrid): readonly Gr
   }
   return positions.map((title, position) => ({
     title,
-    rowTitle: "layer",
     rows: layers,
-    columnTitle: "head",
     columns: heads,
     cell: (row, column) => cell(row, position, column),
   }));
@@ -129,8 +126,8 @@ export function summaryText(
   shownGrid: ShownGrid,
   { isFraction, text }: { readonly isFraction: boolean; readonly text: (tokenId: number) => string },
 ): string {
-  const { shown: values, grid } = shownGrid;
-  const answers = answersText(grid, text);
+  const { shown: values } = shownGrid;
+  const answers = answersText(shownGrid, text);
   if (values.length === 1) return answers;
   const size = isFraction ? values : values.map(Math.abs);
   const largest = size.indexOf(Math.max(...size));
@@ -147,14 +144,20 @@ function cellText({ labels }: ShownGrid, index: number): string {
   return `${at(labels.layers, Math.floor(group / numPositions))}${head}${position}`;
 }
 
-/** The answers with the number of cells that give each, most first. */
-function answersText({ answerIds }: CausalGrid, text: (tokenId: number) => string): string {
-  const counts = new Map<number, number>();
-  for (const id of answerIds) counts.set(id, (counts.get(id) ?? 0) + 1);
-  const ranked = [...counts].sort(([, a], [, b]) => b - a);
-  if (ranked.length === 1)
+/** The answers with the number of cells that give each, most first; of rare ones, where. */
+function answersText(shownGrid: ShownGrid, text: (tokenId: number) => string): string {
+  const { answerIds } = shownGrid.grid;
+  const cells = new Map<number, number[]>();
+  for (const [index, id] of answerIds.entries()) cells.set(id, [...(cells.get(id) ?? []), index]);
+  const ranked = [...cells].sort(([, a], [, b]) => b.length - a.length);
+  if (ranked.length === 1) {
     return `Answer: ${ranked.map(([id]) => text(id)).join()}${answerIds.length === 1 ? "" : " in every cell"}.`;
-  const named = ranked.slice(0, MAX_ANSWERS).map(([id, count]) => `${text(id)} in ${count}`);
+  }
+  const named = ranked.slice(0, MAX_ANSWERS).map(([id, indices], rank) => {
+    const isRare = rank > 0 && indices.length <= MAX_PLACES;
+    const places = indices.map((index) => cellText(shownGrid, index)).join("; ");
+    return `${text(id)} in ${indices.length}${isRare ? ` (${places})` : ""}`;
+  });
   const numOthers = ranked.length - named.length;
   return `Answers: ${named.join(", ")}${numOthers > 0 ? ` and ${numOthers} others in the rest` : ""} of ${answerIds.length} cells.`;
 }
@@ -196,8 +199,8 @@ export function gridJson(
   };
 }
 
-/** A number with three decimals, and with its sign where it is negative. */
-export function numberText(value: number): string {
-  const text = value.toFixed(3);
-  return text === "-0.000" ? "0.000" : text;
+/** A number with this many decimals; one that rounds to 0 has no sign. */
+export function numberText(value: number, digits = 3): string {
+  const text = value.toFixed(digits);
+  return Number(text) === 0 ? text.replace("-", "") : text;
 }

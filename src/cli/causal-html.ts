@@ -18,11 +18,11 @@ const MAX_WRITTEN = 400;
 
 /** The whole page. */
 export async function gridHtml({ title, facts, grid, isFraction }: GridPage): Promise<string> {
-  const { meaning, shown } = grid;
-  const range = shown.reduce((most, value) => Math.max(most, Math.abs(value)), isFraction ? 1 : 1e-3);
+  const { meaning } = grid;
+  const range = rangeOf(grid, isFraction);
   const figures: string[] = [];
   for (const part of partsOf(grid)) {
-    const heading = part.title === "" ? "" : `<h2>${escaped(part.title)}</h2>`;
+    const heading = part.title === "" ? "" : `<h2>${escaped(`position ${part.title}`)}</h2>`;
     const label = `${meaning}: a heat map of ${part.rows.length} × ${part.columns.length} cells; the table below has its numbers.`;
     const svg = await svgOf(heatMapSpec(part, { range, meaning }), { label });
     const rows = part.rows.map((row, index) => [
@@ -30,24 +30,35 @@ export async function gridHtml({ title, facts, grid, isFraction }: GridPage): Pr
       ...part.columns.map((_, column) => numberText(part.cell(index, column))),
     ]);
     const numbers = `<details><summary>Numbers</summary>${tableHtml(["", ...part.columns], rows)}</details>`;
-    figures.push(`<figure>${heading}${svg}<figcaption>${escaped(meaning)}</figcaption>${numbers}</figure>`);
+    figures.push(`<figure>${heading}${svg}${numbers}</figure>`);
   }
-  return pageHtml({ title, heading: title, parts: [tableHtml(["what", "of this run"], facts), ...figures] });
+  return pageHtml({ title, heading: title, parts: [tableHtml(["what", "value"], facts), ...figures] });
+}
+
+/** The number at either end of the colours. */
+export function rangeOf({ shown }: ShownGrid, isFraction: boolean): number {
+  return shown.reduce((most, value) => Math.max(most, Math.abs(value)), isFraction ? 1 : 1e-3);
 }
 
 function heatMapSpec(
   part: GridPart,
   { range, meaning }: { readonly range: number; readonly meaning: string },
 ): TopLevelSpec {
-  const { rows, columns, cell, rowTitle, columnTitle } = part;
+  const { rows, columns, cell } = part;
   const values = rows.flatMap((row, y) =>
-    columns.map((column, x) => ({ row, column, value: cell(y, x), text: cell(y, x).toFixed(2) })),
+    columns.map((column, x) => ({ row, column, value: cell(y, x), text: numberText(cell(y, x), 2) })),
   );
   const isWritten = values.length <= MAX_WRITTEN;
   const axis = { labelLimit: 260, ticks: false, domain: false };
   const position = {
-    x: { field: "column", type: "ordinal", sort: null, title: columnTitle, axis: { ...axis, orient: "top" } },
-    y: { field: "row", type: "ordinal", sort: null, title: rowTitle, axis },
+    x: {
+      field: "column",
+      type: "ordinal",
+      sort: null,
+      title: null,
+      axis: { ...axis, orient: "top", labelAngle: isWritten ? 0 : -90 },
+    },
+    y: { field: "row", type: "ordinal", sort: null, title: null, axis },
   };
   const domain = [-range, range];
   const color = {

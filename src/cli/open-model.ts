@@ -198,9 +198,14 @@ export function elapsed(started: number): number {
   return Math.round((performance.now() - started) * 10) / 10;
 }
 
-/** A progress bar on stderr if that is a terminal; otherwise it does nothing. @param title what is shown before the bar */
+/**
+ * A progress bar on stderr if that is a terminal; otherwise it does nothing.
+ * @param title what is shown before the bar
+ * @param sizeText the whole in words; bytes unless given
+ */
 export async function progressBar(
   title: string,
+  sizeText: (total: number) => string = formatBytes,
 ): Promise<{ show(loadedBytes: number, totalBytes: number): void; stop(): void }> {
   if (!process.stderr.isTTY) return { show: () => undefined, stop: () => undefined };
   const { SingleBar } = await import("cli-progress");
@@ -214,7 +219,7 @@ export async function progressBar(
   });
   return {
     show(loadedBytes, totalBytes) {
-      if (!bar.isActive) bar.start(totalBytes, 0, { size: formatBytes(totalBytes) });
+      if (!bar.isActive) bar.start(totalBytes, 0, { size: sizeText(totalBytes) });
       bar.update(loadedBytes);
     },
     stop: () => bar.stop(),

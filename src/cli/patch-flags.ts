@@ -1,4 +1,5 @@
 // Options that the causal experiments share: what is measured, where, and what files are written.
+import { basename } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Question } from "../answer.ts";
 import type { MeasuredRun } from "../causal/changed-runs.ts";
@@ -27,6 +28,7 @@ export interface ExperimentFlags extends QuestionFlags {
   readonly heads?: readonly number[];
   readonly group?: PositionGrouping;
   readonly html?: string;
+  readonly png?: string;
 }
 
 /** Adds the question, what is measured, and the layers. @param grouping what `--group` is unless given */
@@ -43,7 +45,8 @@ export function addExperimentOptions(command: Command, grouping: PositionGroupin
         .choices(POSITION_GROUPINGS)
         .default(grouping),
     )
-    .option("--html <file>", "write the grid as a page with heat maps", someText);
+    .option("--html <file>", "write the grid as a page with heat maps", someText)
+    .option("--png <file>", "draw the grid as heat maps", someText);
 }
 
 /** An option of positions. */
@@ -138,12 +141,14 @@ export async function runExperiment(
   const { question, flags, otherPictures = [], command } = of;
   checkWords(question, flags, command);
   const { image: files = [] } = flags;
-  await checkOutput("--html", flags.html, [...files, ...otherPictures, modelPath(flags)]);
+  const inputs = [...files, ...otherPictures, modelPath(flags)];
+  await checkOutput("--html", flags.html, inputs);
+  await checkOutput("--png", flags.png, [...inputs, flags.html]);
   const pictures = { ...flags, image: [...files, ...otherPictures] };
   const { open, images } = await openModelAndPictures(session, pictures, {
     firstQuestion: { hasImage: files.length > 0 },
   });
-  const bar = await progressBar("running copies");
+  const bar = await progressBar("patching", (numCells) => `${numCells} cells`);
   try {
     const { model } = open;
     const started = performance.now();
@@ -166,14 +171,18 @@ export async function runExperiment(
     session.print(
       `${facts.join("\n")}\n${found.meaning}:\n\n${gridText(grid)}\n${summaryText(grid, { isFraction: found.isFraction, text })}\n`,
     );
+    const asked = [
+      ["question", question ?? flags.prompt ?? ""],
+      ["pictures", files.map((file) => basename(file)).join(", ")],
+    ] as const;
+    const page = { title: found.title, facts: [...asked, ...found.facts], grid, isFraction: found.isFraction };
     if (flags.html !== undefined) {
       const { gridHtml } = await import("./causal-html.ts");
-      const asked = [
-        ["question", question ?? flags.prompt ?? ""],
-        ["pictures", files.join(", ")],
-      ] as const;
-      const page = { title: found.title, facts: [...asked, ...found.facts], grid, isFraction: found.isFraction };
       await writeFileWhole(flags.html, await gridHtml(page));
+    }
+    if (flags.png !== undefined) {
+      const { gridPng } = await import("./causal-png.ts");
+      await writeFileWhole(flags.png, await gridPng(page));
     }
     session.result({
       question: question ?? null,

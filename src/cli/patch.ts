@@ -1,5 +1,6 @@
 // adaptvis patch: causal experiments. What carries an answer is found by putting parts of one run into another, by cutting attention,
 // and by ablating heads.
+import { basename } from "node:path";
 import { type Command, Option } from "commander";
 import { ABLATION_MODES, type AblationMode } from "../causal/ablation.ts";
 import type { EffectGrid, PositionSelection } from "../causal/grid.ts";
@@ -207,9 +208,16 @@ async function patch(session: Session, question: string | undefined, flags: Patc
     });
     const measured = measureWords(model, result);
     const text = tokenTexts(model);
-    const corruptedBy = [corruptImage?.join(", "), corruptQuestion ?? corruptPrompt].filter(
-      (each) => each !== undefined,
-    );
+    if (result.clean.answerId === result.corrupted.answerId) {
+      const answer = text(result.clean.answerId);
+      session.note(
+        `adaptvis: both runs answer ${answer}, so that what is recovered says little: give runs whose answers differ.`,
+      );
+    }
+    const corruptedBy = [
+      corruptImage?.map((file) => basename(file)).join(", "),
+      corruptQuestion ?? corruptPrompt,
+    ].filter((each) => each !== undefined);
     return {
       grid: result,
       prompts: [clean, corrupted],

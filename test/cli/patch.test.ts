@@ -1,8 +1,10 @@
 // `adaptvis patch` on the embedded checkpoint: what its grids say, its page, and what it refuses.
+import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { adaptvis, jsonOf, newFolder, ownLines, removeFolders, tinySpatial } from "./command.ts";
+import { largestError } from "../setup/golden.ts";
+import { adaptvis, jsonOf, newFolder, ownLines, removeFolders, root, tinySpatial } from "./command.ts";
 
 const folder = join(tinySpatial, "benchmark", "test", "controlled_clevr");
 const behind = join(folder, "apple_behind_dog.jpeg");
@@ -40,25 +42,18 @@ test("hidden states of the last position: the answer comes back in the layers be
   expect(page).toContain("logit of &quot; Behind&quot; minus logit of &quot; Left&quot;");
 });
 
-test("ablate and knock-out print a table, the largest change and the answers", async () => {
-  const ablated = await adaptvis("patch", "ablate", "--image", behind, question, ...tokens, "--layers", "2,3");
-  expect(ablated.stdout.split("\n").slice(0, 8)).toEqual([
-    'measure: logit of " Behind" minus logit of " Left"',
-    expect.stringMatching(/^unchanged: \d+\.\d{3}, answer " Behind"$/),
-    "change of the logit difference when a head's output is 0:",
-    "",
-    'position 90 ":"',
-    "         head 0  head 1  head 2  head 3",
-    expect.stringMatching(/^layer 2( +-?\d\.\d{3}){4}$/),
-    expect.stringMatching(/^layer 3( +-?\d\.\d{3}){4}$/),
-  ]);
-  expect(ablated.stdout).toMatch(/\nLargest change: -\d\.\d{3} at layer 2, head 0\.\nAnswers?: " Behind" in /);
-  const cut = ["--rows", "after-image", "--window", "2", "--layers", "0", "--columns", "image"];
-  const knocked = await adaptvis("patch", "knock-out", "--image", behind, question, "--token", "Behind", ...cut);
-  expect(knocked.stdout).toMatch(/^rows cut: 26 from 65 to 90$/m);
-  expect(knocked.stdout).toMatch(
-    /attention to a position is cut in 2 layers around a layer:\n\n {9}picture\nlayer 0 {2}-?\d\.\d{3}\n/,
+test.each(guideCommands())("the guide's command prints what the guide shows: %s", async (_, args, shown) => {
+  const out = join(await newFolder(), "heads.png");
+  const { stdout, ending } = await adaptvis(...args.map((arg) => (arg === "heads.png" ? out : arg)));
+  expect(ending).toBe(0);
+  if (args.includes("heads.png")) expect((await readFile(out)).subarray(1, 4).toString()).toBe("PNG");
+  // Other adapters sum in another order.
+  const isNumber = /-?\d+\.\d{3}/g;
+  expect(stdout.trimEnd().replace(/ +/g, " ").replace(isNumber, "#")).toBe(
+    shown.replace(/ +/g, " ").replace(isNumber, "#"),
   );
+  const numbersOf = (text: string) => Array.from(text.matchAll(isNumber), Number);
+  expect(largestError(numbersOf(stdout), numbersOf(shown))).toBeLessThan(0.01);
 });
 
 describe("refuses with exit code 2", () => {
@@ -89,14 +84,23 @@ describe("refuses with exit code 2", () => {
       ["ablate", ...asked, "--mean-image", "a.png"],
       /--mean-image needs --mode mean/,
     ],
-    [
-      "a corrupted question of another length",
-      ["--image", behind, question, ...tokens, "--corrupt-question", "Where?"],
-      /The clean prompt has 91 positions, the corrupted one \d+: patching needs prompts of equal length/,
-    ],
   ])("%s", async (_, args, message) => {
     const { stdout, stderr, ending } = await adaptvis("patch", ...args);
     expect({ stdout, ending }).toEqual({ stdout: "", ending: 2 });
     expect(ownLines(stderr)).toEqual([expect.stringMatching(message)]);
   });
 });
+
+/** The commands of the guide's section on causal experiments, with what the guide shows of each. */
+function guideCommands(): (readonly [name: string, args: readonly string[], shown: string])[] {
+  const guide = readFileSync(join(root, "tools", "docs", "guide.md"), "utf8");
+  const [, section = ""] = /\n## Find what carries a relation\n(.*?)\n## /s.exec(guide) ?? [];
+  const blocks = section.matchAll(/```sh\nnpm run -s adaptvis -- ([^\n]*)\n```\n\n```\n(.*?)\n```/gs);
+  const commands = Array.from(blocks, ([, line = "", shown = ""]) => {
+    const args = Array.from(line.matchAll(/"([^"]*)"|(\S+)/g), ([, quoted, word]) => quoted ?? word ?? "");
+    const name = args.filter((arg) => !arg.includes("/") && !arg.includes(" ")).join(" ");
+    return [name, args, shown] as const;
+  });
+  if (commands.length !== 5) throw new Error(`expected 5 commands in the guide, found ${commands.length}`);
+  return commands;
+}
