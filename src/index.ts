@@ -77,6 +77,7 @@ export {
 } from "./interventions/intervention.ts";
 export type {
   ColumnSelection,
+  IndexedThings,
   Parameter,
   ParameterKind,
   Parameters,
@@ -95,6 +96,7 @@ export {
   type PictureTiles,
   type Run,
 } from "./models/inputs.ts";
+export type { SinkRule } from "./models/layers/score-edits.ts";
 export type {
   Conversation,
   ConversationMessage,

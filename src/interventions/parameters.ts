@@ -8,9 +8,12 @@ export type RowSelection = "last" | "generated" | "after-image" | { readonly las
 export type ParameterKind =
   | { readonly kind: "number"; readonly minimum: number; readonly maximum: number; readonly isWhole?: true }
   | { readonly kind: "choice"; readonly choices: readonly string[] }
-  | { readonly kind: "indices"; readonly of: "layers" | "heads" }
+  | { readonly kind: "indices"; readonly of: IndexedThings }
   | { readonly kind: "columns" }
   | { readonly kind: "rows" };
+
+/** What a list of indices can be of; dimensions are those of the hidden states. */
+export type IndexedThings = "layers" | "heads" | "dimensions";
 
 /** One parameter: its type, default and meaning. `T` is the type of its value. */
 export interface Parameter<T> {
@@ -94,8 +97,8 @@ export const COLUMN_PARAMETERS = {
 /** Key columns: all image positions of the prompt, or positions by index. */
 export type ColumnSelection = "image" | readonly number[];
 
-/** A list of layers or heads; undefined unless given. */
-export function indices(of: "layers" | "heads", meaning: string): Parameter<readonly number[] | undefined> {
+/** A list of layers, heads or dimensions; undefined unless given. */
+export function indices(of: IndexedThings, meaning: string): Parameter<readonly number[] | undefined> {
   return { type: { kind: "indices", of }, default: undefined, meaning };
 }
 
@@ -103,6 +106,8 @@ export function indices(of: "layers" | "heads", meaning: string): Parameter<read
 export interface SettingsContext {
   readonly numLayers: number;
   readonly numHeads: number;
+  /** Unless it is unknown. */
+  readonly hiddenSize?: number;
   readonly promptLength: number;
 }
 
@@ -150,7 +155,7 @@ export function checkValue(
       if (!type.choices.some((name) => name === value)) refuse(type.choices.join(" or "));
       break;
     case "indices":
-      checkIndices(name, value, type.of === "layers" ? context?.numLayers : context?.numHeads);
+      checkIndices(name, value, context && countOf(type.of, context));
       break;
     case "columns":
       if (value !== "image") checkIndices(name, value, context?.promptLength);
@@ -161,6 +166,10 @@ export function checkValue(
       break;
     }
   }
+}
+
+function countOf(things: IndexedThings, { numLayers, numHeads, hiddenSize }: SettingsContext): number | undefined {
+  return { layers: numLayers, heads: numHeads, dimensions: hiddenSize }[things];
 }
 
 function checkIndices(name: string, value: unknown, count = Number.POSITIVE_INFINITY): void {

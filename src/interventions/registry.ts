@@ -9,10 +9,23 @@ import { knockOut } from "./knock-out.ts";
 import { pai } from "./pai.ts";
 import type { SettingsOf } from "./parameters.ts";
 import { scaling } from "./scaling.ts";
+import { temperature } from "./temperature.ts";
 import { vcd } from "./vcd.ts";
+import { visualSinks } from "./visual-sinks.ts";
 
 /** Every registered method, in the order in which help texts list them. */
-export const INTERVENTIONS = [greedy, scaling, adaptvis, constantAdd, pai, knockOut, vcd, dola] as const;
+export const INTERVENTIONS = [
+  greedy,
+  scaling,
+  adaptvis,
+  constantAdd,
+  temperature,
+  pai,
+  visualSinks,
+  knockOut,
+  vcd,
+  dola,
+] as const;
 
 type Registered = (typeof INTERVENTIONS)[number];
 
