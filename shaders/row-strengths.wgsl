@@ -9,7 +9,7 @@
 //   [layers, capacity] f32 · row strengths, in edits, [rows, H, 2] f32 · masks of S and C − S, in edits: one bit per key
 // Work division: one workgroup per row and head; every thread takes a strided part of the keys with running maxima and sums,
 //   the first one merges all 64: one barrier. Temperature scores only the columns. The first head's workgroup packs the masks
-// Grid: (rows, H) workgroups of 64 threads
+// Grid: (computed rows, H) workgroups of 64 threads
 // Error bound: scores as matmul over headDim; logarithms of sums of S terms: 1e-6 · (1 + (1 + |t|) · |s|max), absolute
 // Source: arXiv 2503.03321 section 5 (redistribution), written as a change of the scores. Appended: shared/cache-*, shared/step,
 //   shared/window, shared/score-edit
@@ -28,6 +28,7 @@ struct Params {
   capacity: u32,      // of sinkActivations
   scale: f32,         // 1 / √headDim
   window: u32,        // keys that a row sees at most when WINDOWED
+  rowStart: u32,      // first row that is computed
 }
 @group(0) @binding(0) var<storage, read> queries: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> sinkActivations: array<f32>;
@@ -162,7 +163,7 @@ fn packMasks(at: u32, lane: u32) {
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let row = group.x;
+  let row = params.rowStart + group.x;
   let head = group.y;
   let slot = rowSlot(row);
   let at = editOf(row);
@@ -186,7 +187,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     edits[first] = bitcast<u32>(strengths.x);
     edits[first + 1u] = bitcast<u32>(strengths.y);
   }
-  if (rule > 0u && head == 0u && (row == 0u || step.slotStep == 0u)) {
+  if (rule > 0u && head == 0u && (group.x == 0u || step.slotStep == 0u)) {
     packMasks(at, lane);
   }
 }

@@ -88,7 +88,16 @@ export function prefillProgram(
   const program = new Program("prefill");
   const place = { size: numRows * rowBytes, sourceOffset: start * rowBytes };
   program.copy(scratch.inputsEmbeds, scratch.hiddenStates, place);
-  decoderLayers(program, gpu, { decoder, cache, numRows, isDecode: false, isEdited, rowEdits, places });
+  decoderLayers(program, gpu, {
+    decoder,
+    cache,
+    numRows,
+    isDecode: false,
+    isEdited,
+    rowEdits,
+    firstSlot: start,
+    places,
+  });
   if (options.hasLogits) rowLogits(program, gpu, { decoder, logits: own.logits, row: numRows - 1, numRows: 1 });
   return program;
 }

@@ -93,7 +93,7 @@ describe("edits with row strengths", () => {
     expect([...words.subarray(0, 2)]).toEqual([64, 2]);
     expect([...words.subarray(64, 80)]).toEqual([0, 4, 9, 80, 1, 81, 0, 0, 1, 4, 9, 80, 1, 81, 87, 0]);
     expect(words).toHaveLength(87);
-    expect(rowStrengthNeeds(words, 3)).toEqual({ wordsPerRow: 6, sinks: undefined });
+    expect(rowStrengthNeeds(words, 3)).toEqual({ wordsPerRow: 6, rows: [4, 9], sinks: undefined });
   });
 
   test("a redistribution adds to sinks and to other columns, whose masks are written for each layer", () => {
@@ -104,7 +104,7 @@ describe("edits with row strengths", () => {
     expect([...words.subarray(90, 96)]).toEqual([40, 80, 1, 2, 7, 40]);
     expect(words).toHaveLength(100);
     const sinks = { dimensionsStart: 94, dimensions: Uint32Array.of(7, 40) };
-    expect(rowStrengthNeeds(words, 3)).toEqual({ wordsPerRow: 6, sinks });
+    expect(rowStrengthNeeds(words, 3)).toEqual({ wordsPerRow: 6, rows: [4, 9], sinks });
   });
 
   test("are read back as they were given, between others that need nothing", () => {

@@ -31,12 +31,26 @@ export interface RowStrengthsCall
   readonly sinkActivations: GPUBuffer | undefined;
   /** Cache slots per key/value head. */
   readonly capacity: number;
+  /** Rows [start, end) of the call that edits with row strengths act on; all of them unless given. */
+  readonly rows?: readonly [start: number, end: number] | undefined;
 }
 
 /** Writes the row strengths of R rows' edits, and the marks of their sinks, into the packed edits. */
 export function rowStrengths(program: Program, gpu: KernelContext, call: RowStrengthsCall): void {
-  const { heads, numRows, edits, capacity, cacheDtype = "f32", window, queries, keys, values, step } = call;
+  const {
+    heads,
+    rows: [rowStart, rowEnd] = [0, call.numRows],
+    edits,
+    capacity,
+    cacheDtype = "f32",
+    window,
+    queries,
+    keys,
+    values,
+    step,
+  } = call;
   const { numHeads, numKeyValueHeads, headDim, paddedHeadDim } = heads;
+  if (rowStart >= rowEnd) return;
   program.dispatch(ROW_STRENGTHS.kernel(call), {
     constants: { EDIT: true, WINDOWED: window !== undefined },
     bindings: {
@@ -57,8 +71,9 @@ export function rowStrengths(program: Program, gpu: KernelContext, call: RowStre
       capacity,
       scale: 1 / Math.sqrt(headDim),
       window: window ?? 0,
+      rowStart,
     },
-    grid: [numRows, numHeads],
+    grid: [rowEnd - rowStart, numHeads],
     describe: async (read) => (await descriptions()).rowStrengths(call, read),
   });
 }

@@ -33,6 +33,8 @@ export interface DecoderCall {
   readonly isEdited: boolean;
   /** Records what edits with row strengths need; undefined where no edit has any. */
   readonly rowEdits?: RowEdits | undefined;
+  /** Slot of row 0, of prompt rows. */
+  readonly firstSlot?: number | undefined;
   readonly places?: PlaceVisitor | undefined;
 }
 
@@ -175,7 +177,7 @@ function attention(program: Program, gpu: Gpu, call: AttentionPart): void {
   };
   const edits = isEdited ? { words: scratch.edits, layer: index, describe: describeEdits } : undefined;
   const common = { ...rows, capture: call.places?.attention(index), edits };
-  if (edits !== undefined) rowEdits?.attention(program, gpu, { ...rows, edits, capacity });
+  if (edits !== undefined) rowEdits?.attention(program, gpu, { ...rows, edits, capacity, firstSlot: call.firstSlot });
   program.at(`layers.${index}.self_attn`, call.what);
   if (call.isDecode) {
     const { partials, stats } = scratch;

@@ -17,13 +17,20 @@ export interface LayerInput {
   readonly layer: number;
 }
 
+/** The attention of a layer's rows. */
+export interface AttentionRows extends Omit<RowStrengthsCall, "sinkActivations" | "rows"> {
+  readonly firstSlot: number | undefined;
+}
+
 /** Records what a layer's attention needs before it. */
 export class RowEdits {
   private readonly sinks: (NonNullable<RowStrengthNeeds["sinks"]> & { readonly held: HeldActivations }) | undefined;
   private readonly text: TextConfig;
+  private readonly rows: readonly [start: number, end: number];
 
-  constructor(text: TextConfig, { sinks }: RowStrengthNeeds, held: HeldActivations | undefined) {
+  constructor(text: TextConfig, { sinks, rows }: RowStrengthNeeds, held: HeldActivations | undefined) {
     this.text = text;
+    this.rows = rows;
     this.sinks = sinks && held && { ...sinks, held };
   }
 
@@ -48,11 +55,16 @@ export class RowEdits {
     });
   }
 
-  /** Records the strengths of the edits for each row of the attention that follows. */
-  attention(program: Program, gpu: Gpu, call: Omit<RowStrengthsCall, "sinkActivations">): void {
+  /**
+   * Records the strengths of the edits for each row of the attention that follows.
+   * @param call.firstSlot of rows of one sequence: those outside of the edits' rows are left out
+   */
+  attention(program: Program, gpu: Gpu, { firstSlot, ...call }: AttentionRows): void {
     const what = "strengths of the score edits, from the row's own scores";
     const place = program.at(`layers.${call.edits.layer}.self_attn.row_strengths`, what);
-    rowStrengths(place, gpu, { ...call, sinkActivations: this.sinks?.held.buffer });
+    const within = (slot: number) => Math.min(Math.max(slot - (firstSlot ?? 0), 0), call.numRows);
+    const rows = firstSlot === undefined ? undefined : ([within(this.rows[0]), within(this.rows[1])] as const);
+    rowStrengths(place, gpu, { ...call, rows, sinkActivations: this.sinks?.held.buffer });
   }
 }
 
@@ -61,7 +73,7 @@ type HeldActivations = Pick<SinkActivations, "buffer" | "capacity">;
 /** Row edits whose programs are recorded for their pipelines alone, with `buffer` in place of what they bind beside the decoder's. */
 export function placeholderRowEdits(text: TextConfig, hasSinks: boolean, buffer: GPUBuffer): RowEdits {
   const sinks = hasSinks ? { dimensionsStart: 0, dimensions: Uint32Array.of(0) } : undefined;
-  return new RowEdits(text, { wordsPerRow: 0, sinks }, sinks && { buffer, capacity: 1 });
+  return new RowEdits(text, { wordsPerRow: 0, rows: [0, 1], sinks }, sinks && { buffer, capacity: 1 });
 }
 
 /** How strongly the positions of one sequence are attention sinks, in some dimensions of the hidden states. */

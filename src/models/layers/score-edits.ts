@@ -134,6 +134,8 @@ function placedSinks({ sinks, columns }: ScoreEdit, place: (shared: object, numW
 export interface RowStrengthNeeds {
   /** Words that row strengths take behind the packed edits, for each row of a call. */
   readonly wordsPerRow: number;
+  /** Slots [start, end) of the first to the last row that such edits act on. */
+  readonly rows: readonly [start: number, end: number];
   /** Where the dimensions of its sinks begin in the packed edits, and the dimensions; undefined where it has none. */
   readonly sinks: { readonly dimensionsStart: number; readonly dimensions: Uint32Array } | undefined;
 }
@@ -141,20 +143,22 @@ export interface RowStrengthNeeds {
 /** What is needed for the row strengths of packed edits; undefined where no edit has any. */
 export function rowStrengthNeeds(words: Uint32Array, numHeads: number): RowStrengthNeeds | undefined {
   const wordsPerRow = ROW_STRENGTH_WORDS * numHeads;
-  let hasSome = false;
+  let [first, last] = [LAST_SLOT, 0];
+  let sinks: RowStrengthNeeds["sinks"];
   for (let batchRow = 0; batchRow < MAX_BATCH_ROWS; batchRow++) {
     const start = at(words, 2 * batchRow);
     const end = start + at(words, 2 * batchRow + 1) * EDIT_WORDS;
     for (let edit = start; edit < end; edit += EDIT_WORDS) {
-      hasSome ||= at(words, edit + 6) > 0;
+      if (at(words, edit + 6) === 0) continue;
+      first = Math.min(first, at(words, edit + 1));
+      last = Math.max(last, at(words, edit + 2));
       const rule = at(words, edit + 7);
       if (rule === 0) continue;
       const dimensionsStart = rule + RULE_WORDS;
-      const dimensions = words.slice(dimensionsStart, dimensionsStart + at(words, rule + 6));
-      return { wordsPerRow, sinks: { dimensionsStart, dimensions } };
+      sinks ??= { dimensionsStart, dimensions: words.slice(dimensionsStart, dimensionsStart + at(words, rule + 6)) };
     }
   }
-  return hasSome ? { wordsPerRow, sinks: undefined } : undefined;
+  return last === 0 ? undefined : { wordsPerRow, rows: [first, last], sinks };
 }
 
 /** Whether an operation's strengths depend on the row's own scores. */
