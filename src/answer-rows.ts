@@ -257,9 +257,12 @@ function candidatesOf(methods: readonly Settings[], context: EditContext): reado
   });
 }
 
-/** Whether edits leave every row before the last of the prompt as it is. */
+/**
+ * Whether edits leave every row before the last of the prompt as it is, and need nothing of these rows but keys and values:
+ * attention sinks are marked while a prompt runs.
+ */
 function isOfLastRow(scores: readonly ScoreEdit[], { promptLength }: EditContext): boolean {
-  return scores.every(({ rows: [start] }) => start >= promptLength - 1);
+  return scores.every(({ rows: [start], sinks }) => start >= promptLength - 1 && sinks === undefined);
 }
 
 function isEdited({ edits }: DecidedMethod): boolean {

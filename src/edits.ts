@@ -2,19 +2,32 @@
 import type { AnswerOptions } from "./answer.ts";
 import { roundConfidence } from "./interventions/confidence.ts";
 import { type EditContext, packedEdit, type ScoreEdit } from "./interventions/intervention.ts";
-import type { ModelConfig } from "./models/config.ts";
+import type { ModelConfig, TextConfig } from "./models/config.ts";
 import { imageRuns, type ModelInputs } from "./models/inputs.ts";
 import { packScoreEdits } from "./models/layers/score-edits.ts";
 
 /** The prompt and the model as interventions see them. */
 export function editContext(inputs: ModelInputs, { text }: Pick<ModelConfig, "text">): EditContext {
-  return {
-    numLayers: text.numHiddenLayers,
-    numHeads: text.numAttentionHeads,
-    tieWordEmbeddings: text.tieWordEmbeddings,
+  return contextOf(text, {
     promptLength: inputs.inputIds.length,
     imageRuns: imageRuns(inputs),
     images: inputs.images,
+  });
+}
+
+/** The same of a prompt of which these alone are known. */
+export function contextOf(
+  text: TextConfig,
+  prompt: Pick<EditContext, "promptLength" | "imageRuns" | "images">,
+): EditContext {
+  return {
+    numLayers: text.numHiddenLayers,
+    numHeads: text.numAttentionHeads,
+    numKeyValueHeads: text.numKeyValueHeads,
+    hiddenSize: text.hiddenSize,
+    intermediateSize: text.intermediateSize,
+    tieWordEmbeddings: text.tieWordEmbeddings,
+    ...prompt,
   };
 }
 

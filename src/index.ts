@@ -119,6 +119,7 @@ export {
   factor,
   HEAD_PARAMETERS,
   IMAGE_PARAMETERS,
+  type IndexedThings,
   indices,
   type NumberOptions,
   number,
@@ -147,6 +148,7 @@ export {
   type PictureView,
   type Run,
 } from "./models/inputs.ts";
+export type { SinkRule } from "./models/layers/score-edits.ts";
 export type {
   Conversation,
   ConversationMessage,

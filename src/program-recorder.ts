@@ -20,6 +20,7 @@ import { createKeyValueCache, createScratch, createSequenceBuffers } from "./mod
 import type { LlamaLayerWeights } from "./models/layers/decoder-weights.ts";
 import { type PicturePass, type PictureRun, visionProgram } from "./models/layers/picture-encoder.ts";
 import type { PlaceVisitor } from "./models/layers/places.ts";
+import type { RowEdits } from "./models/layers/row-edits.ts";
 
 /** The variant of a forward call's attention. */
 export interface PassKind {
@@ -40,7 +41,12 @@ export interface QuestionNeeds {
   readonly topK: number;
   /** Early layers whose logits a contrast takes; a warm-up prepares for them, a load does not. */
   readonly numEarlyLayers?: number | undefined;
+  /** Whether its edits have row strengths, and sinks; a warm-up prepares for them, a load does not. */
+  readonly rowEdits?: { readonly hasSinks: boolean } | undefined;
 }
+
+/** Makes the row edits of a recorded question; `buffer` stands for what they bind beside the decoder's. */
+export type MakeRowEdits = (text: TextConfig, hasSinks: boolean, buffer: GPUBuffer) => RowEdits;
 
 /** What programs are recorded of. */
 export interface RecordedModel {
@@ -115,24 +121,29 @@ export class ProgramRecorder {
   /**
    * The programs of one question, in the order in which it runs them.
    * @param rowCounts rows that a chunk of its prompt may have
+   * @param makeRowEdits for questions whose edits have row strengths
    */
-  *question(needs: QuestionNeeds, rowCounts: readonly number[]): Generator<Program> {
+  *question(needs: QuestionNeeds, rowCounts: readonly number[], makeRowEdits?: MakeRowEdits): Generator<Program> {
     const { run, vision } = this;
+    const rowEdits = needs.rowEdits && makeRowEdits?.(this.text, needs.rowEdits.hasSinks, this.image.features);
     const { vocabSize } = this.text;
     const { own } = run;
     const hasImage = needs.hasImage && vision !== undefined;
     if (hasImage) yield visionProgram(vision.pass, vision.run);
     yield embedPromptProgram(run.decoder, this.chunkRows, hasImage ? [this.image] : []);
-    yield* this.prefills(needs.prefills, rowCounts);
+    yield* this.prefills(needs.prefills, { rowCounts, rowEdits });
     yield chooseIntoSlotProgram(own, { vocabSize, slot: own.choice });
     const { repetitionPenalty, topK } = needs;
     if (repetitionPenalty !== 1 || topK > 0) yield chooseProgram(own, { vocabSize, repetitionPenalty, topK });
     yield embedTokensProgram(run, 1);
-    for (const kind of needs.steps) yield this.step(kind, 1);
+    for (const kind of needs.steps) yield this.step(kind, 1, rowEdits);
   }
 
   /** Chunks of a prompt; only the last of them is captured. */
-  private *prefills(passes: readonly PassKind[], rowCounts: readonly number[]): Generator<Program> {
+  private *prefills(
+    passes: readonly PassKind[],
+    { rowCounts, rowEdits }: { readonly rowCounts: readonly number[]; readonly rowEdits: RowEdits | undefined },
+  ): Generator<Program> {
     const { gpu, run, isLong } = this;
     const kinds = passes.flatMap((kind) =>
       kind.isCaptured && isLong ? [{ ...kind, isCaptured: false }, kind] : [kind],
@@ -140,15 +151,21 @@ export class ProgramRecorder {
     for (const { isEdited, isCaptured } of kinds) {
       const places = isCaptured ? this.capture : undefined;
       for (const numRows of rowCounts) {
-        yield prefillProgram(run, gpu, { isEdited, places, start: 0, numRows, hasLogits: true });
+        yield prefillProgram(run, gpu, { isEdited, rowEdits, places, start: 0, numRows, hasLogits: true });
       }
     }
   }
 
   /** A decode step of so many batch rows. */
-  step({ isEdited, isCaptured }: PassKind, numRows: number): Program {
+  step({ isEdited, isCaptured }: PassKind, numRows: number, rowEdits?: RowEdits): Program {
     const places = isCaptured ? this.capture : undefined;
-    return stepProgram(this.run, this.gpu, { isEdited, places, label: stepLabel(isEdited, numRows), numRows });
+    return stepProgram(this.run, this.gpu, {
+      isEdited,
+      rowEdits,
+      places,
+      label: stepLabel(isEdited, numRows),
+      numRows,
+    });
   }
 }
 

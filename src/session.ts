@@ -48,6 +48,7 @@ import type {
 import type { Llava } from "./llava.ts";
 import { imageSpan, type ModelInputs } from "./models/inputs.ts";
 import type { PictureEncoder } from "./models/layers/picture-encoder.ts";
+import type { SinkRule } from "./models/layers/score-edits.ts";
 import { checkedMessages, type ConversationMessage as Message } from "./models/processor.ts";
 import { type MethodDefaults, type Settings, settingsOf } from "./settings.ts";
 
@@ -341,7 +342,8 @@ export class Session {
       const first = Math.min(firstEdited, places?.firstPosition ?? promptLength);
       const reuse = options.reusePrefix !== false && run.trace === undefined;
       const room = { maxNewTokens: Math.max(settings.maxNewTokens, scorer?.maxTokens ?? 0) };
-      const prepared = { settings: room, executor, reuse, first, places, signal, onStage };
+      const sinks = edits?.scores.find((edit) => edit.sinks !== undefined)?.sinks;
+      const prepared = { settings: room, executor, reuse, first, sinks, places, signal, onStage };
       const { sequence, start } = await this.prepare(inputs, prepared);
       onStage?.("prefill");
       if (contrast?.against === "early-layers") {
@@ -363,6 +365,9 @@ export class Session {
         edits = method.edits(values, context, {
           confidence: read === undefined ? undefined : roundedConfidence(read, options),
         });
+        if (edits.scores.some(({ sinks }) => sinks !== undefined)) {
+          throw new InputError(`Method ${method.name}: an edit of attention sinks cannot follow a confidence (reads).`);
+        }
         const words = packedEdits([edits?.scores ?? []], context);
         const from = firstRow(edits, promptLength);
         if (words !== undefined && from < promptLength) {
@@ -563,6 +568,8 @@ export class Session {
       readonly reuse: boolean;
       /** Positions from here on run in any case. */
       readonly first: number;
+      /** Edits need to know the sinks of every position. */
+      readonly sinks?: SinkRule | undefined;
       readonly places?: Places | undefined;
       readonly signal: AbortSignal | undefined;
       readonly onStage?: AnswerOptions["onStage"];
@@ -583,7 +590,8 @@ export class Session {
       await this.sequence.begin(inputs, { ...room, keep: numReused });
     }
     const { sequence } = this;
-    const start = run.reuse ? Math.min(numReused, run.first) : 0;
+    const numKnown = run.sinks === undefined ? numReused : sequence.numWithSinks(run.sinks.dimensions);
+    const start = run.reuse ? Math.min(numReused, run.first, numKnown) : 0;
     await this.embed(sequence, inputs, { ...run, start });
     return { sequence, start };
   }

@@ -59,6 +59,7 @@ export function settingsOf(
       method: method.name,
       numLayers: text.numHiddenLayers,
       numHeads: text.numAttentionHeads,
+      hiddenSize: text.hiddenSize,
       promptLength,
     },
   );

@@ -1,6 +1,7 @@
 // Prepares a loaded model for questions: compiles their pipelines, then runs one workgroup of each, because drivers defer part of
 // the work to the first run.
 import type { ExpectedQuestion, WarmUpOptions, WarmUpProgress } from "./answer.ts";
+import { contextOf } from "./edits.ts";
 import { AbortError, throwIfAborted } from "./errors.ts";
 import { chooseRowsProgram, embedTokensProgram } from "./generate/decoder-programs.ts";
 import { earlyLogitsProgram, earlyRows } from "./generate/early-exits.ts";
@@ -9,11 +10,17 @@ import { runOnce, SubmitExecutor } from "./gpu/executor.ts";
 import type { Pipeline } from "./gpu/kernel.ts";
 import { requestPipelines } from "./gpu/prepared-program.ts";
 import { type DispatchCommand, Program } from "./gpu/program.ts";
-import type { EditContext } from "./interventions/intervention.ts";
 import type { TextConfig } from "./models/config.ts";
 import { MAX_BATCH_ROWS } from "./models/layers/step.ts";
 import { GREEDY_NEEDS, placeholders } from "./precompile.ts";
-import { type PassKind, PLAIN, ProgramRecorder, type QuestionNeeds, type RecordedModel } from "./program-recorder.ts";
+import {
+  type MakeRowEdits,
+  type PassKind,
+  PLAIN,
+  ProgramRecorder,
+  type QuestionNeeds,
+  type RecordedModel,
+} from "./program-recorder.ts";
 import type { Settings } from "./settings.ts";
 
 /** The model as {@link warmUp} needs it. */
@@ -49,9 +56,7 @@ export function needsOf(
   const { method, sampling, topLogProbs } = settings;
   // Which image tokens are chosen is checked against the prompt, and changes no kernel.
   const values = { ...settings.values, patches: undefined, box: undefined };
-  const { numHiddenLayers: numLayers, numAttentionHeads: numHeads, tieWordEmbeddings } = text;
-  const imageRuns = hasImage ? [[0, 1] as const] : [];
-  const context: EditContext = { numLayers, numHeads, tieWordEmbeddings, promptLength, imageRuns, images: [] };
+  const context = contextOf(text, { promptLength, imageRuns: hasImage ? [[0, 1]] : [], images: [] });
   const isGated = method.reads?.(values) !== undefined;
   const readings = isGated ? CONFIDENCES : [undefined];
   const edits = readings.map((confidence) => {
@@ -76,7 +81,16 @@ export function needsOf(
     steps.push({ isEdited: false, isCaptured: false });
   }
   const { repetitionPenalty } = sampling;
-  return { hasImage, prefills, steps, repetitionPenalty, topK: topLogProbs, numEarlyLayers };
+  const rowEdits = edits.flat().filter(({ operation }) => operation === "temperature" || operation === "redistribute");
+  return {
+    hasImage,
+    prefills,
+    steps,
+    repetitionPenalty,
+    topK: topLogProbs,
+    numEarlyLayers,
+    ...(rowEdits.length > 0 && { rowEdits: { hasSinks: rowEdits.some(({ sinks }) => sinks !== undefined) } }),
+  };
 }
 
 /** What a method does to a prompt that is made up; nothing where that fails, as answering the real one will say why. */
@@ -95,21 +109,29 @@ export async function warmUp(model: WarmModel, options: Expected): Promise<void>
   throwIfAborted(signal, WHAT);
   gpu.throwIfDisposed();
   const missing = new Set<Pipeline>();
-  for (const program of programs(model, placeholders(gpu), options)) {
+  const hasRowEdits = options.questions.some(({ rowEdits }) => rowEdits !== undefined);
+  const makeRowEdits = hasRowEdits
+    ? (await import("./models/layers/row-edits.ts")).placeholderRowEdits // a chunk of its own for bundlers
+    : undefined;
+  for (const program of programs(model, placeholders(gpu), { ...options, makeRowEdits })) {
     for (const pipeline of requestPipelines(gpu, program).values()) missing.add(pipeline);
   }
   await orAborted(compiled([...missing], gpu, options), signal);
   for (const pipeline of ran) missing.delete(pipeline);
-  await runAll(model, missing, options);
+  await runAll(model, missing, { ...options, makeRowEdits });
+}
+
+interface Recorded extends Expected {
+  readonly makeRowEdits: MakeRowEdits | undefined;
 }
 
 /** Every program that the expected questions may run. */
-function* programs(model: WarmModel, buffers: BufferMaker, options: Expected): Generator<Program> {
-  const { questions, sweep } = options;
+function* programs(model: WarmModel, buffers: BufferMaker, options: Recorded): Generator<Program> {
+  const { questions, sweep, makeRowEdits } = options;
   const recorder = new ProgramRecorder(model.gpu, buffers, { ...model, batchRows: sweep ? MAX_BATCH_ROWS : 1 });
   const rowCounts = chunkLengths(model.chunkRows);
   for (const needs of questions) {
-    yield* recorder.question(needs, rowCounts);
+    yield* recorder.question(needs, rowCounts, makeRowEdits);
     const { numEarlyLayers } = needs;
     if (numEarlyLayers === undefined) continue;
     const { decoder } = recorder.run;
@@ -165,7 +187,7 @@ async function compiled(
 }
 
 /** Runs one workgroup of each pipeline, each in a separate turn so that questions can run in between; frees its buffers at the end. */
-async function runAll(model: WarmModel, missing: Set<Pipeline>, options: Expected): Promise<void> {
+async function runAll(model: WarmModel, missing: Set<Pipeline>, options: Recorded): Promise<void> {
   const { gpu, ran } = model;
   const { signal, onProgress } = options;
   const total = missing.size;

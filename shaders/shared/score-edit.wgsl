@@ -1,12 +1,14 @@
 // How interventions change attention scores. Edits multiply, add to or knock out the scores of chosen query rows and keys,
 // with one strength per layer and head (ScalingVis and AdaptVis multiply: arXiv 2503.01773). Appended to every attention
-// kernel, together with shared/step (binding 8); the kernel's Params have `layer` and `numHeads`.
+// kernel, together with shared/step (binding 8) and shared/edits (binding 9); the kernel's Params have `layer` and `numHeads`.
 //
 // Words of `edits`, which src/models/layers/score-edits.ts packs:
 //   32 batch rows × (word of the first edit, number of edits)
-//   edits × (operation, rowStart, rowEnd, maskStart, maskWords, strengthStart, 0, 0); query slots [rowStart, rowEnd)
+//   edits × (operation, rowStart, rowEnd, maskStart, maskWords, strengthStart, rowStrengthStart, ruleStart); query
+//     slots [rowStart, rowEnd)
 //   masks: bit b of word maskStart + w selects key slot 32 · w + b; keys past the mask are not selected
-//   strengths: f32 [layers, H] from word strengthStart on
+//   strengths: f32 [layers, H] from word strengthStart on or, where rowStrengthStart is not 0, every second f32 of
+//     [rows of the call, H, 2] from there on: row-strengths.wgsl computes these before the layer's attention
 override EDIT: bool; // false: `edits` is not read
 const EDIT_WORDS: u32 = 8u;
 const MULTIPLY: u32 = 0u;      // score · strength
@@ -14,8 +16,6 @@ const ADD: u32 = 1u;           // score + strength
 const ADD_MAGNITUDE: u32 = 2u; // score + strength · |score|
 const KNOCK_OUT: u32 = 3u;     // KNOCKED_OUT if strength ≠ 0; later edits leave it so
 const KNOCKED_OUT = -3.0e38;
-
-@group(0) @binding(9) var<storage, read> edits: array<u32>;
 
 // One edit, as far as it concerns one query row and head; without mask words it changes nothing.
 struct ScoreEdit {
@@ -36,7 +36,9 @@ struct RowEdits {
 fn loadEdit(start: u32, row: u32, head: u32) -> ScoreEdit {
   let slot = rowSlot(row);
   let operation = edits[start];
-  let strength = bitcast<f32>(edits[edits[start + 5u] + params.layer * params.numHeads + head]);
+  let ofLayer = edits[start + 5u] + params.layer * params.numHeads + head;
+  let ofRow = edits[start + 6u] + 2u * (row * params.numHeads + head);
+  let strength = bitcast<f32>(edits[select(ofLayer, ofRow, edits[start + 6u] > 0u)]);
   let changes = strength != select(0.0, 1.0, operation == MULTIPLY);
   let isActive = changes && slot >= edits[start + 1u] && slot < edits[start + 2u];
   return ScoreEdit(operation, strength, edits[start + 3u], select(0u, edits[start + 4u], isActive));

@@ -17,6 +17,7 @@ import {
   TOP_K_OFFSET,
 } from "../models/layers/decoder-state.ts";
 import type { PlaceVisitor } from "../models/layers/places.ts";
+import type { RowEdits } from "../models/layers/row-edits.ts";
 
 /** A decoder with the buffers of one sequence. */
 export interface DecoderRun {
@@ -42,6 +43,8 @@ export interface GatheredRows {
 export interface LayersOptions {
   /** Whether attention applies the score edits in the scratch buffers. */
   readonly isEdited: boolean;
+  /** Records what edits with row strengths need; undefined where no edit has any. */
+  readonly rowEdits?: RowEdits | undefined;
   readonly places: PlaceVisitor | undefined;
 }
 
@@ -80,12 +83,21 @@ export function prefillProgram(
 ): Program {
   const { decoder, cache, own } = run;
   const { scratch, text } = decoder;
-  const { start, numRows, isEdited, places } = options;
+  const { start, numRows, isEdited, rowEdits, places } = options;
   const rowBytes = padTo4(text.hiddenSize) * 4;
   const program = new Program("prefill");
   const place = { size: numRows * rowBytes, sourceOffset: start * rowBytes };
   program.copy(scratch.inputsEmbeds, scratch.hiddenStates, place);
-  decoderLayers(program, gpu, { decoder, cache, numRows, isDecode: false, isEdited, places });
+  decoderLayers(program, gpu, {
+    decoder,
+    cache,
+    numRows,
+    isDecode: false,
+    isEdited,
+    rowEdits,
+    firstSlot: start,
+    places,
+  });
   if (options.hasLogits) rowLogits(program, gpu, { decoder, logits: own.logits, row: numRows - 1, numRows: 1 });
   return program;
 }
@@ -119,9 +131,9 @@ export function stepProgram(
   gpu: Gpu,
   options: LayersOptions & { readonly label: string; readonly numRows: number },
 ): Program {
-  const { numRows, isEdited, places } = options;
+  const { numRows, isEdited, rowEdits, places } = options;
   const program = new Program(options.label);
-  decoderLayers(program, gpu, { decoder, cache, numRows, isDecode: true, isEdited, places });
+  decoderLayers(program, gpu, { decoder, cache, numRows, isDecode: true, isEdited, rowEdits, places });
   rowLogits(program, gpu, { decoder, logits: own.logits, row: 0, numRows });
   return program;
 }

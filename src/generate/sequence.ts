@@ -18,6 +18,8 @@ import {
 } from "../models/layers/decoder-state.ts";
 import type { PlaceRequests } from "../models/layers/places.ts";
 import { type Rotation, rotaryRows, rotatedLength, rotationOf } from "../models/layers/rope.ts";
+import type { RowEdits, SinkActivations } from "../models/layers/row-edits.ts";
+import { rowStrengthNeeds } from "../models/layers/score-edits.ts";
 import { packStep, type StepSlots } from "../models/layers/step.ts";
 import {
   type DecoderRun,
@@ -75,6 +77,8 @@ export class Sequence {
   private numPrefilled = 0;
   private isPrefilled = true;
   private prompt: Prompt | undefined;
+  /** Of the positions in the cache; made by the first edits that redistribute what sinks get. */
+  private sinks: SinkActivations | undefined;
 
   constructor(shared: SharedDecoder) {
     this.shared = shared;
@@ -117,6 +121,11 @@ export class Sequence {
     return held === undefined ? 0 : reusablePositions({ ...held, numPositions: this.numPrefilled }, prompt);
   }
 
+  /** Number of first positions of {@link reusable} whose sinks in these dimensions are known. */
+  numWithSinks(dimensions: readonly number[]): number {
+    return this.sinks?.dimensions.join() === dimensions.join() ? this.sinks.numPositions : 0;
+  }
+
   /** Positions whose keys and values are held for reuse. */
   get numHeld(): number {
     return this.held?.numPositions ?? 0;
@@ -149,6 +158,7 @@ export class Sequence {
     this.held = undefined;
     this.isPrefilled = keep <= this.numPrefilled;
     this.numPrefilled = Math.min(this.numPrefilled, keep);
+    if (this.sinks !== undefined) this.sinks.numPositions = Math.min(this.sinks.numPositions, keep);
   }
 
   /** Copies the first positions' keys and values of another sequence over; {@link Sequence.begin} must have made room. */
@@ -238,7 +248,11 @@ export class Sequence {
       throwIfAborted(options.signal, "Prefill");
       const most = Math.min(end, first + this.shared.chunkRows);
       const chunkEnd = places?.chunkEnd(first, most) ?? most;
-      if (options.edits !== undefined) this.shared.reserve({ editBytes: options.edits.byteLength });
+      this.shared.reserve({ editBytes: this.editBytes(options.edits, chunkEnd - first) });
+      const rowEdits = await this.rowEdits(options.edits);
+      if (this.sinks !== undefined && rowEdits?.hasSinks === true && first > this.sinks.numPositions) {
+        throw new RangeError(`The sinks are known up to position ${this.sinks.numPositions}, not up to ${first}.`);
+      }
       this.writeInputs({ slotStart: first, numRows: chunkEnd - first }, options);
       const isWhole = first === start && chunkEnd === end;
       const name = isWhole ? stage : `${stage}, positions ${first} to ${chunkEnd - 1}`;
@@ -248,9 +262,11 @@ export class Sequence {
         numRows,
         hasLogits: chunkEnd === end,
         isEdited: options.edits !== undefined,
+        rowEdits,
         places: places?.visitor(first, numRows),
       });
       await runOnce(executor, program, name);
+      if (rowEdits?.hasSinks === true && this.sinks !== undefined) this.sinks.numPositions = chunkEnd;
       first = chunkEnd;
     }
   }
@@ -331,8 +347,14 @@ export class Sequence {
     this.prompt = undefined;
     if (this.cache !== undefined) destroyKeyValueCache(this.gpu, this.cache);
     if (this.own !== undefined) destroySequenceBuffers(this.gpu, this.own);
+    this.forgetSinks();
     this.cache = undefined;
     this.own = undefined;
+  }
+
+  private forgetSinks(): void {
+    if (this.sinks !== undefined) this.gpu.destroyBuffer(this.sinks.buffer);
+    this.sinks = undefined;
   }
 
   private get run(): DecoderRun {
@@ -359,11 +381,12 @@ export class Sequence {
     const visitor = places?.visitor(position, numRows);
     const isEdited = edits !== undefined;
     const label = `step ${numRows} rows`;
-    const record = () => stepProgram(this.run, this.gpu, { label, numRows, isEdited, places: visitor });
+    const rowEdits = await this.rowEdits(edits);
+    const record = () => stepProgram(this.run, this.gpu, { label, numRows, isEdited, rowEdits, places: visitor });
     // Only programs that read and write nothing on the way, or always the same, are the same at every position.
     const isPlain = visitor === undefined;
     const kept = isPlain ? this.programs : visitor.programs;
-    const key = isEdited ? `${label}, edited` : label;
+    const key = [label, isEdited, rowEdits !== undefined, rowEdits?.hasSinks].join();
     const program = await (kept === undefined
       ? executor.prepare(record())
       : kept.get(executor, isPlain ? key : `${key}, buffers ${this.sharedVersion}`, record));
@@ -373,6 +396,29 @@ export class Sequence {
     } finally {
       if (kept === undefined) program.dispose();
     }
+  }
+
+  /** Bytes of edits, and of the row strengths that a call of so many rows puts behind them. */
+  private editBytes(edits: ForwardOptions["edits"], numRows: number): number {
+    if (edits === undefined) return 0;
+    const { numAttentionHeads } = this.shared.text;
+    return edits.byteLength + numRows * 4 * (rowStrengthNeeds(edits, numAttentionHeads)?.wordsPerRow ?? 0);
+  }
+
+  /** What records the row strengths of edits; undefined where they have none. */
+  private async rowEdits(edits: ForwardOptions["edits"]): Promise<RowEdits | undefined> {
+    const { text } = this.shared;
+    const needs = edits && rowStrengthNeeds(edits, text.numAttentionHeads);
+    if (needs === undefined) return undefined;
+    const { RowEdits, SinkActivations } = await import("../models/layers/row-edits.ts"); // a chunk of its own for bundlers
+    if (needs.sinks === undefined) return new RowEdits(text, needs, undefined);
+    const size = { capacity: this.keyValues.capacity, dimensions: needs.sinks.dimensions };
+    if (this.sinks?.fits(size) !== true) {
+      this.programs.dispose();
+      this.forgetSinks();
+      this.sinks = new SinkActivations(this.gpu, text, size);
+    }
+    return new RowEdits(text, needs, this.sinks);
   }
 
   /** Writes what one forward call reads beside its rows: slots, rotations and score edits. */
@@ -428,7 +474,8 @@ export class Sequence {
 
   /** Before the programs of a step are taken: makes room, also where another sequence has run in between. */
   private refresh({ edits, batch }: Pick<ForwardOptions, "edits"> & { readonly batch?: Batch | undefined }): void {
-    this.shared.reserve({ batchRows: batch?.numRows ?? 1, editBytes: edits?.byteLength ?? 0 });
+    const numRows = batch?.numRows ?? 1;
+    this.shared.reserve({ batchRows: numRows, editBytes: this.editBytes(edits, numRows) });
     this.dropStalePrograms();
   }
 
@@ -444,6 +491,7 @@ export class Sequence {
     if (before !== undefined && before.capacity >= capacity) return;
     const rounded = Math.ceil(capacity / CAPACITY_STEP) * CAPACITY_STEP;
     this.programs.dispose();
+    this.forgetSinks();
     if (before !== undefined && keep === 0) {
       this.cache = undefined; // frees before it allocates
       destroyKeyValueCache(this.gpu, before);

@@ -2,7 +2,7 @@
 // that. Each method is one file beside this one and a line in registry.ts.
 import { InputError } from "../errors.ts";
 import type { ImageInput, Run } from "../models/inputs.ts";
-import type { ScoreEdit as PackedEdit, ScoreOperation } from "../models/layers/score-edits.ts";
+import type { ScoreEdit as PackedEdit, ScoreOperation, SinkRule } from "../models/layers/score-edits.ts";
 import type { ColumnSelection, Parameters, RowSelection, SettingsOf } from "./parameters.ts";
 
 /** The prompt and the model that an intervention acts on. */
@@ -10,6 +10,10 @@ export interface EditContext {
   readonly numLayers: number;
   /** Query heads of a layer. */
   readonly numHeads: number;
+  /** Key/value heads of a layer. */
+  readonly numKeyValueHeads: number;
+  readonly hiddenSize: number;
+  readonly intermediateSize: number;
   readonly promptLength: number;
   /** Whether lm_head is the embedding table. */
   readonly tieWordEmbeddings: boolean;
@@ -35,6 +39,8 @@ export interface ScoreEdit {
   readonly columns: readonly Run[];
   /** Query positions; an end beyond the prompt reaches that many generated rows. */
   readonly rows: Run;
+  /** Which positions of the prompt are attention sinks: of `redistribute`, and of no other operation. */
+  readonly sinks?: SinkRule | undefined;
 }
 
 /** What a gate reads from the first token's distribution in the unmodified pass; see {@link confidenceOf}. */
@@ -162,12 +168,20 @@ export function runsOf(positions: readonly number[]): readonly Run[] {
   return runs;
 }
 
+/** @throws InputError for a prompt without a picture. */
+export function requirePicture(method: string, { imageRuns }: EditContext): void {
+  if (imageRuns.length > 0) return;
+  throw new InputError(`Method ${method} changes the attention on a picture, and there is none: ask about one.`);
+}
+
 /** Strength that leaves a score unchanged. */
 export const NEUTRAL: Readonly<Record<ScoreOperation, number>> = {
   multiply: 1,
   add: 0,
   "add-magnitude": 0,
   "knock-out": 0,
+  temperature: 1,
+  redistribute: 0,
 };
 
 /** The largest slot, where a range of rows is open. */
@@ -175,8 +189,12 @@ const EVERY_ROW = 0xffffffff;
 
 /** An edit as the kernels take it: a strength for each layer and head, neutral where it does not act. */
 export function packedEdit(edit: ScoreEdit, context: EditContext): PackedEdit {
-  const { operation, strength, columns, rows } = edit;
-  const { numLayers, numHeads } = context;
+  const { operation, strength, columns, rows, sinks } = edit;
+  const { numLayers, numHeads, hiddenSize, promptLength } = context;
+  const bad = sinks?.dimensions.find((dimension) => !(dimension < hiddenSize));
+  if (bad !== undefined) {
+    throw new InputError(`dimensions must be whole numbers from 0 to ${hiddenSize - 1}, got ${bad}.`);
+  }
   const strengths = new Float32Array(numLayers * numHeads).fill(NEUTRAL[operation]);
   const given = typeof strength === "number" ? new Float32Array(strengths.length).fill(strength) : strength;
   for (let layer = 0; layer < numLayers; layer++) {
@@ -191,5 +209,11 @@ export function packedEdit(edit: ScoreEdit, context: EditContext): PackedEdit {
       strengths[at] = value;
     }
   }
-  return { operation, columns, strengths, rows: [rows[0], Math.min(rows[1], EVERY_ROW)] };
+  return {
+    operation,
+    columns,
+    strengths,
+    rows: [rows[0], Math.min(rows[1], EVERY_ROW)],
+    sinks: sinks && { ...sinks, numSlots: promptLength },
+  };
 }

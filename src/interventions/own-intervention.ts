@@ -31,7 +31,7 @@ const measure = oneOf(["probability", "margin", "entropy", "logit"] satisfies Co
 const KINDS: Readonly<Record<ParameterKind["kind"], Readonly<Record<string, Rule>>>> = {
   number: { minimum: required(anyNumber), maximum: required(anyNumber), isWhole: flag },
   choice: { choices: required(listOf(text, "a list of texts", 1)) },
-  indices: { of: required(oneOf(["layers", "heads", "patches"])) },
+  indices: { of: required(oneOf(["layers", "heads", "patches", "dimensions"])) },
   columns: {},
   rows: {},
   box: {},
@@ -48,7 +48,16 @@ const parameterType: Rule = {
 };
 
 const EDIT: Schema<ScoreEdit> = {
-  operation: required(oneOf(["multiply", "add", "add-magnitude", "knock-out"] satisfies ScoreEdit["operation"][])),
+  operation: required(
+    oneOf([
+      "multiply",
+      "add",
+      "add-magnitude",
+      "knock-out",
+      "temperature",
+      "redistribute",
+    ] satisfies ScoreEdit["operation"][]),
+  ),
   strength: required({
     expected: "a number or a Float32Array",
     read: (value, name) => (typeof value === "number" ? anyNumber : floats).read(value, name),
@@ -57,6 +66,12 @@ const EDIT: Schema<ScoreEdit> = {
   heads: indices,
   columns: required(listOf(run, "a list of [start, end]")),
   rows: required(run),
+  sinks: objectOf("a rule for attention sinks", {
+    dimensions: required(indices),
+    tau: required(anyNumber),
+    rho: required(anyNumber),
+    minimumShare: required(anyNumber),
+  }),
 };
 
 const edits = objectOf<Edits>("{ scores, factor }", {

@@ -8,11 +8,14 @@ export type RowSelection = "last" | "generated" | "after-image" | { readonly las
 export type ParameterKind =
   | { readonly kind: "number"; readonly minimum: number; readonly maximum: number; readonly isWhole?: true }
   | { readonly kind: "choice"; readonly choices: readonly string[] }
-  | { readonly kind: "indices"; readonly of: "layers" | "heads" | "patches" }
+  | { readonly kind: "indices"; readonly of: IndexedThings }
   | { readonly kind: "box" }
   | { readonly kind: "strengths" }
   | { readonly kind: "columns" }
   | { readonly kind: "rows" };
+
+/** What a list of indices can be of; dimensions are those of the hidden states. */
+export type IndexedThings = "layers" | "heads" | "patches" | "dimensions";
 
 /** One parameter: its type, default and meaning. `T` is the type of its value. */
 export interface Parameter<T> {
@@ -137,8 +140,8 @@ export const COLUMN_PARAMETERS = {
 /** Key columns: all image positions of the prompt, or positions by index. */
 export type ColumnSelection = "image" | readonly number[];
 
-/** A list of layers, heads or image tokens; undefined unless given. */
-export function indices(of: "layers" | "heads" | "patches", meaning: string): Parameter<readonly number[] | undefined> {
+/** A list of layers, heads, image tokens or dimensions; undefined unless given. */
+export function indices(of: IndexedThings, meaning: string): Parameter<readonly number[] | undefined> {
   return { type: { kind: "indices", of }, default: undefined, meaning };
 }
 
@@ -146,6 +149,8 @@ export function indices(of: "layers" | "heads" | "patches", meaning: string): Pa
 export interface SettingsContext {
   readonly numLayers: number;
   readonly numHeads: number;
+  /** Unless it is unknown. */
+  readonly hiddenSize?: number;
   readonly promptLength: number;
 }
 
@@ -192,12 +197,9 @@ export function checkValue(
     case "choice":
       if (!type.choices.some((name) => name === value)) refuse(type.choices.join(" or "));
       break;
-    case "indices": {
-      const { numLayers, numHeads } = context ?? {};
-      // Image tokens are counted where the prompt is known.
-      checkIndices(name, value, { layers: numLayers, heads: numHeads, patches: undefined }[type.of]);
+    case "indices":
+      checkIndices(name, value, context && countOf(type.of, context));
       break;
-    }
     case "box": {
       const [left, top, right, bottom] = numbersOf(value) ?? [];
       const isBox = Array.isArray(value) && value.length === 4 && Number(left) >= 0 && Number(top) >= 0;
@@ -219,6 +221,11 @@ export function checkValue(
       break;
     }
   }
+}
+
+function countOf(things: IndexedThings, { numLayers, numHeads, hiddenSize }: SettingsContext): number | undefined {
+  // Image tokens are counted where the prompt is known.
+  return { layers: numLayers, heads: numHeads, patches: undefined, dimensions: hiddenSize }[things];
 }
 
 function checkIndices(name: string, value: unknown, count = Number.POSITIVE_INFINITY): void {

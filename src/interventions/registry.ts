@@ -10,11 +10,26 @@ import { m3id } from "./m3id.ts";
 import { pai } from "./pai.ts";
 import type { SettingsOf } from "./parameters.ts";
 import { scaling } from "./scaling.ts";
+import { temperature } from "./temperature.ts";
 import { vaf } from "./vaf.ts";
 import { vcd } from "./vcd.ts";
+import { visualSinks } from "./visual-sinks.ts";
 
 /** Every registered method, in the order in which help texts list them. */
-export const INTERVENTIONS = [greedy, scaling, adaptvis, constantAdd, pai, vaf, knockOut, vcd, m3id, dola] as const;
+export const INTERVENTIONS = [
+  greedy,
+  scaling,
+  adaptvis,
+  constantAdd,
+  temperature,
+  pai,
+  vaf,
+  visualSinks,
+  knockOut,
+  vcd,
+  m3id,
+  dola,
+] as const;
 
 type Registered = (typeof INTERVENTIONS)[number];
 

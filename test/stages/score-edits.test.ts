@@ -53,6 +53,9 @@ function scoresOf({ edits }: GoldenCase): readonly ScoreEdit[] {
   const context = {
     numLayers: 0,
     numHeads: 0,
+    numKeyValueHeads: 0,
+    hiddenSize: 8,
+    intermediateSize: 16,
     promptLength: inputs.inputIds.length,
     imageRuns: [],
     tieWordEmbeddings: false,

@@ -23,6 +23,9 @@ const golden = await readTensorFile(`${CONTRAST_FOLDER}/expected.safetensors`);
 const context: EditContext = {
   numLayers: 4,
   numHeads: 4,
+  numKeyValueHeads: 4,
+  hiddenSize: 8,
+  intermediateSize: 16,
   promptLength: golden.get("expanded_ids").data.length,
   tieWordEmbeddings: false,
   images: [],

@@ -30,10 +30,14 @@ import { INTERVENTIONS, interventionNamed, titleOf } from "../../src/interventio
 import { scaling } from "../../src/interventions/scaling.ts";
 import { vaf } from "../../src/interventions/vaf.ts";
 import { vcd } from "../../src/interventions/vcd.ts";
+import { visualSinks } from "../../src/interventions/visual-sinks.ts";
 
 const CONTEXT: EditContext = {
   numLayers: 2,
   numHeads: 3,
+  numKeyValueHeads: 3,
+  hiddenSize: 8,
+  intermediateSize: 16,
   promptLength: 12,
   tieWordEmbeddings: false,
   images: [],
@@ -360,6 +364,24 @@ describe("edits", () => {
   });
 });
 
+test("visual-sinks acts on all layers but the first two and the last, in the dimensions that are known for the model", () => {
+  const llama = { ...CONTEXT, numLayers: 32, hiddenSize: 4096, intermediateSize: 11_008, numKeyValueHeads: 32 };
+  const values = { tau: 20, rho: 0.5, moved: 0.6, minimumImageShare: 0.2, rows: "after-image" } as const;
+  const unset = {
+    dimensions: undefined,
+    layers: undefined,
+    heads: undefined,
+    strengths: undefined,
+    randomHeads: undefined,
+    headSeed: undefined,
+  };
+  const [edit] = visualSinks.edits({ ...values, ...unset }, llama, { confidence: undefined }).scores;
+  expect(edit?.layers).toEqual(Array.from({ length: 29 }, (_, index) => index + 2));
+  expect(edit?.sinks).toEqual({ dimensions: [1415, 2533], tau: 20, rho: 0.5, minimumShare: 0.2 });
+  const grouped = { ...llama, numKeyValueHeads: 8 };
+  expect(() => visualSinks.edits({ ...values, ...unset }, grouped, { confidence: undefined })).toThrow(InputError);
+});
+
 describe("registry", () => {
   test("the methods, in the order of help texts", () => {
     expect(INTERVENTIONS.map(({ name, title }) => [name, title])).toEqual([
@@ -367,8 +389,10 @@ describe("registry", () => {
       ["scaling", "ScalingVis"],
       ["adaptvis", "AdaptVis"],
       ["constant-add", "Constant add"],
+      ["temperature", "Temperature"],
       ["pai", "PAI"],
       ["vaf", "VAF"],
+      ["visual-sinks", "Visual Attention Redistribution"],
       ["knock-out", "Knock-out"],
       ["vcd", "VCD"],
       ["m3id", "M3ID"],
@@ -376,9 +400,10 @@ describe("registry", () => {
     ]);
   });
 
-  test("every method but greedy names its paper", () => {
+  test("every method but greedy and a control of this project names its paper", () => {
     for (const { name, source } of INTERVENTIONS) {
       if (name === "greedy") expect(source).toBe("");
+      else if (name === "temperature") expect(source).toMatch(/^negative control; ./);
       else expect(source, name).toMatch(/^arXiv \d{4}\.\d{5}, ./);
     }
   });

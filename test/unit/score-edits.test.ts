@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { InputError } from "../../src/errors.ts";
 import { describeEdits, unpackScoreEdits } from "../../src/models/layers/describe-edits.ts";
-import { packScoreEdits, type ScoreEdit } from "../../src/models/layers/score-edits.ts";
+import { packScoreEdits, rowStrengthNeeds, type ScoreEdit } from "../../src/models/layers/score-edits.ts";
 
 const SIZES = { numLayers: 2, numHeads: 3 };
 
@@ -83,6 +83,72 @@ describe("packScoreEdits", () => {
   });
 });
 
+describe("edits with row strengths", () => {
+  const rule = { dimensions: [7, 40], tau: 20, rho: 0.5, minimumShare: 0.25, numSlots: 40 };
+  const temperature = edit({ operation: "temperature" });
+  const redistribute = edit({ operation: "redistribute", sinks: rule });
+
+  test("a temperature is a factor, and what keeps the share: a strength for each row and head behind the packed words", () => {
+    const words = packScoreEdits([[temperature]], SIZES);
+    expect([...words.subarray(0, 2)]).toEqual([64, 2]);
+    expect([...words.subarray(64, 80)]).toEqual([0, 4, 9, 80, 1, 81, 0, 0, 1, 4, 9, 80, 1, 81, 87, 0]);
+    expect(words).toHaveLength(87);
+    expect(rowStrengthNeeds(words, 3)).toEqual({ wordsPerRow: 6, rows: [4, 9], sinks: undefined });
+  });
+
+  test("a redistribution adds to sinks and to other columns, whose masks are written for each layer", () => {
+    const words = packScoreEdits([[], [redistribute]], SIZES);
+    expect([...words.subarray(2, 4)]).toEqual([64, 2]);
+    expect([...words.subarray(64, 80)]).toEqual([1, 4, 9, 96, 2, 81, 100, 87, 1, 4, 9, 98, 2, 81, 101, 0]);
+    expect([...new Float32Array(words.buffer).subarray(87, 90)]).toEqual([0.5, 0.25, 20]);
+    expect([...words.subarray(90, 96)]).toEqual([40, 80, 1, 2, 7, 40]);
+    expect(words).toHaveLength(100);
+    const sinks = { dimensionsStart: 94, dimensions: Uint32Array.of(7, 40) };
+    expect(rowStrengthNeeds(words, 3)).toEqual({ wordsPerRow: 6, rows: [4, 9], sinks });
+  });
+
+  test("are read back as they were given, between others that need nothing", () => {
+    const words = packScoreEdits(
+      [
+        [edit(), temperature],
+        [redistribute, edit()],
+      ],
+      SIZES,
+    );
+    const strengths = Float32Array.of(2, 2, -1);
+    const given = [edit(), temperature, redistribute, edit()].map((each) => ({ ...each, strengths }));
+    expect(unpackScoreEdits(words, { layer: 1, numHeads: 3 }).slice(0, 2)).toEqual([given.slice(0, 2), given.slice(2)]);
+    expect(rowStrengthNeeds(packScoreEdits([[edit()]], SIZES), 3)).toBeUndefined();
+  });
+
+  test.each<[string, readonly (readonly ScoreEdit[])[], string]>([
+    [
+      "two in a row",
+      [[temperature, redistribute]],
+      "edits: at most one of temperature and redistribute may act, got temperature and redistribute.",
+    ],
+    ["no rule", [[edit({ operation: "redistribute" })]], "redistribute: expected a rule for sinks, got none."],
+    ["a rule of another operation", [[edit({ sinks: rule })]], "multiply: expected no rule for sinks, got one."],
+    [
+      "other dimensions in another row",
+      [[redistribute], [{ ...redistribute, sinks: { ...rule, dimensions: [1] } }]],
+      "redistribute: all edits must have the same dimensions, got 7,40 and 1.",
+    ],
+    [
+      "no dimensions",
+      [[{ ...redistribute, sinks: { ...rule, dimensions: [] } }]],
+      "redistribute: expected dimensions of the hidden states, whole numbers from 0, got none.",
+    ],
+    [
+      "a threshold that is not a number",
+      [[{ ...redistribute, sinks: { ...rule, tau: Number.NaN } }]],
+      "redistribute: tau must be a finite number, got NaN.",
+    ],
+  ])("refuses %s", (_, edits, message) => {
+    expect(() => packScoreEdits(edits, SIZES)).toThrow(new InputError(message));
+  });
+});
+
 test("unpackScoreEdits reads them back, one layer's strengths", () => {
   const second = edit({
     operation: "add-magnitude",
@@ -115,7 +181,7 @@ test("unpackScoreEdits reads words that are part of a larger buffer", () => {
 test("unpackScoreEdits refuses words that are not packed edits", () => {
   const words = packScoreEdits([[edit()]], SIZES);
   const place = { layer: 0, numHeads: 3 };
-  expect(() => unpackScoreEdits(words.slice(0, 66), place)).toThrow(new Error("packed edits end before word 67"));
+  expect(() => unpackScoreEdits(words.slice(0, 66), place)).toThrow(new Error("packed edits end before word 70"));
   words[64] = 4;
   expect(() => unpackScoreEdits(words, place)).toThrow(new Error("packed edits have no operation 4"));
 });
@@ -130,6 +196,7 @@ describe("describeEdits", () => {
     ["add", "plus 0.1"],
     ["add-magnitude", "plus 0.1 of their magnitude"],
     ["knock-out", "knocked out"],
+    ["temperature", "times 0.1, and plus what keeps their share of the attention"],
   ] as const)("says what %s does, to which scores", (operation, words) => {
     const changed = edit({
       operation,

@@ -59,7 +59,7 @@ describe("options of an answer", () => {
     [{ method: "beam" }, "method must be one of greedy, scaling, adaptvis, constant-add"],
     [
       { method: null },
-      "method must be one of greedy, scaling, adaptvis, constant-add, pai, vaf, knock-out, vcd, m3id, dola, got null.",
+      "method must be one of greedy, scaling, adaptvis, constant-add, temperature, pai, vaf, visual-sinks, knock-out, vcd, m3id, dola, got null.",
     ],
     [{ method: {} }, "method.name must be a text, got undefined."],
     [{ method: { name: "mine", parameters: {} } }, "method.edits must be a function, got undefined."],

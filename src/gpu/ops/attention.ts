@@ -7,6 +7,7 @@ import attentionPrefillWgsl from "../../../shaders/attention-prefill.wgsl";
 import attentionPrefillQuadWgsl from "../../../shaders/attention-prefill-quad.wgsl";
 import attentionPrefillTiledWgsl from "../../../shaders/attention-prefill-tiled.wgsl";
 import captureWgsl from "../../../shaders/shared/capture.wgsl";
+import editsWgsl from "../../../shaders/shared/edits.wgsl";
 import prefillWgsl from "../../../shaders/shared/prefill.wgsl";
 import scoreEditWgsl from "../../../shaders/shared/score-edit.wgsl";
 import stepWgsl from "../../../shaders/shared/step.wgsl";
@@ -22,7 +23,7 @@ import { chooseEntry, type KernelEntry } from "./kernel-list.ts";
 import { hasQuads, quadRows } from "./quads.ts";
 import type { HeadLayout } from "./rope.ts";
 
-const HELPERS = [stepWgsl, windowWgsl, captureWgsl, scoreEditWgsl] as const;
+const HELPERS = [stepWgsl, windowWgsl, captureWgsl, scoreEditWgsl, editsWgsl] as const;
 
 const prefillKernel = (name: string, source: string) => perCacheDtype(name, source, [prefillWgsl, ...HELPERS]);
 const decodeKernel = (name: string, source: string) => perCacheDtype(name, source, HELPERS);
@@ -158,7 +159,7 @@ export interface EditedRows {
   readonly numRows: number;
 }
 
-/** The score edits of a call; see shaders/shared/score-edit.wgsl. */
+/** The score edits of a call; see shaders/shared/score-edit.wgsl. Row strengths have to be written before, by the op of that name. */
 export interface AttentionEdits {
   /** Packed edits, u32 */
   readonly words: GPUBuffer;

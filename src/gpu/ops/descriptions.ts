@@ -20,6 +20,7 @@ import type { AddRowsCall, EmbedCall, GatherCall } from "./embedding.ts";
 import type { GatedActivationCall, GatedCall, LinearCall, QuantizeActivationsCall } from "./linear.ts";
 import type { NormCall } from "./norm.ts";
 import type { QkvRopeCall, RotationCall } from "./rope.ts";
+import type { RowStrengthsCall, SinkActivationsCall } from "./row-strengths.ts";
 import type { LogitsView } from "./sampling.ts";
 import type { UnfoldCall, VisionEmbedCall } from "./vision.ts";
 
@@ -350,6 +351,38 @@ async function describeRows(
     tensors: { ...tensors, edits: reads([words.length], "u32") },
     ...described,
     params: { ...params, ...described?.params },
+  };
+}
+
+/** How strongly rows are attention sinks, in one layer. */
+export async function sinkActivations(call: SinkActivationsCall, read: ReadBinding): Promise<Description> {
+  const { numRows, columns, layer, capacity } = call;
+  const { slotStart } = await readSlots(read);
+  const view: TensorView = { shape: [numRows], strides: [1], offset: layer * capacity + slotStart, dtype: "f32" };
+  const edits = await read("edits");
+  return {
+    tensors: { input: reads([numRows, columns]), edits: reads([edits.length], "u32"), output: writes(view) },
+    params: { "step.slotStart": slotStart },
+  };
+}
+
+/** Strengths of score edits, by rows. */
+export async function rowStrengths(call: RowStrengthsCall, read: ReadBinding): Promise<Description> {
+  const { heads, numRows, cacheDtype, capacity, sinkActivations: activations, edits } = call;
+  const { numHeads, numKeyValueHeads, headDim } = heads;
+  const { slotStart } = await readSlots(read);
+  const words = await read("edits");
+  const place = { layer: edits.layer, numHeads, slotStart, numRows };
+  const described = await edits.describe?.(words, place);
+  return {
+    tensors: {
+      queries: reads([numRows, numHeads, headDim]),
+      keys: reads([numKeyValueHeads, slotStart + numRows, headDim], cacheDtype),
+      ...(activations && { sinkActivations: reads([capacity]) }),
+      edits: { shape: [words.length], dtype: "u32", written: [], isUpdated: true },
+    },
+    ...described,
+    params: { "step.slotStart": slotStart, ...described?.params },
   };
 }
 

@@ -13,6 +13,7 @@ import type { TextConfig } from "../config.ts";
 import type { DecoderScratch, KeyValueCache, LayerCache } from "./decoder-state.ts";
 import type { LlamaLayerWeights, LlamaWeights } from "./decoder-weights.ts";
 import type { PlaceVisitor } from "./places.ts";
+import type { RowEdits } from "./row-edits.ts";
 
 /** One decoder: its sizes, weights and scratch buffers. */
 export interface Decoder {
@@ -30,6 +31,10 @@ export interface DecoderCall {
   readonly isDecode: boolean;
   /** Whether attention applies the score edits in `scratch.edits`; a call without edits reads none. */
   readonly isEdited: boolean;
+  /** Records what edits with row strengths need; undefined where no edit has any. */
+  readonly rowEdits?: RowEdits | undefined;
+  /** Slot of row 0, of prompt rows. */
+  readonly firstSlot?: number | undefined;
   readonly places?: PlaceVisitor | undefined;
 }
 
@@ -71,6 +76,9 @@ function decoderLayer(program: Program, gpu: Gpu, call: LayerCall): void {
     return output;
   };
 
+  if (!isDecode)
+    call.rowEdits?.layerInput(program, { hiddenStates, step, edits: scratch.edits, numRows, layer: index });
+
   // x + o_proj(attention(rmsNorm(x)))
   const inputNorm = { input: hiddenStates, weight: layer.inputLayernorm, output: normed, ...norm };
   rmsNorm(at("input_layernorm", "hidden states, normalised for the attention"), inputNorm);
@@ -97,7 +105,7 @@ function decoderLayer(program: Program, gpu: Gpu, call: LayerCall): void {
   const window = text.slidingWindows?.[index];
   const seen = window === undefined ? "itself and all before it" : `the last ${window} positions up to itself`;
   const mixed = `the values that ${reader} attends to, in ${seen}`;
-  attention(at("self_attn", mixed), gpu, { ...call, layerCache: cache });
+  attention(program, gpu, { ...call, layerCache: cache, what: mixed });
   visit("self_attn", scratch.attention, heads.headDim, heads.numHeads);
   const quantizedAttention = quantizedInput("self_attn.o_proj", oProj, scratch.attention);
   linear(at("self_attn.o_proj", "the attention's result, added to the hidden states"), gpu, {
@@ -145,12 +153,18 @@ function decoderLayer(program: Program, gpu: Gpu, call: LayerCall): void {
   visit("mlp.down_proj", hiddenStates, text.hiddenSize);
 }
 
-function attention(program: Program, gpu: Gpu, call: LayerCall & { readonly layerCache: LayerCache }): void {
-  const { numRows, index, isEdited } = call;
+interface AttentionPart extends LayerCall {
+  readonly layerCache: LayerCache;
+  /** What comes out of it. */
+  readonly what: string;
+}
+
+function attention(program: Program, gpu: Gpu, call: AttentionPart): void {
+  const { numRows, index, isEdited, rowEdits } = call;
   const { scratch, text } = call.decoder;
   const { heads } = scratch;
   const { capacity, dtype: cacheDtype } = call.cache;
-  const common = {
+  const rows = {
     heads,
     queries: scratch.qkv,
     ...call.layerCache,
@@ -159,10 +173,12 @@ function attention(program: Program, gpu: Gpu, call: LayerCall & { readonly laye
     step: scratch.step,
     numRows,
     queryRowStride: (heads.numHeads + 2 * heads.numKeyValueHeads) * heads.paddedHeadDim,
-    capture: call.places?.attention(index),
-    edits: isEdited ? { words: scratch.edits, layer: index, describe: describeEdits } : undefined,
     window: text.slidingWindows?.[index],
   };
+  const edits = isEdited ? { words: scratch.edits, layer: index, describe: describeEdits } : undefined;
+  const common = { ...rows, capture: call.places?.attention(index), edits };
+  if (edits !== undefined) rowEdits?.attention(program, gpu, { ...rows, edits, capacity, firstSlot: call.firstSlot });
+  program.at(`layers.${index}.self_attn`, call.what);
   if (call.isDecode) {
     const { partials, stats } = scratch;
     attentionDecode(program, gpu, { ...common, partials, stats, capacity });
