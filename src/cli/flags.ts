@@ -8,6 +8,7 @@ import { ACTIVATION_DTYPES, type ActivationDtype, WEIGHT_DTYPES, type WeightDtyp
 import type { Intervention } from "../interventions/intervention.ts";
 import type { Parameter, ParameterKind } from "../interventions/parameters.ts";
 import { INTERVENTIONS, type MethodName, type MethodSettings, SETTING_NAMES } from "../interventions/registry.ts";
+import { scaling } from "../interventions/scaling.ts";
 import { chatTemplateOption } from "./chat-template.ts";
 import {
   indexList,
@@ -385,7 +386,7 @@ export function methodOf(flags: MethodFlags): MethodName {
     throw new UsageError("--set needs --intervention: settings of other methods have flags of their own.");
   }
   const implied = settings.flatMap((setting) => {
-    const [only, ...others] = methodsWith(setting);
+    const [only, ...others] = setting === "factor" ? [scaling] : methodsWith(setting); // temperature has one too
     return only === undefined || others.length > 0 ? [] : [{ setting, method: only.name as MethodName }]; // registered
   });
   const [first] = implied;
