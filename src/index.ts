@@ -148,7 +148,7 @@ export {
   type PictureView,
   type Run,
 } from "./models/inputs.ts";
-export type { SinkRule } from "./models/layers/score-edits.ts";
+export type { ScoreOperation, SinkRule } from "./models/layers/score-edits.ts";
 export type {
   Conversation,
   ConversationMessage,
