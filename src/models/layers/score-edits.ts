@@ -3,7 +3,9 @@ import { at, InputError } from "../../errors.ts";
 import { MAX_BATCH_ROWS } from "./step.ts";
 
 /** The operations by their number in shaders/shared/score-edit.wgsl. */
-const OPERATIONS = { multiply: 0, add: 1, "add-magnitude": 2, "knock-out": 3 } as const;
+const OPERATIONS = { multiply: 0, add: 1, "add-magnitude": 2, "knock-out": 3 } as const satisfies Partial<
+  Record<ScoreOperation, number>
+>;
 
 const HEADER_WORDS = 2 * MAX_BATCH_ROWS;
 const EDIT_WORDS = 8;
@@ -23,7 +25,7 @@ const LAST_SLOT = 0xffffffff;
  * none, in proportion to theirs, where the head meets {@link SinkRule}. The neutral strength, which changes nothing, is 1 for
  * `multiply` and `temperature` and 0 for the others.
  */
-export type ScoreOperation = keyof typeof OPERATIONS | "temperature" | "redistribute";
+export type ScoreOperation = "multiply" | "add" | "add-magnitude" | "knock-out" | "temperature" | "redistribute";
 
 /** Which positions are attention sinks, and which heads redistribute what they give to them. */
 export interface SinkRule {
