@@ -9,7 +9,6 @@ import { reasonOf } from "../errors.ts";
 import { isDeno } from "../gpu/hosts/adapter.deno.ts";
 import type { AttentionMap } from "../inspect/attention-map.ts";
 import { drawHeatMap } from "../inspect/heat-map.ts";
-import type { Llava } from "../llava.ts";
 import { decodeImage } from "../preprocess/decode-image.node.ts";
 import type { RgbImage } from "../preprocess/image.ts";
 import { loadSharp } from "../preprocess/sharp.node.ts";
@@ -112,7 +111,7 @@ async function serve(session: Session, flags: ServeFlags): Promise<void> {
       service: new ChatService({
         model,
         memoryBytes: flags.memory,
-        drawHeatMap: (...args) => heatMapFile(model, ...args),
+        drawHeatMap: heatMapFile,
       }),
       modelId: flags.name ?? (isHubId(open.name) ? open.name : basename(open.name)),
       hosts: [flags.host.toLowerCase(), ...(flags.allowHosts ?? [])],
@@ -186,9 +185,9 @@ function stopped(signal: AbortSignal): Promise<void> {
   });
 }
 
-/** The picture as the model saw it, under its attention. */
-async function heatMapFile(model: Llava, picture: RgbImage, map: AttentionMap): Promise<Uint8Array> {
-  const { width, height, data } = drawHeatMap(model.processor.seen(picture) ?? picture, map);
+/** The picture under the attention, as a PNG. */
+async function heatMapFile(picture: RgbImage, map: AttentionMap): Promise<Uint8Array> {
+  const { width, height, data } = drawHeatMap(picture, map);
   const sharp = await loadSharp();
   return new Uint8Array(
     await sharp(data, { raw: { width, height, channels: 3 } })

@@ -4,6 +4,7 @@ import { request } from "node:http";
 import { connect } from "node:net";
 import { join } from "node:path";
 import OpenAI from "openai";
+import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { adaptvis, jsonOf, tinySpatial } from "../cli/command.ts";
 import { runProgram } from "../setup/run-program.ts";
@@ -178,6 +179,15 @@ describe("OpenAI's client", () => {
       expect(values).toHaveLength(64);
       expect(values.reduce((sum: number, value: number) => sum + value, 0)).toBeCloseTo(own, 5);
     }
+    // Of a picture that the model sees cropped, the whole is drawn.
+    const wide = await sharp({ create: { width: 90, height: 60, channels: 3, background: "#808080" } })
+      .png()
+      .toBuffer();
+    const wideBody = {
+      messages: about(`data:image/png;base64,${wide.toString("base64")}`),
+      adaptvis: { heatmap: true },
+    };
+    expect(JSON.parse((await post(wideBody)).text).adaptvis.heatmap).toMatch(/^data:image\/png;base64,iVBOR/);
     const header = { "x-adaptvis": JSON.stringify({ intervention: "scaling", factor: 0.5 }) };
     expect(JSON.parse((await post(body, header)).text).adaptvis).toMatchObject({ factor: 0.5, heatmap: null });
     const { text } = await post({ ...body, stream: true, adaptvis: adaptvisField });
