@@ -3,7 +3,6 @@ import { randomUUID } from "node:crypto";
 import { basename } from "node:path";
 import type { Command } from "commander";
 import { InvalidArgumentError } from "commander";
-import ipaddr from "ipaddr.js";
 import { isHubId } from "../checkpoint/hub/hub-id.ts";
 import { reasonOf } from "../errors.ts";
 import { isDeno } from "../gpu/hosts/adapter.deno.ts";
@@ -89,6 +88,8 @@ async function serve(session: Session, flags: ServeFlags): Promise<void> {
   if (apiKey !== undefined && !/^[A-Za-z0-9._~+/-]+=*$/.test(apiKey)) {
     throw new UsageError("--api-key: expected letters, digits and . _ ~ + / -, as a Bearer token may have.");
   }
+  // Loaded here: at the start, Deno would ask every command for the permissions that the package needs.
+  const { fetchPicture, isLoopback } = await import("../serve/image-hosts.node.ts");
   if (apiKey === undefined && !isLoopback(flags.host)) {
     throw new UsageError(
       `--host ${flags.host} can be reached from other machines: add --api-key (or set ADAPTVIS_API_KEY).`,
@@ -98,11 +99,10 @@ async function serve(session: Session, flags: ServeFlags): Promise<void> {
   try {
     const { model } = open;
     await model.compiled();
-    const [{ createApp }, { ChatService }, { listen }, { fetchPicture }, { logger }] = await Promise.all([
+    const [{ createApp }, { ChatService }, { listen }, { logger }] = await Promise.all([
       import("../serve/app.ts"),
       import("../serve/chat-service.ts"),
       import("../serve/listen.node.ts"),
-      import("../serve/image-hosts.node.ts"),
       import("../serve/log.node.ts"),
     ]);
     const log = logger();
@@ -203,11 +203,6 @@ function names(text: string): readonly string[] {
     .filter((name) => name !== "");
   if (list.length === 0) throw new InvalidArgumentError("Expected names separated by commas.");
   return list;
-}
-
-function isLoopback(host: string): boolean {
-  if (host === "localhost") return true;
-  return ipaddr.isValid(host) && ipaddr.process(host).range() === "loopback";
 }
 
 /** The client's address, which @hono/node-server gives in the environment of a request. */

@@ -80,6 +80,12 @@ function isPublic(address: string): boolean {
   return ipaddr.process(address).range() === "unicast";
 }
 
+/** Whether an address, or localhost, can be reached from this machine only. */
+export function isLoopback(host: string): boolean {
+  if (host === "localhost") return true;
+  return ipaddr.isValid(host) && ipaddr.process(host).range() === "loopback";
+}
+
 function refused(what: string): ApiError {
   return new ApiError(400, `image_url.url: ${what}.`, { param: "messages" });
 }

@@ -47,7 +47,7 @@ describe.each(drivers)("on %s", (driver) => {
     expect(lines[0]).toMatch(
       driver === "lavapipe" ? /^adaptvis: running on lavapipe/ : /^adaptvis: running on SwiftShader/,
     );
-    expect(lines).toHaveLength(4); // the driver's and Deno's own lines would come on top
+    expect(lines).toHaveLength(5); // the driver's and Deno's own lines would come on top
   });
 
   test("AdaptVis chooses as in Node, and draws its heat map", async () => {
