@@ -1,7 +1,8 @@
 // Which requests run, wait, or are sent away: so many at once, so many in line, so many per client, and no more keys and values than
 // the memory holds.
-import PQueue from "p-queue";
+import type Queue from "p-queue";
 import { ApiError } from "./api-error.ts";
+import { PQueue } from "./packages.ts";
 
 /** The limits. */
 export interface AdmissionLimits {
@@ -17,7 +18,7 @@ export interface AdmissionLimits {
 /** Admits requests. */
 export class Admission {
   private readonly limits: AdmissionLimits;
-  private readonly queue: PQueue;
+  private readonly queue: Queue;
   private readonly perClient = new Map<string, number>();
   private readonly stops = new Set<AbortController>();
   /** Mean time of an answer, for Retry-After. */

@@ -1,13 +1,5 @@
 // The server as a web-standard application: fetch(Request) → Response, for Node and Deno alike.
-import { OpenAPIHono } from "@hono/zod-openapi";
 import type { Context, Hono } from "hono";
-import { bearerAuth } from "hono/bearer-auth";
-import { bodyLimit } from "hono/body-limit";
-import { cors } from "hono/cors";
-import { HTTPException } from "hono/http-exception";
-import { requestId } from "hono/request-id";
-import { secureHeaders } from "hono/secure-headers";
-import { streamSSE } from "hono/streaming";
 import type { StatusCode } from "hono/utils/http-status";
 import type { GeneratedToken } from "../generate/generate.ts";
 import { Admission, type AdmissionLimits } from "./admission.ts";
@@ -18,6 +10,16 @@ import type { ChatService } from "./chat-service.ts";
 import { type GuardOptions, guard } from "./guard.ts";
 import { Metrics } from "./metrics.ts";
 import { describeApi } from "./openapi.ts";
+import {
+  bearerAuth,
+  bodyLimit,
+  cors,
+  HTTPException,
+  OpenAPIHono,
+  requestId,
+  secureHeaders,
+  streamSSE,
+} from "./packages.ts";
 import { PAGE, PAGE_POLICY, PAGE_SCRIPT, PAGE_STYLE } from "./page.ts";
 import type { PictureReader } from "./pictures.ts";
 import { type ChatRequest, chatRequest, type Extension, extension } from "./protocol.ts";

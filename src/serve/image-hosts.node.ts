@@ -4,9 +4,9 @@ import { lookup } from "node:dns";
 import { request as httpRequest, type RequestOptions } from "node:http";
 import { request as httpsRequest } from "node:https";
 import type { LookupFunction } from "node:net";
-import ipaddr from "ipaddr.js";
 import { shown } from "../errors.ts";
 import { ApiError } from "./api-error.ts";
+import { ipaddr } from "./packages.ts";
 
 /** Limits of a picture from the network. */
 export interface ImageHosts {

@@ -1,7 +1,7 @@
 // The application on a port, in Node and in Deno: limits on slow and large requests, and an end that waits for answers.
 import type { AddressInfo } from "node:net";
-import { serve } from "@hono/node-server";
 import type { ServerApp } from "./app.ts";
+import { serve } from "./packages.ts";
 
 /** Where and how a server listens. */
 export interface ListenOptions {

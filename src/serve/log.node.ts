@@ -1,6 +1,6 @@
 // The server's log: JSON lines on stderr.
-import { pino } from "pino";
 import type { LogLine } from "./app.ts";
+import { pino } from "./packages.ts";
 
 /** Writes lines of the log. */
 export interface ServerLog {

@@ -1,5 +1,6 @@
 // Numbers of a server in the text format of Prometheus.
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { Counter as CounterOf, Histogram as HistogramOf } from "prom-client";
+import { Counter, Gauge, Histogram, Registry } from "./packages.ts";
 
 /** What is read when the metrics are. */
 export interface MetricSources {
@@ -14,13 +15,13 @@ const SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120];
 export class Metrics {
   private readonly registry = new Registry();
   /** Answers by status. */
-  readonly requests: Counter<"status">;
-  readonly promptTokens: Counter;
-  readonly reusedTokens: Counter;
-  readonly generatedTokens: Counter;
-  readonly timeToFirstToken: Histogram;
-  readonly tokenSeconds: Histogram;
-  readonly requestSeconds: Histogram;
+  readonly requests: CounterOf<"status">;
+  readonly promptTokens: CounterOf;
+  readonly reusedTokens: CounterOf;
+  readonly generatedTokens: CounterOf;
+  readonly timeToFirstToken: HistogramOf;
+  readonly tokenSeconds: HistogramOf;
+  readonly requestSeconds: HistogramOf;
 
   constructor(sources: MetricSources) {
     const registers = [this.registry];

@@ -1,7 +1,7 @@
 // The server's description: GET /openapi.json.
-import type { OpenAPIHono } from "@hono/zod-openapi";
-import { z } from "@hono/zod-openapi";
+import type { OpenAPIHono, z as Types } from "@hono/zod-openapi";
 import type { Env } from "hono";
+import { z } from "./packages.ts";
 import { chatChunk, chatCompletion, chatRequest, errorBody, modelList } from "./protocol.ts";
 
 /** Describes the paths of the application and serves the description. */
@@ -9,7 +9,7 @@ export function describeApi<E extends Env>(app: OpenAPIHono<E>, { needsKey }: { 
   const registry = app.openAPIRegistry;
   const security = needsKey ? [{ key: [] }] : [];
   if (needsKey) registry.registerComponent("securitySchemes", "key", { type: "http", scheme: "bearer" });
-  const json = (schema: z.ZodType, description: string) => ({
+  const json = (schema: Types.ZodType, description: string) => ({
     description,
     content: { "application/json": { schema } },
   });

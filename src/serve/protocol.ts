@@ -1,7 +1,8 @@
 // The bodies of requests and answers: OpenAI's chat completions, with the field `adaptvis` beside it. Fields that clients send and that
 // change nothing here are ignored; those that would change an answer and are not supported are refused (chat-request.ts).
 // Source: https://platform.openai.com/docs/api-reference/chat
-import { z } from "@hono/zod-openapi";
+import type { z as Types } from "@hono/zod-openapi";
+import { z } from "./packages.ts";
 
 const text = z.object({ type: z.literal("text"), text: z.string() });
 
@@ -76,10 +77,10 @@ export const chatRequest = z
   .openapi("ChatCompletionRequest");
 
 /** A checked request. */
-export type ChatRequest = z.infer<typeof chatRequest>;
+export type ChatRequest = Types.infer<typeof chatRequest>;
 
 /** What a request wants of adaptvis. */
-export type Extension = z.infer<typeof extension>;
+export type Extension = Types.infer<typeof extension>;
 
 const logProb = z.object({ token: z.string(), logprob: z.number(), bytes: z.array(z.int()).nullable() });
 
@@ -138,7 +139,7 @@ export const extensionAnswer = z
   .openapi("AdaptVisAnswer");
 
 /** What adaptvis tells about an answer. */
-export type ExtensionAnswer = z.infer<typeof extensionAnswer>;
+export type ExtensionAnswer = Types.infer<typeof extensionAnswer>;
 
 /** Answer of POST /v1/chat/completions. */
 export const chatCompletion = z
@@ -161,7 +162,7 @@ export const chatCompletion = z
   .openapi("ChatCompletion");
 
 /** Answer of POST /v1/chat/completions. */
-export type ChatCompletion = z.infer<typeof chatCompletion>;
+export type ChatCompletion = Types.infer<typeof chatCompletion>;
 
 /** One event of a stream. */
 export const chatChunk = z
@@ -184,7 +185,7 @@ export const chatChunk = z
   .openapi("ChatCompletionChunk");
 
 /** One event of a stream. */
-export type ChatChunk = z.infer<typeof chatChunk>;
+export type ChatChunk = Types.infer<typeof chatChunk>;
 
 /** Answer of GET /v1/models. */
 export const modelList = z
