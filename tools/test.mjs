@@ -73,6 +73,7 @@ const ONCE = [
   "stages/model-speed",
   "stages/reading",
   "stages/reuse",
+  "stages/row-edits",
   "stages/sessions",
 ];
 
