@@ -1,5 +1,4 @@
-// Which requests run, wait, or are sent away: so many at once, so many in line, so many per client, and no more keys and values than
-// the memory holds.
+// Decides which requests run, wait or are refused, by limits on how many run at once, wait, and belong to one client.
 import type Queue from "p-queue";
 import { ApiError } from "./api-error.ts";
 import { PQueue } from "./packages.ts";

@@ -1,5 +1,5 @@
-// Errors as OpenAI's protocol tells them: {error: {message, type, param, code}} and a status. What is no fault of the request's is told
-// without its stack.
+// Errors in the form of OpenAI's protocol: {error: {message, type, param, code}} with a status. A failure that is not the request's fault is
+// described without its stack.
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { AbortError, CheckpointError, GpuError, InputError, oneLine } from "../errors.ts";
 

@@ -64,7 +64,7 @@ export async function readRequest(
   };
 }
 
-/** What would change the answer and is not done here. */
+/** Refuses fields that would change the answer and are not supported. */
 function refuseUnsupported(body: ChatRequest): void {
   const unsupported = (param: string, what: string) => {
     throw new ApiError(400, `${param}: ${what}.`, { param, code: "unsupported_value" });

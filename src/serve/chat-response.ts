@@ -13,7 +13,7 @@ export interface AnswerHead {
   readonly model: string;
 }
 
-/** An answer and what is told beside it. */
+/** An answer and what is reported with it. */
 export interface ChatAnswer {
   readonly answer: Answer;
   /** Positions of the prompt that hold pictures. */

@@ -1,4 +1,4 @@
-// Answers of one model for a server: each request runs in a session of its own; tokens of several take turns.
+// Answers a server's requests with one model. Each request runs in a separate session, and the sessions take turns token by token.
 import type { Answer, AnswerOptions } from "../answer.ts";
 import { at } from "../errors.ts";
 import type { GeneratedToken } from "../generate/generate.ts";
@@ -68,14 +68,14 @@ export class ChatService {
       const numImageTokens = inputs.images
         .flatMap(({ runs }) => runs)
         .reduce((sum, [start, end]) => sum + end - start, 0);
-      const told = { asked, answer, inputs, picture: images[0] };
-      return { answer, numImageTokens, extension: asked.extension && (await this.extensionOf(asked.extension, told)) };
+      const made = { asked, answer, inputs, picture: images[0] };
+      return { answer, numImageTokens, extension: asked.extension && (await this.extensionOf(asked.extension, made)) };
     } finally {
       session.close();
     }
   }
 
-  /** What cannot be told is refused before the work. */
+  /** Refuses, before any work, what could not be answered. */
   private checkPicture(wanted: Extension | undefined, numPictures: number): void {
     const refuse = (member: string, why: string) => {
       throw new ApiError(400, `adaptvis.${member}: ${why}.`, { param: "adaptvis" });
@@ -104,14 +104,14 @@ export class ChatService {
 
   private async extensionOf(
     wanted: Extension,
-    told: {
+    made: {
       readonly asked: AskedChat;
       readonly answer: Answer;
       readonly inputs: ModelInputs;
       readonly picture: RgbImage | undefined;
     },
   ): Promise<ExtensionAnswer> {
-    const { answer, asked, inputs } = told;
+    const { answer, asked, inputs, picture } = made;
     const { method, settings, confidence, factor, attention } = answer;
     const used = attention === undefined ? undefined : perLayer(attention, "used");
     return {
@@ -123,7 +123,7 @@ export class ChatService {
       image_share: used?.image_share ?? null,
       entropy: used?.entropy ?? null,
       unmodified: attention === undefined ? null : perLayer(attention, "unmodified"),
-      heatmap: wanted.heatmap === true ? await this.heatMap(answer, told.picture) : null,
+      heatmap: wanted.heatmap === true ? await this.heatMap(answer, picture) : null,
       attention: wanted.attention === undefined ? null : this.maps(wanted.attention, answer.reads, inputs),
     };
   }

@@ -1,5 +1,5 @@
-// Who may talk to the server: a page of another origin must not (browsers let it send requests to this machine), nor one whose own name
-// was made to point here (DNS rebinding).
+// Refuses requests of pages from elsewhere: of another origin, because browsers let any page send requests to this machine, and of a
+// name that was made to point to it (DNS rebinding).
 import type { MiddlewareHandler } from "hono";
 import { shown } from "../errors.ts";
 import { ApiError } from "./api-error.ts";

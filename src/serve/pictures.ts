@@ -3,7 +3,7 @@ import { shown } from "../errors.ts";
 import type { RgbImage } from "../preprocess/image.ts";
 import { ApiError } from "./api-error.ts";
 
-/** How pictures are got. */
+/** Decodes and fetches pictures. */
 export interface PictureReader {
   /** Decodes a JPEG, PNG or WebP. @throws InputError for anything else, and for more pixels than the server allows. */
   readonly decode: (bytes: Uint8Array<ArrayBuffer>) => Promise<RgbImage>;

@@ -107,7 +107,7 @@ const perLayer = z.object({
     .openapi({ description: "per layer: entropy of the attention over the picture's patches, in bits" }),
 });
 
-/** What adaptvis tells about an answer. */
+/** What adaptvis adds to an answer. */
 export const extensionAnswer = z
   .object({
     intervention: z.string(),
@@ -138,7 +138,7 @@ export const extensionAnswer = z
   })
   .openapi("AdaptVisAnswer");
 
-/** What adaptvis tells about an answer. */
+/** What adaptvis adds to an answer. */
 export type ExtensionAnswer = Types.infer<typeof extensionAnswer>;
 
 /** Answer of POST /v1/chat/completions. */

@@ -1,7 +1,7 @@
 // Tokens from the engine to a client: the engine never waits for a slow reader.
 import type { GeneratedToken } from "../generate/generate.ts";
 
-/** A line of tokens with one writer and one reader. */
+/** A queue of tokens with one writer and one reader. */
 export class TokenChannel implements AsyncIterable<GeneratedToken> {
   private readonly tokens: GeneratedToken[] = [];
   private isOver = false;

@@ -1,4 +1,5 @@
-// A stream's text without the spaces around it, as the whole answer is told: those at the end are known only when it has ended.
+// Trims the text of a stream as a whole answer is trimmed. Spaces are held back until more text follows, because only then is it known
+// that they do not end the answer.
 
 /** Trims a text that comes in pieces. */
 export class Trimmer {
