@@ -10,7 +10,7 @@
 // Source: arXiv 2205.14135 algorithm 1 (online softmax). Appended: shared/cache-*,
 //   shared/step, shared/window, shared/capture, shared/score-edit
 enable subgroups;
-override ROWS: u32; // 1, or 2 rows of one slot: x and y below
+override ROWS: u32; // 1, or 2 rows at the same slot: x and y below
 const BLOCK: u32 = 16u;
 const MASKED = -3.3e38; // below KNOCKED_OUT
 

@@ -187,7 +187,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     edits[first] = bitcast<u32>(strengths.x);
     edits[first + 1u] = bitcast<u32>(strengths.y);
   }
-  if (rule > 0u && head == 0u && (group.x == 0u || step.slotStep == 0u)) {
+  if (rule > 0u && head == 0u && (group.x == 0u || step.isSequence == 0u)) {
     packMasks(at, lane);
   }
 }

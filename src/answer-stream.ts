@@ -1,14 +1,19 @@
 // The answer of a session as a stream: its tokens with `for await`, or the whole.
 import type { Answer } from "./answer.ts";
 import { AbortError, InputError } from "./errors.ts";
-import type { GeneratedToken } from "./generate/generate.ts";
+import type { GeneratedToken, TurnChange } from "./generate/generate.ts";
 
 /** How an answer runs: begun, advanced in turns, and ended with the whole or without it. */
 interface AnswerWork {
-  readonly begin: () => AsyncGenerator<GeneratedToken, Answer, void>;
+  readonly begin: () => AnswerSteps;
   readonly end: (answer: Answer | undefined) => void;
   readonly inTurn: <T>(work: () => Promise<T>) => Promise<T>;
 }
+
+/** The tokens of an answer as it runs, and where it goes on; it begins inside a turn. */
+export type AnswerSteps = AsyncGenerator<GeneratedToken | TurnChange, Answer, void>;
+
+type Step = IteratorResult<GeneratedToken | TurnChange, Answer>;
 
 /** What a generator that is left early returns; never seen. */
 const LEFT = undefined as unknown as Answer;
@@ -41,9 +46,9 @@ export class AnswerStream implements AsyncIterable<GeneratedToken> {
     });
     this.whole.catch(() => undefined); // the iteration throws the same error
     const { begin, end, inTurn } = this.work;
-    let tokens: ReturnType<AnswerWork["begin"]>;
+    let steps: AnswerSteps;
     try {
-      tokens = begin();
+      steps = begin();
     } catch (error) {
       this.settle?.({ error });
       throw error;
@@ -51,21 +56,22 @@ export class AnswerStream implements AsyncIterable<GeneratedToken> {
     let answer: Answer | undefined;
     let failure: { readonly error: unknown } | undefined;
     try {
-      for (;;) {
-        const next = await inTurn(() => tokens.next());
+      for (let place: TurnChange = "inside"; ; ) {
+        const next: Step = place === "inside" ? await inTurn(() => steps.next()) : await steps.next();
         if (next.done === true) {
           answer = next.value;
           return;
         }
-        yield next.value;
+        if (typeof next.value === "string") place = next.value;
+        else yield next.value;
       }
     } catch (error) {
       failure = { error };
       throw error;
     } finally {
       const isLeft = answer === undefined && failure === undefined;
-      if (isLeft) await inTurn(async () => void (await tokens.return(LEFT)));
-      else await tokens.return(LEFT).catch(() => undefined); // frees what it holds where the GPU's error came after its last step
+      if (isLeft) await inTurn(async () => void (await steps.return(LEFT)));
+      else await steps.return(LEFT).catch(() => undefined); // frees what it holds where the GPU's error came after its last step
       end(answer);
       this.settle?.(
         answer === undefined ? (failure ?? { error: new AbortError("The answer", "by its reader") }) : { answer },
@@ -75,18 +81,25 @@ export class AnswerStream implements AsyncIterable<GeneratedToken> {
 
   private async runWhole(): Promise<Answer> {
     const { begin, end, inTurn } = this.work;
-    const tokens = begin();
+    const steps = begin();
+    const untilChange = async (): Promise<Step> => {
+      for (;;) {
+        const next = await steps.next();
+        if (next.done === true || typeof next.value === "string") return next;
+      }
+    };
     let answer: Answer | undefined;
     try {
-      answer = await inTurn(async () => {
-        for (;;) {
-          const next = await tokens.next();
-          if (next.done === true) return next.value;
+      for (let place: TurnChange = "inside"; ; ) {
+        const next: Step = place === "inside" ? await inTurn(untilChange) : await untilChange();
+        if (next.done === true) {
+          answer = next.value;
+          return answer;
         }
-      });
-      return answer;
+        if (typeof next.value === "string") place = next.value;
+      }
     } finally {
-      await tokens.return(LEFT).catch(() => undefined); // as above
+      await steps.return(LEFT).catch(() => undefined); // as above
       end(answer);
     }
   }

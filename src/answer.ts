@@ -81,6 +81,8 @@ export interface WarmUpOptions {
   readonly questions?: readonly ExpectedQuestion[] | undefined;
   /** Whether to prepare for sweeps. Default: true. */
   readonly sweep?: boolean | undefined;
+  /** Whether to prepare for answers that decode together (batched sessions). Default: false. */
+  readonly batched?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: WarmUpProgress) => void) | undefined;
 }
@@ -160,6 +162,17 @@ export interface SessionOptions {
    * (the authors of AdaptVis: 1e-6 in place of 1e-5). The checkpoint's unless given.
    */
   readonly rmsNormEps?: number | undefined;
+  /**
+   * Whether answers of this session decode together with those of other such sessions of the model, one token of each per step, where
+   * several run at once; a long prompt then runs in chunks between those steps. The last bits of logits may differ from those of an
+   * answer that runs alone. False unless given.
+   */
+  readonly batched?: boolean | undefined;
+  /**
+   * Bytes that the engine's buffers may take in all: an answer that would need more than that to join others runs alone, in turns with
+   * them. Unlimited unless given.
+   */
+  readonly memoryBytes?: number | undefined;
 }
 
 /** A question about a picture. */

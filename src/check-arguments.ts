@@ -132,7 +132,11 @@ const EACH: Schema<EachOptions> = {
 const EXPECTED: Schema<ExpectedQuestion & AnswerOptions> = { ...ANSWER, hasImage: flag };
 
 const METHODS = listOf(optionsOf(METHOD), "a list of methods with their settings");
-const SESSION: Schema<SessionOptions> = { rmsNormEps: numberFrom({ above: 0 }) };
+const SESSION: Schema<SessionOptions> = {
+  rmsNormEps: numberFrom({ above: 0 }),
+  batched: flag,
+  memoryBytes: numberFrom({ above: 0 }),
+};
 const TRACE: Schema<TraceOptions> = {
   generated: flag,
   unmodified: flag,
@@ -156,6 +160,7 @@ const ATTRIBUTION: Schema<AttributionOptions> = { ...READING, position: idOrText
 const WARM_UP: Schema<WarmUpOptions> = {
   questions: listOf(optionsOf(EXPECTED), "a list of expected questions"),
   sweep: flag,
+  batched: flag,
   signal,
   onProgress: callback,
 };

@@ -4,7 +4,7 @@ import { roundConfidence } from "./interventions/confidence.ts";
 import { type EditContext, packedEdit, type ScoreEdit } from "./interventions/intervention.ts";
 import type { ModelConfig, TextConfig } from "./models/config.ts";
 import { imageRuns, type ModelInputs } from "./models/inputs.ts";
-import { packScoreEdits } from "./models/layers/score-edits.ts";
+import { type ScoreEdit as PackedEdit, packScoreEdits } from "./models/layers/score-edits.ts";
 
 /** The prompt and the model as interventions see them. */
 export function editContext(inputs: ModelInputs, { text }: Pick<ModelConfig, "text">): EditContext {
@@ -36,6 +36,11 @@ export function roundedConfidence(confidence: number, options: Pick<AnswerOption
   return options.roundConfidence === false ? confidence : roundConfidence(confidence);
 }
 
+/** An intervention's edits as one row of a batch takes them. */
+export function rowOfEdits(edits: readonly ScoreEdit[], context: EditContext): readonly PackedEdit[] {
+  return edits.map((edit) => packedEdit(edit, context));
+}
+
 /** Packs the edits of each batch row for the kernels; undefined when no row has edits. */
 export function packedEdits(
   rows: readonly (readonly ScoreEdit[])[],
@@ -43,7 +48,7 @@ export function packedEdits(
 ): Uint32Array<ArrayBuffer> | undefined {
   if (rows.every((edits) => edits.length === 0)) return undefined;
   return packScoreEdits(
-    rows.map((edits) => edits.map((edit) => packedEdit(edit, context))),
+    rows.map((edits) => rowOfEdits(edits, context)),
     context,
   );
 }

@@ -31,6 +31,7 @@ import { namedSource } from "./checkpoint/named-source.ts";
 import { checkedSource, type Source } from "./checkpoint/source.ts";
 import { at, GpuError, InputError } from "./errors.ts";
 import type { AblationOptions, KnockOutOptions, PatchOptions } from "./experiments.ts";
+import type { DecodeBatch } from "./generate/decode-batch.ts";
 import { FeatureCache } from "./generate/feature-cache.ts";
 import { DEFAULT_CACHE_BYTES, LruBudget } from "./generate/lru-budget.ts";
 import { SequencePool } from "./generate/sequence-pool.ts";
@@ -51,7 +52,7 @@ import { loadWeights } from "./models/weights.ts";
 import { callback, read } from "./options.ts";
 import { precompile, USUAL_NEEDS } from "./precompile.ts";
 import type { QuestionNeeds, RecordedModel } from "./program-recorder.ts";
-import { type RunOptions, Session, type SessionHost } from "./session.ts";
+import { type LazyBatch, type RunOptions, Session, type SessionHost } from "./session.ts";
 import { type MethodDefaults, readMethodDefaults, settingsOf } from "./settings.ts";
 
 /** A loaded model. Questions asked while one runs wait for their turn. */
@@ -80,6 +81,8 @@ export class Llava {
   private readonly decoders: SharedDecoder[];
   private readonly budget: LruBudget;
   private turn: Promise<unknown> = Promise.resolve();
+  /** Work that waits for its turn. */
+  private numWaiting = 0;
 
   private constructor(
     gpu: Gpu,
@@ -114,6 +117,8 @@ export class Llava {
       filler: weights.pictures?.filler,
       defaults,
       inTurn: (phase, work) => this.inTurn(phase, work),
+      isContended: () => this.numWaiting > 0,
+      batch: batchOf(decoder, this.budget, (phase, work) => this.inTurn(phase, work)),
     };
   }
 
@@ -175,8 +180,8 @@ export class Llava {
    * @throws InputError for a `rmsNormEps` that is not a positive number.
    */
   session(options: SessionOptions = {}): Session {
-    const { rmsNormEps = this.config.text.rmsNormEps } = sessionOptions(options);
-    return new Session(this, this.hostOf(rmsNormEps));
+    const { rmsNormEps = this.config.text.rmsNormEps, ...sharing } = sessionOptions(options);
+    return new Session(this, this.hostOf(rmsNormEps), sharing);
   }
 
   /**
@@ -284,11 +289,11 @@ export class Llava {
    */
   async warmUp(options: WarmUpOptions = {}): Promise<void> {
     const { gpu, ran } = this;
-    const { signal, onProgress, sweep = true, questions: expected } = warmUpOptions(options);
+    const { signal, onProgress, sweep = true, batched = false, questions: expected } = warmUpOptions(options);
     const { warmUp } = await import("./warm-up.ts");
     const questions = await needsOfAll(expected, this);
     const inTurn = (work: () => Promise<void>) => this.inTurn("warm-up", work);
-    await warmUp({ ...this.loaded, gpu, ran, inTurn }, { questions, sweep, signal, onProgress });
+    await warmUp({ ...this.loaded, gpu, ran, inTurn }, { questions, sweep, batched, signal, onProgress });
   }
 
   /**
@@ -335,7 +340,8 @@ export class Llava {
     const text = { ...this.config.text, rmsNormEps };
     const { weights, chunkRows, kvDtype, activationDtype, lookahead } = decoder;
     const other = new SharedDecoder(gpu, text, { weights, chunkRows, kvDtype, activationDtype, lookahead });
-    const made: SessionHost = { ...host, pool: new SequencePool(other, budget) };
+    const batch = batchOf(other, budget, host.inTurn);
+    const made: SessionHost = { ...host, pool: new SequencePool(other, budget), batch };
     this.decoders.push(other);
     this.otherHosts.set(rmsNormEps, made);
     return made;
@@ -361,7 +367,9 @@ export class Llava {
   /** Runs `work` after everything asked before it, inside error scopes. */
   private inTurn<T>(phase: string, work: () => Promise<T>): Promise<T> {
     const { profiler } = this.gpu;
+    this.numWaiting++;
     const result = this.turn.then(async () => {
+      this.numWaiting--;
       this.gpu.throwIfDisposed();
       const guarded = () => this.gpu.guard("answering", work);
       try {
@@ -376,6 +384,19 @@ export class Llava {
     this.turn = result.catch(() => undefined);
     return result;
   }
+}
+
+/** Makes the batch of a decoder's answers when the first of them joins. */
+function batchOf(shared: SharedDecoder, budget: LruBudget, inTurn: SessionHost["inTurn"]): LazyBatch {
+  let made: DecodeBatch | undefined;
+  return {
+    numRows: () => made?.numRows ?? 0,
+    get: async () => {
+      const { DecodeBatch } = await import("./generate/decode-batch.ts"); // a chunk of its own for bundlers
+      made ??= new DecodeBatch({ shared, budget, inTurn });
+      return made;
+    },
+  };
 }
 
 /** The most exact form that fits into `memoryBytes`. */

@@ -8,6 +8,7 @@ import {
   embedTokensProgram,
   type GatheredRows,
   prefillProgram,
+  type StepOptions,
   stepProgram,
 } from "./generate/decoder-programs.ts";
 import type { CacheDtype } from "./gpu/cache-format.ts";
@@ -136,7 +137,7 @@ export class ProgramRecorder {
     const { repetitionPenalty, topK } = needs;
     if (repetitionPenalty !== 1 || topK > 0) yield chooseProgram(own, { vocabSize, repetitionPenalty, topK });
     yield embedTokensProgram(run, 1);
-    for (const kind of needs.steps) yield this.step(kind, 1, rowEdits);
+    for (const kind of needs.steps) yield this.step(kind, 1, { rowEdits });
   }
 
   /** Chunks of a prompt; only the last of them is captured. */
@@ -157,7 +158,11 @@ export class ProgramRecorder {
   }
 
   /** A decode step of so many batch rows. */
-  step({ isEdited, isCaptured }: PassKind, numRows: number, rowEdits?: RowEdits): Program {
+  step(
+    { isEdited, isCaptured }: PassKind,
+    numRows: number,
+    { rowEdits, raggedKeys }: Pick<StepOptions, "rowEdits" | "raggedKeys"> = {},
+  ): Program {
     const places = isCaptured ? this.capture : undefined;
     return stepProgram(this.run, this.gpu, {
       isEdited,
@@ -165,6 +170,7 @@ export class ProgramRecorder {
       places,
       label: stepLabel(isEdited, numRows),
       numRows,
+      raggedKeys,
     });
   }
 }

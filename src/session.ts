@@ -6,13 +6,14 @@ import type {
   AnswersOfEach,
   EachOptions,
   MethodOptions,
+  SessionOptions,
   SweepAnswer,
   SweepOptions,
   Trace,
   TraceOptions,
 } from "./answer.ts";
 import type { RowHost } from "./answer-rows.ts";
-import { AnswerStream } from "./answer-stream.ts";
+import { type AnswerSteps, AnswerStream } from "./answer-stream.ts";
 import type { ExperimentHost } from "./causal/changed-runs.ts";
 import {
   answerOptions,
@@ -24,16 +25,25 @@ import {
   sweepOptions,
   traceOptions,
 } from "./check-arguments.ts";
-import { editContext, packedEdits, roundedConfidence } from "./edits.ts";
+import { editContext, packedEdits, roundedConfidence, rowOfEdits } from "./edits.ts";
 import { AbortError, accepts, InputError } from "./errors.ts";
 import { ContinuationScorer, logProbability } from "./generate/continuations.ts";
+import type { DecodeBatch } from "./generate/decode-batch.ts";
 import { EarlyExits } from "./generate/early-exits.ts";
 import type { FeatureCache } from "./generate/feature-cache.ts";
-import { type GeneratedToken, generate, type LogitsChange } from "./generate/generate.ts";
+import {
+  chosenTokens,
+  type Generated,
+  type GeneratedToken,
+  generate,
+  type StepwiseOptions,
+  type TurnChange,
+} from "./generate/generate.ts";
 import { endOf } from "./generate/prompt.ts";
 import type { SecondStream } from "./generate/second-stream.ts";
-import type { Sequence } from "./generate/sequence.ts";
+import type { PrefillOptions, Sequence } from "./generate/sequence.ts";
 import type { SequencePool } from "./generate/sequence-pool.ts";
+import { type LogitsChange, TokenPicker } from "./generate/token-picker.ts";
 import { type Executor, SubmitExecutor } from "./gpu/executor.ts";
 import { inspection } from "./inspect/inspection-loader.ts";
 import type { AttentionRow, PlaceRead, Places, PlaceValues } from "./inspect/places.ts";
@@ -48,7 +58,7 @@ import type {
 import type { Llava } from "./llava.ts";
 import { imageSpan, type ModelInputs } from "./models/inputs.ts";
 import type { PictureEncoder } from "./models/layers/picture-encoder.ts";
-import type { SinkRule } from "./models/layers/score-edits.ts";
+import { hasRowStrengths, type ScoreEdit, type SinkRule } from "./models/layers/score-edits.ts";
 import { checkedMessages, type ConversationMessage as Message } from "./models/processor.ts";
 import { type MethodDefaults, type Settings, settingsOf } from "./settings.ts";
 
@@ -63,7 +73,21 @@ export interface SessionHost {
   readonly defaults: MethodDefaults;
   /** Runs `work` when nothing else of the model runs, inside error scopes. */
   inTurn<T>(phase: string, work: () => Promise<T>): Promise<T>;
+  /** Whether something else waits for its turn. */
+  isContended(): boolean;
+  /** The answers that decode together. */
+  readonly batch: LazyBatch;
 }
+
+/** A batch that is made when the first answer joins it. */
+export interface LazyBatch {
+  /** Answers in it. */
+  numRows(): number;
+  get(): Promise<DecodeBatch>;
+}
+
+/** How a session shares the model with others. */
+export type SharingOptions = Pick<SessionOptions, "batched" | "memoryBytes">;
 
 /** What a trace collects beside the answer. */
 interface TraceSink {
@@ -103,15 +127,17 @@ export interface RunOptions {
 export class Session {
   private readonly model: Llava;
   private readonly host: SessionHost;
+  private readonly sharing: SharingOptions;
   private readonly history: Message[] = [];
   private sequence: Sequence | undefined;
   private isAnswering = false;
   private isClosed = false;
 
   /** @internal */
-  constructor(model: Llava, host: SessionHost) {
+  constructor(model: Llava, host: SessionHost, sharing: SharingOptions = {}) {
     this.model = model;
     this.host = host;
+    this.sharing = sharing;
   }
 
   /** The messages so far, answers included. */
@@ -310,11 +336,7 @@ export class Session {
   }
 
   /** The whole of one answer; yields its tokens. */
-  private async *run(
-    givenInputs: ModelInputs,
-    given: AnswerOptions,
-    run: RunOptions,
-  ): AsyncGenerator<GeneratedToken, Answer, void> {
+  private async *run(givenInputs: ModelInputs, given: AnswerOptions, run: RunOptions): AnswerSteps {
     const { model } = this;
     const { defaults } = this.host;
     const { config, gpu, processor } = model;
@@ -350,7 +372,8 @@ export class Session {
         early = new EarlyExits(sequence.shared, { ...contrast, executor, places });
       }
       const forward = { executor, places: early ?? places, signal };
-      await sequence.prefill([start, promptLength], { ...forward, edits: packedEdits([edits?.scores ?? []], context) });
+      const prefilled = { ...forward, edits: packedEdits([edits?.scores ?? []], context) };
+      yield* this.prefill(sequence, [start, promptLength], prefilled);
 
       // The first token's confidence decides on edits, and only the rows that they act on run again
       let read: number | undefined;
@@ -375,11 +398,12 @@ export class Session {
           const again = { ...forward, edits: words };
           if (from === promptLength - 1)
             await sequence.repeatPromptRow(from, { ...again, stage: `${method.name} step` });
-          else await sequence.prefill([from, promptLength], { ...again, stage: `${method.name} prefill` });
+          else yield* this.prefill(sequence, [from, promptLength], { ...again, stage: `${method.name} prefill` });
         }
       }
       const numPlain = Math.min(firstRow(edits, promptLength), places?.firstWritten ?? promptLength);
       sequence.hold(inputs, numPlain);
+      sequence.forgetEmbeddings();
       if (run.trace !== undefined && places !== undefined) {
         const logits = await sequence.chooser.readLogits();
         const tileShape = model.tileShape;
@@ -398,20 +422,29 @@ export class Session {
       const stepping = { ...forward, edits: isEdited ? packedEdits([edits?.scores ?? []], context) : undefined };
       const scoring = { sequence, promptLength, forward: stepping, change };
       await scorer?.first(scoring);
-      const tokens = generate(sequence, inputs.inputIds, {
-        ...stepping,
+      const picker = new TokenPicker(inputs.inputIds, { ...settings, change: recorded ?? change });
+      const steps = { ...stepping, promptLength, maxNewTokens: settings.maxNewTokens };
+      const runsAlone = early !== undefined || second !== undefined || scorer !== undefined || run.trace !== undefined;
+      const edited = isEdited ? rowOfEdits(edits?.scores ?? [], context) : [];
+      const isBatched = !runsAlone && this.mayBatch(steps, edited);
+      const chosen = isBatched
+        ? await this.batchedTokens(sequence, picker, { ...steps, edited })
+        : chosenTokens(sequence, picker, steps);
+      const tokens = generate(chosen, {
         ...settings,
+        signal,
         eosTokenIds: options.ignoreEos === true ? [] : processor.eosTokenIds,
         textStream: processor.textStream(),
-        change: recorded ?? change,
       });
       const generated = yield* this.emitting(tokens, options.onToken);
+      const isJoined = this.sequence !== sequence;
+      if (isJoined) yield "inside";
       if (recorded !== undefined && places !== undefined) {
         const numTokens = generated.tokens.length;
         const steps = { text, promptLength, numTokens, logits: recorded.logits };
         run.trace?.tensors.push(...(await (await inspection()).generatedTensors(places, steps)));
       }
-      if (numPlain === promptLength && !isEdited && scorer === undefined) {
+      if (numPlain === promptLength && !isEdited && scorer === undefined && !isJoined) {
         // The last token was chosen, but not run.
         sequence.hold(
           inputs,
@@ -512,21 +545,69 @@ export class Session {
   }
 
   /** Hands tokens on; a closed session or a throwing callback ends the answer. */
-  private async *emitting<T>(
-    tokens: AsyncGenerator<GeneratedToken, T, void>,
+  private async *emitting(
+    tokens: AsyncGenerator<GeneratedToken | TurnChange, Generated, void>,
     onToken: AnswerOptions["onToken"],
-  ): AsyncGenerator<GeneratedToken, T, void> {
+  ): AsyncGenerator<GeneratedToken | TurnChange, Generated, void> {
     try {
       for (;;) {
         const next = await tokens.next();
         if (next.done === true) return next.value;
         this.throwIfClosed();
-        onToken?.(next.value);
+        if (typeof next.value !== "string") onToken?.(next.value);
         yield next.value;
       }
     } finally {
-      await tokens.return(undefined as T); // cancels what is still on its way; the value is dropped
+      await tokens.return(undefined as unknown as Generated); // cancels what is still on its way; the value is dropped
     }
+  }
+
+  /** Prefills; in a batched session, those that wait run between two chunks. */
+  private async *prefill(
+    sequence: Sequence,
+    range: readonly [start: number, end: number],
+    options: PrefillOptions,
+  ): AsyncGenerator<TurnChange, void, void> {
+    for await (const _ of sequence.prefillChunks(range, options)) {
+      if (this.sharing.batched !== true) continue;
+      // Else the steps of others would wait for all chunks that were submitted meanwhile.
+      await sequence.gpu.device.queue.onSubmittedWorkDone();
+      if (!this.host.isContended()) continue;
+      await sequence.keepEmbeddings(options.executor);
+      yield "inside";
+      this.throwIfClosed();
+      sequence.throwIfVoid();
+    }
+  }
+
+  /** Whether an answer may go on in a batch: nothing is read or written on the way, and its edits need nothing beside their words. */
+  private mayBatch({ places, promptLength, maxNewTokens }: StepwiseOptions, edited: readonly ScoreEdit[]): boolean {
+    if (this.sharing.batched !== true) return false;
+    if (places?.visitor(promptLength, maxNewTokens) !== undefined) return false;
+    return !edited.some(({ operation }) => hasRowStrengths(operation));
+  }
+
+  /** Tokens that are chosen alone as long as nothing else wants the model, then in a batch. */
+  private async batchedTokens(
+    sequence: Sequence,
+    picker: TokenPicker,
+    { edited, ...steps }: StepwiseOptions & { readonly edited: readonly ScoreEdit[] },
+  ) {
+    const { batchedTokens } = await import("./generate/batched-tokens.ts"); // a chunk of its own for bundlers
+    const { promptLength, maxNewTokens } = steps;
+    const { memoryBytes: maxBytes = Number.POSITIVE_INFINITY } = this.sharing;
+    return batchedTokens(sequence, picker, {
+      ...steps,
+      isContended: () => this.host.isContended() || this.host.batch.numRows() > 0,
+      join: async () => {
+        const numPositions = promptLength + picker.numTaken - 1; // the last token was not run
+        const numSlots = promptLength + maxNewTokens;
+        const { rotary } = sequence;
+        const batch = await this.host.batch.get();
+        return batch.join(sequence, { numSlots, numPositions, rotary, picker, edits: edited, maxBytes });
+      },
+      onJoined: () => this.giveBack(),
+    });
   }
 
   /** The places that `read` names. */

@@ -11,7 +11,7 @@ import type { Pipeline } from "./gpu/kernel.ts";
 import { requestPipelines } from "./gpu/prepared-program.ts";
 import { type DispatchCommand, Program } from "./gpu/program.ts";
 import type { TextConfig } from "./models/config.ts";
-import { MAX_BATCH_ROWS } from "./models/layers/step.ts";
+import { MAX_BATCH_ROWS, MAX_DECODE_ROWS } from "./models/layers/step.ts";
 import { GREEDY_NEEDS, placeholders } from "./precompile.ts";
 import {
   type MakeRowEdits,
@@ -36,9 +36,14 @@ export interface WarmModel extends RecordedModel {
 export interface Expected extends Pick<WarmUpOptions, "signal" | "onProgress"> {
   readonly questions: readonly QuestionNeeds[];
   readonly sweep: boolean;
+  /** Whether answers will decode together. */
+  readonly batched: boolean;
 }
 
 const WHAT = "Warming up";
+
+/** Most keys of a row of a batch that is expected. */
+const RAGGED_KEYS = 4096;
 
 /** Confidences at which a method's edits are queried: it may edit different rows when it is unsure. */
 const CONFIDENCES = [0, 0.5, 1];
@@ -127,8 +132,9 @@ interface Recorded extends Expected {
 
 /** Every program that the expected questions may run. */
 function* programs(model: WarmModel, buffers: BufferMaker, options: Recorded): Generator<Program> {
-  const { questions, sweep, makeRowEdits } = options;
-  const recorder = new ProgramRecorder(model.gpu, buffers, { ...model, batchRows: sweep ? MAX_BATCH_ROWS : 1 });
+  const { questions, sweep, batched, makeRowEdits } = options;
+  const batchRows = sweep || batched ? MAX_BATCH_ROWS : 1;
+  const recorder = new ProgramRecorder(model.gpu, buffers, { ...model, batchRows });
   const rowCounts = chunkLengths(model.chunkRows);
   for (const needs of questions) {
     yield* recorder.question(needs, rowCounts, makeRowEdits);
@@ -141,15 +147,22 @@ function* programs(model: WarmModel, buffers: BufferMaker, options: Recorded): G
       earlyRows(buffers, decoder.text, { numRows: numEarlyLayers, isNormalised: true }),
     );
   }
-  if (!sweep) return;
-  yield* recorder.question(GREEDY_NEEDS, rowCounts);
+  if (sweep) {
+    yield* recorder.question(GREEDY_NEEDS, rowCounts);
+    yield* stepsOfRows(recorder, MAX_BATCH_ROWS, undefined);
+  }
+  if (batched) yield* stepsOfRows(recorder, MAX_DECODE_ROWS, RAGGED_KEYS);
+}
+
+/** Decode steps of every number of rows. */
+function* stepsOfRows(recorder: ProgramRecorder, mostRows: number, raggedKeys: number | undefined): Generator<Program> {
   const { run } = recorder;
   const { vocabSize } = run.decoder.text;
-  for (let numRows = 1; numRows <= MAX_BATCH_ROWS; numRows++) {
-    yield recorder.step({ isEdited: true, isCaptured: false }, numRows);
+  for (let numRows = 1; numRows <= mostRows; numRows++) {
+    yield recorder.step({ isEdited: true, isCaptured: false }, numRows, { raggedKeys });
     yield chooseRowsProgram(run.own, { vocabSize, numRows });
     yield embedTokensProgram(run, numRows);
-    yield recorder.step(PLAIN, numRows);
+    yield recorder.step(PLAIN, numRows, { raggedKeys });
   }
 }
 

@@ -3,7 +3,7 @@ import { type CacheDtype, cacheSlotBytes } from "../gpu/cache-format.ts";
 import { type DecodeCall, NUM_DECODE_SPLITS, type PrefillCall } from "../gpu/ops/attention.ts";
 import type { HeadLayout, RotationCall } from "../gpu/ops/rope.ts";
 import { rotaryRows, rotationOf } from "../models/layers/rope.ts";
-import { packStep } from "../models/layers/step.ts";
+import { packStep, STEP_BYTES } from "../models/layers/step.ts";
 import type { Operands } from "./operands.ts";
 
 /** Two f16 numbers of about 0.01; read as bytes, they are small integers. */
@@ -83,7 +83,7 @@ const ROPE = { type: "default", theta: 10_000 } as const;
 
 /** `struct Step` of one sequence whose call begins at this slot of the cache. */
 export function sequenceStep(slotStart: number): Uint32Array<ArrayBuffer> {
-  return packStep({ slotStart, isBatch: false, prefixLength: 0, tailStride: 0 });
+  return packStep({ slotStart }, new Uint32Array(STEP_BYTES / 4));
 }
 
 /** Slots of a cache: a multiple of 256. */

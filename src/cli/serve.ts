@@ -55,7 +55,7 @@ function describeServe(command: Command): Command {
     .option("--api-key <key>", "key that clients must send (default: ADAPTVIS_API_KEY of the environment, else none)")
     .option("--name <id>", "the model's id in the protocol (default: its id on the hub, or its folder's name)")
     .option("--max-tokens <number>", "most new tokens of an answer", wholeFrom(1), 512)
-    .option("--max-running <number>", "answers that run at once; their tokens take turns", wholeFrom(1), 4)
+    .option("--max-running <number>", "answers that run at once, 16 of them in one batch", wholeFrom(1), 16)
     .option("--max-waiting <number>", "requests that may wait; more get status 429", wholeFrom(0), 32)
     .option("--max-per-client <number>", "requests of one client, running and waiting", wholeFrom(1), 16)
     .option("--timeout <seconds>", "time for an answer, waiting included", wholeFrom(1), 300)
@@ -98,7 +98,9 @@ async function serve(session: Session, flags: ServeFlags): Promise<void> {
   const open = await openModel(session, flags);
   try {
     const { model } = open;
-    await model.compiled();
+    // Before the first request, so that none of several waits for a step of another size to be compiled; a CPU takes long for all.
+    if (flags.maxRunning > 1 && !model.gpu.isSoftware) await model.warmUp({ sweep: false, batched: true });
+    else await model.compiled();
     const [{ createApp }, { ChatService }, { listen }, { logger }] = await Promise.all([
       import("../serve/app.ts"),
       import("../serve/chat-service.ts"),

@@ -1,6 +1,6 @@
 // Answers that are one of several given texts: at every token, only those remain possible that continue one of them.
 import { InputError } from "../errors.ts";
-import type { LogitsChange } from "./generate.ts";
+import type { LogitsChange } from "./token-picker.ts";
 
 /** The logit of a token that is not possible: its probability is 0. */
 const EXCLUDED = -1e9;

@@ -1,8 +1,8 @@
 // Log-probabilities of given texts as continuations of a prompt, under whatever changes the answer: the first token of each from
 // the logits that the answer begins with, the others by running its tokens once the answer is finished.
 import { at, GpuError, InputError } from "../errors.ts";
-import type { LogitsChange } from "./generate.ts";
 import type { Batch, ForwardOptions, Sequence } from "./sequence.ts";
+import type { LogitsChange } from "./token-picker.ts";
 
 /** A text that could have been the answer. */
 export interface Continuation {

@@ -24,6 +24,8 @@ export interface DecoderRun {
   readonly decoder: Decoder;
   readonly cache: KeyValueCache;
   readonly own: SequenceBuffers;
+  /** [T, D]: the prompt's embeddings, where they are not those in the scratch buffers. */
+  readonly inputsEmbeds?: GPUBuffer | undefined;
 }
 
 /** Image features on their way into one run of a prompt's positions. */
@@ -46,6 +48,14 @@ export interface LayersOptions {
   /** Records what edits with row strengths need; undefined where no edit has any. */
   readonly rowEdits?: RowEdits | undefined;
   readonly places: PlaceVisitor | undefined;
+}
+
+/** What a decode step is recorded with beside that. */
+export interface StepOptions extends LayersOptions {
+  readonly label: string;
+  readonly numRows: number;
+  /** Of rows at different slots: most keys that one sees. All rows are at one slot unless given. */
+  readonly raggedKeys?: number | undefined;
 }
 
 const EMBEDDED = "the embedding of every text token";
@@ -87,7 +97,7 @@ export function prefillProgram(
   const rowBytes = padTo4(text.hiddenSize) * 4;
   const program = new Program("prefill");
   const place = { size: numRows * rowBytes, sourceOffset: start * rowBytes };
-  program.copy(scratch.inputsEmbeds, scratch.hiddenStates, place);
+  program.copy(run.inputsEmbeds ?? scratch.inputsEmbeds, scratch.hiddenStates, place);
   decoderLayers(program, gpu, {
     decoder,
     cache,
@@ -103,8 +113,10 @@ export function prefillProgram(
 }
 
 /** One prompt position's embedding as the hidden states of R rows. */
-export function repeatRowProgram({ scratch, text }: Decoder, position: number, numRows: number): Program {
-  const { inputsEmbeds, hiddenStates } = scratch;
+export function repeatRowProgram({ decoder, ...run }: DecoderRun, position: number, numRows: number): Program {
+  const { scratch, text } = decoder;
+  const { inputsEmbeds = scratch.inputsEmbeds } = run;
+  const { hiddenStates } = scratch;
   const size = padTo4(text.hiddenSize) * 4;
   const program = new Program("repeat");
   for (let row = 0; row < numRows; row++) {
@@ -125,15 +137,12 @@ export function embedTokensProgram({ decoder, own }: DecoderRun, numRows: number
   return program;
 }
 
-/** R batch rows of hidden states at one position through all layers, to their logits. */
-export function stepProgram(
-  { decoder, cache, own }: DecoderRun,
-  gpu: Gpu,
-  options: LayersOptions & { readonly label: string; readonly numRows: number },
-): Program {
-  const { numRows, isEdited, rowEdits, places } = options;
-  const program = new Program(options.label);
-  decoderLayers(program, gpu, { decoder, cache, numRows, isDecode: true, isEdited, rowEdits, places });
+/** R batch rows of hidden states through all layers, to their logits. */
+export function stepProgram({ decoder, cache, own }: DecoderRun, gpu: Gpu, options: StepOptions): Program {
+  const { label, ...call } = options;
+  const { numRows } = call;
+  const program = new Program(label);
+  decoderLayers(program, gpu, { decoder, cache, ...call, isDecode: true });
   rowLogits(program, gpu, { decoder, logits: own.logits, row: 0, numRows });
   return program;
 }

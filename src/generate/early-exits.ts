@@ -10,8 +10,8 @@ import { padTo4 } from "../gpu/tensor.ts";
 import type { TextConfig } from "../models/config.ts";
 import type { Decoder } from "../models/layers/decoder.ts";
 import type { PlaceRequests, PlaceVisit, PlaceVisitor } from "../models/layers/places.ts";
-import type { LogitsChange } from "./generate.ts";
 import type { SharedDecoder } from "./shared-decoder.ts";
+import type { LogitsChange } from "./token-picker.ts";
 
 /** Which layers, and what their logits do. */
 export interface EarlyExitOptions {

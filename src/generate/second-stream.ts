@@ -2,8 +2,8 @@
 import { InputError } from "../errors.ts";
 import type { Executor } from "../gpu/executor.ts";
 import type { ModelInputs } from "../models/inputs.ts";
-import type { LogitsChange } from "./generate.ts";
 import type { Sequence } from "./sequence.ts";
+import type { LogitsChange } from "./token-picker.ts";
 
 /** A prefilled sequence and what its logits do; the sequence stays its maker's to release. */
 export class SecondStream implements LogitsChange {

@@ -1,15 +1,14 @@
 // One sequence of tokens in a decoder: its keys and values, its logits and its recorded programs. Embeds a prompt, prefills in
 // chunks, steps token by token; a token costs one submit and one readback of a few bytes.
-import { at, throwIfAborted } from "../errors.ts";
-import { cacheSlotBytes } from "../gpu/cache-format.ts";
+import { at, GpuError, throwIfAborted } from "../errors.ts";
 import { GPU_STORAGE, type Gpu } from "../gpu/device.ts";
 import { type Executor, ProgramCache, runOnce, type StagedProgram } from "../gpu/executor.ts";
 import type { PreparedProgram } from "../gpu/prepared-program.ts";
 import { Program } from "../gpu/program.ts";
+import { padTo4 } from "../gpu/tensor.ts";
 import {
   createKeyValueCache,
   createSequenceBuffers,
-  decoderHeads,
   destroyKeyValueCache,
   destroySequenceBuffers,
   type KeyValueCache,
@@ -17,10 +16,10 @@ import {
   type SequenceBuffers,
 } from "../models/layers/decoder-state.ts";
 import type { PlaceRequests } from "../models/layers/places.ts";
-import { type Rotation, rotaryRows, rotatedLength, rotationOf } from "../models/layers/rope.ts";
 import type { RowEdits, SinkActivations } from "../models/layers/row-edits.ts";
 import { rowStrengthNeeds } from "../models/layers/score-edits.ts";
 import { packStep, type StepSlots } from "../models/layers/step.ts";
+import { copyKeyValues } from "./copy-key-values.ts";
 import {
   type DecoderRun,
   embedPromptProgram,
@@ -31,6 +30,7 @@ import {
   stepProgram,
 } from "./decoder-programs.ts";
 import { copyPrompt, type HeldPrompt, type Prompt, reusablePositions } from "./prompt.ts";
+import { RotaryPositions } from "./rotary-positions.ts";
 import type { SharedDecoder } from "./shared-decoder.ts";
 import { type TokenChoice, TokenChooser } from "./token-chooser.ts";
 
@@ -50,6 +50,12 @@ export interface ForwardOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** What a prefill runs with. */
+export interface PrefillOptions extends ForwardOptions {
+  /** What the chunks are called; "prefill" unless given. */
+  readonly stage?: string | undefined;
+}
+
 /** Rows of a batch: sequences that share a prompt and then each go their own way. */
 export interface Batch {
   readonly numRows: number;
@@ -66,7 +72,8 @@ export class Sequence {
   readonly chooser: TokenChooser;
   private readonly programs = new ProgramCache();
   private readonly generation: number;
-  private rotation: Rotation | undefined;
+  private positions: RotaryPositions | undefined;
+  private promptLength = 0;
   private cache: KeyValueCache | undefined;
   private own: SequenceBuffers | undefined;
   private sharedVersion = -1;
@@ -76,7 +83,8 @@ export class Sequence {
   /** Number of first positions that were computed by prefill alone, so that their bits do not depend on earlier questions. */
   private numPrefilled = 0;
   private isPrefilled = true;
-  private prompt: Prompt | undefined;
+  /** [T, D]: the prompt's embeddings, where other sequences may run before all of the prompt has. */
+  private keptEmbeds: GPUBuffer | undefined;
   /** Of the positions in the cache; made by the first edits that redistribute what sinks get. */
   private sinks: SinkActivations | undefined;
 
@@ -99,6 +107,11 @@ export class Sequence {
   /** Whether the GPU ran out of memory since the sequence was made; it must not be used any more. */
   get isVoid(): boolean {
     return this.generation !== this.shared.generation;
+  }
+
+  /** @throws GpuError `out-of-memory` where {@link Sequence.isVoid}. */
+  throwIfVoid(): void {
+    if (this.isVoid) throw new GpuError("out-of-memory", "The GPU ran out of memory meanwhile; ask again.");
   }
 
   /** Logits and choices. @throws RangeError before {@link Sequence.begin}. */
@@ -147,6 +160,7 @@ export class Sequence {
   ): Promise<void> {
     const { shared } = this;
     const { batchRows = 1, keep } = options;
+    this.forgetEmbeddings();
     const promptRows = prompt.inputIds.length;
     await this.gpu.guard("allocating the key/value cache", async () => {
       shared.reserve({ promptRows, batchRows });
@@ -154,7 +168,8 @@ export class Sequence {
       this.reserveOwn(batchRows);
       this.dropStalePrograms();
     });
-    this.prompt = prompt;
+    this.positions = new RotaryPositions(this.shared.text, prompt);
+    this.promptLength = promptRows;
     this.held = undefined;
     this.isPrefilled = keep <= this.numPrefilled;
     this.numPrefilled = Math.min(this.numPrefilled, keep);
@@ -163,8 +178,7 @@ export class Sequence {
 
   /** Copies the first positions' keys and values of another sequence over; {@link Sequence.begin} must have made room. */
   async copyFrom(other: Sequence, numPositions: number, executor: Executor): Promise<void> {
-    const [source, target] = [other.keyValues, this.keyValues];
-    await this.copyKeyValues(source, target, { numPositions, executor });
+    await copyKeyValues(this.shared.text, { from: other.keyValues, to: this.keyValues }, { numPositions, executor });
     this.numPrefilled = numPositions;
   }
 
@@ -176,7 +190,7 @@ export class Sequence {
     this.numPrefilled = this.isPrefilled ? numPositions : Math.min(this.numPrefilled, numPositions);
     const length = numPositions + generatedIds.length;
     this.held = { prompt: copyPrompt(prompt, generatedIds), numPositions: length };
-    this.heldLength = this.lengthOf(prompt);
+    this.heldLength = new RotaryPositions(this.shared.text, prompt).promptRotatedLength;
   }
 
   /** Forgets what the cache holds. */
@@ -235,13 +249,21 @@ export class Sequence {
   /**
    * Runs prompt positions [start, end) through all layers in chunks; earlier ones must be in the cache.
    * Afterwards the logits are those of position end − 1.
-   * @param stage what the chunks are called, "prefill" unless given
    * @throws AbortError between chunks.
    */
-  async prefill(
+  async prefill(range: readonly [start: number, end: number], options: PrefillOptions): Promise<void> {
+    const chunks = this.prefillChunks(range, options);
+    while ((await chunks.next()).done !== true);
+  }
+
+  /**
+   * As {@link Sequence.prefill}, pausing between two chunks. Other sequences may run there only after
+   * {@link Sequence.keepEmbeddings}.
+   */
+  async *prefillChunks(
     range: readonly [start: number, end: number],
-    options: ForwardOptions & { readonly stage?: string },
-  ): Promise<void> {
+    options: PrefillOptions,
+  ): AsyncGenerator<void, void, void> {
     const [start, end] = range;
     const { executor, places, stage = "prefill" } = options;
     for (let first = start; first < end; ) {
@@ -268,7 +290,26 @@ export class Sequence {
       await runOnce(executor, program, name);
       if (rowEdits?.hasSinks === true && this.sinks !== undefined) this.sinks.numPositions = chunkEnd;
       first = chunkEnd;
+      if (first < end) yield;
     }
+  }
+
+  /** Keeps the embeddings of the prompt, so that other sequences may run before all of it has. */
+  async keepEmbeddings(executor: Executor): Promise<void> {
+    if (this.keptEmbeds !== undefined) return;
+    const { gpu, shared, promptLength } = this;
+    const size = promptLength * padTo4(shared.text.hiddenSize) * 4;
+    const kept = gpu.createBuffer("kept inputsEmbeds", size, GPU_STORAGE);
+    this.keptEmbeds = kept;
+    const program = new Program("keep embeddings");
+    program.copy(shared.decoder.scratch.inputsEmbeds, kept, { size });
+    await runOnce(executor, program, "keep embeddings");
+  }
+
+  /** Frees the embeddings that {@link Sequence.keepEmbeddings} kept. */
+  forgetEmbeddings(): void {
+    if (this.keptEmbeds !== undefined) this.gpu.destroyBuffer(this.keptEmbeds);
+    this.keptEmbeds = undefined;
   }
 
   /** Runs one prompt position again over the cached prefix, overwriting its own cache slot: AdaptVis' extra step. */
@@ -279,7 +320,7 @@ export class Sequence {
     const { executor } = options;
     const numRows = options.batch?.numRows ?? 1;
     this.refresh(options);
-    const prepared = await executor.prepare(repeatRowProgram(this.shared.decoder, position, numRows));
+    const prepared = await executor.prepare(repeatRowProgram(this.run, position, numRows));
     try {
       await this.forward(position, options, [{ program: prepared, stage: options.stage }]);
     } finally {
@@ -344,10 +385,11 @@ export class Sequence {
   dispose(): void {
     this.programs.dispose();
     this.held = undefined;
-    this.prompt = undefined;
+    this.positions = undefined;
     if (this.cache !== undefined) destroyKeyValueCache(this.gpu, this.cache);
     if (this.own !== undefined) destroySequenceBuffers(this.gpu, this.own);
     this.forgetSinks();
+    this.forgetEmbeddings();
     this.cache = undefined;
     this.own = undefined;
   }
@@ -357,11 +399,19 @@ export class Sequence {
     this.sinks = undefined;
   }
 
-  private get run(): DecoderRun {
-    return { decoder: this.shared.decoder, cache: this.keyValues, own: this.buffers };
+  /** What rows at any slots are rotated by. @throws RangeError before {@link Sequence.begin}. */
+  get rotary(): RotaryPositions {
+    if (this.positions === undefined) throw new RangeError("The sequence was used before a prompt was begun.");
+    return this.positions;
   }
 
-  private get keyValues(): KeyValueCache {
+  private get run(): DecoderRun {
+    const inputsEmbeds = this.keptEmbeds;
+    return { decoder: this.shared.decoder, cache: this.keyValues, own: this.buffers, inputsEmbeds };
+  }
+
+  /** Keys and values of all positions that have run. @throws RangeError before {@link Sequence.begin}. */
+  get keyValues(): KeyValueCache {
     if (this.cache === undefined) throw new RangeError("The sequence was used before a prompt was begun.");
     return this.cache;
   }
@@ -427,41 +477,13 @@ export class Sequence {
     { edits }: Pick<ForwardOptions, "edits">,
   ): void {
     const { slotStart, numRows, batch } = rows;
-    const slots: StepSlots = {
-      slotStart,
-      isBatch: batch !== undefined,
-      prefixLength: batch?.prefixLength ?? 0,
-      tailStride: batch?.tailLength ?? 0,
-    };
+    const slots: StepSlots = batch === undefined ? { slotStart } : batchSlots(slotStart, batch);
     const { scratch } = this.shared.decoder;
-    const positions = Array.from({ length: numRows }, (_, row) => {
-      return this.positionOf(batch === undefined ? slotStart + row : slotStart);
-    });
     this.gpu.write(scratch.step, packStep(slots));
-    this.gpu.write(scratch.rotary, rotaryRows(positions, this.rotationAt(slotStart)));
+    // Rows of a batch are at one slot: all are rotated alike.
+    const rotary = this.rotary.rowsFrom(slotStart, batch === undefined ? numRows : 1);
+    this.gpu.write(scratch.rotary, batch === undefined ? rotary : repeated(rotary, numRows));
     if (edits !== undefined) this.gpu.write(scratch.edits, edits);
-  }
-
-  /** The rotary position of a slot: the prompt's own, then one more for each generated token. */
-  private positionOf(slot: number): number {
-    const positions = this.prompt?.positions;
-    if (positions === undefined) return slot;
-    const own = positions[slot];
-    return own ?? endPosition(positions) + slot - positions.length;
-  }
-
-  /** What a call's rows are rotated by: a prompt's for its whole length, a generated one for the length up to it. */
-  private rotationAt(slot: number): Rotation {
-    const { rope, headDim } = this.shared.text;
-    const { prompt } = this;
-    const isPrompt = prompt !== undefined && slot < prompt.inputIds.length;
-    const length = isPrompt ? this.lengthOf(prompt) : rotatedLength(rope, this.positionOf(slot) + 1);
-    if (this.rotation?.length !== length) this.rotation = rotationOf(rope, { headDim, length });
-    return this.rotation;
-  }
-
-  private lengthOf({ inputIds, positions }: Prompt): number {
-    return rotatedLength(this.shared.text.rope, positions === undefined ? inputIds.length : endPosition(positions));
   }
 
   /**
@@ -469,7 +491,8 @@ export class Sequence {
    * rotated for their own length lie behind every position that two prompts of one length can share.
    */
   private heldFor(prompt: Prompt): HeldPrompt | undefined {
-    return this.lengthOf(prompt) === this.heldLength ? this.held : undefined;
+    const { promptRotatedLength } = new RotaryPositions(this.shared.text, prompt);
+    return promptRotatedLength === this.heldLength ? this.held : undefined;
   }
 
   /** Before the programs of a step are taken: makes room, also where another sequence has run in between. */
@@ -501,7 +524,7 @@ export class Sequence {
       dtype: this.shared.kvDtype,
     });
     if (before === undefined || keep === 0) return;
-    await this.copyKeyValues(before, this.cache, { numPositions: keep, executor });
+    await copyKeyValues(this.shared.text, { from: before, to: this.cache }, { numPositions: keep, executor });
     destroyKeyValueCache(this.gpu, before);
   }
 
@@ -512,34 +535,15 @@ export class Sequence {
     this.own = undefined;
     this.own = createSequenceBuffers(this.gpu, this.shared.text, batchRows);
   }
-
-  /** Heads lie one behind the other, each with room for all slots: the first positions of each are copied. */
-  private async copyKeyValues(
-    source: KeyValueCache,
-    target: KeyValueCache,
-    options: { readonly numPositions: number; readonly executor: Executor },
-  ): Promise<void> {
-    const { numKeyValueHeads, paddedHeadDim } = decoderHeads(this.shared.text);
-    const slotBytes = cacheSlotBytes(paddedHeadDim, source.dtype);
-    const size = options.numPositions * slotBytes;
-    const program = new Program("copy keys and values");
-    for (const [index, from] of source.layers.entries()) {
-      const to = at(target.layers, index);
-      for (let head = 0; head < numKeyValueHeads; head++) {
-        const place = {
-          size,
-          sourceOffset: head * source.capacity * slotBytes,
-          targetOffset: head * target.capacity * slotBytes,
-        };
-        program.copy(from.keys, to.keys, place);
-        program.copy(from.values, to.values, place);
-      }
-    }
-    await runOnce(options.executor, program, "copy keys and values");
-  }
 }
 
-/** Behind the last of these positions. */
-function endPosition(positions: Int32Array): number {
-  return positions.reduce((end, position) => Math.max(end, position + 1), 0);
+function repeated(row: Float32Array<ArrayBuffer>, count: number): Float32Array<ArrayBuffer> {
+  const rows = new Float32Array(count * row.length);
+  for (let index = 0; index < count; index++) rows.set(row, index * row.length);
+  return rows;
+}
+
+/** The rows of a batch at one slot, whose tails follow each other in the cache. */
+function batchSlots(slot: number, { numRows, prefixLength, tailLength }: Batch): StepSlots {
+  return { rows: Array.from({ length: numRows }, (_, row) => ({ slot, offset: row * tailLength })), prefixLength };
 }

@@ -113,14 +113,24 @@ export class TokenChooser {
     options: { readonly numRows: number; readonly stage: string },
   ): Promise<TokenChoice[]> {
     const { numRows, stage } = options;
-    const program = await this.programs.get(executor, `choose ${numRows} rows`, () =>
+    await executor.run([{ program: await this.rowsProgram(executor, numRows), stage }]);
+    const choices = await this.readRows(numRows);
+    return choices.map((choice) => choice());
+  }
+
+  /** The program that leaves the argmax of each batch row's logits for {@link TokenChooser.readRows}. */
+  rowsProgram(executor: Executor, numRows: number): Promise<PreparedProgram> {
+    return this.programs.get(executor, `choose ${numRows} rows`, () =>
       chooseRowsProgram(this.owner.buffers, { numRows, vocabSize: this.vocabSize }),
     );
-    await executor.run([{ program, stage }]);
-    const data = await this.readBack();
-    return Array.from({ length: numRows }, (_, row) =>
-      readChoice(new DataView(data.buffer, row * CHOICE_BYTES), { isPenalised: false, topK: 0 }),
-    );
+  }
+
+  /** Reads the choice of each batch row. @returns functions that throw GpuError where the row's logits are not finite */
+  async readRows(numRows: number): Promise<(() => TokenChoice)[]> {
+    const { buffer } = await this.readBack();
+    const choice = (row: number) =>
+      readChoice(new DataView(buffer, row * CHOICE_BYTES), { isPenalised: false, topK: 0 });
+    return Array.from({ length: numRows }, (_, row) => () => choice(row));
   }
 
   /** The whole row of logits [V]; sampling and option confidence read it, greedy decoding does not. */

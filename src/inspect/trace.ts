@@ -1,6 +1,6 @@
 // A trace: every named point of one run, collected at places, and the metadata of a trace file.
 import { at, InputError } from "../errors.ts";
-import type { LogitsChange } from "../generate/generate.ts";
+import type { LogitsChange } from "../generate/token-picker.ts";
 import type { TextConfig } from "../models/config.ts";
 import type { ImageInput, ModelInputs } from "../models/inputs.ts";
 import type { Processor } from "../models/processor.ts";

@@ -1,4 +1,4 @@
-// Answers a server's requests with one model. Each request runs in a separate session, and the sessions take turns token by token.
+// Answers a server's requests with one model. Each request runs in a session of its own; the sessions decode together in one batch.
 import type { Answer, AnswerOptions } from "../answer.ts";
 import { at } from "../errors.ts";
 import type { GeneratedToken } from "../generate/generate.ts";
@@ -60,7 +60,7 @@ export class ChatService {
     this.checkPicture(asked.extension, images.length);
     this.checkRoom(inputs, asked.options);
     const reads = attentionReads(asked.extension?.attention, model, inputs);
-    const session = model.session();
+    const session = model.session({ batched: true, memoryBytes: this.parts.memoryBytes });
     try {
       const stream = session.answer(inputs, { ...asked.options, read: reads, signal });
       for await (const token of stream) onToken(token);

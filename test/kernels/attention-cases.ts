@@ -15,7 +15,7 @@ import { storeSlots } from "../reference/cache-formats.ts";
 import type { Random } from "../reference/random.ts";
 import { padRows, unpadRows } from "../reference/rows.ts";
 import { type Edits, editScore, makeEdit, makeEdits } from "../reference/score-edit.ts";
-import { cacheSlot, makeStep, packStep, rowSlot, type Step } from "../reference/step.ts";
+import { cacheSlot, makeRows, makeStep, packStep, rowSlot, type Step } from "../reference/step.ts";
 import { BOUNDS, type Bound } from "../setup/bounds.ts";
 import { isBrief } from "../setup/device.ts";
 import { expectClose } from "../setup/expect-close.ts";
@@ -179,6 +179,7 @@ export async function runDecode(
       step: uniform(packStep(step)),
       numRows,
       capacity: numSlots,
+      raggedKeys: step.rows && step.slotStart + 1,
       queryRowStride,
       kernel,
       capture: capture && { ...captured, ...capture },
@@ -271,6 +272,27 @@ export const DECODE_CASES: readonly {
     },
   },
   {
+    title: "four batch rows of different lengths, in any order of the cache, each with its own edits",
+    heads: headLayout(4, 2, 32),
+    numRows: 4,
+    step: makeRows([
+      [40, 75],
+      [0, 200],
+      [74, 0],
+      [33, 120],
+    ]),
+    edits: {
+      rows: [
+        [makeEdit(4, [1, 1.8, 0.5, 0], { rows: [40, 41], columns: [[4, 30]] })],
+        [],
+        [makeEdit(4, 0.5, { rows: [74, 75], columns: [[0, 70]] })],
+        [makeEdit(4, 3, { rows: [34, 99], columns: [[0, 20]] })], // rows that are not run
+      ],
+      numLayers: 1,
+      layer: 0,
+    },
+  },
+  {
     title: "one batch row within the prefix",
     heads: headLayout(4, 2, 32),
     numRows: 1,
@@ -320,7 +342,8 @@ export function makeDecodeOperands(
   random: Random,
   { heads, numRows, step }: { readonly heads: HeadLayout; readonly numRows: number; readonly step: Step },
 ): Operands {
-  const numSlots = step.slotStart + (numRows - 1) * step.tailStride + 2;
+  const ends = (step.rows ?? []).map(([slot, offset]) => slot + offset);
+  const numSlots = Math.max(step.slotStart + (numRows - 1) * step.tailStride, ...ends) + 2;
   return makeOperands(random, heads, { numRows, numSlots });
 }
 

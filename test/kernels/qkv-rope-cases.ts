@@ -6,7 +6,7 @@ import { qkvRope as twin } from "../reference/qkv-rope.ts";
 import { quantizeActivations } from "../reference/quantize-activations.ts";
 import { createRandom } from "../reference/random.ts";
 import { rotaryRows } from "../reference/rope-append.ts";
-import { makeStep, packStep, rowSlot, type Step } from "../reference/step.ts";
+import { makeRows, makeStep, packStep, rowSlot, type Step } from "../reference/step.ts";
 import { storeWeights } from "../reference/weight-formats.ts";
 import { BOUNDS, linearBoundOf } from "../setup/bounds.ts";
 import { expectClose } from "../setup/expect-close.ts";
@@ -55,6 +55,17 @@ const CASES: readonly QkvCase[] = [
     numRows: 3,
     step: makeStep({ slotStart: 3 }),
     positionStart: 1000,
+  },
+  {
+    title: "batch rows at slots of their own",
+    heads: headLayout(4, 2, 32),
+    inner: 64,
+    numRows: 3,
+    step: makeRows([
+      [11, 10],
+      [0, 0],
+      [6, 3],
+    ]),
   },
   {
     title: "three batch rows at one slot, each into its own tail",

@@ -6,7 +6,7 @@ import { type ReadSlots, readSlots } from "../reference/cache-formats.ts";
 import { createRandom } from "../reference/random.ts";
 import { rotaryRows, ropeAppend as twin } from "../reference/rope-append.ts";
 import { at, padRows, unpadRows } from "../reference/rows.ts";
-import { cacheSlot, makeStep, packStep, rowSlot, type Step } from "../reference/step.ts";
+import { cacheSlot, makeRows, makeStep, packStep, rowSlot, type Step } from "../reference/step.ts";
 import { BOUNDS, STORED } from "../setup/bounds.ts";
 import { expectClose } from "../setup/expect-close.ts";
 import { POISON, runKernel } from "../setup/run-kernel.ts";
@@ -44,6 +44,17 @@ const CASES: readonly PackedCase[] = [
   { title: "headDim 62 in 64", heads: headLayout(1, 1, 62), numRows: 2, step: makeStep(), capacity: 2 },
   { title: "headDim 66 in 68", heads: headLayout(1, 1, 66), numRows: 2, step: makeStep(), capacity: 3 },
   { title: "headDim 104", heads: headLayout(2, 1, 104), numRows: 2, step: makeStep({ slotStart: 1 }), capacity: 3 },
+  {
+    title: "batch rows at slots of their own",
+    heads: headLayout(4, 2, 32),
+    numRows: 3,
+    step: makeRows([
+      [11, 10],
+      [0, 0],
+      [6, 3],
+    ]),
+    capacity: 32,
+  },
   {
     title: "three batch rows at one slot, each into its own tail",
     heads: headLayout(4, 2, 32),

@@ -3,7 +3,7 @@ import { type HeadLayout, ropeAppend } from "../../src/gpu/ops/rope.ts";
 import { createRandom } from "../reference/random.ts";
 import { rotaryRows, ropeAppend as twin } from "../reference/rope-append.ts";
 import { padRows, unpadRows } from "../reference/rows.ts";
-import { makeStep, packStep, rowSlot, type Step } from "../reference/step.ts";
+import { makeRows, makeStep, packStep, rowSlot, type Step } from "../reference/step.ts";
 import { BOUNDS } from "../setup/bounds.ts";
 import { expectClose } from "../setup/expect-close.ts";
 import { POISON, runKernel } from "../setup/run-kernel.ts";
@@ -55,6 +55,17 @@ const CASES: readonly RopeCase[] = [
   // A workgroup takes 32 pairs: 31, 33 and, above, 16 and 64 of them.
   { title: "headDim 62 in 64", heads: headLayout(1, 1, 62), numRows: 2, step: makeStep(), capacity: 2 },
   { title: "headDim 66 in 68", heads: headLayout(1, 1, 66), numRows: 2, step: makeStep(), capacity: 2 },
+  {
+    title: "batch rows at slots of their own",
+    heads: headLayout(4, 2, 32),
+    numRows: 3,
+    step: makeRows([
+      [11, 10],
+      [0, 0],
+      [6, 3],
+    ]),
+    capacity: 32,
+  },
   {
     title: "three batch rows at one slot, each into its own tail",
     heads: headLayout(4, 2, 32),

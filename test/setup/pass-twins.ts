@@ -159,11 +159,13 @@ function activation(watched: WatchedPass): Expected {
 
 function stepOf({ call }: WatchedPass): Step {
   const word = (index: number) => at(call.words, index);
+  const isBatch = word(1) === 0;
+  const rowOf = (row: number) => [word(4 + 4 * row), word(5 + 4 * row)] as const;
   return makeStep({
     slotStart: word(0),
-    slotStep: word(1) === 0 ? 0 : 1,
+    slotStep: isBatch ? 0 : 1,
     prefixLength: word(2),
-    tailStride: word(3),
+    rows: isBatch ? Array.from({ length: 32 }, (_, row) => rowOf(row)) : undefined,
   });
 }
 

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { CheckpointError } from "../../src/errors.ts";
 import { noVisionTower, requireMultimodal } from "../../src/models/config.ts";
 import { rotaryRows, rotatedLength, rotationOf } from "../../src/models/layers/rope.ts";
-import { packStep } from "../../src/models/layers/step.ts";
+import { packStep, STEP_BYTES } from "../../src/models/layers/step.ts";
 import { readModelConfig } from "../../src/models/registry.ts";
 import type { RopeConfig } from "../../src/models/rope-config.ts";
 
@@ -800,10 +800,14 @@ test("angles are rounded to f32 before their cosine, as transformers computes th
 });
 
 test("a step's words lie as shaders/shared/step.wgsl declares them", () => {
-  const slots = { slotStart: 9, prefixLength: 7, tailStride: 3 };
-  expect([...packStep({ ...slots, isBatch: true })]).toEqual([9, 0, 7, 3]);
-  expect([...packStep({ ...slots, isBatch: false })]).toEqual([9, 1, 7, 3]);
-  const words = new Uint32Array(4);
-  expect(packStep({ ...slots, isBatch: false }, words)).toBe(words);
-  expect([...words]).toEqual([9, 1, 7, 3]);
+  expect([...packStep({ slotStart: 9 })]).toEqual([9, 1, 0, 0, 0, 0, 0, 0]);
+  const rows = [
+    { slot: 9, offset: 0 },
+    { slot: 4, offset: 30 },
+  ];
+  const ofBatch = [9, 0, 7, 0, 9, 0, 0, 0, 4, 30, 0, 0];
+  expect([...packStep({ rows, prefixLength: 7 })]).toEqual(ofBatch);
+  const words = new Uint32Array(STEP_BYTES / 4);
+  expect(packStep({ rows, prefixLength: 7 }, words)).toBe(words);
+  expect([...words.subarray(0, 12)]).toEqual(ofBatch);
 });

@@ -76,7 +76,7 @@ export const NUM_DECODE_SPLITS = 32;
 /** Most keys of a split of attention-decode-split-tiled. */
 const MOST_TILED_SPLIT_KEYS = 1024;
 
-type DecodeShape = Pick<DecodeCall, "numRows" | "heads" | "capacity" | "cacheDtype">;
+type DecodeShape = Pick<DecodeCall, "numRows" | "heads" | "capacity" | "raggedKeys" | "cacheDtype">;
 
 /** A kernel of a decode step: of all keys at once, or of one split of them each, to be merged. */
 interface DecodeEntry extends KernelEntry<DecodeShape> {
@@ -91,7 +91,8 @@ export const ATTENTION_DECODE_KERNELS = [
     name: "attention-decode-split-tiled",
     isSplit: true,
     ...decodeKernel("attention-decode-split-tiled", attentionDecodeSplitTiledWgsl),
-    supports: (gpu, { capacity }) => !gpu.isSoftware && capacity <= NUM_DECODE_SPLITS * MOST_TILED_SPLIT_KEYS,
+    supports: (gpu, { capacity, raggedKeys = capacity }) =>
+      !gpu.isSoftware && raggedKeys <= NUM_DECODE_SPLITS * MOST_TILED_SPLIT_KEYS,
     plan: ({ numRows, heads }) => ({
       constants: {},
       params: {
@@ -107,8 +108,8 @@ export const ATTENTION_DECODE_KERNELS = [
     isSplit: false,
     ...decodeKernel("attention-decode-quad", attentionDecodeQuadWgsl),
     supports: hasQuads,
-    plan: ({ numRows, heads }) => {
-      const rows = numRows > 1 ? 2 : 1;
+    plan: ({ numRows, heads, raggedKeys }) => {
+      const rows = numRows > 1 && raggedKeys === undefined ? 2 : 1;
       return {
         constants: { ROWS: rows },
         params: { numRows, group: groupOf(heads) },
@@ -248,11 +249,13 @@ export interface DecodeCall extends AttentionCall {
   readonly stats: GPUBuffer;
   /** Cache slots per key/value head. */
   readonly capacity: number;
+  /** Of rows at different slots: most keys that one sees. All rows are at one slot unless given. */
+  readonly raggedKeys?: number | undefined;
   /** This kernel instead of the one that suits the adapter. */
   readonly kernel?: DecodeKernelName | undefined;
 }
 
-/** Attention of R batch rows at one slot over the cache: at once, or split over the keys and then merged. */
+/** Attention of R batch rows over the cache: at once, or split over the keys and then merged. */
 export function attentionDecode(program: Program, gpu: KernelContext, call: DecodeCall): void {
   const { heads, numRows, partials, stats, output, capture, cacheDtype = "f32" } = call;
   const { numHeads, headDim, paddedHeadDim } = heads;

@@ -226,9 +226,9 @@ interface Slots {
 
 /** Reads a call's `struct Step`. */
 async function readSlots(read: ReadBinding): Promise<Slots> {
-  const [slotStart, slotStep] = await read("step");
+  const [slotStart, isSequence] = await read("step");
   if (slotStart === undefined) throw new Error("struct Step is empty");
-  return { slotStart, isBatch: slotStep === 0 };
+  return { slotStart, isBatch: isSequence === 0 };
 }
 
 /** A rotation in place. */

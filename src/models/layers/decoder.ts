@@ -29,6 +29,8 @@ export interface DecoderCall {
   readonly numRows: number;
   /** True for one new token per batch row over a cached prefix: attention then runs per row over all keys. */
   readonly isDecode: boolean;
+  /** Of a decode step whose rows are at different slots: most keys that a row sees. All rows are at one slot unless given. */
+  readonly raggedKeys?: number | undefined;
   /** Whether attention applies the score edits in `scratch.edits`; a call without edits reads none. */
   readonly isEdited: boolean;
   /** Records what edits with row strengths need; undefined where no edit has any. */
@@ -181,7 +183,7 @@ function attention(program: Program, gpu: Gpu, call: AttentionPart): void {
   program.at(`layers.${index}.self_attn`, call.what);
   if (call.isDecode) {
     const { partials, stats } = scratch;
-    attentionDecode(program, gpu, { ...common, partials, stats, capacity });
+    attentionDecode(program, gpu, { ...common, partials, stats, capacity, raggedKeys: call.raggedKeys });
     return;
   }
   const slotLength = cacheSlotLength(heads.paddedHeadDim, cacheDtype);

@@ -164,7 +164,7 @@ export function rowStrengthNeeds(words: Uint32Array, numHeads: number): RowStren
 }
 
 /** Whether an operation's strengths depend on the row's own scores. */
-function hasRowStrengths(operation: ScoreOperation): boolean {
+export function hasRowStrengths(operation: ScoreOperation): boolean {
   return operation === "temperature" || operation === "redistribute";
 }
 
