@@ -207,31 +207,57 @@ describe("answers in one batch", () => {
   });
 });
 
-test("a long prompt runs in chunks between the steps of the others", async () => {
-  const inputs = prompts();
-  const [short, long] = [at(inputs, 3), at(inputs, 7)];
-  const numChunks = Math.ceil(long.inputIds.length / 16);
-  expect(numChunks).toBeGreaterThan(3);
-  const expected = [await alone({ inputs: short, options: OPTIONS }), await alone({ inputs: long, options: OPTIONS })];
-  const order: string[] = [];
+/** What the GPU is given to run, in order: "prefill" for a chunk of a prompt, "choose …" for the token after it or after a step. */
+function watchRuns(onRun?: (label: string) => void): readonly string[] {
   const { device } = model.gpu;
+  const runs: string[] = [];
   const create = device.createCommandEncoder.bind(device);
   vi.spyOn(device, "createCommandEncoder").mockImplementation((descriptor) => {
-    order.push(descriptor?.label ?? "");
+    const label = descriptor?.label ?? "";
+    if (label === "prefill" || label.startsWith("choose")) {
+      runs.push(label);
+      onRun?.(label);
+    }
     return create(descriptor);
   });
-  const answers = await together(
-    [
-      { inputs: short, options: OPTIONS },
-      { inputs: long, options: OPTIONS },
-    ],
-    [0, 0],
-  );
-  for (const [index, answer] of answers.entries()) compare(answer, at(expected, index));
-  const runs = order.filter((label) => label === "prefill" || label.startsWith("choose"));
-  const chunks = runs.flatMap((label, index) => (label === "prefill" ? [index] : []));
-  const between = chunks.slice(2).filter((index) => runs[index - 1] !== "prefill");
-  expect(between.length).toBeGreaterThan(1);
+  return runs;
+}
+
+describe("a long prompt", () => {
+  let short: Asked;
+  let long: Asked;
+  let expected: Answer[];
+  beforeAll(async () => {
+    const inputs = prompts();
+    [short, long] = [at(inputs, 3), at(inputs, 7)].map((one) => ({ inputs: one, options: OPTIONS })) as [Asked, Asked];
+    expect(long.inputs.inputIds.length).toBeGreaterThan(3 * 16);
+    expected = [await alone(short), await alone(long)];
+  });
+
+  test("runs in chunks between the steps of the others", async () => {
+    const runs = watchRuns();
+    const answers = await together([short, long]);
+    for (const [index, answer] of answers.entries()) compare(answer, at(expected, index));
+    const chunks = runs.flatMap((label, index) => (label === "prefill" ? [index] : []));
+    const between = chunks.slice(2).filter((index) => runs[index - 1] !== "prefill");
+    expect(between.length).toBeGreaterThan(1);
+  });
+
+  test("lets another question have its first token after two chunks at most", async () => {
+    let started: Promise<Answer[]> | undefined;
+    const runs = watchRuns(() => {
+      started ??= together([short]);
+    });
+    const [answer] = await together([long]);
+    if (answer === undefined) throw new Error("no answer");
+    compare(answer, at(expected, 1));
+    compare(at((await started) ?? [], 0), at(expected, 0));
+    // The first chunk of the long prompt, at most two more, and the short one.
+    const numBefore = runs.indexOf("choose");
+    expect(numBefore).toBeGreaterThan(1);
+    expect(numBefore).toBeLessThanOrEqual(4);
+    expect(runs.slice(numBefore)).toContain("prefill"); // the long one was not through yet
+  });
 });
 
 test("a warm-up for a batch leaves nothing to compile", async () => {
