@@ -162,3 +162,57 @@ test("a session whose turn found no memory answers it when asked again", async (
   session.close();
   model.dispose();
 });
+
+test("answers of a batch without memory end in one sentence each, and the next are answered as ever", async () => {
+  const { device } = await openTestDevice();
+  let place = -1;
+  let start = 0;
+  let numRefused = 0;
+  const { device: short, needs } = scarceDevice(device, (_, index) => {
+    if (index - start !== place) return false;
+    numRefused++;
+    return true;
+  });
+  const model = await Llava.load(fileSource(`${GOLDEN}/tiny-llava`), { device: short });
+  const weightBytes = model.gpu.allocatedBytes;
+  const inputs = goldenInputs(model, await readTensorFile("tiny-llava/expected.safetensors"));
+  const ask = async (maxNewTokens: number) => {
+    using session = model.session({ batched: true });
+    const answer = await session.answer(inputs, { maxNewTokens, ignoreEos: true, reusePrefix: false }).answer;
+    return answer.tokens.map(({ tokenId }) => tokenId);
+  };
+  const lengths = [12, 20, 16, 8];
+  const askAll = async () => {
+    start = needs.length;
+    return Promise.allSettled(lengths.map(ask));
+  };
+  const expected = await askAll();
+  expect(expected.map(({ status }) => status)).toEqual(lengths.map(() => "fulfilled"));
+  const asked = needs.slice(start);
+  model.clearCaches();
+  const ofBatch = asked.flatMap(({ label }, index) => (label.startsWith("layers.") ? [index] : []));
+  const places = [0, 0.5].map((share) => Math.floor(share * (asked.length - 1)));
+  for (const at of [...places, ofBatch.at(-1) ?? 0]) {
+    place = at;
+    const before = numRefused;
+    const answers = await askAll();
+    place = -1;
+    for (const [index, answer] of answers.entries()) {
+      if (answer.status === "fulfilled") expect(answer, `place ${at}`).toEqual(expected[index]);
+      else expect(answer.reason, `place ${at}`).toMatchObject({ name: "GpuError", reason: "out-of-memory" });
+    }
+    // Which answers wait for which others differs from run to run, and so does the number of needs.
+    if (numRefused > before)
+      expect(
+        answers.some(({ status }) => status === "rejected"),
+        `place ${at}`,
+      ).toBe(true);
+    model.clearCaches();
+    expect(await askAll(), `after place ${at}`).toEqual(expected);
+    model.clearCaches();
+  }
+  expect(numRefused).toBeGreaterThan(1);
+  expect(model.gpu.allocatedBytes).toBeGreaterThan(weightBytes);
+  model.dispose();
+  expect(model.gpu.allocatedBytes).toBe(0);
+});
