@@ -163,10 +163,14 @@ function announce(
   const { server, options, facts } = of;
   session.print(`${server.url}/v1\n`);
   if (session.isJson) process.stdout.write(`${JSON.stringify({ url: server.url, ...facts })}\n`);
-  const key = options.apiKey === undefined ? "" : ' -H "authorization: Bearer $ADAPTVIS_API_KEY"';
+  // The key itself is kept out of logs.
+  const [key, how] =
+    options.apiKey === undefined
+      ? ["", ""]
+      : [' -H "authorization: Bearer $ADAPTVIS_API_KEY"', ", with the key in the variable ADAPTVIS_API_KEY,"];
   const body = '{"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 16}';
   session.note(
-    `adaptvis: serving ${options.modelId}; try\n  curl ${server.url}/v1/chat/completions${key} -H "content-type: application/json" -d '${body}'`,
+    `adaptvis: serving ${options.modelId}; try${how}\n  curl ${server.url}/v1/chat/completions${key} -H "content-type: application/json" -d '${body}'`,
   );
 }
 

@@ -11,7 +11,9 @@ export const PAGE = `<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>adaptvis serve</title>
+<link rel="icon" href="data:,">
 <link rel="stylesheet" href="/page.css">
+<main>
 <h1>adaptvis serve</h1>
 <p>This server speaks OpenAI's protocol: <code>POST /v1/chat/completions</code> (<a href="/openapi.json">description</a>).</p>
 <form id="form">
@@ -20,18 +22,19 @@ export const PAGE = `<!doctype html>
   <label>Intervention <input id="intervention" value="adaptvis" list="interventions"></label>
   <datalist id="interventions"><option>greedy<option>scaling<option>adaptvis</datalist>
   <label>API key, if the server has one <input type="password" id="key" autocomplete="off"></label>
-  <button>Ask</button>
+  <button id="ask">Ask</button>
 </form>
 <output id="answer" role="status"></output>
 <img id="map" alt="" hidden>
+</main>
 <script src="/page.js"></script>
 </html>
 `;
 
 /** GET /page.css */
-export const PAGE_STYLE = `body{font:1rem/1.5 system-ui,sans-serif;max-width:40rem;margin:2rem auto;padding:0 1rem;color-scheme:light dark}
+export const PAGE_STYLE = `:root{color-scheme:light dark}body{font:1rem/1.5 system-ui,sans-serif;max-width:40rem;margin:2rem auto;padding:0 1rem}a{color:inherit}
 label{display:block;margin:.5rem 0}input,textarea{font:inherit;display:block;width:100%;box-sizing:border-box}
-button{font:inherit;padding:.3rem 1rem}output{display:block;white-space:pre-wrap;margin:1rem 0;min-height:1.5rem}img{max-width:100%}
+button{font:inherit;padding:.3rem 1rem}output{display:block;white-space:pre-wrap;margin:1rem 0;min-height:1.5rem}output[aria-busy]:empty::before{content:"…"}img{max-width:100%}
 `;
 
 /** GET /page.js */
@@ -47,8 +50,11 @@ element("form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const answer = element("answer");
   const map = element("map");
+  const button = element("ask");
+  button.disabled = true;
   map.hidden = true;
-  answer.textContent = "…";
+  answer.textContent = "";
+  answer.setAttribute("aria-busy", "true");
   try {
     const [file] = element("picture").files;
     const content = [{ type: "text", text: element("question").value }];
@@ -64,7 +70,6 @@ element("form").addEventListener("submit", async (event) => {
       }),
     });
     if (!response.ok) throw new Error((await response.json()).error.message);
-    answer.textContent = "";
     let rest = "";
     for await (const text of response.body.pipeThrough(new TextDecoderStream())) {
       const lines = (rest + text).split("\\n");
@@ -85,7 +90,10 @@ element("form").addEventListener("submit", async (event) => {
       }
     }
   } catch (error) {
-    answer.textContent = error.message;
+    answer.textContent += (answer.textContent === "" ? "" : "\\n\\n") + error.message;
+  } finally {
+    button.disabled = false;
+    answer.removeAttribute("aria-busy");
   }
 });
 `;
