@@ -4,8 +4,6 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
-from PIL import Image
-
 FOLDER = Path("weights/tiny-spatial/benchmark/test")
 
 
@@ -14,8 +12,14 @@ def annotations():
     return json.loads((FOLDER / "Controlled_B_annotations.json").read_text())
 
 
+def picture(doc):
+    return FOLDER / annotations()[doc["id"]]["image_path"]
+
+
 def doc_to_visual(doc):
-    return [Image.open(FOLDER / annotations()[doc["id"]]["image_path"]).convert("RGB")]
+    from PIL import Image
+
+    return [Image.open(picture(doc)).convert("RGB")]
 
 
 def doc_to_target(doc):
@@ -23,6 +27,6 @@ def doc_to_target(doc):
 
 
 def process_results(doc, results):
-    """The rule of the paper's authors: the right answer is a substring, but "on" not in an answer with "front"."""
+    """The rule of the paper's authors: the right answer is a substring, but "on" not of an answer with "front"."""
     said, wanted = results[0].lower(), doc_to_target(doc).lower()
     return {"accuracy": float(wanted in said and not (wanted == "on" and "front" in said))}
