@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { transform } from "esbuild";
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -98,13 +99,12 @@ describe("nginx in front of two servers", () => {
     for (const relay of relays) await relay.kill();
   });
 
-  const body = (url: string, text: string, more: object = {}) => ({
-    ...more,
+  const body = (url: string, question: string) => ({
     messages: [
       {
         role: "user" as const,
         content: [
-          { type: "text" as const, text },
+          { type: "text" as const, text: question },
           { type: "image_url" as const, image_url: { detail: "low" as const, url } },
         ],
       },
@@ -179,23 +179,22 @@ describe("nginx in front of two servers", () => {
       relay.answer = async (sent, incoming, response) => {
         const answer = await passOn(server.url, sent, incoming);
         response.writeHead(answer.statusCode ?? 502, answer.headers);
-        let numParts = 0;
-        for await (const part of answer) {
-          if (numParts++ === 1) await held;
-          response.write(part);
-        }
+        const [event, ...events] = (await text(answer)).split(/(?<=\n\n)/);
+        response.write(event);
+        await held;
+        for (const later of events) response.write(later);
         response.end();
       };
     }
     const client = new OpenAI({ baseURL: `${nginx.url}/v1`, apiKey: "none", maxRetries: 0 });
     const url = `data:image/png;base64,${readFileSync(PICTURE, "base64")}`;
     const stream = await client.chat.completions.create({ ...body(url, QUESTION), model: "", stream: true });
-    let text = "";
+    let answered = "";
     for await (const { choices } of stream) {
       release();
-      text += choices[0]?.delta.content ?? "";
+      answered += choices[0]?.delta.content ?? "";
     }
-    expect(text).toBe("Left");
+    expect(answered).toBe("Left");
 
     // A page of the proxy's own address may ask; the server compares it with the name that nginx passes on.
     for (const relay of relays) if (passes !== undefined) relay.answer = passes;
