@@ -57,6 +57,7 @@ export async function passOn(url: string, body: string, { method, url: path, hea
   sent.end(body);
   const [answer]: IncomingMessage[] = await once(sent, "response");
   if (answer === undefined) throw new Error("no answer");
+  delete answer.headers["transfer-encoding"]; // of this connection, not the next
   return answer;
 }
 

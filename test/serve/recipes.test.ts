@@ -1,6 +1,6 @@
 // What the documentation says about using the server (tools/docs/server.md), and the files in tools/serve, as far as the machine has the
 // programs.
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -236,9 +236,9 @@ test("unit, image and documentation give the server only options that it has", a
   expect(Number(timeout)).toBeGreaterThan(Number(drain) + 5);
 });
 
-test("lmms-eval's task finds its files and judges as the paper's authors do", async (context) => {
+test("the task of lmms-eval and the TSV for VLMEvalKit have the questions, and judge as the paper's authors do", async (context) => {
   const [data = ""] = /\S+\.jsonl/.exec(serveFile("lmms-eval/controlled_b.yaml")) ?? [];
-  expect(existsSync(join(root, data))).toBe(true);
+  const questions = readFileSync(join(root, data), "utf8").trim().split("\n");
   const { ending } = await runProgram("python3", ["--version"]).catch(() => ({ ending: 1 }));
   if (ending !== 0) return context.skip("there is no Python on this machine");
   const script = `
@@ -250,6 +250,22 @@ print(utils.picture(doc("Left")).is_file(), [utils.process_results(doc(gold), [t
   const path = { PYTHONPATH: join(root, "tools", "serve", "lmms-eval"), PYTHONDONTWRITEBYTECODE: "1" };
   const result = await runProgram("python3", ["-c", script], { cwd: root, env: path });
   expect(result).toMatchObject({ ending: 0, stdout: "True [1.0, 0.0, 0.0]\n" });
+  const table = join(folder, "controlled_b.tsv");
+  const program = join(root, "tools", "serve", "vlmevalkit", "controlled_b_tsv.py");
+  expect(await runProgram("python3", [program, table], { cwd: root })).toMatchObject({ ending: 0, stderr: "" });
+  const [head = "", ...rows] = readFileSync(table, "utf8").trim().split("\r\n");
+  expect(head.split("\t")).toEqual(["index", "question", "A", "B", "C", "D", "answer", "image"]);
+  expect(rows.length).toBe(questions.length);
+  for (const [index, row] of rows.entries()) {
+    const [id, question, ...cells] = row.split("\t");
+    const asked = JSON.parse(questions[index] ?? "");
+    expect([Number(id), question, cells["ABCD".indexOf(cells[4] ?? "")]]).toEqual([
+      asked.id,
+      asked.question,
+      asked.answer[0],
+    ]);
+    expect(cells[5]).toMatch(/^\/9j\//); // a JPEG
+  }
 });
 
 test("the page at / answers, shows where the model looked, and fits a phone", async (context) => {
