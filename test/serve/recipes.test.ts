@@ -1,6 +1,6 @@
 // What the documentation says about using the server (tools/docs/server.md), and the files in tools/serve, as far as the machine has the
 // programs.
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,6 +10,7 @@ import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { launchChromium } from "../browser/launch.ts";
 import { adaptvis, root, tinySpatial } from "../cli/command.ts";
+import { executableOf } from "../hosts/runtimes.ts";
 import { runProgram } from "../setup/run-program.ts";
 import { findNginx, passOn, type Relay, type RunningNginx, startNginx, startRelay } from "./nginx.ts";
 import { type RunningServer, startServer } from "./server.ts";
@@ -53,8 +54,8 @@ test("the curl line that the server prints works as it is", async (context) => {
   expect(JSON.parse(stdout)).toMatchObject({ model: "tiny-spatial", usage: { completion_tokens: 16 } });
 });
 
-describe("recipes for OpenAI's packages print what the documentation says", () => {
-  test("TypeScript, which is also right by its types", async () => {
+describe("recipes print what the documentation says", () => {
+  test("the openai package in TypeScript, which is also right by its types", async () => {
     const { code, printed } = recipe("The openai package", "ts");
     const source = join(folder, "recipe.ts");
     const program = join(folder, "recipe.mjs");
@@ -70,7 +71,7 @@ describe("recipes for OpenAI's packages print what the documentation says", () =
     expect(await runProgram(process.execPath, [program], { cwd: root })).toMatchObject({ ending: 0, stdout: printed });
   });
 
-  test("Python", async (context) => {
+  test("the openai package in Python", async (context) => {
     const python = process.env.ADAPTVIS_TEST_PYTHON ?? "python3";
     const { ending } = await runProgram(python, [
       "-c",
@@ -80,6 +81,24 @@ describe("recipes for OpenAI's packages print what the documentation says", () =
     const { code, printed } = recipe("The openai package", "python");
     const result = await runProgram(python, ["-c", code.replaceAll(ADDRESS, server.url)], { cwd: root });
     expect(result).toMatchObject({ ending: 0, stdout: printed });
+  });
+
+  test("the AI SDK, in the Node that it needs", async (context) => {
+    const node = executableOf("node22");
+    const packages = join(root, "node_modules", ".cache", "adaptvis-runtimes");
+    const hasSdk = ["ai", "@ai-sdk/openai-compatible"].every((name) =>
+      existsSync(join(packages, "node_modules", name)),
+    );
+    if (node === undefined || !hasSdk) return context.skip("npm run runtimes has not fetched Node 22 and the AI SDK");
+    const { code, printed } = recipe("The AI SDK", "ts");
+    const { code: program } = await transform(code.replaceAll(ADDRESS, server.url), { loader: "ts", format: "esm" });
+    const file = join(packages, `recipe-${process.pid}.mjs`); // beside the packages that it imports
+    try {
+      await writeFile(file, program);
+      expect(await runProgram(node, [file], { cwd: root })).toMatchObject({ ending: 0, stdout: printed });
+    } finally {
+      await rm(file, { force: true });
+    }
   });
 });
 
