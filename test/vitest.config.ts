@@ -26,7 +26,7 @@ export default defineConfig({
     // one answer take longer to compile than most files take to run.
     pool: "forks",
     maxWorkers: group === "cpu" ? 2 : 1,
-    isolate: group !== "gpu" && group !== "kernels",
+    isolate: group !== "gpu" && group !== "kernels" && group !== "e2e",
     // What a test waits for comes when it comes: on a busy machine a second, vitest's own limit, is no failure.
     expect: { poll: { timeout: 60_000, interval: 50 } },
     testTimeout: 120_000,

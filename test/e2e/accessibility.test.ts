@@ -81,9 +81,12 @@ async function faults({ page }: Playground): Promise<string[]> {
   const size = page.viewportSize() ?? viewports.desktop;
   // In a window as high as the page nothing that sticks to an edge covers, for a moment, what can be scrolled free of it.
   await page.setViewportSize({ ...size, height: 4000 });
-  for (const colorScheme of ["light", "dark"] as const) {
+  for (const [colorScheme, of] of [
+    ["light", "everything"],
+    ["dark", "colors"], // the schemes differ in nothing else: in the style sheet's light-dark()
+  ] as const) {
     await page.emulateMedia({ colorScheme });
-    found.push(...(await seriousFindings(page)).map((finding) => `${colorScheme}: ${finding}`));
+    found.push(...(await seriousFindings(page, of)).map((finding) => `${colorScheme}: ${finding}`));
   }
   await page.setViewportSize(size);
   return found;

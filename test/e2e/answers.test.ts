@@ -2,16 +2,17 @@
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { beforeAll, expect, test } from "vitest";
+import { DEFAULT_SCENE } from "../../src/app/scene/scene.ts";
+import { encodeHash } from "../../src/app/url-state.ts";
 import { decodeImage } from "../../src/index.node.ts";
 import type { Llava } from "../../src/llava.ts";
 import { MODEL, MUG_LEFT_OF_DOG } from "./fixtures.ts";
 import { answerFile, differencesFromNode, openNodeModel, takeAway } from "./node-model.ts";
 import { openPages } from "./open-pages.ts";
 import { markAnswers } from "./playground.ts";
-import { countsWorkgroups } from "./preludes.ts";
 
-const { open } = openPages();
+const { open, openLoaded } = openPages();
 const SIDE_QUESTION = "Where is the mug in relation to the dog? Answer with left, right, on or under.";
 /** Of the model's benchmark. */
 const TEST_PICTURES = join(MODEL, "benchmark", "test", "controlled_images");
@@ -20,7 +21,6 @@ let model: Llava;
 beforeAll(async () => {
   model = await openNodeModel();
 });
-afterAll(() => model.dispose());
 
 test("the model loads with progress, and the scene's answers are Node's", async () => {
   const startMs = performance.now();
@@ -41,8 +41,8 @@ test("the model loads with progress, and the scene's answers are Node's", async 
 });
 
 test("an uploaded JPEG's answers are Node's", async () => {
-  const playground = await open({ hash: questionHash(SIDE_QUESTION) });
-  await playground.waitUntilReady();
+  const playground = await openLoaded();
+  await playground.goTo(questionHash(SIDE_QUESTION));
   await playground.page.getByRole("radio", { name: "Your picture" }).check();
   await playground.page.getByLabel("Choose a picture").setInputFiles(MUG_LEFT_OF_DOG);
   await playground.page.getByRole("img", { name: /mug_left_of_dog\.jpeg/ }).waitFor();
@@ -62,8 +62,8 @@ test("an uploaded JPEG's answers are Node's", async () => {
 });
 
 test("pictures that are dropped and pasted are asked about", async () => {
-  const playground = await open({ hash: questionHash(SIDE_QUESTION.replace("dog", "gift")) });
-  await playground.waitUntilReady();
+  const playground = await openLoaded();
+  await playground.goTo(questionHash(SIDE_QUESTION.replace("dog", "gift")));
   for (const [way, file, answer] of [
     ["drop", "mug_left_of_gift.jpeg", "Left"],
     ["paste", "mug_right_of_gift.jpeg", "Right"],
@@ -78,8 +78,10 @@ test("pictures that are dropped and pasted are asked about", async () => {
 });
 
 test("the factor slider answers live, as Node does, by one extra step", async () => {
-  const playground = await open({ workerPrelude: countsWorkgroups });
-  await playground.waitUntilReady();
+  const playground = await openLoaded();
+  // A scene that nobody asked about: its whole prompt is to be computed.
+  await playground.goTo(encodeHash({ scene: { ...DEFAULT_SCENE, background: "checks" }, question: SIDE_QUESTION }));
+  await playground.worker.evaluate("workgroups = {}");
   await playground.askAndWait();
   const factor = playground.page.getByRole("slider", { name: "Factor" });
   const first = await playground.worker.evaluate<Record<string, number>>("workgroups");
@@ -107,8 +109,8 @@ test("the factor slider answers live, as Node does, by one extra step", async ()
 });
 
 test("the answer streams: its words come one after the other", async () => {
-  const playground = await open({ hash: questionHash("What is in the picture?") });
-  await playground.waitUntilReady();
+  const playground = await openLoaded();
+  await playground.goTo(questionHash("What is in the picture?"));
   await playground.page.evaluate(keepsTexts);
   await playground.askAndWait();
   const text = await playground.answer("Greedy");
@@ -121,9 +123,8 @@ test("the answer streams: its words come one after the other", async () => {
 });
 
 test("with Ask on every change a moved object is answered about by itself", async () => {
-  const playground = await open();
+  const playground = await openLoaded();
   const { page } = playground;
-  await playground.waitUntilReady();
   await playground.askAndWait();
   expect(await playground.answer("Greedy")).toBe("Left");
   await page.getByRole("checkbox", { name: "Ask on every change" }).check();
@@ -135,8 +136,9 @@ test("with Ask on every change a moved object is answered about by itself", asyn
 });
 
 test("the page draws on while a question runs", async () => {
-  const playground = await open({ hash: questionHash(SIDE_QUESTION) });
-  await playground.waitUntilReady();
+  const playground = await openLoaded();
+  // A scene that nobody asked about, so that the question takes its time.
+  await playground.goTo(encodeHash({ scene: { ...DEFAULT_SCENE, background: "gradient" }, question: SIDE_QUESTION }));
   await playground.page.evaluate(countFrames);
   await playground.askAndWait();
   expect(await playground.page.evaluate<number>("globalThis.frames")).toBeGreaterThan(3);

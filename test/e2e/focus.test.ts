@@ -5,7 +5,7 @@ import { openPages } from "./open-pages.ts";
 import type { Playground } from "./playground.ts";
 import { gatesReadbacks } from "./preludes.ts";
 
-const { open } = openPages();
+const { open, openLoaded } = openPages();
 
 test("a button that goes away leaves the focus in its panel, and a closed notice leaves it on the page's heading", async () => {
   const playground = await open({ workerPrelude: gatesReadbacks });
@@ -34,8 +34,7 @@ test("a button that goes away leaves the focus in its panel, and a closed notice
 });
 
 test("the same answer again is told again", async () => {
-  const playground = await open();
-  await playground.waitUntilReady();
+  const playground = await openLoaded();
   await playground.page.evaluate(keepsTold);
   for (let round = 0; round < 2; round++) await playground.askAndWait();
   const told = await playground.page.evaluate<string[]>("told");

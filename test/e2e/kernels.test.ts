@@ -8,12 +8,11 @@ import { openNodeModel } from "./node-model.ts";
 import { openPages } from "./open-pages.ts";
 import type { Playground } from "./playground.ts";
 
-const { open } = openPages();
+const { openLoaded } = openPages();
 const QUESTION = "Where is the mug in relation to the dog? Answer with left, right, on or under.";
 
 test("the passes, their shaders and their values are Node's", async () => {
-  const playground = await open();
-  await playground.waitUntilReady();
+  const playground = await openLoaded();
   await playground.askAndWait();
   const picture = await decodeImage(await playground.download("Download picture (PNG)"));
   const model = await openNodeModel();
@@ -24,7 +23,6 @@ test("the passes, their shaders and their values are Node's", async () => {
     alpha2: 1.2,
     beta: 0.6,
   });
-  model.dispose();
 
   await playground.showPasses();
   const lines = await playground.page.evaluate<string[]>(`[...document.querySelectorAll(".pass-line")].map((line) =>

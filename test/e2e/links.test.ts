@@ -5,6 +5,7 @@ import { DEFAULT_SCENE, type Scene } from "../../src/app/scene/scene.ts";
 import { decodeHash, encodeHash } from "../../src/app/url-state.ts";
 import { openPages } from "./open-pages.ts";
 import { waitUntil } from "./playground.ts";
+import { holdsAdapter } from "./preludes.ts";
 
 const { open } = openPages();
 const SCENE: Scene = {
@@ -51,7 +52,7 @@ test("a link restores scene, question, settings and pass, and Copy link gives it
 test.each(["scene=nowhere;mug,1,2&q=&a=1,x&pass=-1", "%E0%A4%A", "scene=plain;unicorn,500,500,300", "answers"])(
   "a broken link (#%s) opens the page as it is at first",
   async (hash) => {
-    const playground = await open({ hash });
+    const playground = await open({ hash, workerPrelude: holdsAdapter });
     for (const { name } of DEFAULT_SCENE.objects) {
       await playground.scene.getByRole("button", { name: new RegExp(`^${name},`) }).waitFor();
     }

@@ -19,8 +19,15 @@ import type { Playground } from "./playground.ts";
 /** Bound on logits and log-probabilities between hosts: the same kernels by two builds of Dawn. */
 const BOUND = 1e-3;
 
-/** Loads the embedded checkpoint on SwiftShader. */
-export async function openNodeModel(): Promise<Llava> {
+let opened: Promise<Llava> | undefined;
+
+/** The embedded checkpoint on SwiftShader; the same model for every caller in a process. */
+export function openNodeModel(): Promise<Llava> {
+  opened ??= loadNodeModel();
+  return opened;
+}
+
+async function loadNodeModel(): Promise<Llava> {
   const { adapter } = await openNodeAdapter("swiftshader");
   return await Llava.load(fileSource(MODEL), { device: await requestGpuDevice(adapter) });
 }

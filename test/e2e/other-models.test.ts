@@ -8,7 +8,8 @@ import { goldenCheckpoint } from "../setup/golden-checkpoint.ts";
 import { openPages } from "./open-pages.ts";
 import type { Playground } from "./playground.ts";
 
-const { open } = openPages();
+const { share } = openPages();
+const openShared = share({ pagePrelude: "delete window.showDirectoryPicker;" });
 let folder: string;
 
 beforeAll(async () => {
@@ -18,9 +19,8 @@ afterAll(() => rm(folder, { recursive: true }));
 
 /** Loads a golden's checkpoint through the folder input and asks it. */
 async function ask(golden: string): Promise<Playground> {
-  const playground = await open({ pagePrelude: "delete window.showDirectoryPicker;" });
+  const playground = await openShared();
   const { page } = playground;
-  await playground.waitUntilReady();
   const checkpoint = await goldenCheckpoint(golden, join(folder, golden));
   await page.getByLabel("Open a checkpoint folder").setInputFiles(checkpoint);
   await page.getByRole("definition").filter({ hasText: golden }).waitFor();

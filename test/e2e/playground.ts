@@ -1,15 +1,22 @@
 // The playground in headless Chromium: a static server over dist/app under a sub-path, as any host would serve it, one
-// browser for all pages of a test file, and what a person does on the page.
+// browser for its pages, and what a person does on the page.
 
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { setTimeout } from "node:timers/promises";
 import type { Browser, BrowserContext, Frame, Locator, Page, Worker } from "playwright-core";
+import { DEFAULT_SCENE } from "../../src/app/scene/scene.ts";
+import { encodeHash } from "../../src/app/url-state.ts";
 import { launchChromium } from "../browser/launch.ts";
 import { type StaticServer, startServer } from "../browser/static-server.ts";
 
 const TIMEOUT_MS = 60_000;
+/** The address of the scene and question that a page has at first. */
+const FIRST_HASH = encodeHash({
+  scene: DEFAULT_SCENE,
+  question: "Where is the mug in relation to the dog? Answer with left, right, on or under.",
+});
 
 /** Widths and heights that people have, CSS pixels. */
 export const viewports = {
@@ -103,6 +110,7 @@ export class Playground {
   /** Errors of the page and its worker, and what they wrote to the console as errors: a good page has none. */
   readonly problems: string[] = [];
   private readonly context: BrowserContext;
+  private numVisits = 0;
 
   constructor(context: BrowserContext, page: Page) {
     this.context = context;
@@ -140,6 +148,30 @@ export class Playground {
       const message = `No question can be asked; the page says "${status}" and has ${this.page.workers().length} workers.`;
       throw new Error(message, { cause });
     }
+  }
+
+  /**
+   * Brings a loaded page back to the first scene and question, by its address, with no notice open, nothing asked by itself and the
+   * focus nowhere. Stays: the last answer, the user's picture and text, and settings.
+   */
+  async startOver(): Promise<void> {
+    await this.page.getByRole("checkbox", { name: "Ask on every change" }).uncheck();
+    const close = this.page.getByRole("button", { name: /^Close the notice/ });
+    while ((await close.count()) > 0) await close.first().click();
+    await this.page.setViewportSize(viewports.desktop);
+    await this.page.evaluate(`document.activeElement.blur(); scrollTo(0, 0)`);
+    await this.goTo(FIRST_HASH);
+  }
+
+  /** Changes the fragment of the page's address as a followed link does; the page has read it when this returns. */
+  async goTo(hash: string): Promise<void> {
+    // The page reads an address that changes; a parameter that it does not know makes each one another.
+    this.numVisits++;
+    const other = JSON.stringify(`${hash.replace(/^#/, "")}&visit=${this.numVisits}`);
+    await this.page.evaluate(`new Promise((resolve) => {
+      addEventListener("hashchange", resolve, { once: true });
+      location.hash = ${other};
+    }).then(() => undefined)`);
   }
 
   /** Asks what the page's form says and waits for both answers. @throws with the notice's text when there is none. */

@@ -6,12 +6,12 @@ export const withoutWebGpu = `delete Object.getPrototypeOf(navigator).gpu;`;
 /** It has WebGPU and finds no adapter. For page and worker. */
 export const withoutAdapter = `GPU.prototype.requestAdapter = async () => null;`;
 
-/** It finds no adapter the first time that it is asked. For the worker. */
+/** It finds no adapter the first time that it is asked; `globalThis.numAdaptersAsked` counts. For the worker. */
 export const adapterAtSecondAsk = `{
   const { requestAdapter } = GPU.prototype;
-  let asked = 0;
+  globalThis.numAdaptersAsked = 0;
   GPU.prototype.requestAdapter = async function (options) {
-    return asked++ === 0 ? null : requestAdapter.call(this, options);
+    return numAdaptersAsked++ === 0 ? null : requestAdapter.call(this, options);
   };
 }`;
 

@@ -7,7 +7,7 @@ import { encodeHash } from "../../src/app/url-state.ts";
 import { openPages } from "./open-pages.ts";
 import type { Playground } from "./playground.ts";
 
-const { open } = openPages();
+const { open, openLoaded } = openPages();
 const MUG_LEFT_OF_DOG: Scene = {
   background: "plain",
   objects: [
@@ -18,9 +18,9 @@ const MUG_LEFT_OF_DOG: Scene = {
 const SIDE_QUESTION = "Where is the mug in relation to the dog? Answer with left, right, on or under.";
 
 test("the mug dragged by mouse to the dog's other side turns the answer", async () => {
-  const playground = await open({ hash: hashOf(MUG_LEFT_OF_DOG, SIDE_QUESTION) });
+  const playground = await openLoaded();
   const { page } = playground;
-  await playground.waitUntilReady();
+  await playground.goTo(hashOf(MUG_LEFT_OF_DOG, SIDE_QUESTION));
   await playground.askAndWait();
   expect(await playground.answer("Greedy")).toBe("Left");
   const { from, to } = await dragPath(playground);
@@ -58,8 +58,7 @@ test("so does a finger, and the page does not scroll under it", async () => {
 test("the heat map is brightest where the object is", async () => {
   const form = QUESTION_FORMS.find(({ id }) => id === "place");
   if (form === undefined) throw new Error("There is no form about places.");
-  const playground = await open();
-  await playground.waitUntilReady();
+  const playground = await openLoaded();
   const places = [
     ["left", { name: "guitar", x: 0.2, y: 0.5 }],
     ["right", { name: "apple", x: 0.8, y: 0.45 }],
@@ -69,7 +68,7 @@ test("the heat map is brightest where the object is", async () => {
   for (const [place, where] of places) {
     const object: SceneObject = { ...where, size: 0.3, flipped: false };
     const hash = hashOf({ background: "gradient", objects: [object] }, fillIn(form, [object.name]));
-    await playground.page.evaluate(`location.hash = ${JSON.stringify(hash)}`);
+    await playground.goTo(hash);
     await handle(playground, new RegExp(`^${object.name},`)).waitFor();
     await playground.askAndWait();
     expect((await playground.answer("AdaptVis")).toLowerCase()).toBe(place);
