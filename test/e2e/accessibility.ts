@@ -10,7 +10,10 @@ import type { Page } from "playwright-core";
 export async function seriousFindings(page: Page, of: "everything" | "colors" = "everything"): Promise<string[]> {
   // Evaluated rather than added as a script, which a page's content security policy may forbid.
   if (!(await page.evaluate<boolean>(`"axe" in globalThis`))) await page.evaluate(axe.source);
-  const only = of === "colors" ? `runOnly: { type: "rule", values: ["color-contrast", "link-in-text-block"] },` : `rules: { "target-size": { enabled: true } },`;
+  const only =
+    of === "colors"
+      ? `runOnly: { type: "rule", values: ["color-contrast", "link-in-text-block"] },`
+      : `rules: { "target-size": { enabled: true } },`;
   return await page.evaluate<
     string[]
   >(`axe.run(document, { ${only} resultTypes: ["violations"] }).then(({ violations }) =>

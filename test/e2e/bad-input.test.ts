@@ -91,8 +91,9 @@ test("a checkpoint of the user's in shards is read by ranges, and answers", asyn
 });
 
 test("a checkpoint comes by the browser's dialog, and another by loose files that are dropped", async () => {
-  const playground = await open({ pagePrelude: ownCheckpoint });
-  await playground.waitUntilReady();
+  const playground = await openWithoutFolderDialog();
+  await playground.page.evaluate(ownCheckpoint);
+  await expectAnswerAboutScene(playground); // after which the page has seen that there is a dialog now
   await playground.button("Open a checkpoint folder").click();
   await playground.page.getByRole("definition").filter({ hasText: "from-dialog" }).waitFor();
   await expectAnswerAboutScene(playground);

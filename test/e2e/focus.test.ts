@@ -3,14 +3,12 @@
 import { expect, test } from "vitest";
 import { openPages } from "./open-pages.ts";
 import type { Playground } from "./playground.ts";
-import { gatesReadbacks } from "./preludes.ts";
 
-const { open, openLoaded } = openPages();
+const { openLoaded } = openPages();
 
 test("a button that goes away leaves the focus in its panel, and a closed notice leaves it on the page's heading", async () => {
-  const playground = await open({ workerPrelude: gatesReadbacks });
+  const playground = await openLoaded();
   const { page } = playground;
-  await playground.waitUntilReady();
 
   await playground.worker.evaluate("gate.hold()");
   await playground.button("Ask").click();

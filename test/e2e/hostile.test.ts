@@ -50,9 +50,9 @@ test("a link to a pass that the answer lacks says so, and later answers are not 
 });
 
 test("of two pictures that are chosen one after the other the second one stays, whichever is decoded first", async () => {
-  const playground = await open({ workerPrelude: holdsFirstBitmap });
+  const playground = await openLoaded();
   const { page } = playground;
-  await playground.waitUntilReady();
+  await playground.worker.evaluate(holdsFirstBitmap);
   await page.getByRole("radio", { name: "Your picture" }).check();
   const input = page.getByLabel("Choose a picture");
   await input.setInputFiles({ name: "first.png", mimeType: "image/png", buffer: blackPng(8, 8) });
@@ -187,9 +187,10 @@ test("asking, trying factors, explaining and loading again leave nothing on the 
   expect(page.workers()).toHaveLength(1);
 });
 
-/** Keeps the first picture's decoder waiting until `releaseBitmap()`. For the worker. */
+/** Keeps the next picture's decoder waiting until `releaseBitmap()`. For the worker. */
 const holdsFirstBitmap = `{
   const { createImageBitmap } = globalThis;
+  globalThis.releaseBitmap = undefined;
   globalThis.createImageBitmap = async (...options) => {
     if (globalThis.releaseBitmap === undefined) {
       await new Promise((resolve) => { globalThis.releaseBitmap = resolve; });

@@ -9,6 +9,7 @@ import { buildApp } from "../../tools/app.mjs";
 import { launchChromium } from "../browser/launch.ts";
 import { type StaticServer, startServer } from "../browser/static-server.ts";
 import { waitUntil } from "./playground.ts";
+import { holdsAdapter } from "./preludes.ts";
 
 const POLLING = { timeout: 60_000 };
 
@@ -21,7 +22,10 @@ let served: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "adaptvis-update-"));
   served = join(folder, "first");
-  server = await startServer(({ path }) => ({ file: join(served, path === "/" ? "index.html" : path) }));
+  server = await startServer(({ path }) => ({
+    file: join(served, path === "/" ? "index.html" : path),
+    before: path.startsWith("/worker-") ? holdsAdapter : undefined, // no page needs its model here
+  }));
   browser = await launchChromium();
 });
 

@@ -10,6 +10,7 @@ import { quantizeActivations } from "../reference/quantize-activations.ts";
 import { createRandom } from "../reference/random.ts";
 import { storeWeights } from "../reference/weight-formats.ts";
 import { BOUNDS, LARGEST_INNER, linearBoundOf } from "../setup/bounds.ts";
+import { isBrief } from "../setup/device.ts";
 import { expectClose } from "../setup/expect-close.ts";
 import { POISON, runKernel } from "../setup/run-kernel.ts";
 
@@ -116,12 +117,15 @@ export function linearCases(
   ];
 }
 
-/** Cases that run every candidate for a kernel's constants, over edges of the largest tiles and batches. */
+/**
+ * Cases that run every candidate for a kernel's constants, over edges of the largest tiles and batches; where tests are brief, one of
+ * them: another adapter of the run has them all.
+ */
 export function choiceCases(
   choices: readonly TunableChoice[],
   options: { readonly rows: readonly number[]; readonly dtypes: readonly WeightDtype[] },
 ): readonly LinearCase[] {
-  return choices.flatMap((choice) =>
+  const cases = choices.flatMap((choice) =>
     options.dtypes.flatMap((dtype) =>
       options.rows.map((numRows): LinearCase => {
         const title = `${choiceText(choice)}, ${dtype}, ${numRows} rows`;
@@ -129,6 +133,7 @@ export function choiceCases(
       }),
     ),
   );
+  return cases.slice(0, isBrief ? 1 : undefined);
 }
 
 /** Runs the cases on one kernel. */
