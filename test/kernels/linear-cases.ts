@@ -10,7 +10,6 @@ import { quantizeActivations } from "../reference/quantize-activations.ts";
 import { createRandom } from "../reference/random.ts";
 import { storeWeights } from "../reference/weight-formats.ts";
 import { BOUNDS, LARGEST_INNER, linearBoundOf } from "../setup/bounds.ts";
-import { isBrief } from "../setup/device.ts";
 import { expectClose } from "../setup/expect-close.ts";
 import { POISON, runKernel } from "../setup/run-kernel.ts";
 
@@ -117,15 +116,12 @@ export function linearCases(
   ];
 }
 
-/**
- * Cases that run every candidate for a kernel's constants, over edges of the largest tiles and batches; where tests are brief, one of
- * them: another adapter of the run has them all.
- */
+/** Cases that run every candidate for a kernel's constants, over edges of the largest tiles and batches. */
 export function choiceCases(
   choices: readonly TunableChoice[],
   options: { readonly rows: readonly number[]; readonly dtypes: readonly WeightDtype[] },
 ): readonly LinearCase[] {
-  const cases = choices.flatMap((choice) =>
+  return choices.flatMap((choice) =>
     options.dtypes.flatMap((dtype) =>
       options.rows.map((numRows): LinearCase => {
         const title = `${choiceText(choice)}, ${dtype}, ${numRows} rows`;
@@ -133,7 +129,6 @@ export function choiceCases(
       }),
     ),
   );
-  return cases.slice(0, isBrief ? 1 : undefined);
 }
 
 /** Runs the cases on one kernel. */

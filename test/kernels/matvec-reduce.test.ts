@@ -6,18 +6,19 @@ import { matrixSizes, whole } from "../../src/gpu/tensor.ts";
 import { matmul } from "../reference/matmul.ts";
 import { createRandom } from "../reference/random.ts";
 import { linearBound } from "../setup/bounds.ts";
+import { isBrief } from "../setup/device.ts";
 import { expectClose } from "../setup/expect-close.ts";
 import { openTestGpu, runKernel } from "../setup/run-kernel.ts";
 import { choiceCases, linearCases, testLinear } from "./linear-cases.ts";
 
 // A workgroup of 128 threads computes 4 columns of up to 8 rows; other candidates 8 columns.
 const cases = linearCases([1, 2, 3, 5, 9], { workgroupColumns: 8, activations: ["silu"] });
-testLinear("matvec-reduce", matmul, [
-  ...cases,
+const choices = [
   ...choiceCases([{ THREADS: 64, COLUMNS4: 1 }], { rows: [1, 9], dtypes: ["q4"] }),
   // With eight rows lavapipe takes a minute to compile this one.
   ...choiceCases([{ THREADS: 256, COLUMNS4: 2 }], { rows: [1, 2], dtypes: ["f16"] }),
-]);
+];
+testLinear("matvec-reduce", matmul, [...cases, ...choices.slice(0, isBrief ? 1 : undefined)]);
 
 // A vocabulary above 262,140 needs two rows of workgroups; a software adapter takes 16 s for so many, so the fold of
 // the grid is tested here with 5 workgroups as 2 rows of 3.
