@@ -169,6 +169,24 @@ export async function repetitionPenalty({ numRows, vocabSize }: LogitsView, read
   };
 }
 
+/** The logits of tokens that are ruled out, of one row. */
+export async function maskTokens(
+  { vocabSize, stride }: LogitsView,
+  firstRow: number,
+  read: ReadBinding,
+): Promise<Description> {
+  const words = await read("allowed");
+  const isExcluded = (token: number) => ((Number(words[token >>> 5]) >>> (token & 31)) & 1) === 0;
+  const rows = Array.from({ length: vocabSize }, (_, token) => token).filter(isExcluded);
+  const logits = writes({ ...denseView([rows.length], firstRow * stride), rows }, "tokens ruled out");
+  return {
+    tensors: {
+      allowed: reads([1, Math.ceil(vocabSize / 32)], "u32"),
+      logits: { ...logits, shape: [1, vocabSize], isUpdated: true },
+    },
+  };
+}
+
 /** The largest logit of each row. */
 export function chooseToken({ numRows, vocabSize }: LogitsView): Description {
   return {

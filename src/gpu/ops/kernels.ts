@@ -8,7 +8,7 @@ import { LINEAR_KERNELS } from "./linear-kernels.ts";
 import { LAYER_NORM, RMS_NORM } from "./norm.ts";
 import { QKV_ROPE_KERNELS, ROPE_APPEND, ROPE_APPEND_PACKED } from "./rope.ts";
 import { ROW_STRENGTHS, SINK_ACTIVATIONS } from "./row-strengths.ts";
-import { CHOOSE_TOKEN, REPETITION_PENALTY, TOP_K } from "./sampling.ts";
+import { CHOOSE_TOKEN, MASK_TOKENS, REPETITION_PENALTY, TOP_K } from "./sampling.ts";
 import { UNFOLD_PATCHES, VISION_EMBED } from "./vision.ts";
 
 const LISTS = [
@@ -26,7 +26,7 @@ export const ALL_KERNELS: readonly Kernel[] = [
     (variants): readonly Kernel[] => Object.values(variants),
   ),
   ...[GATED_ACTIVATION, RMS_NORM, LAYER_NORM, GATHER_ROWS, ADD_ROWS, UNFOLD_PATCHES, ROPE_APPEND, DECODE_REDUCE],
-  ...[REPETITION_PENALTY, CHOOSE_TOKEN, TOP_K, QUANTIZE_ACTIVATIONS, SINK_ACTIVATIONS],
+  ...[REPETITION_PENALTY, MASK_TOKENS, CHOOSE_TOKEN, TOP_K, QUANTIZE_ACTIVATIONS, SINK_ACTIVATIONS],
   ...ROW_STRENGTHS.variants,
 ];
 

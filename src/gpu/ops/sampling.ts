@@ -1,5 +1,6 @@
 // The ops from logits to tokens. Letters: R rows, V vocabulary.
 import chooseTokenWgsl from "../../../shaders/choose-token.wgsl";
+import maskTokensWgsl from "../../../shaders/mask-tokens.wgsl";
 import repetitionPenaltyWgsl from "../../../shaders/repetition-penalty.wgsl";
 import topKWgsl from "../../../shaders/top-k.wgsl";
 import { defineKernel } from "../kernel.ts";
@@ -10,8 +11,13 @@ import { descriptions } from "./descriptions-loader.ts";
 export const REPETITION_PENALTY = defineKernel("repetition-penalty", repetitionPenaltyWgsl);
 /** The kernel of {@link chooseToken}. */
 export const CHOOSE_TOKEN = defineKernel("choose-token", chooseTokenWgsl);
+/** The kernel of {@link maskTokens}. */
+export const MASK_TOKENS = defineKernel("mask-tokens", maskTokensWgsl);
 /** The kernel of {@link topK}. */
 export const TOP_K = defineKernel("top-k", topKWgsl);
+
+/** The logit of a token that is ruled out: its probability is 0 in f32, and it stays finite under a repetition penalty. */
+export const EXCLUDED_LOGIT = -1e9;
 
 /** Logits that several kernels work on: [R, stride] f32 of which the first vocabSize are real. */
 export interface LogitsView {
@@ -33,6 +39,22 @@ export function repetitionPenalty(
     params: { vocabSize, stride, penalty: options.penalty },
     grid: [Math.ceil(vocabSize / 64), numRows],
     describe: async (read) => (await descriptions()).repetitionPenalty(view, read),
+  });
+}
+
+/** Rules out the tokens of R rows from `firstRow` on whose bit is not set in allowed [R, ceil(V / 32)] u32. */
+export function maskTokens(
+  program: Program,
+  view: LogitsView,
+  options: { readonly allowed: GPUBuffer; readonly firstRow: number },
+): void {
+  const { vocabSize, stride, numRows } = view;
+  const { allowed, firstRow } = options;
+  program.dispatch(MASK_TOKENS, {
+    bindings: { allowed, logits: view.logits },
+    params: { vocabSize, stride, firstRow },
+    grid: [Math.ceil(vocabSize / 64), numRows],
+    describe: async (read) => (await descriptions()).maskTokens(view, firstRow, read),
   });
 }
 
