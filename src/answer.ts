@@ -2,6 +2,7 @@
 import { at } from "./errors.ts";
 import type { Continuation } from "./generate/continuations.ts";
 import type { FinishReason, GeneratedToken } from "./generate/generate.ts";
+import type { JsonSchema } from "./generate/grammar/json-schema.ts";
 import type { SamplingOptions } from "./generate/sampler.ts";
 import type { CacheDtype } from "./gpu/cache-format.ts";
 import type { Profiler } from "./gpu/profile/profiler.ts";
@@ -137,6 +138,13 @@ export interface AnswerOptions extends MethodSettings {
    * longest and one more token.
    */
   readonly choices?: readonly string[] | undefined;
+  /**
+   * The answer is JSON that this schema allows, on one line: tokens that continue no such text are ruled out, and log-probabilities are
+   * those among the others, as for `choices`, which it excludes. Properties come in their order, and no others beside those that are
+   * named. Within `maxNewTokens` tokens, the answer may end before the JSON does; its `finishReason` is then "length". Schemas have
+   * at most 65,536 characters of JSON; keywords that cannot be kept, such as `not`, are refused.
+   */
+  readonly jsonSchema?: JsonSchema | undefined;
   /** Called when a part of the work begins. */
   readonly onStage?: ((stage: AnswerStage) => void) | undefined;
   /** Called for every token as it comes. */

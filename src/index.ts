@@ -68,6 +68,7 @@ export type { AblationOptions, KnockOutOptions, PatchOptions } from "./experimen
 export { type ExplainOptions, type Explanation, explain } from "./explain.ts";
 export type { Continuation } from "./generate/continuations.ts";
 export type { FinishReason, GeneratedToken } from "./generate/generate.ts";
+export type { JsonSchema } from "./generate/grammar/json-schema.ts";
 export type { SamplingOptions } from "./generate/sampler.ts";
 export type { TokenLogProb } from "./generate/token-chooser.ts";
 export type { HeadLogitsOptions } from "./generate/unembed.ts";

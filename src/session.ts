@@ -43,7 +43,7 @@ import { endOf } from "./generate/prompt.ts";
 import type { SecondStream } from "./generate/second-stream.ts";
 import type { PrefillOptions, Sequence } from "./generate/sequence.ts";
 import type { SequencePool } from "./generate/sequence-pool.ts";
-import { type LogitsChange, TokenPicker } from "./generate/token-picker.ts";
+import { type LogitsChange, type TokenConstraint, TokenPicker } from "./generate/token-picker.ts";
 import { type Executor, SubmitExecutor } from "./gpu/executor.ts";
 import { inspection } from "./inspect/inspection-loader.ts";
 import type { AttentionRow, PlaceRead, Places, PlaceValues } from "./inspect/places.ts";
@@ -354,6 +354,7 @@ export class Session {
     const isMapped = inputs.images.length > 0 && (options.attention === true || run.trace !== undefined);
     const contrast = method.contrast?.(values, context);
     const scorer = this.scorer(options.continuations, promptLength);
+    const constraint = await this.constraint(options);
     let early: EarlyExits | undefined;
     let second: SecondStream | undefined;
     const asked = await this.reads(options.read, { inputs, settings });
@@ -422,7 +423,7 @@ export class Session {
       const stepping = { ...forward, edits: isEdited ? packedEdits([edits?.scores ?? []], context) : undefined };
       const scoring = { sequence, promptLength, forward: stepping, change };
       await scorer?.first(scoring);
-      const picker = new TokenPicker(inputs.inputIds, { ...settings, change: recorded ?? change });
+      const picker = new TokenPicker(inputs.inputIds, { ...settings, change: recorded ?? change, constraint });
       const steps = { ...stepping, promptLength, maxNewTokens: settings.maxNewTokens };
       const runsAlone = early !== undefined || second !== undefined || scorer !== undefined || run.trace !== undefined;
       const edited = isEdited ? rowOfEdits(edits?.scores ?? [], context) : [];
@@ -512,6 +513,17 @@ export class Session {
     const { processor } = this.model;
     const endIds = ignoreEos === true ? [] : processor.eosTokenIds;
     return new Choices(choices, { tokensOf: (text) => processor.continuationTokens(text), endIds, inner });
+  }
+
+  /** What keeps the answer within the options' JSON schema. @throws InputError. */
+  private async constraint({ jsonSchema, choices, ignoreEos }: AnswerOptions): Promise<TokenConstraint | undefined> {
+    if (jsonSchema === undefined) return undefined;
+    if (choices !== undefined) throw new InputError("jsonSchema and choices exclude each other: omit one.");
+    const { jsonConstraint } = await import("./generate/grammar/json-constraint.ts"); // a chunk of its own for bundlers
+    const { processor, config } = this.model;
+    const { vocabSize } = config.text;
+    const endIds = ignoreEos === true ? [] : processor.eosTokenIds.filter((id) => id < vocabSize);
+    return jsonConstraint(jsonSchema, { tokenizer: processor.tokenizer, vocabSize, endIds });
   }
 
   /** Runs the prompt of a second stream, unmodified, in a sequence that is the caller's to release. */

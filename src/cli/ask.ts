@@ -3,10 +3,11 @@ import type { Command } from "commander";
 import { type AnswerOptions, answerJson } from "../answer.ts";
 import { writeFileWhole } from "../checkpoint/write-file.node.ts";
 import type { GeneratedToken } from "../generate/generate.ts";
+import type { JsonSchema } from "../generate/grammar/json-schema.ts";
 import type { MapSelection } from "../inspect/attention-map.ts";
 import { answerLines, attentionMaps } from "./answer-report.ts";
 import type { DrawnHeatMaps, DrawnMap, MappedAnswer } from "./ask-heat-map.ts";
-import { asUsage, checkOutput, checkSelection, modelPath } from "./checks.ts";
+import { asUsage, checkOutput, checkSelection, jsonSchemaOfFile, modelPath } from "./checks.ts";
 import {
   addMethodOptions,
   addQuestionOptions,
@@ -30,6 +31,7 @@ import { defineCommand, type Session, styled, UsageError } from "./session.ts";
 /** Parsed options of `ask`. */
 interface AskFlags extends QuestionFlags, MethodFlags, SamplingFlags, ProfileFlags, HeatMapFlags {
   readonly textOnly?: boolean;
+  readonly jsonSchema?: JsonSchema;
 }
 
 /** `adaptvis ask`. */
@@ -42,7 +44,12 @@ function describeAsk(command: Command): Command {
     "ask without a picture",
   );
   addMethodOptions(command);
-  addHeatMapOptions(addSamplingOptions(command));
+  addSamplingOptions(command).option(
+    "--json-schema <file>",
+    "make the answer JSON of this JSON schema; give --max-new-tokens enough for all of it",
+    jsonSchemaOfFile,
+  );
+  addHeatMapOptions(command);
   return addProfileOption(command).addHelpText(
     "after",
     examples(({ picture, model }) => [
@@ -123,6 +130,7 @@ async function answerOptions(flags: AskFlags): Promise<AnswerOptions> {
   return {
     ...(await methodOptions(flags)),
     ...samplingOptions(flags),
+    ...(flags.jsonSchema !== undefined && { jsonSchema: flags.jsonSchema }),
     attention: flags.image !== undefined,
   };
 }

@@ -6,6 +6,7 @@ import { dirname, join, resolve } from "node:path";
 import { InvalidArgumentError } from "commander";
 import { SMALL_FILES } from "../checkpoint/hub/needed-files.ts";
 import { InputError, oneLine, reasonOf } from "../errors.ts";
+import type { JsonSchema } from "../generate/grammar/json-schema.ts";
 import type { MapSelection } from "../inspect/attention-map.ts";
 import { MAX_FACTOR, type RowSelection } from "../interventions/parameters.ts";
 import type { ModelConfig } from "../models/config.ts";
@@ -95,6 +96,15 @@ export function strengthsOfFile(path: string): unknown {
     throw new InvalidArgumentError(
       `${path} must be a JSON file with a list of numbers for each layer (${oneLine(reasonOf(error))}).`,
     );
+  }
+}
+
+/** The JSON schema of a file; what it says is checked when the answer begins. */
+export function jsonSchemaOfFile(path: string): JsonSchema {
+  try {
+    return JSON.parse(readFileSync(path, "utf8"));
+  } catch (error) {
+    throw new InvalidArgumentError(`${path} must be a JSON file with a JSON schema (${oneLine(reasonOf(error))}).`);
   }
 }
 

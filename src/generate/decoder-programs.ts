@@ -5,6 +5,7 @@ import {
   chooseToken,
   topK as chooseTopK,
   type LogitsView,
+  maskTokens,
   repetitionPenalty as penalise,
 } from "../gpu/ops/sampling.ts";
 import { Program } from "../gpu/program.ts";
@@ -173,6 +174,17 @@ export function chooseProgram(
     chooseTopK(program.at("top_k", "the most probable tokens in order"), view, { entries: own.topK, k: topK });
     program.copy(own.topK, own.readback, { size: topK * 8, targetOffset: TOP_K_OFFSET });
   }
+  return program;
+}
+
+/** One row of logits without the tokens whose bit is not set in `own.seen`. */
+export function maskProgram(
+  own: ChoiceBuffers,
+  { vocabSize, row }: { readonly vocabSize: number; readonly row: number },
+): Program {
+  const program = new Program("mask");
+  const masked = program.at("token_mask", "tokens ruled out that the answer's grammar does not allow");
+  maskTokens(masked, logitsView(own, { numRows: 1, vocabSize }), { allowed: own.seen, firstRow: row });
   return program;
 }
 

@@ -1,5 +1,6 @@
 // The decode loop: choose → emit → stop? → step, until an end token, a stop string or the length.
 import { throwIfAborted } from "../errors.ts";
+import { EXCLUDED_LOGIT } from "../gpu/ops/sampling.ts";
 import type { ForwardOptions, Sequence } from "./sequence.ts";
 import { StopMatcher } from "./stop.ts";
 import type { TokenLogProb } from "./token-chooser.ts";
@@ -21,6 +22,9 @@ export interface TextStream {
   push(tokenId: number): string;
   flush(): string;
 }
+
+/** Below it are log-probabilities of tokens that are ruled out, whatever a repetition penalty makes of them. */
+const MIN_LOG_PROB = EXCLUDED_LOGIT / 1000;
 
 /** What the loop is asked to do. */
 export interface GenerateOptions {
@@ -67,17 +71,19 @@ export async function* generate(
       yield next;
       continue;
     }
-    const { choice, tokenId, logProb } = next;
+    const { choice, tokenId, logProb, isComplete } = next;
     if (tokens.length === 0) firstConfidence = choice.confidence;
-    const isEnd = options.eosTokenIds.includes(tokenId);
-    const pushed = isEnd ? { text: "", isStopped: false } : stops.push(options.textStream.push(tokenId));
-    const isOver = isEnd || pushed.isStopped || tokens.length + 1 === options.maxNewTokens;
+    const isEos = options.eosTokenIds.includes(tokenId);
+    const pushed = isEos ? { text: "", isStopped: false } : stops.push(options.textStream.push(tokenId));
+    const isOver = isEos || isComplete || pushed.isStopped || tokens.length + 1 === options.maxNewTokens;
     const rest = isOver && !pushed.isStopped ? finish(stops, options.textStream) : { text: "", isStopped: false };
-    const token = { tokenId, logProb, text: pushed.text + rest.text, top: choice.top };
+    const top = choice.top.filter(({ logProb }) => logProb > MIN_LOG_PROB);
+    const token = { tokenId, logProb, text: pushed.text + rest.text, top };
     tokens.push(token);
     text += token.text;
-    if (isEnd) finishReason = "eos";
+    if (isEos) finishReason = "eos";
     else if (pushed.isStopped || rest.isStopped) finishReason = "stop";
+    else if (isComplete) finishReason = "eos";
     yield token;
     if (isOver) break;
     throwIfAborted(options.signal, "Generation");

@@ -6,7 +6,7 @@ import type { PreparedProgram } from "../gpu/prepared-program.ts";
 import { padTo4 } from "../gpu/tensor.ts";
 import type { TextConfig } from "../models/config.ts";
 import { CHOICE_BYTES, MAX_LOOKAHEAD, type SequenceBuffers, TOP_K_OFFSET } from "../models/layers/decoder-state.ts";
-import { chooseIntoSlotProgram, chooseProgram, chooseRowsProgram } from "./decoder-programs.ts";
+import { chooseIntoSlotProgram, chooseProgram, chooseRowsProgram, maskProgram } from "./decoder-programs.ts";
 
 /** A token with its log-probability in the distribution it was taken from. */
 export interface TokenLogProb {
@@ -143,6 +143,19 @@ export class TokenChooser {
     const stride = padTo4(this.vocabSize);
     const all = await this.owner.gpu.readBuffer(this.owner.buffers.logits, numRows * stride * 4);
     return Array.from({ length: numRows }, (_, row) => new Float32Array(all, row * stride * 4, this.vocabSize));
+  }
+
+  /**
+   * Rules out, in the logits of the last forward call, every token whose bit is not set in `allowed`, [ceil(V / 32)]. The bits share
+   * the buffer of {@link TokenChooser.writeSeen}, which has to be called after it.
+   */
+  async mask(executor: Executor, allowed: Uint32Array<ArrayBuffer>, stage: string): Promise<void> {
+    const { gpu, buffers } = this.owner;
+    gpu.write(buffers.seen, allowed);
+    const program = await this.programs.get(executor, "mask", () =>
+      maskProgram(buffers, { vocabSize: this.vocabSize, row: 0 }),
+    );
+    await executor.run([{ program, stage }]);
   }
 
   /** Marks the tokens that the repetition penalty acts on: a set of ids, the prompt's and the generated. */

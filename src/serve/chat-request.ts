@@ -1,6 +1,8 @@
 // From a request's body to the engine's messages and options.
 import type { AnswerOptions } from "../answer.ts";
-import { shown } from "../errors.ts";
+import { checkedSchema } from "../check-arguments.ts";
+import { InputError, oneLine, shown } from "../errors.ts";
+import { type JsonSchema, jsonSchemaGrammar } from "../generate/grammar/json-schema.ts";
 import type { ConversationMessage } from "../models/processor.ts";
 import { ApiError } from "./api-error.ts";
 import { type PictureReader, readPicture } from "./pictures.ts";
@@ -45,7 +47,7 @@ export async function readRequest(
   const seed = temperature === 0 ? null : (body.seed ?? crypto.getRandomValues(new Uint32Array(1))[0] ?? 0);
   const stop = body.stop ?? undefined;
   const wanted = body.max_completion_tokens ?? body.max_tokens ?? limits.maxNewTokens;
-  const choices = choicesOf(body);
+  const format = formatOf(body);
   return {
     messages: await readMessages(body, context),
     options: {
@@ -56,7 +58,7 @@ export async function readRequest(
       ...(stop !== undefined && { stop: typeof stop === "string" ? [stop] : stop }),
       ...(seed !== null && { sampling: { temperature, topP: body.top_p ?? 1, seed } }),
       ...(body.logprobs === true && { topLogProbs: body.top_logprobs ?? 0 }),
-      ...(choices !== undefined && { choices }),
+      ...format,
       ...(extension !== undefined && { attention: true }),
     },
     seed,
@@ -79,14 +81,32 @@ function refuseUnsupported(body: ChatRequest): void {
   if (body.top_logprobs != null && body.logprobs !== true) unsupported("top_logprobs", "logprobs must be true with it");
 }
 
-function choicesOf({ response_format: format }: ChatRequest): readonly string[] | undefined {
-  if (format == null || format.type === "text") return undefined;
-  if (format.type === "choice" && format.choices !== undefined) return format.choices;
+/** What the format of the answer is for the engine. @throws ApiError for an unknown format, or a schema that cannot be kept. */
+function formatOf({ response_format: format }: ChatRequest): Pick<AnswerOptions, "choices" | "jsonSchema"> {
+  if (format == null || format.type === "text") return {};
+  if (format.type === "choice" && format.choices !== undefined) return { choices: format.choices };
+  if (format.type === "json_object") return { jsonSchema: { type: "object" } };
+  if (format.type === "json_schema" && format.json_schema !== undefined) {
+    const { schema } = format.json_schema;
+    checkSchema(schema);
+    return { jsonSchema: schema };
+  }
   throw new ApiError(
     400,
-    `response_format must be {type: "text"} or {type: "choice", choices: [texts]}, got ${shown(format.type)}.`,
+    `response_format must be {type: "text"}, {type: "choice", choices: [texts]}, {type: "json_object"} or {type: "json_schema", json_schema: {name, schema}}, got ${shown(format.type)}.`,
     { param: "response_format", code: "unsupported_value" },
   );
+}
+
+/** Refuses a schema under the name that the client gives it. */
+function checkSchema(schema: JsonSchema): void {
+  try {
+    jsonSchemaGrammar(checkedSchema(schema));
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    const message = oneLine(error.message).replace(/^jsonSchema/, "response_format.json_schema.schema");
+    throw new ApiError(400, message, { param: "response_format", code: "unsupported_value" });
+  }
 }
 
 async function readMessages(

@@ -47,6 +47,15 @@ export const extension = z
   })
   .openapi("AdaptVisRequest");
 
+const jsonSchema = z.object({
+  name: z.string(),
+  description: z.string().nullish(),
+  schema: z
+    .union([z.boolean(), z.record(z.string(), z.unknown())])
+    .openapi({ description: "what the answer's JSON has to be; keywords that cannot be kept are refused" }),
+  strict: z.boolean().nullish().openapi({ description: "every schema is kept strictly" }),
+});
+
 /** Body of POST /v1/chat/completions. */
 export const chatRequest = z
   .object({
@@ -64,9 +73,16 @@ export const chatRequest = z
     stream: z.boolean().nullish(),
     stream_options: z.object({ include_usage: z.boolean().nullish() }).nullish(),
     response_format: z
-      .looseObject({ type: z.string(), choices: z.array(z.string().min(1)).min(1).optional() })
+      .looseObject({
+        type: z.string(),
+        choices: z.array(z.string().min(1)).min(1).optional(),
+        json_schema: jsonSchema.optional(),
+      })
       .nullish()
-      .openapi({ description: 'text, or {type: "choice", choices: […]}: the answer is one of these texts' }),
+      .openapi({
+        description:
+          'text; {type: "choice", choices: […]}: the answer is one of these texts; {type: "json_object"}; or {type: "json_schema", json_schema: {name, schema}}',
+      }),
     frequency_penalty: z.number().nullish(),
     presence_penalty: z.number().nullish(),
     logit_bias: z.record(z.string(), z.number()).nullish(),

@@ -55,6 +55,58 @@ export function rule(name: string): Expression {
   return { kind: "rule", name };
 }
 
+/** A rule whose text can begin with the same rule, so that reading it never comes to a byte; undefined without one. */
+export function leftRecursion({ rules }: Grammar): string | undefined {
+  const [open, done] = [new Set<string>(), new Set<string>()];
+  const visit = (name: string): string | undefined => {
+    if (open.has(name)) return name;
+    const expression = rules.get(name);
+    if (done.has(name) || expression === undefined) return undefined;
+    open.add(name);
+    for (const next of beginnings(expression).rules) {
+      const found = visit(next);
+      if (found !== undefined) return found;
+    }
+    open.delete(name);
+    done.add(name);
+    return undefined;
+  };
+  for (const name of rules.keys()) {
+    const found = visit(name);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** The rules that an expression can begin with, and whether it can be empty; a rule by itself counts as not empty. */
+function beginnings(expression: Expression): { readonly rules: readonly string[]; readonly isEmpty: boolean } {
+  switch (expression.kind) {
+    case "bytes":
+      return { rules: [], isEmpty: expression.bytes.length === 0 };
+    case "set":
+      return { rules: [], isEmpty: false };
+    case "rule":
+      return { rules: [expression.name], isEmpty: false };
+    case "repeat": {
+      const part = beginnings(expression.part);
+      return { rules: part.rules, isEmpty: part.isEmpty || expression.least === 0 };
+    }
+    case "choice": {
+      const parts = expression.parts.map(beginnings);
+      return { rules: parts.flatMap((part) => part.rules), isEmpty: parts.some((part) => part.isEmpty) };
+    }
+    case "sequence": {
+      const rules: string[] = [];
+      for (const part of expression.parts) {
+        const start = beginnings(part);
+        rules.push(...start.rules);
+        if (!start.isEmpty) return { rules, isEmpty: false };
+      }
+      return { rules, isEmpty: true };
+    }
+  }
+}
+
 /** An automaton's state. */
 export interface State {
   /** Bytes that lead on. */

@@ -3,7 +3,17 @@
 // cannot keep is refused.
 // Source: JSON Schema 2020-12, Core and Validation.
 import { isObject, shown } from "../../errors.ts";
-import { choice, type Expression, type Grammar, literal, optional, repeat, rule, sequence } from "./grammar.ts";
+import {
+  choice,
+  type Expression,
+  type Grammar,
+  leftRecursion,
+  literal,
+  optional,
+  repeat,
+  rule,
+  sequence,
+} from "./grammar.ts";
 import {
   ANY_STRING,
   BOOLEAN,
@@ -54,8 +64,6 @@ export function jsonSchemaGrammar(schema: JsonSchema): Grammar {
 interface Where {
   readonly path: string;
   readonly depth: number;
-  /** References on the way from the last array or object. */
-  readonly refs: readonly string[];
 }
 
 class SchemaReader {
@@ -68,9 +76,13 @@ class SchemaReader {
   }
 
   read(): Grammar {
-    const at: Where = { path: "the schema", depth: 0, refs: [] };
+    const at: Where = { path: "the schema", depth: 0 };
     this.rules.set("root", this.reference("#", at));
-    return { rules: this.rules, root: "root" };
+    const grammar = { rules: this.rules, root: "root" };
+    const looping = leftRecursion(grammar);
+    if (looping !== undefined)
+      throw wrong("the schema", `refers to itself without an end by its ${looping.slice(0, 80)}`);
+    return grammar;
   }
 
   private schema(schema: unknown, at: Where): Expression {
@@ -114,7 +126,7 @@ class SchemaReader {
       const advice = "use anyOf, or give each a required property with another const";
       throw wrong(path, `uses oneOf with schemas that could both fit: ${advice}`);
     }
-    return choice(value.map((one: unknown, index) => this.schema(one, within(at, `${keyword}[${index}]`, at.refs))));
+    return choice(value.map((one: unknown, index) => this.schema(one, within(at, `${keyword}[${index}]`))));
   }
 
   /** The schema behind references. */
@@ -127,30 +139,13 @@ class SchemaReader {
   }
 
   private reference(pointer: string, at: Where): Expression {
-    if (at.refs.includes(pointer)) throw wrong(at.path, `refers to itself by the $ref ${shown(pointer)}`);
     const target = this.target(pointer, at.path);
     const name = `$ref ${pointer}`;
-    const path = pointer === "#" ? "the schema" : pointer;
-    const refs = [...at.refs, pointer];
     if (!this.rules.has(name)) {
       this.rules.set(name, choice([])); // a schema that refers to itself finds the name taken
-      this.rules.set(name, this.schema(target, { path, depth: 0, refs }));
-    } else this.checkLoop(target, { path, depth: 0, refs });
+      this.rules.set(name, this.schema(target, { path: pointer === "#" ? "the schema" : pointer, depth: 0 }));
+    }
     return rule(name);
-  }
-
-  /** @throws InputError where a schema leads back to itself, without an array or an object between. */
-  private checkLoop(schema: unknown, at: Where): void {
-    if (!isObject(schema)) return;
-    const { $ref: pointer } = schema;
-    if (typeof pointer === "string") {
-      if (at.refs.includes(pointer)) throw wrong(at.path, `refers to itself by the $ref ${shown(pointer)}`);
-      this.checkLoop(this.target(pointer, at.path), { ...at, refs: [...at.refs, pointer] });
-    }
-    for (const keyword of ["anyOf", "oneOf", "allOf"]) {
-      const list = schema[keyword];
-      if (Array.isArray(list)) for (const one of list) this.checkLoop(one, at);
-    }
   }
 
   private target(pointer: string, path: string): unknown {
@@ -296,8 +291,8 @@ function separated(items: readonly Expression[]): readonly Expression[] {
   return items.flatMap((item, index) => (index === 0 ? [item] : [COMMA, item]));
 }
 
-function within({ path, depth }: Where, step: string, refs: readonly string[] = []): Where {
-  return { path: `${path === "the schema" ? "" : `${path}.`}${step}`, depth: depth + 1, refs };
+function within({ path, depth }: Where, step: string): Where {
+  return { path: `${path === "the schema" ? "" : `${path}.`}${step}`, depth: depth + 1 };
 }
 
 /** The type that the keywords are about; undefined without any. */

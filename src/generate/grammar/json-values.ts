@@ -1,7 +1,7 @@
 // Strings, numbers and constants of JSON schemas as expressions of a grammar.
 import { InputError, isObject, shown } from "../../errors.ts";
 import { characters, choice, type Expression, literal, optional, repeat, sequence } from "./grammar.ts";
-import { decimalNumbers, digits, MAX_DIGITS, wholeNumbers } from "./number-range.ts";
+import { DIGIT, decimalNumbers, digits, MAX_DIGITS, wholeNumbers } from "./number-range.ts";
 import { PLAIN_CHARACTERS, patternExpression } from "./pattern.ts";
 
 /** A schema that is an object. */
@@ -97,18 +97,16 @@ export function stringOf(schema: SchemaObject, path: string): Expression {
 export function numberOf(type: "integer" | "number", schema: SchemaObject, path: string): Expression {
   const names = KEYWORDS.number.filter((name) => schema[name] !== undefined);
   const largest = 10 ** MAX_DIGITS - 1;
-  const whole = wholeNumbers(-largest, largest);
   if (names.length === 0) {
-    if (type === "integer") return whole;
+    if (type === "integer") return wholeNumbers(-largest, largest);
+    const [minus, plus, point] = [literal("-"), literal("+"), literal(".")];
     const exponent = sequence(
-      characters([
-        [0x45, 0x45],
-        [0x65, 0x65],
-      ]),
-      optional(choice([literal("+"), literal("-")])),
-      repeat(digits(0, 9), 1, 2),
+      choice([literal("e"), literal("E")]),
+      optional(choice([plus, minus])),
+      repeat(DIGIT, 1, 2),
     );
-    return sequence(whole, optional(sequence(literal("."), repeat(digits(0, 9), 1, MAX_DIGITS))), optional(exponent));
+    const decimals = sequence(point, repeat(DIGIT, 1, MAX_DIGITS));
+    return sequence(optional(minus), wholeNumbers(0, largest), optional(decimals), optional(exponent));
   }
   let [least, most, hasLeast, hasMost] = [-largest, largest, true, true];
   for (const name of names) {

@@ -27,9 +27,11 @@ export class AmbiguityError extends Error {
 }
 
 /** Frames of a place, and those that are passed on the way to one. */
-const MAX_FRAMES = 2000;
+const MAX_FRAMES = 5000;
 /** Frames that may be looked at for one set of tokens. */
 const MAX_WORK = 5_000_000;
+/** Places that are kept; each takes some kilobytes. Where there are more, they are all computed again when they are needed. */
+const MAX_PLACES = 10_000;
 /** Sets of tokens that are kept: places within texts come again and again. */
 const MAX_MASKS = 64;
 
@@ -49,11 +51,6 @@ export class GrammarPlaces {
     this.automaton = automaton;
     this.trie = trie;
     this.endIds = endIds;
-  }
-
-  /** Places so far; each takes some kilobytes. */
-  get size(): number {
-    return this.places.size;
   }
 
   /** Before the first byte. @throws AmbiguityError. */
@@ -140,7 +137,11 @@ export class GrammarPlaces {
       const { bytes, free, calls } = at(this.automaton.states, state);
       if (bytes.length > 0) reading.push(frame);
       for (const to of free) seen.add(this.frame(to, caller));
-      for (const { start, back } of calls) seen.add(this.frame(start, this.frame(back, caller)));
+      for (const { start, back } of calls) {
+        // A call at the end of a rule has nothing to come back for but that rule's own caller.
+        const isLast = back === this.automaton.end && caller !== undefined;
+        seen.add(this.frame(start, isLast ? caller : this.frame(back, caller)));
+      }
       if (seen.size > MAX_FRAMES) throw new AmbiguityError();
     }
     this.work += seen.size;
@@ -149,9 +150,16 @@ export class GrammarPlaces {
     const key = `${isEnd} ${ids.join(" ")}`;
     const known = this.places.get(key);
     if (known !== undefined) return known;
+    if (this.places.size >= MAX_PLACES) this.forget();
     const place: Place = { frames: reading, isEnd, next: new Array(256) };
     this.places.set(key, place);
     return place;
+  }
+
+  private forget(): void {
+    this.places.clear();
+    this.frames.clear();
+    this.masks.clear();
   }
 
   /** The one frame of a state within these calls. */

@@ -4,7 +4,8 @@ import { characters, choice, type Expression, literal, optional, repeat, sequenc
 /** Digits of the largest numbers that are written: every whole one of them is exact in JavaScript. */
 export const MAX_DIGITS = 15;
 
-const DIGIT = digits(0, 9);
+/** Any digit. */
+export const DIGIT = digits(0, 9);
 
 /** Digits from one to another. */
 export function digits(first: number, last: number): Expression {

@@ -14,6 +14,7 @@ import { readModel } from "./models.ts";
 import { readNormalizer } from "./normalizers.ts";
 import { readPreTokenizer } from "./pre-tokenizers.ts";
 import { readSpecialTokens, type TokenizerFiles, withAddedTokens } from "./special-tokens.ts";
+import { tokenBytes } from "./token-bytes.ts";
 
 const FILE = "tokenizer.json";
 
@@ -30,6 +31,8 @@ export interface Tokenizer {
   decode(ids: ArrayLike<number>, options?: { readonly skipSpecialTokens?: boolean }): string;
   /** The id of a token as spelled in the vocabulary; undefined for an unknown token. */
   tokenToId(token: string): number | undefined;
+  /** The bytes that a token adds to a text, behind other tokens; undefined for special tokens and for ids without a token. */
+  tokenBytes(id: number): Uint8Array | undefined;
   /** Decodes ids one at a time. */
   stream(): TokenStream;
 }
@@ -111,6 +114,12 @@ export function loadTokenizer(tokenizerJson: unknown, files: TokenizerFiles = {}
     encodePrompt: (text) => encode(text, bosToken === undefined || !text.startsWith(bosToken)),
     decode: (ids, { skipSpecialTokens = true } = {}) => decode(Array.from(ids), skipSpecialTokens),
     tokenToId: idOf,
+    tokenBytes: (id) => {
+      const token = tokens.get(id);
+      return token === undefined || added.special.has(token)
+        ? undefined
+        : tokenBytes(token, json.decoder, decodeTokens);
+    },
     stream: () => new DecodingStream((ids) => decode(ids, true)),
   };
 }
