@@ -29,7 +29,7 @@ const bundles = [
     // For pages without a bundler, which fetch it as it is.
     out: "browser.js",
     entry: "src/index.browser.ts",
-    options: { platform: "browser", target: "es2023", minify: true },
+    options: { platform: "browser", target: "es2023", minify: true, plugins: [withoutGrammars()] },
   },
   {
     out: "deno.js",
@@ -42,6 +42,18 @@ const bundles = [
     },
   },
 ];
+
+/** A file of one piece has no chunks to load later: grammars, which few pages use, are left out of it. */
+function withoutGrammars() {
+  return {
+    name: "without-grammars",
+    setup: ({ onResolve }) => {
+      onResolve({ filter: /\/json-constraint\.ts$/ }, () => ({
+        path: join(root, "src", "generate", "grammar", "no-json-constraint.ts"),
+      }));
+    },
+  };
+}
 
 /**
  * Builds every bundle whose entry exists, and replaces the old files in dist/ one rename each.
