@@ -5,6 +5,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import type { AnswerOptions } from "../../src/answer.ts";
 import { fileSource } from "../../src/checkpoint/file-source.node.ts";
 import { InputError } from "../../src/errors.ts";
+import { explain } from "../../src/explain.ts";
 import type { JsonSchema } from "../../src/generate/grammar/json-schema.ts";
 import { Llava } from "../../src/llava.ts";
 import { readImageFile } from "../../src/preprocess/decode-image.node.ts";
@@ -94,6 +95,21 @@ test("a number may go on, so that an end token ends it", async () => {
   const answer = await ask({ jsonSchema: { type: "integer", minimum: 0, maximum: 99 } });
   expect(answer.text).toMatch(/^\d{1,2}$/);
   expect(answer.finishReason).toBe("eos");
+});
+
+test("an explanation lists the mask of every token: what it rules out, and the same answer", async () => {
+  const options = { jsonSchema: SCHEMA, maxNewTokens: 3 };
+  const inputs = model.prepare({ image, question });
+  const { passes, answer } = await explain(model, inputs, { ...options, values: true });
+  expect(answer.text).toBe((await model.answer(inputs, options)).text);
+  const masks = passes.filter(({ place }) => place === "token_mask");
+  expect(masks.map(({ stage }) => stage)).toEqual(["mask of token 0", "mask of token 1", "mask of token 2"]);
+  for (const { kernel, outputs } of masks) {
+    expect(kernel).toContain("mask-tokens");
+    expect(outputs).toEqual([expect.objectContaining({ binding: "logits", min: -1e9, max: -1e9 })]);
+  }
+  const [first] = masks;
+  expect(first?.outputs[0]?.shape[0]).toBeGreaterThan(400); // all but the tokens that begin with {
 });
 
 test("stop texts and the length end it before", async () => {

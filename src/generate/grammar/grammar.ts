@@ -127,11 +127,11 @@ export interface Automaton {
 }
 
 /** States of an automaton. */
-const MAX_STATES = 500_000;
+const MAX_STATES = 150_000;
 
 /**
  * Builds a grammar's automaton.
- * @throws RangeError for a rule that does not exist, or more than 500,000 states.
+ * @throws RangeError for a rule that does not exist, or more than 150,000 states.
  */
 export function automatonOf({ rules, root }: Grammar): Automaton {
   return new AutomatonBuilder(rules).build(root);

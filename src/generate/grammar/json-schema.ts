@@ -165,6 +165,9 @@ class SchemaReader {
   }
 
   private ofType(type: string, schema: SchemaObject, at: Where): Expression {
+    const keywords: readonly string[] = KEYWORDS[type === "integer" ? "number" : (type as keyof typeof KEYWORDS)] ?? [];
+    const isPlain = keywords.every((name) => schema[name] === undefined);
+    if (isPlain && (type === "string" || type === "integer" || type === "number")) return this.plain(type);
     switch (type) {
       case "string":
         return sequence(QUOTE, stringOf(schema, at.path), QUOTE);
@@ -180,6 +183,12 @@ class SchemaReader {
       default:
         return this.objectOf(schema, at);
     }
+  }
+
+  /** Any value of a type, a rule that is built once. */
+  private plain(type: "string" | "integer" | "number"): Expression {
+    if (!this.rules.has(type)) this.rules.set(type, type === "string" ? ANY_STRING : numberOf(type, {}, ""));
+    return rule(type);
   }
 
   private arrayOf(schema: SchemaObject, at: Where): Expression {
@@ -270,7 +279,7 @@ class SchemaReader {
     // A name may come twice, which is one property.
     if (least > 1) throw wrong(at.path, "has a minProperties above 1, which is not supported: name the properties");
     if (most === 0) return literal("{}");
-    const pair = sequence(ANY_STRING, COLON, this.schema(value, within(at, "additionalProperties")));
+    const pair = sequence(this.plain("string"), COLON, this.schema(value, within(at, "additionalProperties")));
     const some = sequence(pair, repeat(sequence(COMMA, pair), 0, most && most - 1));
     return sequence(literal("{"), least === 0 ? optional(some) : some, literal("}"));
   }
@@ -280,8 +289,8 @@ class SchemaReader {
     if (!this.rules.has(name)) {
       const list = (item: Expression) => optional(sequence(item, repeat(sequence(COMMA, item), 0)));
       const array = sequence(literal("["), list(value), literal("]"));
-      const object = sequence(literal("{"), list(sequence(ANY_STRING, COLON, value)), literal("}"));
-      this.rules.set(name, choice([ANY_STRING, numberOf("number", {}, ""), BOOLEAN, NULL, array, object]));
+      const object = sequence(literal("{"), list(sequence(this.plain("string"), COLON, value)), literal("}"));
+      this.rules.set(name, choice([this.plain("string"), this.plain("number"), BOOLEAN, NULL, array, object]));
     }
     return value;
   }

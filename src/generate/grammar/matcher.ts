@@ -29,7 +29,7 @@ export class AmbiguityError extends Error {
 /** Frames of a place, and those that are passed on the way to one. */
 const MAX_FRAMES = 5000;
 /** Frames that may be looked at for one set of tokens. */
-const MAX_WORK = 5_000_000;
+const MAX_WORK = 1_000_000;
 /** Places that are kept; each takes some kilobytes. Where there are more, they are all computed again when they are needed. */
 const MAX_PLACES = 10_000;
 /** Sets of tokens that are kept: places within texts come again and again. */
