@@ -13,9 +13,8 @@ import type {
 } from "./answer.ts";
 import type { AttributionOptions } from "./attribution.ts";
 import type { Source } from "./checkpoint/source.ts";
-import { accepts, InputError, isObject, kindOf } from "./errors.ts";
+import { accepts, InputError, kindOf } from "./errors.ts";
 import type { ExplainOptions } from "./explain.ts";
-import type { JsonSchema } from "./generate/grammar/json-schema.ts";
 import { SAMPLING } from "./generate/sampler.ts";
 import { CACHE_DTYPES } from "./gpu/cache-format.ts";
 import { parseTuningTable } from "./gpu/ops/tuning.ts";
@@ -37,7 +36,6 @@ import {
   flag,
   floats,
   isTyped,
-  jsonValue,
   listOf,
   numberFrom,
   objectOf,
@@ -77,14 +75,6 @@ const READS = listOf(either(isText, text, optionsOf(READ)), READS_EXPECTED);
 
 const METHOD: Schema<MethodOptions> = { ...METHOD_SETTINGS, method: anything, settings: record };
 
-/** Characters of a JSON schema as JSON. */
-const MAX_SCHEMA_LENGTH = 65_536;
-const JSON_SCHEMA = jsonValue(
-  "a JSON schema (an object, or true)",
-  MAX_SCHEMA_LENGTH,
-  (value) => typeof value === "boolean" || (isObject(value) && !Array.isArray(value)),
-);
-
 const ANSWER: Schema<AnswerOptions> = {
   ...METHOD,
   confidence: either(
@@ -100,7 +90,7 @@ const ANSWER: Schema<AnswerOptions> = {
   topLogProbs: whole(0),
   continuations: texts,
   choices: listOf(text, "a list of at least one text", 1),
-  jsonSchema: JSON_SCHEMA,
+  jsonSchema: anything, // read when the answer begins, by what is loaded for it
   onStage: callback,
   onToken: callback,
   reusePrefix: flag,
@@ -269,11 +259,6 @@ function deviceOf(value: unknown): unknown {
 /** The options of an answer. @throws as {@link readOptions}. */
 export function answerOptions(given: AnswerOptions): AnswerOptions {
   return readOptions("an answer", given, ANSWER);
-}
-
-/** A JSON schema, as a copy. @throws InputError for one that is too long. */
-export function checkedSchema(given: JsonSchema): JsonSchema {
-  return read("jsonSchema", given, JSON_SCHEMA) as JsonSchema; // checked by the rule; what it says, when it is used
 }
 
 /** A question with its options. @throws as {@link readOptions}. */

@@ -140,19 +140,6 @@ function checkLength({ length }: readonly unknown[], name: string): void {
 /** Anything that can be copied as plain data; what is checked later, by a description of its own. */
 export const data: Rule = { expected: "plain data", read: (value, name) => copyOf(value, name, MAX_DATA_DEPTH) };
 
-/** A value that JSON can hold, as a copy. @param maxLength characters of its JSON */
-export function jsonValue(expected: string, maxLength: number, fits: (value: unknown) => boolean): Rule {
-  return {
-    expected,
-    read: (value, name) => {
-      if (!fits(value)) return refuse(name, expected, value);
-      const json = JSON.stringify(value) ?? "";
-      if (json.length <= maxLength) return JSON.parse(json);
-      throw new InputError(`${name} must have at most ${maxLength} characters of JSON, got ${json.length}.`);
-    },
-  };
-}
-
 /** An object of values for {@link data}. */
 export const record: Rule = {
   expected: "an object of settings",

@@ -516,14 +516,10 @@ export class Session {
   }
 
   /** What keeps the answer within the options' JSON schema. @throws InputError. */
-  private async constraint({ jsonSchema, choices, ignoreEos }: AnswerOptions): Promise<TokenConstraint | undefined> {
-    if (jsonSchema === undefined) return undefined;
-    if (choices !== undefined) throw new InputError("jsonSchema and choices exclude each other: omit one.");
-    const { jsonConstraint } = await import("./generate/grammar/json-constraint.ts"); // a chunk of its own for bundlers
-    const { processor, config } = this.model;
-    const { vocabSize } = config.text;
-    const endIds = ignoreEos === true ? [] : processor.eosTokenIds.filter((id) => id < vocabSize);
-    return jsonConstraint(jsonSchema, { tokenizer: processor.tokenizer, vocabSize, endIds });
+  private async constraint(options: AnswerOptions): Promise<TokenConstraint | undefined> {
+    if (options.jsonSchema === undefined) return undefined;
+    const { answerConstraint } = await import("./generate/grammar/json-constraint.ts"); // a chunk of its own for bundlers
+    return answerConstraint(options.jsonSchema, options, this.model);
   }
 
   /** Runs the prompt of a second stream, unmodified, in a sequence that is the caller's to release. */

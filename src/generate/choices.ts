@@ -1,7 +1,9 @@
 // Answers that are one of several given texts: at every token, only those remain possible that continue one of them.
 import { InputError } from "../errors.ts";
-import { EXCLUDED_LOGIT } from "../gpu/ops/sampling.ts";
 import type { LogitsChange } from "./token-picker.ts";
+
+/** The logit of a token that is not possible: its probability is 0. */
+const EXCLUDED = -1e9;
 
 /** Rules out what continues none of the texts. */
 export class Choices implements LogitsChange {
@@ -47,7 +49,7 @@ export class Choices implements LogitsChange {
       else for (const id of this.endIds) allowed.add(id);
     }
     for (let id = 0; id < logits.length; id++) {
-      if (!allowed.has(id)) logits[id] = EXCLUDED_LOGIT;
+      if (!allowed.has(id)) logits[id] = EXCLUDED;
     }
   }
 

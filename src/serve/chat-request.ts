@@ -1,8 +1,7 @@
 // From a request's body to the engine's messages and options.
 import type { AnswerOptions } from "../answer.ts";
-import { checkedSchema } from "../check-arguments.ts";
 import { InputError, oneLine, shown } from "../errors.ts";
-import { type JsonSchema, jsonSchemaGrammar } from "../generate/grammar/json-schema.ts";
+import { checkedSchema, type JsonSchema, jsonSchemaGrammar } from "../generate/grammar/json-schema.ts";
 import type { ConversationMessage } from "../models/processor.ts";
 import { ApiError } from "./api-error.ts";
 import { type PictureReader, readPicture } from "./pictures.ts";

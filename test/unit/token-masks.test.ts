@@ -7,6 +7,8 @@ import { jsonConstraint } from "../../src/generate/grammar/json-constraint.ts";
 import { jsonSchemaGrammar } from "../../src/generate/grammar/json-schema.ts";
 import { GrammarPlaces } from "../../src/generate/grammar/matcher.ts";
 import { tokenTrie } from "../../src/generate/grammar/token-trie.ts";
+import { BYTE_CHARACTERS } from "../../src/preprocess/tokenizer/pre-tokenizers.ts";
+import { tokenBytes } from "../../src/preprocess/tokenizer/token-bytes.ts";
 import { loadTokenizer, type Tokenizer } from "../../src/preprocess/tokenizer/tokenizer.ts";
 import { createRandom } from "../reference/random.ts";
 import { idsOf } from "./json-walk.ts";
@@ -50,13 +52,21 @@ describe("the bytes of tokens", () => {
   test("of a byte-level vocabulary are those of the text that they spell", () => {
     for (const text of ["Where is the mug?", 'ä😀 {"a": [1, 2]}\n\t', " the  left"]) {
       const ids = tinySpatial.encode(text, { addSpecialTokens: false });
-      const bytes = ids.flatMap((id) => [...(tinySpatial.tokenBytes(id) ?? [])]);
+      const bytes = ids.flatMap((id) => [...(tokenBytes(tinySpatial, id) ?? [])]);
       expect(Buffer.from(bytes).toString()).toBe(text);
     }
   });
 
+  test("of GPT-2's characters are all the bytes", () => {
+    const decoder = { json: { type: "ByteLevel" }, decode: () => "" };
+    const spelled = { ...tinySpatial, decoder, spelling: (id: number) => BYTE_CHARACTERS[id] };
+    expect(BYTE_CHARACTERS.map((_, byte) => [...(tokenBytes(spelled, byte) ?? [])])).toEqual(
+      BYTE_CHARACTERS.map((_, byte) => [byte]),
+    );
+  });
+
   test("of byte fallback too, with the space that decoding drops at the start", () => {
-    const spelled = (token: string) => byteFallback.tokenBytes(Number(byteFallback.tokenToId(token)));
+    const spelled = (token: string) => tokenBytes(byteFallback, Number(byteFallback.tokenToId(token)));
     expect(spelled("<0xC3>")).toEqual(Uint8Array.of(0xc3));
     expect(spelled("▁left")).toEqual(new TextEncoder().encode(" left"));
     expect(spelled("left")).toEqual(new TextEncoder().encode("left"));
@@ -65,8 +75,8 @@ describe("the bytes of tokens", () => {
   });
 
   test("special tokens and ids without a token have none", () => {
-    expect(["<unk>", "<s>", "</s>"].map((_, id) => byteFallback.tokenBytes(id))).toEqual(Array(3).fill(undefined));
-    expect(byteFallback.tokenBytes(10_000)).toBeUndefined();
+    expect(["<unk>", "<s>", "</s>"].map((_, id) => tokenBytes(byteFallback, id))).toEqual(Array(3).fill(undefined));
+    expect(tokenBytes(byteFallback, 10_000)).toBeUndefined();
   });
 });
 
@@ -89,7 +99,7 @@ describe.each([
       for (;;) {
         const expected = Array.from({ length: vocabSize }, (_, id) => id).filter((id) => {
           if (endIds.includes(id)) return TEXTS.some((text) => text.equals(written));
-          const bytes = tokenizer.tokenBytes(id);
+          const bytes = tokenBytes(tokenizer, id);
           if (bytes === undefined || bytes.length === 0) return false;
           const longer = Buffer.concat([written, bytes]);
           return TEXTS.some((text) => text.subarray(0, longer.length).equals(longer));
@@ -99,7 +109,7 @@ describe.each([
         const id = Number(expected[random.integer(expected.length)]);
         constraint.accept(id);
         if (endIds.includes(id)) break;
-        written = Buffer.concat([written, tokenizer.tokenBytes(id) ?? Buffer.alloc(0)]);
+        written = Buffer.concat([written, tokenBytes(tokenizer, id) ?? Buffer.alloc(0)]);
       }
       expect(constraint.isOver).toBe(true);
     }
@@ -131,7 +141,7 @@ test("tokens of the same bytes are allowed together, and long ones at any depth"
 describe("a vocabulary that cannot write JSON", () => {
   const only = (text: string): Tokenizer => ({
     ...byteFallback,
-    tokenBytes: (id) => (id < text.length ? new TextEncoder().encode(text[id]) : undefined),
+    spelling: (id) => text[id],
   });
 
   test("is refused at the first token that it lacks", () => {

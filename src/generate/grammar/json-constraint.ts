@@ -1,9 +1,12 @@
 // Answers that are JSON of a schema: at every token, only those remain possible that continue such a text.
 import { InputError } from "../../errors.ts";
+import type { ModelConfig } from "../../models/config.ts";
+import type { Processor } from "../../models/processor.ts";
+import { tokenBytes } from "../../preprocess/tokenizer/token-bytes.ts";
 import type { Tokenizer } from "../../preprocess/tokenizer/tokenizer.ts";
-import type { TokenConstraint } from "../generate.ts";
+import type { TokenConstraint } from "../token-picker.ts";
 import { automatonOf } from "./grammar.ts";
-import { type JsonSchema, jsonSchemaGrammar } from "./json-schema.ts";
+import { checkedSchema, type JsonSchema, jsonSchemaGrammar } from "./json-schema.ts";
 import { AmbiguityError, GrammarPlaces, type Place } from "./matcher.ts";
 import { type TokenTrie, tokenTrie } from "./token-trie.ts";
 
@@ -29,6 +32,24 @@ const MAX_SCHEMAS = 8;
 const prepared = new WeakMap<Tokenizer, Prepared>();
 
 /**
+ * What keeps an answer of a model within a schema.
+ * @throws InputError for other options that the schema excludes, and as {@link jsonConstraint}; CheckpointError without a tokenizer.
+ */
+export function answerConstraint(
+  schema: JsonSchema,
+  {
+    choices,
+    ignoreEos,
+  }: { readonly choices?: readonly string[] | undefined; readonly ignoreEos?: boolean | undefined },
+  { processor, config }: { readonly processor: Processor; readonly config: Pick<ModelConfig, "text"> },
+): TokenConstraint {
+  if (choices !== undefined) throw new InputError("jsonSchema and choices exclude each other: omit one.");
+  const { vocabSize } = config.text;
+  const endIds = ignoreEos === true ? [] : processor.eosTokenIds.filter((id) => id < vocabSize);
+  return jsonConstraint(schema, { tokenizer: processor.tokenizer, vocabSize, endIds });
+}
+
+/**
  * Prepares an answer that is JSON of a schema.
  * @throws InputError for a schema that is not supported or cannot be, and without an id that ends an answer.
  */
@@ -37,13 +58,13 @@ export function jsonConstraint(schema: JsonSchema, source: TokenSource): TokenCo
   if (endIds.length === 0) {
     throw new InputError("jsonSchema: the answer needs a token that ends it, but there is none; leave out ignoreEos.");
   }
-  return new JsonConstraint(placesOf(schema, source), endIds);
+  return new JsonConstraint(placesOf(checkedSchema(schema), source), endIds);
 }
 
 function placesOf(schema: JsonSchema, { tokenizer, vocabSize, endIds }: TokenSource): GrammarPlaces {
   let of = prepared.get(tokenizer);
   if (of === undefined) {
-    const tokens = Array.from({ length: vocabSize }, (_, id) => tokenizer.tokenBytes(id));
+    const tokens = Array.from({ length: vocabSize }, (_, id) => tokenBytes(tokenizer, id));
     of = { trie: tokenTrie(tokens, vocabSize), places: new Map() };
     prepared.set(tokenizer, of);
   }

@@ -2,7 +2,7 @@
 // than the schema (properties come in their order, and no further ones beside those that are named), never more: a keyword that it
 // cannot keep is refused.
 // Source: JSON Schema 2020-12, Core and Validation.
-import { isObject, shown } from "../../errors.ts";
+import { described, InputError, isObject, reasonOf, shown } from "../../errors.ts";
 import {
   choice,
   type Expression,
@@ -32,6 +32,9 @@ import {
 /** A JSON schema: `true` and `{}` allow any JSON. */
 export type JsonSchema = boolean | Readonly<Record<string, unknown>>;
 
+/** Characters of a schema as JSON. */
+const MAX_LENGTH = 65_536;
+
 /** Schemas within a schema, each as often as it is written, and the depth of their nesting. */
 const MAX_SCHEMAS = 2000;
 const MAX_DEPTH = 64;
@@ -51,6 +54,26 @@ const ASSERTING = ["type", ...Object.values(KEYWORDS).flat()];
 
 /** Keywords that choose the values, alone but for annotations. */
 const CHOOSING = ["$ref", "anyOf", "oneOf", "allOf", "enum", "const"];
+
+/** A caller's schema, as a copy. @throws InputError for what is no JSON schema, cannot be read, or is too long. */
+export function checkedSchema(given: unknown): JsonSchema {
+  const expected = "jsonSchema must be a JSON schema (an object, or true)";
+  const fits = (value: unknown): value is JsonSchema =>
+    value === true || value === false || (isObject(value) && !Array.isArray(value));
+  if (!fits(given)) throw new InputError(`${expected}, got ${described(given)}.`);
+  let json: string;
+  try {
+    json = JSON.stringify(given);
+  } catch (cause) {
+    throw new InputError(`${expected}, but reading it failed (${reasonOf(cause)}).`, { cause });
+  }
+  if (json.length > MAX_LENGTH) {
+    throw new InputError(`jsonSchema must have at most ${MAX_LENGTH} characters of JSON, got ${json.length}.`);
+  }
+  const copy: unknown = JSON.parse(json);
+  if (fits(copy)) return copy;
+  throw new InputError(`${expected}, got ${described(copy)}.`); // of its toJSON
+}
 
 /**
  * The grammar of a schema.

@@ -2,7 +2,7 @@
 import { InputError } from "../../errors.ts";
 
 /** @throws InputError always. */
-export function jsonConstraint(): never {
+export function answerConstraint(): never {
   throw new InputError(
     "jsonSchema is not part of dist/browser.js: import adaptvis through a bundler, which loads it when it is used.",
   );

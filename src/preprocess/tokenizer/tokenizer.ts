@@ -14,7 +14,6 @@ import { readModel } from "./models.ts";
 import { readNormalizer } from "./normalizers.ts";
 import { readPreTokenizer } from "./pre-tokenizers.ts";
 import { readSpecialTokens, type TokenizerFiles, withAddedTokens } from "./special-tokens.ts";
-import { tokenBytes } from "./token-bytes.ts";
 
 const FILE = "tokenizer.json";
 
@@ -31,8 +30,10 @@ export interface Tokenizer {
   decode(ids: ArrayLike<number>, options?: { readonly skipSpecialTokens?: boolean }): string;
   /** The id of a token as spelled in the vocabulary; undefined for an unknown token. */
   tokenToId(token: string): number | undefined;
-  /** The bytes that a token adds to a text, behind other tokens; undefined for special tokens and for ids without a token. */
-  tokenBytes(id: number): Uint8Array | undefined;
+  /** A token as spelled in the vocabulary; undefined for special tokens and for ids without a token. */
+  spelling(id: number): string | undefined;
+  /** The decoder as in tokenizer.json, and the text of tokens as they are spelled. @internal */
+  readonly decoder: { readonly json: unknown; decode(tokens: readonly string[]): string };
   /** Decodes ids one at a time. */
   stream(): TokenStream;
 }
@@ -114,12 +115,11 @@ export function loadTokenizer(tokenizerJson: unknown, files: TokenizerFiles = {}
     encodePrompt: (text) => encode(text, bosToken === undefined || !text.startsWith(bosToken)),
     decode: (ids, { skipSpecialTokens = true } = {}) => decode(Array.from(ids), skipSpecialTokens),
     tokenToId: idOf,
-    tokenBytes: (id) => {
+    spelling: (id) => {
       const token = tokens.get(id);
-      return token === undefined || added.special.has(token)
-        ? undefined
-        : tokenBytes(token, json.decoder, decodeTokens);
+      return token === undefined || added.special.has(token) ? undefined : token;
     },
+    decoder: { json: json.decoder, decode: decodeTokens },
     stream: () => new DecodingStream((ids) => decode(ids, true)),
   };
 }
