@@ -139,10 +139,10 @@ export interface AnswerOptions extends MethodSettings {
    */
   readonly choices?: readonly string[] | undefined;
   /**
-   * The answer is JSON that this schema allows, on one line: tokens that continue no such text are ruled out, and log-probabilities are
-   * those among the others, as for `choices`, which it excludes. Properties come in their order, and no others beside those that are
-   * named. Within `maxNewTokens` tokens, the answer may end before the JSON does; its `finishReason` is then "length". Schemas have
-   * at most 65,536 characters of JSON; keywords that cannot be kept, such as `not`, are refused.
+   * The answer is JSON that this schema allows, on one line: tokens that continue no such text are ruled out. As for `choices`, which it
+   * excludes, log-probabilities are those among the others; so is the confidence where the method reads none before. Properties come
+   * in their order, and none beside those that are named. With `finishReason` "length", `maxNewTokens` was too small for the whole.
+   * A schema has at most 65,536 characters of JSON; keywords that cannot be kept, such as `not`, are refused.
    */
   readonly jsonSchema?: JsonSchema | undefined;
   /** Called when a part of the work begins. */

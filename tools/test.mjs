@@ -68,6 +68,7 @@ const ONCE = [
   "stages/explain",
   "stages/explain-passes",
   "stages/full-width",
+  "stages/json-schema",
   "stages/memory-plan",
   "stages/method-zoo",
   "stages/model-speed",
