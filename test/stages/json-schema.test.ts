@@ -51,6 +51,34 @@ test.each<AnswerOptions>([
   expect(answer.tokens.map(({ text }) => text).join("")).toBe(answer.text);
 });
 
+test("answers that decode together keep to the schema, the choices and the freedom of each", async () => {
+  const sampling = { temperature: 0.9, seed: 7 };
+  const variants: readonly AnswerOptions[] = [
+    { jsonSchema: SCHEMA },
+    { choices: ["on", "under"] },
+    { jsonSchema: SCHEMA, sampling, topLogProbs: 2 },
+    {},
+    { choices: ["left of the dog", "right of the dog"], method: "adaptvis" },
+    { jsonSchema: { enum: ["mug", "dog"] }, method: "scaling", factor: 0.5, rows: "generated" },
+  ];
+  const answers = variants.map(async (options) => {
+    using session = model.session({ batched: true });
+    const message = {
+      role: "user",
+      content: [
+        { type: "image", image },
+        { type: "text", text: question },
+      ],
+    } as const;
+    return await session.ask(message, { maxNewTokens: 100, ...options }).answer;
+  });
+  for (const [index, answer] of (await Promise.all(answers)).entries()) {
+    const expected = await model.ask({ image, question, maxNewTokens: 100, ...variants[index] });
+    expect(answer.tokens.map(({ tokenId }) => tokenId)).toEqual(expected.tokens.map(({ tokenId }) => tokenId));
+    expect(answer.text).toBe(expected.text);
+  }
+});
+
 test("50 seeds at temperature 1.5: every answer that ends is valid, every other one begins as JSON does", async () => {
   const texts = new Set<string>();
   let numEnded = 0;
