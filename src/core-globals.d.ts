@@ -70,7 +70,8 @@ interface Response {
 }
 
 declare class URL {
-  constructor(url: string);
+  constructor(url: string, base?: string);
+  readonly host: string;
   readonly origin: string;
   readonly protocol: string;
   readonly username: string;

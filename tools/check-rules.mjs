@@ -25,6 +25,7 @@ const layers = [
   { name: "checkpoint", pattern: /^src\/checkpoint\// },
   { name: "preprocess", pattern: /^src\/preprocess\// },
   { name: "models", pattern: /^src\/models\// },
+  { name: "store", pattern: /^src\/store\// },
   { name: "generate", pattern: /^src\/generate\// },
   { name: "inspect", pattern: /^src\/inspect\// },
   { name: "interventions", pattern: /^src\/interventions\// },

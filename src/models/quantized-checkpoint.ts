@@ -38,6 +38,8 @@ const CHUNK_BYTES = 8 * 2 ** 20;
 /** One weight file to write. */
 export interface QuantizedFile {
   readonly name: string;
+  /** The checkpoint's file that its tensors are read from. */
+  readonly sourceFile: string;
   /** The names of its tensors. */
   readonly tensors: readonly string[];
   readonly fileBytes: number;
@@ -112,8 +114,8 @@ export function quantizedFiles(
     const headers = matrix === undefined ? [entry] : packedHeaders(matrix, base);
     files.set(file, [...(files.get(file) ?? []), { name, bytes: entry.end - entry.start, matrix, headers }]);
   }
-  return [...files.values()].map((items, index) => {
-    return quantizedFile(checkpoint, shardName(index, files.size), { items, metadata });
+  return [...files].map(([sourceFile, items], index) => {
+    return quantizedFile(checkpoint, shardName(index, files.size), { sourceFile, items, metadata });
   });
 }
 
@@ -154,12 +156,17 @@ function packedHeaders({ tensor, columns, dtype }: MatrixSource, name: string): 
 function quantizedFile(
   checkpoint: Checkpoint,
   name: string,
-  content: { readonly items: readonly Item[]; readonly metadata: Readonly<Record<string, string>> },
+  content: {
+    readonly sourceFile: string;
+    readonly items: readonly Item[];
+    readonly metadata: Readonly<Record<string, string>>;
+  },
 ): QuantizedFile {
   const headers = content.items.flatMap((item) => item.headers);
   const { header, positions, fileBytes } = layOutSafetensors(headers, content.metadata);
   return {
     name,
+    sourceFile: content.sourceFile,
     tensors: headers.map((tensor) => tensor.name),
     fileBytes,
     dataBytes: fileBytes - header.length,

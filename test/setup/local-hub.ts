@@ -36,6 +36,8 @@ export interface Fault {
 export interface HubRepo {
   readonly revisions: Readonly<Record<string, string>>;
   readonly commits: Readonly<Record<string, ReadonlyMap<string, Uint8Array>>>;
+  /** The licence of its card. */
+  readonly licence?: string;
 }
 
 /** A running hub. */
@@ -117,6 +119,7 @@ function serveHub(
   response: ServerResponse,
   { repos, cdnUrl, faultOf, onSent }: Serving & { readonly cdnUrl: string },
 ): void {
+  if (allowBrowsers(request, response)) return;
   const url = new URL(request.url ?? "/", `http://${request.headers.host}`);
   const api = /^\/api\/models\/([^/]+\/[^/]+)(?:\/(revision|tree)\/([^/]+))?$/.exec(url.pathname);
   const file = /^\/([^/]+\/[^/]+)\/resolve\/([^/]+)\/(.+)$/.exec(url.pathname);
@@ -141,7 +144,7 @@ function serveHub(
       sha: commit,
       private: false,
       gated: false,
-      tags: [],
+      tags: repo.licence === undefined ? [] : ["transformers", `license:${repo.licence}`],
       downloads: 0,
       siblings,
     });
@@ -162,7 +165,20 @@ function serveHub(
   }
 }
 
+/** Lets pages of other web sites read the answers, as the hub does. @returns whether that was all that was asked. */
+function allowBrowsers({ method }: IncomingMessage, response: ServerResponse): boolean {
+  response.setHeader("Access-Control-Allow-Origin", "*");
+  response.setHeader(
+    "Access-Control-Expose-Headers",
+    "X-Repo-Commit, X-Error-Code, ETag, Link, Content-Range, X-Linked-Size",
+  );
+  if (method !== "OPTIONS") return false;
+  response.writeHead(204, { "Access-Control-Allow-Headers": "Range, Authorization" }).end();
+  return true;
+}
+
 function serveCdn(request: IncomingMessage, response: ServerResponse, { repos, faultOf, onSent }: Serving): void {
+  if (allowBrowsers(request, response)) return;
   const { pathname } = new URL(request.url ?? "/", "http://cdn");
   const [, id = "", commit = "", encoded = ""] = /^\/([^/]+\/[^/]+)\/([^/]+)\/[^/]+\/(.+)$/.exec(pathname) ?? [];
   const path = decodeURIComponent(encoded);

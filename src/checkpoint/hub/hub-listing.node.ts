@@ -1,21 +1,12 @@
 // What the hub has under a model's id: the commit of a revision, and the files of a commit.
 
-import { CheckpointError, isObject, shown } from "../../errors.ts";
-import { asRecord, checkPath } from "../source.ts";
+import { CheckpointError } from "../../errors.ts";
+import { asRecord } from "../source.ts";
+import { type HubFile, hubFileOf, isCommit, nextPage } from "./hub-file.ts";
 import { bodyText, type HubRequest, type HubSubject, sendToHub } from "./hub-request.node.ts";
 import type { HubSettings } from "./hub-settings.node.ts";
 
-/** A file of a repository. */
-export interface HubFile {
-  /** Its path in the repository, with `/` between folders. */
-  readonly path: string;
-  readonly size: number;
-  /** The name of its blob: sha256 of a large file (LFS), git's sha1 of a small one; in hexadecimal. */
-  readonly etag: string;
-  /** The object id in git: for a large file that of its pointer. */
-  readonly gitId: string;
-  readonly xetHash?: string;
-}
+export { type HubFile, isCommit, isEtag } from "./hub-file.ts";
 
 /** What a request needs besides its subject. */
 export interface HubContext {
@@ -24,24 +15,11 @@ export interface HubContext {
   readonly onNote?: ((text: string) => void) | undefined;
 }
 
-const COMMIT = /^[0-9a-f]{40}$/;
-/** Names of blobs become file names, so nothing else is accepted. */
-const ETAG = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
 const MAX_PAGES = 1000;
 /** Far more than a page of a list. */
 const MAX_ANSWER_BYTES = 64 * 2 ** 20;
 /** A user waits for these requests, and has downloaded nothing yet. */
 const MAX_RETRIES = 3;
-
-/** Whether a revision is a full commit id, which never changes its meaning. */
-export function isCommit(revision: string): boolean {
-  return COMMIT.test(revision);
-}
-
-/** Whether text is the name of a blob. */
-export function isEtag(text: string): boolean {
-  return ETAG.test(text);
-}
 
 /**
  * The commit that a revision (branch, tag, `refs/pr/1` or commit) is at now.
@@ -70,7 +48,7 @@ export async function listFiles(id: string, commit: string, context: HubContext)
     const answer: { value: unknown; next: string | undefined } = await json(url, subject, context);
     if (!Array.isArray(answer.value)) throw notTheHub(url, subject, "a list of files");
     for (const entry of answer.value) {
-      const file = fileOf(entry, subject);
+      const file = hubFileOf(entry, id);
       if (file !== undefined) files.push(file);
     }
     if (answer.next !== undefined && !URL.canParse(answer.next, url)) {
@@ -79,23 +57,6 @@ export async function listFiles(id: string, commit: string, context: HubContext)
     url = answer.next === undefined ? undefined : new URL(answer.next, url).href;
   }
   return files;
-}
-
-function fileOf(entry: unknown, subject: HubSubject): HubFile | undefined {
-  const { type, path, size, oid, lfs, xetHash } = asRecord(entry);
-  if (type !== "file") return undefined;
-  const large = isObject(lfs) ? lfs : undefined;
-  const etag = large?.oid ?? oid;
-  const bytes = large?.size ?? size;
-  const isWhole = typeof bytes === "number" && Number.isSafeInteger(bytes) && bytes >= 0;
-  if (typeof path !== "string" || typeof oid !== "string" || typeof etag !== "string" || !isEtag(etag) || !isWhole) {
-    throw new CheckpointError(
-      `The hub lists a file of ${subject.id} without a proper path, size and hash (${shown(path)}); check HF_ENDPOINT.`,
-      { file: subject.id },
-    );
-  }
-  checkPath(path);
-  return { path, size: bytes, etag, gitId: oid, ...(typeof xetHash === "string" && { xetHash }) };
 }
 
 async function json(
@@ -118,7 +79,7 @@ async function json(
     async ({ response }) => {
       const text = await bodyText(response, MAX_ANSWER_BYTES);
       if (text === undefined) throw notTheHub(url, subject, `an answer of at most ${MAX_ANSWER_BYTES} bytes`);
-      const [, next] = /<([^>]+)>;\s*rel="next"/.exec(response.headers.get("link") ?? "") ?? [];
+      const next = nextPage(response.headers.get("link"));
       try {
         return { value: JSON.parse(text), next };
       } catch {
