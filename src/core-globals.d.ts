@@ -45,7 +45,7 @@ interface Response {
 
 declare function fetch(
   url: string,
-  init?: { method?: string; headers?: Record<string, string>; signal?: AbortSignal | null },
+  init?: { method?: string; headers?: Record<string, string>; signal?: AbortSignal | null; cache?: "no-store" },
 ): Promise<Response>;
 
 declare const performance: { now(): number };

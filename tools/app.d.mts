@@ -5,6 +5,8 @@ export function buildApp(options?: {
   readonly out?: string;
   /** Makes a build differ from another of the same sources, for tests of the update. */
   readonly version?: string;
+  /** Further servers that the page's policy lets it load models from. */
+  readonly connect?: readonly string[];
 }): Promise<{
   readonly out: string;
   /** Paths of all files in it. */

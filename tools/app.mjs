@@ -1,5 +1,6 @@
 // The playground:
 //   node tools/app.mjs build [--out FOLDER]   writes a static folder (dist/app) that any host serves, from any path
+//     --connect ORIGIN                        lets the page load models from that server too, beside Hugging Face's; repeatable
 //   node tools/app.mjs serve [--port PORT]    serves it from the sources, built anew at every reload; without a service worker
 
 import { createHash } from "node:crypto";
@@ -32,11 +33,11 @@ const common = {
 
 /**
  * Writes the static folder.
- * @param {{ out?: string, version?: string }} options `version` makes a build differ from another of the same sources, for
- *   tests of the update
+ * @param {{ out?: string, version?: string, connect?: readonly string[] }} options `version` makes a build differ from another of
+ *   the same sources, for tests of the update; `connect` are further servers that its policy lets the page load models from
  * @returns {Promise<{ out: string, files: string[], version: string }>} `files` are the paths in it
  */
-export async function buildApp({ out = join(root, "dist", "app"), version: label = "" } = {}) {
+export async function buildApp({ out = join(root, "dist", "app"), version: label = "", connect = [] } = {}) {
   rmSync(out, { recursive: true, force: true });
   mkdirSync(out, { recursive: true });
   const hashed = { ...common, outdir: out, entryNames: "[name]-[hash]", minify: true, metafile: true };
@@ -46,7 +47,7 @@ export async function buildApp({ out = join(root, "dist", "app"), version: label
   const entryPoints = ["src/app/main.tsx", "src/app/style.css"];
   const page = await esbuild.build({ ...hashed, entryPoints, define });
   copyStatic(out);
-  let html = readFileSync(join(source, "index.html"), "utf8");
+  let html = withServers(readFileSync(join(source, "index.html"), "utf8"), connect);
   for (const entry of entryPoints) {
     const plain = `./${entry.split("/").at(-1).replace(".tsx", ".js")}`;
     if (!html.includes(`"${plain}"`)) throw new Error(`app: index.html does not name ${plain}`);
@@ -118,6 +119,13 @@ function forward(incoming, outgoing, { port }) {
   incoming.pipe(asked);
 }
 
+/** The page with further servers in the directive connect-src. */
+function withServers(html, servers) {
+  const [directive] = /connect-src [^;]*/.exec(html) ?? [];
+  if (directive === undefined) throw new Error("app: index.html has no connect-src");
+  return html.replace(directive, [directive, ...servers].join(" "));
+}
+
 /** The policy in index.html, as a header has it. @throws when the page has none. */
 function contentPolicy() {
   const html = readFileSync(join(source, "index.html"), "utf8");
@@ -164,14 +172,20 @@ function listFiles(folder) {
   return paths.map((path) => relative(folder, path).split(sep).join("/")).sort();
 }
 
-const USAGE = `usage: node tools/app.mjs build [--out FOLDER] | serve [--port PORT]
+const USAGE = `usage: node tools/app.mjs build [--out FOLDER] [--connect ORIGIN]... | serve [--port PORT]
   build  writes the playground as a static folder (dist/app) that any host serves, from any path
+         --connect lets it load models from that server too, such as https://models.example.org
   serve  serves it from the sources, built anew at every reload, and prints its address
 `;
 
 /** @throws UsageError */
 function readArguments() {
-  const options = { port: { type: "string" }, out: { type: "string" }, help: { type: "boolean", short: "h" } };
+  const options = {
+    port: { type: "string" },
+    out: { type: "string" },
+    connect: { type: "string", multiple: true },
+    help: { type: "boolean", short: "h" },
+  };
   let parsed;
   try {
     parsed = parseArgs({ options, allowPositionals: true });
@@ -186,19 +200,31 @@ function readArguments() {
   }
   const isPort = values.port === undefined || (/^\d+$/.test(values.port) && values.port > 0 && values.port < 65536);
   if (!isPort) throw new UsageError(`--port: expected a number from 1 to 65535, got ${values.port}`);
-  return { command, out: values.out, port: values.port === undefined ? undefined : Number(values.port) };
+  // What it has becomes part of the policy.
+  const wrong = values.connect?.find((origin) => !/^https?:\/\/(\*\.)?[\w.-]+(:(\d+|\*))?$/.test(origin));
+  if (wrong !== undefined)
+    throw new UsageError(`--connect: expected a server such as https://example.org, got ${wrong}`);
+  return {
+    command,
+    connect: values.connect,
+    out: values.out,
+    port: values.port === undefined ? undefined : Number(values.port),
+  };
 }
 
 class UsageError extends Error {}
 
 async function main() {
-  const { command, out: wanted, port } = readArguments();
+  const { command, connect, out: wanted, port } = readArguments();
   if (command === "help") {
     process.stdout.write(USAGE);
     return;
   }
   if (command === "build") {
-    const { out, files, version } = await buildApp(wanted === undefined ? {} : { out: wanted });
+    const { out, files, version } = await buildApp({
+      ...(wanted !== undefined && { out: wanted }),
+      ...(connect && { connect }),
+    });
     process.stderr.write(`app: ${files.length} files in ${relative(process.cwd(), out) || "."}, version ${version}\n`);
     return;
   }

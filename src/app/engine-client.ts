@@ -2,8 +2,11 @@
 import * as Comlink from "comlink";
 import type { ExplainedPass } from "../inspect/explained-pass.ts";
 import type { RgbImage } from "../preprocess/image.ts";
+import type { KeepProgress, KeptForm, KeptModel } from "../store/model-store.ts";
+import type { RemoteModel } from "../store/remote-model.ts";
 import { EngineError, failureOf, type Outcome, unwrap } from "./engine/failure.ts";
 import type { WorkerApi } from "./engine/worker-api.ts";
+import type { ModelOffer, ModelsApi, ShelfView, SpeedView } from "./models-protocol.ts";
 import type {
   AnswersView,
   AnswerView,
@@ -24,7 +27,7 @@ export { EngineError } from "./engine/failure.ts";
 const CRASHED = { kind: "internal", message: "The worker that runs the model stopped: load the model again." } as const;
 
 /** The engine in its worker. Every promise rejects with an {@link EngineError}. */
-export class EngineClient implements EngineApi {
+export class EngineClient implements EngineApi, ModelsApi {
   private readonly startWorker: () => Worker | Promise<Worker>;
   private readonly watchers: ((notice: EngineNotice) => void)[] = [];
   private current: { readonly started: Started; readonly api: Promise<Comlink.Remote<WorkerApi>> } | undefined;
@@ -68,6 +71,36 @@ export class EngineClient implements EngineApi {
   /** See {@link EngineApi.stop}. @throws EngineError. */
   stop(): Promise<void> {
     return this.call((api) => api.stop());
+  }
+
+  /** See {@link ModelsApi.lookUp}. @throws EngineError. */
+  lookUp(text: string): Promise<ModelOffer> {
+    return this.call((api) => api.lookUp(text));
+  }
+
+  /** See {@link ModelsApi.measure}. @throws EngineError. */
+  measure(remote: RemoteModel, form: KeptForm): Promise<SpeedView> {
+    return this.call((api) => api.measure(remote, form));
+  }
+
+  /** See {@link ModelsApi.keep}. @throws EngineError. */
+  keep(remote: RemoteModel, form: KeptForm, onProgress: (progress: KeepProgress) => void): Promise<KeptModel> {
+    return this.call((api) => api.keep(remote, form, Comlink.proxy(onProgress)));
+  }
+
+  /** See {@link ModelsApi.pause}. @throws EngineError. */
+  pause(): Promise<void> {
+    return this.call((api) => api.pause());
+  }
+
+  /** See {@link ModelsApi.shelf}. @throws EngineError. */
+  shelf(): Promise<ShelfView> {
+    return this.call((api) => api.shelf());
+  }
+
+  /** See {@link ModelsApi.remove}. @throws EngineError. */
+  remove(key: string): Promise<void> {
+    return this.call((api) => api.remove(key));
   }
 
   /** See {@link EngineApi.watch}; continues in the worker that replaces a crashed one. @throws EngineError. */

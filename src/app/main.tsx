@@ -1,5 +1,6 @@
 // The playground's page: starts the engine, lays out the panels, handles drops and pastes anywhere, and keeps the focus.
 import { render } from "preact";
+import { recallMemory } from "./models.ts";
 import { registerServiceWorker } from "./offline.ts";
 import { Answers } from "./panels/answers.tsx";
 import { FactorPanel } from "./panels/factor.tsx";
@@ -7,6 +8,7 @@ import { Kernels } from "./panels/kernels.tsx";
 import { Looked } from "./panels/looked.tsx";
 import { Masthead } from "./panels/masthead.tsx";
 import { ModelPanel } from "./panels/model.tsx";
+import { ModelChooser } from "./panels/model-chooser.tsx";
 import { Announcer, LoadStrip, Notices } from "./panels/notices.tsx";
 import { DropAnywhere, PicturePanel } from "./panels/picture.tsx";
 import { QuestionPanel } from "./panels/question.tsx";
@@ -24,6 +26,7 @@ function Page() {
       <Masthead />
       <main>
         <Notices />
+        <ModelChooser />
         <div class="workbench">
           <div class="column stays">
             <PicturePanel />
@@ -60,6 +63,7 @@ function skipToQuestion(): void {
 }
 
 keepAddress();
+recallMemory();
 document.body.replaceChildren(); // the text for browsers in which this script does not run
 render(<Page />, document.body);
 keepFocus();

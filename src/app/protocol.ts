@@ -11,6 +11,8 @@ import type { RgbImage } from "../preprocess/image.ts";
 /** Location of a checkpoint. */
 export type CheckpointSource =
   | { readonly kind: "url"; readonly url: string }
+  /** A model in the browser's storage, by its key. */
+  | { readonly kind: "kept"; readonly name: string; readonly key: string }
   /** Files of a local folder by their path inside it; read by ranges. */
   | { readonly kind: "files"; readonly name: string; readonly files: readonly LocalFile[] };
 
@@ -148,6 +150,7 @@ export type FailureKind =
   | "checkpoint"
   | "input"
   | "busy" // a question was asked while another one runs
+  | "storage" // there is no room for a model, or another tab works on it
   | "stopped"
   | "internal";
 

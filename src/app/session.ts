@@ -71,7 +71,7 @@ export async function watchDevice(): Promise<void> {
 }
 
 /** Loads a checkpoint; if that fails, the previous model stays. */
-async function loadCheckpoint(source: CheckpointSource, name: string): Promise<void> {
+export async function loadCheckpoint(source: CheckpointSource, name: string): Promise<void> {
   await inTurn({ kind: "load", name, step: undefined }, `${name} could not be loaded`, async () => {
     const loaded = await engine.load(source, (step) => {
       running.value = { kind: "load", name, step };

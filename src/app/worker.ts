@@ -1,15 +1,27 @@
 // The playground's worker: runs the engine outside of the page's thread. The page calls it through engine-client.ts.
 import * as Comlink from "comlink";
 import { decodeImage } from "../preprocess/decode-image.browser.ts";
+import { ModelStore } from "../store/model-store.ts";
+import { opfsFiles } from "../store/opfs-files.browser.ts";
 import { PlaygroundEngine } from "./engine/engine.ts";
 import { EngineError } from "./engine/failure.ts";
+import type { EngineHost } from "./engine/loaded-model.ts";
+import { ModelShelf } from "./engine/model-shelf.ts";
 import { WorkerApi } from "./engine/worker-api.ts";
 
 /** How often an adapter is asked for, and the time between two attempts. */
 const ADAPTER_ATTEMPTS = 3;
 const ADAPTER_PAUSE_MS = 1000;
 
-const engine = new PlaygroundEngine({
+const store = new ModelStore(opfsFiles());
+
+/** What the page's policy refused last. */
+let refused: string | undefined;
+addEventListener("securitypolicyviolation", (event) => {
+  if (URL.canParse(event.blockedURI)) refused = new URL(event.blockedURI).origin;
+});
+
+const host: EngineHost = {
   async requestAdapter() {
     // The types declare it as present, but browsers without WebGPU lack it.
     const gpu: GPU | undefined = navigator.gpu;
@@ -35,9 +47,20 @@ const engine = new PlaygroundEngine({
     });
   },
   decodeImage,
+  openKept: (key, name) => store.source(key, name),
   now: () => performance.now(),
+};
+
+const shelf = new ModelShelf({
+  requestAdapter: host.requestAdapter,
+  store,
+  refusedOrigin: () => {
+    const origin = refused;
+    refused = undefined;
+    return origin;
+  },
 });
 
-Comlink.expose(new WorkerApi(engine));
+Comlink.expose(new WorkerApi(new PlaygroundEngine(host), shelf));
 // The page waits for a first message; calls that came before it are answered all the same.
 postMessage("started");

@@ -20,6 +20,8 @@ export interface RangeRequest {
   /** How long next to nothing may come before the attempt counts as failed, in milliseconds; 30 s unless given. */
   readonly stallTimeoutMs?: number | undefined;
   readonly signal: AbortSignal | undefined;
+  /** Keeps a browser's own cache out of it, where the caller keeps what comes. */
+  readonly isUncached?: boolean;
 }
 
 const STALL_TIMEOUT_MS = 30_000;
@@ -121,10 +123,12 @@ async function fetchOnce({
   start,
   end,
   signal,
+  isUncached,
 }: RangeRequest): Promise<Response | undefined> {
   const response = await fetch(url, {
     headers: { ...headers, Range: `bytes=${start}-${end - 1}` },
     signal: signal ?? null,
+    ...(isUncached === true && { cache: "no-store" }),
   });
   const { status } = response;
   // Servers of single-page apps answer unknown paths with their start page; a checkpoint contains no HTML.

@@ -32,8 +32,8 @@ export interface FileDownload extends RemoteOptions {
 const PIECE_BYTES = 16 * 2 ** 20;
 /** Pieces that are fetched at once. */
 const PIECES_AT_ONCE = 3;
-/** What has come is recorded after so many parts of a piece, so that a program that ends loses no more. */
-const RECORDS_PER_PIECE = 4;
+/** What has come is recorded after this time, milliseconds, so that a program that ends loses no more. */
+const RECORD_MS = 500;
 /** Bytes that are hashed at once. */
 const HASH_BYTES = 4 * 2 ** 20;
 
@@ -94,7 +94,8 @@ class Pieces {
   private readonly done: number[];
   private readonly writer: FileWriter;
   private readonly pieceBytes: number;
-  private newBytes = 0;
+  /** Of the next record; undefined while nothing has come since the last one. */
+  private timer: ReturnType<typeof setTimeout> | undefined;
   private recording: Promise<void> = Promise.resolve();
 
   constructor(
@@ -131,7 +132,8 @@ class Pieces {
     };
     try {
       await Promise.all(Array.from({ length: PIECES_AT_ONCE }, work));
-      await this.recording.catch(() => undefined);
+      clearTimeout(this.timer);
+      await this.recording;
       await this.record(failure !== undefined);
     } finally {
       download.signal?.removeEventListener("abort", onAbort);
@@ -168,6 +170,7 @@ class Pieces {
       retryDelaysMs: download.retryDelaysMs ?? PATIENT_DELAYS_MS,
       stallTimeoutMs: download.stallTimeoutMs,
       signal,
+      isUncached: true,
     };
     let refusal: unknown; // of the store, which no repeated request would change
     const receive = async (response: Response | undefined, onReceived: (numBytes: number) => void) => {
@@ -188,7 +191,7 @@ class Pieces {
         });
         done[index] = at(done, index) + value.length;
         download.onBytes(value.length, "downloaded");
-        this.recordAfter(value.length);
+        this.recordSoon();
       }
       // Sent again, from here on.
       if (position() < end) throw new Error(`the file broke off at byte ${position()} of ${file.size}`);
@@ -228,16 +231,16 @@ class Pieces {
     return new CheckpointError(message, { file: path });
   }
 
-  /** Records what has come now and then; not while it is being recorded. */
-  private recordAfter(numBytes: number): void {
-    this.newBytes += numBytes;
-    if (this.newBytes < this.pieceBytes / RECORDS_PER_PIECE) return;
-    this.newBytes = 0;
-    this.recording = this.recording.then(() => this.record(false)).catch(() => undefined);
+  /** Records what has come in a moment, also where nothing more comes until then. */
+  private recordSoon(): void {
+    this.timer ??= setTimeout(() => {
+      this.timer = undefined;
+      this.recording = this.recording.then(() => this.record(true));
+    }, RECORD_MS);
   }
 
-  /** @param isFailed whether something has failed, which a failure of the record must not hide */
-  private async record(isFailed: boolean): Promise<void> {
+  /** @param isOptional whether the download goes on, or fails for another reason, where this fails */
+  private async record(isOptional: boolean): Promise<void> {
     const { files, folder, name } = this.download;
     const done = [...this.done]; // what is flushed now, or more
     try {
@@ -248,7 +251,7 @@ class Pieces {
         recordOf({ size: this.file.size, pieceBytes: this.pieceBytes, done }),
       );
     } catch (error) {
-      if (!isFailed) throw error;
+      if (!isOptional) throw error;
     }
   }
 }

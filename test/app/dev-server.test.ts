@@ -20,6 +20,10 @@ test.each([
   [["serve", "--port", "0"], /got 0/],
   [["serve", "--port", "65536"], /got 65536/],
   [["paint"], /expected build or serve, got paint/],
+  [
+    ["build", "--connect", "example.org; script-src *"],
+    /--connect: expected a server such as https:\/\/example\.org, got/,
+  ],
   [["build", "serve"], /expected build or serve, got build serve/],
 ])("%j cannot be used: exit code 2, what is wrong, and the usage", (args, message) => {
   const { status, stdout, stderr } = run(...args);

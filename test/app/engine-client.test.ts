@@ -3,6 +3,7 @@ import * as Comlink from "comlink";
 import { afterEach, expect, test } from "vitest";
 import { WorkerApi } from "../../src/app/engine/worker-api.ts";
 import { EngineClient } from "../../src/app/engine-client.ts";
+import type { ModelsApi } from "../../src/app/models-protocol.ts";
 import type { AskEvent, EngineApi, EngineNotice, ModelView } from "../../src/app/protocol.ts";
 import { InputError } from "../../src/errors.ts";
 
@@ -13,12 +14,13 @@ afterEach(() => {
 });
 
 /** A worker's end of a channel with an engine behind it; what the test does not ask for is refused. */
-function workerWith(engine: Partial<EngineApi>): Worker {
+function workerWith(engine: Partial<EngineApi & ModelsApi>): Worker {
   const { port1, port2 } = new MessageChannel();
   ports.push(port1, port2);
   const refuse = () => Promise.reject(new Error("not in this test"));
   const whole = new Proxy(engine, { get: (target, key) => Reflect.get(target, key) ?? refuse });
-  Comlink.expose(new WorkerApi(whole as EngineApi), port2); // the proxy has every method
+  const both = whole as EngineApi & ModelsApi; // the proxy has every method
+  Comlink.expose(new WorkerApi(both, both), port2);
   port1.start();
   return Object.assign(port1, { terminate: () => port1.close() }) as unknown as Worker; // what the client uses of one
 }

@@ -59,7 +59,7 @@ test("the page sets a policy that lets nothing out, before anything is loaded", 
     "script-src 'self'",
     "style-src 'self'",
     "img-src 'self'",
-    "connect-src 'self'",
+    "connect-src 'self' https://huggingface.co https://*.huggingface.co https://*.hf.co",
     "worker-src 'self' blob:",
     "base-uri 'none'",
     "form-action 'none'",
@@ -68,6 +68,13 @@ test("the page sets a policy that lets nothing out, before anything is loaded", 
   ]);
   expect(html.indexOf("Content-Security-Policy")).toBeLessThan(html.search(/<(?:script|link)/));
   expect(html).not.toMatch(/<style|style=|<script[^>]*>[^<]|\son\w+=/);
+});
+
+test("further servers are added to the policy where the builder names them, and nowhere else", async () => {
+  const { out } = await buildApp({ out: join(folder, "c"), connect: ["https://models.example.org"] });
+  const html = readFileSync(join(out, "index.html"), "utf8");
+  expect(html).toContain("https://*.hf.co https://models.example.org;");
+  expect(html.replace(" https://models.example.org", "")).toBe(read("index.html"));
 });
 
 test("the service worker keeps every file but itself", () => {

@@ -1,5 +1,6 @@
 // How the engine fails: errors as the page receives them, lost devices, and waiting that a stop button ends.
 import { AbortError, CheckpointError, GpuError, InputError } from "../../errors.ts";
+import { StoreError } from "../../store/file-store.ts";
 import type { Failure, FailureKind } from "../protocol.ts";
 
 /** An error that carries a failure with its kind. */
@@ -44,6 +45,7 @@ function kindOf(error: unknown): FailureKind {
   if (error instanceof AbortError) return "stopped";
   if (error instanceof CheckpointError) return "checkpoint";
   if (error instanceof InputError) return "input";
+  if (error instanceof StoreError) return "storage";
   if (error instanceof GpuError) return error.reason === "shader" ? "internal" : error.reason;
   // The host's message for a failed allocation.
   if (error instanceof RangeError && /allocation|array length|buffer/i.test(error.message)) return "out-of-memory";

@@ -4,6 +4,7 @@
 import { blobSource } from "../../checkpoint/blob-source.ts";
 import { httpSource } from "../../checkpoint/http-source.ts";
 import type { Source } from "../../checkpoint/source.ts";
+import { CheckpointError } from "../../errors.ts";
 import { isSoftwareAdapter, requestGpuDevice } from "../../gpu/device.ts";
 import { type AdaptVisSettings, DEFAULT_ADAPTVIS } from "../../interventions/adaptvis.ts";
 import { Llava } from "../../llava.ts";
@@ -21,6 +22,8 @@ export interface EngineHost {
    * @throws EngineError `no-webgpu` or `no-adapter`.
    */
   requestAdapter(): Promise<GPUAdapter>;
+  /** Opens a model that is kept, by its key; without this, none is. */
+  readonly openKept?: (key: string, name: string) => Source;
   /** Decodes a picture file, upright. @throws InputError when it cannot be decoded. */
   decodeImage(bytes: Uint8Array, options: DecodeOptions): Promise<RgbImage>;
 }
@@ -77,7 +80,7 @@ export async function loadModel(
   const device = await requestGpuDevice(adapter);
   try {
     step({ phase: "config" });
-    const files = openSource(source);
+    const files = openSource(host, source);
     const model = await Llava.load(files, {
       device,
       signal,
@@ -109,8 +112,12 @@ export async function loadModel(
 }
 
 /** The engine's source for a checkpoint; local files are read by ranges. @throws InputError for an invalid URL. */
-function openSource(source: CheckpointSource): Source {
+function openSource({ openKept }: EngineHost, source: CheckpointSource): Source {
   if (source.kind === "url") return httpSource(source.url);
+  if (source.kind === "kept") {
+    if (openKept !== undefined) return openKept(source.key, source.name);
+    throw new CheckpointError(`${source.name} is not kept here: download it again.`, { file: source.name });
+  }
   return blobSource(
     source.files.map(({ path, file }) => [path, file] as const),
     source.name,
@@ -131,7 +138,7 @@ function settingsOf({ defaults }: Llava): AdaptVisSettings {
 
 /** The last segment of a path or URL. */
 function nameOf(source: CheckpointSource): string {
-  if (source.kind === "files") return source.name;
+  if (source.kind !== "url") return source.name;
   return new URL(source.url).pathname.split("/").findLast((part) => part !== "") ?? source.url;
 }
 

@@ -2,6 +2,9 @@
 import * as Comlink from "comlink";
 import type { ExplainedPass } from "../../inspect/explained-pass.ts";
 import type { RgbImage } from "../../preprocess/image.ts";
+import type { KeepProgress, KeptForm, KeptModel } from "../../store/model-store.ts";
+import type { RemoteModel } from "../../store/remote-model.ts";
+import type { ModelOffer, ModelsApi, ShelfView, SpeedView } from "../models-protocol.ts";
 import type {
   AnswersView,
   AnswerView,
@@ -22,9 +25,11 @@ type Listener<T> = (event: T) => unknown;
 /** The interface that the worker exposes: {@link EngineApi} with an {@link Outcome} for every promise. */
 export class WorkerApi {
   private readonly engine: EngineApi;
+  private readonly models: ModelsApi;
 
-  constructor(engine: EngineApi) {
+  constructor(engine: EngineApi, models: ModelsApi) {
     this.engine = engine;
+    this.models = models;
   }
 
   /** See {@link EngineApi.load}. */
@@ -69,6 +74,36 @@ export class WorkerApi {
   /** See {@link EngineApi.watch}. */
   watch(onNotice: Listener<EngineNotice>): Promise<Outcome<void>> {
     return outcomeOf(() => this.engine.watch((notice) => void onNotice(notice)));
+  }
+
+  /** See {@link ModelsApi.lookUp}. */
+  lookUp(text: string): Promise<Outcome<ModelOffer>> {
+    return outcomeOf(() => this.models.lookUp(text));
+  }
+
+  /** See {@link ModelsApi.measure}. */
+  measure(remote: RemoteModel, form: KeptForm): Promise<Outcome<SpeedView>> {
+    return outcomeOf(() => this.models.measure(remote, form));
+  }
+
+  /** See {@link ModelsApi.keep}. */
+  keep(remote: RemoteModel, form: KeptForm, onProgress: Listener<KeepProgress>): Promise<Outcome<KeptModel>> {
+    return this.told(onProgress, (tell) => this.models.keep(remote, form, tell));
+  }
+
+  /** See {@link ModelsApi.pause}. */
+  pause(): Promise<Outcome<void>> {
+    return outcomeOf(() => this.models.pause());
+  }
+
+  /** See {@link ModelsApi.shelf}. */
+  shelf(): Promise<Outcome<ShelfView>> {
+    return outcomeOf(() => this.models.shelf());
+  }
+
+  /** See {@link ModelsApi.remove}. */
+  remove(key: string): Promise<Outcome<void>> {
+    return outcomeOf(() => this.models.remove(key));
   }
 
   /** Runs `work`, and returns after the page has received all of its events: message ports do not order among each other. */

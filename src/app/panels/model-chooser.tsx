@@ -1,0 +1,172 @@
+// The choice of the model, at the top of the page: a hub id or an address, suggestions, a local folder, and what is kept here.
+
+import { useEffect, useId, useState } from "preact/hooks";
+import { filesOfInput, hasFolderDialog, pickFolder } from "../checkpoint-files.ts";
+import { timeLeft } from "../draw/download-rate.ts";
+import { byteSize } from "../draw/words.ts";
+import { keeping, lookingUp, lookUp, modelText, offer, pauseDownload, readShelf, shelf } from "../models.ts";
+import { loadLocal } from "../session.ts";
+import { isEmbedded, model, running } from "../state.ts";
+import { SUGGESTED_MODELS } from "../suggested-models.ts";
+import { FileButton } from "./controls.tsx";
+import { KeptModels } from "./kept-models.tsx";
+import { formInWords, ModelOfferCard } from "./model-offer.tsx";
+
+/** The chooser: one line with the model's name until it is opened. */
+export function ModelChooser() {
+  const [isOpen, setOpen] = useState(false);
+  useEffect(() => void readShelf(), []);
+  return (
+    <section id="models" class="panel chooser" aria-labelledby="models-heading">
+      <div class="chooser-head">
+        <h2 id="models-heading" tabIndex={-1}>
+          Choose a model
+        </h2>
+        <p class="hint">
+          <CurrentModel />
+        </p>
+        <button type="button" aria-expanded={isOpen} aria-controls="models-body" onClick={() => setOpen(!isOpen)}>
+          {isOpen ? "Close the list of models" : "Change the model"}
+        </button>
+      </div>
+      <Download />
+      <div id="models-body" class="stack" hidden={!isOpen}>
+        {isOpen && (
+          <>
+            <ModelField />
+            <ModelOfferCard />
+            {offer.value === undefined && <Suggestions />}
+            <KeptModels />
+          </>
+        )}
+      </div>
+    </section>
+  );
+}
+
+function CurrentModel() {
+  const view = model.value;
+  const numUnfinished = (shelf.value?.models ?? []).filter(({ isComplete }) => !isComplete).length;
+  const isPaused = numUnfinished > 0 && keeping.value === undefined;
+  return (
+    <>
+      {view === undefined ? (
+        running.value?.kind === "load" ? (
+          "Loading …"
+        ) : (
+          "None is loaded"
+        )
+      ) : (
+        <>
+          <strong>{view.name}</strong>
+          {isEmbedded.value && ", which comes with the page"}
+        </>
+      )}
+      {isPaused && `; ${numUnfinished === 1 ? "a download is" : `${numUnfinished} downloads are`} unfinished`}
+    </>
+  );
+}
+
+function ModelField() {
+  const id = useId();
+  const isBusy = lookingUp.value !== undefined;
+  const start = () => void lookUp(modelText.value);
+  return (
+    <div class="field">
+      <label for={id}>Hub id, or address of a model</label>
+      <div class="row model-field">
+        <input
+          id={id}
+          class="text"
+          type="text"
+          inputMode="url"
+          autocomplete="off"
+          autocapitalize="off"
+          spellcheck={false}
+          maxLength={500}
+          value={modelText.value}
+          aria-describedby={`${id}-hint`}
+          onInput={(event) => {
+            modelText.value = event.currentTarget.value;
+          }}
+          onKeyDown={(event) => {
+            if (event.key === "Enter" && !isBusy) start();
+          }}
+        />
+        <button type="button" disabled={isBusy || modelText.value.trim() === ""} onClick={start}>
+          {isBusy ? "Looking up …" : "Look up"}
+        </button>
+        {hasFolderDialog() ? (
+          <button type="button" onClick={() => void loadLocal(pickFolder)}>
+            Open a local folder
+          </button>
+        ) : (
+          <FileButton
+            label="Open a local folder"
+            isFolder
+            onFiles={(files) => void loadLocal(async () => filesOfInput(files))}
+          />
+        )}
+      </div>
+      <span class="hint" id={`${id}-hint`}>
+        Such as llava-hf/llava-1.5-7b-hf. Its size, licence and memory are shown before anything large is fetched.
+      </span>
+    </div>
+  );
+}
+
+function Suggestions() {
+  return (
+    <div class="field">
+      <span class="label">Suggestions</span>
+      <ul class="models">
+        {SUGGESTED_MODELS.map(({ id, bytes, licence, purpose }) => (
+          <li key={id}>
+            <span class="model-name">{id}</span>
+            <span class="hint">
+              {byteSize(bytes)}; {purpose}; licence: {licence ?? "see its page"}
+            </span>
+            <button type="button" disabled={lookingUp.value !== undefined} onClick={() => void lookUp(id)}>
+              <span>
+                Look up <span class="visually-hidden">{id}</span>
+              </span>
+            </button>
+          </li>
+        ))}
+      </ul>
+    </div>
+  );
+}
+
+/** The running download; it stays in sight when the chooser is closed. */
+function Download() {
+  const now = keeping.value;
+  if (now === undefined) return null;
+  const { remote, form, progress } = now;
+  // Of the whole download, also while a file is checked or quantised: the bar never goes back.
+  const done = progress === undefined ? 0 : progress.loadedBytes / Math.max(1, progress.totalBytes);
+  return (
+    <div class="download">
+      <span id="download-text" class="number">
+        {remote.name}, {formInWords(form)}: {progressInWords()}
+      </span>
+      <progress aria-labelledby="download-text" max={1} value={done} />
+      <button type="button" onClick={() => void pauseDownload()}>
+        Pause
+      </button>
+    </div>
+  );
+}
+
+function progressInWords(): string {
+  const { progress, bytesPerSecond } = keeping.value ?? {};
+  if (progress === undefined) return "starting";
+  const { step, path, doneBytes, allBytes, loadedBytes, totalBytes } = progress;
+  if (step !== "download") {
+    const share = Math.floor((100 * doneBytes) / Math.max(1, allBytes));
+    return `${step === "check" ? "checking" : "quantising"} ${path}, ${share}\u00a0%`;
+  }
+  const rate = bytesPerSecond === undefined ? "" : `, ${byteSize(bytesPerSecond)}/s`;
+  const rest = timeLeft(totalBytes - loadedBytes, bytesPerSecond);
+  return `${byteSize(loadedBytes)} of ${byteSize(totalBytes)}${rate}${rest === "" ? "" : `, ${rest}`}`;
+}
