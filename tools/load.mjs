@@ -3,8 +3,8 @@
 //   --connections N   clients whose answers are checked (default 8)
 //   --model DIR       default: the embedded checkpoint
 //   --adapter NAME    default lavapipe
-// stdout gets one JSON object. Exit code 1 for a wrong answer, a server's error, requests that are left, memory that grows by more
-// than a tenth in the second half, or an end that is not clean.
+// stdout gets one JSON object. Exit code 1 for a wrong answer, a server's error, a broken connection, requests that are left, memory that
+// grows by more than a tenth from the third quarter to the last, or an end that is not clean.
 
 import { rmSync } from "node:fs";
 import { readFile } from "node:fs/promises";
@@ -39,26 +39,34 @@ await build({
   define: { "import.meta.url": JSON.stringify(new URL("../test/serve/load.ts", import.meta.url).href) },
 });
 process.env.ADAPTVIS_TEST_ADAPTER = values.adapter;
-const { runLoad } = await import(join(folder, "load.mjs"));
+const { memoryGrowth, runLoad } = await import(join(folder, "load.mjs"));
 const { startServer } = await import(join(folder, "server.mjs"));
 
 const model = values.model === undefined ? [] : ["--model", values.model];
 const server = await startServer(...model, "--max-waiting", "64", "--max-per-client", "80");
-const picture = await readFile(join(root, "weights", "tiny-spatial", "demo", "mug_left_of_dog.jpeg"));
+const demo = join(root, "weights", "tiny-spatial", "demo");
+const pictures = await Promise.all(
+  ["mug_left_of_dog.jpeg", "teapot_on_rings.jpeg", "ball_behind_robot.png", "gift_behind_guitar.png"].map(
+    async (name) => {
+      const bytes = await readFile(join(demo, name));
+      return `data:image/${name.split(".").at(-1)};base64,${bytes.toString("base64")}`;
+    },
+  ),
+);
 const report = await runLoad(server, {
   seconds: Number(values.seconds),
   connections: Number(values.connections),
-  picture: `data:image/jpeg;base64,${picture.toString("base64")}`,
-  longQuestion: JSON.stringify({ messages: [{ role: "user", content: "Hello" }], max_tokens: 300, stream: true }),
+  pictures,
 });
 const ending = await server.stop();
 process.stdout.write(`${JSON.stringify({ ...report, ending }, null, 2)}\n`);
-const [middle, last] = [report.residentMiB[4], report.residentMiB[9]];
+const growth = memoryGrowth(report);
 const problems = [
   ...report.wrong,
   ...Object.keys(report.statuses).filter((status) => Number(status) >= 500),
+  ...(report.broken === 0 ? [] : [`${report.broken} connections broke`]),
   ...(report.left === 0 ? [] : [`${report.left} requests are left`]),
-  ...(last > middle * 1.1 ? [`memory grew from ${middle} to ${last} MiB in the second half`] : []),
+  ...(growth > 0.1 ? [`memory grew by ${Math.round(growth * 100)} % from the third quarter to the last`] : []),
   ...(ending === 0 ? [] : [`the server ended with ${ending}`]),
 ];
 for (const problem of problems) process.stderr.write(`load: ${problem}\n`);

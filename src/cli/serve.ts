@@ -143,6 +143,7 @@ async function serve(session: Session, flags: ServeFlags): Promise<void> {
         maxHeaderBytes: 16_384,
         headersTimeoutMs: 10_000,
         requestTimeoutMs: 60_000,
+        readTimeoutMs: 60_000,
       }),
     );
     announce(session, { server, options, facts: open.facts() });

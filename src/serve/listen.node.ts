@@ -1,5 +1,5 @@
 // The application on a port, in Node and in Deno: limits on slow and large requests, and an end that waits for answers.
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import type { ServerApp } from "./app.ts";
 import { serve } from "./packages.ts";
 
@@ -13,6 +13,8 @@ export interface ListenOptions {
   /** A client has so long to send its headers, and its whole request. */
   readonly headersTimeoutMs: number;
   readonly requestTimeoutMs: number;
+  /** A client that takes nothing of its answer for so long is cut off: what it does not read stays in memory. */
+  readonly readTimeoutMs: number;
 }
 
 /** A server that listens. */
@@ -26,7 +28,7 @@ export interface ListeningServer {
 
 /** Listens. @throws Error of Node's, with a code, when the port cannot be had. */
 export async function listen(app: ServerApp, options: ListenOptions): Promise<ListeningServer> {
-  const { host, port, maxHeaderBytes, headersTimeoutMs, requestTimeoutMs } = options;
+  const { host, port, maxHeaderBytes, headersTimeoutMs, requestTimeoutMs, readTimeoutMs } = options;
   const server = serve({
     fetch: app.fetch,
     hostname: host,
@@ -39,6 +41,11 @@ export async function listen(app: ServerApp, options: ListenOptions): Promise<Li
       connectionsCheckingInterval: 1000,
       keepAliveTimeout: 5000,
     },
+  });
+  // Nothing moves while a request waits or is computed, either: then there is nothing to be read.
+  server.setTimeout(readTimeoutMs);
+  server.on("timeout", (socket: Socket) => {
+    if (socket.writableLength > 0) socket.destroy();
   });
   await new Promise<void>((resolve, reject) => {
     server.once("listening", () => resolve());

@@ -1,9 +1,9 @@
 // A server under mixed load: answers that are checked, and beside them clients that go away, read slowly, send too much, send
 // nonsense, or never finish their request.
 import { readFile } from "node:fs/promises";
-import { connect } from "node:net";
 import autocannon from "autocannon";
-import { createRandom } from "../reference/random.ts";
+import { cancel, leaveHalfOpen, readNothing, readSlowly, sendTooMuch } from "./load-clients.ts";
+import { brokenRequests, contentOf, type LoadRequest, questions, shuffledFor } from "./load-questions.ts";
 import type { RunningServer } from "./server.ts";
 
 /** What a run found. */
@@ -11,16 +11,20 @@ export interface LoadReport {
   readonly seconds: number;
   /** Answers by status. */
   readonly statuses: Readonly<Record<string, number>>;
-  /** Right answers. */
+  /** Right answers: text, ending and numbers of tokens as of the request alone. */
   readonly right: number;
-  /** Answers with another text than alone. */
+  /** Other answers, and refusals with another status than due. */
   readonly wrong: readonly string[];
+  /** Connections of clients that do nothing wrong which broke, and requests of theirs without an answer in two minutes. */
+  readonly broken: number;
   readonly cancelled: number;
   readonly slow: number;
+  readonly unread: number;
   readonly halfOpen: number;
   readonly oversized: number;
-  /** Resident memory of the server in MiB, sampled ten times in equal distances. */
+  /** Resident memory of the server in MiB, and what the engine has on the GPU, sampled at equal distances. */
   readonly residentMiB: readonly number[];
+  readonly gpuMiB: readonly number[];
   /** Running and waiting requests some time after the load. */
   readonly left: number;
 }
@@ -30,168 +34,121 @@ export interface LoadOptions {
   readonly seconds: number;
   /** Connections that ask and check. */
   readonly connections: number;
-  /** A picture as a data URI. */
-  readonly picture: string;
-  /** Body of a request that takes long, for clients that go away or read slowly. */
-  readonly longQuestion: string;
+  /** Pictures as data URIs. */
+  readonly pictures: readonly string[];
 }
 
 const CHAT = "/v1/chat/completions";
 const HEADERS = { "content-type": "application/json" };
+const NUM_SAMPLES = 20;
 
 /** Runs the load against a server without a key. */
 export async function runLoad(server: RunningServer, options: LoadOptions): Promise<LoadReport> {
-  const { seconds, connections, picture } = options;
-  const end = Date.now() + seconds * 1000;
-  const bodies = checkedBodies(picture);
+  const { seconds, connections, pictures } = options;
+  const [picture = ""] = pictures;
+  const asked = questions(pictures);
   const expected = new Map<string, string>();
-  for (const body of bodies) expected.set(body, await contentOf(server, body));
+  for (const { body } of asked) expected.set(body, await answerTo(server, body));
+  if (new Set(expected.values()).size < expected.size)
+    throw new Error(`questions have the same answer: ${[...expected.values()].sort().join("; ")}`);
 
   const statuses: Record<string, number> = {};
   const wrong: string[] = [];
   let right = 0;
-  const note = (status: number) => {
-    statuses[status] = (statuses[status] ?? 0) + 1;
-  };
-  const checked = bodies.map((body) => ({
+  const watched = ({ body, status: due }: LoadRequest) => ({
     method: "POST" as const,
     path: CHAT,
     headers: HEADERS,
     body,
     onResponse(status: number, text: string) {
-      note(status);
+      statuses[status] = (statuses[status] ?? 0) + 1;
       if (status === 429) return; // sent away, as it should be
-      const content = status === 200 ? JSON.parse(text).choices[0].message.content : text;
-      if (content === expected.get(body)) right++;
-      else wrong.push(`${status}: ${String(content).slice(0, 200)}`);
+      const answer = status === 200 ? told(text) : text;
+      if (status !== due || (status === 200 && answer !== expected.get(body))) {
+        wrong.push(`${status}: ${answer.slice(0, 200)}, expected ${due}: ${expected.get(body) ?? "a refusal"}`);
+      } else if (status === 200) right++;
     },
-  }));
-  const broken = BROKEN.map(({ body, status: due }) => ({
-    method: "POST" as const,
-    path: CHAT,
-    headers: HEADERS,
-    body,
-    onResponse(status: number, text: string) {
-      note(status);
-      if (status !== due && status !== 429) wrong.push(`${status} instead of ${due}: ${text.slice(0, 200)}`);
-    },
-  }));
-  const [, cancelled, slow, halfOpen, oversized, residentMiB] = await Promise.all([
-    autocannon({ url: server.url, connections, duration: seconds, timeout: 60, requests: [...checked, ...broken] }),
-    repeatUntil(end, 150, (index) => cancel(server, options.longQuestion, index)),
-    repeatUntil(end, 400, () => readSlowly(server, options.longQuestion)),
-    repeatUntil(end, 500, () => leaveHalfOpen(server)),
+  });
+  const requests = [...asked, ...brokenRequests(picture)].map(watched);
+  let numConnections = 0;
+  const end = Date.now() + seconds * 1000;
+  const [{ errors: broken }, cancelled, slow, unread, halfOpen, oversized, samples] = await Promise.all([
+    autocannon({
+      url: server.url,
+      connections,
+      duration: seconds,
+      timeout: 120,
+      requests,
+      setupClient: (client) => client.setRequests(shuffledFor(numConnections++, requests)),
+    }),
+    repeatUntil(end, 150, (index) => cancel(server, index)),
+    repeatUntil(end, 400, () => readSlowly(server)),
+    repeatUntil(end, 5000, () => readNothing(server, picture)),
+    repeatUntil(end, 500, (index) => leaveHalfOpen(server, index)),
     repeatUntil(end, 2000, () => sendTooMuch(server)),
     memorySamples(server, end),
   ]);
   const left = await requestsLeft(server);
-  return { seconds, statuses, right, wrong, cancelled, slow, halfOpen, oversized, residentMiB, left };
+  for (const { body } of asked) {
+    const answer = await answerTo(server, body);
+    if (answer !== expected.get(body)) wrong.push(`afterwards: ${answer}, expected ${expected.get(body)}`);
+  }
+  return { seconds, statuses, right, wrong, broken, cancelled, slow, unread, halfOpen, oversized, ...samples, left };
 }
 
-/** Questions with and without a picture, and with a method. */
-function checkedBodies(url: string): readonly string[] {
-  const words = ["mug", "dog", "cup"];
-  return words.flatMap((word) => {
-    const parts = [
-      { type: "image_url", image_url: { url } },
-      { type: "text", text: `Where is the ${word}?` },
-    ];
-    const messages = [{ role: "user", content: parts }];
-    return [
-      JSON.stringify({ messages, max_tokens: 8 }),
-      JSON.stringify({ messages, max_tokens: 8, adaptvis: { intervention: "adaptvis" } }),
-      JSON.stringify({ messages: [{ role: "user", content: `Say ${word}.` }], max_tokens: 6 }),
-    ];
-  });
+/** By how much of itself resident memory grew from the third quarter of a run to the last: the means of both. */
+export function memoryGrowth({ residentMiB }: LoadReport): number {
+  const quarter = residentMiB.length / 4;
+  const mean = (from: number) => residentMiB.slice(from, from + quarter).reduce((sum, each) => sum + each, 0) / quarter;
+  return mean(3 * quarter) / mean(2 * quarter) - 1;
 }
 
-const BROKEN = [
-  { body: "{", status: 400 },
-  { body: JSON.stringify({ messages: [] }), status: 400 },
-  {
-    body: JSON.stringify({
-      messages: [
-        { role: "user", content: [{ type: "image_url", image_url: { url: "data:image/png;base64,iVBORw0KGgo=" } }] },
-      ],
-    }),
-    status: 400,
-  },
-] as const;
+/** An answer in one line, also one that is neither whole nor a stream. */
+function told(text: string): string {
+  try {
+    return contentOf(text);
+  } catch (error) {
+    return `${error}: ${text.slice(-100)}`;
+  }
+}
 
-async function contentOf(server: RunningServer, body: string): Promise<string> {
-  const response = await fetch(`${server.url}${CHAT}`, { method: "POST", headers: HEADERS, body });
-  const answer: { readonly choices: readonly { readonly message: { readonly content: string } }[] } =
-    await response.json();
-  const [choice] = answer.choices;
-  if (choice === undefined) throw new Error(`no answer to ${body.slice(0, 80)}`);
-  return choice.message.content;
+async function answerTo({ url }: RunningServer, body: string): Promise<string> {
+  const response = await fetch(`${url}${CHAT}`, { method: "POST", headers: HEADERS, body });
+  const text = await response.text();
+  if (response.status !== 200) throw new Error(`${response.status}: ${text}`);
+  return contentOf(text);
 }
 
 /** Starts `act` every `everyMs` until the end, and waits for all of them. @returns how many there were */
 async function repeatUntil(end: number, everyMs: number, act: (index: number) => Promise<void>): Promise<number> {
-  const running: Promise<void>[] = [];
+  const running = new Set<Promise<void>>();
+  let count = 0;
   while (Date.now() < end) {
-    running.push(act(running.length).catch(() => undefined)); // a connection that the server closes is its right
+    // A connection that the server closes is its right.
+    const acting = act(count++)
+      .catch(() => undefined)
+      .finally(() => running.delete(acting));
+    running.add(acting);
     await new Promise((resolve) => setTimeout(resolve, everyMs));
   }
   await Promise.all(running);
-  return running.length;
+  return count;
 }
 
-/** A stream that is left after a random time. */
-async function cancel(server: RunningServer, body: string, index: number): Promise<void> {
-  const signal = AbortSignal.timeout(createRandom(index).integer(400));
-  const response = await fetch(`${server.url}${CHAT}`, { method: "POST", headers: HEADERS, body, signal });
-  for await (const _ of response.body ?? []) if (signal.aborted) return;
-}
-
-/** A stream whose reader takes a byte now and then, and gives up. */
-function readSlowly(server: RunningServer, body: string): Promise<void> {
-  return new Promise((resolve) => {
-    const { hostname, port } = new URL(server.url);
-    const socket = connect(Number(port), hostname, () => {
-      socket.write(
-        `POST ${CHAT} HTTP/1.1\r\nHost: ${hostname}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
-      );
-    });
-    socket.pause();
-    const timer = setInterval(() => socket.read(1), 50);
-    setTimeout(() => socket.destroy(), 1500);
-    socket.on("error", () => undefined);
-    socket.on("close", () => {
-      clearInterval(timer);
-      resolve();
-    });
-  });
-}
-
-/** A request that never ends. */
-function leaveHalfOpen(server: RunningServer): Promise<void> {
-  return new Promise((resolve) => {
-    const { hostname, port } = new URL(server.url);
-    const socket = connect(Number(port), hostname, () => {
-      socket.write(`POST ${CHAT} HTTP/1.1\r\nHost: ${hostname}\r\nContent-Length: 1000\r\n\r\n{"mess`);
-    });
-    setTimeout(() => socket.destroy(), 2000);
-    socket.on("error", () => undefined);
-    socket.on("close", () => resolve());
-  });
-}
-
-async function sendTooMuch(server: RunningServer): Promise<void> {
-  const body = JSON.stringify({ messages: [{ role: "user", content: "x".repeat(40_000_000) }] });
-  await fetch(`${server.url}${CHAT}`, { method: "POST", headers: HEADERS, body });
-}
-
-async function memorySamples(server: RunningServer, end: number): Promise<readonly number[]> {
-  const samples: number[] = [];
-  const everyMs = (end - Date.now()) / 10;
-  while (samples.length < 10) {
+async function memorySamples(
+  server: RunningServer,
+  end: number,
+): Promise<{ readonly residentMiB: number[]; readonly gpuMiB: number[] }> {
+  const residentMiB: number[] = [];
+  const gpuMiB: number[] = [];
+  const everyMs = (end - Date.now()) / NUM_SAMPLES;
+  while (residentMiB.length < NUM_SAMPLES) {
     await new Promise((resolve) => setTimeout(resolve, everyMs));
     const status = await readFile(`/proc/${server.child.pid}/status`, "utf8").catch(() => "");
-    samples.push(Math.round(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? Number.NaN) / 1024));
+    residentMiB.push(Math.round(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? Number.NaN) / 1024));
+    gpuMiB.push(Math.round((await metric(server, "gpu_allocated_bytes")) / 2 ** 20));
   }
-  return samples;
+  return { residentMiB, gpuMiB };
 }
 
 /** Running and waiting requests, once they are none or after 20 s. */
@@ -199,9 +156,13 @@ async function requestsLeft(server: RunningServer): Promise<number> {
   let left = Number.NaN;
   for (let attempt = 0; attempt < 40 && left !== 0; attempt++) {
     await new Promise((resolve) => setTimeout(resolve, 500));
-    const text = await (await fetch(`${server.url}/metrics`)).text();
-    const value = (name: string) => Number(new RegExp(`^adaptvis_requests_${name} (\\d+)$`, "m").exec(text)?.[1]);
-    left = value("running") + value("waiting");
+    left = (await metric(server, "requests_running")) + (await metric(server, "requests_waiting"));
   }
   return left;
+}
+
+/** A number of the server's metrics. */
+export async function metric({ url }: RunningServer, name: string): Promise<number> {
+  const text = await (await fetch(`${url}/metrics`)).text();
+  return Number(new RegExp(`^adaptvis_${name} ([\\d.e+]+)$`, "m").exec(text)?.[1]);
 }

@@ -19,12 +19,17 @@ export interface RunningServer {
 export async function startServer(...args: readonly string[]): Promise<RunningServer> {
   const command = [join(root, "tools", "adaptvis.mjs"), "--adapter", adapterOfEnvironment(), "serve", "--port", "0"];
   const child = spawn(process.execPath, [...command, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  const kill = () => child.kill("SIGKILL");
+  process.once("exit", kill); // a test that fails leaves no server
   let log = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
     log += text;
   });
   const ended = new Promise<number | NodeJS.Signals | null>((resolve) => {
-    child.on("close", (code, signal) => resolve(code ?? signal));
+    child.on("close", (code, signal) => {
+      process.off("exit", kill);
+      resolve(code ?? signal);
+    });
   });
   const base = await new Promise<string>((resolve, reject) => {
     child.stdout.setEncoding("utf8").on("data", (text: string) => {
