@@ -144,6 +144,7 @@ async function serve(session: Session, flags: ServeFlags): Promise<void> {
         headersTimeoutMs: 10_000,
         requestTimeoutMs: 60_000,
         readTimeoutMs: 60_000,
+        keepAliveTimeoutMs: 5000,
       }),
     );
     announce(session, { server, options, facts: open.facts() });

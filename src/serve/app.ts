@@ -175,7 +175,7 @@ export function createApp(options: AppOptions): ServerApp {
     if (channel.isEmpty) await whole;
     const textOf = body.logprobs === true ? service.textOf : undefined;
     notes.isStream = true;
-    return streamSSE(context, async (sse) => {
+    const response = streamSSE(context, async (sse) => {
       sse.onAbort(() => stop.abort());
       const usage = body.stream_options?.include_usage === true ? { usage: null } : {};
       const send = (data: object) => sse.writeSSE({ data: JSON.stringify({ ...usage, ...data }) });
@@ -199,6 +199,9 @@ export function createApp(options: AppOptions): ServerApp {
         await send(told.body);
       }
     });
+    // It is the port that knows what the client asked for and understands.
+    for (const name of ["connection", "transfer-encoding"]) response.headers.delete(name);
+    return response;
   });
   describeApi(app, { needsKey: apiKey !== undefined });
 

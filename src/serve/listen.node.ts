@@ -1,5 +1,6 @@
 // The application on a port, in Node and in Deno: limits on slow and large requests, and an end that waits for answers.
-import type { AddressInfo, Socket } from "node:net";
+import type { ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
 import type { ServerApp } from "./app.ts";
 import { serve } from "./packages.ts";
 
@@ -15,6 +16,8 @@ export interface ListenOptions {
   readonly requestTimeoutMs: number;
   /** A client that takes nothing of its answer for so long is cut off: what it does not read stays in memory. */
   readonly readTimeoutMs: number;
+  /** A connection is kept so long for another request. */
+  readonly keepAliveTimeoutMs: number;
 }
 
 /** A server that listens. */
@@ -28,24 +31,26 @@ export interface ListeningServer {
 
 /** Listens. @throws Error of Node's, with a code, when the port cannot be had. */
 export async function listen(app: ServerApp, options: ListenOptions): Promise<ListeningServer> {
-  const { host, port, maxHeaderBytes, headersTimeoutMs, requestTimeoutMs, readTimeoutMs } = options;
+  const { host, port } = options;
   const server = serve({
     fetch: app.fetch,
     hostname: host,
     port,
     autoCleanupIncoming: true,
     serverOptions: {
-      maxHeaderSize: maxHeaderBytes,
-      headersTimeout: headersTimeoutMs,
-      requestTimeout: requestTimeoutMs,
+      maxHeaderSize: options.maxHeaderBytes,
+      headersTimeout: options.headersTimeoutMs,
+      requestTimeout: options.requestTimeoutMs,
       connectionsCheckingInterval: 1000,
-      keepAliveTimeout: 5000,
+      keepAliveTimeout: options.keepAliveTimeoutMs,
     },
   });
-  // Nothing moves while a request waits or is computed, either: then there is nothing to be read.
-  server.setTimeout(readTimeoutMs);
-  server.on("timeout", (socket: Socket) => {
-    if (socket.writableLength > 0) socket.destroy();
+  // Where nobody listens for its end, Node closes a connection that is idle; one whose answer is computed is, too.
+  server.setTimeout(options.readTimeoutMs);
+  server.on("request", (_request: unknown, response: ServerResponse) => {
+    response.on("timeout", () => {
+      if (response.socket !== null && response.socket.writableLength > 0) response.socket.destroy();
+    });
   });
   await new Promise<void>((resolve, reject) => {
     server.once("listening", () => resolve());

@@ -10,6 +10,7 @@ const KINDS: Readonly<Record<string, () => Promise<FuzzKind>>> = {
   pictures: async () => (await import("./picture-files.ts")).pictureFiles,
   options: async () => (await import("./call-options.ts")).callOptions,
   http: async () => (await import("./http-answers.ts")).httpAnswers,
+  chat: async () => (await import("./chat-requests.ts")).chatRequests,
 };
 
 /** The names of all kinds. */

@@ -27,6 +27,7 @@ beforeAll(async () => {
       headersTimeoutMs: 300,
       requestTimeoutMs: 600,
       readTimeoutMs: 700,
+      keepAliveTimeoutMs: 300,
     },
   );
 });
@@ -87,4 +88,11 @@ test("an answer that is not read is given up", async () => {
 test("an answer that takes longer than that to compute is not", async () => {
   const response = await fetch(`${server.url}/thinking`);
   expect(await response.text()).toBe("answer");
+});
+
+test("a connection that is kept alive is closed when no request comes", async () => {
+  const socket = connected();
+  socket.write("GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+  socket.resume();
+  await once(socket, "close");
 });
