@@ -18,7 +18,7 @@ export class ApiError extends Error {
     message: string,
     details: { readonly param?: string; readonly code?: string; readonly retryAfter?: number } = {},
   ) {
-    super(message);
+    super(oneLine(message)); // a message may quote what came
     this.status = status;
     this.param = details.param ?? null;
     this.code = details.code ?? null;
@@ -42,13 +42,13 @@ function typeOf(status: number): string {
 /** Any error as an answer. What the engine says about inputs is the client's to read; other failures are named, not shown. */
 export function apiErrorOf(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
-  if (error instanceof InputError) return new ApiError(400, oneLine(error.message));
+  if (error instanceof InputError) return new ApiError(400, error.message);
   // A template that refuses the messages, for instance.
-  if (error instanceof CheckpointError) return new ApiError(400, oneLine(error.message));
+  if (error instanceof CheckpointError) return new ApiError(400, error.message);
   if (error instanceof GpuError && error.reason === "out-of-memory") {
-    return new ApiError(503, oneLine(error.message), { code: "out_of_memory", retryAfter: 1 });
+    return new ApiError(503, error.message, { code: "out_of_memory", retryAfter: 1 });
   }
-  if (error instanceof GpuError) return new ApiError(500, oneLine(error.message), { code: error.reason });
+  if (error instanceof GpuError) return new ApiError(500, error.message, { code: error.reason });
   if (error instanceof AbortError || (error instanceof Error && error.name === "AbortError"))
     return new ApiError(503, "The answer was stopped.", { code: "stopped" });
   return new ApiError(500, "The server failed; its log has the error.", { code: "internal_error" });

@@ -196,7 +196,7 @@ export function meaningOf({ status, headers, body }: RawAnswer): string {
     for (const each of [message, kind, param ?? "", code ?? ""]) {
       if (typeof each !== "string") throw new Error(`status ${status}: ${body.slice(0, 500)}`);
     }
-    throw new InputError(message);
+    throw refusal(message);
   }
   if (type.startsWith("text/event-stream")) return body === "" ? "" : streamed(body);
   if (!type.startsWith("application/json") || body === "") return `${status} ${type}`;
@@ -208,13 +208,20 @@ export function meaningOf({ status, headers, body }: RawAnswer): string {
   return JSON.stringify([message.content, reason, tokens, usage.prompt_tokens, usage.completion_tokens]);
 }
 
+/** A refusal as the kind's error. @throws Error for a message that is no sentence: an InputError makes one of any. */
+function refusal(message: string): InputError {
+  const error = new InputError(message);
+  if (error.message !== message || !/[.?]$/.test(message)) throw new Error(`no sentence: ${JSON.stringify(message)}`);
+  return error;
+}
+
 function streamed(body: string): string {
   const events = body.split("\n\n").filter((event) => event !== "");
   const data = events.map((event) => event.slice("data: ".length));
   if (data.at(-1) !== "[DONE]") {
     const { error } = JSON.parse(data.at(-1) ?? "");
     if (error?.type !== "invalid_request_error") throw new Error(`a stream ends with ${data.at(-1)}`);
-    throw new InputError(error.message);
+    throw refusal(error.message);
   }
   return data
     .slice(0, -1)

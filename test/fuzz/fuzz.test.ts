@@ -14,7 +14,7 @@ const NUM_INPUTS: Readonly<Record<string, number>> = {
   pictures: 3000,
   options: 200,
   http: 300,
-  chat: 300,
+  chat: 200,
 };
 const SEED = 1;
 /** Far above what any input takes on a busy machine. */
