@@ -1,6 +1,7 @@
-// Fetches the other JavaScript runtimes that the tests run an answer in (test/hosts/answer.test.ts), once, into a cache folder.
+// Fetches what tests need beyond this repository's dependencies, once, into a cache folder: the other JavaScript runtimes that they run an
+// answer in (test/hosts/answer.test.ts), and a client of the server that needs a newer Node (test/serve/clients.test.ts).
 //   node tools/install-runtimes.mjs
-// They are npm packages that hold nothing but the executable, and no dependencies of this repository, since they are large.
+// The runtimes are npm packages that hold nothing but the executable, and no dependencies of this repository, since they are large.
 
 import { spawnSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
@@ -15,6 +16,8 @@ const packages = [
   `node24@npm:node-${process.platform}-${cpu.node}@24.22.3`,
   `node25@npm:node-${process.platform}-${cpu.node}@25.9.0`,
   `bun@npm:@oven/bun-${process.platform}-${cpu.bun}@1.4.5`,
+  "ai@7.0.173",
+  "@ai-sdk/openai-compatible@3.0.92",
 ];
 mkdirSync(folder, { recursive: true });
 // One by one: a platform may lack one of them.

@@ -1,4 +1,4 @@
-// The other JavaScript runtimes on this machine, which `npm run runtimes` fetches.
+// The other JavaScript runtimes on this machine, and packages for them, which `npm run runtimes` fetches.
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -16,4 +16,9 @@ export type Runtime = (typeof RUNTIMES)[number];
 export function executableOf(runtime: Runtime): string | undefined {
   const path = join(FOLDER, runtime, "bin", runtime === "bun" ? "bun" : "node");
   return existsSync(path) ? path : undefined;
+}
+
+/** The folder of packages that this Node is too old for; undefined where one of them was not fetched. */
+export function installedPackages(...names: readonly string[]): string | undefined {
+  return names.every((name) => existsSync(join(FOLDER, name, "package.json"))) ? FOLDER : undefined;
 }

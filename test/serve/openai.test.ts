@@ -7,7 +7,6 @@ import OpenAI from "openai";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { adaptvis, jsonOf, tinySpatial } from "../cli/command.ts";
-import { runProgram } from "../setup/run-program.ts";
 import { type RunningServer, startServer } from "./server.ts";
 
 const QUESTION = "Where is the mug in relation to the dog? Answer with left, right, on or under.";
@@ -222,32 +221,6 @@ describe("OpenAI's client", () => {
     );
     for await (const _ of stream) stop.abort();
     await expect.poll(async () => (await raw("/metrics", keyed)).text).toMatch(/^adaptvis_requests_running 0$/m);
-  });
-});
-
-test("OpenAI's client for Python: chat, stream, a picture, our fields, an error", async (context) => {
-  const python = process.env.ADAPTVIS_TEST_PYTHON ?? "python3";
-  const { ending } = await runProgram(python, ["-c", "import openai"]).catch(() => ({ ending: 1 }));
-  if (ending !== 0) return context.skip("no Python with openai: set ADAPTVIS_TEST_PYTHON to one");
-  const script = `
-import json, sys
-from openai import BadRequestError, OpenAI
-client = OpenAI(base_url=sys.argv[1], api_key=sys.argv[2], max_retries=0)
-messages = json.load(sys.stdin)
-answer = client.chat.completions.create(model="", messages=messages, extra_body={"adaptvis": {"intervention": "adaptvis"}})
-chunks = list(client.chat.completions.create(model="", messages=messages, stream=True))
-try:
-    client.chat.completions.create(model="", messages=messages, n=2)
-    status = 200
-except BadRequestError as error:
-    status = error.status_code
-print(json.dumps([answer.choices[0].message.content, "".join(c.choices[0].delta.content or "" for c in chunks), len(answer.adaptvis["image_share"]), status]))
-`;
-  const args = ["-c", script, `${server.url}/v1`, KEY];
-  const result = await runProgram(python, args, { input: JSON.stringify(about(picture)) });
-  expect({ ...result, stdout: JSON.parse(result.stdout || "null") }).toMatchObject({
-    ending: 0,
-    stdout: ["Left", "Left", 4, 400],
   });
 });
 
