@@ -16,9 +16,18 @@ export interface RunningServer {
 }
 
 /** Runs `adaptvis serve --port 0 ARGS` and waits until it listens. */
-export async function startServer(...args: readonly string[]): Promise<RunningServer> {
-  const command = [join(root, "tools", "adaptvis.mjs"), "--adapter", adapterOfEnvironment(), "serve", "--port", "0"];
-  const child = spawn(process.execPath, [...command, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+export function startServer(...args: readonly string[]): Promise<RunningServer> {
+  const program = join(root, "tools", "adaptvis.mjs");
+  return startedBy(process.execPath, [program, "--adapter", adapterOfEnvironment(), "serve", "--port", "0", ...args]);
+}
+
+/** Waits until a command that is `adaptvis serve` listens. @param env variables on top of this process's */
+export async function startedBy(
+  command: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<RunningServer> {
+  const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...env } });
   const kill = () => child.kill("SIGKILL");
   process.once("exit", kill); // a test that fails leaves no server
   let log = "";
