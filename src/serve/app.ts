@@ -139,7 +139,7 @@ export function createApp(options: AppOptions): ServerApp {
     checkModel(body, modelId);
     const notes = context.get("notes");
     const { started: arrived } = notes;
-    if (options.logsPrompts) notes.messages = body.messages;
+    if (options.logsPrompts) notes.messages = logged(body.messages);
     const stop = new AbortController();
     context.req.raw.signal.addEventListener("abort", () => stop.abort(), { once: true });
     const { limits, pictures } = options;
@@ -239,6 +239,15 @@ function refused(context: Context, error: ApiError): Response {
   // OpenAI's clients repeat what may be repeated by themselves.
   const headers = retryAfter === undefined ? undefined : { "retry-after": String(retryAfter) };
   return context.json(error.body, error.status, headers);
+}
+
+/** Messages as they are logged: of a picture, its type and length. */
+function logged(messages: ChatRequest["messages"]): unknown {
+  const shortened = (_: string, value: unknown) =>
+    typeof value === "string" && /^data:/i.test(value)
+      ? `${value.slice(0, Math.min(value.indexOf(",") + 1, 40))}… (${value.length} characters)`
+      : value;
+  return JSON.parse(JSON.stringify(messages, shortened));
 }
 
 /** Asks for the key, which is compared in constant time. */
