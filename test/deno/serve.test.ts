@@ -21,7 +21,7 @@ beforeAll(async () => {
   const run = ["run", "-A", "--no-prompt", "--no-remote", join(root, "dist", "cli.js"), "--adapter", driver];
   const env = { DENO_DIR: cache, DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1" };
   server = await startedBy(denoExecutable(), [...run, "serve", "--port", "0", "--api-key", KEY], env);
-  client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: KEY, maxRetries: 0 });
+  client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: KEY, maxRetries: 0, timeout: 290_000 });
 });
 
 afterAll(async () => {
@@ -29,7 +29,8 @@ afterAll(async () => {
   await rm(cache, { recursive: true, force: true });
 });
 
-test("answers about a picture, whole and as a stream", async () => {
+// The first answer compiles kernels.
+test("answers about a picture, whole and as a stream", { timeout: 300_000 }, async () => {
   const bytes = await readFile(join(tinySpatial, "demo", "mug_left_of_dog.jpeg"));
   const url = `data:image/jpeg;base64,${bytes.toString("base64")}`;
   const asked = {

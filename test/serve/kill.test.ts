@@ -9,6 +9,8 @@ import { chatText, closed, megabytesOf, opened } from "./load-clients.ts";
 import { contentOf, questions } from "./load-questions.ts";
 import { type RunningServer, startServer } from "./server.ts";
 
+/** Restarts take long on a busy machine. */
+const TIMEOUT = { timeout: 300_000 };
 const LIMITS = ["--max-waiting", "64", "--max-per-client", "80"];
 
 let picture: string;
@@ -82,7 +84,7 @@ async function bySocket(body: string): Promise<string> {
 
 const CLIENTS = { byFetch, byPackage, bySocket };
 
-test("clients of a server that is killed get whole answers or errors, and are served again", async () => {
+test("clients of a server that is killed get whole answers or errors, and are served again", TIMEOUT, async () => {
   const bodies = questions([picture]).map(({ body }) => body);
   const expected = new Map<string, string>();
   for (const body of bodies) expected.set(body, await byFetch(body));
@@ -116,7 +118,7 @@ test("clients of a server that is killed get whole answers or errors, and are se
   for (const ask of Object.values(CLIENTS)) for (const body of bodies) expect(await ask(body)).toBe(expected.get(body));
 });
 
-test("an answer of which half was sent is an error", async () => {
+test("an answer of which half was sent is an error", TIMEOUT, async () => {
   const headers = { "content-type": "application/json" };
   const body = megabytesOf(picture);
   const response = await fetch(`${server.url}/v1/chat/completions`, { method: "POST", headers, body });
@@ -125,7 +127,7 @@ test("an answer of which half was sent is an error", async () => {
   await expect(response.json()).rejects.toThrow("terminated");
 });
 
-test("a stream that was cut off has no end", async () => {
+test("a stream that was cut off has no end", TIMEOUT, async () => {
   const client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "none", maxRetries: 0 });
   const stream = await client.chat.completions.create({
     model: "",
