@@ -141,7 +141,9 @@ export function createApp(options: AppOptions): ServerApp {
     const { started: arrived } = notes;
     if (options.logsPrompts) notes.messages = logged(body.messages);
     const stop = new AbortController();
-    context.req.raw.signal.addEventListener("abort", () => stop.abort(), { once: true });
+    const { signal: gone } = context.req.raw;
+    const leave = () => stop.abort();
+    gone.addEventListener("abort", leave, { once: true });
     const { limits, pictures } = options;
     const head: AnswerHead = {
       id: `chatcmpl-${context.get("requestId")}`,
@@ -163,10 +165,12 @@ export function createApp(options: AppOptions): ServerApp {
       notes.intervention = answer.answer.method;
       return answer;
     });
-    whole.then(
-      () => channel.end(),
-      () => channel.end(),
-    );
+    const over = () => {
+      channel.end();
+      // Node 20 keeps the signal of a request, and all that its listeners hold, as long as these are not removed.
+      gone.removeEventListener("abort", leave);
+    };
+    whole.then(over, over);
     if (body.stream !== true) {
       const answer = await whole;
       return context.json(completion(head, answer, body.logprobs === true ? service.textOf : undefined));

@@ -1,7 +1,11 @@
-// The application without a port and without a model: who is let in.
+// The application without a model: who is let in, and that nothing is kept of a request.
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { afterEach, expect, test, vi } from "vitest";
+import { InputError } from "../../src/errors.ts";
 import { type AppOptions, createApp } from "../../src/serve/app.ts";
 import { ChatService } from "../../src/serve/chat-service.ts";
+import { listen } from "../../src/serve/listen.node.ts";
 
 const KEY = "a-secret.key";
 
@@ -52,4 +56,36 @@ test("without --allow-origins no answer has a header of CORS, to a preflight of 
     expect(response.status).toBe(status);
     expect([...response.headers.keys()].filter((name) => name.startsWith("access-control-"))).toEqual([]);
   }
+});
+
+test("nothing is kept of requests that are over", async () => {
+  setFlagsFromString("--expose-gc");
+  const collect: () => void = runInNewContext("gc");
+  const heapMiB = async () => {
+    for (let round = 0; round < 3; round++) {
+      collect();
+      await new Promise((resolve) => setTimeout(resolve, 50)); // finalizers run
+    }
+    return process.memoryUsage().heapUsed / 2 ** 20;
+  };
+  const answer = () => Promise.reject(new InputError("It is refused."));
+  const app = createApp({
+    ...options,
+    apiKey: undefined,
+    maxBodyBytes: 2 ** 22,
+    service: Object.create(ChatService.prototype, { answer: { value: answer } }),
+  });
+  const limits = { headersTimeoutMs: 1e4, requestTimeoutMs: 6e4, readTimeoutMs: 6e4, keepAliveTimeoutMs: 5000 };
+  const server = await listen(app, { host: "127.0.0.1", port: 0, maxHeaderBytes: 16_384, ...limits });
+  const ask = async (index: number) => {
+    const messages = [{ role: "user", content: String(index).repeat(2 ** 20) }];
+    const body = JSON.stringify({ messages, stream: index % 2 === 0 });
+    const response = await fetch(`${server.url}/v1/chat/completions`, { method: "POST", body });
+    expect([response.status, await response.text()]).toEqual([400, expect.stringContaining("It is refused.")]);
+  };
+  for (let index = 0; index < 10; index++) await ask(index);
+  const before = await heapMiB();
+  for (let index = 0; index < 60; index++) await ask(index % 10);
+  expect((await heapMiB()) - before).toBeLessThan(20); // the requests have 60 MiB
+  await server.close(0);
 });
