@@ -11,12 +11,15 @@ export interface LoadReport {
   readonly seconds: number;
   /** Answers by status. */
   readonly statuses: Readonly<Record<string, number>>;
-  /** Right answers: text, ending and numbers of tokens as of the request alone. */
+  /** Right answers, to autocannon and to clients that ask one thing each: text, ending and numbers of tokens as of the request alone. */
   readonly right: number;
   /** Other answers, and refusals with another status than due. */
   readonly wrong: readonly string[];
   /** Connections of clients that do nothing wrong which broke, and requests of theirs without an answer in two minutes. */
   readonly broken: number;
+  readonly timeouts: number;
+  /** Answers behind a request that was sent on a connection which the server was closing. */
+  readonly lost: number;
   readonly cancelled: number;
   readonly slow: number;
   readonly unread: number;
@@ -55,24 +58,34 @@ export async function runLoad(server: RunningServer, options: LoadOptions): Prom
   const statuses: Record<string, number> = {};
   const wrong: string[] = [];
   let right = 0;
-  const watched = ({ body, status: due }: LoadRequest) => ({
+  let lost = 0;
+  const all = [...asked, ...brokenRequests(picture)];
+  const idOf = (index: number) => `request-${index}`;
+  const requests = all.map(({ body }, index) => ({
     method: "POST" as const,
     path: CHAT,
-    headers: HEADERS,
+    headers: { ...HEADERS, "x-request-id": idOf(index) },
     body,
-    onResponse(status: number, text: string) {
+    onResponse(status: number, text: string, _: object, headers: Readonly<Record<string, unknown>> = {}) {
       statuses[status] = (statuses[status] ?? 0) + 1;
-      if (status === 429) return; // sent away, as it should be
+      // autocannon takes an answer for that to an earlier request once a connection was closed: the answer's id tells which it is.
+      // Whether it came to the client that asked is seen below, by clients that know.
+      const id = headers["x-request-id"] ?? headers["X-Request-Id"];
+      if (id !== idOf(index)) lost++;
+      const answered = all.find((_, other) => idOf(other) === id);
+      if (answered === undefined) wrong.push(`${status}: an answer to no request, ${id}`);
+      if (answered === undefined || status === 429) return; // sent away, as it should be
+      const due = expected.get(answered.body);
       const answer = status === 200 ? told(text) : text;
-      if (status !== due || (status === 200 && answer !== expected.get(body))) {
-        wrong.push(`${status}: ${answer.slice(0, 200)}, expected ${due}: ${expected.get(body) ?? "a refusal"}`);
+      const isOwn = status !== 200 || text.includes(`"chatcmpl-${id}"`);
+      if (status !== answered.status || (status === 200 && answer !== due) || !isOwn) {
+        wrong.push(`${status}: ${answer.slice(0, 200)}, expected ${answered.status}: ${due ?? "a refusal"} (${id})`);
       } else if (status === 200) right++;
     },
-  });
-  const requests = [...asked, ...brokenRequests(picture)].map(watched);
+  }));
   let numConnections = 0;
   const end = Date.now() + seconds * 1000;
-  const [{ errors: broken }, cancelled, slow, unread, halfOpen, oversized, samples] = await Promise.all([
+  const [{ errors: broken, timeouts }, cancelled, slow, unread, halfOpen, oversized, samples] = await Promise.all([
     autocannon({
       url: server.url,
       connections,
@@ -87,13 +100,34 @@ export async function runLoad(server: RunningServer, options: LoadOptions): Prom
     repeatUntil(end, 500, (index) => leaveHalfOpen(server, index)),
     repeatUntil(end, 2000, () => sendTooMuch(server)),
     memorySamples(server, end),
+    repeatUntil(end, 500, async (index) => {
+      const [{ body }] = shuffledFor(index, asked) as [LoadRequest]; // there are some
+      const answer = await answerTo(server, body).catch(String);
+      if (answer === expected.get(body)) right++;
+      else if (!answer.startsWith("Error: 429: ")) wrong.push(`${answer}, expected ${expected.get(body)}`);
+    }),
   ]);
   const left = await requestsLeft(server);
   for (const { body } of asked) {
     const answer = await answerTo(server, body);
     if (answer !== expected.get(body)) wrong.push(`afterwards: ${answer}, expected ${expected.get(body)}`);
   }
-  return { seconds, statuses, right, wrong, broken, cancelled, slow, unread, halfOpen, oversized, ...samples, left };
+  return {
+    seconds,
+    statuses,
+    right,
+    wrong,
+    broken,
+    timeouts,
+    lost,
+    cancelled,
+    slow,
+    unread,
+    halfOpen,
+    oversized,
+    ...samples,
+    left,
+  };
 }
 
 /** By how much of itself resident memory grew from the third quarter of a run to the last: the means of both. */
