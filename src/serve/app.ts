@@ -107,7 +107,8 @@ export function createApp(options: AppOptions): ServerApp {
     await next();
     if (notes.isStream !== true) logRequest(context, context.res.status);
   });
-  app.use(secureHeaders({ crossOriginResourcePolicy: false }));
+  // Whether a name is reached by https only is for the proxy in front to say, which knows all that is served under it.
+  app.use(secureHeaders({ crossOriginResourcePolicy: false, strictTransportSecurity: false }));
   app.use(guard(options));
   if (origins.length > 0) app.use(cors({ origin: [...origins] }));
   app.get("/health", (context) =>
