@@ -12,6 +12,7 @@ import type {
   Trace,
   TraceOptions,
 } from "./answer.ts";
+import { choosing, constraintOf, placesOf, readsOf, scorerOf, type TraceSink } from "./answer-parts.ts";
 import type { RowHost } from "./answer-rows.ts";
 import { type AnswerSteps, AnswerStream } from "./answer-stream.ts";
 import type { ExperimentHost } from "./causal/changed-runs.ts";
@@ -27,7 +28,7 @@ import {
 } from "./check-arguments.ts";
 import { editContext, packedEdits, roundedConfidence, rowOfEdits } from "./edits.ts";
 import { AbortError, accepts, InputError } from "./errors.ts";
-import { ContinuationScorer, logProbability } from "./generate/continuations.ts";
+import { logProbability } from "./generate/continuations.ts";
 import type { DecodeBatch } from "./generate/decode-batch.ts";
 import { EarlyExits } from "./generate/early-exits.ts";
 import type { FeatureCache } from "./generate/feature-cache.ts";
@@ -43,10 +44,10 @@ import { endOf } from "./generate/prompt.ts";
 import type { SecondStream } from "./generate/second-stream.ts";
 import type { PrefillOptions, Sequence } from "./generate/sequence.ts";
 import type { SequencePool } from "./generate/sequence-pool.ts";
-import { type LogitsChange, type TokenConstraint, TokenPicker } from "./generate/token-picker.ts";
+import { TokenPicker } from "./generate/token-picker.ts";
 import { type Executor, SubmitExecutor } from "./gpu/executor.ts";
 import { inspection } from "./inspect/inspection-loader.ts";
-import type { AttentionRow, PlaceRead, Places, PlaceValues } from "./inspect/places.ts";
+import type { AttentionRow, Places, PlaceValues } from "./inspect/places.ts";
 import type { TraceTensor } from "./inspect/trace.ts";
 import { confidenceOf, optionConfidence } from "./interventions/confidence.ts";
 import type {
@@ -88,13 +89,6 @@ export interface LazyBatch {
 
 /** How a session shares the model with others. */
 export type SharingOptions = Pick<SessionOptions, "batched" | "memoryBytes">;
-
-/** What a trace collects beside the answer. */
-interface TraceSink {
-  readonly tensors: TraceTensor[];
-  /** Whether the decode steps are traced too. */
-  readonly generated: boolean;
-}
 
 /** Features that a picture was encoded to. */
 interface MadeFeatures {
@@ -353,12 +347,12 @@ export class Session {
     let edits = measure === undefined ? method.edits(values, context, { confidence: undefined }) : undefined;
     const isMapped = inputs.images.length > 0 && (options.attention === true || run.trace !== undefined);
     const contrast = method.contrast?.(values, context);
-    const scorer = this.scorer(options.continuations, promptLength);
-    const constraint = await this.constraint(options);
+    const scorer = scorerOf(model, options.continuations, promptLength);
+    const constraint = await constraintOf(model, options);
     let early: EarlyExits | undefined;
     let second: SecondStream | undefined;
-    const asked = await this.reads(options.read, { inputs, settings });
-    const places = await this.places({ ...options, read: asked }, { settings, promptLength, trace: run.trace });
+    const asked = await readsOf(model, options.read, { inputs, settings });
+    const places = await placesOf(model, { ...options, read: asked }, { settings, promptLength, trace: run.trace });
     try {
       // Picture → imageFeatures → inputsEmbeds → logits: unmodified, or with the edits of a method that reads nothing
       const firstEdited = firstRow(edits, promptLength);
@@ -418,7 +412,7 @@ export class Session {
       if (contrast !== undefined && contrast.against !== "early-layers" && inputs.images.length > 0) {
         second = await this.secondStream(inputs, { settings: room, executor, reuse, signal, contrast });
       }
-      const change = await this.choosing(options, early ?? second);
+      const change = await choosing(model, options, early ?? second);
       const recorded = run.trace?.generated === true ? (await inspection()).recordLogits(change) : undefined;
       const stepping = { ...forward, edits: isEdited ? packedEdits([edits?.scores ?? []], context) : undefined };
       const scoring = { sequence, promptLength, forward: stepping, change };
@@ -489,37 +483,6 @@ export class Session {
       early?.dispose();
       if (second !== undefined) this.host.pool.release(second.sequence);
     }
-  }
-
-  /** @throws InputError for texts that are not a list, are empty or do not fit the context behind the prompt. */
-  private scorer(texts: AnswerOptions["continuations"], promptLength: number): ContinuationScorer | undefined {
-    if (texts === undefined) return undefined;
-    const { processor, config } = this.model;
-    const scorer = new ContinuationScorer(texts, (text) => processor.continuationTokens(text));
-    const room = config.text.maxPositionEmbeddings - promptLength + 1; // the last token is not run
-    if (scorer.maxTokens <= room) return scorer;
-    throw new InputError(
-      `continuations: expected at most ${room} tokens behind the prompt of ${promptLength}, got ${scorer.maxTokens}; shorten them or the prompt.`,
-    );
-  }
-
-  /** What leaves only the choices of the options possible, behind another change of the logits. @throws InputError. */
-  private async choosing(
-    { choices, ignoreEos }: AnswerOptions,
-    inner: LogitsChange | undefined,
-  ): Promise<LogitsChange | undefined> {
-    if (choices === undefined) return inner;
-    const { Choices } = await import("./generate/choices.ts"); // a chunk of its own for bundlers
-    const { processor } = this.model;
-    const endIds = ignoreEos === true ? [] : processor.eosTokenIds;
-    return new Choices(choices, { tokensOf: (text) => processor.continuationTokens(text), endIds, inner });
-  }
-
-  /** What keeps the answer within the options' JSON schema. @throws InputError. */
-  private async constraint(options: AnswerOptions): Promise<TokenConstraint | undefined> {
-    if (options.jsonSchema === undefined) return undefined;
-    const { answerConstraint } = await import("./generate/grammar/json-constraint.ts"); // a chunk of its own for bundlers
-    return answerConstraint(options.jsonSchema, options, this.model);
   }
 
   /** Runs the prompt of a second stream, unmodified, in a sequence that is the caller's to release. */
@@ -618,33 +581,6 @@ export class Session {
     });
   }
 
-  /** The places that `read` names. */
-  private async reads(
-    read: AnswerOptions["read"],
-    run: { readonly inputs: ModelInputs; readonly settings: Settings },
-  ): Promise<readonly PlaceRead[]> {
-    if (read === undefined || read.length === 0) return [];
-    const { expandReads, readContext } = await inspection();
-    return expandReads(read, readContext(this.model, run.inputs, run.settings.maxNewTokens));
-  }
-
-  private async places(
-    options: Pick<AnswerOptions, "attention" | "write"> & { readonly read: readonly PlaceRead[] },
-    run: { readonly settings: Settings; readonly promptLength: number; readonly trace: TraceSink | undefined },
-  ): Promise<Places | undefined> {
-    const { gpu, config } = this.model;
-    const { settings, promptLength, trace } = run;
-    const isTraced = trace !== undefined;
-    const isAsked = options.read.length > 0 || (options.write ?? []).length > 0;
-    if (!isAsked && !isTraced && options.attention !== true) return undefined;
-    const { attentionReads, Places, traceReads } = await inspection();
-    const reads: PlaceRead[] = [...options.read];
-    if (isTraced) reads.push(...traceReads(config.text, promptLength, trace.generated ? settings.maxNewTokens - 1 : 0));
-    else if (options.attention === true) reads.push(...attentionReads(config.text));
-    const maxPositions = promptLength + settings.maxNewTokens;
-    return new Places(gpu, config.text, { reads, writes: options.write, promptLength, maxPositions });
-  }
-
   /**
    * A sequence with room for the prompt and its answer, and the prompt's embeddings written.
    * @returns the sequence, and the first position that has to run
@@ -740,7 +676,7 @@ export class Session {
       },
       prepare: (inputs, run) => this.prepare(inputs, run),
       pack: packedEdits,
-      scorer: (texts, promptLength) => this.scorer(texts, promptLength),
+      scorer: (texts, promptLength) => scorerOf(this.model, texts, promptLength),
       confidence: (sequence, run) => this.confidence(sequence, run),
       attentionPlaces: async (promptLength) => {
         const { attentionReads, Places } = await inspection();

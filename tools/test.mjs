@@ -47,12 +47,13 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
 }
 
 /**
- * GPU tests of what the host does: memory, compiling, tuning, explanations, experiments, refusals, sessions and what they reuse, forms of weights and
+ * GPU tests of what the host does: memory, compiling, tuning, explanations, experiments, refusals, sessions, what they reuse and share, forms of weights and
  * of the cache in whole answers. Other tests run their kernels on every adapter. These run on one adapter, the last, because each
  * compiles many kernels, which takes SwiftShader ten times as long.
  */
 const ONCE = [
   "generate/bad-input",
+  "generate/batch",
   "generate/leak",
   "generate/tuning",
   "generate/warm-up",
