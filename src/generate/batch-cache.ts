@@ -27,7 +27,7 @@ interface MovableRun extends CacheRun {
   start: number;
 }
 
-/** What bounds the room that a run may take. */
+/** How the cache may grow. */
 interface RoomOptions {
   readonly executor: Executor;
   /** Most bytes that all buffers of the engine may take while the cache grows. */

@@ -10,7 +10,7 @@ export interface JoiningOptions {
   readonly isContended: () => boolean;
   /** Joins the batch; undefined where that has no room. */
   readonly join: () => Promise<BatchSeat | undefined>;
-  /** Called when the sequence is not needed any more. */
+  /** Called once the sequence is no longer needed. */
   readonly onJoined: () => void;
 }
 

@@ -295,7 +295,7 @@ export class DecodeBatch {
     await executor.run([{ program, stage }]);
   }
 
-  /** The packed edits of all rows; undefined when none has any. */
+  /** The edits of all rows, packed; undefined when no row has edits. */
   private editsOf(rows: readonly Row[]): Uint32Array<ArrayBuffer> | undefined {
     if (rows.every(({ edits }) => edits.length === 0)) return undefined;
     const { packed } = this;

@@ -28,7 +28,7 @@ export interface FileDownload extends RemoteOptions {
   readonly onChecked: (numBytes: number) => void;
 }
 
-/** Bytes of a piece, which one request fetches, unless others are given. Hubs limit the requests of a minute, so that pieces must not be small. */
+/** Default size of a piece, in bytes; one request fetches one piece. Hubs limit requests per minute, so pieces must not be small. */
 const PIECE_BYTES = 16 * 2 ** 20;
 /** Pieces that are fetched at once. */
 const PIECES_AT_ONCE = 3;

@@ -9,7 +9,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import type { CheckpointSpec } from "../../src/bench/random-checkpoint.ts";
 import { decodeImage, fileSource, Llava, openNodeAdapter, requestGpuDevice } from "../../src/index.node.ts";
 import { buildApp } from "../../tools/app.mjs";
-import { type HubCall, type LocalHub, startLocalHub } from "../setup/local-hub.ts";
+import { isWeights, type LocalHub, startLocalHub, weightBytesAsked } from "../setup/local-hub.ts";
 import { checkpointOf, repositoryOf, SMALL } from "../store/fixtures.ts";
 import { seriousFindings } from "./accessibility.ts";
 import { layoutFaults } from "./layout.ts";
@@ -54,16 +54,6 @@ afterAll(async () => {
   await hub.close();
   await rm(folder, { recursive: true });
 });
-
-const isWeights = ({ kind, path }: HubCall) => kind === "cdn" && path?.endsWith(".safetensors") === true;
-
-/** Bytes of weights that were asked for since the calls were cleared. */
-function askedBytes(): number {
-  return hub.calls.filter(isWeights).reduce((sum, { range }) => {
-    const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(range ?? "") ?? [];
-    return sum + Number(last) + 1 - Number(first);
-  }, 0);
-}
 
 async function openChooser(): Promise<void> {
   await playground.button("Change the model").click();
@@ -139,7 +129,7 @@ test("before anything large is fetched, the page says size, licence, memory and 
   expect(text).toContain("apache-2.0");
   expect(text).toMatch(/It fits: as in its files it needs \d+\sMiB of the 8\sGiB stated/);
   expect(await offer.getByRole("radio").count()).toBe(4);
-  expect(askedBytes()).toBeLessThan(200_000);
+  expect(weightBytesAsked(hub.calls)).toBeLessThan(200_000);
   expect(await faults("a model found")).toEqual([]);
 });
 
@@ -179,7 +169,7 @@ test(
     const asked = hub.calls.filter(isWeights);
     expect(asked.map(({ path }) => path)).toEqual(shards.slice(5));
     expect(asked[0]?.range).toBe(`bytes=2000000-${(files.get(stalled)?.length ?? 0) - 1}`);
-    expect(askedBytes()).toBe(later - 2_000_000);
+    expect(weightBytesAsked(hub.calls)).toBe(later - 2_000_000);
     const { page: ids, node } = await answers(undefined);
     expect(ids[0]?.length).toBeGreaterThan(0);
     expect(ids).toEqual(node);
@@ -233,7 +223,7 @@ test("a model that there is no room for is refused before it is fetched", async 
   expect(await playground.notice("could not be downloaded")).toMatch(
     /needs \S+ MiB more, and \S+ MiB are free for this page: delete/,
   );
-  expect(askedBytes()).toBeLessThan(200_000);
+  expect(weightBytesAsked(hub.calls)).toBeLessThan(200_000);
   await session.send("Storage.overrideQuotaForOrigin", { origin });
   await playground.button(/^Delete .*in q8/).click();
   await playground.button(/^Delete .* for good .*in q8/).click();

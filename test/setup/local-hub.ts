@@ -15,6 +15,19 @@ export interface HubCall {
   readonly authorization: string | undefined;
 }
 
+/** Whether a request is for weights themselves, not for where they are. */
+export function isWeights({ kind, path }: HubCall): boolean {
+  return kind === "cdn" && path?.endsWith(".safetensors") === true;
+}
+
+/** Bytes of weights that calls asked for by ranges. */
+export function weightBytesAsked(calls: readonly HubCall[]): number {
+  return calls.filter(isWeights).reduce((sum, { range }) => {
+    const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(range ?? "") ?? [];
+    return sum + Number(last) + 1 - Number(first);
+  }, 0);
+}
+
 /** What goes wrong with a request: an answer instead of its own, or a body that does not arrive as it is. */
 export interface Fault {
   readonly status?: number;

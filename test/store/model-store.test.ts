@@ -11,7 +11,7 @@ import { memoryFiles } from "../../src/store/memory-files.ts";
 import { type KeepOptions, type KeepProgress, ModelStore } from "../../src/store/model-store.ts";
 import { findRemoteModel, type RemoteModel } from "../../src/store/remote-model.ts";
 import { memorySource } from "../checkpoint/fixtures.ts";
-import { type HubCall, type LocalHub, startLocalHub } from "../setup/local-hub.ts";
+import { isWeights, type LocalHub, startLocalHub, weightBytesAsked } from "../setup/local-hub.ts";
 import { checkpointOf, largeFiles, repositoryOf, SMALL } from "./fixtures.ts";
 
 const PIECE_BYTES = 2 ** 17;
@@ -47,16 +47,6 @@ afterEach(() => {
 });
 
 afterAll(() => hub.close());
-
-const isWeights = ({ kind, path }: HubCall) => kind === "cdn" && path?.endsWith(".safetensors") === true;
-
-/** The bytes that requests for weights asked for. */
-function askedBytes(): number {
-  return hub.calls.filter(isWeights).reduce((sum, { range }) => {
-    const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(range ?? "") ?? [];
-    return sum + Number(last) + 1 - Number(first);
-  }, 0);
-}
 
 /** The files of a kept model by path. */
 async function keptFiles(key: string, paths: Iterable<string>): Promise<Map<string, Uint8Array>> {
@@ -117,7 +107,7 @@ describe("as in the files", () => {
     // As a page that was loaded anew: another store over the same files.
     store = new ModelStore(backing);
     const kept = await store.keep(unfinished.remote, WAITS);
-    expect(askedBytes()).toBe(unfinished.downloadBytes - unfinished.downloadedBytes);
+    expect(weightBytesAsked(hub.calls)).toBe(unfinished.downloadBytes - unfinished.downloadedBytes);
     expect(await differences(kept.key, large)).toEqual([]);
     expect(kept.keptBytes).toBeLessThan(LARGE_BYTES + 4096);
   });
@@ -128,7 +118,7 @@ describe("as in the files", () => {
     await backing.replace(key, "model.safetensors~part", new TextEncoder().encode('{"size":1'));
     hub.calls.length = 0;
     await store.keep(largeModel, WAITS);
-    expect(askedBytes()).toBe(LARGE_BYTES);
+    expect(weightBytesAsked(hub.calls)).toBe(LARGE_BYTES);
   });
 
   test.each([
@@ -142,7 +132,7 @@ describe("as in the files", () => {
     expect(await differences(kept.key, large)).toEqual([]);
     // Nothing that had come was asked for again.
     const again = "status" in fault ? 2 * PIECE_BYTES : 2 * (PIECE_BYTES - 3e4);
-    expect(askedBytes()).toBeLessThanOrEqual(LARGE_BYTES + again);
+    expect(weightBytesAsked(hub.calls)).toBeLessThanOrEqual(LARGE_BYTES + again);
   });
 
   test("a wrong hash is refused in one sentence, the file is thrown away, and the next try is clean", async () => {

@@ -32,7 +32,7 @@ export function isEtag(text: string): boolean {
 /**
  * The file of an entry in the hub's list; undefined for a folder.
  * @param id of the repository, for messages
- * @throws CheckpointError for a file without a proper path, size and hash.
+ * @throws CheckpointError for a file without a valid path, size and hash.
  */
 export function hubFileOf(entry: unknown, id: string): HubFile | undefined {
   const { type, path, size, oid, lfs, xetHash } = asRecord(entry);

@@ -17,7 +17,7 @@ export interface DecimalBounds {
   /** Whole numbers, −10¹⁵ < least ≤ most < 10¹⁵. */
   readonly least: number;
   readonly most: number;
-  /** Whether the bounds themselves are within. */
+  /** Whether the bounds themselves are allowed. */
   readonly hasLeast: boolean;
   readonly hasMost: boolean;
 }

@@ -33,7 +33,7 @@ const MAX_LENGTH = 500;
 const MAX_COUNT = 1000;
 
 /**
- * The strings that a pattern matches, quotation marks left out.
+ * The strings that a pattern matches, without their quotation marks.
  * @param where what has the pattern, for messages
  * @param rest any characters, for the sides of a pattern that are not anchored
  * @throws InputError for what is not supported: looking around, references, word boundaries, properties of characters.
