@@ -69,6 +69,7 @@ export class SequencePool {
       return;
     }
     sequence.forgetGenerated();
+    sequence.forgetEmbeddings(); // of a prompt that was stopped on the way
     const item: LruItem = {
       numBytes: sequence.numBytes,
       evict: () => {

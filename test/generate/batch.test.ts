@@ -243,6 +243,26 @@ describe("a long prompt", () => {
     expect(between.length).toBeGreaterThan(1);
   });
 
+  test("that is stopped between two chunks keeps no embeddings", async () => {
+    model.clearCaches();
+    const destroyed: string[] = [];
+    const { gpu } = model;
+    const destroy = gpu.destroyBuffer.bind(gpu);
+    vi.spyOn(gpu, "destroyBuffer").mockImplementation((buffer) => {
+      destroyed.push(buffer.label);
+      destroy(buffer);
+    });
+    const stop = new AbortController();
+    let numChunks = 0;
+    watchRuns((label) => {
+      if (label === "prefill" && ++numChunks === 3) stop.abort();
+    });
+    const stopped = { inputs: long.inputs, options: { ...OPTIONS, signal: stop.signal } };
+    const answers = await Promise.allSettled([together([short]), together([stopped])]);
+    expect(answers.map(({ status }) => status)).toEqual(["fulfilled", "rejected"]);
+    expect(destroyed).toContain("kept inputsEmbeds"); // when the session gave its sequence back, not later
+  });
+
   test("lets another question have its first token after two chunks at most", async () => {
     let started: Promise<Answer[]> | undefined;
     const runs = watchRuns(() => {
