@@ -46,13 +46,17 @@ export function recordingDevice(features: readonly string[]): GPUDevice {
   return device as unknown as GPUDevice; // the part of it that recording uses
 }
 
-/** Every pipeline that a question about a picture, AdaptVis and a sweep of six factors run on a GPU with weights in `dtype`. */
+/**
+ * Every pipeline that a question about a picture, AdaptVis and a sweep of six factors run with weights in `dtype`: on a GPU, or on a
+ * CPU adapter when `isSoftware`.
+ */
 export function recordPipelines(
   spec: CheckpointSpec,
-  { dtype, activationDtype }: { readonly dtype: WeightDtype; readonly activationDtype: ActivationDtype },
+  form: { readonly dtype: WeightDtype; readonly activationDtype: ActivationDtype; readonly isSoftware?: boolean },
   device: GPUDevice,
 ): readonly RecordedPipeline[] {
-  const gpu = new Gpu(device, { isSoftware: false });
+  const { dtype, activationDtype, isSoftware = false } = form;
+  const gpu = new Gpu(device, { isSoftware });
   const architecture = readArchitecture(modelConfig(spec));
   const weights = architecture.weights(new WeightDeclarer(emptyStore(gpu, dtype)));
   const model = { architecture, weights, chunkRows: DEFAULT_CHUNK_ROWS, kvDtype: "f32", activationDtype } as const;

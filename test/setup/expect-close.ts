@@ -1,7 +1,6 @@
 // Comparison of f32 results with their f64 twin; a failure tells where the largest error is and how large.
-import { appendFileSync } from "node:fs";
-import { expect } from "vitest";
 import { BOUNDS, type Bound } from "./bounds.ts";
+import { recordError } from "./record-error.ts";
 
 /** How the compared arrays are to be read. */
 export interface Comparison {
@@ -43,7 +42,7 @@ export function expectClose(
     squaredExpected += want * want;
   }
   const nmse = squaredError === 0 ? 0 : squaredError / squaredExpected;
-  record({ bound: bound.name, ratio: worst.ratio, error: worst.error, allowed: worst.allowed, nmse });
+  recordError({ bound, ...worst, outside, nmse, actual, expected, magnitudes, shape });
   if (outside === 0 && nmse <= bound.nmse) return;
   throw new Error(
     `${outside} of ${length} values outside of bound "${bound.name}": the worst at [${coordinates(worst.index, shape)}] is ` +
@@ -69,10 +68,4 @@ function coordinates(index: number, shape: readonly number[]): string {
 
 function show(value: number): string {
   return value.toExponential(2);
-}
-
-function record(measured: Readonly<Record<string, string | number>>): void {
-  const file = process.env.ADAPTVIS_TEST_ERRORS;
-  if (file === undefined) return;
-  appendFileSync(file, `${JSON.stringify({ test: expect.getState().currentTestName, ...measured })}\n`);
 }
