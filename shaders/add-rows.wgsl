@@ -1,4 +1,4 @@
-// Adds vectors to rows; used to steer hidden states at chosen positions
+// Adds vectors to chosen rows of a matrix, for instance to steer the hidden states at these positions
 // Formula: output[outputRowStart + r] += values[valueRowStart + r]
 // Shapes: values [n, D] f32 · output [.., D] f32, D a multiple of 4
 // Work division: one thread per vec4

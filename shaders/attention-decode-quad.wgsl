@@ -1,4 +1,4 @@
-// Attention of a decode step; one query per head against all cached keys, in a single pass
+// Computes the attention of a decode step, one query per head against all cached keys, in a single pass
 // Formula: as attention-prefill, for one query per head of each batch row
 // Shapes: queries [rows, .., headDim] f32 · keys, values [Hkv, capacity, headDim] as shared/cache-* says · output [rows, H, headDim] f32 ·
 //   scores, probs [captured rows, H, S] f32

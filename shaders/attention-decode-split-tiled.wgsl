@@ -1,4 +1,4 @@
-// Attention of a decode step, one split of the cached keys per workgroup, in workgroup memory
+// Computes the attention of a decode step, one split of the cached keys per workgroup, in workgroup memory
 // Formula: as attention-decode-split; a split is ceil(keys / splits) keys, rounded up to a multiple of 16
 // Shapes: as attention-decode-split
 // Work division: one workgroup per split of one head of one batch row. Eight threads share a key's score along headDim,

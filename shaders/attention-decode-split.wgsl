@@ -1,4 +1,4 @@
-// Attention of a decode step, each split of the cached keys separately; attention-decode-reduce merges the splits
+// Computes the attention of a decode step for each split of the cached keys separately; attention-decode-reduce merges the splits
 // Formula: per split of the keys: m = max_j s_j, l = Σ_j exp(s_j − m), o = Σ_j exp(s_j − m) · values[h/g, j], with
 //   s_j = edit(scale · queries[b, h] · keys[h/g, j]), edit as in shared/score-edit; j is no further back than the row's window
 //   when WINDOWED

@@ -1,4 +1,4 @@
-// Attention of many query rows for CPU adapters; quads of threads share the keys and values that they load
+// Computes the attention of many query rows on CPU adapters; quads of threads share the keys and values that they load
 // Formula: as attention-prefill
 // Shapes: as attention-prefill
 // Work division: one thread computes ROWS query rows, 8 apart; keys in blocks of 16 with a running maximum and sum. On

@@ -1,4 +1,4 @@
-// Attention of many query rows for GPUs; keys and values are loaded into workgroup memory in tiles
+// Computes the attention of many query rows on GPUs; keys and values are loaded into workgroup memory in tiles
 // Formula: as attention-prefill
 // Shapes: as attention-prefill
 // Work division: one workgroup computes 64 query rows and up to 128 of headDim: four threads per row, each for two rows 32 apart.

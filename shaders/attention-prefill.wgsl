@@ -1,4 +1,4 @@
-// Attention of many query rows; the values, weighted by the softmax of the scores
+// Computes the attention of many query rows, which is the sum of the values weighted by the softmax of the scores
 // Formula: output[r, h] = Σ_j softmax_j(s_j) · values[h/g, j], s_j = edit(scale · queries[r, h] · keys[h/g, j])
 //   with edit as in shared/score-edit; j <= slot of the row when CAUSAL, and no further back than its window when WINDOWED
 // Shapes: queries, output [rows, H, headDim] f32 · keys, values [Hkv, slots, headDim] as shared/cache-* says (by strides) ·

@@ -1,4 +1,4 @@
-// The most probable token, and what its probability is computed from
+// Finds each row's most probable token and the log-sum-exp that its probability is computed from
 // Formula: token = argmax_v logits[r, v] (the smallest v of equal ones), logSumExp = log Σ_v exp(logits[r, v]);
 //   the confidence of AdaptVis is exp(logit of token − logSumExp); numBad = logits that are NaN or +∞, when the rest means nothing
 // Shapes: logits [rows, stride] f32 · choice [rows] of (token, logit bits, logSumExp bits, numBad) u32

@@ -1,4 +1,4 @@
-// The gate of an MLP; multiplies the up projection by the activated gate
+// Applies the gate of an MLP, which multiplies the up projection by the activated gate
 // Formula: output[r, c] = activate(gateUp[r, c]) · gateUp[r, I + c]
 // Shapes: gateUp [rows, 2·I] f32, the gate's columns first · output [rows, I] f32; I is a multiple of 4
 // Work division: one thread per vec4

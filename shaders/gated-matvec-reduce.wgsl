@@ -1,4 +1,4 @@
-// Gate and up projection of an MLP and their product, one workgroup per four columns
+// Computes the gate and up projections of an MLP and their product; the threads of a workgroup share each sum
 // Formula: as gated-matvec
 // Shapes: as gated-matvec
 // Work division: one workgroup computes 4 columns of BATCH rows as matvec-reduce does: neighbouring threads read neighbouring parts

@@ -1,4 +1,4 @@
-// Gate and up projection of an MLP and their product, one workgroup per four columns
+// Computes the gate and up projections of an MLP and their product; subgroups add up each sum
 // Formula: as gated-matvec
 // Shapes: as gated-matvec
 // Work division: one workgroup computes 4 columns of BATCH rows as matvec-subgroup does: neighbouring threads read neighbouring parts

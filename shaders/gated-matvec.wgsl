@@ -1,4 +1,4 @@
-// Gate and up projection of an MLP and their product, for the few rows of a decode step
+// Computes the gate and up projections of an MLP and their product, for the few rows of a decode step
 // Formula: output[r, c] = activate(Σ_k input[r, k] · weight[c, k] + bias[c]) · (Σ_k input[r, k] · weight[I + c, k] + bias[I + c])
 // Shapes: input [rows, K] f32 · weight [2·I, K], gate_proj above up_proj · bias [2·I] f32 · output [rows, I] f32; K and I
 //   are multiples of 4

@@ -1,4 +1,4 @@
-// A linear layer over many rows for CPU adapters with subgroups of eight threads, which share the weights that they load
+// Computes a linear layer over many rows on CPU adapters whose subgroups of eight threads share the weights that they load
 // Formula: as matmul
 // Shapes: as matmul
 // Work division: as matmul-quad, but a subgroup loads eight columns at a time, one per thread, and shares them with

@@ -1,4 +1,4 @@
-// A linear layer over many rows for CPU adapters; quads of threads share the weights that they load
+// Computes a linear layer over many rows on CPU adapters; quads of threads share the weights that they load
 // Formula: as matmul
 // Shapes: as matmul
 // Work division: one thread computes ROWS rows (8 apart) × 16 columns in registers. Of every four columns, each thread of a

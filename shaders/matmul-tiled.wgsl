@@ -1,4 +1,4 @@
-// A linear layer over many rows for GPUs; both operands are loaded into workgroup memory in tiles
+// Computes a linear layer over many rows on GPUs; both operands are loaded into workgroup memory in tiles
 // Formula: as matmul
 // Shapes: as matmul
 // Work division: one workgroup computes TILE × TILE outputs: for every K_STEP of K its threads load blocks of 4 × 4 values of

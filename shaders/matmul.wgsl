@@ -1,4 +1,4 @@
-// A linear layer over many rows
+// Computes a linear layer over many rows
 // Formula: output[r, c] = activate(Σ_k input[r, k] · weight[c, k] + bias[c]) (+ output[r, c] when ADD_TO_OUTPUT)
 // Shapes: input [rows, K] f32 · weight [N, K] as the checkpoint stores it · bias [N] f32 · output [rows, stride] f32;
 //   K and N are multiples of 4 (the loader pads with zeros)

@@ -1,4 +1,4 @@
-// A linear layer over the few rows of a decode step; the threads of a workgroup share each sum
+// Computes a linear layer over the few rows of a decode step; the threads of a workgroup share each sum
 // Formula: as matmul
 // Shapes: as matmul, for the few rows of a decode step
 // Work division: one workgroup computes 4 · COLUMNS4 columns of BATCH rows: neighbouring threads read neighbouring parts of

@@ -1,4 +1,4 @@
-// A linear layer over the few rows of a decode step; subgroups add up each sum
+// Computes a linear layer over the few rows of a decode step; subgroups add up each sum
 // Formula: as matmul
 // Shapes: as matmul, for the few rows of a decode step
 // Work division: as matvec-reduce, but the threads add up within subgroups of any size, then add the subgroups' sums in shared

@@ -1,4 +1,4 @@
-// A linear layer over the few rows of a decode step
+// Computes a linear layer over the few rows of a decode step
 // Formula: as matmul
 // Shapes: as matmul, for the few rows of a decode step
 // Work division: one thread computes 4 columns of one row; no shared memory, no barrier (the choice on CPU adapters,

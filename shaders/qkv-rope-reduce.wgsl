@@ -1,4 +1,4 @@
-// Queries, keys and values of a decode step, rotated, one workgroup per four pairs
+// Computes and rotates the queries and keys of a decode step, and its values; the threads of a workgroup share each sum
 // Formula: as qkv-rope
 // Shapes: as qkv-rope
 // Work division: one workgroup computes four rotation pairs of BATCH rows, 4 columns of a head's first half and the 4 of its

@@ -1,4 +1,4 @@
-// Queries, keys and values of a decode step, rotated; keys and values go into the cache
+// Computes and rotates the queries and keys of a decode step, and its values; keys and values go into the cache
 // Formula: qkv[r, c] = Σ_k input[r, k] · weight[c, k] + bias[c]; then queries and keys are rotated and keys and values
 //   appended as in rope-append
 // Shapes: input [rows, K] f32 · weight [(H + 2·Hkv)·headDim, K], q, k and v stacked by rows · bias likewise ·

@@ -1,4 +1,4 @@
-// Strengths of score edits that depend on the row's own scores; the attention that follows then adds them before its softmax
+// Computes strengths of score edits that depend on a row's own scores; the attention that follows adds them before its softmax
 // Formula: over the keys j that a row sees, s_j = scale · queries[r, h] · keys[h/g, j] after the edits before this one, and
 //   columns C. Temperature t: strength c = ln Σ_C exp(s_j) − ln Σ_C exp(t · s_j), so that scores t · s_j + c give C the same
 //   share as before. Redistribution of a share p, with sinks S = {j < numSlots: sinkActivations[layer, j] >= tau} and A(X) =

@@ -1,4 +1,4 @@
-// How strongly each position's hidden state is that of an attention sink
+// Measures how much each position's hidden state is that of an attention sink
 // Formula: output[layer, slot of r] = max_d |input[r, d]| / √(mean_c(input[r, c]²) + 1e-6) over the dimensions d
 // Shapes: input [rows, D] f32, rows padded with zeros to a multiple of 4 · dimensions u32, in edits · output [layers, capacity] f32
 // Work division: as rms-norm

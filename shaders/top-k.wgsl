@@ -1,4 +1,4 @@
-// The k most probable tokens, in order
+// Finds the k most probable tokens of each row, in order
 // Formula: entry i is the i-th of the logits ordered by (value descending, token ascending)
 // Shapes: logits [rows, stride] f32 · entries [rows, k] of (token, logit bits) u32
 // Work division: one workgroup per row; k rounds, each a scan for the best entry after the previous one and a merge

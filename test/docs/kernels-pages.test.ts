@@ -14,7 +14,9 @@ const folder = mkdtempSync(join(tmpdir(), "kernel-pages-"));
 const kernels = readdirSync(join(repositoryRoot, "shaders"))
   .filter((file) => file.endsWith(".wgsl"))
   .map((file) => file.replace(/\.wgsl$/, ""));
-const formulas: Readonly<Record<string, string>> = JSON.parse(readText("tools/docs/kernels/formulas.json"));
+const formulas: Readonly<Record<string, { readonly tex: string; readonly where: string }>> = JSON.parse(
+  readText("tools/docs/kernels/formulas.json"),
+);
 const pageOf = (name: string) => readFileSync(join(folder, "kernels", `${name}.md`), "utf8");
 let files: readonly string[] = [];
 
@@ -37,13 +39,13 @@ test("every shader has a page, a place in the list, and a script for its live ru
 test("every kernel has a formula, its own or that of the kernel its header names, and every formula a kernel", () => {
   const owners = new Set(kernels.map(formulaOwner));
   expect(Object.keys(formulas).toSorted()).toEqual([...owners].toSorted());
-  for (const [name, formula] of Object.entries(formulas)) {
-    const count = (pattern: RegExp) => formula.match(pattern)?.length ?? 0;
+  for (const [name, { tex, where }] of Object.entries(formulas)) {
+    const count = (pattern: RegExp) => (tex + where).match(pattern)?.length ?? 0;
     expect(count(/(?<!\\)\{/g), `${name}: braces`).toBe(count(/(?<!\\)\}/g));
     expect(count(/\\left\b/g), `${name}: \\left and \\right`).toBe(count(/\\right\b/g));
     expect(count(/\\begin/g), `${name}: environments`).toBe(count(/\\end/g));
   }
-  for (const name of kernels) expect(pageOf(name)).toContain(`$$\n${formulas[formulaOwner(name)]}\n$$`);
+  for (const name of kernels) expect(pageOf(name)).toContain(`$$\n${formulas[formulaOwner(name)]?.tex}\n$$`);
 });
 
 test("a page has the shader and the twin as they are", () => {

@@ -55,9 +55,9 @@ test.each(KERNELS)("%s runs, and its largest error is within the bound", async (
   if (kernel === "quantize") return; // compares words, not values
   expect(text).toContain("Compared with the f64 twin");
   expect(status).toMatch(
-    /the largest error is (\d\.\d+ × 10\S+ where \d\.\d+ × 10\S+ is allowed, [\d.]+ % of the bound|0)/,
+    /the largest error is (\d\.\d+ × 10\S+ where \d\.\d+ × 10\S+ is allowed, [\d.]+\s% of the bound|0)/,
   );
-  expect(Number(/([\d.]+) % of the bound/.exec(status)?.[1] ?? 0)).toBeLessThanOrEqual(100);
+  expect(Number(/([\d.]+)\s% of the bound/.exec(status)?.[1] ?? 0)).toBeLessThanOrEqual(100);
 });
 
 test("a case that was chosen from the list runs, and nothing of the page is closed to a keyboard or a screen reader", async () => {

@@ -10,6 +10,18 @@ const GPUS = {
   vega10: "vega10: GCN 5, such as the RX Vega 64",
 };
 
+/** Parts of an answer by how the labels of their programs begin; decode steps have several labels. */
+const STAGES = {
+  vision: "the vision tower",
+  projector: "the projector",
+  embed: "the embedding of tokens",
+  prefill: "the prefill",
+  choose: "the choice of every token",
+  step: "decode steps",
+};
+/** Kinds of adapters that describe-kernels.ts records. */
+const NUM_ADAPTERS = 5;
+
 /** The page of one kernel. */
 export function kernelPage(name, sources) {
   const { kernels, formulas } = sources;
@@ -33,8 +45,10 @@ ${escaped(sentence(header.summary))} ${escaped(whereSentence(kernel, entry))}${f
 ## Formula
 
 $$
-${formulas[name] ?? formulas[owner]}
+${formulas[owner].tex}
 $$
+
+${formulas[owner].where}
 
 In the shader's notation: ${escaped(sentence(header.formula))}
 
@@ -152,20 +166,14 @@ The button runs one of the cases of \`test/kernels/${name}.test.ts\` as the test
 function whereSentence({ passes }, { where }) {
   if (where !== undefined) return where;
   const all = new Set(passes.flatMap((each) => each.passes.map(stageOf)));
-  const stages = ["vision", "embed", "prefill", "choose", "step"].filter((stage) => all.has(stage));
-  const names = {
-    vision: "the vision tower and projector",
-    embed: "the embedding of tokens",
-    prefill: "the prefill",
-    choose: "the choice of every token",
-    step: "decode steps",
-  };
+  const stages = Object.keys(STAGES).filter((stage) => all.has(stage));
   const adapters = passes.map(({ adapter }) => adapter);
-  const on = adapters.length >= 5 ? "" : ` on ${inWords(mergedAdapters(adapters))}`;
-  return `It runs in ${inWords(stages.map((stage) => names[stage]))}${on}.`;
+  const on = adapters.length >= NUM_ADAPTERS ? "" : ` on ${inWords(mergedAdapters(adapters))}`;
+  return `It runs in ${inWords(stages.map((stage) => STAGES[stage]))}${on}.`;
 }
 
 function stageOf(pass) {
+  if (pass.startsWith("vision multi_modal_projector")) return "projector";
   return /^(vision|embed|prefill|choose)/.exec(pass)?.[1] ?? "step";
 }
 
@@ -192,7 +200,7 @@ function passesSection({ passes }, { where }) {
     byList.set(key, [...(byList.get(key) ?? []), adapter]);
   }
   const parts = [...byList].map(([key, adapters]) => {
-    const title = adapters.length >= 5 ? "On every adapter" : `On ${inWords(mergedAdapters(adapters))}`;
+    const title = adapters.length >= NUM_ADAPTERS ? "On every adapter" : `On ${inWords(mergedAdapters(adapters))}`;
     return `${title}:\n\n${passList(key.split("\n"))}`;
   });
   return `The passes of a question about a picture, AdaptVis and a sweep of six factors, at LLaVA-1.5-7B's shapes and named as in \`adaptvis explain\`; layers are not told apart.

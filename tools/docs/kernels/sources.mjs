@@ -19,7 +19,7 @@ export async function readSources(scratchFolder) {
     kernels: describeKernels(),
     /** @type {(name: string) => import("../../../test/setup/bounds.ts").Bound} */
     boundNamed,
-    /** @type {Readonly<Record<string, string>>} */
+    /** @type {Readonly<Record<string, { tex: string, where: string }>>} */
     formulas: JSON.parse(readText("tools/docs/kernels/formulas.json")),
     /** @type {import("../../../src/isa/baseline.ts").IsaBaseline} */
     baseline: JSON.parse(readText("tools/isa/baseline.json")),

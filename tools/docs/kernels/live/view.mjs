@@ -88,7 +88,7 @@ function comparisonTable(comparisons) {
     number(error),
     number(allowed),
     ratio === Number.POSITIVE_INFINITY ? "outside" : share(ratio),
-    `${number(nmse)} of ${number(bound.nmse)}`,
+    number(nmse),
     outside > 0 || nmse > bound.nmse ? "✗" : "✓",
   ]);
   const titles = ["values", "bound", "largest error", "allowed there", "share", "NMSE", "within"];
@@ -222,7 +222,7 @@ function short(value) {
 }
 
 function share(ratio) {
-  return `${(100 * ratio).toFixed(ratio > 0 && ratio < 0.1 ? 1 : 0)} %`;
+  return `${(100 * ratio).toFixed(ratio > 0 && ratio < 0.1 ? 1 : 0)} %`;
 }
 
 function duration(microseconds) {
