@@ -1,6 +1,6 @@
 // Packs weights into integers of 8 or 4 bits with one scale per group of 32
 // Formula: of each group of 32 weights along a row, with `largest` the first one of the largest magnitude:
-//   8 bits: scale = f16(|largest| / 127), step = clamp(round(weight / scale), −127, 127)
+//   8 bits: scale = f16(|largest| / 127), step = clamp(round(weight / scale), −127, 127);
 //   4 bits: scale = f16(largest / −8), step = clamp(round(weight / scale), −8, 7), stored as step + 8
 // Shapes: weight [R, K] f32, f16 or bf16, K a multiple of 4 · steps u32 [R, G, BITS] with G = ceil(K / 32), in the order of
 //   shared/weight-q8 and shared/weight-q4 · scales f16 [R, G], two to a u32 · problem [1], set to 1 where a weight is not

@@ -55,7 +55,7 @@ test.each(KERNELS)("%s runs, and its largest error is within the bound", async (
   if (kernel === "quantize") return; // compares words, not values
   expect(text).toContain("Compared with the f64 twin");
   expect(status).toMatch(
-    /the largest error is (\d\.\d+ × 10\S+ where \d\.\d+ × 10\S+ is allowed, [\d.]+\s% of the bound|0)/,
+    /the largest error is (\d\.\d+\s×\s10\S+ where \d\.\d+\s×\s10\S+ is allowed, [\d.]+\s% of the bound|0)/,
   );
   expect(Number(/([\d.]+)\s% of the bound/.exec(status)?.[1] ?? 0)).toBeLessThanOrEqual(100);
 });

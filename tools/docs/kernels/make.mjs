@@ -50,12 +50,14 @@ export function kernelHead(base) {
   return [["script", { type: "module", src: `${base}${LIVE}/element.js` }]];
 }
 
-/** The kernels as items of VitePress' sidebar, in the order in which a forward pass runs them. */
+/**
+ * The kernels as items of VitePress' sidebar, in the order in which a forward pass runs them. The groups do not collapse: VitePress
+ * puts a button into a button there.
+ */
 export function kernelSidebar() {
   const page = (name) => ({ text: name, link: `/kernels/${name}` });
   const groups = GROUPS.map(({ title, kernels }) => ({
     text: title,
-    collapsed: true,
     items: Object.keys(kernels).map(page),
   }));
   return [{ text: "All kernels", link: "/kernels/" }, ...groups, { text: "Shared functions", link: "/kernels/shared" }];

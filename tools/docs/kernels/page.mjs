@@ -50,7 +50,7 @@ $$
 
 ${formulas[owner].where}
 
-In the shader's notation: ${escaped(sentence(header.formula))}
+In the shader's notation: ${escaped(ended(header.formula))}
 
 ## Run it on your GPU {#run}
 
@@ -240,10 +240,10 @@ function wgslSection({ name, variants, bindings, params }, { shared }) {
   const parts = [...byPart].map(([part, labels]) => {
     const isCommon = labels.length === variants.length;
     const some = [...new Set(labels.filter((label) => label !== ""))];
-    return `- [shared/${part}](./shared.md#${part})${isCommon || some.length === 0 ? "" : `: ${some.join("; ")}`}`;
+    return `- [shared/${part}](./shared.md#${part})${isCommon || some.length === 0 ? "" : `: ${formsOf(some)}`}`;
   });
   const labels = [...new Set(variants.map(({ label }) => label).filter((label) => label !== ""))];
-  const forms = labels.length < 2 ? "" : `\n\nThe engine compiles it in ${labels.length} forms: ${labels.join("; ")}.`;
+  const forms = labels.length < 2 ? "" : `\n\nIt is compiled for ${formsOf(labels)}.`;
   const tail = parts.length === 0 ? "" : `\n\n### Appended functions {#appended}\n\n${parts.join("\n")}`;
   const rows = bindings.map(({ name: binding, access }) => `| \`${binding}\` | ${access} |`);
   const uniform =
@@ -257,6 +257,20 @@ function wgslSection({ name, variants, bindings, params }, { shared }) {
 | binding | access |
 |---|---|
 ${rows.join("\n")}${uniform}`;
+}
+
+/** "weights in f32", "weights in f16", "weights in q8, inputs in q8" → "weights in f32 and f16; weights in q8 with inputs in q8". */
+function formsOf(labels) {
+  const groups = new Map();
+  for (const label of labels) {
+    const [, what, dtype, rest = ""] = /^(\w+) in (\w+)(?:, (.*))?$/.exec(label);
+    const key = `${what} ${rest}`;
+    groups.set(key, { what, rest, dtypes: [...(groups.get(key)?.dtypes ?? []), dtype] });
+  }
+  return [...groups.values()]
+    .sort((a, b) => a.rest.length - b.rest.length)
+    .map(({ what, rest, dtypes }) => `${what} in ${inWords(dtypes)}${rest === "" ? "" : ` with ${rest}`}`)
+    .join("; ");
 }
 
 function twinSection(name, owner) {
@@ -324,13 +338,20 @@ function list(text) {
 }
 
 function sentence(text) {
-  const whole = text.trim();
-  const first = whole.replace(/^[a-zé](?=[a-z]* )/, (letter) => letter.toUpperCase());
-  return /[.!?:]$/.test(first) ? first : `${first}.`;
+  return ended(text.trim().replace(/^[a-zé](?=[a-z]* )/, (letter) => letter.toUpperCase()));
 }
 
-/** Text that is neither Markdown nor a Vue template nor HTML. */
+function ended(text) {
+  return /[.!?:]$/.test(text) ? text : `${text}.`;
+}
+
+/** Text that is neither Markdown, but for `code`, nor a Vue template nor HTML. */
 function escaped(text) {
+  const parts = text.split(/(`[^`]+`)/);
+  return parts.map((part, index) => (index % 2 === 1 ? part : withoutMarkup(part))).join("");
+}
+
+function withoutMarkup(text) {
   return text
     .replace(/\\/g, "\\\\")
     .replace(/&/g, "&amp;")

@@ -9,7 +9,7 @@ label { display: flex; gap: 8px; align-items: center; min-width: 0; flex: 1 1 24
 select { min-width: 0; flex: 1; font: inherit; padding: 8px; border-radius: 6px; border: 1px solid var(--vp-c-border, #888);
   background: var(--vp-c-bg, Canvas); color: inherit; text-overflow: ellipsis; }
 button { font: inherit; font-size: 14px; font-weight: 600; min-height: 44px; padding: 0 20px; border: 0; border-radius: 22px; cursor: pointer;
-  background: var(--vp-button-brand-bg, #3451b2); color: var(--vp-button-brand-text, #fff); }
+  background: var(--vp-c-brand-1, #3451b2); color: var(--vp-c-bg, #fff); }
 button:disabled { opacity: 0.6; cursor: progress; }
 button:focus-visible, select:focus-visible, .scroll:focus-visible { outline: 2px solid var(--vp-c-brand-1, #3451b2); outline-offset: 2px; }
 p { margin: 12px 0 0; } .note { margin: 0; }
@@ -214,7 +214,7 @@ function number(value) {
   if (value === 0 || !Number.isFinite(value)) return String(value);
   if (size >= 1e-3 && size < 1e4) return String(Number(value.toPrecision(3)));
   const [digits, power] = value.toExponential(2).split("e");
-  return `${digits} × 10${[...String(Number(power))].map((digit) => SUPERSCRIPTS[digit]).join("")}`;
+  return `${digits} × 10${[...String(Number(power))].map((digit) => SUPERSCRIPTS[digit]).join("")}`;
 }
 
 function short(value) {
