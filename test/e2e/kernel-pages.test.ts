@@ -70,6 +70,12 @@ test("a case that was chosen from the list runs, and nothing of the page is clos
   expect(await page.evaluate("document.documentElement.scrollWidth - innerWidth")).toBeLessThanOrEqual(0);
 });
 
+test("all cases of a kernel run one after the other", async () => {
+  const { status, text } = await press("add-rows", "button.second");
+  expect(status).toBe("✓ All 4 cases pass on google swiftshader.");
+  expect(text).toContain("Largest error of each case as a share of its bound");
+});
+
 test("a kernel that this GPU cannot run says what it needs", async () => {
   expect((await press("matmul-octet")).status).toBe(
     "google swiftshader cannot run this kernel: it needs subgroups of exactly eight threads, which CPU adapters such as lavapipe have.",
@@ -82,6 +88,7 @@ test("a wrong kernel is shown to fail, with where", async () => {
   expect(status).toBe("✗ Fails: the GPU's result is not that of the f64 twin.");
   expect(text).toMatch(/\d+ of 10240 values outside of bound "rmsNorm": the worst at \[[01], \d+\] is /);
   expect(text).toContain("✗");
+  expect((await press("rms-norm", "button.second")).status).toBe("✗ 8 of 8 cases fail on google swiftshader.");
   // The kernels beside it are as they were.
   expect((await press("add-rows")).status).toMatch(/^✓ Passes/);
 });
@@ -109,9 +116,12 @@ function pageWith(script: string): string {
 }
 
 /** Presses a kernel's button, waits for the end, and reads what stands there. */
-async function press(kernel: string): Promise<{ status: string; text: string; option: string }> {
-  await page.locator(`#${kernel} button`).click();
-  await page.locator(`#${kernel} button:not([disabled])`).waitFor();
+async function press(
+  kernel: string,
+  button = "button:not(.second)",
+): Promise<{ status: string; text: string; option: string }> {
+  await page.locator(`#${kernel} ${button}`).click();
+  await page.locator(`#${kernel} ${button}:not([disabled])`).waitFor();
   return await page.evaluate(`(({ shadowRoot }) => ({
     status: shadowRoot.querySelector(".status").textContent,
     text: shadowRoot.querySelector(".result").textContent,

@@ -8,7 +8,8 @@ import { type CaseResult, recordCase } from "./recorder.ts";
 export interface LiveCase {
   /** Its name and those of the groups that it is in. */
   readonly title: string;
-  run(): Promise<CaseResult>;
+  /** @param options.timed whether its first program's time is measured */
+  run(options: { readonly timed: boolean }): Promise<CaseResult>;
 }
 
 /** What the page's GPU is called. @throws GpuError where there is none. */
@@ -42,7 +43,7 @@ async function collect(kernel: string): Promise<readonly LiveCase[]> {
   const isOneGroup = tests.every(({ path }) => path.length > 1 && path[0] === tests[0]?.path[0]);
   return tests.map(({ test, path }) => ({
     title: plainTitle(path.slice(isOneGroup ? 1 : 0).join(" · ")),
-    run: () => oneByOne(() => recordCase(() => getFn(test)())),
+    run: (options) => oneByOne(() => recordCase(() => getFn(test)(), options)),
   }));
 }
 

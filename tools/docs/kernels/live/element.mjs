@@ -1,62 +1,86 @@
 // <kernel-live-run kernel="rms-norm">: runs the tests of a kernel on the reader's GPU. Everything but this file and its view is
 // loaded when the button is pressed first.
 
-import { STYLE, showResult } from "./view.mjs";
+import { STYLE, showAll, showResult } from "./view.mjs";
 
 const NO_WEBGPU =
   "To run this kernel here, open this page over https in a browser with WebGPU: Chrome, Edge, Safari 26 or newer, or Firefox 141 or newer.";
 
 class KernelLiveRun extends HTMLElement {
-  #isFilled = false;
+  #view;
 
   connectedCallback() {
-    if (this.#isFilled) return;
-    this.#isFilled = true;
+    if (this.shadowRoot !== null) return;
     const root = this.attachShadow({ mode: "open" });
-    root.innerHTML = `<style>${STYLE}</style>`;
-    if (navigator.gpu === undefined) {
-      root.append(element("p", { className: "note", textContent: NO_WEBGPU }));
-      return;
-    }
-    const kernel = this.getAttribute("kernel");
-    const select = element("select", { disabled: true });
+    // Not a <style>, which a page's content security policy may forbid.
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(STYLE);
+    root.adoptedStyleSheets = [sheet];
+    this.#view = navigator.gpu === undefined ? undefined : this.#controls();
+    const parts =
+      this.#view === undefined ? [element("p", { className: "note", textContent: NO_WEBGPU })] : this.#view.parts;
+    root.append(...parts);
+  }
+
+  #controls() {
     const option = this.getAttribute("case") ?? "the first case";
+    const select = element("select", { disabled: true });
     select.append(element("option", { textContent: option, value: option }));
     const label = element("label", { textContent: "Case " });
     label.append(select);
-    const button = element("button", { type: "button", textContent: "Run on this GPU" });
+    const one = element("button", { type: "button", textContent: "Run on this GPU" });
+    const all = element("button", { type: "button", className: "second", hidden: true });
     const controls = element("div", { className: "controls" });
-    controls.append(label, button);
+    controls.append(label, one, all);
     const status = element("p", { className: "status" });
     status.setAttribute("role", "status");
     const result = element("div", { className: "result" });
-    root.append(controls, status, result);
-    button.addEventListener("click", async () => {
-      button.disabled = true;
-      result.replaceChildren();
-      status.className = "status";
-      status.textContent = "Loading the kernel's tests …";
-      try {
-        const { casesOf, gpuName } = await import("./cases.ts");
-        const cases = await casesOf(kernel);
-        fill(select, cases, this.getAttribute("case"));
-        const chosen = cases[select.selectedIndex];
-        const needs = this.getAttribute("needs") ?? "something that is missing";
-        const refusal = `${await gpuName()} cannot run this kernel: it needs ${needs}.`;
-        if (chosen === undefined) {
-          status.textContent = refusal;
-          return;
-        }
-        status.textContent = `Compiling and running on ${await gpuName()} …`;
-        await showResult(await chosen.run(), { status, result, gpu: await gpuName(), refusal });
-      } catch (error) {
-        status.className = "status failed";
-        status.textContent = error instanceof Error ? error.message : String(error);
-      } finally {
-        button.disabled = false;
-      }
-    });
+    one.addEventListener("click", () => this.#run((cases, place) => runOne(cases[select.selectedIndex], place)));
+    all.addEventListener("click", () => this.#run(runAll));
+    return { parts: [controls, status, result], select, buttons: [one, all], all, status, result };
   }
+
+  /** Loads the tests where they are not yet, and does what a button asks for. */
+  async #run(work) {
+    const { select, buttons, all, status, result } = this.#view;
+    for (const button of buttons) button.disabled = true;
+    result.replaceChildren();
+    status.className = "status";
+    status.textContent = "Loading the kernel's tests …";
+    try {
+      const { casesOf, gpuName } = await import("./cases.ts");
+      const cases = await casesOf(this.getAttribute("kernel"));
+      fill(select, cases, this.getAttribute("case"));
+      all.textContent = `Run all ${cases.length} cases`;
+      all.hidden = cases.length < 2;
+      const gpu = await gpuName();
+      const needs = this.getAttribute("needs") ?? "something that is missing";
+      await work(cases, { status, result, gpu, refusal: `${gpu} cannot run this kernel: it needs ${needs}.` });
+    } catch (error) {
+      status.className = "status failed";
+      status.textContent = error instanceof Error ? error.message : String(error);
+    } finally {
+      for (const button of buttons) button.disabled = false;
+    }
+  }
+}
+
+async function runOne(chosen, place) {
+  if (chosen === undefined) {
+    place.status.textContent = place.refusal;
+    return;
+  }
+  place.status.textContent = `Compiling and running on ${place.gpu} …`;
+  showResult(await chosen.run({ timed: true }), place);
+}
+
+async function runAll(cases, place) {
+  const outcomes = [];
+  for (const { title, run } of cases) {
+    place.status.textContent = `Case ${outcomes.length + 1} of ${cases.length} on ${place.gpu} …`;
+    outcomes.push({ title, ...(await run({ timed: false })) });
+  }
+  showAll(outcomes, place);
 }
 
 /** Fills the list once the tests are known. */

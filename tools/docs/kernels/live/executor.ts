@@ -3,11 +3,11 @@ import { type Executor, SubmitExecutor } from "../../../../src/gpu/executor.ts";
 import type { Program } from "../../../../src/gpu/program.ts";
 import { openTestDevice } from "./device.ts";
 import { dispatchesOf, firstValues, timeProgram } from "./program-run.ts";
-import { numRuns, recordRun } from "./recorder.ts";
+import { recordRun, wantsTime } from "./recorder.ts";
 
 export { SubmitExecutor };
 
-/** As src/gpu/executor.ts; the first program of a case is also timed. */
+/** As src/gpu/executor.ts; the first program of a case that is to be timed is run again for that. */
 export async function runOnce(executor: Executor, program: Program, stage: string): Promise<void> {
   const { device } = await openTestDevice();
   const prepared = await executor.prepare(program);
@@ -15,7 +15,7 @@ export async function runOnce(executor: Executor, program: Program, stage: strin
     const inputs = await firstValues(device, prepared, "read-only-storage");
     await executor.run([{ program: prepared, stage }]);
     const outputs = await firstValues(device, prepared, "storage");
-    const time = numRuns() === 0 ? await timeProgram(device, prepared) : undefined;
+    const time = wantsTime() ? await timeProgram(device, prepared) : undefined;
     recordRun({ dispatches: dispatchesOf(prepared), inputs, outputs, time });
   } finally {
     prepared.dispose();

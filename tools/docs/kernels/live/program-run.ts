@@ -26,7 +26,7 @@ export interface ProgramRun {
   /** Of the buffers that it only reads, and of those that it writes. */
   readonly inputs: readonly FirstValues[];
   readonly outputs: readonly FirstValues[];
-  /** Undefined for a program that copies, and for all but the first of a case. */
+  /** Undefined for a program that copies, and where none was asked for. */
   readonly time: ProgramTime | undefined;
 }
 

@@ -14,6 +14,7 @@ export interface CaseResult {
 
 let comparisons: MeasuredError[] = [];
 let runs: ProgramRun[] = [];
+let isTimed = false;
 
 /** Called by expectClose for each comparison, before it fails. */
 export function recordError(measured: MeasuredError): void {
@@ -25,13 +26,14 @@ export function recordRun(run: ProgramRun): void {
   runs.push(run);
 }
 
-/** Programs of this case so far. */
-export function numRuns(): number {
-  return runs.length;
+/** Whether the program that runs next is to be timed: the first one of a case. */
+export function wantsTime(): boolean {
+  return isTimed && runs.length === 0;
 }
 
-/** Runs one case; only one may run at a time. */
-export async function recordCase(run: () => unknown): Promise<CaseResult> {
+/** Runs one case, and measures its time when `timed`; only one may run at a time. */
+export async function recordCase(run: () => unknown, { timed = false } = {}): Promise<CaseResult> {
+  isTimed = timed;
   comparisons = [];
   runs = [];
   let failure: string | undefined;

@@ -10,6 +10,8 @@ select { min-width: 0; flex: 1; font: inherit; padding: 8px; border-radius: 6px;
   background: var(--vp-c-bg, Canvas); color: inherit; text-overflow: ellipsis; }
 button { font: inherit; font-size: 14px; font-weight: 600; min-height: 44px; padding: 0 20px; border: 0; border-radius: 22px; cursor: pointer;
   background: var(--vp-c-brand-1, #3451b2); color: var(--vp-c-bg, #fff); }
+button.second { background: transparent; color: var(--vp-c-brand-1, #3451b2); border: 1px solid currentColor; }
+button[hidden] { display: none; }
 button:disabled { opacity: 0.6; cursor: progress; }
 button:focus-visible, select:focus-visible, .scroll:focus-visible { outline: 2px solid var(--vp-c-brand-1, #3451b2); outline-offset: 2px; }
 p { margin: 12px 0 0; } .note { margin: 0; }
@@ -56,6 +58,29 @@ export function showResult({ failure, comparisons, runs }, { status, result, gpu
   if (first === undefined) return;
   if (first.inputs.length > 0) result.append(bufferTable("First values that are read, as stored", first.inputs));
   if (first.outputs.length > 0) result.append(bufferTable("First values that are written, as stored", first.outputs));
+}
+
+/**
+ * Shows how all cases of a kernel ended.
+ * @param {readonly ({ title: string } & import("./recorder.ts").CaseResult)[]} outcomes
+ * @param {{ status: HTMLElement, result: HTMLElement, gpu: string }} place
+ */
+export function showAll(outcomes, { status, result, gpu }) {
+  const failed = outcomes.filter(({ failure }) => failure !== undefined);
+  status.className = `status verdict ${failed.length === 0 ? "passed" : "failed"}`;
+  status.textContent =
+    failed.length === 0
+      ? `✓ All ${outcomes.length} cases pass on ${gpu}.`
+      : `✗ ${failed.length} of ${outcomes.length} cases fail on ${gpu}.`;
+  const rows = outcomes.map(({ title, failure, comparisons }) => {
+    const worst = comparisons.reduce((largest, { ratio }) => Math.max(largest, ratio), 0);
+    const most = comparisons.length === 0 ? "–" : worst === Number.POSITIVE_INFINITY ? "outside" : share(worst);
+    return [title, most, failure === undefined ? "✓" : "✗"];
+  });
+  result.replaceChildren(
+    ...failed.map(({ title, failure }) => element("p", { textContent: `${title}: ${failure}` })),
+    table("Largest error of each case as a share of its bound", ["case", "share", "within"], rows),
+  );
 }
 
 function verdict(failure, comparisons) {
