@@ -4,6 +4,7 @@
 
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { builtinModules } from "node:module";
 import { dirname, join, relative } from "node:path";
 import process from "node:process";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -12,18 +13,22 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const dist = join(root, "dist");
 const stampFile = join(dist, ".inputs");
 
+const forNode = { platform: "node", target: "node20", packages: "external" };
+const forDeno = {
+  platform: "neutral",
+  target: "es2023",
+  mainFields: ["module", "main"],
+  external: ["node:*", "sharp"],
+};
+
 /** One bundle per host. Node's bundles leave npm packages outside (two of them are native); the others carry all they need. */
 const bundles = [
-  {
-    out: "node.js",
-    entry: "src/index.node.ts",
-    options: { platform: "node", target: "node20", packages: "external" },
-  },
+  { out: "node.js", entry: "src/index.node.ts", options: forNode },
   {
     out: "cli.js",
     entry: "src/cli/main.ts",
     // npm links it as the command, and a shell starts it by its first line.
-    options: { platform: "node", target: "node20", packages: "external", banner: { js: "#!/usr/bin/env node" } },
+    options: { ...forNode, banner: { js: "#!/usr/bin/env node" } },
   },
   {
     // For pages without a bundler, which fetch it as it is.
@@ -31,17 +36,28 @@ const bundles = [
     entry: "src/index.browser.ts",
     options: { platform: "browser", target: "es2023", minify: true, plugins: [withoutGrammars()] },
   },
+  { out: "deno.js", entry: "src/index.deno.ts", options: forDeno },
   {
-    out: "deno.js",
-    entry: "src/index.deno.ts",
-    options: {
-      platform: "neutral",
-      target: "es2023",
-      mainFields: ["module", "main"],
-      external: ["node:*", "sharp"],
-    },
+    out: "ai-sdk-node.js",
+    entry: "src/ai-sdk/index.node.ts",
+    options: { ...forNode, plugins: [engineIn("./node.js")] },
+  },
+  {
+    out: "ai-sdk-deno.js",
+    entry: "src/ai-sdk/index.deno.ts",
+    options: { ...forDeno, plugins: [engineIn("./deno.js")] },
   },
 ];
+
+/** An entry beside the engine's own takes the engine from its file: the classes of errors are then the same in both. */
+function engineIn(file) {
+  return {
+    name: "engine-in-its-own-file",
+    setup: ({ onResolve }) => {
+      onResolve({ filter: /^\.\.\/index(\.\w+)?\.ts$/ }, () => ({ path: file, external: true }));
+    },
+  };
+}
 
 /** A file of one piece has no chunks to load later: grammars, which few pages use, are left out of it. */
 function withoutGrammars() {
@@ -57,13 +73,14 @@ function withoutGrammars() {
 
 /**
  * Builds every bundle whose entry exists, and replaces the old files in dist/ one rename each.
- * @returns the paths under node_modules of what the bundles hold.
+ * @returns `inlined`: the paths under node_modules of what the bundles hold; `imported`: the npm packages that each imports, by its file.
  */
 export async function build({ sourcemap = true } = {}) {
   const { build: esbuild } = await import("esbuild");
   const stamp = inputsStamp();
   const staging = join(dist, `.build-${process.pid}`);
   const inlined = new Set();
+  const imported = {};
   mkdirSync(staging, { recursive: true });
   try {
     for (const { out, entry, options } of bundles) {
@@ -84,13 +101,21 @@ export async function build({ sourcemap = true } = {}) {
         ...options,
       });
       for (const input of Object.keys(metafile.inputs)) if (input.startsWith("node_modules/")) inlined.add(input);
+      imported[out] = packagesOf(metafile);
     }
     for (const name of readdirSync(staging)) renameSync(join(staging, name), join(dist, name));
     writeFileSync(stampFile, stamp);
-    return [...inlined];
+    return { inlined: [...inlined], imported };
   } finally {
     rmSync(staging, { recursive: true, force: true });
   }
+}
+
+/** The npm packages that a bundle imports, sorted. */
+function packagesOf({ outputs }) {
+  const paths = Object.values(outputs).flatMap(({ imports }) => imports.map(({ path }) => path));
+  const names = paths.filter((path) => !/^[./]|^node:/.test(path) && !builtinModules.includes(path));
+  return [...new Set(names.map((path) => /^(@[^/]+\/)?[^/]+/.exec(path)?.[0]))].sort();
 }
 
 /** Whether dist/ was built from the sources as they are now. */

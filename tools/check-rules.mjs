@@ -33,7 +33,10 @@ const layers = [
   { name: "llava, session", pattern: /^src\/(?!index)[^/]+$/ },
   { name: "bench", pattern: /^src\/bench\// },
   { name: "isa", pattern: /^src\/isa\// },
-  { name: "index, evaluate, serve, cli, app", pattern: /^src\/(index|evaluate\/|serve\/|cli\/|app\/)/ },
+  {
+    name: "index, worker, ai-sdk, evaluate, serve, cli, app",
+    pattern: /^src\/(index|worker\/|ai-sdk\/|evaluate\/|serve\/|cli\/|app\/)/,
+  },
 ];
 
 const headerWords = ["Formula", "Shapes", "Work division", "Grid", "Error bound", "Source"];

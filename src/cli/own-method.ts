@@ -11,7 +11,7 @@ import type { ConfidenceMeasure, Contrast, Intervention } from "../interventions
 import { ownIntervention } from "../interventions/own-intervention.ts";
 import { INTERVENTIONS } from "../interventions/registry.ts";
 import { asUsage } from "./checks.ts";
-import { packageFolder } from "./package-files.ts";
+import { libraryFolder } from "./package-files.ts";
 import { UsageError } from "./session.ts";
 
 /** An intervention out of a file. */
@@ -84,7 +84,7 @@ let isNameResolved = false;
 function resolveOwnName(): void {
   if (isNameResolved || isDeno() || "bun" in process.versions) return;
   isNameResolved = true;
-  const own = pathToFileURL(join(packageFolder(), "dist", "node.js")).href;
+  const own = pathToFileURL(join(libraryFolder(), "dist", "node.js")).href;
   if (typeof nodeModule.registerHooks === "function") {
     nodeModule.registerHooks({
       resolve(specifier, context, next) {

@@ -1,5 +1,6 @@
 // This package: its folder and version, the embedded checkpoint, the name of its command, and examples for --help.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { isDeno } from "../gpu/hosts/adapter.deno.ts";
@@ -15,6 +16,16 @@ export function packageFolder(): string {
   return folder;
 }
 
+/**
+ * The folder of the library, with the embedded checkpoint: this package in a checkout and in the archive of tools/bundle, else the
+ * package that this one depends on.
+ */
+export function libraryFolder(): string {
+  const own = packageFolder();
+  if (existsSync(join(own, "weights"))) return own;
+  return dirname(createRequire(import.meta.url).resolve("adaptvis/package.json"));
+}
+
 /** The bundle that this file is part of; it can be run in a separate process. */
 export function commandFile(): string {
   return fileURLToPath(import.meta.url);
@@ -25,7 +36,7 @@ export function commandName(): string {
   const program = process.argv[1] ?? "";
   if (isDeno()) {
     const isCheckout = existsSync(join(packageFolder(), "src"));
-    return `deno run -A ${isCheckout ? relative(".", program) : "npm:adaptvis"}`;
+    return `deno run -A ${isCheckout ? relative(".", program) : "npm:adaptvis-cli"}`;
   }
   return basename(program) === "adaptvis.mjs" ? "npm run -s adaptvis --" : "adaptvis";
 }
@@ -38,7 +49,7 @@ export function packageVersion(): string {
 
 /** The folder of the checkpoint that comes with the package. */
 export function embeddedModel(): string {
-  return join(packageFolder(), "weights", "tiny-spatial");
+  return join(libraryFolder(), "weights", "tiny-spatial");
 }
 
 /** Files of the package, relative to the current folder, so that examples work as printed. */

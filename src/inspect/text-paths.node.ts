@@ -2,6 +2,8 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import type { Font, PathCommand } from "opentype.js";
+import { InputError } from "../errors.ts";
+import { isMissingPackage } from "../gpu/hosts/missing-package.node.ts";
 
 /** A font's two weights. */
 export type FontWeight = "regular" | "bold";
@@ -13,14 +15,24 @@ const FILES: Readonly<Record<FontWeight, string>> = {
 
 const fonts = new Map<FontWeight, Font>();
 
-/** Loads both fonts, with the library that reads them; the other functions here need it once. */
+/**
+ * Loads both fonts, with the library that reads them; the other functions here need it once.
+ * @throws InputError when one of the packages is not installed.
+ */
 export async function loadFonts(): Promise<void> {
   if (fonts.size > 0) return;
-  const { default: opentype } = await import("opentype.js"); // only now: it takes longer to load than the rest of the engine
-  const require = createRequire(import.meta.url);
-  for (const weight of ["regular", "bold"] as const) {
-    const file = readFileSync(require.resolve(FILES[weight]));
-    fonts.set(weight, opentype.parse(file.buffer.slice(file.byteOffset, file.byteOffset + file.byteLength)));
+  try {
+    const { default: opentype } = await import("opentype.js"); // only now: it takes longer to load than the rest of the engine
+    const require = createRequire(import.meta.url);
+    for (const weight of ["regular", "bold"] as const) {
+      const file = readFileSync(require.resolve(FILES[weight]));
+      fonts.set(weight, opentype.parse(file.buffer.slice(file.byteOffset, file.byteOffset + file.byteLength)));
+    }
+  } catch (cause) {
+    if (!["opentype.js", "@fontsource/dejavu-sans"].some((name) => isMissingPackage(cause, name))) throw cause;
+    const message =
+      "The captions of heat maps need the npm packages opentype.js and @fontsource/dejavu-sans: run npm install opentype.js @fontsource/dejavu-sans.";
+    throw new InputError(message, { cause });
   }
 }
 

@@ -112,7 +112,7 @@ describe("without an adapter: one sentence, exit code 1", () => {
     const args = ["run", "-A", "--no-prompt", "--no-remote", program, "--adapter", "swiftshader", "doctor", "--json"];
     const { stdout, stderr, ending } = await deno(args, { env: NO_ADAPTER });
     const sentence =
-      "SwiftShader's package @sparticuz/chromium is not installed; run npm install without --omit=optional, or install Mesa's Vulkan drivers, 23 or newer (Debian, Ubuntu, Fedora: mesa-vulkan-drivers).";
+      "SwiftShader's package @sparticuz/chromium is not installed; run npm install @sparticuz/chromium tar-fs, or install Mesa's Vulkan drivers, 23 or newer (Debian, Ubuntu, Fedora: mesa-vulkan-drivers).";
     expect({ stderr, ending }).toEqual({ stderr: `adaptvis: ${sentence}\n`, ending: 1 });
     expect(JSON.parse(stdout)).toMatchObject({
       error: { reason: "no-adapter", message: sentence, host: { deno: expect.any(String) } },

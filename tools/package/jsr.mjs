@@ -12,7 +12,9 @@ const entries = { ".": "index.js", "./browser": "index.browser.js", "./deno": "i
 
 /** Fills `folder`; version, licence and versions of dependencies are package.json's. */
 export function writeJsr(folder) {
-  const { version, license, dependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  const { version, license } = manifest;
+  const versions = { ...manifest.devDependencies, ...manifest.dependencies };
   emitModules(folder, ["index.browser.ts", "index.deno.ts"]);
   for (const file of filesUnder(folder)) {
     const text = readFileSync(file, "utf8");
@@ -22,7 +24,7 @@ export function writeJsr(folder) {
         ? // From declarations to declarations: through the modules Deno would take those of inner parts for public, too.
           text.replaceAll(/"(\.[^"]*)\.js"/g, '"$1.d.ts"')
         : text.replaceAll(/\b(from |import\()"((?:@[\w-]+\/)?[\w-]+)((?:\/[^"]*)?)"/g, (_, before, name, path) => {
-            return `${before}"npm:${name}@${rangeOf(name, dependencies)}${path}"`;
+            return `${before}"npm:${name}@${rangeOf(name, versions)}${path}"`;
           }),
     );
   }
@@ -32,14 +34,13 @@ export function writeJsr(folder) {
     writeFileSync(file, types + readFileSync(file, "utf8"));
   }
   const exports = Object.fromEntries(Object.entries(entries).map(([name, file]) => [name, `./${file}`]));
-  const manifest = { name: "@adaptvis/adaptvis", version, license, exports };
-  writeFileSync(join(folder, "jsr.json"), `${JSON.stringify(manifest, undefined, 2)}\n`);
+  const jsr = { name: "@adaptvis/adaptvis", version, license, exports };
+  writeFileSync(join(folder, "jsr.json"), `${JSON.stringify(jsr, undefined, 2)}\n`);
   for (const name of ["README.md", "LICENSE", "CHANGELOG.md"]) copyFileSync(join(root, name), join(folder, name));
 }
 
-function rangeOf(name, dependencies) {
-  const range = dependencies[name];
-  if (range === undefined)
-    throw new Error(`package: the modules import ${name}, which package.json does not depend on`);
+function rangeOf(name, versions) {
+  const range = versions[name];
+  if (range === undefined) throw new Error(`package: the modules import ${name}, which package.json does not name`);
   return range;
 }

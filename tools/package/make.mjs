@@ -1,8 +1,9 @@
-// Makes in dist/ what the npm package and the JSR package hold. npm runs this before packing.
+// Makes in dist/ what the npm packages and the JSR package hold. npm runs this before packing.
 //   node tools/package/make.mjs
-// dist/*.js       one self-contained file for pages and for Deno, Node's library and command; no source maps
+// dist/*.js       one self-contained file for pages and for Deno, Node's library; no source maps
 // dist/esm/       a module a source file with its declarations, for bundlers and for all type checkers
 // dist/licenses.txt   the licences of what dist/*.js hold
+// dist/cli-package/   the package adaptvis-cli, which has the command; `npm pack ./dist/cli-package` packs it
 // dist/jsr/       the folder that `deno publish` takes
 
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
@@ -11,6 +12,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { build, reportSizes } from "../build.mjs";
 import { licenceOf, packageOfFile } from "../bundle/packages.mjs";
+import { writeCliPackage } from "./cli.mjs";
 import { writeJsr } from "./jsr.mjs";
 import { emitModules } from "./modules.mjs";
 
@@ -23,14 +25,21 @@ const dist = join(root, "dist");
  */
 const reference = `/// <reference lib="esnext.disposable" />\n`;
 
-const inlined = await build({ sourcemap: false });
+const { inlined, imported } = await build({ sourcemap: false });
 writeFileSync(join(dist, "licenses.txt"), licences(inlined));
 replaceFolder(join(dist, "esm"), (folder) => {
-  emitModules(folder, ["index.browser.ts"]);
-  emitModules(folder, ["index.node.ts", "index.deno.ts"], { declarationsOnly: true });
+  const lib = ["ES2023", "ESNext.Disposable", "DOM", "DOM.Iterable", "DOM.AsyncIterable"];
+  emitModules(
+    folder,
+    ["index", "ai-sdk/index", "store/index", "worker/index"].map((name) => `${name}.browser.ts`),
+    { lib },
+  );
+  const others = ["index.node.ts", "index.deno.ts", "ai-sdk/index.node.ts", "ai-sdk/index.deno.ts"];
+  emitModules(folder, others, { declarationsOnly: true });
   const file = join(folder, "index.d.ts");
   writeFileSync(file, reference + readFileSync(file, "utf8"));
 });
+replaceFolder(join(dist, "cli-package"), (folder) => writeCliPackage(folder, imported["cli.js"]));
 replaceFolder(join(dist, "jsr"), writeJsr);
 reportSizes();
 

@@ -12,10 +12,11 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
  * Writes what `entries` (files in src/) reach to `folder`: modules with their comments, declarations without what is
  * @internal, and the text of each kernel as a module under shaders/.
  * @param options.declarationsOnly leaves the modules out
+ * @param options.lib TypeScript's libraries, where they are not those of the root's tsconfig.json
  * @throws Error when the compiler finds a fault; it has printed it.
  */
-export function emitModules(folder, entries, { declarationsOnly = false } = {}) {
-  compile(folder, entries, declarationsOnly);
+export function emitModules(folder, entries, { declarationsOnly = false, lib } = {}) {
+  compile(folder, entries, { declarationsOnly, lib });
   const shaders = new Set();
   for (const file of filesUnder(folder)) {
     const text = readFileSync(file, "utf8");
@@ -46,7 +47,7 @@ export function filesUnder(folder) {
   return entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name));
 }
 
-function compile(folder, entries, declarationsOnly) {
+function compile(folder, entries, { declarationsOnly, lib }) {
   mkdirSync(folder, { recursive: true });
   const config = join(folder, "tsconfig.json");
   const from = (path) => relative(folder, join(root, path));
@@ -58,6 +59,7 @@ function compile(folder, entries, declarationsOnly) {
         noEmit: false,
         declaration: true,
         emitDeclarationOnly: declarationsOnly,
+        ...(lib !== undefined && { lib }),
         stripInternal: true,
         rewriteRelativeImportExtensions: true,
         rootDir: from("src"),

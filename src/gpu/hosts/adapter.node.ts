@@ -5,6 +5,7 @@ import { GpuError } from "../../errors.ts";
 import { listOf, readOptions, type Schema, text } from "../../options.ts";
 import { type AdapterChoice, type AdapterHost, type OpenedAdapter, openChosenAdapter } from "./adapter-choice.node.ts";
 import { checkDawnToggles } from "./dawn-toggles.node.ts";
+import { isMissingPackage } from "./missing-package.node.ts";
 import { environmentText } from "./vulkan-drivers.node.ts";
 
 /** How an adapter is opened. */
@@ -61,6 +62,11 @@ async function loadDawn(): Promise<{ create(options: string[]): GPU }> {
   try {
     return await import("webgpu");
   } catch (cause) {
+    if (isMissingPackage(cause, "webgpu")) {
+      const message =
+        "WebGPU in Node comes from the npm package webgpu, which is not installed: run npm install webgpu.";
+      throw new GpuError("no-adapter", message, { cause });
+    }
     const need =
       process.platform === "linux"
         ? "; it needs x64 or arm64 with glibc 2.34 and the libstdc++ of GCC 12 or newer, as in Debian 12 and Ubuntu 22.04 (Alpine has musl)"

@@ -9,6 +9,7 @@ import { pipeline } from "node:stream/promises";
 import { createBrotliDecompress } from "node:zlib";
 import { GpuError } from "../../errors.ts";
 import { unpackOnce } from "./cache-folder.node.ts";
+import { isMissingPackage } from "./missing-package.node.ts";
 
 /** Where the unpacked SwiftShader lies. */
 export interface SwiftShaderFiles {
@@ -66,7 +67,7 @@ export async function findChromiumPackage(): Promise<ChromiumPackage> {
   } catch (cause) {
     throw new GpuError(
       "no-adapter",
-      `SwiftShader's package @sparticuz/chromium is not installed; run npm install without --omit=optional, or install ${MESA}.`,
+      `SwiftShader's package @sparticuz/chromium is not installed; run npm install @sparticuz/chromium tar-fs, or install ${MESA}.`,
       { cause },
     );
   }
@@ -82,7 +83,11 @@ export async function unpackBrotliTar(
   folder: string,
   { keep }: { readonly keep?: readonly string[] } = {},
 ): Promise<void> {
-  const { extract } = await import("tar-fs");
+  const { extract } = await import("tar-fs").catch((cause: unknown) => {
+    if (!isMissingPackage(cause, "tar-fs")) throw cause;
+    const message = `${archive} is unpacked by the npm package tar-fs, which is not installed: run npm install tar-fs.`;
+    throw new GpuError("no-adapter", message, { cause });
+  });
   const options = {
     ignore: (path: string) => keep !== undefined && !keep.some((name) => path === join(folder, name)),
     chown: false, // else root would give the files to the archive's user; @types/tar-fs lacks the option
