@@ -1,19 +1,21 @@
 // What `npm pack` packs: what exports and bin name, what the program reads, and nothing else.
 import { existsSync } from "node:fs";
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { runProgram } from "../setup/run-program.ts";
-import { makeProject, type Project } from "./project.ts";
+import { addCommand, type Manifest, makeProject, type Project } from "./project.ts";
 
 /** The tarball's bound: 3.8 MB are the embedded checkpoint's weights, which do not compress. */
 const MAX_PACKED_BYTES = 5.8e6;
+/** What `npm install adaptvis` may put into node_modules. */
+const MAX_INSTALLED_BYTES = 15e6;
 
 /** Everything that may be in the package. Modules and declarations of dist/esm mirror src/. */
 const ALLOWED: readonly RegExp[] = [
   /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|SECURITY\.md)$/,
-  /^dist\/(browser|cli|deno|node)\.js$/,
+  /^dist\/(browser|deno|node|ai-sdk-deno|ai-sdk-node)\.js$/,
   /^dist\/licenses\.txt$/,
   /^dist\/esm\/(?!cli\/|bench\/|app\/)[\w/.-]+\.(js|d\.ts)$/,
   /^weights\/tiny-spatial\/[\w.-]+\.(json|safetensors|jinja|md)$/,
@@ -57,18 +59,26 @@ test(`the tarball is at most ${MAX_PACKED_BYTES / 1e6} MB, and no file of dist m
 });
 
 describe("package.json", () => {
-  test("dependencies are exact versions, since the package is a program too", async () => {
-    const { dependencies, optionalDependencies } = JSON.parse(
-      await readFile(join(project.package, "package.json"), "utf8"),
-    );
-    const versions: unknown[] = Object.values({ ...dependencies, ...optionalDependencies });
-    expect(versions.length).toBeGreaterThan(10);
-    expect(versions.filter((version) => !/^\d+\.\d+\.\d+$/.test(String(version)))).toEqual([]);
+  test("a page's project gets nothing that only Node or the command needs", async () => {
+    const { dependencies, optionalDependencies, peerDependencies, peerDependenciesMeta } = project.manifest;
+    expect(optionalDependencies).toBeUndefined();
+    for (const name of ["webgpu", "sharp", "@sparticuz/chromium", "vega", "commander", "hono"])
+      expect(dependencies).not.toHaveProperty([name]);
+    expect(Object.keys(peerDependencies).filter((name) => peerDependenciesMeta[name]?.optional !== true)).toEqual([]);
+    const names = new Set(Object.keys(dependencies));
+    let numBytes = await bytesOf(project.package);
+    for (const name of names) {
+      const folder = join(project.folder, "node_modules", name);
+      const manifest: Partial<Manifest> = JSON.parse(await readFile(join(folder, "package.json"), "utf8"));
+      for (const other of Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies })) names.add(other);
+      numBytes += await bytesOf(folder);
+    }
+    expect(numBytes).toBeLessThan(MAX_INSTALLED_BYTES);
   });
 
-  test("every path that exports, types, bin and the CDNs' fields name is there", () => {
-    const { exports, bin, types, jsdelivr, unpkg } = project.manifest;
-    const paths = [...pathsOf(exports), ...pathsOf(bin), types, jsdelivr, unpkg];
+  test("every path that exports, types and the CDNs' fields name is there", () => {
+    const { exports, types, jsdelivr, unpkg } = project.manifest;
+    const paths = [...pathsOf(exports), types, jsdelivr, unpkg];
     expect(paths.length).toBeGreaterThan(8);
     for (const path of paths) {
       const fixed = path.replace(/\*.*$/, "");
@@ -94,7 +104,7 @@ test("no file points to a source map that is not there", async () => {
 });
 
 test("modules and declarations import only what is in the package or declared", async () => {
-  const declared = Object.keys(project.manifest.dependencies);
+  const { dependencies, peerDependencies } = project.manifest;
   for (const file of files.filter((name) => /^dist\/esm\/.*\.(js|d\.ts)$/.test(name))) {
     const text = await readFile(join(project.package, file), "utf8");
     const specifiers = [...text.matchAll(/^(?:import|export)\b[^"'`]*?from "([^"]+)"|\bimport\("([^"]+)"\)/gm)];
@@ -105,6 +115,8 @@ test("modules and declarations import only what is in the package or declared", 
         const wanted = file.endsWith(".d.ts") ? target.replace(/\.js$/, ".d.ts") : target;
         expect(existsSync(wanted), `${file} imports ${specifier}`).toBe(true);
       } else {
+        // Peers may be missing: declarations alone name them.
+        const declared = Object.keys({ ...dependencies, ...(file.endsWith(".d.ts") && peerDependencies) });
         const name = declared.find((candidate) => specifier === candidate || specifier.startsWith(`${candidate}/`));
         expect(name, `${file} imports ${specifier}`).toBeDefined();
       }
@@ -128,10 +140,72 @@ test("the file for pages imports nothing, and holds the licences of what is in i
   expect(Math.abs(stated - gzipped / 1e3), `${gzipped} bytes gzipped, the README says ${stated} KB`).toBeLessThan(2);
 });
 
-test("the command runs from the package", async () => {
-  const command = join(project.package, String(project.manifest.bin.adaptvis));
-  const { stdout, ending } = await runProgram(command, ["--version"], { cwd: project.folder });
-  expect({ stdout: stdout.trim(), ending }).toEqual({ stdout: project.manifest.version, ending: 0 });
+test.each([
+  [
+    "webgpu",
+    "openNodeAdapter()",
+    "WebGPU in Node comes from the npm package webgpu, which is not installed: run npm install webgpu.",
+  ],
+  [
+    "sharp",
+    'readImageFile("picture.png")',
+    "Pictures cannot be decoded or drawn, because sharp cannot be loaded: it is not installed; run npm install sharp.",
+  ],
+  [
+    "fonts",
+    'heatMapPng({ heading: "", rows: [{ picture: { width: 1, height: 1, data: new Uint8Array(3) }, caption: "", panels: [] }] })',
+    "The captions of heat maps need the npm packages opentype.js and @fontsource/dejavu-sans: run npm install opentype.js @fontsource/dejavu-sans.",
+  ],
+])("in Node, without %s, one sentence says what to install", async (_, call, sentence) => {
+  const name = /^\w+/.exec(call)?.[0];
+  const code = `import { ${name} } from "adaptvis"; ${call}.catch(({ message }) => console.log(message));`;
+  await writeFile(
+    join(project.folder, "picture.png"),
+    await readFile(join(project.package, "weights/tiny-spatial/demo/ball_behind_robot.png")),
+  );
+  const args = ["--input-type=module", "--eval", code];
+  const { stdout, stderr, ending } = await runProgram(process.execPath, args, { cwd: project.folder });
+  expect({ stdout: stdout.trim(), stderr, ending }).toEqual({ stdout: sentence, stderr: "", ending: 0 });
+});
+
+describe("adaptvis-cli", () => {
+  let manifest: Manifest;
+  let program: string;
+
+  beforeAll(async () => {
+    ({ manifest, program } = await addCommand(project));
+  });
+
+  test("depends on exact versions, and on the library of its own", () => {
+    const { dependencies, optionalDependencies } = manifest;
+    expect(dependencies.adaptvis).toBe(project.manifest.version);
+    const versions = Object.values({ ...dependencies, ...optionalDependencies });
+    expect(versions.length).toBeGreaterThan(15);
+    expect(versions.filter((version) => !/^\d+\.\d+\.\d+$/.test(version))).toEqual([]);
+    expect(Object.keys(manifest.bin)).toEqual(["adaptvis"]); // one name, so that npx adaptvis-cli runs it
+  });
+
+  test("has no file over 2.3 MB", async () => {
+    expect((await stat(program)).size).toBeLessThan(2.3e6);
+  });
+
+  test("runs, with the embedded model of the library", async () => {
+    const { stdout, ending } = await runProgram(program, ["--version"], { cwd: project.folder });
+    expect({ stdout: stdout.trim(), ending }).toEqual({ stdout: project.manifest.version, ending: 0 });
+    const help = await runProgram(program, ["ask", "--help"], { cwd: project.folder });
+    const picture = join("node_modules", "adaptvis", "weights", "tiny-spatial", "demo");
+    expect(help).toMatchObject({ ending: 0, stdout: expect.stringContaining(picture) });
+  });
+
+  test("lacks the queue's packages, and says what to install", async () => {
+    expect(await readFile(program, "utf8")).toMatch(/import\("bullmq"\)/);
+    const args = [program, "worker", "--queue", "redis://127.0.0.1:1"];
+    const { stderr, ending } = await runProgram(process.execPath, args, { cwd: project.folder });
+    expect({ stderr, ending }).toEqual({
+      stderr: "adaptvis: --queue needs the packages bullmq and ioredis: run npm install bullmq ioredis.\n",
+      ending: 1,
+    });
+  });
 });
 
 function pathsOf(value: unknown): string[] {
@@ -139,13 +213,11 @@ function pathsOf(value: unknown): string[] {
   return value instanceof Object ? Object.values(value).flatMap(pathsOf) : [];
 }
 
-test("the queue's packages are not in the command, which says what to install", async () => {
-  const program = join(project.package, "dist", "cli.js");
-  expect(await readFile(program, "utf8")).toMatch(/import\("bullmq"\)/);
-  const args = [program, "worker", "--queue", "redis://127.0.0.1:1"];
-  const { stderr, ending } = await runProgram(process.execPath, args, { cwd: project.folder });
-  expect({ stderr, ending }).toEqual({
-    stderr: "adaptvis: --queue needs the packages bullmq and ioredis: run npm install bullmq ioredis.\n",
-    ending: 1,
-  });
-});
+/** Bytes of a folder's files. */
+async function bytesOf(folder: string): Promise<number> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const sizes = entries
+    .filter((entry) => entry.isFile())
+    .map(async ({ parentPath, name }) => (await stat(join(parentPath, name))).size);
+  return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
+}

@@ -14,7 +14,7 @@ import { denoExecutable } from "../deno/deno.ts";
 import { ask, differences, type HostAnswer } from "../hosts/ask.ts";
 import { bundleProgram, removePrograms, repositoryRoot } from "../setup/bundle.ts";
 import { runProgram } from "../setup/run-program.ts";
-import { makeProject, type Project } from "./project.ts";
+import { makeProject, NODE_PACKAGES, type Project } from "./project.ts";
 
 const examples = join(repositoryRoot, "tools", "examples");
 const picture = join(repositoryRoot, "weights", "tiny-spatial", "demo", "mug_left_of_dog.jpeg");
@@ -25,9 +25,9 @@ let project: Project;
 let model: string;
 
 beforeAll(async () => {
-  project = await makeProject(["esbuild", "typescript"]);
+  project = await makeProject(["esbuild", "typescript", ...NODE_PACKAGES]);
   model = join(project.package, "weights", "tiny-spatial");
-  for (const name of ["bundler", "page", "worker", "node", "deno"]) {
+  for (const name of ["bundler", "page", "worker", "store", "node", "deno"]) {
     await cp(join(examples, name), join(project.folder, name), { recursive: true });
     await symlink(join(project.folder, "node_modules"), join(project.folder, name, "node_modules"));
   }
@@ -54,13 +54,23 @@ const POLICY = [
   "trusted-types adaptvis",
 ].join("; ");
 
+/** A page after its first answer. */
+interface AskedPage {
+  /** Runs a script in it. @returns what it shows in the end. */
+  readonly run: (code: string) => Promise<string>;
+  /** What the server was asked for. */
+  readonly requests: readonly string[];
+}
+
 /**
  * Opens a folder's page in a frame without forms, picks the picture, asks and waits for the answer.
  * @param before a script that runs in the page before the click that asks
+ * @param after what happens then
  */
 async function askInPage(
   folder: string,
   before?: string,
+  after: (page: AskedPage) => Promise<void> = async () => undefined,
 ): Promise<{ readonly answer: string; readonly before: string; readonly requests: readonly string[] }> {
   const requests: string[] = [];
   const server = await startServer(
@@ -97,6 +107,11 @@ async function askInPage(
     await frame.press("[name=question]", "Enter");
     if (before !== undefined) await output.filter({ hasNotText: first }).waitFor();
     const answer = await settled();
+    const run = async (code: string) => {
+      await frame.evaluate(`document.querySelector("output").textContent = ""; ${code}`);
+      return settled();
+    };
+    await after({ run, requests });
     const problems = printed.filter((line) => !/favicon|GPU stall|fallback adapter|escape its sandboxing/i.test(line));
     expect(problems).toEqual([]);
     // The question is in no address.
@@ -142,6 +157,25 @@ describe("the examples", () => {
     const stop = 'document.querySelector("[name=ask]").click(); document.querySelector("[name=stop]").click();';
     const { answer, before } = await askInPage(join(folder, "public"), stop);
     expect({ before, answer }).toEqual({ before: "Stopped.", answer: ANSWER });
+  });
+
+  test("store: a download that was paused goes on, the model is asked from the browser's storage, and deleted", async () => {
+    const folder = join(project.folder, "store");
+    await npmRunBuild(folder);
+    const click = (name: string) => `document.querySelector("[name=${name}]").click();`;
+    const whenTold = `(_, observer) => { observer.disconnect(); ${click("pause")} }`;
+    const pause = `new MutationObserver(${whenTold}).observe(document.querySelector("output"), { childList: true });
+      ${click("keep")}`;
+    const ofModel = (requests: readonly string[]) =>
+      requests.filter((path) => path.startsWith("/tiny-spatial/")).length;
+    const { answer, before } = await askInPage(join(folder, "public"), pause, async ({ run, requests }) => {
+      const numRequests = ofModel(requests);
+      expect(numRequests).toBeGreaterThan(5);
+      expect(await run(click("ask"))).toBe(ANSWER);
+      expect(ofModel(requests)).toBe(numRequests);
+      expect(await run(click("remove"))).toMatch(/^\d+ bytes are kept here(, for good)?\.$/);
+    });
+    expect({ before, answer }).toEqual({ before: "Paused.", answer: ANSWER });
   });
 
   test("node", async () => {
@@ -192,7 +226,7 @@ describe("the examples", () => {
 
   test("name the version that this is", async () => {
     const { version } = project.manifest;
-    for (const name of ["bundler", "page", "worker", "node"]) {
+    for (const name of ["bundler", "page", "worker", "store", "node"]) {
       const manifest = JSON.parse(await readFile(join(examples, name, "package.json"), "utf8"));
       expect(manifest.dependencies.adaptvis, name).toBe(`^${version}`);
     }

@@ -7,6 +7,7 @@ import { driverEnvironment, fileSource, Llava, openNodeAdapter, requestGpuDevice
 import { denoExecutable } from "../deno/deno.ts";
 import { repositoryRoot } from "../setup/bundle.ts";
 import { type ProgramResult, runProgram } from "../setup/run-program.ts";
+import { packed } from "./packed.ts";
 import { type Registry, startRegistry } from "./registry.ts";
 
 interface JsrManifest {
@@ -24,11 +25,9 @@ let manifest: JsrManifest;
 let imported: ReadonlyMap<string, string>;
 
 beforeAll(async () => {
-  const made = await runProgram(process.execPath, [join(repositoryRoot, "tools", "package", "make.mjs")]);
-  expect(made.ending, made.stderr).toBe(0);
   scratch = await mkdtemp(join(tmpdir(), "adaptvis-jsr-"));
   folder = join(scratch, "package");
-  await cp(join(repositoryRoot, "dist", "jsr"), folder, { recursive: true });
+  await cp((await packed()).jsr, folder, { recursive: true });
   manifest = JSON.parse(await readFile(join(folder, "jsr.json"), "utf8")) as JsrManifest; // ours
   imported = await importedPackages();
   registry = await startRegistry([...imported.keys()]);
@@ -61,10 +60,12 @@ async function deno(...args: readonly string[]): Promise<ProgramResult> {
 }
 
 test("jsr.json has package.json's version and licence, and its modules name package.json's ranges", async () => {
-  const { version, license, dependencies } = JSON.parse(await readFile(join(repositoryRoot, "package.json"), "utf8"));
+  const { version, license, dependencies, devDependencies } = JSON.parse(
+    await readFile(join(repositoryRoot, "package.json"), "utf8"),
+  );
   expect(manifest).toMatchObject({ name: "@adaptvis/adaptvis", version, license });
   expect([...imported.keys()].sort()).toEqual(["@huggingface/jinja", "@huggingface/tokenizers", "pure-rand", "sharp"]);
-  for (const [name, range] of imported) expect(range, name).toBe(dependencies[name]);
+  for (const [name, range] of imported) expect(range, name).toBe({ ...devDependencies, ...dependencies }[name]);
 });
 
 test("deno publish --dry-run finds nothing to object to", async () => {

@@ -27,6 +27,32 @@ export async function use(device: GPUDevice, source: Source = httpSource("https:
 }
 `;
 
+/** What the entries beside the engine's give. */
+const SDK = `
+import type { LanguageModelV4 } from "@ai-sdk/provider";
+import { adaptvis, type AdaptVisOptions } from "adaptvis/ai-sdk";
+export const offered = (model: Llava): LanguageModelV4 => adaptvis(model, { maxNewTokens: 8 });
+export const options = { method: "adaptvis", alpha1: 0.5 } satisfies AdaptVisOptions;
+// @ts-expect-error a name is no model
+adaptvis("tiny");
+// @ts-expect-error the setting is none
+export const wrong: AdaptVisOptions = { alpha3: 1 };`;
+
+const PAGE = `${COMMON}
+import { type KeptModel, openModelStore, StoreError } from "adaptvis/store";
+import { type WorkerAnswer, WorkerModel } from "adaptvis/worker";
+export async function inWorker(worker: Worker): Promise<string> {
+  using model = await WorkerModel.load("owner/model", { worker, keep: "q4", onProgress: ({ phase }) => phase.length });
+  const stream: WorkerAnswer = model.ask({ image: new Blob(), question: "What?", method: "scaling", factor: 2, attention: { layer: 1 } });
+  for await (const { text } of stream) text.trim();
+  const share: number | undefined = (await stream.answer).attention?.used.share;
+  // @ts-expect-error interventions of one's own cannot be sent to a worker
+  model.ask({ question: "What?", method: { name: "own" } });
+  if (share === undefined) throw new StoreError("full", "no room");
+  return model.session().messages.length.toFixed();
+}
+export const kept: Promise<readonly KeptModel[]> = openModelStore().list();`;
+
 const NODE = `${COMMON}
 import { fileSource, openNodeAdapter, readImageFile, requestGpuDevice } from "adaptvis";
 export const { adapter } = await openNodeAdapter("swiftshader");
@@ -37,7 +63,7 @@ export const { width } = await readImageFile("picture.png");`;
 const HOSTS = {
   "a bundler, with the DOM": {
     options: { module: "ESNext", moduleResolution: "bundler", lib: ["ES2022", "DOM", "DOM.Iterable"], types: [] },
-    code: `${COMMON}
+    code: `${PAGE}
 import { decodeImage } from "adaptvis";
 export const pixels: Promise<{ readonly data: Uint8Array }> = decodeImage(new Uint8Array());
 export const gpu: Promise<GPUAdapter | null> = navigator.gpu.requestAdapter();`,
@@ -49,6 +75,17 @@ export const gpu: Promise<GPUAdapter | null> = navigator.gpu.requestAdapter();`,
   "Node, nodenext, with the compiler's own defaults": {
     options: { module: "NodeNext", moduleResolution: "NodeNext", types: ["node"] },
     code: NODE,
+  },
+  // @ai-sdk/provider imports types of json-schema, which it does not install, so that it can be checked with skipLibCheck only.
+  "the AI SDK in a page": {
+    options: { module: "ESNext", moduleResolution: "bundler", lib: ["ES2022", "DOM"], types: [], skipLibCheck: true },
+    code: `${COMMON}${SDK}
+import { WorkerModel } from "adaptvis/worker";
+export const inWorker = (model: WorkerModel): LanguageModelV4 => adaptvis(model);`,
+  },
+  "the AI SDK in Node": {
+    options: { module: "NodeNext", moduleResolution: "NodeNext", types: ["node"], skipLibCheck: true },
+    code: COMMON + SDK,
   },
   // @webgpu/types names elements of the DOM, so that only its own declarations fail without that library.
   "Node, nodenext, without the DOM library": {
@@ -65,7 +102,7 @@ export const gpu: Promise<GPUAdapter | null> = navigator.gpu.requestAdapter();`,
 let project: Project;
 
 beforeAll(async () => {
-  project = await makeProject(["@types/node", "undici-types"]);
+  project = await makeProject(["@types/node", "undici-types", "@ai-sdk/provider"]);
 });
 
 afterAll(() => project.remove());
@@ -86,7 +123,7 @@ describe("tsc with skipLibCheck off", () => {
     expect(await check(folder, options)).toEqual({ output: "", ending: 0 });
   });
 
-  test.each(["bundler", "worker"])("the example %s, by its own settings", async (name) => {
+  test.each(["bundler", "worker", "store"])("the example %s, by its own settings", async (name) => {
     const folder = join(project.folder, name);
     await cp(join(examples, name), folder, { recursive: true });
     const { stdout, ending } = await runProgram(process.execPath, [tsc, "-p", folder], { cwd: folder });

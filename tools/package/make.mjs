@@ -36,8 +36,10 @@ replaceFolder(join(dist, "esm"), (folder) => {
   );
   const others = ["index.node.ts", "index.deno.ts", "ai-sdk/index.node.ts", "ai-sdk/index.deno.ts"];
   emitModules(folder, others, { declarationsOnly: true });
-  const file = join(folder, "index.d.ts");
-  writeFileSync(file, reference + readFileSync(file, "utf8"));
+  for (const entry of ["index.d.ts", "worker/index.browser.d.ts"]) {
+    const file = join(folder, entry);
+    writeFileSync(file, reference + readFileSync(file, "utf8"));
+  }
 });
 replaceFolder(join(dist, "cli-package"), (folder) => writeCliPackage(folder, imported["cli.js"]));
 replaceFolder(join(dist, "jsr"), writeJsr);

@@ -1,42 +1,43 @@
 // The page: it asks the worker and shows what comes back, token by token.
-import type { ToPage, ToWorker } from "./messages.ts";
+import { WorkerModel } from "adaptvis/worker";
+import { workerUrl } from "./worker-url.ts";
 
 const picture = document.querySelector<HTMLInputElement>("[name=picture]");
 const question = document.querySelector<HTMLInputElement>("[name=question]");
 const output = document.querySelector("output");
-if (picture === null || question === null || output === null)
-  throw new Error("index.html has two fields and an output");
-output.textContent = "";
+show("");
 
-const worker = new Worker(workerUrl(), { type: "module" });
-const send = (message: ToWorker) => worker.postMessage(message);
+/** The model, loaded once; questions wait for it. */
+const worker = new Worker(workerUrl("worker.js"), { type: "module" });
+const loading = WorkerModel.load(new URL("tiny-spatial/", location.href).href, { worker });
+loading.catch(show);
 
-/** The worker's address, through a policy where the page demands Trusted Types. */
-function workerUrl(): string {
-  const { href } = new URL("worker.js", import.meta.url);
-  const { trustedTypes }: { trustedTypes?: TrustedTypes } = globalThis as object; // TypeScript's library lacks it
-  return trustedTypes?.createPolicy("adaptvis", { createScriptURL: () => href }).createScriptURL(href) ?? href;
-}
-
-interface TrustedTypes {
-  createPolicy(name: string, rules: { createScriptURL: () => string }): { createScriptURL(url: string): string };
-}
-
-function ask(): void {
-  const file = picture?.files?.[0];
-  if (file === undefined || question === null || output === null) return;
-  output.textContent = "";
-  send({ kind: "ask", picture: file, question: question.value });
-}
-
-document.querySelector("[name=ask]")?.addEventListener("click", ask);
-question.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && !event.isComposing) ask();
+let stop = new AbortController();
+document.querySelector("[name=ask]")?.addEventListener("click", () => ask().catch(show));
+document.querySelector("[name=stop]")?.addEventListener("click", () => stop.abort());
+question?.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !event.isComposing) ask().catch(show);
 });
-document.querySelector("[name=stop]")?.addEventListener("click", () => send({ kind: "stop" }));
 
-worker.addEventListener("message", ({ data }: MessageEvent<ToPage>) => {
-  if (data.kind === "token") output.textContent += data.text;
-  else if (data.kind === "error") output.textContent = data.message;
-  else output.textContent = `${data.text} (confidence ${data.confidence}, factor ${data.factor})`;
-});
+async function ask(): Promise<void> {
+  stop.abort();
+  stop = new AbortController();
+  const { signal } = stop;
+  const image = picture?.files?.[0]; // the worker decodes it
+  if (image === undefined || question === null) throw new Error("Choose a picture first.");
+  const model = await loading;
+  const stream = model.ask({ image, question: question.value, method: "adaptvis", signal });
+  let text = "";
+  for await (const token of stream) {
+    text += token.text;
+    show(text);
+  }
+  const { confidence, factor } = await stream.answer;
+  show(`${text.trim()} (confidence ${confidence}, factor ${factor})`);
+}
+
+function show(message: unknown): void {
+  if (output === null) return;
+  const isStopped = message instanceof Error && message.name === "AbortError";
+  output.textContent = isStopped ? "Stopped." : message instanceof Error ? message.message : String(message);
+}
