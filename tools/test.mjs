@@ -92,6 +92,7 @@ const NEEDS = {
     "deno/smoke",
     "e2e",
     "hosts",
+    "package/ai-sdk",
     "package/examples",
     "package/jsr",
     "package/types",

@@ -101,3 +101,12 @@ test("what is not imported is left out", async () => {
   const little = await measure('import { chooseFactor } from "adaptvis"; globalThis.used = chooseFactor;');
   expect(little.first).toBeLessThan(22_000); // with the chunks that parts loaded later share
 });
+
+test("a page takes only the client of a model in a worker, not the engine", async () => {
+  const { first, modules } = await measure(
+    'import { WorkerModel } from "adaptvis/worker"; globalThis.used = WorkerModel;',
+  );
+  console.log(`gzipped bytes of the worker's client: ${first}`);
+  expect(first).toBeLessThan(8_000);
+  expect(modules.filter((path) => /llava|session\.js|shaders/.test(path))).toEqual([]);
+});

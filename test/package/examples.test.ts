@@ -266,6 +266,55 @@ describe("the packed package gives Node's ids and log-probabilities", () => {
     expect(differences(actual as HostAnswer, expected)).toEqual([]); // what run() returns
   });
 
+  test("in a worker, and the worker's client does what it says", async () => {
+    const bundle = (entry: string, outfile?: string) =>
+      build({
+        absWorkingDir: project.folder,
+        entryPoints: [join(repositoryRoot, "test", "package", entry)],
+        bundle: true,
+        minify: true,
+        format: "esm",
+        platform: "browser",
+        ...(outfile === undefined ? { write: false } : { outfile }),
+        logLevel: "warning",
+        plugins: [
+          {
+            name: "the package in the place of src",
+            setup: ({ onResolve }) => {
+              onResolve({ filter: /\/src\/.*\.ts$/ }, ({ path }) => ({
+                path: join(project.package, "dist", "esm", path.replace(/^.*\/src\//, "").replace(/ts$/, "js")),
+                sideEffects: false,
+              }));
+            },
+          },
+        ],
+      });
+    const host = join(project.folder, "worker-host");
+    await bundle("worker-host.ts", join(host, "worker.js"));
+    const { outputFiles } = await bundle("worker-calls.ts");
+    const files = { "/host": host, "/model": model, "/picture.jpeg": picture };
+    const report = await runInChromium(outputFiles?.[0]?.text ?? "", files);
+    const { host: actual, ...rest } = report as { readonly host: HostAnswer }; // what run() returns
+    expect(differences(actual, expected)).toEqual([]);
+    expect(rest).toEqual({
+      phases: ["keep", "load"],
+      name: true,
+      stages: ["vision", "prefill", "factor", "generate"],
+      layer: 1,
+      hasBoth: true,
+      conversation: ["Left", true, ["user", "assistant", "user", "assistant"]],
+      closed: "InputError: The session is closed: open another.",
+      stopped: "AbortError: The answer was stopped by its AbortSignal.",
+      after: expected.ids,
+      wrong: [true, expect.stringMatching(/^InputError: .*factor/)],
+      disposed: "AbortError: The work was stopped by disposing the model.",
+      missing: [true, "config.json"],
+      noWorker: "Error: The worker that runs the model failed: load the model again.",
+      fromStore: expected.ids,
+      left: 0,
+    });
+  });
+
   test("out of the file for pages", async () => {
     const page = await readFile(await bundleProgram("test/browser/answer.browser.ts", "browser"), "utf8");
     const actual = await runInChromium(page, { "/dist": join(project.package, "dist"), "/model": model });
