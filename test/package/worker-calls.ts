@@ -68,7 +68,11 @@ export async function run(): Promise<unknown> {
   const missing = await failure(WorkerModel.load(new URL("/nothing/", location.href).href, { worker: start() }));
   const noWorker = await failure(WorkerModel.load(address, { worker: new Worker("/nothing.js", { type: "module" }) }));
 
-  // A second visit: from the store, by key and by name; then another form of it.
+  // A second visit: from the store, by name without a network, and by key.
+  const code = `import "${new URL("/host/worker.js", location.href).href}"; globalThis.fetch = () => Promise.reject(new Error());`;
+  const script = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
+  const offline = await WorkerModel.load(address, { worker: new Worker(script, { type: "module" }), keep: "file" });
+  offline.dispose();
   const store = openModelStore();
   const [kept] = await store.list();
   const again = await WorkerModel.load({ key: kept?.key ?? "" }, { worker: start() });
@@ -78,7 +82,7 @@ export async function run(): Promise<unknown> {
   return {
     host,
     phases: [...phases],
-    name: model.name === address,
+    name: model.name === address && offline.name === address,
     stages,
     layer: answer.attention?.used.layer,
     hasBoth: answer.attention?.unmodified !== undefined,
