@@ -1,5 +1,5 @@
 // The declarations as a user's compiler reads them, with every check on: also of the declaration files themselves.
-import { cp, mkdir, writeFile } from "node:fs/promises";
+import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { denoExecutable } from "../deno/deno.ts";
@@ -128,6 +128,26 @@ describe("tsc with skipLibCheck off", () => {
     await cp(join(examples, name), folder, { recursive: true });
     const { stdout, ending } = await runProgram(process.execPath, [tsc, "-p", folder], { cwd: folder });
     expect({ stdout, ending }).toEqual({ stdout: "", ending: 0 });
+  });
+});
+
+test("the guide's snippets for programs", async () => {
+  const text = await readFile(join(repositoryRoot, "tools", "docs", "programs.md"), "utf8");
+  const snippets = [...text.matchAll(/^```ts\n(.*?)^```/gms)].map(([, code = ""]) => code);
+  expect(snippets.length).toBeGreaterThan(4);
+  const folder = join(project.folder, "snippets");
+  await mkdir(folder);
+  await writeFile(join(folder, "package.json"), JSON.stringify({ type: "module" }));
+  await writeFile(join(folder, "ai.d.ts"), 'declare module "ai";'); // not installed here
+  for (const [index, code] of snippets.entries()) {
+    const closing = /^(import|export)\b/m.test(code) ? "" : "export {};";
+    await writeFile(join(folder, `snippet-${index}.ts`), code + closing);
+  }
+  // Node has all that the library has in a page, which the snippets for pages use.
+  const inNode = { module: "NodeNext", moduleResolution: "NodeNext", types: ["node"], skipLibCheck: true };
+  expect(await check(folder, { ...inNode, lib: ["ES2023", "DOM", "DOM.Iterable"] })).toEqual({
+    output: "",
+    ending: 0,
   });
 });
 
