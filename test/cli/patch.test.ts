@@ -93,9 +93,8 @@ describe("refuses with exit code 2", () => {
 
 /** The commands of the guide's section on causal experiments, with what the guide shows of each. */
 function guideCommands(): (readonly [name: string, args: readonly string[], shown: string])[] {
-  const guide = readFileSync(join(root, "tools", "docs", "guide.md"), "utf8");
-  const [, section = ""] = /\n## Find what carries a relation\n(.*?)\n## /s.exec(guide) ?? [];
-  const blocks = section.matchAll(/```sh\nnpm run -s adaptvis -- ([^\n]*)\n```\n\n```\n(.*?)\n```/gs);
+  const guide = readFileSync(join(root, "tools", "docs", "guide", "causal.md"), "utf8");
+  const blocks = guide.matchAll(/```sh\nnpm run -s adaptvis -- ([^\n]*)\n```\n\n```\n(.*?)\n```/gs);
   const commands = Array.from(blocks, ([, line = "", shown = ""]) => {
     const args = Array.from(line.matchAll(/"([^"]*)"|(\S+)/g), ([, quoted, word]) => quoted ?? word ?? "");
     const name = args.filter((arg) => !arg.includes("/") && !arg.includes(" ")).join(" ");

@@ -132,7 +132,7 @@ describe("tsc with skipLibCheck off", () => {
 });
 
 test("the guide's snippets for programs", async () => {
-  const text = await readFile(join(repositoryRoot, "tools", "docs", "programs.md"), "utf8");
+  const text = await readFile(join(repositoryRoot, "tools", "docs", "guide", "programs.md"), "utf8");
   const snippets = [...text.matchAll(/^```ts\n(.*?)^```/gms)].map(([, code = ""]) => code);
   expect(snippets.length).toBeGreaterThan(4);
   const folder = join(project.folder, "snippets");

@@ -1,4 +1,4 @@
-// What the documentation says about using the server (tools/docs/server.md), and the files in tools/serve, as far as the machine has the
+// What the documentation says about using the server (tools/docs/server/clients.md), and the files in tools/serve, as far as the machine has the
 // programs.
 import { existsSync, readFileSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -19,7 +19,7 @@ const ADDRESS = "http://127.0.0.1:8080";
 const PICTURE = join(tinySpatial, "demo", "ball_behind_robot.png");
 const QUESTION = "Where is the ball in relation to the robot? Answer with left, right, front or behind.";
 
-const documentation = readFileSync(join(root, "tools", "docs", "server.md"), "utf8");
+const documentation = readFileSync(join(root, "tools", "docs", "server", "clients.md"), "utf8");
 const serveFile = (name: string) => readFileSync(join(root, "tools", "serve", name), "utf8");
 
 let server: RunningServer;
@@ -42,7 +42,7 @@ function recipe(title: string, language: string): { readonly code: string; reado
   const [, section = ""] = documentation.split(`\n## ${title}\n`);
   const [, code] = new RegExp(`\`\`\`${language}\n(.*?)\`\`\``, "s").exec(section) ?? [];
   const [, printed] = /```text\n(.*?)```/s.exec(section) ?? [];
-  if (code?.includes(ADDRESS) !== true || printed === undefined) throw new Error(`server.md: ${title} is incomplete`);
+  if (code?.includes(ADDRESS) !== true || printed === undefined) throw new Error(`clients.md: ${title} is incomplete`);
   return { code, printed };
 }
 

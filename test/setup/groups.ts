@@ -3,7 +3,7 @@
 
 const cpuFolders = ["app", "checkpoint", "docs", "preprocess", "unit", "evaluate", "fuzz", "store"];
 const hostFolders = ["browser", "bundle", "deno", "hosts", "package", "playground"];
-const commandFolders = ["cli", "bench", "serve", "soak"];
+const commandFolders = ["cli", "bench", "docs", "serve", "soak"];
 const pageFolders = ["e2e"];
 
 /** A part of the suite that runs in one vitest process. `kernels` is the part of `gpu` that the fast check runs. */

@@ -198,7 +198,7 @@ test("the guide's page that follows one number has the program's lines, and the 
   });
   const followed = lines.slice(lines.findIndex((line) => line.includes("followed to the logits")));
   expect(followed).toHaveLength(7);
-  const guide = readFileSync(join(folder, "..", "..", "tools", "docs", "guide.md"), "utf8");
+  const guide = readFileSync(join(folder, "..", "..", "tools", "docs", "method", "one-number.md"), "utf8");
   expect(guide).toContain(followed.join("\n"));
 
   const { position = -1, value = new Float32Array(), component = -1, headOutput } = comparison.row.followed ?? {};

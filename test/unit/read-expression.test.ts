@@ -147,8 +147,8 @@ describe("names", () => {
   });
 
   test("the guide's tables have every place and every name of TransformerLens, and no others", () => {
-    const guide = readFileSync(new URL("../../tools/docs/guide.md", import.meta.url), "utf8");
-    const section = guide.slice(guide.indexOf("### Places"), guide.indexOf("### The logit lens"));
+    const guide = readFileSync(new URL("../../tools/docs/guide/traces.md", import.meta.url), "utf8");
+    const section = guide.slice(guide.indexOf("## Places"), guide.indexOf("## Python and notebooks"));
     const rows = section.split("\n").filter((line) => line.startsWith("| `"));
     const places = PLACE_KINDS.map(({ name, shape, content }) => `| \`${name}\` | ${shape} | ${content} |`);
     const others = Object.entries(TRANSFORMER_LENS_NAMES).map(([name, place]) => `| \`${name}\` | \`${place}\` |`);

@@ -1,0 +1,47 @@
+// The site's table of contents: the lists of README.md in this folder, the kernels' pages, and the API's.
+
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { sitePathOf } from "./site-paths.mjs";
+import { kernelPages } from "./stage.mjs";
+
+const folder = dirname(fileURLToPath(import.meta.url));
+
+/**
+ * The groups of README.md: its headings, and the links below each.
+ * @returns {{ text: string, items: { text: string, file: string }[] }[]} files of the repository
+ */
+export function contents() {
+  const groups = [];
+  for (const line of readFileSync(join(folder, "README.md"), "utf8").split("\n")) {
+    const [, heading] = /^## (.*)$/.exec(line) ?? [];
+    if (heading !== undefined) groups.push({ text: heading, items: [] });
+    const [, text, href] = /^- \[([^\]]+)\]\(([^)]+)\)/.exec(line) ?? [];
+    if (text !== undefined)
+      groups.at(-1)?.items.push({ text, file: new URL(href, "file:///tools/docs/").pathname.slice(1) });
+  }
+  return groups;
+}
+
+/** VitePress' sidebar. */
+export function sidebarOf(staged) {
+  const groups = contents().map(({ text, items }) => ({
+    text,
+    collapsed: false,
+    items: items.map((item) => ({ text: item.text, link: `/${sitePathOf(item.file, false).path}` })),
+  }));
+  const kernels = groups.find(({ text }) => text === "Kernels");
+  for (const name of kernelPages(staged))
+    kernels?.items.push({ text: titleOf(join(staged, "kernels", name)), link: `/kernels/${name}` });
+  const api = join(staged, "api", "typedoc-sidebar.json");
+  const modules = existsSync(api) ? JSON.parse(readFileSync(api, "utf8")) : [];
+  return [...groups, { text: "API", collapsed: true, items: [{ text: "Overview", link: "/api/" }, ...modules] }];
+}
+
+/** The first heading of a page, without its marks. */
+function titleOf(file) {
+  const [, title] = /^# (.*)$/m.exec(readFileSync(file, "utf8")) ?? [];
+  if (title === undefined) throw new Error(`${file}: a page needs a heading`);
+  return title.replaceAll("`", "");
+}
