@@ -90,6 +90,7 @@ const NEEDS = {
     "bundle",
     "deno/command",
     "deno/smoke",
+    "docs/site",
     "e2e",
     "hosts",
     "package/ai-sdk",

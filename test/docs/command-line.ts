@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command, CommanderError } from "commander";
+import { withReportFile } from "../../src/cli/bench.ts";
 import type { CliCommand } from "../../src/cli/session.ts";
 import { root } from "../cli/command.ts";
 import { runProgram } from "../setup/run-program.ts";
@@ -24,7 +25,8 @@ export interface ShellReading {
 export async function readShell(code: string): Promise<ShellReading> {
   const prelude = [
     "PATH=/nowhere",
-    "said() { printf '%s\\0' \"$@\"; printf '\\1'; }",
+    // One write per call: calls in the background would mix otherwise.
+    `said() { line=; for word in "$@"; do line="$line$word$(printf '\\002')"; done; printf '%s\\001' "$line"; }`,
     'adaptvis() { said adaptvis "$@"; }',
     'npm() { said npm "$@"; }',
     'npx() { said npx "$@"; }',
@@ -36,7 +38,7 @@ export async function readShell(code: string): Promise<ShellReading> {
   const folder = await mkdtemp(join(tmpdir(), "adaptvis-docs-"));
   const { stdout, stderr } = await runProgram("sh", ["-c", prelude + code], { cwd: folder });
   await rm(folder, { recursive: true });
-  const calls = stdout.split("\u0001").map((call) => call.split("\0").slice(0, -1));
+  const calls = stdout.split("\u0001").map((call) => call.split("\u0002").slice(0, -1));
   const ours: string[][] = [];
   const scripts: string[] = [];
   for (const [program, ...args] of calls) {
@@ -76,7 +78,7 @@ export async function parseArguments(args: readonly string[]): Promise<void> {
     });
   }
   try {
-    await program.parseAsync([...args], { from: "user" });
+    await program.parseAsync(withReportFile(args), { from: "user" });
   } catch (error) {
     if (error instanceof Parsed) return;
     if (error instanceof CommanderError) throw new Error(`adaptvis ${args.join(" ")}: ${error.message}`);

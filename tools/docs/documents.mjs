@@ -50,5 +50,5 @@ export function anchorsOf(text) {
 
 /** Keeps the number of lines. */
 function withoutFrontMatter(text) {
-  return text.replace(/^---\n[^]*?\n---\n/, (matter) => matter.replaceAll(/[^\n]/g, ""));
+  return text.replace(/^---\n.*?\n---\n/s, (matter) => matter.replaceAll(/[^\n]/g, ""));
 }

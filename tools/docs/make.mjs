@@ -6,7 +6,7 @@
 // TypeScript, and the engine nothing of either.
 
 import { spawnSync } from "node:child_process";
-import { cpSync, existsSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -35,6 +35,7 @@ async function main({ base, isServing, port }) {
   await build(folder);
   cpSync(app, join(out, "playground"), { recursive: true });
   rmSync(app, { recursive: true });
+  writeFileSync(join(out, "base.txt"), base);
   const isWhole = report(siteProblems(out, base)) && inRepository;
   if (isWhole) process.stderr.write(`docs: wrote ${out}; npm run docs -- --serve shows it\n`);
   return isWhole ? 0 : 1;

@@ -24,19 +24,26 @@ export function contents() {
   return groups;
 }
 
-/** VitePress' sidebar. */
-export function sidebarOf(staged) {
+/** VitePress' sidebars: the API's below /api/, which would be most of every page, and the contents everywhere else. */
+export function sidebarsOf(staged) {
   const groups = contents().map(({ text, items }) => ({
     text,
-    collapsed: false,
     items: items.map((item) => ({ text: item.text, link: `/${sitePathOf(item.file, false).path}` })),
   }));
   const kernels = groups.find(({ text }) => text === "Kernels");
-  for (const name of kernelPages(staged))
+  for (const name of kernelPages(staged)) {
     kernels?.items.push({ text: titleOf(join(staged, "kernels", name)), link: `/kernels/${name}` });
+  }
   const api = join(staged, "api", "typedoc-sidebar.json");
-  const modules = existsSync(api) ? JSON.parse(readFileSync(api, "utf8")) : [];
-  return [...groups, { text: "API", collapsed: true, items: [{ text: "Overview", link: "/api/" }, ...modules] }];
+  const modules = existsSync(api) ? JSON.parse(readFileSync(api, "utf8")).map(opened) : [];
+  const overview = { text: "API", link: "/api/" };
+  groups.at(-1)?.items.unshift(overview);
+  return { "/api/": [{ text: "All pages", link: "/" }, overview, ...modules], "/": groups };
+}
+
+/** Without the buttons that open and close groups: they hold further ones, which screen readers do not find. */
+function opened({ text, link, items }) {
+  return { text, ...(link !== undefined && { link }), ...(items !== undefined && { items: items.map(opened) }) };
 }
 
 /** The first heading of a page, without its marks. */

@@ -6,7 +6,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { slug } from "github-slugger";
 import { defineConfig } from "vitepress";
-import { sidebarOf } from "../sidebar.mjs";
+import { sidebarsOf } from "../sidebar.mjs";
 import { PLAYGROUND_PAGE, sitePathOf, targetOf } from "../site-paths.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "..");
@@ -27,6 +27,7 @@ export default defineConfig({
   ignoreDeadLinks: [/^\/playground\//, /^\/files\//], // of files that are no pages; check-links.mjs looks at them, too
   head: [["link", { rel: "icon", href: `${base}playground/sprites/mug.webp` }]],
   markdown: {
+    theme: { light: "github-light-high-contrast", dark: "github-dark" },
     anchor: { slugify: slug },
     config: (markdown) => markdown.core.ruler.push("repository-links", rewriteLinks),
   },
@@ -38,7 +39,7 @@ export default defineConfig({
       { text: "API", link: "/api/" },
       { text: "Playground", link: `/${PLAYGROUND_PAGE}`, target: "_self" },
     ],
-    sidebar: sidebarOf(staged),
+    sidebar: sidebarsOf(staged),
     outline: { level: [2, 3] },
     search: { provider: "local", options: { _render: textToSearch } },
     docFooter: { prev: "Previous", next: "Next" },
