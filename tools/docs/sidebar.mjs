@@ -24,7 +24,10 @@ export function contents() {
   return groups;
 }
 
-/** VitePress' sidebars: the API's below /api/, which would be most of every page, and the contents everywhere else. */
+/**
+ * VitePress' sidebars: the contents, and below /api/ the API's; on a page there only what is of its kind, since all of it would be most
+ * of every page.
+ */
 export function sidebarsOf(staged) {
   const groups = contents().map(({ text, items }) => ({
     text,
@@ -38,7 +41,15 @@ export function sidebarsOf(staged) {
   const modules = existsSync(api) ? JSON.parse(readFileSync(api, "utf8")).map(opened) : [];
   const overview = { text: "API", link: "/api/" };
   groups.at(-1)?.items.unshift(overview);
-  return { "/api/": [{ text: "All pages", link: "/" }, overview, ...modules], "/": groups };
+  const back = [{ text: "All pages", link: "/" }, overview];
+  const sidebars = { "/api/": [...back, ...modules], "/": groups };
+  for (const module of modules) {
+    for (const kind of module.items ?? []) {
+      const folder = kind.items?.[0]?.link.replace(/[^/]+$/, "");
+      if (folder !== undefined) sidebars[folder] = [...back, { text: module.text, link: module.link }, kind];
+    }
+  }
+  return sidebars;
 }
 
 /** Without the buttons that open and close groups: they hold further ones, which screen readers do not find. */
