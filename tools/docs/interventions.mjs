@@ -5,23 +5,48 @@ import { loadSource } from "./load-source.mjs";
 /** What the line of a page is replaced by that asks for it. */
 export const INTERVENTIONS_MARK = "<!-- made by tools/docs/interventions.mjs -->";
 
-/** Markdown with every method's name, source and settings. */
+/** A setting with the same meaning in this many methods is explained once. */
+const SHARED_BY = 4;
+
+/** Markdown with the settings that methods share, then every method with its source and its other settings. */
 export async function interventionSections() {
   const { INTERVENTIONS } = await loadSource("src/interventions/registry.ts");
-  return INTERVENTIONS.map(section).join("\n");
+  const all = INTERVENTIONS.flatMap(({ parameters }) => Object.entries(parameters));
+  const shared = new Map();
+  for (const [key, parameter] of all) {
+    const same = all.filter(([other, { meaning }]) => other === key && meaning === parameter.meaning);
+    if (same.length >= SHARED_BY && !shared.has(key)) shared.set(key, parameter);
+  }
+  const intro = `### Shared settings\n\nAll methods that edit scores have most of these; which ones, and where a default is another one, is stated below.\n\n`;
+  return [intro + tableOf([...shared]), ...INTERVENTIONS.map((intervention) => section(intervention, shared))].join(
+    "\n\n",
+  );
 }
 
-function section({ name, title, summary, source, parameters }) {
-  const rows = Object.entries(parameters).map(
-    ([key, parameter]) =>
-      `| \`${key}\` | \`${flagOf(key)}\` | ${cell(kindOf(parameter.type))} | ${cell(defaultOf(parameter))} | ${cell(parameter.meaning)} |`,
-  );
-  const table =
-    rows.length === 0
-      ? "It has no settings."
-      : ["| setting | flag | value | default | meaning |", "|---|---|---|---|---|", ...rows].join("\n");
+function section({ name, title, summary, source, parameters }, shared) {
+  const entries = Object.entries(parameters);
+  const isShared = ([key, { meaning }]) => shared.get(key)?.meaning === meaning;
+  const own = entries.filter((entry) => !isShared(entry));
+  const others = entries.filter(isShared).map(([key, parameter]) => {
+    const isOther = defaultOf(parameter) !== defaultOf(shared.get(key));
+    return `\`${key}\`${isOther ? ` (default ${defaultOf(parameter)})` : ""}`;
+  });
   const heading = title.toLowerCase().replaceAll(" ", "-") === name ? title : `${title} {#${name}}`;
-  return `### ${heading}\n\n\`${name}\` ${summary}.${source === "" ? "" : ` Source: ${linked(source)}.`}\n\n${table}\n`;
+  return [
+    `### ${heading}`,
+    `\`${name}\` ${summary}.${source === "" ? "" : ` Source: ${linked(source)}.`}`,
+    ...(own.length === 0 ? [] : [tableOf(own)]),
+    ...(others.length === 0 ? [] : [`${own.length === 0 ? "Its" : "Its shared"} settings: ${others.join(", ")}.`]),
+    ...(entries.length === 0 ? ["It has no settings."] : []),
+  ].join("\n\n");
+}
+
+function tableOf(parameters) {
+  const rows = parameters.map(
+    ([key, parameter]) =>
+      `| \`${key}\` | ${cell(kindOf(parameter.type))} | ${cell(defaultOf(parameter))} | ${cell(parameter.meaning)} |`,
+  );
+  return ["| setting | value | default | meaning |", "|---|---|---|---|", ...rows].join("\n");
 }
 
 /** Addresses and arXiv's numbers become links. */
@@ -59,10 +84,6 @@ function count(value) {
 function defaultOf({ default: value }) {
   if (value === undefined) return "–";
   return `\`${typeof value === "string" ? value : JSON.stringify(value)}\``;
-}
-
-function flagOf(key) {
-  return `--${key.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
 function cell(text) {

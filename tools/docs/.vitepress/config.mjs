@@ -24,6 +24,7 @@ export default defineConfig({
   srcDir: staged,
   outDir: join(root, "dist", "docs"),
   cacheDir: join(root, "dist", "docs-cache"),
+  metaChunk: true, // in a file of its own: the sidebars would be most of every page
   ignoreDeadLinks: [/^\/playground\//, /^\/files\//], // of files that are no pages; check-links.mjs looks at them, too
   head: [["link", { rel: "icon", href: `${base}playground/sprites/mug.webp` }]],
   markdown: {
