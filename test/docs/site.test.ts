@@ -14,7 +14,6 @@ import { root } from "../cli/command.ts";
 const site = join(root, "dist", "docs");
 const isBuilt = existsSync(join(site, "base.txt"));
 const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
-const NOT_BUILT = "there is no site: run npm run docs";
 /** One page of each kind. */
 const PAGES = ["index.html", "method/index.html", "guide/library.html", "api/core/classes/Llava.html"];
 /** What a page shows that is VitePress' own: its bar with the search. */
@@ -80,7 +79,7 @@ describe("pages ask for nothing elsewhere, have no serious finding and fit", () 
     [390, "dark"],
   ] as const;
   test.for(PAGES)("%s", async (path, context) => {
-    if (!isBuilt) return context.skip(NOT_BUILT);
+    if (!isBuilt) return context.skip("there is no site: run npm run docs");
     for (const [width, scheme] of looks) {
       const { page, problems, close } = await open(path, width, scheme);
       expect(await seriousFindings(page)).toEqual([]);
@@ -92,7 +91,7 @@ describe("pages ask for nothing elsewhere, have no serious finding and fit", () 
 });
 
 test("the figure computes what the page about one number says, and a shift turns the share's change round", async (context) => {
-  if (!isBuilt) return context.skip(NOT_BUILT);
+  if (!isBuilt) return context.skip("there is no site: run npm run docs");
   const { page, problems, close } = await open("method/index.html");
   const panels = page.locator(".live-figure .panel");
   // Layer 2, head 0, factor 0.5 are what the figure has at first.
@@ -118,7 +117,7 @@ test("the figure computes what the page about one number says, and a shift turns
 });
 
 test("the search works without another host, and finds guide and API", async (context) => {
-  if (!isBuilt) return context.skip(NOT_BUILT);
+  if (!isBuilt) return context.skip("there is no site: run npm run docs");
   const { page, problems, close } = await open("index.html");
   await page.keyboard.press("Control+k");
   const found = page.locator(".VPLocalSearchBox .result");
@@ -136,7 +135,7 @@ test("the search works without another host, and finds guide and API", async (co
 });
 
 test("the playground is inside", async (context) => {
-  if (!isBuilt) return context.skip(NOT_BUILT);
+  if (!isBuilt) return context.skip("there is no site: run npm run docs");
   const { page, problems, close } = await open("index.html");
   await page.getByRole("link", { name: "Open the playground" }).click();
   await page.waitForURL(/playground\/index\.html/);

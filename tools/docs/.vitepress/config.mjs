@@ -76,7 +76,9 @@ function rewriteLinks({ tokens, env }) {
       const file = join(root, target.path);
       if (!existsSync(file)) continue; // left as it is, so that VitePress reports it
       const { kind, path } = sitePathOf(target.path, statSync(file).isDirectory());
-      token.attrSet(name, `/${path}${target.hash}`);
+      // VitePress puts the base in front of pages and pictures, but not of other files.
+      const isOther = kind === "file" && name === "href";
+      token.attrSet(name, `${isOther ? base : "/"}${path}${target.hash}`);
       if (kind === "playground" || kind === "file") token.attrSet("target", "_self");
     }
   }
