@@ -77,7 +77,7 @@ function rewriteLinks({ tokens, env }) {
       if (!existsSync(file)) continue; // left as it is, so that VitePress reports it
       const { kind, path } = sitePathOf(target.path, statSync(file).isDirectory());
       // VitePress puts the base in front of pages and pictures, but not of other files.
-      const isOther = kind === "file" && name === "href";
+      const isOther = (kind === "file" || kind === "playground") && name === "href";
       token.attrSet(name, `${isOther ? base : "/"}${path}${target.hash}`);
       if (kind === "playground" || kind === "file") token.attrSet("target", "_self");
     }
