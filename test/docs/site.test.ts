@@ -15,7 +15,13 @@ const site = join(root, "dist", "docs");
 const isBuilt = existsSync(join(site, "base.txt"));
 const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 /** One page of each kind. */
-const PAGES = ["index.html", "method/index.html", "guide/library.html", "api/core/classes/Llava.html"];
+const PAGES = [
+  "index.html",
+  "method/index.html",
+  "guide/library.html",
+  "api/core/classes/Llava.html",
+  "source/shaders/rms-norm.wgsl.html",
+];
 /** What a page shows that is VitePress' own: its bar with the search. */
 const THEME = [".VPNav"];
 

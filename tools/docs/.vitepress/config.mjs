@@ -28,7 +28,7 @@ export default defineConfig({
   ignoreDeadLinks: [/^\/playground\//, /^\/files\//], // of files that are no pages; check-links.mjs looks at them, too
   head: [["link", { rel: "icon", href: `${base}playground/sprites/mug.webp` }]],
   markdown: {
-    theme: { light: "github-light-high-contrast", dark: "github-dark" },
+    theme: { light: "github-light-high-contrast", dark: "github-dark-high-contrast" },
     anchor: { slugify: slug },
     config: (markdown) => markdown.core.ruler.push("repository-links", rewriteLinks),
   },
