@@ -25,10 +25,12 @@ async function main({ base, isServing, port }) {
   const { buildApp } = await import("../app.mjs");
   const { stagePages } = await import("./stage.mjs");
   const { repositoryProblems, siteProblems } = await import("./check-links.mjs");
+  const { writeKernelPages } = await import("./kernels/make.mjs");
   rmSync(staged, { recursive: true, force: true });
   const inRepository = report(repositoryProblems());
   if (!writeReference(join(staged, "api"))) return 1;
   await stagePages(staged);
+  await writeKernelPages(staged);
   const { out: app } = await buildApp({ out: join(root, "dist", "docs-playground") });
   process.env.ADAPTVIS_DOCS_BASE = base;
   const { build } = await import("vitepress");

@@ -1,10 +1,10 @@
-// The site's table of contents: the lists of README.md in this folder, the kernels' pages, and the API's.
+// The site's tables of contents: the lists of README.md in this folder, the kernels, and the API.
 
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { kernelSidebar } from "./kernels/make.mjs";
 import { sitePathOf } from "./site-paths.mjs";
-import { kernelPages } from "./stage.mjs";
 
 const folder = dirname(fileURLToPath(import.meta.url));
 
@@ -25,24 +25,20 @@ export function contents() {
 }
 
 /**
- * VitePress' sidebars: the contents, and below /api/ the API's; on a page there only what is of its kind, since all of it would be most
- * of every page.
+ * VitePress' sidebars: the contents, below /kernels/ the kernels, and below /api/ the API's; on a page there only what is of its
+ * kind, since all of it would be most of every page.
  */
 export function sidebarsOf(staged) {
   const groups = contents().map(({ text, items }) => ({
     text,
     items: items.map((item) => ({ text: item.text, link: `/${sitePathOf(item.file, false).path}` })),
   }));
-  const kernels = groups.find(({ text }) => text === "Kernels");
-  for (const name of kernelPages(staged)) {
-    kernels?.items.push({ text: titleOf(join(staged, "kernels", name)), link: `/kernels/${name}` });
-  }
   const api = join(staged, "api", "typedoc-sidebar.json");
-  const modules = existsSync(api) ? JSON.parse(readFileSync(api, "utf8")).map(opened) : [];
+  const modules = existsSync(api) ? JSON.parse(readFileSync(api, "utf8")).flatMap(modulesOf) : [];
   const overview = { text: "API", link: "/api/" };
   groups.at(-1)?.items.unshift(overview);
   const back = [{ text: "All pages", link: "/" }, overview];
-  const sidebars = { "/api/": [...back, ...modules], "/": groups };
+  const sidebars = { "/api/": [...back, ...modules], "/kernels/": [back[0], ...kernelSidebar()], "/": groups };
   for (const module of modules) {
     for (const kind of module.items ?? []) {
       const folder = kind.items?.[0]?.link.replace(/[^/]+$/, "");
@@ -52,14 +48,13 @@ export function sidebarsOf(staged) {
   return sidebars;
 }
 
+/** TypeDoc puts a module whose name has a slash into a group, which has no page. */
+function modulesOf({ text, link, items = [] }) {
+  if (link !== undefined) return [opened({ text, link, items })];
+  return items.flatMap((item) => modulesOf({ ...item, text: `${text}/${item.text}` }));
+}
+
 /** Without the buttons that open and close groups: they hold further ones, which screen readers do not find. */
 function opened({ text, link, items }) {
   return { text, ...(link !== undefined && { link }), ...(items !== undefined && { items: items.map(opened) }) };
-}
-
-/** The first heading of a page, without its marks. */
-function titleOf(file) {
-  const [, title] = /^# (.*)$/m.exec(readFileSync(file, "utf8")) ?? [];
-  if (title === undefined) throw new Error(`${file}: a page needs a heading`);
-  return title.replaceAll("`", "");
 }

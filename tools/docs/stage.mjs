@@ -1,15 +1,14 @@
 // Collects the site's pages in one folder: those of tools/docs, documents and sources of the repository that they link to, and
 // pages made from data.
 
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { dirname, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { linksOf, repositoryFiles } from "./documents.mjs";
 import { INTERVENTIONS_MARK, interventionSections } from "./interventions.mjs";
 import { sitePathOf, targetOf } from "./site-paths.mjs";
 
-const folder = dirname(fileURLToPath(import.meta.url));
-const root = join(folder, "..", "..");
+const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 
 /** Languages of the highlighter by a file's ending, where the two differ. */
 const LANGUAGES = { mjs: "js", jsonl: "json", service: "ini", conf: "nginx", "": "text", txt: "text" };
@@ -25,21 +24,9 @@ export async function stagePages(out) {
   );
   waiting.push("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "tools/bench/RESULTS.md");
   waiting.push("weights/tiny-spatial/README.md");
-  const made = new Map();
   const interventions = await interventionSections();
-  const kernelPages = join(folder, "kernels", "pages.mjs");
-  if (existsSync(kernelPages)) {
-    const { pages } = await import(kernelPages);
-    for (const [path, text] of await pages()) made.set(`kernels/${path}`, text);
-  }
   const sources = {};
   const seen = new Set();
-  for (const [path, text] of made) {
-    write(join(out, path), text);
-    sources[path] = `tools/docs/${path}`;
-    seen.add(sources[path]);
-    waiting.push(...linkedFrom(text, sources[path]));
-  }
   for (let file = waiting.pop(); file !== undefined; file = waiting.pop()) {
     if (seen.has(file) || !existsSync(join(root, file))) continue;
     seen.add(file);
@@ -94,13 +81,4 @@ function frontMatter(title) {
 function write(path, text) {
   mkdirSync(dirname(path), { recursive: true });
   writeFileSync(path, text);
-}
-
-/** The kernels' pages that are there, for the sidebar. */
-export function kernelPages(staged) {
-  const kernels = join(staged, "kernels");
-  if (!existsSync(kernels)) return [];
-  return readdirSync(kernels)
-    .filter((name) => name.endsWith(".md") && name !== "index.md")
-    .sort();
 }

@@ -6,6 +6,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { slug } from "github-slugger";
 import { defineConfig } from "vitepress";
+import { kernelHead } from "../kernels/make.mjs";
 import { sidebarsOf } from "../sidebar.mjs";
 import { PLAYGROUND_PAGE, sitePathOf, targetOf } from "../site-paths.mjs";
 
@@ -26,8 +27,9 @@ export default defineConfig({
   cacheDir: join(root, "dist", "docs-cache"),
   metaChunk: true, // in a file of its own: the sidebars would be most of every page
   ignoreDeadLinks: [/^\/playground\//, /^\/files\//], // of files that are no pages; check-links.mjs looks at them, too
-  head: [["link", { rel: "icon", href: `${base}playground/sprites/mug.webp` }]],
+  head: [["link", { rel: "icon", href: `${base}playground/sprites/mug.webp` }], ...kernelHead(base)],
   markdown: {
+    math: true,
     theme: { light: "github-light-high-contrast", dark: "github-dark-high-contrast" },
     anchor: { slugify: slug },
     config: (markdown) => markdown.core.ruler.push("repository-links", rewriteLinks),

@@ -1,13 +1,9 @@
-// VitePress' default theme with the system's fonts, and the components of live figures: every .vue file here and beside the pages
-// about kernels, under its name.
+// VitePress' default theme with the system's fonts, and the components of live figures: every .vue file here, under its name.
 
 import DefaultTheme from "vitepress/theme-without-fonts";
 import "./style.css";
 
-const components = import.meta.glob(["./components/*.vue", "../../kernels/**/*.vue"], {
-  eager: true,
-  import: "default",
-});
+const components = import.meta.glob("./components/*.vue", { eager: true, import: "default" });
 
 export default {
   extends: DefaultTheme,
