@@ -12,12 +12,21 @@ import type {
   AnswerView,
   AskEvent,
   AskRequest,
+  ChatAnswerView,
+  ChatRequest,
   CheckpointSource,
+  CutView,
   EngineApi,
   EngineNotice,
   ExplanationView,
+  LensView,
   LoadStep,
+  MethodAnswerView,
+  MethodChoice,
+  MethodEvent,
   ModelView,
+  WhichAnswer,
+  WordsView,
 } from "./protocol.ts";
 import { startWorker } from "./start-worker.ts";
 
@@ -56,6 +65,31 @@ export class EngineClient implements EngineApi, ModelsApi {
   /** See {@link EngineApi.answerWithFactor}. @throws EngineError. */
   answerWithFactor(factor: number, onEvent: (event: AskEvent) => void): Promise<AnswerView> {
     return this.call((api) => api.answerWithFactor(factor, Comlink.proxy(onEvent)));
+  }
+
+  /** See {@link EngineApi.answerBy}. @throws EngineError. */
+  answerBy(method: MethodChoice, onEvent: (event: MethodEvent) => void): Promise<MethodAnswerView> {
+    return this.call((api) => api.answerBy(method, Comlink.proxy(onEvent)));
+  }
+
+  /** See {@link EngineApi.cut}. @throws EngineError. */
+  cut(method: MethodChoice, cells: readonly number[], onEvent: (event: MethodEvent) => void): Promise<CutView> {
+    return this.call((api) => api.cut(method, cells, Comlink.proxy(onEvent)));
+  }
+
+  /** See {@link EngineApi.chat}. @throws EngineError. */
+  chat(request: ChatRequest, onEvent: (event: MethodEvent) => void): Promise<ChatAnswerView> {
+    return this.call((api) => api.chat(request, Comlink.proxy(onEvent)));
+  }
+
+  /** See {@link EngineApi.words}. @throws EngineError. */
+  words(which: WhichAnswer, layer: number): Promise<WordsView> {
+    return this.call((api) => api.words(which, layer));
+  }
+
+  /** See {@link EngineApi.lens}. @throws EngineError. */
+  lens(cell: number): Promise<LensView> {
+    return this.call((api) => api.lens(cell));
   }
 
   /** See {@link EngineApi.trace}. @throws EngineError. */

@@ -3,6 +3,7 @@
 
 import type { AnswerJson } from "../answer.ts";
 import type { FinishReason } from "../generate/generate.ts";
+import type { AnswerWord } from "../inspect/answer-words.ts";
 import type { ExplainedKernel, ExplainedPass } from "../inspect/explained-pass.ts";
 import type { AdaptVisSettings } from "../interventions/adaptvis.ts";
 import type { PictureView } from "../models/inputs.ts";
@@ -52,6 +53,8 @@ export interface ModelView {
   readonly seesTiles: boolean;
   /** From the checkpoint's adaptvis.json, otherwise the paper's. */
   readonly settings: AdaptVisSettings;
+  /** Settings of methods that the checkpoint sets, by method and setting. */
+  readonly methodDefaults: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   readonly loadMs: number;
 }
 
@@ -115,6 +118,84 @@ export interface AnswerView {
   /** The answer as the command line's `--json` has it, for downloads; its attention is that of the last layer. */
   readonly json: AnswerJson;
   readonly elapsedMs: number;
+}
+
+/** A method of the registry and its settings; those that are missing are the checkpoint's, else the method's own. */
+export interface MethodChoice {
+  readonly name: string;
+  readonly settings: Readonly<Record<string, unknown>>;
+}
+
+/** Events while an answer by a method runs, in order. */
+export type MethodEvent = Extract<AskEvent, { readonly kind: "stage" | "restart" }> | WordEvent;
+
+/** A token of an answer by a method. */
+export interface WordEvent {
+  readonly kind: "token";
+  readonly text: string;
+}
+
+/** An answer by a method of the registry. */
+export interface MethodAnswerView extends Omit<AnswerView, "kind"> {
+  readonly method: string;
+  /** The method's settings, defaults filled in. */
+  readonly settings: Readonly<Record<string, unknown>>;
+  readonly promptTokens: number;
+  /** Prompt positions whose keys and values were there already. */
+  readonly reusedTokens: number;
+}
+
+/** The next question of a conversation. */
+export interface ChatRequest {
+  readonly question: string;
+  /** A picture for this question beside those of before; undefined to go on with those. */
+  readonly image: RgbImage | undefined;
+  readonly method: MethodChoice;
+  readonly maxNewTokens: number;
+  /** Number of earlier follow-ups that stay; 0 begins anew from the last question and its answer {@link ChatRequest.after}. */
+  readonly numKept: number;
+  /** The answer to the last question that the first follow-up comes after. */
+  readonly after: "greedy" | "adaptvis";
+}
+
+/** The answer to a follow-up. */
+export interface ChatAnswerView extends MethodAnswerView {
+  /** The pictures of the conversation so far, in order, made smaller where they are large. */
+  readonly pictures: readonly RgbImage[];
+}
+
+/** Which answer: one of the last question's, or that to a follow-up, from 0. */
+export type WhichAnswer = "greedy" | "adaptvis" | number;
+
+/** Where the model looked for each word of an answer, in one layer. */
+export interface WordsView {
+  readonly words: readonly AnswerWord[];
+  readonly layer: number;
+  /** For each picture of the prompt, the attention of the row that each token was chosen from. */
+  readonly pictures: readonly PictureWords[];
+}
+
+/** Attention on one picture, token by token. */
+export interface PictureWords {
+  readonly picture: RgbImage;
+  /** Per token of the answer, with a single layer. */
+  readonly tokens: readonly AttentionView[];
+}
+
+/** The logit lens of one cell of the picture's map. */
+export interface LensView {
+  readonly cell: number;
+  /** Position of the image token in the prompt. */
+  readonly position: number;
+  /** By layer, from −1, the decoder's input. */
+  readonly rows: readonly { readonly layer: number; readonly tokens: readonly TokenView[] }[];
+}
+
+/** An answer without a part of the picture. */
+export interface CutView {
+  readonly answer: MethodAnswerView;
+  /** Numbers of the image tokens that were cut, from 0 in the order of the prompt. */
+  readonly patches: readonly number[];
 }
 
 /** Both answers to a question; without a picture they are the same. */
@@ -187,6 +268,16 @@ export interface EngineApi {
    * @param onPass called after every pass; the result also contains all passes
    */
   explain(onPass: (pass: ExplainedPass) => void): Promise<ExplanationView>;
+  /** The last question's answer by a method of the registry; what it shares with other answers is not computed again. */
+  answerBy(method: MethodChoice, onEvent: (event: MethodEvent) => void): Promise<MethodAnswerView>;
+  /** The last question's answer by a method with `patches`, which are those that show a part of these cells of the picture's map. */
+  cut(method: MethodChoice, cells: readonly number[], onEvent: (event: MethodEvent) => void): Promise<CutView>;
+  /** The next question of the conversation that began with the last question. */
+  chat(request: ChatRequest, onEvent: (event: MethodEvent) => void): Promise<ChatAnswerView>;
+  /** Where the model looked for each word of an answer, which runs again for it; without a picture, the words alone. */
+  words(answer: WhichAnswer, layer: number): Promise<WordsView>;
+  /** The logit lens of a cell of the picture's map, in every layer. */
+  lens(cell: number): Promise<LensView>;
   /** Stops the running call, which rejects with `stopped`. */
   stop(): Promise<void>;
   /** Registers a listener for lost devices and recoveries. */

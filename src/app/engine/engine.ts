@@ -10,17 +10,28 @@ import type {
   AnswerView,
   AskEvent,
   AskRequest,
+  ChatAnswerView,
+  ChatRequest,
   CheckpointSource,
+  CutView,
   EngineApi,
   EngineNotice,
   ExplanationView,
   Failure,
+  LensView,
   LoadStep,
+  MethodAnswerView,
+  MethodChoice,
+  MethodEvent,
   ModelView,
+  WhichAnswer,
+  WordsView,
 } from "../protocol.ts";
 import { EngineError, failureOf, isDeviceLoss, Losses, orAborted } from "./failure.ts";
 import { type EngineHost, type LoadedModel, loadModel } from "./loaded-model.ts";
 import { answerUnderFactor, askBoth, LastQuestion } from "./question.ts";
+import { answerBy, answeredFirst, cutOut, lensOf, lookForWords } from "./studies.ts";
+import { answerOf, messageOf, Talk } from "./talk.ts";
 
 /** Delays before requesting an adapter again after a loss: the browser may be restarting its GPU process. */
 const ADAPTER_WAITS_MS = [250, 1000, 4000];
@@ -28,6 +39,9 @@ const ADAPTER_WAITS_MS = [250, 1000, 4000];
 const MAX_PICTURE_BYTES = 256 * 2 ** 20;
 /** Larger pictures exceed a tab's memory: decoded, on a canvas, and without alpha. Phones do not take such pictures. */
 const MAX_PICTURE_PIXELS = 50_000_000;
+
+/** The failure of calls about a question before there is one. */
+const NO_QUESTION = "No question was asked yet: ask a question first.";
 
 const ignore = () => undefined;
 
@@ -41,6 +55,9 @@ export class PlaygroundEngine implements EngineApi {
   private running: { readonly controller: AbortController; readonly done: Promise<unknown> } | undefined;
   private recovery: Promise<void> | undefined;
   private last: LastQuestion | undefined;
+  /** The answers to the last question. */
+  private answers: AnswersView | undefined;
+  private talk = new Talk();
   /** Whether the page was notified of a loss but not yet of the recovery. */
   private isLossTold = false;
   /** Why no model is available after a failed recovery. */
@@ -58,6 +75,7 @@ export class PlaygroundEngine implements EngineApi {
     try {
       const fresh = await this.open(source, { onStep, signal: controller.signal });
       this.last = undefined;
+      this.talk = new Talk(); // the session of the one before goes with its model
       this.adopt(fresh);
       return fresh.view;
     } finally {
@@ -84,7 +102,10 @@ export class PlaygroundEngine implements EngineApi {
       this.surviving(signal, onEvent, async ({ model, view }) => {
         const question = new LastQuestion(model, request, view);
         const answers = await askBoth(model, question, { onEvent, signal });
+        this.talk.close();
+        this.talk = new Talk();
         this.last = question;
+        this.answers = answers;
         return answers;
       }),
     );
@@ -97,6 +118,56 @@ export class PlaygroundEngine implements EngineApi {
       this.surviving(signal, onEvent, ({ model }) =>
         answerUnderFactor(model, question, { kind: "factor", factor, onEvent, signal }),
       ),
+    );
+  }
+
+  /** See {@link EngineApi.answerBy}. @throws InputError without a question; as {@link ask}. */
+  async answerBy(method: MethodChoice, onEvent: (event: MethodEvent) => void): Promise<MethodAnswerView> {
+    const question = this.lastQuestion();
+    return this.alone((signal) =>
+      this.surviving(signal, onEvent, ({ model }) => answerBy(model, question, { method, onEvent, signal })),
+    );
+  }
+
+  /** See {@link EngineApi.cut}. @throws InputError without a question; as {@link ask}. */
+  async cut(method: MethodChoice, cells: readonly number[], onEvent: (event: MethodEvent) => void): Promise<CutView> {
+    const question = this.lastQuestion();
+    return this.alone((signal) =>
+      this.surviving(signal, onEvent, ({ model }) => cutOut(model, question, { method, cells, onEvent, signal })),
+    );
+  }
+
+  /** See {@link EngineApi.chat}. @throws InputError without a question; as {@link ask}. */
+  async chat(request: ChatRequest, onEvent: (event: MethodEvent) => void): Promise<ChatAnswerView> {
+    const { question, image } = this.lastQuestion().request;
+    const start = [messageOf(question, image), answerOf(this.lastAnswers()[request.after].text)];
+    const { talk } = this;
+    return this.alone((signal) =>
+      this.surviving(signal, onEvent, ({ model }) => talk.ask(model, request, { start, run: { onEvent, signal } })),
+    );
+  }
+
+  /** See {@link EngineApi.words}. @throws InputError without such an answer; as {@link ask}. */
+  async words(which: WhichAnswer, layer: number): Promise<WordsView> {
+    const question = this.lastQuestion();
+    const answers = this.lastAnswers();
+    const { talk } = this;
+    return this.alone((signal) =>
+      this.surviving(signal, ignore, ({ model }) => {
+        const answered =
+          typeof which === "number"
+            ? talk.answered(model, which)
+            : answeredFirst(model, question, { kind: which, numTokens: answers[which].tokens.length });
+        return lookForWords(model, answered, { layer, signal });
+      }),
+    );
+  }
+
+  /** See {@link EngineApi.lens}. @throws InputError without a question about a picture; as {@link ask}. */
+  async lens(cell: number): Promise<LensView> {
+    const question = this.lastQuestion();
+    return this.alone((signal) =>
+      this.surviving(signal, ignore, ({ model }) => lensOf(model, question, { cell, signal })),
     );
   }
 
@@ -142,8 +213,13 @@ export class PlaygroundEngine implements EngineApi {
   }
 
   private lastQuestion(): LastQuestion {
-    if (this.last === undefined) throw new InputError("No question was asked yet: ask a question first.");
+    if (this.last === undefined) throw new InputError(NO_QUESTION);
     return this.last;
+  }
+
+  private lastAnswers(): AnswersView {
+    if (this.answers === undefined) throw new InputError(NO_QUESTION);
+    return this.answers;
   }
 
   /** Runs one question; a second one is refused meanwhile, and the first continues. */
@@ -164,7 +240,7 @@ export class PlaygroundEngine implements EngineApi {
   /** Runs `work` on the loaded model, and once more if the device is lost meanwhile and recovered. */
   private async surviving<T>(
     signal: AbortSignal,
-    onEvent: (event: AskEvent) => void,
+    onEvent: (event: { readonly kind: "restart" }) => void,
     work: (loaded: LoadedModel) => Promise<T>,
   ): Promise<T> {
     for (let attempt = 1; ; attempt++) {

@@ -152,6 +152,7 @@ function viewOf(
   const words = description === "" ? `${vendor} ${architecture}`.trim() : description;
   return {
     ...facts,
+    methodDefaults: model.defaults,
     adapter: words === "" ? "an unnamed adapter" : words,
     isSoftware: isSoftware || isSoftwareAdapter(device.adapterInfo),
     hasTimestamps: device.features.has("timestamp-query"),

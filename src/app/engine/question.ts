@@ -24,7 +24,7 @@ import type {
 } from "../protocol.ts";
 
 /** Largest shortest side of a picture under heat maps, pixels. */
-const LARGEST_SIDE = 672;
+export const LARGEST_SIDE = 672;
 /** Number of alternatives shown per token. */
 const NUM_ALTERNATIVES = 5;
 
@@ -122,7 +122,8 @@ async function run(
   return { answer, view: answerView(answer, model.processor, { kind, confidence: answer.confidence, elapsedMs }) };
 }
 
-function describeStage(stage: AnswerStage, factor: number | undefined): string {
+/** What the page says while a part of an answer runs. */
+export function describeStage(stage: AnswerStage, factor: number | undefined): string {
   switch (stage) {
     case "vision":
       return "Looking at the picture";
@@ -137,13 +138,16 @@ function describeStage(stage: AnswerStage, factor: number | undefined): string {
 
 /** Fields of a view that are not part of the answer. */
 export interface AnswerFacts {
-  readonly kind: AnswerKind;
   readonly confidence: number;
   readonly elapsedMs: number;
 }
 
-/** An answer in the form that the page shows. */
-export function answerView(answer: Answer, processor: Processor, facts: AnswerFacts): AnswerView {
+/** An answer in the form that the page shows, with facts about it. */
+export function answerView<Facts extends AnswerFacts>(
+  answer: Answer,
+  processor: Processor,
+  facts: Facts,
+): Facts & Omit<AnswerView, "kind"> {
   const texts = new TokenTexts(processor.tokenizer);
   const view = ({ tokenId, logProb }: { readonly tokenId: number; readonly logProb: number }): TokenView => ({
     tokenId,

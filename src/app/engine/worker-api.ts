@@ -10,12 +10,21 @@ import type {
   AnswerView,
   AskEvent,
   AskRequest,
+  ChatAnswerView,
+  ChatRequest,
   CheckpointSource,
+  CutView,
   EngineApi,
   EngineNotice,
   ExplanationView,
+  LensView,
   LoadStep,
+  MethodAnswerView,
+  MethodChoice,
+  MethodEvent,
   ModelView,
+  WhichAnswer,
+  WordsView,
 } from "../protocol.ts";
 import { type Outcome, outcomeOf } from "./failure.ts";
 
@@ -50,6 +59,34 @@ export class WorkerApi {
   /** See {@link EngineApi.answerWithFactor}. */
   answerWithFactor(factor: number, onEvent: Listener<AskEvent>): Promise<Outcome<AnswerView>> {
     return this.told(onEvent, (tell) => this.engine.answerWithFactor(factor, tell));
+  }
+
+  /** See {@link EngineApi.answerBy}. */
+  answerBy(method: MethodChoice, onEvent: Listener<MethodEvent>): Promise<Outcome<MethodAnswerView>> {
+    return this.told(onEvent, (tell: Listener<MethodEvent>) => this.engine.answerBy(method, tell));
+  }
+
+  /** See {@link EngineApi.cut}. */
+  cut(method: MethodChoice, cells: readonly number[], onEvent: Listener<MethodEvent>): Promise<Outcome<CutView>> {
+    return this.told(onEvent, (tell: Listener<MethodEvent>) => this.engine.cut(method, cells, tell));
+  }
+
+  /** See {@link EngineApi.chat}. */
+  chat(request: ChatRequest, onEvent: Listener<MethodEvent>): Promise<Outcome<ChatAnswerView>> {
+    return this.told(onEvent, (tell: Listener<MethodEvent>) => this.engine.chat(request, tell));
+  }
+
+  /** See {@link EngineApi.words}. */
+  async words(which: WhichAnswer, layer: number): Promise<Outcome<WordsView>> {
+    const outcome = await outcomeOf(() => this.engine.words(which, layer));
+    if (!outcome.isOk) return outcome;
+    const maps = outcome.value.pictures.flatMap(({ tokens }) => tokens.map(({ values }) => values.buffer));
+    return Comlink.transfer(outcome, maps);
+  }
+
+  /** See {@link EngineApi.lens}. */
+  lens(cell: number): Promise<Outcome<LensView>> {
+    return outcomeOf(() => this.engine.lens(cell));
   }
 
   /** See {@link EngineApi.trace}. */
