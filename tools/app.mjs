@@ -45,7 +45,7 @@ export async function buildApp({ out = join(root, "dist", "app"), version: label
   const workerFile = outputOf(worker, "src/app/worker.ts");
   const define = { WORKER_FILE: JSON.stringify(workerFile) };
   const entryPoints = ["src/app/main.tsx", "src/app/style.css"];
-  const page = await esbuild.build({ ...hashed, entryPoints, define });
+  const page = await esbuild.build({ ...hashed, entryPoints, define, splitting: true, chunkNames: "[name]-[hash]" });
   copyStatic(out);
   let html = withServers(readFileSync(join(source, "index.html"), "utf8"), connect);
   for (const entry of entryPoints) {
@@ -82,6 +82,7 @@ export async function serveApp({ port } = {}) {
     entryPoints: ["src/app/main.tsx", "src/app/style.css", "src/app/worker.ts", "src/app/index.html"],
     outdir: folder,
     write: false,
+    splitting: true,
     sourcemap: true,
     loader: { ...common.loader, ".html": "copy" },
     define: { WORKER_FILE: '"worker.js"' },

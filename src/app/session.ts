@@ -33,6 +33,7 @@ import {
   settings,
   streaming,
 } from "./state.ts";
+import { forgetTalk } from "./talk-state.ts";
 import { type Turn, Turns } from "./turns.ts";
 
 /** The engine in its worker. */
@@ -208,7 +209,7 @@ export function changeSettings(wanted: AdaptVisSettings): void {
  * Runs `work` exclusively: the running action is stopped and has ended before `work` begins. A failure becomes a notice;
  * being stopped is not a failure.
  */
-async function inTurn(what: Running, title: string, work: (turn: Turn) => Promise<void>): Promise<void> {
+export async function inTurn(what: Running, title: string, work: (turn: Turn) => Promise<void>): Promise<void> {
   running.value = what;
   isStopped.value = false;
   if (what.kind !== "factor") wantedFactor = undefined;
@@ -241,4 +242,5 @@ function forgetAnswers(): void {
   factor.value = 1;
   mapAnswer.value = "adaptvis";
   explanation.value = undefined;
+  forgetTalk();
 }

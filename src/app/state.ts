@@ -15,7 +15,11 @@ export type Running =
   | { readonly kind: "ask"; readonly question: string; readonly stage: string }
   | { readonly kind: "factor"; readonly factor: number }
   | { readonly kind: "explain"; readonly stage: string; readonly numPasses: number }
-  | { readonly kind: "trace" };
+  | { readonly kind: "trace" }
+  | { readonly kind: "study"; readonly of: Study; readonly stage: string };
+
+/** What is found out beside the two answers. */
+export type Study = "chat" | "compare" | "cut" | "words" | "lens";
 
 /** A notice above the workbench. */
 export interface Notice {

@@ -21,6 +21,7 @@ import {
   selected,
   settings,
 } from "./state.ts";
+import { FIRST_FORMS, forms, markedCells } from "./talk-state.ts";
 import { decodeHash, encodeHash } from "./url-state.ts";
 
 /** Delay before a change takes effect, milliseconds: a drag changes the scene many times. */
@@ -71,6 +72,9 @@ function sharedHash(): string {
     question: question.value,
     ...(ownSettings.value !== undefined && { settings: ownSettings.value }),
     ...(openPass.value !== undefined && { pass: openPass.value }),
+    ...(forms.value.A !== FIRST_FORMS.A && { A: forms.value.A }),
+    ...(forms.value.B !== FIRST_FORMS.B && { B: forms.value.B }),
+    cut: markedCells.value,
   });
 }
 
@@ -84,6 +88,10 @@ function readAddress(): void {
   }
   if (shared.question !== undefined) readQuestion(shared.question);
   if (shared.settings !== undefined) ownSettings.value = shared.settings;
+  if (shared.A !== undefined || shared.B !== undefined) {
+    forms.value = { A: shared.A ?? FIRST_FORMS.A, B: shared.B ?? FIRST_FORMS.B };
+  }
+  if (shared.cut !== undefined) markedCells.value = shared.cut;
   if (shared.pass === undefined || shared.pass === openPass.value) return;
   openPass.value = shared.pass;
   isPassLinked.value = explanation.value === undefined;

@@ -8,6 +8,9 @@ import type { AttentionView } from "../protocol.ts";
 
 const WHOLE = { left: 0, top: 0, right: 1, bottom: 1 } as const;
 
+/** The grid of a map, and where it lies in the original picture. */
+export type PatchGrid = Pick<AttentionMap, "width" | "height" | "view"> & Partial<AttentionMap>;
+
 /** The selected map of an answer. */
 export interface MapChoice {
   readonly layer: number;
@@ -53,7 +56,7 @@ export function mapOf(view: AttentionView, choice: MapChoice): AttentionMap {
 }
 
 /** The patch at a place of the original picture, in shares of its width and height; undefined where the model saw nothing. */
-export function patchAt(map: AttentionMap, x: number, y: number): number | undefined {
+export function patchAt(map: PatchGrid, x: number, y: number): number | undefined {
   const { left, top, right, bottom } = map.view?.part ?? WHOLE;
   const column = Math.floor(((x - left) / (right - left)) * map.width);
   const row = Math.floor(((y - top) / (bottom - top)) * map.height);
@@ -73,7 +76,7 @@ export function brightestPatch({ values, width }: AttentionMap): {
 
 /** A patch's place in the picture in words. */
 export function placeInWords(
-  map: AttentionMap,
+  map: PatchGrid,
   { row, column }: { readonly row: number; readonly column: number },
 ): string {
   const { left, top, right, bottom } = map.view?.part ?? WHOLE;

@@ -7,6 +7,7 @@ import type { AnswerKind, AnswerView } from "../protocol.ts";
 import { changeSettings } from "../session.ts";
 import { areSame, asked, hadPicture, model, modelSettings, running, settings, streaming } from "../state.ts";
 import { NumberField, Panel } from "./controls.tsx";
+import { Later } from "./later.tsx";
 
 const titles: Readonly<Record<AnswerKind, string>> = {
   greedy: "Greedy",
@@ -17,8 +18,18 @@ const titles: Readonly<Record<AnswerKind, string>> = {
 /** Number of characters from which an answer is set as running text. */
 const LONG = 60;
 
-/** The answers panel. */
+/** The answers panel, and those that go on from the answers. */
 export function Answers() {
+  return (
+    <>
+      <AnswersPanel />
+      <Later panel="ConversationPanel" />
+      <Later panel="WordsPanel" />
+    </>
+  );
+}
+
+function AnswersPanel() {
   const now = running.value;
   const isAsking = now?.kind === "ask";
   const done = asked.value;

@@ -5,9 +5,20 @@ import { percent, visibleToken } from "../draw/words.ts";
 import type { AnswerKind, AnswerView, ChosenTokenView } from "../protocol.ts";
 import { asked, factorAnswer, hadPicture } from "../state.ts";
 import { Panel, Segmented } from "./controls.tsx";
+import { Later } from "./later.tsx";
 
-/** The tokens panel. */
+/** The tokens panel, and those of what else can be asked of the answer. */
 export function Tokens() {
+  return (
+    <>
+      <TokensPanel />
+      <Later panel="ComparePanel" />
+      <Later panel="PatchesPanel" />
+    </>
+  );
+}
+
+function TokensPanel() {
   const [kind, setKind] = useState<AnswerKind>("adaptvis");
   const [index, setIndex] = useState(0);
   const answers = asked.value?.answers;
