@@ -49,8 +49,8 @@ export const chosenWord = signal(0);
 
 /** Marked cells of the picture's map, ascending. */
 export const markedCells = signal<readonly number[]>([]);
-/** Whose attention to them is cut. */
-export const cutForm = signal<MethodForm>({ name: "knock-out", texts: {} });
+/** Whose attention to them is cut: that of all that the model reads and writes after the picture, unless chosen otherwise. */
+export const cutForm = signal<MethodForm>({ name: "knock-out", texts: { rows: "after-image" } });
 /** The answer without the cells that were marked then. */
 export const cutAnswer = signal<CutView | undefined>(undefined);
 /** What the lens shows. */

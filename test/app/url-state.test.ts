@@ -19,6 +19,21 @@ describe("addresses", () => {
     expect(hash.startsWith("#scene=wall;mug,260,620,320;dog,720,600,360&q=Where+is+the+mug")).toBe(true);
   });
 
+  test("hold the compared methods with what is written in their fields, and marked patches", () => {
+    const state: SharedState = {
+      A: { name: "greedy", texts: {} },
+      B: { name: "scaling", texts: { factor: "2", strengths: "1,0; 0,1 & more" } },
+      cut: [9, 10, 17],
+    };
+    const hash = encodeHash(state);
+    expect(hash).toBe("#A=greedy&B=scaling&B.factor=2&B.strengths=1%2C0%3B+0%2C1+%26+more&cut=9,10,17");
+    expect(decodeHash(hash)).toEqual(state);
+    expect(decodeHash("#cut=3,1,3")).toEqual({ cut: [1, 3] });
+    const bad = ["#A=", "#A=__proto__", "#A.factor=2", "#cut=", "#cut=1,x", "#cut=-1", "#cut=70000"];
+    for (const text of bad) expect(decodeHash(text), text).toEqual({});
+    expect(decodeHash("#A=vcd&A.__proto__=1&B.x=1&A.y=2")).toEqual({ A: { name: "vcd", texts: { y: "2" } } });
+  });
+
   test("hold parts", () => {
     expect(encodeHash({})).toBe("");
     expect(decodeHash("")).toEqual({});

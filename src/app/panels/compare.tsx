@@ -12,7 +12,7 @@ import { comparison, forms, refusals, type Side } from "../talk-state.ts";
 import { Panel } from "./controls.tsx";
 import { MapCanvas } from "./map-canvas.tsx";
 import { MethodFields } from "./method-fields.tsx";
-import { StudyRow } from "./study-row.tsx";
+import { SaveFindings, StudyRow } from "./study-row.tsx";
 
 /** Number of each answer's most probable first tokens in the table. */
 const NUM_TOKENS = 5;
@@ -43,7 +43,16 @@ export function ComparePanel() {
         ))}
       </div>
       <StudyRow of="compare" label="Compare" onStart={() => void compare()} />
-      {done !== undefined && <Differences of={done} picture={asked.value?.answers.picture} />}
+      {done !== undefined && (
+        <>
+          <Differences of={done} picture={asked.value?.answers.picture} />
+          <SaveFindings
+            label="Download both answers (JSON)"
+            name="adaptvis-comparison.json"
+            findings={() => ({ question: asked.value?.question, A: done.A.json, B: done.B.json })}
+          />
+        </>
+      )}
     </Panel>
   );
 }
@@ -114,7 +123,7 @@ function FirstTokens({ one, other }: { readonly one: MethodAnswerView; readonly 
             <th scope="col">Token</th>
             <th scope="col">A</th>
             <th scope="col">B</th>
-            <th scope="col">B − A</th>
+            <th scope="col">B − A, points</th>
           </tr>
         </thead>
         <tbody>
@@ -125,7 +134,7 @@ function FirstTokens({ one, other }: { readonly one: MethodAnswerView; readonly 
               </th>
               <td>{share(a)}</td>
               <td>{share(b)}</td>
-              <td>{a === undefined || b === undefined ? "–" : points(b - a)}</td>
+              <td>{a === undefined || b === undefined ? "–" : points(b - a).replace(" points", "")}</td>
             </tr>
           ))}
         </tbody>
@@ -180,6 +189,7 @@ function Maps(props: { readonly picture: RgbImage; readonly one: AttentionView; 
 
 /** A difference of shares in percentage points. */
 function points(difference: number): string {
+  if (Math.abs(difference) < 5e-4) return "±0 points";
   const sign = difference < 0 ? "−" : "+";
-  return `${sign}${percent(Math.abs(difference)).replace("%", "points")}`;
+  return `${sign}${(Math.abs(difference) * 100).toFixed(1)} points`;
 }

@@ -1,7 +1,7 @@
 // The conversation after the first answer: its turns as a list, and the next question.
 import { useId } from "preact/hooks";
 import { percent } from "../draw/words.ts";
-import { asked, hadPicture, model, running } from "../state.ts";
+import { type Asked, asked, hadPicture, model, running } from "../state.ts";
 import { askOn, beginAnew, methodOf } from "../talk.ts";
 import {
   type ChatTurn,
@@ -16,7 +16,7 @@ import {
 } from "../talk-state.ts";
 import { MAX_QUESTION_LENGTH } from "../url-state.ts";
 import { Panel, Segmented } from "./controls.tsx";
-import { StudyRow } from "./study-row.tsx";
+import { SaveFindings, StudyRow } from "./study-row.tsx";
 
 /** The panel of the conversation. */
 export function ConversationPanel() {
@@ -29,7 +29,7 @@ export function ConversationPanel() {
   return (
     <Panel
       id="conversation"
-      title="Ask on"
+      title="Ask a follow-up"
       lead="The model remembers the picture, your question and its answer. What it has read stays computed, so a follow-up is quick."
     >
       {hadPicture.value && !isBegun && (
@@ -82,13 +82,27 @@ export function ConversationPanel() {
       />
       <StudyRow of="chat" label="Ask this too" onStart={() => void askOn()}>
         {turns.length > 0 && (
-          <button type="button" disabled={running.value !== undefined} onClick={beginAnew}>
-            Begin anew
-          </button>
+          <>
+            <button type="button" disabled={running.value !== undefined} onClick={beginAnew}>
+              Begin anew
+            </button>
+            <SaveFindings
+              label="Download the conversation (JSON)"
+              name="adaptvis-conversation.json"
+              findings={() => conversationOf(done)}
+            />
+          </>
         )}
       </StudyRow>
     </Panel>
   );
+}
+
+/** The conversation for a file: every question with its answer as the command line's `--json` has it. */
+function conversationOf({ question, answers }: Asked) {
+  const first = { question, hasPicture: hadPicture.value, answer: answers[chatAfter.value].json };
+  const others = chatTurns.value.map((turn) => ({ ...turn, answer: turn.answer.json }));
+  return { turns: [first, ...others] };
 }
 
 function FollowUp({ turn }: { readonly turn: ChatTurn }) {

@@ -1,5 +1,6 @@
 // A method of the registry with fields for its parameters. Everything here comes from the registry's descriptions.
-import { useId } from "preact/hooks";
+import type { ComponentChildren } from "preact";
+import { useEffect, useId, useRef, useState } from "preact/hooks";
 import type { ParameterKind } from "../../interventions/parameters.ts";
 import { INTERVENTIONS } from "../../interventions/registry.ts";
 import { hintOf, type MethodForm, parameterOf, refusalOf, textOf } from "../draw/method-form.ts";
@@ -70,12 +71,23 @@ export function SettingFields(props: {
     <>
       {fields.filter(({ isPlain }) => isPlain).map(({ field }) => field)}
       {places.length > 0 && (
-        <details open={places.some(({ isWrong }) => isWrong)}>
-          <summary>Where it acts (layers, heads, …)</summary>
-          <div class="stack">{places.map(({ field }) => field)}</div>
-        </details>
+        <Places isWrong={places.some(({ isWrong }) => isWrong)}>{places.map(({ field }) => field)}</Places>
       )}
     </>
+  );
+}
+
+/** Folded fields, which open by themselves for what is refused in them. */
+function Places({ isWrong, children }: { readonly isWrong: boolean; readonly children: ComponentChildren }) {
+  const details = useRef<HTMLDetailsElement>(null);
+  useEffect(() => {
+    if (isWrong && details.current !== null) details.current.open = true;
+  }, [isWrong]);
+  return (
+    <details ref={details}>
+      <summary>Where it acts (layers, heads, …)</summary>
+      <div class="stack">{children}</div>
+    </details>
   );
 }
 
@@ -89,8 +101,11 @@ function SettingField(props: {
   readonly refusal: string | undefined;
   readonly onChange: (text: string) => void;
 }) {
-  const { name, type, meaning, text, initial, refusal, onChange } = props;
+  const { name, type, meaning, text, initial, onChange } = props;
   const id = useId();
+  /** While somebody types, the field is theirs: it is neither refused nor filled with the default. */
+  const [typed, setTyped] = useState<string | undefined>(undefined);
+  const refusal = typed === undefined ? props.refusal : undefined;
   const described = `${id}-meaning${refusal === undefined ? "" : ` ${id}-refusal`}`;
   return (
     <div class="field setting">
@@ -119,14 +134,16 @@ function SettingField(props: {
           autocomplete="off"
           spellcheck={false}
           maxLength={MAX_TEXT}
-          value={text === "" ? initial : text}
+          value={typed ?? (text === "" ? initial : text)}
           placeholder={hintOf(type)}
           aria-describedby={described}
           aria-invalid={refusal !== undefined}
-          onChange={(event) => {
+          onInput={(event) => {
             const { value } = event.currentTarget;
+            setTyped(value);
             onChange(value.trim() === initial ? "" : value);
           }}
+          onBlur={() => setTyped(undefined)}
         />
       )}
       <span class="hint" id={`${id}-meaning`}>

@@ -11,7 +11,7 @@ import { cutAnswer, cutForm, lens, markedCells, refusals } from "../talk-state.t
 import { NumberField, Panel, Segmented } from "./controls.tsx";
 import { SettingFields } from "./method-fields.tsx";
 import { PatchStage } from "./patch-stage.tsx";
-import { StudyRow } from "./study-row.tsx";
+import { SaveFindings, StudyRow } from "./study-row.tsx";
 
 type Mode = "cut" | "read";
 
@@ -111,6 +111,13 @@ function Cut(props: {
         </button>
       </StudyRow>
       {done !== undefined && <CutResult cut={done} plain={plain} />}
+      {done !== undefined && (
+        <SaveFindings
+          label="Download the answer without them (JSON)"
+          name="adaptvis-cut.json"
+          findings={() => ({ patches: done.patches, answer: done.answer.json })}
+        />
+      )}
     </>
   );
 }
@@ -225,13 +232,14 @@ function LensTable({ attention, seen }: { readonly attention: AttentionView; rea
   return (
     <table class="numbers lens">
       <caption>
-        Patch in column {column + 1}, row {row + 1} (position {position} of the prompt)
+        Patch in column {column + 1}, row {row + 1} (position {position} of the prompt). Looked at: its part of all
+        attention when the unmodified model chose the first token.
       </caption>
       <thead>
         <tr>
           <th scope="col">Layer</th>
           <th scope="col">Most probable words</th>
-          <th scope="col">Attention from the answer</th>
+          <th scope="col">Looked at</th>
         </tr>
       </thead>
       <tbody>

@@ -1,5 +1,6 @@
-// The row under a panel's controls: its main button, Stop while it runs, and what it is doing.
+// The row under a panel's controls: its main button, Stop while it runs, and what it is doing; and the download of what came of it.
 import type { ComponentChildren } from "preact";
+import { save } from "../draw/download.ts";
 import { stop } from "../session.ts";
 import { running, type Study } from "../state.ts";
 
@@ -37,5 +38,25 @@ export function StudyRow(props: {
         {isRunning ? now.stage : ""}
       </span>
     </div>
+  );
+}
+
+/** Downloads what was found out as JSON. */
+export function SaveFindings(props: {
+  readonly label: string;
+  readonly name: string;
+  readonly findings: () => unknown;
+}) {
+  const { label, name, findings } = props;
+  return (
+    <button
+      type="button"
+      onClick={() => {
+        const text = `${JSON.stringify(findings(), undefined, 2)}\n`;
+        save(new Blob([text], { type: "application/json" }), name);
+      }}
+    >
+      {label}
+    </button>
   );
 }
