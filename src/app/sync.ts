@@ -21,7 +21,7 @@ import {
   selected,
   settings,
 } from "./state.ts";
-import { FIRST_FORMS, forms, markedCells } from "./talk-state.ts";
+import { FIRST_FORMS, forms, markedCells, type Side } from "./talk-state.ts";
 import { decodeHash, encodeHash } from "./url-state.ts";
 
 /** Delay before a change takes effect, milliseconds: a drag changes the scene many times. */
@@ -72,10 +72,16 @@ function sharedHash(): string {
     question: question.value,
     ...(ownSettings.value !== undefined && { settings: ownSettings.value }),
     ...(openPass.value !== undefined && { pass: openPass.value }),
-    ...(forms.value.A !== FIRST_FORMS.A && { A: forms.value.A }),
-    ...(forms.value.B !== FIRST_FORMS.B && { B: forms.value.B }),
+    ...(isChanged("A") && { A: forms.value.A }),
+    ...(isChanged("B") && { B: forms.value.B }),
     cut: markedCells.value,
   });
+}
+
+/** Whether the form of a compared method says something else than at first. */
+function isChanged(side: Side): boolean {
+  const { name, texts } = forms.value[side];
+  return name !== FIRST_FORMS[side].name || Object.keys(texts).length > 0;
 }
 
 function readAddress(): void {

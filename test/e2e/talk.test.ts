@@ -2,7 +2,7 @@
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { beforeAll, beforeEach, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import type { AnswerJson } from "../../src/answer.ts";
 import { mapInWords } from "../../src/app/draw/word-map.ts";
 import { visibleToken } from "../../src/app/draw/words.ts";
@@ -12,10 +12,12 @@ import { INTERVENTIONS } from "../../src/interventions/registry.ts";
 import { logitLens } from "../../src/lens.ts";
 import type { Llava } from "../../src/llava.ts";
 import { tokenAttention } from "../../src/token-attention.ts";
+import { seriousFindings } from "./accessibility.ts";
 import { MODEL } from "./fixtures.ts";
+import { layoutFaults } from "./layout.ts";
 import { openNodeModel } from "./node-model.ts";
 import { openPages } from "./open-pages.ts";
-import { type Playground, waitUntil } from "./playground.ts";
+import { type Playground, viewports, waitUntil } from "./playground.ts";
 
 const { openLoaded } = openPages();
 const QUESTION = "What is in the picture?";
@@ -42,6 +44,19 @@ beforeEach(async () => {
   const isAsked = (await page.locator("#compare").count()) > 0 && (await shown.innerText()) === QUESTION;
   if (!isAsked) await playground.askAndWait();
   await page.locator("#compare").waitFor();
+});
+
+/** The page is shared with other files: what stays when it starts over goes back to what it was. */
+afterAll(async () => {
+  const { page } = playground;
+  await page
+    .locator("#compare")
+    .getByRole("group", { name: "B", exact: true })
+    .getByLabel("Method")
+    .selectOption("adaptvis");
+  await page.getByRole("radio", { name: "Hide a part" }).check();
+  await page.locator("#patches").getByRole("button", { name: "Clear" }).click();
+  expect(await page.locator("#patches").getByText("0 of 64 patches marked").count()).toBe(1);
 });
 
 test("follow-ups go on with the picture or another one, as the library's session does", async () => {
@@ -255,6 +270,31 @@ test("a patch that is tapped shows the library's logit lens", async () => {
   for (let row = 0; row < rows; row++) {
     const shown = await table.locator(".lens-tokens").nth(row).locator(".mono").evaluateAll(texts);
     expect(shown).toEqual(expected.rows[row]?.tokens.map(({ text = "" }) => visibleToken(text)));
+  }
+});
+
+test("with all of it on the page, nothing is cut off or hard to read, on a phone and a desk, in light and dark", async () => {
+  const { page } = playground;
+  await page.locator("#conversation").getByLabel("Your follow-up").fill("Where is the ball?");
+  await playground.button("Ask this too").click();
+  await page.locator("#conversation .turn .hint").first().waitFor();
+  await idle();
+  await page.emulateMedia({ reducedMotion: "reduce" });
+  const shown = ["#conversation .turn", "#words .word", "#compare .trio canvas", "#patches table.lens"];
+  for (const selector of shown) expect(await page.locator(selector).count(), selector).toBeGreaterThan(0);
+  try {
+    for (const [width, colorScheme] of [
+      [1280, "light"],
+      [390, "dark"],
+      [320, "light"],
+    ] as const) {
+      await page.setViewportSize({ width, height: 844 });
+      await page.emulateMedia({ colorScheme });
+      expect([...(await seriousFindings(page)), ...(await layoutFaults(page))], `${width} pixels`).toEqual([]);
+    }
+  } finally {
+    await page.emulateMedia({ colorScheme: "light", reducedMotion: null });
+    await page.setViewportSize(viewports.desktop);
   }
 });
 

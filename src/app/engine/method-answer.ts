@@ -30,7 +30,10 @@ export function methodOptions(
   return {
     ...chosenMethod(method),
     maxNewTokens,
-    onStage: (stage) => onEvent({ kind: "stage", text: describeStage(stage, undefined) }),
+    onStage: (stage) => {
+      const text = stage === "generate" ? "Answering" : describeStage(stage, undefined);
+      onEvent({ kind: "stage", text });
+    },
     onToken: ({ text }) => onEvent({ kind: "token", text }),
     signal,
   };

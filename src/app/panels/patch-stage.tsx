@@ -89,9 +89,7 @@ export function PatchStage(props: {
     >
       <MapCanvas picture={picture} map={undefined} label="The picture" />
       <svg class="patch-grid" viewBox={`0 0 ${width} ${height}`} preserveAspectRatio="none" aria-hidden="true">
-        {Array.from({ length: grid.width * grid.height }, (_, cell) => (
-          <Cell key={cell} grid={grid} cell={cell} picture={picture} kind="line" />
-        ))}
+        <path class="line" d={lines(grid, picture)} />
         {cells.map((cell) => (
           <Cell
             key={`m${cell}`}
@@ -127,6 +125,18 @@ function Cell(props: {
       height={part.height * height}
     />
   );
+}
+
+/** The lines between patches, as an SVG path in pixels of the picture. */
+function lines(grid: PatchGrid, { width, height }: RgbImage): string {
+  const { left, top, width: cellWidth, height: cellHeight } = partOf(grid, 0);
+  const [right, bottom] = [left + cellWidth * grid.width, top + cellHeight * grid.height];
+  const columns = Array.from({ length: grid.width + 1 }, (_, column) => (left + column * cellWidth) * width);
+  const rows = Array.from({ length: grid.height + 1 }, (_, row) => (top + row * cellHeight) * height);
+  return [
+    ...columns.map((x) => `M${x} ${top * height}V${bottom * height}`),
+    ...rows.map((y) => `M${left * width} ${y}H${right * width}`),
+  ].join("");
 }
 
 function inWords(grid: PatchGrid, cell: number, isMarked: boolean): string {

@@ -69,9 +69,11 @@ function Cut(props: {
   const done = cutAnswer.value;
   return (
     <>
-      <p class="hint for-patches">
-        Draw on the picture to mark patches; tap one to take it away. With the keyboard: arrow keys move,{" "}
-        <kbd>Space</kbd> marks, with <kbd>Shift</kbd> a whole rectangle.
+      <p class="hint">
+        Draw on the picture to mark patches; tap one to take it away.{" "}
+        <span class="for-keys">
+          By keyboard: arrows move, <kbd>Space</kbd> marks, with <kbd>Shift</kbd> a whole rectangle.
+        </span>
       </p>
       <ByNumbers
         grid={grid}
@@ -196,7 +198,10 @@ function Read({ attention, seen }: { readonly attention: AttentionView; readonly
     <>
       <p class="hint">
         Tap a patch: the table shows which words its image token would become, layer by layer, if the model stopped
-        there (the logit lens). With the keyboard: arrow keys move, <kbd>Space</kbd> reads.
+        there (the logit lens).{" "}
+        <span class="for-keys">
+          By keyboard: arrows move, <kbd>Space</kbd> reads.
+        </span>
       </p>
       <ByNumbers
         grid={{ width: attention.gridWidth, height: attention.gridHeight }}
