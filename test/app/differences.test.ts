@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { comparedTokens, comparedWords } from "../../src/app/draw/answer-differences.ts";
 import { mapOf } from "../../src/app/draw/attention-view.ts";
-import { differenceOf, mapInWords, wordMap } from "../../src/app/draw/word-map.ts";
+import { differenceOf, mapInWords, wordInWords, wordMap } from "../../src/app/draw/word-map.ts";
 import type { AttentionView } from "../../src/app/protocol.ts";
 
 const own = (words: readonly { readonly word: string; readonly isOwn: boolean }[]) =>
@@ -57,6 +57,11 @@ describe("maps", () => {
     expect([...wordMap(tokens, { tokens: [1] }, undefined).values]).toEqual([0, 0, 0, 0.375]);
     expect([...wordMap(tokens, { tokens: [0, 2] }, 0).values]).toEqual([0.25, 0.125, 0, 0.125]);
     const map = wordMap(tokens, { tokens: [0] }, undefined);
+    expect(["dog.", "(Zürich’s)", "..."].map((word) => wordInWords(word, map).split(":")[0])).toEqual([
+      "“dog”",
+      "“Zürich’s”",
+      "“...”",
+    ]);
     expect(mapInWords(map)).toBe("looked most at the upper left, 37.5\u00a0% of attention on the picture");
     expect(mapInWords(wordMap(tokens, { tokens: [1] }, 1))).toBe(
       "looked most at the lower right, 25.0\u00a0% of attention on the picture",

@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import type { AnswerJson } from "../../src/answer.ts";
-import { mapInWords } from "../../src/app/draw/word-map.ts";
+import { wordInWords } from "../../src/app/draw/word-map.ts";
 import { visibleToken } from "../../src/app/draw/words.ts";
 import { decodeImage, type RgbImage } from "../../src/index.node.ts";
 import { wordsOf } from "../../src/inspect/answer-words.ts";
@@ -137,7 +137,7 @@ test("each word has its own map, reached by keys, and a sentence that says what 
   for (const { word, tokens } of words) {
     await panel
       .locator("figcaption")
-      .getByText(`“${word}”: ${mapInWords(expected.map(tokens))}`)
+      .getByText(wordInWords(word, expected.map(tokens)))
       .waitFor();
     expect(await panel.locator("button.word[aria-pressed=true]").innerText()).toBe(word);
     maps.push(await panel.locator("canvas").evaluate((canvas) => (canvas as HTMLCanvasElement).toDataURL()));

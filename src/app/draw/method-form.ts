@@ -55,7 +55,7 @@ export function textOf(value: unknown): string {
 export function hintOf(type: ParameterKind): string {
   switch (type.kind) {
     case "number":
-      return `${type.isWhole === true ? "whole number, " : ""}${type.minimum} to ${type.maximum}`;
+      return `${type.isWhole === true ? "whole number, " : ""}${type.minimum} ${type.maximum < 1e6 ? `to ${type.maximum}` : "or more"}`;
     case "choice":
       return type.choices.join(" or ");
     case "indices":

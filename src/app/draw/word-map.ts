@@ -23,6 +23,12 @@ export function mapInWords(map: AttentionMap): string {
   return `looked most at the ${placeInWords(map, brightestPatch(map))}, ${percent(map.share)} of attention on the picture`;
 }
 
+/** What is said of a word: without the punctuation around it, unless there is nothing else. */
+export function wordInWords(word: string, map: AttentionMap): string {
+  const bare = word.replaceAll(/^[^\p{L}\p{N}]+|[^\p{L}\p{N}]+$/gu, "");
+  return `“${bare === "" ? word : bare}”: ${mapInWords(map)}`;
+}
+
 /** The second map minus the first, cell by cell; undefined where they are not of one picture or do not differ. */
 export function differenceOf(
   one: AttentionMap,

@@ -117,13 +117,13 @@ function FirstTokens({ one, other }: { readonly one: MethodAnswerView; readonly 
   return (
     <div class="first-tokens">
       <table class="numbers">
-        <caption>How probable the first token is</caption>
+        <caption>How probable the first token is, and the change from A to B in percentage points</caption>
         <thead>
           <tr>
             <th scope="col">Token</th>
             <th scope="col">A</th>
             <th scope="col">B</th>
-            <th scope="col">B − A, points</th>
+            <th scope="col">Change</th>
           </tr>
         </thead>
         <tbody>

@@ -40,9 +40,11 @@ export function SettingFields(props: {
   readonly refusal: string | undefined;
   /** Settings that have no field. */
   readonly without?: readonly string[];
+  /** What the folded fields are called. */
+  readonly summary?: string;
   readonly onChange: (form: MethodForm) => void;
 }) {
-  const { method, form, refusal, without = [], onChange } = props;
+  const { method, form, refusal, without = [], summary = "Where it acts (layers, heads, …)", onChange } = props;
   const about = refusal === undefined ? undefined : parameterOf(method.parameters, refusal);
   const fields = Object.entries(method.parameters)
     .filter(([name]) => !without.includes(name))
@@ -71,21 +73,24 @@ export function SettingFields(props: {
     <>
       {fields.filter(({ isPlain }) => isPlain).map(({ field }) => field)}
       {places.length > 0 && (
-        <Places isWrong={places.some(({ isWrong }) => isWrong)}>{places.map(({ field }) => field)}</Places>
+        <Places summary={summary} isWrong={places.some(({ isWrong }) => isWrong)}>
+          {places.map(({ field }) => field)}
+        </Places>
       )}
     </>
   );
 }
 
 /** Folded fields, which open by themselves for what is refused in them. */
-function Places({ isWrong, children }: { readonly isWrong: boolean; readonly children: ComponentChildren }) {
+function Places(props: { readonly summary: string; readonly isWrong: boolean; readonly children: ComponentChildren }) {
+  const { summary, isWrong, children } = props;
   const details = useRef<HTMLDetailsElement>(null);
   useEffect(() => {
     if (isWrong && details.current !== null) details.current.open = true;
   }, [isWrong]);
   return (
     <details ref={details}>
-      <summary>Where it acts (layers, heads, …)</summary>
+      <summary>{summary}</summary>
       <div class="stack">{children}</div>
     </details>
   );

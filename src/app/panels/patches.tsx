@@ -85,21 +85,17 @@ function Cut(props: {
       <p class="number" role="status">
         {cells.length} of {grid.width * grid.height} patches marked
       </p>
-      <details>
-        <summary>Who cannot see them (rows, layers, heads)</summary>
-        <div class="stack">
-          <SettingFields
-            method={methodOf(cutForm.value)}
-            form={cutForm.value}
-            refusal={refusals.value.cut}
-            without={["columns", "patches", "box"]}
-            onChange={(form) => {
-              cutForm.value = form;
-              refusals.value = { ...refusals.value, cut: undefined };
-            }}
-          />
-        </div>
-      </details>
+      <SettingFields
+        method={methodOf(cutForm.value)}
+        form={cutForm.value}
+        refusal={refusals.value.cut}
+        summary="Who cannot see them (rows, layers, heads)"
+        without={["columns", "patches", "box"]}
+        onChange={(form) => {
+          cutForm.value = form;
+          refusals.value = { ...refusals.value, cut: undefined };
+        }}
+      />
       {refusals.value.cut !== undefined && <p class="refusal">{refusals.value.cut}</p>}
       <StudyRow of="cut" label="Answer without them" isDisabled={cells.length === 0} onStart={() => void cutOut()}>
         <button

@@ -51,6 +51,7 @@ export function SaveFindings(props: {
   return (
     <button
       type="button"
+      class="findings"
       onClick={() => {
         const text = `${JSON.stringify(findings(), undefined, 2)}\n`;
         save(new Blob([text], { type: "application/json" }), name);

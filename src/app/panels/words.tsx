@@ -1,6 +1,6 @@
 // Word by word, where the model looked: a word that is pointed at, focused or tapped shows its map over the picture.
 import { useEffect, useMemo, useRef } from "preact/hooks";
-import { mapInWords, wordMap } from "../draw/word-map.ts";
+import { wordInWords, wordMap } from "../draw/word-map.ts";
 import type { PictureWords, WhichAnswer } from "../protocol.ts";
 import { asked, hadPicture, mapHead, running } from "../state.ts";
 import { chooseWordsOf, lookForWords, wordsLayer } from "../talk.ts";
@@ -121,7 +121,7 @@ function WordFigure(props: {
   const { word, picture, name } = props;
   const head = mapHead.value;
   const map = useMemo(() => wordMap(picture.tokens, word, head), [picture, word, head]);
-  const told = `${name}“${word.word}”: ${mapInWords(map)}`;
+  const told = `${name}${wordInWords(word.word, map)}`;
   const status = useRef<HTMLElement>(null);
   useEffect(() => {
     // Written after the element is there, so that screen readers tell the first word too.
