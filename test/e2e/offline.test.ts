@@ -15,7 +15,8 @@ test("after one visit the page loads and answers with the server gone", async ()
   await playground.askAndWait();
   expect(await playground.answer("Greedy")).toBe("Left");
   expect(await playground.answer("AdaptVis")).toBe("Left");
-  // The example pictures are kept too.
+  // The panels that come later and the example pictures are kept too.
+  await playground.page.getByRole("region", { name: "Compare two methods" }).waitFor();
   await playground.page.getByRole("radio", { name: "Your picture" }).check();
   await playground.button(/^Example: .*guitar/).click();
   await playground.page.getByRole("img", { name: /gift_behind_guitar\.png/ }).waitFor();

@@ -10,12 +10,12 @@ let isFetching = false;
 
 /** One of the panels that come later; nothing before the first answer, and until its script is there. */
 export function Later({ panel }: { readonly panel: keyof Workshop }) {
-  const isWanted = asked.value !== undefined;
+  const done = asked.value;
   useEffect(() => {
-    if (isWanted) void fetchWorkshop();
-  }, [isWanted]);
+    if (done !== undefined) void fetchWorkshop(); // again at the next answer where it failed
+  }, [done]);
   const Panel = workshop.value?.[panel];
-  return isWanted && Panel !== undefined ? <Panel /> : null;
+  return done !== undefined && Panel !== undefined ? <Panel /> : null;
 }
 
 async function fetchWorkshop(): Promise<void> {
