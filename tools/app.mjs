@@ -27,6 +27,7 @@ const common = {
   target: "es2023",
   jsx: "automatic",
   jsxImportSource: "preact",
+  splitting: true,
   loader: { ".wgsl": "text" },
   logLevel: "warning",
 };
@@ -41,11 +42,20 @@ export async function buildApp({ out = join(root, "dist", "app"), version: label
   rmSync(out, { recursive: true, force: true });
   mkdirSync(out, { recursive: true });
   const hashed = { ...common, outdir: out, entryNames: "[name]-[hash]", minify: true, metafile: true };
-  const worker = await esbuild.build({ ...hashed, entryPoints: ["src/app/worker.ts"] });
+  const worker = await esbuild.build({
+    ...hashed,
+    entryPoints: ["src/app/worker.ts"],
+    plugins: [besides("src/app/engine/engine.ts", "PlaygroundEngine")],
+  });
   const workerFile = outputOf(worker, "src/app/worker.ts");
   const define = { WORKER_FILE: JSON.stringify(workerFile) };
   const entryPoints = ["src/app/main.tsx", "src/app/style.css"];
-  const page = await esbuild.build({ ...hashed, entryPoints, define, splitting: true, chunkNames: "[name]-[hash]" });
+  const page = await esbuild.build({
+    ...hashed,
+    entryPoints,
+    define,
+    plugins: [besides("src/app/session.ts", "engine")],
+  });
   copyStatic(out);
   let html = withServers(readFileSync(join(source, "index.html"), "utf8"), connect);
   for (const entry of entryPoints) {
@@ -53,6 +63,10 @@ export async function buildApp({ out = join(root, "dist", "app"), version: label
     if (!html.includes(`"${plain}"`)) throw new Error(`app: index.html does not name ${plain}`);
     html = html.replaceAll(`"${plain}"`, `"./${outputOf(page, entry)}"`);
   }
+  const preloads = staticChunks(page, "src/app/main.tsx").map(
+    (file) => `<link rel="modulepreload" href="./${file}" />`,
+  );
+  html = html.replace("<script ", `${preloads.join("\n    ")}\n    <script `);
   writeFileSync(join(out, "index.html"), html);
   writeFileSync(join(out, "licences.txt"), licences([worker, page]));
 
@@ -60,7 +74,7 @@ export async function buildApp({ out = join(root, "dist", "app"), version: label
   const digest = createHash("sha256").update(label);
   for (const file of files) digest.update(`${file}\n`).update(readFileSync(join(out, file)));
   const version = digest.digest("hex").slice(0, 16);
-  const { metafile: _, entryNames: __, ...plain } = hashed;
+  const { metafile: _, entryNames: __, splitting: ___, ...plain } = hashed;
   await esbuild.build({
     ...plain,
     entryPoints: ["src/app/service-worker.ts"],
@@ -145,6 +159,45 @@ function copyStatic(out) {
   cpSync(join(root, "LICENSE"), join(out, "LICENSE"));
 }
 
+/**
+ * Bundles what is imported by `import()` so that it stands besides one chunk of what is there at once. esbuild makes a chunk of the
+ * modules that the same entries reach, which with many lazy parts is many small chunks; here every lazy part reaches `anchor`, and
+ * so all that the anchor needs is one chunk.
+ * @param {string} anchor a module that the entry imports, with most of what it needs
+ * @param {string} name one of its exports
+ */
+function besides(anchor, name) {
+  return {
+    name: "besides",
+    setup(build) {
+      build.onResolve({ filter: /.*/ }, async ({ path, resolveDir, importer, kind, pluginData }) => {
+        if (kind !== "dynamic-import" || pluginData === "besides") return undefined;
+        const found = await build.resolve(path, { resolveDir, importer, kind, pluginData: "besides" });
+        return found.errors.length > 0 ? found : { path: found.path, namespace: "lazy" };
+      });
+      build.onLoad({ filter: /.*/, namespace: "lazy" }, ({ path }) => ({
+        contents: `export * from ${JSON.stringify(path)};
+          export { ${name} as besides } from ${JSON.stringify(join(root, anchor))};`,
+        resolveDir: root,
+      }));
+    },
+  };
+}
+
+/** The names of the chunks that an entry needs before it runs. */
+function staticChunks({ metafile: { outputs } }, entry) {
+  const found = new Set();
+  const visit = (path) => {
+    for (const { path: next, kind } of outputs[path].imports) {
+      if (kind !== "import-statement" || found.has(next)) continue;
+      found.add(next);
+      visit(next);
+    }
+  };
+  visit(Object.keys(outputs).find((path) => outputs[path].entryPoint === entry));
+  return [...found].map((path) => path.split("/").at(-1));
+}
+
 /** The name of an entry's output in its folder. */
 function outputOf({ metafile }, entry) {
   const [path] = Object.entries(metafile.outputs).find(([, { entryPoint }]) => entryPoint === entry) ?? [];
@@ -154,7 +207,8 @@ function outputOf({ metafile }, entry) {
 
 /** The licences of the npm packages that ended up in the bundles. */
 function licences(results) {
-  const inputs = results.flatMap(({ metafile }) => Object.keys(metafile.inputs));
+  const all = results.flatMap(({ metafile }) => Object.keys(metafile.inputs));
+  const inputs = all.filter((path) => !path.startsWith("lazy:"));
   const packages = new Set(inputs.flatMap((path) => /^(.*node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1] ?? []));
   const parts = [...packages].sort().map((folder) => {
     const { name, version, license } = JSON.parse(readFileSync(join(root, folder, "package.json"), "utf8"));

@@ -2,6 +2,7 @@
 
 import { computed, signal } from "@preact/signals";
 import type { KeepProgress, KeptForm, KeptModel } from "../store/model-store.ts";
+import { STORE_FOLDER } from "../store/opfs-files.browser.ts";
 import type { RemoteModel } from "../store/remote-model.ts";
 import { DownloadRate } from "./draw/download-rate.ts";
 import { byteSize } from "./draw/words.ts";
@@ -62,6 +63,17 @@ export async function readShelf(): Promise<void> {
   } catch (error) {
     shelfProblem.value = failureOf(error).message;
   }
+}
+
+/** As {@link readShelf} if this web site has a store; a visitor who keeps nothing need not fetch what reads it. */
+export async function readShelfIfAny(): Promise<void> {
+  try {
+    const root = await navigator.storage.getDirectory();
+    await root.getDirectoryHandle(STORE_FOLDER);
+  } catch {
+    return; // there is none, or this browser or address offers no storage, which the list of models says when it is opened
+  }
+  await readShelf();
 }
 
 /** Asks a server about the model in the field. */

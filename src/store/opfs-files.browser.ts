@@ -16,12 +16,15 @@ interface WorkerFileHandle extends FileSystemFileHandle {
   createSyncAccessHandle?(): Promise<SyncAccessHandle>;
 }
 
+/** The folder of the store in the private file system, unless another is named. */
+export const STORE_FOLDER = "adaptvis-models";
+
 /**
  * The file store of this web site, in one folder of its private file system.
  * @param name of that folder
  * @throws StoreError `unavailable` where the browser offers none, at the first use.
  */
-export function opfsFiles(name = "adaptvis-models"): FileStore {
+export function opfsFiles(name = STORE_FOLDER): FileStore {
   let opening: Promise<FileSystemDirectoryHandle> | undefined;
 
   const root = (): Promise<FileSystemDirectoryHandle> => {

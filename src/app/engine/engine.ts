@@ -1,8 +1,6 @@
 // The playground's engine: one loaded model, one question at a time, and a new device after a loss.
 
-import { encodeSafetensors } from "../../checkpoint/safetensors-writer.ts";
 import { AbortError, InputError } from "../../errors.ts";
-import { explain } from "../../explain.ts";
 import type { ExplainedPass } from "../../inspect/explained-pass.ts";
 import type { RgbImage } from "../../preprocess/image.ts";
 import type {
@@ -178,6 +176,7 @@ export class PlaygroundEngine implements EngineApi {
       this.surviving(signal, ignore, async ({ model }) => {
         const { settings, maxNewTokens } = request;
         const options = { method, ...(method === "adaptvis" && settings), maxNewTokens, signal };
+        const { encodeSafetensors } = await import("../../checkpoint/safetensors-writer.ts"); // a chunk of its own
         const { tensors, metadata } = await model.trace(inputs, options, { unmodified: true });
         return encodeSafetensors(tensors, metadata);
       }),
@@ -190,6 +189,7 @@ export class PlaygroundEngine implements EngineApi {
     const { settings } = request;
     return this.alone((signal) =>
       this.surviving(signal, ignore, async ({ model }) => {
+        const { explain } = await import("../../explain.ts"); // a chunk of its own
         const { answer, passes, kernels } = await explain(model, inputs, {
           method,
           ...(method === "adaptvis" && settings),

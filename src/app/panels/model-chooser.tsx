@@ -4,7 +4,17 @@ import { useEffect, useId, useState } from "preact/hooks";
 import { filesOfInput, hasFolderDialog, pickFolder } from "../checkpoint-files.ts";
 import { timeLeft } from "../draw/download-rate.ts";
 import { byteSize } from "../draw/words.ts";
-import { keeping, lookingUp, lookUp, modelText, offer, pauseDownload, readShelf, shelf } from "../models.ts";
+import {
+  keeping,
+  lookingUp,
+  lookUp,
+  modelText,
+  offer,
+  pauseDownload,
+  readShelf,
+  readShelfIfAny,
+  shelf,
+} from "../models.ts";
 import { loadLocal } from "../session.ts";
 import { isEmbedded, model, running } from "../state.ts";
 import { SUGGESTED_MODELS } from "../suggested-models.ts";
@@ -15,7 +25,7 @@ import { formInWords, ModelOfferCard } from "./model-offer.tsx";
 /** The chooser: one line with the model's name until it is opened. */
 export function ModelChooser() {
   const [isOpen, setOpen] = useState(false);
-  useEffect(() => void readShelf(), []);
+  useEffect(() => void (isOpen ? readShelf() : readShelfIfAny()), [isOpen]);
   return (
     <section id="models" class="panel chooser" aria-labelledby="models-heading">
       <div class="chooser-head">
