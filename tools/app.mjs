@@ -54,7 +54,7 @@ export async function buildApp({ out = join(root, "dist", "app"), version: label
     ...hashed,
     entryPoints,
     define,
-    plugins: [besides("src/app/session.ts", "engine")],
+    plugins: [besides("src/app/main.tsx", "keepFocus")],
   });
   copyStatic(out);
   let html = withServers(readFileSync(join(source, "index.html"), "utf8"), connect);
@@ -156,6 +156,7 @@ function copyStatic(out) {
     recursive: true,
     filter: (path) => !notOfThePage.has(relative(join(root, model), path).split(sep)[0]),
   });
+  cpSync(join(source, "recorded-example.json"), join(out, "recorded-example.json"));
   cpSync(join(root, "LICENSE"), join(out, "LICENSE"));
 }
 

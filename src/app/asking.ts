@@ -1,12 +1,14 @@
 // Asks the model the page's current question about its current picture.
 
-import { computed } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 import type { RgbImage } from "../preprocess/image.ts";
 import { loadSprites, type Sprites, scenePicture } from "./scene/paint.ts";
 import { fillIn, QUESTION_FORMS } from "./scene/questions.ts";
-import { OBJECT_NAMES, type ObjectName } from "./scene/scene.ts";
+import { OBJECT_NAMES, type ObjectName, type Scene } from "./scene/scene.ts";
 import { askAbout } from "./session.ts";
 import {
+  type Asked,
+  asked,
   formId,
   formObjects,
   freeText,
@@ -69,8 +71,19 @@ export async function ask(options: { readonly isReplacing?: boolean } = {}): Pro
     return;
   }
   const seesPictures = model.value?.imageSide !== undefined;
-  await askAbout(async () => (seesPictures ? await currentPicture() : undefined), question.value, options);
+  const before = asked.value;
+  let about: Scene | undefined;
+  const picture = async () => {
+    about = pictureMode.value === "scene" ? scene.value : undefined;
+    return seesPictures ? await currentPicture() : undefined;
+  };
+  await askAbout(picture, question.value, options);
+  if (asked.value === undefined || asked.value === before) return;
+  askedScene.value = about && { asked: asked.value, scene: about };
 }
+
+/** The scene that the last question was about, with the question; undefined when it was about another picture or none. */
+export const askedScene = signal<{ readonly asked: Asked; readonly scene: Scene } | undefined>(undefined);
 
 /** The objects' pictures, fetched once. @throws as {@link loadSprites}. */
 export async function readySprites(): Promise<Sprites> {

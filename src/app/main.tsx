@@ -2,22 +2,28 @@
 import { render } from "preact";
 import { recallMemory } from "./models.ts";
 import { registerServiceWorker } from "./offline.ts";
+import { open } from "./opening.ts";
 import { Answers } from "./panels/answers.tsx";
+import { deferred } from "./panels/deferred.tsx";
 import { FactorPanel } from "./panels/factor.tsx";
-import { Kernels } from "./panels/kernels.tsx";
 import { Looked } from "./panels/looked.tsx";
-import { Masthead } from "./panels/masthead.tsx";
+import { applyStoredTheme, Masthead } from "./panels/masthead.tsx";
 import { ModelPanel } from "./panels/model.tsx";
 import { ModelChooser } from "./panels/model-chooser.tsx";
 import { Announcer, LoadStrip, Notices } from "./panels/notices.tsx";
 import { DropAnywhere, PicturePanel } from "./panels/picture.tsx";
 import { QuestionPanel } from "./panels/question.tsx";
+import { RecordedNote } from "./panels/recorded-note.tsx";
 import { Tokens } from "./panels/tokens.tsx";
-import { loadTinySpatial, watchDevice } from "./session.ts";
-import { offlineState } from "./state.ts";
+import { recorded, showRecordedWithoutGpu } from "./recorded.ts";
+import { watchDevice } from "./session.ts";
+import { asked, offlineState } from "./state.ts";
 import { askOnChange, keepAddress } from "./sync.ts";
 
+const Kernels = deferred(async () => (await import("./panels/kernels.tsx")).Kernels);
+
 function Page() {
+  const isRecorded = recorded.value !== undefined;
   return (
     <div class="page">
       <button type="button" class="skip" onClick={skipToQuestion}>
@@ -33,6 +39,7 @@ function Page() {
           </div>
           <div class="column">
             <QuestionPanel />
+            <RecordedNote />
             <Answers />
             <FactorPanel />
             <Looked />
@@ -40,7 +47,7 @@ function Page() {
           </div>
         </div>
         <div class="below">
-          <Kernels />
+          {asked.value !== undefined && !isRecorded && <Kernels />}
           <ModelPanel />
         </div>
         <LoadStrip />
@@ -62,14 +69,17 @@ function skipToQuestion(): void {
   document.querySelector<HTMLElement>("#question input:checked")?.focus();
 }
 
+const isPlain = location.hash === "";
+applyStoredTheme();
 keepAddress();
 recallMemory();
-document.body.replaceChildren(); // the text for browsers in which this script does not run
+document.body.replaceChildren(); // the heading until this script has come, and the text for browsers in which it does not run
 render(<Page />, document.body);
 keepFocus();
 askOnChange();
+showRecordedWithoutGpu();
 void watchDevice();
-void loadTinySpatial();
+void open(isPlain);
 void registerServiceWorker((state) => {
   offlineState.value = state;
 });

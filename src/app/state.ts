@@ -72,9 +72,9 @@ export const ownPicture = signal<OwnPicture | undefined>(undefined);
 /** Whether the question comes from the form or is free text. */
 export const questionMode = signal<"form" | "free">("form");
 /** The form's id. */
-export const formId = signal<QuestionForm["id"]>("side");
+export const formId = signal<QuestionForm["id"]>("depth");
 /** The objects chosen in the form, in order; those missing from the scene are ignored. */
-export const formObjects = signal<readonly ObjectName[]>(["mug", "dog"]);
+export const formObjects = signal<readonly ObjectName[]>(["plant", "dog"]);
 /** Whether every change asks again. */
 export const asksOnChange = signal(false);
 /** The free-text question. */

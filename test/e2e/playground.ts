@@ -6,15 +6,23 @@ import { join } from "node:path";
 import process from "node:process";
 import { setTimeout } from "node:timers/promises";
 import type { Browser, BrowserContext, Frame, Locator, Page, Worker } from "playwright-core";
-import { DEFAULT_SCENE } from "../../src/app/scene/scene.ts";
+import type { Scene } from "../../src/app/scene/scene.ts";
 import { encodeHash } from "../../src/app/url-state.ts";
 import { launchChromium } from "../browser/launch.ts";
 import { type StaticServer, startServer } from "../browser/static-server.ts";
 
 const TIMEOUT_MS = 60_000;
-/** The address of the scene and question that a page has at first. */
+/** A mug to the left of a dog, about which greedy and AdaptVis agree. */
+export const MUG_AND_DOG: Scene = {
+  background: "wall",
+  objects: [
+    { name: "mug", x: 0.26, y: 0.62, size: 0.32, flipped: false },
+    { name: "dog", x: 0.72, y: 0.6, size: 0.36, flipped: false },
+  ],
+};
+/** The address of the scene and question that a page of the tests has at first; with it, nothing is asked by itself. */
 const FIRST_HASH = encodeHash({
-  scene: DEFAULT_SCENE,
+  scene: MUG_AND_DOG,
   question: "Where is the mug in relation to the dog? Answer with left, right, on or under.",
 });
 
@@ -33,8 +41,10 @@ export interface PageOptions {
   readonly colorScheme?: "light" | "dark";
   readonly reducedMotion?: "reduce" | "no-preference";
   readonly hasTouch?: boolean;
-  /** What stands after "#" in the address. */
+  /** What stands after "#" in the address; a mug beside a dog unless given. */
   readonly hash?: string;
+  /** Opens the plain address, as a visitor does: the opening scene is asked about by itself. */
+  readonly isOpening?: boolean;
   /** Lets the page install its service worker; it then serves the page's files instead of the server. */
   readonly serviceWorkers?: boolean;
   /** Script that runs in the page before its own. */
@@ -88,7 +98,7 @@ export class Playgrounds {
     await context.grantPermissions(["clipboard-read", "clipboard-write"], { origin: this.server.origin });
     if (options.pagePrelude !== undefined) await context.addInitScript({ content: options.pagePrelude });
     const playground = new Playground(context, await context.newPage());
-    const hash = options.hash === undefined ? "" : `#${options.hash}`;
+    const hash = options.isOpening === true ? "" : options.hash === undefined ? FIRST_HASH : `#${options.hash}`;
     await playground.page.goto(`${this.server.origin}/some/folder-${index}/${hash}`);
     return playground;
   }
@@ -226,12 +236,12 @@ export class Playground {
     process.kill(gpu.id, "SIGKILL");
   }
 
-  /** Takes a picture of the whole page, whatever its height. @returns the file. */
-  async screenshot(folder: string, name: string): Promise<string> {
+  /** Takes a picture of the whole page, whatever its height, or of the window as it is. @returns the file. */
+  async screenshot(folder: string, name: string, fullPage = true): Promise<string> {
     await mkdir(folder, { recursive: true });
     const path = join(folder, `${name}.png`);
-    await this.page.evaluate("scrollTo(0, 0)"); // what sticks to the window's edge is where it is at first
-    await this.page.screenshot({ path, fullPage: true, animations: "disabled" });
+    if (fullPage) await this.page.evaluate("scrollTo(0, 0)"); // what sticks to the window's edge is where it is at first
+    await this.page.screenshot({ path, fullPage, animations: "disabled" });
     return path;
   }
 

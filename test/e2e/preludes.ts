@@ -148,3 +148,17 @@ export const holdsAdapter = `{
     return requestAdapter.call(this, options);
   };
 }`;
+
+/** The browser has a camera, which sees a mug-brown rectangle. For the page. */
+export const hasCamera = `navigator.mediaDevices.getUserMedia = async () => {
+  const canvas = document.createElement("canvas");
+  Object.assign(canvas, { width: 320, height: 240 });
+  const painter = canvas.getContext("2d");
+  const paint = () => {
+    painter.fillStyle = "#7a4a2a";
+    painter.fillRect(0, 0, 320, 240);
+    requestAnimationFrame(paint); // a stream has a frame whenever its canvas is painted
+  };
+  paint();
+  return canvas.captureStream();
+};`;

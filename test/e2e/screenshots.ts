@@ -1,14 +1,19 @@
 // The set of pictures of the playground that is looked at: every state at phone and desktop width, in light and dark.
 
 import { type PageOptions, type Playground, Playgrounds, viewports } from "./playground.ts";
-import { gatesReadbacks, keepsDevices, withoutAdapter, withoutMemory, withoutWebGpu } from "./preludes.ts";
+import { gatesReadbacks, hasCamera, keepsDevices, withoutAdapter, withoutMemory, withoutWebGpu } from "./preludes.ts";
 
 /** A state of the page, reached from a fresh one. */
 interface Scene {
   readonly name: string;
-  readonly options?: PageOptions;
+  readonly options?: PageOptions & {
+    /** Pictures the window in place of the whole page. */
+    readonly isWindow?: boolean;
+  };
   readonly reach: (playground: Playground) => Promise<void>;
 }
+
+const expectOn = async ({ page }: Playground) => page.locator("dialog button.primary:not([disabled])").waitFor();
 
 const failure = async ({ page }: Playground) => page.getByRole("alert").first().waitFor();
 
@@ -22,6 +27,11 @@ const scenes: readonly Scene[] = [
     name: "loading",
     options: { workerPrelude: gatesReadbacks },
     reach: (playground) => playground.page.locator(".load-strip").waitFor(),
+  },
+  {
+    name: "opening",
+    options: { isOpening: true },
+    reach: async ({ page }) => page.locator(".verdict").waitFor(),
   },
   { name: "fresh", reach: (playground) => playground.waitUntilReady() },
   { name: "answered", reach: answered },
@@ -37,7 +47,39 @@ const scenes: readonly Scene[] = [
           .waitFor();
       }
       await playground.page.getByRole("slider", { name: "Layer" }).fill("2");
-      await playground.page.getByRole("slider", { name: "Head" }).fill("0");
+      await playground.page.getByRole("combobox", { name: "Head" }).selectOption("0");
+    },
+  },
+  {
+    name: "enlarged",
+    options: { isOpening: true, isWindow: true },
+    reach: async (playground) => {
+      await playground.page.locator(".verdict").waitFor();
+      await playground.button(/^Enlarge the map, AdaptVis/).click();
+      await playground.button("Zoom in").click();
+    },
+  },
+  {
+    name: "asked-on-phone",
+    options: { hasTouch: true, isWindow: true },
+    reach: answered,
+  },
+  {
+    name: "models",
+    reach: async (playground) => {
+      await playground.waitUntilReady();
+      await playground.button("Change the model").click();
+      await playground.page.getByText("Suggestions").waitFor();
+    },
+  },
+  {
+    name: "camera",
+    options: { pagePrelude: hasCamera, isWindow: true },
+    reach: async (playground) => {
+      await playground.waitUntilReady();
+      await playground.page.getByRole("radio", { name: "Your picture" }).check();
+      await playground.button("Use the camera").click();
+      await expectOn(playground);
     },
   },
   {
@@ -89,7 +131,14 @@ const scenes: readonly Scene[] = [
       await playground.notice("The GPU was lost");
     },
   },
-  { name: "no-webgpu", options: { pagePrelude: withoutWebGpu, workerPrelude: withoutWebGpu }, reach: failure },
+  {
+    name: "no-webgpu",
+    options: { pagePrelude: withoutWebGpu, workerPrelude: withoutWebGpu, isOpening: true },
+    reach: async (playground) => {
+      await failure(playground);
+      await playground.page.getByRole("heading", { name: "A recorded example" }).waitFor();
+    },
+  },
   { name: "no-adapter", options: { workerPrelude: withoutAdapter }, reach: failure },
   { name: "out-of-memory", options: { workerPrelude: withoutMemory }, reach: failure },
 ];
@@ -118,7 +167,7 @@ export async function* takeScreenshots(
           } catch (error) {
             yield `${file}: not reached, as it stands: ${String(error).split("\n")[0]}`;
           }
-          yield await playground.screenshot(folder, file);
+          yield await playground.screenshot(folder, file, options?.isWindow !== true);
           for (const problem of playground.problems) yield `${file}: the page's error: ${problem}`;
           await playground.close();
         }

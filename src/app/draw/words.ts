@@ -1,5 +1,8 @@
 // Formats numbers for the page; a no-break space keeps each unit on its number's line.
 
+import type { KeptForm } from "../../store/model-store.ts";
+import type { AnswerView } from "../protocol.ts";
+
 /** A probability or share from 0 to 1 in per cent, with a precision that depends on its size. */
 export function percent(share: number): string {
   const value = share * 100;
@@ -33,8 +36,24 @@ export function duration(milliseconds: number): string {
   return `${(milliseconds / 1000).toFixed(milliseconds < 10_000 ? 2 : 0)}\u00a0s`;
 }
 
+/**
+ * The time of an answer as its card has it, and what that time includes; empty where it is not known.
+ * Greedy reads the picture and the question, the others go on from there.
+ */
+export function timeInWords({ kind, elapsedMs }: Pick<AnswerView, "kind" | "elapsedMs">): string {
+  if (!Number.isFinite(elapsedMs)) return "";
+  return kind === "greedy"
+    ? ` · ${duration(elapsedMs)} with reading`
+    : ` · ${duration(elapsedMs)} more, after greedy’s reading`;
+}
+
 /** A token's text with invisible characters made visible: a leading space, line breaks, tabs, the empty text. */
 export function visibleToken(text: string): string {
   if (text === "") return "(nothing)";
   return text.replace(/^ /, "␣").replaceAll("\n", "↵").replaceAll("\t", "⇥");
+}
+
+/** The form that a model is kept in: "in q4", "as in its files". */
+export function formInWords(form: KeptForm): string {
+  return form === "file" ? "as in its files" : `in ${form}`;
 }

@@ -2,12 +2,13 @@
 
 import { type AdaptVisSettings, chooseFactor } from "../../interventions/adaptvis.ts";
 import { ask } from "../asking.ts";
-import { decimal, duration, percent } from "../draw/words.ts";
+import { decimal, percent, timeInWords } from "../draw/words.ts";
 import type { AnswerKind, AnswerView } from "../protocol.ts";
 import { changeSettings } from "../session.ts";
 import { areSame, asked, hadPicture, model, modelSettings, running, settings, streaming } from "../state.ts";
 import { NumberField, Panel } from "./controls.tsx";
 import { Later } from "./later.tsx";
+import { Verdict } from "./verdict.tsx";
 
 const titles: Readonly<Record<AnswerKind, string>> = {
   greedy: "Greedy",
@@ -55,6 +56,7 @@ function AnswersPanel() {
   return (
     <Panel id="answers" title="Answers">
       <p class="asked">{isAsking ? now.question : done?.question}</p>
+      {!isAsking && <Verdict />}
       <div class={isLong || !isTwofold ? "stack" : "pair"}>
         <AnswerCard kind="greedy" answer={isAsking ? undefined : done?.answers.greedy} />
         {isTwofold && <AnswerCard kind="adaptvis" answer={isAsking ? undefined : done?.answers.adaptvis} />}
@@ -102,7 +104,7 @@ function AnswerNumbers({ answer }: { readonly answer: AnswerView }) {
       {isModified ? `Factor ${decimal(answer.factor)}` : "Unmodified"}
       {first !== undefined && ` · first token ${percent(first.probability)}`}
       {answer.tokens.length > 0 && ` · ${answer.tokens.length} ${answer.tokens.length === 1 ? "token" : "tokens"}`}
-      {` · ${duration(answer.elapsedMs)}`}
+      {timeInWords(answer)}
       {answer.finishReason === "length" && " · cut at the length limit"}
     </p>
   );
@@ -130,7 +132,8 @@ export function Confidence({ confidence, used, now, defaults }: ConfidenceProps)
       </p>
       <div class="settings-fields">
         <NumberField
-          label="beta, threshold"
+          label="How sure it must be"
+          paper="beta"
           value={now.beta}
           min={0}
           max={1}
@@ -138,7 +141,8 @@ export function Confidence({ confidence, used, now, defaults }: ConfidenceProps)
           onChange={(beta) => changeSettings({ ...now, beta })}
         />
         <NumberField
-          label="alpha1, when below"
+          label="Factor when less sure"
+          paper="alpha1"
           value={now.alpha1}
           min={0}
           max={10}
@@ -146,7 +150,8 @@ export function Confidence({ confidence, used, now, defaults }: ConfidenceProps)
           onChange={(alpha1) => changeSettings({ ...now, alpha1 })}
         />
         <NumberField
-          label="alpha2, otherwise"
+          label="Factor when sure"
+          paper="alpha2"
           value={now.alpha2}
           min={0}
           max={10}
@@ -170,8 +175,8 @@ function Meter({ confidence, settings }: { readonly confidence: number; readonly
   return (
     <div class="meter">
       <div class="meter-sides" aria-hidden="true">
-        <span class={isBelow ? "chosen" : ""}>below beta: × {decimal(alpha1)}</span>
-        <span class={isBelow ? "" : "chosen"}>from beta: × {decimal(alpha2)}</span>
+        <span class={isBelow ? "chosen" : ""}>less sure: × {decimal(alpha1)}</span>
+        <span class={isBelow ? "" : "chosen"}>sure enough: × {decimal(alpha2)}</span>
       </div>
       {/* biome-ignore lint/a11y/useSemanticElements: a meter element has no room for beta's mark */}
       <div
@@ -181,7 +186,7 @@ function Meter({ confidence, settings }: { readonly confidence: number; readonly
         aria-valuemin={0}
         aria-valuemax={1}
         aria-valuenow={confidence}
-        aria-valuetext={`Confidence ${decimal(confidence)}, ${isBelow ? "below" : "at least"} beta ${decimal(beta)}`}
+        aria-valuetext={`${decimal(confidence)}, ${isBelow ? "less than" : "at least"} the ${decimal(beta)} that it must be`}
       >
         <span class="meter-fill" style={{ width: place(confidence) }} />
         <span class="meter-beta" style={{ left: place(beta) }} />
@@ -189,7 +194,7 @@ function Meter({ confidence, settings }: { readonly confidence: number; readonly
       <div class="meter-scale number" aria-hidden="true">
         <span>0</span>
         <span class="meter-beta-label" style={{ left: `clamp(2.5rem, ${place(beta)}, 100% - 2.5rem)` }}>
-          beta {decimal(beta)}
+          must be {decimal(beta)}
         </span>
         <span>1</span>
       </div>
@@ -201,8 +206,8 @@ function sentence(confidence: number, settings: AdaptVisSettings): string {
   const { beta } = settings;
   const isBelow = confidence < beta;
   const factor = chooseFactor(confidence, settings);
-  const start = `The first token has probability ${decimal(confidence)}, which is ${isBelow ? "below" : "at least"} beta (${decimal(beta)}).`;
-  return `${start} So AdaptVis uses ${isBelow ? "alpha1" : "alpha2"} and multiplies the attention scores of the picture by ${decimal(factor)}${factor === 1 ? ", which changes nothing" : ""}.`;
+  const start = `The first token has probability ${decimal(confidence)}, which is ${isBelow ? "less than" : "at least"} the ${decimal(beta)} that it must be (the paper’s beta).`;
+  return `${start} So AdaptVis multiplies the attention scores of the picture by ${decimal(factor)} (${isBelow ? "alpha1" : "alpha2"})${factor === 1 ? ", which changes nothing" : factor < 1 ? ": the model looks wider" : ": the model looks more narrowly"}.`;
 }
 
 function Outdated({ confidence, used, now }: Omit<ConfidenceProps, "defaults">) {

@@ -94,9 +94,16 @@ export function Slider(props: {
   );
 }
 
+/** What the paper calls something, beside its plain name. */
+export function Paper({ name }: { readonly name: string }) {
+  return <span class="paper">{name}</span>;
+}
+
 /** A number field. A value out of range is clamped, with a hint; text that is not a number changes nothing. */
 export function NumberField(props: {
   readonly label: string;
+  /** Its name in the paper. */
+  readonly paper?: string;
   readonly value: number;
   readonly min: number;
   readonly max: number;
@@ -106,12 +113,14 @@ export function NumberField(props: {
   /** Called at Enter, after a change of the value. */
   readonly onEnter?: () => void;
 }) {
-  const { label, value, min, max, step, onEnter } = props;
+  const { label, paper, value, min, max, step, onEnter } = props;
   const id = useId();
   const [isMoved, setMoved] = useState(false);
   return (
     <div class="field">
-      <label for={id}>{label}</label>
+      <label for={id}>
+        {label} {paper !== undefined && <Paper name={paper} />}
+      </label>
       <input
         id={id}
         type="number"

@@ -1,16 +1,17 @@
 // The user's own factor with its answer: one extra step per change, without a new prefill.
 
 import { decimal, percent } from "../draw/words.ts";
+import { recorded } from "../recorded.ts";
 import { tryAllFactors, tryFactor } from "../session.ts";
 import { factor, factorAnswer, factorAnswers, hadPicture, running, settings, streaming } from "../state.ts";
 import { AnswerCard } from "./answers.tsx";
-import { NumberField, Panel, Slider } from "./controls.tsx";
+import { NumberField, Panel, Paper, Slider } from "./controls.tsx";
 
 const LARGEST = 3;
 
 /** The panel of the factor slider. */
 export function FactorPanel() {
-  if (!hadPicture.value) return null;
+  if (!hadPicture.value || recorded.value !== undefined) return null;
   const now = running.value;
   const shown = factorAnswer.value;
   const isRunning = now?.kind === "factor" && now.factor === factor.value;
@@ -36,8 +37,8 @@ export function FactorPanel() {
       </div>
       <div class="row">
         <Preset label="Unmodified" value={1} />
-        <Preset label="alpha1" value={settings.value.alpha1} />
-        <Preset label="alpha2" value={settings.value.alpha2} />
+        <Preset label="When less sure" paper="alpha1" value={settings.value.alpha1} />
+        <Preset label="When sure" paper="alpha2" value={settings.value.alpha2} />
         <button type="button" disabled={running.value !== undefined} onClick={() => void tryAllFactors()}>
           Try all from 0 to {LARGEST}
         </button>
@@ -54,10 +55,13 @@ export function FactorPanel() {
   );
 }
 
-function Preset({ label, value }: { readonly label: string; readonly value: number }) {
+function Preset(props: { readonly label: string; readonly paper?: string; readonly value: number }) {
+  const { label, paper, value } = props;
   return (
     <button type="button" onClick={() => tryFactor(value)}>
-      {label} × {decimal(value)}
+      <span>
+        {label}, × {decimal(value)} {paper !== undefined && <Paper name={paper} />}
+      </span>
     </button>
   );
 }

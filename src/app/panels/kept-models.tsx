@@ -2,11 +2,10 @@
 
 import { useState } from "preact/hooks";
 import type { KeptModel } from "../../store/model-store.ts";
-import { byteSize } from "../draw/words.ts";
+import { byteSize, formInWords } from "../draw/words.ts";
 import { askToPersist, keeping, keepModel, loadKept, removeKept, shelf, shelfProblem } from "../models.ts";
 import { loadTinySpatial } from "../session.ts";
 import { isEmbedded, model, running } from "../state.ts";
-import { formInWords } from "./model-offer.tsx";
 
 /** The list of kept models. */
 export function KeptModels() {

@@ -10,7 +10,10 @@ import { pngOf, save } from "../draw/download.ts";
 import { decimal, percent } from "../draw/words.ts";
 import type { AttentionView } from "../protocol.ts";
 import { asked, factorAnswer, hadPicture, mapAnswer, mapHead, mapLayer, notify } from "../state.ts";
-import { type Choice, Panel, Segmented, Slider } from "./controls.tsx";
+import { type Choice, Panel, Paper, Segmented, Select, Slider } from "./controls.tsx";
+import { deferred } from "./deferred.tsx";
+
+const EnlargedMap = deferred(async () => (await import("./enlarged-map.tsx")).EnlargedMap);
 
 /** Minimum side of a drawn map, pixels. */
 const SIDE = 448;
@@ -47,15 +50,15 @@ export function Looked() {
             mapLayer.value = layer;
           }}
         />
-        <Slider
+        <Select
           label="Head"
-          value={choice.head ?? -1}
-          min={-1}
-          max={numHeads - 1}
-          step={1}
-          valueText={choice.head === undefined ? `mean of all ${numHeads}` : `${choice.head} of 0–${numHeads - 1}`}
-          onInput={(head) => {
-            mapHead.value = head < 0 ? undefined : head;
+          choices={[
+            { value: "mean", label: `mean of all ${numHeads}` },
+            ...Array.from({ length: numHeads }, (_, head) => ({ value: String(head), label: String(head) })),
+          ]}
+          value={choice.head === undefined ? "mean" : String(Math.min(choice.head, numHeads - 1))}
+          onChange={(head) => {
+            mapHead.value = head === "mean" ? undefined : Number(head);
           }}
         />
       </div>
@@ -141,22 +144,41 @@ function MapFigure(props: {
     setPointed(patchAt(map, x, y));
   };
   const shown = pointed ?? brightest.row * map.width + brightest.column;
+  const [isEnlarged, setEnlarged] = useState(false);
+  const label = `Heat map, ${name}, factor ${decimal(factor)}: ${percent(map.share)} of all attention is on the picture, most of it ${place}`;
   return (
     <figure class="map">
       <figcaption>
         <h3>{name}</h3>
         <span class="hint number">factor {decimal(factor)}</span>
+        <button type="button" class="small" onClick={() => setEnlarged(true)}>
+          <span>
+            Enlarge <span class="visually-hidden">the map, {name}</span>
+          </span>
+        </button>
       </figcaption>
       <canvas
         ref={canvas}
         role="img"
-        aria-label={`Heat map, ${name}, factor ${decimal(factor)}: ${percent(map.share)} of all attention is on the picture, most of it ${place}`}
+        aria-label={label}
         onPointerMove={point}
         onPointerLeave={() => setPointed(undefined)}
+        onClick={() => setEnlarged(true)}
       />
+      {isEnlarged && (
+        <EnlargedMap
+          title={`Where it looked: ${name}, factor ${decimal(factor)}`}
+          label={label}
+          picture={picture}
+          map={map}
+          onClose={() => setEnlarged(false)}
+        />
+      )}
       <dl class="figures number">
         <div>
-          <dt>Image share</dt>
+          <dt>
+            Attention on the picture <Paper name="image share" />
+          </dt>
           <dd>{percent(map.share)}</dd>
         </div>
         {map.unplacedShare > UNPLACED && (
@@ -172,7 +194,9 @@ function MapFigure(props: {
           </div>
         )}
         <div>
-          <dt>Entropy</dt>
+          <dt>
+            How spread out <Paper name="entropy" />
+          </dt>
           <dd>{map.entropy.toFixed(2)}&nbsp;bits</dd>
         </div>
         <div>
@@ -199,10 +223,10 @@ function Legend({ numPatches }: { readonly numPatches: number }) {
       <span class="legend-bar" style={{ background: `linear-gradient(to right, ${stops.join(", ")})` }} />
       <span class="hint">most</span>
       <p class="hint legend-words">
-        Each map’s brightest colour is its own brightest patch. Image share: how much of all attention is on the picture
-        rather than on words; in the small grid from black, none, to pale, all. Entropy: low when it looks at few
-        patches, {decimal(Math.log2(numPatches), 2)} bits when it looks at all alike. Point at a patch for its part of
-        all attention.
+        Each map’s brightest colour is its own brightest patch. Attention on the picture: how much of all attention,
+        rather than on words; in the small grid from black, none, to pale, all. How spread out: low when it looks at few
+        patches, {decimal(Math.log2(numPatches), 2)} bits when it looks at all alike. Press a map to enlarge it
+        <span class="for-keys">, or point at a patch for its part of all attention</span>.
       </p>
     </div>
   );
@@ -232,13 +256,13 @@ export function HeadGrid(props: {
   const part = (count: number) => `${(100 / count).toFixed(4)}%`;
   return (
     <figure class="head-grid">
-      <figcaption class="hint">Image share, layers down, heads across</figcaption>
+      <figcaption class="hint">Attention on the picture, layers down, heads across</figcaption>
       <div class="head-cells" style={{ aspectRatio: `${numHeads * 3} / ${numLayers}` }}>
         <canvas
           ref={canvas}
           onPointerUp={choose}
           role="img"
-          aria-label={`Image shares, ${name}: most in ${place}, ${percent(at(shares, most))}`}
+          aria-label={`Attention on the picture by layer and head, ${name}: most in ${place}, ${percent(at(shares, most))}`}
         />
         <span
           class="head-mark"

@@ -58,8 +58,7 @@ function Offline() {
 function ThemeChoice() {
   const [theme, setTheme] = useState<Theme>(storedTheme);
   useEffect(() => {
-    if (theme === "system") delete document.documentElement.dataset.theme;
-    else document.documentElement.dataset.theme = theme;
+    apply(theme);
     try {
       localStorage.setItem(STORED, theme);
     } catch {
@@ -67,6 +66,16 @@ function ThemeChoice() {
     }
   }, [theme]);
   return <Select<Theme> label="Colours" choices={themes} value={theme} onChange={setTheme} />;
+}
+
+/** Applies the theme of the last visit, before anything is drawn. */
+export function applyStoredTheme(): void {
+  apply(storedTheme());
+}
+
+function apply(theme: Theme): void {
+  if (theme === "system") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
 }
 
 function storedTheme(): Theme {

@@ -1,26 +1,13 @@
 // The choice of the model, at the top of the page: a hub id or an address, suggestions, a local folder, and what is kept here.
 
-import { useEffect, useId, useState } from "preact/hooks";
-import { filesOfInput, hasFolderDialog, pickFolder } from "../checkpoint-files.ts";
+import { useEffect, useState } from "preact/hooks";
 import { timeLeft } from "../draw/download-rate.ts";
-import { byteSize } from "../draw/words.ts";
-import {
-  keeping,
-  lookingUp,
-  lookUp,
-  modelText,
-  offer,
-  pauseDownload,
-  readShelf,
-  readShelfIfAny,
-  shelf,
-} from "../models.ts";
-import { loadLocal } from "../session.ts";
+import { byteSize, formInWords } from "../draw/words.ts";
+import { keeping, pauseDownload, readShelf, readShelfIfAny, shelf } from "../models.ts";
 import { isEmbedded, model, running } from "../state.ts";
-import { SUGGESTED_MODELS } from "../suggested-models.ts";
-import { FileButton } from "./controls.tsx";
-import { KeptModels } from "./kept-models.tsx";
-import { formInWords, ModelOfferCard } from "./model-offer.tsx";
+import { deferred } from "./deferred.tsx";
+
+const ModelList = deferred(async () => (await import("./model-list.tsx")).ModelList);
 
 /** The chooser: one line with the model's name until it is opened. */
 export function ModelChooser() {
@@ -41,14 +28,7 @@ export function ModelChooser() {
       </div>
       <Download />
       <div id="models-body" class="stack" hidden={!isOpen}>
-        {isOpen && (
-          <>
-            <ModelField />
-            <ModelOfferCard />
-            {offer.value === undefined && <Suggestions />}
-            <KeptModels />
-          </>
-        )}
+        {isOpen && <ModelList />}
       </div>
     </section>
   );
@@ -74,77 +54,6 @@ function CurrentModel() {
       )}
       {isPaused && `; ${numUnfinished === 1 ? "a download is" : `${numUnfinished} downloads are`} unfinished`}
     </>
-  );
-}
-
-function ModelField() {
-  const id = useId();
-  const isBusy = lookingUp.value !== undefined;
-  const start = () => void lookUp(modelText.value);
-  return (
-    <div class="field">
-      <label for={id}>Hub id, or address of a model</label>
-      <div class="row model-field">
-        <input
-          id={id}
-          class="text"
-          type="text"
-          inputMode="url"
-          autocomplete="off"
-          autocapitalize="off"
-          spellcheck={false}
-          maxLength={500}
-          value={modelText.value}
-          aria-describedby={`${id}-hint`}
-          onInput={(event) => {
-            modelText.value = event.currentTarget.value;
-          }}
-          onKeyDown={(event) => {
-            if (event.key === "Enter" && !isBusy) start();
-          }}
-        />
-        <button type="button" disabled={isBusy || modelText.value.trim() === ""} onClick={start}>
-          {isBusy ? "Looking up …" : "Look up"}
-        </button>
-        {hasFolderDialog() ? (
-          <button type="button" onClick={() => void loadLocal(pickFolder)}>
-            Open a local folder
-          </button>
-        ) : (
-          <FileButton
-            label="Open a local folder"
-            isFolder
-            onFiles={(files) => void loadLocal(async () => filesOfInput(files))}
-          />
-        )}
-      </div>
-      <span class="hint" id={`${id}-hint`}>
-        Such as llava-hf/llava-1.5-7b-hf. Its size, licence and memory are shown before anything large is fetched.
-      </span>
-    </div>
-  );
-}
-
-function Suggestions() {
-  return (
-    <div class="field">
-      <span class="label">Suggestions</span>
-      <ul class="models">
-        {SUGGESTED_MODELS.map(({ id, bytes, licence, purpose }) => (
-          <li key={id}>
-            <span class="model-name">{id}</span>
-            <span class="hint">
-              {byteSize(bytes)}; {purpose}; licence: {licence ?? "see its page"}
-            </span>
-            <button type="button" disabled={lookingUp.value !== undefined} onClick={() => void lookUp(id)}>
-              <span>
-                Look up <span class="visually-hidden">{id}</span>
-              </span>
-            </button>
-          </li>
-        ))}
-      </ul>
-    </div>
   );
 }
 

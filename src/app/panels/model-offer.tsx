@@ -1,8 +1,7 @@
 // A model that was looked up: its size, licence and memory in each form, whether it fits, and its download.
 
 import { useId } from "preact/hooks";
-import type { KeptForm } from "../../store/model-store.ts";
-import { byteSize, duration } from "../draw/words.ts";
+import { byteSize, duration, formInWords } from "../draw/words.ts";
 import {
   chosenForm,
   formToKeep,
@@ -22,11 +21,6 @@ import {
 import type { FormView, ModelOffer } from "../models-protocol.ts";
 import { running } from "../state.ts";
 import { Fact, Select } from "./controls.tsx";
-
-/** A form in words, such as "as in its files" or "in q4". */
-export function formInWords(form: KeptForm): string {
-  return form === "file" ? "as in its files" : `in ${form}`;
-}
 
 /** The model that was looked up; empty without one. */
 export function ModelOfferCard() {

@@ -1,5 +1,6 @@
 // Errors with what to do about them, the progress of loading, and announcements for screen readers.
 import type { ComponentChildren } from "preact";
+import { BROWSER_KINDS, type BrowserKind, browserKind } from "../draw/browser-kind.ts";
 import { byteSize } from "../draw/words.ts";
 import type { FailureKind, LoadStep } from "../protocol.ts";
 import { stop } from "../session.ts";
@@ -56,42 +57,80 @@ function OnlySecure() {
   );
 }
 
-/** Instructions, for failures whose message alone is not enough. */
-const advice: Readonly<Partial<Record<FailureKind, ComponentChildren>>> = {
-  "no-webgpu": (
+/** What to do in each browser without WebGPU. */
+const withoutWebGpu: Readonly<Record<BrowserKind, ComponentChildren>> = {
+  chromium: (
+    <>Chrome and Edge have WebGPU since version 113 on Windows, macOS and ChromeOS, since 121 on Android: update it.</>
+  ),
+  "chromium-linux": (
     <>
-      <ul>
-        <li>Chrome and Edge have WebGPU since version 113 on Windows, macOS and ChromeOS, since 121 on Android.</li>
-        <li>Safari has it since version 26, on macOS, iOS and iPadOS.</li>
-        <li>
-          Firefox has it since version 141 on Windows and 145 on Macs with Apple silicon. Elsewhere, open{" "}
-          <code>about:config</code>, set <code>dom.webgpu.enabled</code> and <code>gfx.webgpu.ignore-blocklist</code> to
-          true, then restart it.
-        </li>
-        <li>
-          On Linux, newer versions of Chrome support it for some GPUs; otherwise open <code>chrome://flags</code>,
-          search for “WebGPU” and switch on “Unsafe WebGPU Support” and “Vulkan”.
-        </li>
-      </ul>
-      <p>
-        <a href="https://caniuse.com/webgpu">Which browsers have WebGPU today (caniuse.com)</a>
-      </p>
+      On Linux, newer versions of Chrome support WebGPU for some GPUs; otherwise open <code>chrome://flags</code>,
+      search for “WebGPU” and switch on “Unsafe WebGPU Support” and “Vulkan”.
     </>
   ),
-  "no-adapter": (
+  firefox: (
+    <>
+      Firefox has WebGPU since version 141 on Windows and 145 on Macs with Apple silicon. Elsewhere, open{" "}
+      <code>about:config</code>, set <code>dom.webgpu.enabled</code> and <code>gfx.webgpu.ignore-blocklist</code> to
+      true, then restart it.
+    </>
+  ),
+  safari: <>Safari has WebGPU since version 26, on macOS, iOS and iPadOS: update the system, which brings it.</>,
+};
+
+/** The reader's browser first, the others on demand. */
+function WithoutWebGpu() {
+  const own = browserKind(navigator.userAgent);
+  const others = BROWSER_KINDS.filter((kind) => kind !== own);
+  return (
+    <>
+      {own !== undefined && <p>{withoutWebGpu[own]}</p>}
+      <details open={own === undefined}>
+        <summary>{own === undefined ? "What to do, by browser" : "In another browser"}</summary>
+        <ul>
+          {others.map((kind) => (
+            <li key={kind}>{withoutWebGpu[kind]}</li>
+          ))}
+        </ul>
+        <p>
+          <a href="https://caniuse.com/webgpu">Which browsers have WebGPU today (caniuse.com)</a>
+        </p>
+      </details>
+    </>
+  );
+}
+
+/** Where each browser says why it offers no GPU, and how to have it offer one. */
+function WithoutAdapter() {
+  const own = browserKind(navigator.userAgent);
+  return (
     <ul>
       <li>In the browser’s settings, enable “Use graphics acceleration when available”, then restart the browser.</li>
-      <li>
-        <code>chrome://gpu</code> (Firefox: <code>about:support</code>) shows whether WebGPU is disabled and why; an
-        updated graphics driver often helps. Firefox may block the driver: set <code>gfx.webgpu.ignore-blocklist</code>{" "}
-        (and <code>dom.webgpu.enabled</code>) to true in <code>about:config</code>, then restart it.
-      </li>
-      <li>
-        Without any GPU, Chrome can compute in software: start it with{" "}
-        <code>--enable-unsafe-webgpu --use-webgpu-adapter=swiftshader</code>.
-      </li>
+      {own === "firefox" ? (
+        <li>
+          <code>about:support</code> shows whether WebGPU is disabled and why; an updated graphics driver often helps.
+          Firefox may block the driver: set <code>gfx.webgpu.ignore-blocklist</code> (and{" "}
+          <code>dom.webgpu.enabled</code>) to true in <code>about:config</code>, then restart it.
+        </li>
+      ) : (
+        <>
+          <li>
+            <code>chrome://gpu</code> shows whether WebGPU is disabled and why; an updated graphics driver often helps.
+          </li>
+          <li>
+            Without any GPU, Chrome can compute in software: start it with{" "}
+            <code>--enable-unsafe-webgpu --use-webgpu-adapter=swiftshader</code>.
+          </li>
+        </>
+      )}
     </ul>
-  ),
+  );
+}
+
+/** Instructions, for failures whose message alone is not enough. */
+const advice: Readonly<Partial<Record<FailureKind, ComponentChildren>>> = {
+  "no-webgpu": <WithoutWebGpu />,
+  "no-adapter": <WithoutAdapter />,
   "out-of-memory": (
     <ul>
       <li>Close other tabs and programs that use the GPU, then try again.</li>

@@ -7,7 +7,10 @@ import { DEMO_URL, type DemoPicture, demoPictures } from "../draw/demo-pictures.
 import { fetchPicture, openDropped, openPasted, openPicture } from "../own-files.ts";
 import { freeText, model, type OwnPicture, ownPicture, pictureMode, questionMode } from "../state.ts";
 import { FileButton, Panel, Segmented } from "./controls.tsx";
+import { deferred } from "./deferred.tsx";
 import { SceneTab } from "./scene-tab.tsx";
+
+const Camera = deferred(async () => (await import("./camera.tsx")).Camera);
 
 /** The picture panel. */
 export function PicturePanel() {
@@ -41,6 +44,7 @@ const PREVIEW_SIDE = 1024;
 /** The tab for the user's own picture. */
 export function OwnPictureTab() {
   const picture = ownPicture.value;
+  const [isCameraOpen, setCameraOpen] = useState(false);
   const open = (files: readonly File[]) => {
     const [file] = files;
     if (file !== undefined) void openPicture(file, file.name);
@@ -53,6 +57,14 @@ export function OwnPictureTab() {
         <span class="for-touch">
           <FileButton label="Take a photo" accept="image/*" capture="environment" onFiles={open} />
         </span>
+        {hasCamera() && (
+          <span class="for-mouse">
+            <button type="button" onClick={() => setCameraOpen(true)}>
+              Use the camera
+            </button>
+          </span>
+        )}
+        {isCameraOpen && <Camera onClose={() => setCameraOpen(false)} />}
       </div>
       {model.value?.name === "tiny-spatial" && (
         <p class="hint">
@@ -65,11 +77,21 @@ export function OwnPictureTab() {
   );
 }
 
+/** Whether the browser may give the page a camera: over https and on localhost only. */
+function hasCamera(): boolean {
+  return "mediaDevices" in navigator && typeof navigator.mediaDevices?.getUserMedia === "function";
+}
+
 function DropZone() {
   return (
     <div class="drop-zone">
-      <strong>Drop a picture anywhere on the page</strong>
-      <span class="hint">or paste one; it stays on this machine</span>
+      <strong>
+        <span class="for-mouse">Drop a picture anywhere on the page</span>
+        <span class="for-touch">Choose a picture or take a photo</span>
+      </strong>
+      <span class="hint">
+        <span class="for-mouse">or paste one; </span>it stays on this machine
+      </span>
     </div>
   );
 }

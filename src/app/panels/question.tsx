@@ -99,7 +99,7 @@ function FreeText() {
         onKeyDown={(event) => {
           if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
           event.preventDefault();
-          void ask();
+          askHere();
         }}
       />
       {freeText.value.length >= MAX_QUESTION_LENGTH && (
@@ -119,6 +119,41 @@ function AskRow() {
   const isReady = model.value !== undefined && now?.kind !== "ask" && now?.kind !== "load";
   return (
     <>
+      <div class="ask-bar">
+        <button
+          type="button"
+          class="primary"
+          aria-disabled={!isReady}
+          disabled={model.value === undefined}
+          onClick={askHere}
+        >
+          Ask
+        </button>
+        {now !== undefined && now.kind !== "load" && now.kind !== "explain" && (
+          <button type="button" onClick={() => void stop()}>
+            Stop
+          </button>
+        )}
+        <div class="ask-progress">
+          {now === undefined && isStopped.value && "Stopped."}
+          {now?.kind === "ask" && (
+            <>
+              <span id="ask-stage">{now.stage}</span>
+              <progress aria-labelledby="ask-stage" />
+            </>
+          )}
+        </div>
+      </div>
+      <label class="check">
+        <input
+          type="checkbox"
+          checked={asksOnChange.value}
+          onChange={(event) => {
+            asksOnChange.value = event.currentTarget.checked;
+          }}
+        />
+        Ask on every change
+      </label>
       <details>
         <summary>Length of the answer</summary>
         <NumberField
@@ -130,52 +165,39 @@ function AskRow() {
           onChange={(value) => {
             maxNewTokens.value = value;
           }}
-          onEnter={() => model.value !== undefined && void ask()}
+          onEnter={() => model.value !== undefined && askHere()}
         />
       </details>
-      <div class="ask-row">
-        <button
-          type="button"
-          class="primary"
-          aria-disabled={!isReady}
-          disabled={model.value === undefined}
-          onClick={() => void ask()}
-        >
-          Ask
-        </button>
-        {now !== undefined && now.kind !== "load" && now.kind !== "explain" && (
-          <button type="button" onClick={() => void stop()}>
-            Stop
-          </button>
-        )}
-        <label class="check">
-          <input
-            type="checkbox"
-            checked={asksOnChange.value}
-            onChange={(event) => {
-              asksOnChange.value = event.currentTarget.checked;
-            }}
-          />
-          Ask on every change
-        </label>
-        <div class="ask-progress">
-          {now === undefined && isStopped.value && "Stopped."}
-          {now?.kind === "ask" && (
-            <>
-              <span id="ask-stage">{now.stage}</span>
-              <progress aria-labelledby="ask-stage" />
-            </>
-          )}
-        </div>
-      </div>
     </>
+  );
+}
+
+/** The width up to which the page is one column; style/page.css has it too. */
+const NARROW = "(max-width: 57.99rem)";
+
+/** Asks, and on a narrow screen brings the answers into sight as they begin. */
+function askHere(): void {
+  void ask();
+  if (!matchMedia(NARROW).matches) return;
+  // After the panel of the answers is drawn.
+  requestAnimationFrame(() =>
+    requestAnimationFrame(() => {
+      const panel = document.getElementById("answers");
+      if (panel === null || running.value?.kind !== "ask") return;
+      const { top } = panel.getBoundingClientRect();
+      if (top >= 0 && top < innerHeight / 3) return;
+      const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+      panel.scrollIntoView({ block: "start", behavior: isCalm ? "instant" : "smooth" });
+    }),
   );
 }
 
 function useEscapeToStop(): void {
   useEffect(() => {
     const onKey = (event: KeyboardEvent) => {
-      if (event.key === "Escape" && running.value !== undefined && running.value.kind !== "load") void stop();
+      const isInDialog = document.querySelector("dialog[open]") !== null; // which it closes
+      if (event.key === "Escape" && !isInDialog && running.value !== undefined && running.value.kind !== "load")
+        void stop();
     };
     document.addEventListener("keydown", onKey);
     return () => document.removeEventListener("keydown", onKey);
