@@ -1,8 +1,9 @@
 // Changes of the scene by key and button: what they do to the scene, which object they leave chosen, what is told.
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import { applyKey, edit, flip, labelled, remove, toBack, toFront } from "../../src/app/draw/scene-edits.ts";
-import { DEFAULT_SCENE, type Scene } from "../../src/app/scene/scene.ts";
+import type { Scene } from "../../src/app/scene/scene.ts";
 import { announcement, scene, selected } from "../../src/app/state.ts";
+import { MUG_AND_DOG } from "./mug-and-dog.ts";
 
 const three: Scene = {
   background: "plain",
@@ -83,7 +84,7 @@ describe("order", () => {
 test("what happened is told once the object rests", () => {
   vi.useFakeTimers();
   try {
-    scene.value = DEFAULT_SCENE;
+    scene.value = MUG_AND_DOG;
     press("ArrowRight", 0);
     press("ArrowRight", 0);
     expect(announcement.value).toBe("");

@@ -7,7 +7,6 @@ import { fillIn, QUESTION_FORMS, readForm } from "../../src/app/scene/questions.
 import {
   addObject,
   boxOf,
-  DEFAULT_SCENE,
   describePlace,
   describeScene,
   flipObject,
@@ -23,6 +22,7 @@ import {
   SIZE_RANGE,
 } from "../../src/app/scene/scene.ts";
 import { repositoryRoot } from "../setup/bundle.ts";
+import { MUG_AND_DOG } from "./mug-and-dog.ts";
 
 const empty: Scene = { background: "plain", objects: [] };
 
@@ -45,31 +45,31 @@ describe("objects", () => {
 
 describe("changing a scene", () => {
   test("the default scene is a mug whose box is left of the dog's", () => {
-    const [mug, dog] = DEFAULT_SCENE.objects.map(boxOf);
-    expect(DEFAULT_SCENE.objects.map(({ name }) => name)).toEqual(["mug", "dog"]);
+    const [mug, dog] = MUG_AND_DOG.objects.map(boxOf);
+    expect(MUG_AND_DOG.objects.map(({ name }) => name)).toEqual(["mug", "dog"]);
     expect((mug?.left ?? 1) + (mug?.width ?? 1)).toBeLessThan(dog?.left ?? 0);
   });
 
   test("an object moves, and stays whole in the picture", () => {
-    const moved = moveObject(DEFAULT_SCENE, 0, 0.5, 0.4).objects[0];
+    const moved = moveObject(MUG_AND_DOG, 0, 0.5, 0.4).objects[0];
     expect(moved).toMatchObject({ name: "mug", x: 0.5, y: 0.4 });
-    const cornered = moveObject(DEFAULT_SCENE, 0, -3, 9).objects[0];
+    const cornered = moveObject(MUG_AND_DOG, 0, -3, 9).objects[0];
     const { left, top, height } = boxOf(cornered ?? { name: "mug", x: 0, y: 0, size: 0, flipped: false });
     expect(left).toBeCloseTo(0, 12);
     expect(top + height).toBeCloseTo(1, 12);
   });
 
   test("sizes stay in their range", () => {
-    expect(resizeObject(DEFAULT_SCENE, 1, 5).objects[1]?.size).toBe(SIZE_RANGE[1]);
-    expect(resizeObject(DEFAULT_SCENE, 1, 0).objects[1]?.size).toBe(SIZE_RANGE[0]);
+    expect(resizeObject(MUG_AND_DOG, 1, 5).objects[1]?.size).toBe(SIZE_RANGE[1]);
+    expect(resizeObject(MUG_AND_DOG, 1, 0).objects[1]?.size).toBe(SIZE_RANGE[0]);
   });
 
   test("raising changes the order, removing takes one away, unknown indices change nothing", () => {
-    expect(raiseObject(DEFAULT_SCENE, 0).objects.map(({ name }) => name)).toEqual(["dog", "mug"]);
-    expect(removeObject(DEFAULT_SCENE, 0).objects.map(({ name }) => name)).toEqual(["dog"]);
-    expect(raiseObject(DEFAULT_SCENE, 7)).toEqual(DEFAULT_SCENE);
-    expect(moveObject(DEFAULT_SCENE, 7, 0, 0)).toEqual(DEFAULT_SCENE);
-    expect(flipObject(flipObject(DEFAULT_SCENE, 1), 1)).toEqual(DEFAULT_SCENE);
+    expect(raiseObject(MUG_AND_DOG, 0).objects.map(({ name }) => name)).toEqual(["dog", "mug"]);
+    expect(removeObject(MUG_AND_DOG, 0).objects.map(({ name }) => name)).toEqual(["dog"]);
+    expect(raiseObject(MUG_AND_DOG, 7)).toEqual(MUG_AND_DOG);
+    expect(moveObject(MUG_AND_DOG, 7, 0, 0)).toEqual(MUG_AND_DOG);
+    expect(flipObject(flipObject(MUG_AND_DOG, 1), 1)).toEqual(MUG_AND_DOG);
   });
 
   test("added objects take free places, up to the most", () => {
@@ -84,12 +84,12 @@ describe("changing a scene", () => {
 
 describe("a scene in words", () => {
   test("says where things are and what they lie over", () => {
-    expect(describeScene(DEFAULT_SCENE)).toBe("A mug at the left and a dog at the right.");
+    expect(describeScene(MUG_AND_DOG)).toBe("A mug at the left and a dog at the right.");
     expect(describeScene(empty)).toBe("An empty scene.");
-    const stacked = moveObject(DEFAULT_SCENE, 1, 0.3, 0.5);
+    const stacked = moveObject(MUG_AND_DOG, 1, 0.3, 0.5);
     expect(describePlace(stacked, 1)).toBe("at the left, over the mug");
-    expect(describePlace(moveObject(DEFAULT_SCENE, 0, 0.5, 0.2), 0)).toBe("at the top");
-    expect(describePlace(DEFAULT_SCENE, 9)).toBe("");
+    expect(describePlace(moveObject(MUG_AND_DOG, 0, 0.5, 0.2), 0)).toBe("at the top");
+    expect(describePlace(MUG_AND_DOG, 9)).toBe("");
   });
 });
 

@@ -1,14 +1,14 @@
 // States go into the address and come back; whatever is no such address is left out without an error.
 import { describe, expect, test } from "vitest";
-import { DEFAULT_SCENE } from "../../src/app/scene/scene.ts";
 import { decodeHash, encodeHash, type SharedState } from "../../src/app/url-state.ts";
+import { MUG_AND_DOG } from "./mug-and-dog.ts";
 
 const settings = { alpha1: 0.5, alpha2: 1.2, beta: 0.6 };
 
 describe("addresses", () => {
   test("hold a state whole, and are the same for the same state", () => {
     const state: SharedState = {
-      scene: DEFAULT_SCENE,
+      scene: MUG_AND_DOG,
       question: "Where is the mug? 100 % & more ünïcode #1",
       settings,
       pass: 12,

@@ -3,10 +3,10 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
-import { DEFAULT_SCENE } from "../../src/app/scene/scene.ts";
 import { encodeHash } from "../../src/app/url-state.ts";
 import { decodeImage } from "../../src/index.node.ts";
 import type { Llava } from "../../src/llava.ts";
+import { MUG_AND_DOG } from "../app/mug-and-dog.ts";
 import { MODEL, MUG_LEFT_OF_DOG } from "./fixtures.ts";
 import { answerFile, differencesFromNode, openNodeModel, takeAway } from "./node-model.ts";
 import { openPages } from "./open-pages.ts";
@@ -80,7 +80,7 @@ test("pictures that are dropped and pasted are asked about", async () => {
 test("the factor slider answers live, as Node does, by one extra step", async () => {
   const playground = await openLoaded();
   // A scene that nobody asked about: its whole prompt is to be computed.
-  await playground.goTo(encodeHash({ scene: { ...DEFAULT_SCENE, background: "checks" }, question: SIDE_QUESTION }));
+  await playground.goTo(encodeHash({ scene: { ...MUG_AND_DOG, background: "checks" }, question: SIDE_QUESTION }));
   await playground.worker.evaluate("workgroups = {}");
   await playground.askAndWait();
   const factor = playground.page.getByRole("slider", { name: "Factor" });
@@ -138,7 +138,7 @@ test("with Ask on every change a moved object is answered about by itself", asyn
 test("the page draws on while a question runs", async () => {
   const playground = await openLoaded();
   // A scene that nobody asked about, so that the question takes its time.
-  await playground.goTo(encodeHash({ scene: { ...DEFAULT_SCENE, background: "gradient" }, question: SIDE_QUESTION }));
+  await playground.goTo(encodeHash({ scene: { ...MUG_AND_DOG, background: "gradient" }, question: SIDE_QUESTION }));
   await playground.page.evaluate(countFrames);
   await playground.askAndWait();
   expect(await playground.page.evaluate<number>("globalThis.frames")).toBeGreaterThan(3);

@@ -8,6 +8,7 @@ import { blackPng, shardCheckpoint, truncateShard } from "./fixtures.ts";
 import { openPages } from "./open-pages.ts";
 import type { Playground } from "./playground.ts";
 import { watchesBlobs, withoutAdapter, withoutMemory, withoutWebGpu } from "./preludes.ts";
+import { readRecorded } from "./record-example.ts";
 
 /** As in Firefox and Safari, where the page falls back to a file input. */
 const withoutFolderDialog = "delete window.showDirectoryPicker;";
@@ -40,7 +41,7 @@ test.each([
     "no adapter",
     { workerPrelude: withoutAdapter },
     /finds no graphics adapter/,
-    /graphics driver[\s\S]*gfx\.webgpu\.ignore-blocklist/,
+    /graphics driver[\s\S]*--use-webgpu-adapter=swiftshader/,
   ],
   ["too little memory", { workerPrelude: withoutMemory }, /memory/i, /Close other tabs/],
 ])("%s: the page says what is wrong and what to do", async (_, preludes, what, advice) => {
@@ -50,6 +51,15 @@ test.each([
   expect(text).toMatch(what);
   expect(text).toMatch(advice);
   expect(await playground.button("Ask").isDisabled()).toBe(true);
+  // In place of empty boxes, what the model said when it was recorded.
+  const { answers } = await readRecorded();
+  await playground.page.getByRole("heading", { name: "A recorded example" }).waitFor();
+  expect(await playground.answer("Greedy")).toBe(answers.greedy.text);
+  expect(await playground.answer("AdaptVis")).toBe(answers.adaptvis.text);
+  expect(await playground.page.locator(".verdict").innerText()).toContain(
+    `“${answers.adaptvis.text}”, which is correct`,
+  );
+  expect(await playground.page.getByRole("img", { name: /^Heat map/ }).count()).toBe(2);
   // The rest of the page works: the scene can be moved.
   await playground.scene.getByRole("button", { name: /^mug,/ }).press("ArrowDown");
   await playground.scene.getByRole("button", { name: /^mug,/ }).waitFor();

@@ -6,20 +6,12 @@ import { join } from "node:path";
 import process from "node:process";
 import { setTimeout } from "node:timers/promises";
 import type { Browser, BrowserContext, Frame, Locator, Page, Worker } from "playwright-core";
-import type { Scene } from "../../src/app/scene/scene.ts";
 import { encodeHash } from "../../src/app/url-state.ts";
+import { MUG_AND_DOG } from "../app/mug-and-dog.ts";
 import { launchChromium } from "../browser/launch.ts";
 import { type StaticServer, startServer } from "../browser/static-server.ts";
 
 const TIMEOUT_MS = 60_000;
-/** A mug to the left of a dog, about which greedy and AdaptVis agree. */
-export const MUG_AND_DOG: Scene = {
-  background: "wall",
-  objects: [
-    { name: "mug", x: 0.26, y: 0.62, size: 0.32, flipped: false },
-    { name: "dog", x: 0.72, y: 0.6, size: 0.36, flipped: false },
-  ],
-};
 /** The address of the scene and question that a page of the tests has at first; with it, nothing is asked by itself. */
 const FIRST_HASH = encodeHash({
   scene: MUG_AND_DOG,
@@ -29,7 +21,7 @@ const FIRST_HASH = encodeHash({
 /** Widths and heights that people have, CSS pixels. */
 export const viewports = {
   phone: { width: 390, height: 844 },
-  narrow: { width: 360, height: 740 },
+  narrow: { width: 320, height: 640 },
   /** A desktop's window enlarged to 400 %, which WCAG 2.2 asks for (1.4.10). */
   enlarged: { width: 320, height: 256 },
   desktop: { width: 1280, height: 900 },
@@ -47,6 +39,8 @@ export interface PageOptions {
   readonly isOpening?: boolean;
   /** Lets the page install its service worker; it then serves the page's files instead of the server. */
   readonly serviceWorkers?: boolean;
+  /** Is told the address of everything that the page and its worker fetch. */
+  readonly onRequest?: (url: string) => void;
   /** Script that runs in the page before its own. */
   readonly pagePrelude?: string;
   /** Script that stands in front of the worker's own. */
@@ -97,6 +91,8 @@ export class Playgrounds {
     });
     await context.grantPermissions(["clipboard-read", "clipboard-write"], { origin: this.server.origin });
     if (options.pagePrelude !== undefined) await context.addInitScript({ content: options.pagePrelude });
+    const { onRequest } = options;
+    if (onRequest !== undefined) context.on("request", (request) => onRequest(request.url()));
     const playground = new Playground(context, await context.newPage());
     const hash = options.isOpening === true ? "" : options.hash === undefined ? FIRST_HASH : `#${options.hash}`;
     await playground.page.goto(`${this.server.origin}/some/folder-${index}/${hash}`);

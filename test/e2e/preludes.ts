@@ -162,3 +162,14 @@ export const hasCamera = `navigator.mediaDevices.getUserMedia = async () => {
   paint();
   return canvas.captureStream();
 };`;
+
+/** Keeps in \`globalThis.shifts\` what moved by itself: elements with how far, of layout shifts without a person's input. For the page. */
+export const countsShifts = `globalThis.shifts = [];
+new PerformanceObserver((list) => {
+  for (const { value, hadRecentInput, sources } of list.getEntries()) {
+    if (hadRecentInput) continue;
+    const places = sources.map(({ node, previousRect, currentRect }) =>
+      [node?.nodeName, node?.className, node?.data, "from", JSON.stringify(previousRect), "to", JSON.stringify(currentRect)].join(" "));
+    shifts.push(value + ": " + places.join(", "));
+  }
+}).observe({ type: "layout-shift", buffered: true });`;

@@ -4,6 +4,7 @@ import { type AdaptVisSettings, chooseFactor } from "../../interventions/adaptvi
 import { ask } from "../asking.ts";
 import { decimal, percent, timeInWords } from "../draw/words.ts";
 import type { AnswerKind, AnswerView } from "../protocol.ts";
+import { recorded } from "../recorded.ts";
 import { changeSettings } from "../session.ts";
 import { areSame, asked, hadPicture, model, modelSettings, running, settings, streaming } from "../state.ts";
 import { NumberField, Panel } from "./controls.tsx";
@@ -55,20 +56,22 @@ function AnswersPanel() {
   const isLong = texts.some((text) => (text?.length ?? 0) > LONG * 2);
   return (
     <Panel id="answers" title="Answers">
-      <p class="asked">{isAsking ? now.question : done?.question}</p>
-      {!isAsking && <Verdict />}
+      <p key="asked" class="asked">
+        {isAsking ? now.question : done?.question}
+      </p>
       <div class={isLong || !isTwofold ? "stack" : "pair"}>
         <AnswerCard kind="greedy" answer={isAsking ? undefined : done?.answers.greedy} />
         {isTwofold && <AnswerCard kind="adaptvis" answer={isAsking ? undefined : done?.answers.adaptvis} />}
       </div>
       {done !== undefined && (
         // While the next answer streams, the parts of the last one keep their place but are inert.
-        <div class={isAsking ? "stale" : ""} inert={isAsking}>
+        <div class={isAsking ? "stack stale" : "stack"} inert={isAsking}>
+          <Verdict />
           {hadPicture.value ? (
             <Confidence
               confidence={done.answers.adaptvis.confidence}
               used={done.answers.settings}
-              now={settings.value}
+              now={recorded.value === undefined ? settings.value : done.answers.settings}
               defaults={modelSettings.value}
             />
           ) : (
@@ -122,7 +125,6 @@ interface ConfidenceProps {
 
 /** The confidence meter with AdaptVis' settings. */
 export function Confidence({ confidence, used, now, defaults }: ConfidenceProps) {
-  const isDefault = areSame(now, defaults);
   return (
     <div class="confidence stack">
       <h3 id="confidence-heading">How sure is the model?</h3>
@@ -130,6 +132,16 @@ export function Confidence({ confidence, used, now, defaults }: ConfidenceProps)
       <p>
         {sentence(confidence, now)} <Outdated confidence={confidence} used={used} now={now} />
       </p>
+      {recorded.value === undefined && <SettingsFields now={now} defaults={defaults} />}
+    </div>
+  );
+}
+
+/** AdaptVis' three settings. */
+function SettingsFields({ now, defaults }: Pick<ConfidenceProps, "now" | "defaults">) {
+  const isDefault = areSame(now, defaults);
+  return (
+    <>
       <div class="settings-fields">
         <NumberField
           label="How sure it must be"
@@ -164,7 +176,7 @@ export function Confidence({ confidence, used, now, defaults }: ConfidenceProps)
           Reset to the checkpoint’s values
         </button>
       </div>
-    </div>
+    </>
   );
 }
 

@@ -37,8 +37,8 @@ export function EnlargedMap({ title, label, picture, map, onClose }: EnlargedMap
     const frame = current?.parentElement;
     if (current === null || !frame) return;
     putPicture(current, overlayAttention(enlarge(picture, SIDE), map));
-    const animate = !matchMedia("(prefers-reduced-motion: reduce)").matches;
-    const panzoom = Panzoom(current, { maxScale: MOST, minScale: 1, contain: "outside", cursor: "", animate });
+    // Without animation: the library measures where the map is drawn, which a step that still runs would falsify.
+    const panzoom = Panzoom(current, { maxScale: MOST, minScale: 1, contain: "outside", cursor: "", animate: false });
     view.current = panzoom;
     frame.addEventListener("wheel", panzoom.zoomWithWheel, { passive: false });
     return () => {

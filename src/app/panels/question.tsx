@@ -144,30 +144,32 @@ function AskRow() {
           )}
         </div>
       </div>
-      <label class="check">
-        <input
-          type="checkbox"
-          checked={asksOnChange.value}
-          onChange={(event) => {
-            asksOnChange.value = event.currentTarget.checked;
-          }}
-        />
-        Ask on every change
-      </label>
-      <details>
-        <summary>Length of the answer</summary>
-        <NumberField
-          label="Longest answer, tokens"
-          value={maxNewTokens.value}
-          min={1}
-          max={512}
-          step={1}
-          onChange={(value) => {
-            maxNewTokens.value = value;
-          }}
-          onEnter={() => model.value !== undefined && askHere()}
-        />
-      </details>
+      <div class="ask-options">
+        <label class="check">
+          <input
+            type="checkbox"
+            checked={asksOnChange.value}
+            onChange={(event) => {
+              asksOnChange.value = event.currentTarget.checked;
+            }}
+          />
+          Ask on every change
+        </label>
+        <details>
+          <summary>Length of the answer</summary>
+          <NumberField
+            label="Longest answer, tokens"
+            value={maxNewTokens.value}
+            min={1}
+            max={512}
+            step={1}
+            onChange={(value) => {
+              maxNewTokens.value = value;
+            }}
+            onEnter={() => model.value !== undefined && askHere()}
+          />
+        </details>
+      </div>
     </>
   );
 }
