@@ -5,8 +5,15 @@ import { expect, test } from "vitest";
 import { seriousFindings } from "./accessibility.ts";
 import { layoutFaults } from "./layout.ts";
 import { openPages } from "./open-pages.ts";
-import { type PageOptions, type Playground, viewports } from "./playground.ts";
-import { gatesReadbacks, holdsAdapter, withoutAdapter, withoutMemory, withoutWebGpu } from "./preludes.ts";
+import { markAnswers, type PageOptions, type Playground, viewports } from "./playground.ts";
+import {
+  countsShifts,
+  gatesReadbacks,
+  holdsAdapter,
+  withoutAdapter,
+  withoutMemory,
+  withoutWebGpu,
+} from "./preludes.ts";
 
 const { open } = openPages();
 type Viewport = (typeof viewports)[keyof typeof viewports];
@@ -17,7 +24,8 @@ test.each([
 ] satisfies [string, PageOptions, Viewport[]][])(
   "fresh, answered, and with a kernel's pass open: on %s",
   async (_, options, sizes) => {
-    const playground = await open({ ...options, viewport: sizes[0], reducedMotion: "reduce" });
+    const pagePrelude = countsShifts;
+    const playground = await open({ ...options, pagePrelude, viewport: sizes[0], reducedMotion: "reduce" });
     const { page } = playground;
     const expectNoFaults = async (state: string) => {
       for (const viewport of sizes) {
@@ -26,8 +34,10 @@ test.each([
       }
     };
     await playground.waitUntilReady();
+    expect(await page.evaluate<string[]>("shifts"), "what moved while the page came").toEqual([]);
     await expectNoFaults("fresh");
-    await playground.askAndWait();
+    if ("hasTouch" in options) await expectForThumbs(playground);
+    else await playground.askAndWait();
     await page.getByRole("slider", { name: "Factor" }).fill("1.5");
     await playground.card("Your factor").filter({ hasText: "Factor 1.5" }).waitFor();
     await expectNoFaults("answered");
@@ -74,6 +84,28 @@ test("while the model loads and while a question runs, on a phone and on a desk,
   await playground.button("Stop").waitFor();
   await onBoth("asking");
 });
+
+/** Ask is in reach from the page's top and asks; the answers come into sight; and nothing is said of keys. */
+async function expectForThumbs(playground: Playground): Promise<void> {
+  const { page } = playground;
+  await page.evaluate("scrollTo(0, 0)");
+  expect(await page.evaluate<boolean>(isAskInSight)).toBe(true);
+  await page.evaluate(markAnswers);
+  await playground.button("Ask").tap();
+  await playground.waitForAnswers();
+  const { top, height } = JSON.parse(await page.evaluate<string>(answersInWindow)) as Record<string, number>;
+  expect(top).toBeGreaterThanOrEqual(0);
+  expect(top).toBeLessThan((height ?? 0) / 2);
+  expect(await page.getByText("By keyboard").isVisible()).toBe(false);
+}
+
+const isAskInSight = `(() => {
+  const ask = document.querySelector(".ask-bar .primary");
+  const { left, top, width, height } = ask.getBoundingClientRect();
+  return document.elementFromPoint(left + width / 2, top + height / 2) === ask;
+})()`;
+const answersInWindow = `JSON.stringify({
+  top: document.getElementById("answers").getBoundingClientRect().top, height: innerHeight })`;
 
 /** Of the layout, and of axe-core in both colour schemes. */
 async function faults({ page }: Playground): Promise<string[]> {

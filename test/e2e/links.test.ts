@@ -58,6 +58,6 @@ test.each(["scene=nowhere;mug,1,2&q=&a=1,x&pass=-1", "%E0%A4%A", "scene=plain;un
     }
     expect(await playground.scene.getByRole("button").count()).toBe(DEFAULT_SCENE.objects.length);
     expect(await playground.page.locator(".notice").count()).toBe(0);
-    await playground.page.getByText("Where is the mug in relation to the dog?").first().waitFor();
+    await playground.page.getByText("Where is the plant in relation to the dog?").first().waitFor();
   },
 );

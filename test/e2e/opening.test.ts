@@ -75,6 +75,7 @@ test("a visitor sees at once that AdaptVis makes the difference, can look closel
   await dialog.waitFor({ state: "detached" });
   expect(await enlarge.evaluate(isFocused)).toBe(true);
 
+  await page.getByRole("radio", { name: "Your picture" }).check();
   await playground.button("Change the model").click();
   await page.getByText("Suggestions").waitFor();
   for (const viewport of [viewports.narrow, viewports.desktop]) {
@@ -83,7 +84,6 @@ test("a visitor sees at once that AdaptVis makes the difference, can look closel
     expect(await seriousFindings(page), `the models at ${viewport.width}`).toEqual([]);
   }
 
-  await page.getByRole("radio", { name: "Your picture" }).check();
   await playground.button("Use the camera").click();
   const take = page.getByRole("dialog", { name: "Take a photo" }).getByRole("button", { name: "Take the photo" });
   await expect.poll(() => take.isEnabled()).toBe(true);
