@@ -35,7 +35,7 @@ export function FactorPanel() {
         />
         <NumberField label="Exactly" value={factor.value} min={0} max={10} step={0.05} onChange={tryFactor} />
       </div>
-      <div class="row">
+      <div class="row presets">
         <Preset label="Unmodified" value={1} />
         <Preset label="When less sure" paper="alpha1" value={settings.value.alpha1} />
         <Preset label="When sure" paper="alpha2" value={settings.value.alpha2} />
