@@ -1,5 +1,5 @@
 // Writes src/app/recorded-example.json, which the page shows where it cannot run the model, from the real engine:
-//   npm run build:app && node tools/app/record-example.mjs
+//   npm run build:app && node tools/app/record-example.mjs && npm run format
 // A test compares the file with the engine; run this when the opening scene, the embedded checkpoint or the engine's numbers change.
 
 import { rm } from "node:fs/promises";

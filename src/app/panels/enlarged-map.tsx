@@ -17,6 +17,9 @@ const MOST = 8;
 /** How far an arrow key moves it, CSS pixels. */
 const STRIDE = 48;
 
+/** Without animation: the library measures where the map is drawn, which a step that still runs would falsify. */
+const AT_ONCE = { animate: false } as const;
+
 /** What the dialog shows. */
 export interface EnlargedMapProps {
   readonly title: string;
@@ -37,8 +40,7 @@ export function EnlargedMap({ title, label, picture, map, onClose }: EnlargedMap
     const frame = current?.parentElement;
     if (current === null || !frame) return;
     putPicture(current, overlayAttention(enlarge(picture, SIDE), map));
-    // Without animation: the library measures where the map is drawn, which a step that still runs would falsify.
-    const panzoom = Panzoom(current, { maxScale: MOST, minScale: 1, contain: "outside", cursor: "", animate: false });
+    const panzoom = Panzoom(current, { maxScale: MOST, minScale: 1, contain: "outside", cursor: "", ...AT_ONCE });
     view.current = panzoom;
     frame.addEventListener("wheel", panzoom.zoomWithWheel, { passive: false });
     return () => {
@@ -64,13 +66,13 @@ export function EnlargedMap({ title, label, picture, map, onClose }: EnlargedMap
         <canvas ref={canvas} role="img" aria-label={label} onPointerMove={point} onPointerDown={point} />
       </div>
       <div class="row">
-        <button type="button" onClick={() => view.current?.zoomOut()}>
+        <button type="button" onClick={() => view.current?.zoomOut(AT_ONCE)}>
           Zoom out
         </button>
-        <button type="button" onClick={() => view.current?.zoomIn()}>
+        <button type="button" onClick={() => view.current?.zoomIn(AT_ONCE)}>
           Zoom in
         </button>
-        <button type="button" onClick={() => view.current?.reset()}>
+        <button type="button" onClick={() => view.current?.reset(AT_ONCE)}>
           Whole map
         </button>
       </div>
@@ -92,11 +94,11 @@ function actionOf(key: string, view: PanzoomObject): (() => unknown) | undefined
   switch (key) {
     case "+":
     case "=":
-      return () => view.zoomIn();
+      return () => view.zoomIn(AT_ONCE);
     case "-":
-      return () => view.zoomOut();
+      return () => view.zoomOut(AT_ONCE);
     case "0":
-      return () => view.reset();
+      return () => view.reset(AT_ONCE);
     case "ArrowLeft":
       return move(STRIDE, 0);
     case "ArrowRight":
