@@ -28,7 +28,6 @@ import type {
 import { EngineError, failureOf, isDeviceLoss, Losses, orAborted } from "./failure.ts";
 import { type EngineHost, type LoadedModel, loadModel } from "./loaded-model.ts";
 import { answerUnderFactor, askBoth, LastQuestion } from "./question.ts";
-import { answerBy, answeredFirst, cutOut, lensOf, lookForWords } from "./studies.ts";
 import { answerOf, messageOf, Talk } from "./talk.ts";
 
 /** Delays before requesting an adapter again after a loss: the browser may be restarting its GPU process. */
@@ -42,6 +41,9 @@ const MAX_PICTURE_PIXELS = 50_000_000;
 const NO_QUESTION = "No question was asked yet: ask a question first.";
 
 const ignore = () => undefined;
+
+/** What is asked after the first answers: a chunk of its own. */
+const studies = () => import("./studies.ts");
 
 /** See {@link EngineApi}. */
 export class PlaygroundEngine implements EngineApi {
@@ -123,7 +125,10 @@ export class PlaygroundEngine implements EngineApi {
   async answerBy(method: MethodChoice, onEvent: (event: MethodEvent) => void): Promise<MethodAnswerView> {
     const question = this.lastQuestion();
     return this.alone((signal) =>
-      this.surviving(signal, onEvent, ({ model }) => answerBy(model, question, { method, onEvent, signal })),
+      this.surviving(signal, onEvent, async ({ model }) => {
+        const { answerBy } = await studies();
+        return answerBy(model, question, { method, onEvent, signal });
+      }),
     );
   }
 
@@ -131,7 +136,10 @@ export class PlaygroundEngine implements EngineApi {
   async cut(method: MethodChoice, cells: readonly number[], onEvent: (event: MethodEvent) => void): Promise<CutView> {
     const question = this.lastQuestion();
     return this.alone((signal) =>
-      this.surviving(signal, onEvent, ({ model }) => cutOut(model, question, { method, cells, onEvent, signal })),
+      this.surviving(signal, onEvent, async ({ model }) => {
+        const { cutOut } = await studies();
+        return cutOut(model, question, { method, cells, onEvent, signal });
+      }),
     );
   }
 
@@ -151,7 +159,8 @@ export class PlaygroundEngine implements EngineApi {
     const answers = this.lastAnswers();
     const { talk } = this;
     return this.alone((signal) =>
-      this.surviving(signal, ignore, ({ model }) => {
+      this.surviving(signal, ignore, async ({ model }) => {
+        const { answeredFirst, lookForWords } = await studies();
         const answered =
           typeof which === "number"
             ? talk.answered(model, which)
@@ -165,7 +174,10 @@ export class PlaygroundEngine implements EngineApi {
   async lens(cell: number): Promise<LensView> {
     const question = this.lastQuestion();
     return this.alone((signal) =>
-      this.surviving(signal, ignore, ({ model }) => lensOf(model, question, { cell, signal })),
+      this.surviving(signal, ignore, async ({ model }) => {
+        const { lensOf } = await studies();
+        return lensOf(model, question, { cell, signal });
+      }),
     );
   }
 

@@ -1,6 +1,7 @@
 // Panels that come after the first answer: their script is fetched then, so that the page is small until it is needed.
 import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
+import { recorded } from "../recorded.ts";
 import { asked, notify } from "../state.ts";
 
 type Workshop = typeof import("./workshop.tsx");
@@ -8,9 +9,9 @@ type Workshop = typeof import("./workshop.tsx");
 const workshop = signal<Workshop | undefined>(undefined);
 let isFetching = false;
 
-/** One of the panels that come later; nothing before the first answer, and until its script is there. */
+/** One of the panels that come later; nothing before the first answer, beside a recorded one, and until its script is there. */
 export function Later({ panel }: { readonly panel: keyof Workshop }) {
-  const done = asked.value;
+  const done = recorded.value === undefined ? asked.value : undefined;
   useEffect(() => {
     if (done !== undefined) void fetchWorkshop(); // again at the next answer where it failed
   }, [done]);

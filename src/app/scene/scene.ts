@@ -86,7 +86,7 @@ const USUAL_SIZE = 0.33;
 export const MAX_OBJECTS = 8;
 
 /**
- * The scene that the page opens with: a plant behind a dog. Of 3,400 scenes with the relations that training had least of, and 350
+ * The scene that the page opens with: a plant behind a dog. Of about 2,500 scenes with the relations that training had least of, and 350
  * variations of the clearest ones, it is the one in which tiny-spatial's greedy answer is wrong and the one with AdaptVis right by the
  * widest margin: "left" with 52 % against 31 %, then "behind" with 82 % against 15 %.
  */
