@@ -103,6 +103,20 @@ const scenes: readonly Scene[] = [
     },
   },
   {
+    name: "later-panels",
+    reach: async (playground) => {
+      const { page } = playground;
+      await answered(playground);
+      await page.locator("#conversation").getByLabel("Your follow-up").fill("Where is the dog?");
+      await playground.button("Ask this too").click();
+      await page.locator("#conversation .turn .hint").first().waitFor();
+      await playground.button("Show where it looked").click();
+      await page.locator("#words figcaption").waitFor();
+      await page.locator("#compare").getByRole("button", { name: "Compare" }).click();
+      await page.getByRole("article", { name: "Answer B" }).waitFor();
+    },
+  },
+  {
     name: "asking",
     options: { workerPrelude: gatesReadbacks },
     reach: async (playground) => {
