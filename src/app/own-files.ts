@@ -3,7 +3,21 @@
 import { filesOfDrop } from "./checkpoint-files.ts";
 import { EngineError, failureOf } from "./engine/failure.ts";
 import { engine, loadLocal } from "./session.ts";
-import { announcement, dismiss, notices, notify, ownPicture, pictureMode } from "./state.ts";
+import {
+  announcement,
+  dismiss,
+  formObjects,
+  freeText,
+  notices,
+  notify,
+  OPENING_OBJECTS,
+  ownPicture,
+  pictureMode,
+  questionMode,
+} from "./state.ts";
+
+/** The question about a picture of the user's that none was written for yet. */
+const FIRST_QUESTION = "What is in the picture?";
 
 /** Number of pictures opened so far; a slower, older one must not replace the newest. */
 let newest = 0;
@@ -21,12 +35,20 @@ export async function openPicture(file: Blob | (() => Promise<Blob>), name: stri
     if (own !== newest) return false;
     ownPicture.value = { name, image };
     pictureMode.value = "own";
+    leaveForm();
     announcement.value = `${name} is open, ${image.width} by ${image.height} pixels.`;
     return true;
   } catch (error) {
     if (own === newest) notify(`${name} could not be opened`, failureOf(error));
     return false;
   }
+}
+
+/** Goes from a form that still asks about the opening scene's objects to a question about any picture. */
+function leaveForm(): void {
+  if (questionMode.value === "free" || formObjects.value !== OPENING_OBJECTS) return;
+  if (freeText.value.trim() === "") freeText.value = FIRST_QUESTION;
+  questionMode.value = "free";
 }
 
 /** Opens a dropped folder or checkpoint as the model, or a dropped picture. Call it within the event. */

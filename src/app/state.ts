@@ -71,10 +71,12 @@ export const ownPicture = signal<OwnPicture | undefined>(undefined);
 
 /** Whether the question comes from the form or is free text. */
 export const questionMode = signal<"form" | "free">("form");
+/** The objects that the form asks about until someone changes it or a link says others. */
+export const OPENING_OBJECTS: readonly ObjectName[] = ["plant", "dog"];
 /** The form's id. */
 export const formId = signal<QuestionForm["id"]>("depth");
 /** The objects chosen in the form, in order; those missing from the scene are ignored. */
-export const formObjects = signal<readonly ObjectName[]>(["plant", "dog"]);
+export const formObjects = signal<readonly ObjectName[]>(OPENING_OBJECTS);
 /** Whether every change asks again. */
 export const asksOnChange = signal(false);
 /** The free-text question. */

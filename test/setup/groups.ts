@@ -1,7 +1,7 @@
 // Which test files belong together: the CPU's, the hosts', the command's and the playground's (each run once) and the GPU's (run
 // on every adapter).
 
-const cpuFolders = ["app", "checkpoint", "docs", "preprocess", "unit", "evaluate", "fuzz", "store"];
+const cpuFolders = ["app", "checkpoint", "preprocess", "unit", "evaluate", "fuzz", "store"];
 const hostFolders = ["browser", "bundle", "deno", "hosts", "package", "playground"];
 const commandFolders = ["cli", "bench", "docs", "serve", "soak"];
 const pageFolders = ["e2e"];

@@ -69,7 +69,7 @@ export function OwnPictureTab() {
       {model.value?.name === "tiny-spatial" && (
         <p class="hint">
           tiny-spatial knows only its own toy world, drawings of the 24 objects of the scene. About a photograph it
-          answers too, but the answer means nothing; for photographs open a LLaVA checkpoint below, under Model.
+          answers too, but the answer means nothing; for photographs, choose another model above.
         </p>
       )}
       <Examples />
