@@ -91,11 +91,28 @@ describe("programs", () => {
   const fileOf = (page: string) => page.replaceAll("/", "-").replace(/\.md$/, "");
 
   test("have the types that the package declares", async () => {
-    const files = byPage.map(([page]) => join(programFolder, `${fileOf(page)}.ts`));
-    for (const [index, [, blocks]] of byPage.entries()) await writeFile(files[index] ?? "", textOf(blocks));
-    const options = "--noEmit --ignoreConfig --strict --module nodenext --target es2024 --skipLibCheck --types node";
+    const files = byPage.map(([page]) => `${fileOf(page)}.ts`);
+    for (const [index, [, blocks]] of byPage.entries())
+      await writeFile(join(programFolder, files[index] ?? ""), textOf(blocks));
+    const modules = JSON.stringify(join(root, "tools", "package", "modules.mjs"));
+    const emit = `import { emitModules } from ${modules};
+      emitModules(process.argv[1], ["index.node.ts"], { declarationsOnly: true });`;
+    const types = join(programFolder, "types");
+    const emitted = await runProgram(process.execPath, ["--input-type=module", "--eval", emit, types], { cwd: root });
+    expect(emitted.ending, emitted.stderr).toBe(0);
+    const compilerOptions = {
+      noEmit: true,
+      strict: true,
+      module: "nodenext",
+      target: "es2024",
+      lib: ["es2024", "dom", "dom.iterable", "dom.asynciterable", "esnext.disposable"],
+      skipLibCheck: true,
+      types: ["node"],
+      paths: { adaptvis: ["./types/index.node.d.ts"] },
+    };
+    await writeFile(join(programFolder, "tsconfig.json"), JSON.stringify({ compilerOptions, files }));
     const tsc = join(root, "node_modules", "typescript", "bin", "tsc");
-    const { stdout } = await runProgram(process.execPath, [tsc, ...options.split(" "), ...files], { cwd: root });
+    const { stdout } = await runProgram(process.execPath, [tsc, "-p", programFolder], { cwd: root });
     expect(stdout).toBe("");
   });
 
