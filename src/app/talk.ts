@@ -36,7 +36,7 @@ import {
   wordsOf,
 } from "./talk-state.ts";
 
-/** A method as the panels show it: any of the registry. */
+/** An intervention of the registry, as the panels list it. */
 export type Method = (typeof INTERVENTIONS)[number];
 
 /** The method of a form; the first of the registry where an address names none. */

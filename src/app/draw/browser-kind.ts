@@ -1,4 +1,4 @@
-// The reader's browser, by what it says of itself: only for what it is told to do, never for what the page does.
+// The reader's browser by its user-agent string. It decides only which advice is shown, never what the page does.
 
 /** The browsers that are told different things. */
 export const BROWSER_KINDS = ["chromium", "chromium-linux", "firefox", "safari"] as const;

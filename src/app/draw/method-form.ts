@@ -7,7 +7,7 @@ import {
   type SettingsContext,
 } from "../../interventions/parameters.ts";
 
-/** A method and what is written in its fields, by parameter; what is not written is the default. */
+/** A method and the text of its fields by parameter; an empty field stands for the default. */
 export interface MethodForm {
   readonly name: string;
   readonly texts: Readonly<Record<string, string>>;
@@ -38,7 +38,7 @@ export function refusalOf(
   }
 }
 
-/** The parameter that a sentence of the library's is about, by its first word. */
+/** The parameter that an error message of the library begins with. */
 export function parameterOf(parameters: Parameters, message: string): string | undefined {
   return Object.keys(parameters).find((name) => new RegExp(`^${name}\\b`).test(message));
 }

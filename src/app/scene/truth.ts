@@ -64,7 +64,7 @@ function standsOn(upper: Box, lower: Box): boolean {
   return isOver && sink >= SINK[0] && sink <= SINK[1];
 }
 
-/** Drawn later, over the other one, with its foot lower in the picture. */
+/** Whether an object is drawn later, over the other one, with its foot lower in the picture. */
 function isInFront(near: Found, far: Found): boolean {
   const foot = near.box.top + near.box.height - (far.box.top + far.box.height);
   const isOver = near.box.top < far.box.top + far.box.height;

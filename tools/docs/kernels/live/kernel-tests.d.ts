@@ -1,4 +1,4 @@
-/** Made by bundle-live.mjs: the tests of every kernel, as functions that import them. */
+/** Made by bundle-live.mjs: for every kernel, a function that imports its tests. */
 declare module "kernel-tests" {
   export const kernelTests: Readonly<Record<string, (() => Promise<unknown>) | undefined>>;
 }

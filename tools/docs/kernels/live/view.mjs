@@ -31,7 +31,7 @@ figcaption { font-size: 13px; color: var(--vp-c-text-2, inherit); margin-top: 4p
 @media (max-width: 480px) { :host { padding: 12px; } button { width: 100%; } }
 `;
 
-/** Values in the pictures: rows and columns at most. */
+/** Largest number of rows and columns of a tensor that its picture shows. */
 const LARGEST = { rows: 64, columns: 128 };
 const NUM_VALUES = 8;
 const SUPERSCRIPTS = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
@@ -209,7 +209,7 @@ function picture({ rows, columns }, colorOf, caption) {
   return figure;
 }
 
-/** −1 blue, 0 white, 1 red; what is not a number black. */
+/** −1 is blue, 0 white, 1 red, NaN and infinities black. */
 function diverging(value) {
   if (!Number.isFinite(value)) return [0, 0, 0];
   const t = Math.max(-1, Math.min(1, value));
