@@ -28,7 +28,7 @@ const SHORT_TEXT = 32;
 
 /** Positions of a short question about so many pictures, each of the size that takes the most, and of its answer. */
 export function leastContext(architecture: Architecture, numImages: number): number {
-  const image = numImages === 0 ? undefined : largestPicture(architecture);
+  const image = numImages === 0 ? undefined : largestPicture(architecture, numImages);
   return numImages * (image?.positions.rowIndex.length ?? 0) + SHORT_TEXT;
 }
 
@@ -43,7 +43,7 @@ export function plannedQuestion(architecture: Architecture, options: QuestionOpt
   if (numImages > 0 && pictures === undefined) {
     throw new InputError(`numImages is ${numImages}, but the model has no vision tower: leave pictures out.`);
   }
-  const image = numImages === 0 ? undefined : largestPicture(architecture);
+  const image = numImages === 0 ? undefined : largestPicture(architecture, numImages);
   const imagePositions = leastContext(architecture, numImages) - SHORT_TEXT;
   const contextLength =
     options.contextLength ?? Math.min(longest, imagePositions + TEXT_POSITIONS + DEFAULT_MAX_NEW_TOKENS);
@@ -71,10 +71,9 @@ interface PlannedPicture {
   readonly pixelValues: Float32Array<ArrayBuffer>;
 }
 
-function largestPicture({ pictures, config }: Architecture): PlannedPicture | undefined {
+function largestPicture({ pictures }: Architecture, numPictures: number): PlannedPicture | undefined {
   if (pictures === undefined) return undefined;
-  const sizes = config.multimodal?.imageGridPinpoints ?? [undefined];
-  const all = sizes.map((size) => pictures.positions(size));
+  const all = pictures.sizes.map((size) => pictures.positions(size, { numPictures }));
   const [positions] = all.sort((a, b) => b.rowIndex.length - a.rowIndex.length);
   if (positions === undefined) return undefined;
   const [channels, height, width] = pictures.tileShape;

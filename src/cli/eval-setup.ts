@@ -117,7 +117,7 @@ export async function readModelFacts(folder: string, flags: ModelFlags, signal: 
 }
 
 function isTiled({ multimodal }: ModelConfig): boolean {
-  return multimodal?.imageGridPinpoints !== undefined;
+  return multimodal?.seesTiles === true;
 }
 
 /**

@@ -254,7 +254,7 @@ function configLines(name: string, config: ModelConfig): readonly string[] {
     const { imageSize, patchSize } = vision;
     lines.push(
       `vision   ${multimodal.numVisionLayers} of ${vision.numHiddenLayers} layers run, width ${vision.hiddenSize}, ${vision.numAttentionHeads} heads, mlp ${vision.intermediateSize} ${vision.hiddenAct}, ${imageSize} × ${imageSize} pixels in patches of ${patchSize}`,
-      `image    ${multimodal.imageGridPinpoints === undefined ? `${vision.numPatches} patches` : `${vision.numPatches} patches per tile, ${multimodal.imageGridPinpoints.length} grids`}, features ${multimodal.visionFeatureSelectStrategy}, token ${multimodal.imageTokenId}, projector ${multimodal.projectorHiddenAct}`,
+      `image    ${multimodal.featureSummary}, token ${multimodal.imageTokenId}`,
     );
   }
   lines.push(

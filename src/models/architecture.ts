@@ -41,11 +41,13 @@ export interface PictureLayout {
   readonly imageTokenId: number;
   /** Shape of one tile, [C, S, S]. */
   readonly tileShape: readonly [channels: number, height: number, width: number];
+  /** Sizes of pictures, one of which takes the most positions; undefined where the size does not matter. */
+  readonly sizes: readonly (ImageSize | undefined)[];
   /**
    * Pixel values of one picture, [N, C, S, S] f32.
    * @throws InputError or CheckpointError when the picture cannot be prepared.
    */
-  pixelValues(image: RgbImage, processor: ImageProcessorConfig): Float32Array<ArrayBuffer>;
+  pixelValues(image: RgbImage, context: PictureContext): Float32Array<ArrayBuffer>;
   /**
    * One picture as the vision tower sees it: cropped as the model crops it.
    * @throws InputError or CheckpointError as `pixelValues`.
@@ -55,9 +57,17 @@ export interface PictureLayout {
   part?(imageSize: ImageSize, processor: ImageProcessorConfig): TileView;
   /**
    * Positions of one picture of this size in pixels; undefined where the size is not known.
-   * @throws InputError when the family needs it.
+   * @param context without a processor for tensors that another program prepared
+   * @throws InputError when the family needs the size.
    */
-  positions(imageSize: ImageSize | undefined): PicturePositions;
+  positions(imageSize: ImageSize | undefined, context: Partial<PictureContext>): PicturePositions;
+}
+
+/** What the preparation of a picture depends on besides the picture. */
+export interface PictureContext {
+  readonly processor: ImageProcessorConfig;
+  /** Pictures of the whole prompt. */
+  readonly numPictures: number;
 }
 
 /** [height, width] of an original picture, in pixels. */

@@ -62,18 +62,16 @@ export interface TextConfig {
   readonly mlpBias: boolean;
 }
 
-/** How pictures enter the decoder. */
+/** How pictures enter the decoder; a family adds what it alone has. */
 export interface MultimodalConfig {
   readonly vision: VisionConfig;
   readonly imageTokenId: number;
-  readonly projectorHiddenAct: Activation;
-  readonly projectorBias: boolean;
   /** Vision layers to run: hidden state number `visionFeatureLayer` is the output of the last of them. */
   readonly numVisionLayers: number;
-  /** `default` drops the class token, `full` keeps it. */
-  readonly visionFeatureSelectStrategy: "default" | "full";
-  /** Grids of LLaVA-NeXT as [height, width] in pixels; undefined for plain LLaVA. */
-  readonly imageGridPinpoints: readonly (readonly [number, number])[] | undefined;
+  /** Whether pictures may be cut into tiles, so that the model sees all of them at any shape. */
+  readonly seesTiles: boolean;
+  /** What becomes of the tower's hidden states, in a few words for listings. */
+  readonly featureSummary: string;
 }
 
 /** Everything the forward passes need from config.json. */
@@ -207,6 +205,14 @@ function readLayerTypes(config: ConfigReader, numHiddenLayers: number): readonly
   const isType = (type: unknown) => type === "full_attention" || type === "sliding_attention";
   if (Array.isArray(types) && types.length === numHiddenLayers && types.every(isType)) return types;
   throw config.error("layer_types", `${numHiddenLayers} times full_attention or sliding_attention`, types);
+}
+
+/** Reads the id that marks image positions; older files call it image_token_index. @throws CheckpointError for no id. */
+export function readImageTokenId(config: ConfigReader, fallback: number): number {
+  const key = config.optionalNumber("image_token_id") === undefined ? "image_token_index" : "image_token_id";
+  const id = config.number(key, fallback);
+  if (!Number.isInteger(id) || id < 0) throw config.error(key, "a token id", id);
+  return id;
 }
 
 /** Reads the name of an activation function. @throws CheckpointError when it is not implemented. */

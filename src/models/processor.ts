@@ -184,10 +184,11 @@ export class Processor {
     const layout = this.pictures();
     const { imageProcessor } = this;
     if (imageProcessor === undefined) throw missingFile("preprocessor_config.json", "pictures cannot be prepared");
+    const context = { processor: imageProcessor, numPictures: images.length };
     const pictures = images.map((image): Picture => {
       const imageSize: ImageSize = [image.height, image.width];
-      const pixelValues = layout.pixelValues(image, imageProcessor);
-      const positions = layout.positions(imageSize);
+      const pixelValues = layout.pixelValues(image, context);
+      const positions = layout.positions(imageSize, context);
       const part = positions.grid && layout.part?.(imageSize, imageProcessor);
       return { pixelValues, positions, view: part && { imageSize, part } };
     });
@@ -213,11 +214,15 @@ export class Processor {
     if (pixelValues === undefined) return this.layOut(inputIds, []);
     const layout = this.pictures();
     const tileLength = layout.tileShape.reduce((product, size) => product * size, 1);
+    const context = {
+      ...(this.imageProcessor && { processor: this.imageProcessor }),
+      ...(imageSizes && { numPictures: imageSizes.length }),
+    };
     const pictures: Picture[] = [];
     let at = 0;
     // Without sizes there are as many pictures as the values are long for.
     while (imageSizes === undefined ? at < pixelValues.length || at === 0 : pictures.length < imageSizes.length) {
-      const positions = layout.positions(imageSizes?.[pictures.length]);
+      const positions = layout.positions(imageSizes?.[pictures.length], context);
       const length = positions.numTiles * tileLength;
       pictures.push({ positions, pixelValues: pixelValues.subarray(at, at + length), view: undefined });
       at += length;

@@ -161,7 +161,8 @@ export const configFiles = defineKind<Checkpoint>({
         answer.push(createHash("sha1").update(pixelValues).digest("hex"));
       }
     } else if (architecture.pictures !== undefined && processor.imageProcessor !== undefined) {
-      const values = architecture.pictures.pixelValues(PICTURE, processor.imageProcessor);
+      const context = { processor: processor.imageProcessor, numPictures: 1 };
+      const values = architecture.pictures.pixelValues(PICTURE, context);
       if (values.some((value) => !Number.isFinite(value))) throw new Error("pixel values are not finite");
       answer.push(createHash("sha1").update(values).digest("hex"));
     }

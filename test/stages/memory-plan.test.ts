@@ -7,6 +7,7 @@ import { InputError } from "../../src/errors.ts";
 import type { WeightDtype } from "../../src/gpu/tensor.ts";
 import { Llava } from "../../src/llava.ts";
 import { type MemoryPlan, type PlanOptions, planMemory } from "../../src/memory-plan.ts";
+import type { ImageSize } from "../../src/models/architecture.ts";
 import { readArchitecture } from "../../src/models/registry.ts";
 import { tinySpatial } from "../cli/command.ts";
 import { openTestDevice } from "../setup/device.ts";
@@ -33,7 +34,7 @@ async function planOf(folder: string, options: PlanOptions) {
 /** Asks a question of the plan's sizes. */
 async function ask(llava: Llava, { promptLength, contextLength, numImages }: MemoryPlan, imageSize: [number, number]) {
   const { processor, config, tileShape = [0, 0, 0] } = llava;
-  const tiles = config.multimodal?.imageGridPinpoints === undefined ? 1 : 5;
+  const tiles = config.multimodal?.seesTiles ? 5 : 1;
   const [channels, height, width] = tileShape;
   const imageId = config.multimodal?.imageTokenId ?? 0;
   const numPixels = numImages * tiles * channels * height * width;
@@ -71,9 +72,9 @@ test.each(CASES)("%s in %s, %o", async (name, dtype, options) => {
   const llava = await Llava.load(fileSource(folder), { device, dtype, ...load });
   try {
     expect(plan.loadedBytes).toBe(llava.gpu.allocatedBytes);
-    const grids = architecture.config.multimodal?.imageGridPinpoints ?? [];
-    const count = (size: readonly [number, number]) => architecture.pictures?.positions(size).rowIndex.length ?? 0;
-    const [largest = [1, 1] as const] = [...grids].sort((a, b) => count(b) - count(a));
+    const sizes = (architecture.pictures?.sizes ?? []).filter((size) => size !== undefined);
+    const count = (size: ImageSize) => architecture.pictures?.positions(size, {}).rowIndex.length ?? 0;
+    const [largest = [1, 1] as const] = [...sizes].sort((a, b) => count(b) - count(a));
     await ask(llava, plan, [...largest]);
     expect(plan.answeredBytes).toBe(llava.gpu.allocatedBytes);
     expect(plan.problem).toBeUndefined();

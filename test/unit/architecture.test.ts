@@ -1,7 +1,7 @@
 // What follows from config.json: how pictures are laid out, and which weights there are.
 import { describe, expect, test } from "vitest";
 import { CheckpointError, InputError } from "../../src/errors.ts";
-import type { ModelWeights, PictureLayout } from "../../src/models/architecture.ts";
+import type { ModelWeights, PictureContext, PictureLayout } from "../../src/models/architecture.ts";
 import { readArchitecture } from "../../src/models/registry.ts";
 import { listWeights } from "../../src/models/weight-table.ts";
 import type { RgbImage } from "../../src/preprocess/image.ts";
@@ -24,6 +24,7 @@ const NEXT = {
   ],
 };
 const SETTINGS = readImageProcessorConfig({ size: 8, crop_size: 8 });
+const CONTEXT: PictureContext = { processor: SETTINGS, numPictures: 1 };
 
 function picturesOf(json: object): PictureLayout {
   const { pictures } = readArchitecture(json);
@@ -58,15 +59,15 @@ describe("LLaVA", () => {
       rowIndex: Int32Array.of(0, 1, 2, 3),
       grid: { width: 2, height: 2 },
     };
-    expect(pictures.positions(undefined)).toEqual(positions);
-    expect(pictures.positions([100, 20])).toEqual(positions);
+    expect(pictures.positions(undefined, {})).toEqual(positions);
+    expect(pictures.positions([100, 20], {})).toEqual(positions);
     const image = picture({ width: 9, height: 12 });
-    expect(pictures.pixelValues(image, SETTINGS)).toEqual(imagePixelValues(image, SETTINGS));
+    expect(pictures.pixelValues(image, CONTEXT)).toEqual(imagePixelValues(image, SETTINGS));
   });
 
   test("keeps the class token under the full strategy", () => {
     const full = { ...LLAVA, vision_feature_select_strategy: "full" };
-    expect(picturesOf(full).positions(undefined)).toMatchObject({ runLengths: [5], rowIndex: { length: 5 } });
+    expect(picturesOf(full).positions(undefined, {})).toMatchObject({ runLengths: [5], rowIndex: { length: 5 } });
     expect(weightsOf(full).weights.pictures?.featuresPerTile).toBe(5);
   });
 
@@ -92,27 +93,27 @@ describe("LLaVA-NeXT", () => {
       views: views.map(([left, top, right, bottom]) => ({ left, top, right, bottom })),
     });
     // Rows of the base tile, then of two tiles beside or above each other; the picture is 16 pixels long in them.
-    expect(pictures.positions([10, 20])).toEqual({
+    expect(pictures.positions([10, 20], {})).toEqual({
       numTiles: 3,
       runLengths: [14],
       rowIndex: Int32Array.of(0, 1, 2, 3, 4, 5, 8, 9, -1, 6, 7, 10, 11, -1),
       grid: undefined,
       tiles: tilesOf([10, 20], [0, 0, 1, 1], [0, 0, 0.5, 1], [0.5, 0, 1, 1]),
     });
-    expect(pictures.positions([20, 10])).toEqual({
+    expect(pictures.positions([20, 10], {})).toEqual({
       numTiles: 3,
       runLengths: [16],
       rowIndex: Int32Array.of(0, 1, 2, 3, 4, 5, -1, 6, 7, -1, 8, 9, -1, 10, 11, -1),
       grid: undefined,
       tiles: tilesOf([20, 10], [0, 0, 1, 1], [0, 0, 1, 0.5], [0, 0.5, 1, 1]),
     });
-    const values = pictures.pixelValues(picture({ width: 20, height: 10 }), SETTINGS);
+    const values = pictures.pixelValues(picture({ width: 20, height: 10 }), CONTEXT);
     expect(values).toHaveLength(3 * 192);
     expect(pictures.seen(picture({ width: 40, height: 20 }), SETTINGS)).toMatchObject({ width: 16, height: 8 });
   });
 
   test("cannot lay out a picture of unknown size", () => {
-    expect(() => picturesOf(NEXT).positions(undefined)).toThrow(
+    expect(() => picturesOf(NEXT).positions(undefined, {})).toThrow(
       new InputError("image_sizes is missing: LLaVA-NeXT needs the original picture's [height, width]."),
     );
   });

@@ -97,6 +97,7 @@ describe("the defaults of transformers fill what config.json leaves out", () => 
       ],
     ],
   ])("%s", (modelType, imageGridPinpoints) => {
+    const patches = imageGridPinpoints === undefined ? "49 patches" : "49 patches per tile, 5 grids";
     expect(readModelConfig({ model_type: modelType })).toEqual({
       modelType,
       text: LLAMA_DEFAULTS,
@@ -122,6 +123,8 @@ describe("the defaults of transformers fill what config.json leaves out", () => 
         numVisionLayers: 11,
         visionFeatureSelectStrategy: "default",
         imageGridPinpoints,
+        seesTiles: imageGridPinpoints !== undefined,
+        featureSummary: `${patches}, features default, projector gelu`,
       },
     });
   });
@@ -230,6 +233,8 @@ test("every key that config.json gives is read", () => {
     numVisionLayers: 3,
     visionFeatureSelectStrategy: "full",
     imageGridPinpoints: [[8, 16]],
+    seesTiles: true,
+    featureSummary: "4 patches per tile, 1 grids, features full, projector relu",
   });
 });
 

@@ -322,7 +322,7 @@ describe("inputs of a prompt", () => {
     const sizes: unknown[] = [];
     const pixelValues = Float32Array.of(1, 2);
     const own = tiny({
-      pixelValues: (_, { imageSize }) => pixelValues.map((value) => value * imageSize),
+      pixelValues: (_, { processor }) => pixelValues.map((value) => value * processor.imageSize),
       positions(imageSize) {
         sizes.push(imageSize);
         const text = sizes.length === 1 ? "(<image><image>|<image>)" : undefined;

@@ -162,7 +162,7 @@ function viewOf(
     numHeads: text.numAttentionHeads,
     vocabSize: text.vocabSize,
     imageSide: multimodal?.vision.imageSize,
-    seesTiles: multimodal?.imageGridPinpoints !== undefined,
+    seesTiles: multimodal?.seesTiles === true,
   };
 }
 

@@ -2,6 +2,7 @@
 // families whose features are a vision tower's hidden states, projected.
 // Source: modeling_llava.py LlavaMultiModalProjector.forward
 import { GPU_STORAGE, type Gpu } from "../../gpu/device.ts";
+import type { Activation } from "../../gpu/ops/activations.ts";
 import { linear } from "../../gpu/ops/linear.ts";
 import type { Program } from "../../gpu/program.ts";
 import { type Linear, padTo4 } from "../../gpu/tensor.ts";
@@ -9,6 +10,16 @@ import type { MultimodalConfig, TextConfig } from "../config.ts";
 import type { WeightDeclarer } from "../weight-table.ts";
 import type { PictureRecipe } from "./picture-encoder.ts";
 import { createVisionState, encodeImage, type VisionWeights } from "./vision-encoder.ts";
+
+/** The config of a family whose features are a tower's hidden states, projected. */
+export interface ProjectedConfig extends MultimodalConfig {
+  readonly projectorHiddenAct: Activation;
+  readonly projectorBias: boolean;
+  /** `default` drops the class token, `full` keeps it. */
+  readonly visionFeatureSelectStrategy: "default" | "full";
+  /** Grids that pictures are cut into, as [height, width] in pixels; undefined where a picture is a single tile. */
+  readonly imageGridPinpoints: readonly (readonly [number, number])[] | undefined;
+}
 
 /** The two linear layers between the vision tower and the decoder. */
 export interface ProjectorWeights {
@@ -24,7 +35,7 @@ export interface ProjectorWeights {
 export function projectorWeights(
   w: WeightDeclarer,
   text: TextConfig,
-  { vision, projectorBias: bias, imageGridPinpoints }: MultimodalConfig,
+  { vision, projectorBias: bias, imageGridPinpoints }: ProjectedConfig,
 ): ProjectorWeights {
   const projector = w.part("projector");
   const { hiddenSize } = text;
@@ -38,12 +49,12 @@ export function projectorWeights(
 }
 
 /** Features of one picture (or tile): its hidden states, without the first one under the `default` strategy. */
-export function numImageFeatures(multimodal: MultimodalConfig): number {
+export function numImageFeatures(multimodal: ProjectedConfig): number {
   return multimodal.vision.numPositions - firstFeature(multimodal);
 }
 
 /** The first hidden state that becomes a feature; the class token is number 0, where there is one. */
-function firstFeature({ visionFeatureSelectStrategy }: MultimodalConfig): number {
+function firstFeature({ visionFeatureSelectStrategy }: ProjectedConfig): number {
   return visionFeatureSelectStrategy === "full" ? 0 : 1;
 }
 
@@ -53,7 +64,7 @@ function projectFeatures(
   gpu: Gpu,
   run: {
     readonly text: TextConfig;
-    readonly multimodal: MultimodalConfig;
+    readonly multimodal: ProjectedConfig;
     readonly weights: ProjectorWeights;
     /** [numPositions, Dv] */
     readonly hiddenStates: GPUBuffer;
@@ -90,7 +101,7 @@ function projectFeatures(
 /** The recipe of a vision tower whose hidden states are projected, one tile at a time. */
 export function projectedTower(model: {
   readonly text: TextConfig;
-  readonly multimodal: MultimodalConfig;
+  readonly multimodal: ProjectedConfig;
   readonly weights: { readonly vision: VisionWeights; readonly projector: ProjectorWeights };
 }): PictureRecipe {
   const { text, multimodal, weights } = model;

@@ -10,8 +10,8 @@ import {
   type GridPinpoints,
 } from "../../preprocess/anyres.ts";
 import type { ModelFamily, PictureLayout } from "../architecture.ts";
-import type { MultimodalConfig } from "../config.ts";
 import type { ConfigReader } from "../config-reader.ts";
+import type { ProjectedConfig } from "../layers/projector.ts";
 import { llavaArchitecture, readMultimodalConfig } from "../llava/llava.ts";
 
 /** `llava_next`. */
@@ -25,13 +25,14 @@ export const llavaNext: ModelFamily = {
   },
 };
 
-function anyresPictures(multimodal: MultimodalConfig, gridPinpoints: GridPinpoints): PictureLayout {
+function anyresPictures(multimodal: ProjectedConfig, gridPinpoints: GridPinpoints): PictureLayout {
   const { numPatches, numChannels, imageSize: tileSize, patchSize } = multimodal.vision;
   const patchGrid = Math.sqrt(numPatches);
   return {
     imageTokenId: multimodal.imageTokenId,
     tileShape: [numChannels, tileSize, tileSize],
-    pixelValues: (image, processor) => anyresPixelValues(image, processor, gridPinpoints).pixelValues,
+    sizes: gridPinpoints,
+    pixelValues: (image, { processor }) => anyresPixelValues(image, processor, gridPinpoints).pixelValues,
     seen: (image, processor) => anyresPicture(image, processor, gridPinpoints),
     positions(imageSize) {
       if (imageSize === undefined) {

@@ -3,10 +3,10 @@
 import { fitToSquare, imagePixelValues } from "../../preprocess/image-processor.ts";
 import { coveredPart } from "../../preprocess/processor-transform.ts";
 import type { Architecture, ModelFamily, PictureLayout } from "../architecture.ts";
-import { type ModelConfig, type MultimodalConfig, readActivation, readTextConfig, type TextConfig } from "../config.ts";
+import { type ModelConfig, readActivation, readImageTokenId, readTextConfig, type TextConfig } from "../config.ts";
 import type { ConfigReader } from "../config-reader.ts";
 import { llamaWeights } from "../layers/decoder-weights.ts";
-import { numImageFeatures, projectedTower, projectorWeights } from "../layers/projector.ts";
+import { numImageFeatures, type ProjectedConfig, projectedTower, projectorWeights } from "../layers/projector.ts";
 import { visionWeights } from "../layers/vision-encoder.ts";
 import { readVisionConfig } from "../vision/towers.ts";
 import type { WeightDeclarer } from "../weight-table.ts";
@@ -23,7 +23,7 @@ export const llava: ModelFamily = {
 /** The model that LLaVA and LLaVA-NeXT share: a vision tower, a projector and a LLaMA-type decoder. */
 export function llavaArchitecture(
   reader: ConfigReader,
-  parts: { readonly multimodal: MultimodalConfig; readonly pictures: PictureLayout },
+  parts: { readonly multimodal: ProjectedConfig; readonly pictures: PictureLayout },
 ): Architecture {
   const { multimodal, pictures } = parts;
   const text = readTextConfig(reader.child("text_config"), reader.optionalBoolean("tie_word_embeddings"));
@@ -31,7 +31,7 @@ export function llavaArchitecture(
   return { config, pictures, weights: (w) => llavaWeights(w, text, multimodal) };
 }
 
-function llavaWeights(w: WeightDeclarer, text: TextConfig, multimodal: MultimodalConfig) {
+function llavaWeights(w: WeightDeclarer, text: TextConfig, multimodal: ProjectedConfig) {
   const { vision, numVisionLayers: numLayers } = multimodal;
   const tower = visionWeights(w, vision, { numLayers, usesPostLayernorm: false });
   const projector = projectorWeights(w, text, multimodal);
@@ -42,8 +42,8 @@ function llavaWeights(w: WeightDeclarer, text: TextConfig, multimodal: Multimoda
 /** Reads how pictures enter the decoder. @throws CheckpointError naming the key, what is possible and what was found. */
 export function readMultimodalConfig(
   config: ConfigReader,
-  imageGridPinpoints: MultimodalConfig["imageGridPinpoints"],
-): MultimodalConfig {
+  imageGridPinpoints: ProjectedConfig["imageGridPinpoints"],
+): ProjectedConfig {
   const vision = readVisionConfig(config.child("vision_config"));
   const layer = config.optionalNumberOrSingle("vision_feature_layer") ?? -2;
   const numVisionLayers = layer < 0 ? vision.numHiddenLayers + 1 + layer : layer;
@@ -55,28 +55,35 @@ export function readMultimodalConfig(
   if (strategy !== "default" && strategy !== "full") {
     throw config.error("vision_feature_select_strategy", "default or full", strategy);
   }
-  const tokenKey = config.optionalNumber("image_token_id") === undefined ? "image_token_index" : "image_token_id";
-  const imageTokenId = config.number(tokenKey, 32000);
-  if (!Number.isInteger(imageTokenId) || imageTokenId < 0) throw config.error(tokenKey, "a token id", imageTokenId);
+  const imageTokenId = readImageTokenId(config, 32000);
+  const projectorHiddenAct = readActivation(config, "projector_hidden_act", "gelu");
+  const { numPatches } = vision;
+  const patches =
+    imageGridPinpoints === undefined
+      ? `${numPatches} patches`
+      : `${numPatches} patches per tile, ${imageGridPinpoints.length} grids`;
   return {
     vision,
     imageTokenId,
-    projectorHiddenAct: readActivation(config, "projector_hidden_act", "gelu"),
+    projectorHiddenAct,
     projectorBias: config.boolean("multimodal_projector_bias", true),
     numVisionLayers,
     visionFeatureSelectStrategy: strategy,
     imageGridPinpoints,
+    seesTiles: imageGridPinpoints !== undefined,
+    featureSummary: `${patches}, features ${strategy}, projector ${projectorHiddenAct}`,
   };
 }
 
-function singleTileLayout(multimodal: MultimodalConfig): PictureLayout {
+function singleTileLayout(multimodal: ProjectedConfig): PictureLayout {
   const { numPatches, numChannels, imageSize, patchSize } = multimodal.vision;
   const numFeatures = numImageFeatures(multimodal);
   const side = Math.sqrt(numPatches);
   return {
     imageTokenId: multimodal.imageTokenId,
     tileShape: [numChannels, imageSize, imageSize],
-    pixelValues: imagePixelValues,
+    sizes: [undefined],
+    pixelValues: (image, { processor }) => imagePixelValues(image, processor),
     seen: fitToSquare,
     part: ([height, width], processor) => coveredPart({ height, width }, processor, side * patchSize),
     positions: () => ({
