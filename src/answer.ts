@@ -43,6 +43,11 @@ export interface LoadOptions {
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
   /** Replaces the checkpoint's chat template; one of `CHAT_TEMPLATES`, say, for a checkpoint without. */
   readonly chatTemplate?: ChatTemplateSource | undefined;
+  /**
+   * Whether pictures are cut into tiles, for Idefics3 and SmolVLM alone: their processor's do_image_splitting. Without, a picture is a
+   * single tile, which takes one pass of the vision tower instead of up to 17 and as many fewer positions. As in the checkpoint unless given.
+   */
+  readonly imageSplitting?: boolean | undefined;
   /** Prompt rows per submit; 256 unless given. */
   readonly chunkRows?: number | undefined;
   /** Constants of kernels as `measureTuning` measured them on this adapter; the defaults unless given. */

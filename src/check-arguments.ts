@@ -220,6 +220,7 @@ const LOAD: Schema<LoadOptions> = {
     file: required(text),
     source: required(text),
   }),
+  imageSplitting: flag,
   chunkRows: whole(1),
   tuning: { expected: "a tuning table", read: parseTuningTable },
   lookahead: whole(1, MAX_LOOKAHEAD),

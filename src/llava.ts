@@ -155,7 +155,7 @@ export class Llava {
           const { chunkRows, kvDtype, activationDtype } = decoder;
           const loaded = { architecture, weights, chunkRows, kvDtype, activationDtype };
           precompile(gpu, loaded, needs);
-          const processor = await loadProcessor(checkpoint, architecture, options.chatTemplate); // kernels compile meanwhile
+          const processor = await loadProcessor(checkpoint, architecture, options); // kernels compile meanwhile
           model = new Llava(gpu, loaded, { processor, name: source.name, defaults, decoder, encoder, cacheBytes });
         };
         await loadWeights(checkpoint, architecture, { gpu, dtype, signal, onProgress, onAllocated });

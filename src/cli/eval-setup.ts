@@ -96,6 +96,7 @@ export async function readModelFacts(folder: string, flags: ModelFlags, signal: 
   try {
     const checkpoint = await openCheckpoint(source, signal);
     const architecture = await architectureOf(checkpoint);
+    const splitting = flags.imageSplitting === false ? { imageSplitting: false } : {};
     const dtype = flags.dtype === "auto" ? undefined : flags.dtype; // what fits is known where the model is loaded
     const used = planWeights(checkpoint, architecture, dtype).filter(({ isUsed }) => isUsed);
     // As Llava.dtype: that of the first decoder layer.
@@ -107,7 +108,7 @@ export async function readModelFacts(folder: string, flags: ModelFlags, signal: 
       dtype: first.dtype,
       kvDtype: flags.kv ?? "f32",
       activationDtype: flags.activations ?? "f32",
-      imageProcessor: (await loadProcessor(checkpoint, architecture)).imageProcessor,
+      imageProcessor: (await loadProcessor(checkpoint, architecture, splitting)).imageProcessor,
       seesTiles: isTiled(architecture.config),
       chatTemplate: await chosenTemplate(source, { written: flags.chatTemplate, note: () => undefined }),
     };

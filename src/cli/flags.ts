@@ -41,6 +41,8 @@ export interface ModelFlags {
   readonly activations?: ActivationDtype;
   readonly tune?: boolean;
   readonly chatTemplate?: string;
+  /** False where `--no-image-splitting` is given. */
+  readonly imageSplitting?: boolean;
 }
 
 /** Adds `--model`, `--revision`, `--dtype`, `--memory`, `--kv`, `--activations` and `--tune`. @param what describes `--model` */
@@ -53,6 +55,7 @@ export function addModelOptions(command: Command, what: string): Command {
     .addOption(kvOption("how keys and values are stored on the GPU (default: f32)"))
     .addOption(activationsOption())
     .addOption(chatTemplateOption())
+    .option("--no-image-splitting", "show Idefics3 and SmolVLM the whole picture only, in one tile: much faster")
     .option("--tune", "tune the kernels' constants on this GPU; the result is measured once and cached");
 }
 

@@ -88,6 +88,7 @@ export async function openModel(session: Session, flags: ModelFlags, options: Op
         kvDtype: flags.kv,
         activationDtype: flags.activations,
         chatTemplate,
+        ...(flags.imageSplitting === false && { imageSplitting: false }),
         adapterClass,
         signal,
         profiler,

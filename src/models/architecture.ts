@@ -41,6 +41,8 @@ export interface PictureLayout {
   readonly imageTokenId: number;
   /** Shape of one tile, [C, S, S]. */
   readonly tileShape: readonly [channels: number, height: number, width: number];
+  /** Whether pictures are cut into tiles as the image processor's settings say; false unless given. */
+  readonly isTiledByProcessor?: boolean;
   /** Sizes of pictures, one of which takes the most positions; undefined where the size does not matter. */
   readonly sizes: readonly (ImageSize | undefined)[];
   /**

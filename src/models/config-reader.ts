@@ -26,9 +26,9 @@ export class ConfigReader {
     return Object.hasOwn(this.json, key);
   }
 
-  /** The object under `key`, empty when absent. */
-  child(key: string): ConfigReader {
-    return new ConfigReader(this.raw(key) ?? {}, this.file, `${this.path}${key}.`);
+  /** The object under `key`; `fallback`, or an empty one, when absent. */
+  child(key: string, fallback: Readonly<Record<string, unknown>> = {}): ConfigReader {
+    return new ConfigReader(this.raw(key) ?? fallback, this.file, `${this.path}${key}.`);
   }
 
   string(key: string, fallback: string | undefined): string {

@@ -323,24 +323,44 @@ function missingFile(file: string, consequence: string): CheckpointError {
 
 /**
  * Loads the processor files that a checkpoint has; those it lacks are missed only when they are needed.
- * @param chatTemplate replaces the checkpoint's own
+ * @param settings replace the checkpoint's own
  * @throws CheckpointError when a file is there but cannot be used.
  */
 export async function loadProcessor(
   checkpoint: Checkpoint,
   architecture: InputArchitecture,
-  chatTemplate?: ChatTemplateSource,
+  settings: ProcessorSettings = {},
 ): Promise<Processor> {
   const tokenizerJson = await checkpoint.readJson("tokenizer.json");
   const tokenizer =
     tokenizerJson === undefined ? undefined : loadTokenizer(tokenizerJson, await tokenizerFiles(checkpoint));
-  const template = await loadChatTemplate(checkpoint, chatTemplate);
+  const template = await loadChatTemplate(checkpoint, settings.chatTemplate);
+  const { pictures } = architecture;
   return new Processor(architecture, {
     eosTokenIds: await readEosTokenIds(checkpoint),
-    imageProcessor: architecture.pictures && (await readImageProcessor(checkpoint, architecture.pictures)),
+    imageProcessor: withSplitting(pictures && (await readImageProcessor(checkpoint, pictures)), settings),
     tokenizer,
     template,
   });
+}
+
+/** Settings that replace those of a checkpoint's files. */
+export interface ProcessorSettings {
+  readonly chatTemplate?: ChatTemplateSource | undefined;
+  /** Whether pictures are cut into tiles. */
+  readonly imageSplitting?: boolean | undefined;
+}
+
+/** @throws InputError for a processor that has no such setting. */
+function withSplitting(
+  processor: ImageProcessorConfig | undefined,
+  { imageSplitting: splits }: ProcessorSettings,
+): ImageProcessorConfig | undefined {
+  if (splits === undefined) return processor;
+  if (processor?.tiling !== undefined) return { ...processor, tiling: { ...processor.tiling, splits } };
+  throw new InputError(
+    "imageSplitting (--no-image-splitting) is a setting of Idefics3 and SmolVLM, which this checkpoint does not have: omit it.",
+  );
 }
 
 async function tokenizerFiles(checkpoint: Checkpoint): Promise<TokenizerFiles> {
@@ -366,8 +386,20 @@ async function readImageProcessor(
 }
 
 /** @throws CheckpointError when its pictures do not fit the vision tower. */
-function imageProcessorFor({ tileShape }: PictureLayout, json: unknown, file: string): ImageProcessorConfig {
+function imageProcessorFor(
+  { tileShape, isTiledByProcessor = false }: PictureLayout,
+  json: unknown,
+  file: string,
+): ImageProcessorConfig {
   const processor = readImageProcessorConfig(json, file);
+  if ((processor.tiling !== undefined) !== isTiledByProcessor) {
+    const kinds = ["another image processor", "Idefics3's or SmolVLM's image processor"];
+    const [expected, got] = isTiledByProcessor ? kinds.reverse() : kinds;
+    throw new CheckpointError(
+      `${file}: the model of config.json prepares its pictures with ${expected}, but these are the settings of ${got}.`,
+      { file },
+    );
+  }
   const [, side] = tileShape;
   if (processor.imageSize !== side) {
     throw new CheckpointError(

@@ -4,11 +4,12 @@ import { CheckpointError } from "../errors.ts";
 import type { Architecture, ModelFamily } from "./architecture.ts";
 import type { ModelConfig } from "./config.ts";
 import { ConfigReader } from "./config-reader.ts";
+import { idefics3 } from "./idefics3/idefics3.ts";
 import { llava } from "./llava/llava.ts";
 import { llavaNext } from "./llava-next/llava-next.ts";
 import { text } from "./text/text.ts";
 
-const FAMILIES: readonly ModelFamily[] = [llava, llavaNext, text];
+const FAMILIES: readonly ModelFamily[] = [llava, llavaNext, idefics3, text];
 
 /**
  * Reads config.json of any family.

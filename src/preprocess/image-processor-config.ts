@@ -157,7 +157,8 @@ function isPair(value: unknown): value is readonly [number, number] {
   return Array.isArray(value) && value.length === 2 && isCount(value[0]) && isCount(value[1]);
 }
 
-function isCount(value: unknown): value is number {
+/** Whether a value is a positive integer. */
+export function isCount(value: unknown): value is number {
   return Number.isInteger(value) && (value as number) > 0; // isInteger is true of numbers only
 }
 

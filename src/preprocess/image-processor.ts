@@ -8,6 +8,7 @@ import { InputError } from "../errors.ts";
 import { either, flag, listOf, numberFrom, objectOf, oneOf, read, required, whole } from "../options.ts";
 import { checkedPicture, type RgbImage } from "./image.ts";
 import { DEFAULT_MAX_PIXELS, RESAMPLE_FILTERS, type ResampleFilter, resizeImage, type Size } from "./resize-bicubic.ts";
+import type { TilingRule } from "./tiles.ts";
 
 /** What to resize to: the shorter side to a length with the aspect kept, or both sides. */
 export type ResizeRule = { readonly shortestEdge: number } | Size;
@@ -31,6 +32,8 @@ export interface ImageProcessorConfig {
   readonly imageMean: ColorTriple;
   /** LLaVA-NeXT: the grids as [height, width], when the file has them. */
   readonly imageGridPinpoints: readonly (readonly [number, number])[] | undefined;
+  /** Idefics3 and SmolVLM: how pictures are cut into tiles of S×S; undefined for the other processors. */
+  readonly tiling?: TilingRule | undefined;
 }
 
 /** One number each for red, green and blue. */
@@ -131,12 +134,15 @@ function byteOf(color: number): number {
   return Math.trunc(color * 255) & 255;
 }
 
-/** f64 product rounded to f32, then subtraction and division in f32: NumPy's rescale and normalize, with one table per channel. */
-function normalizePixels(
-  { data }: RgbImage,
-  { imageSize, rescaleFactor, normalize }: ImageProcessorConfig,
+/**
+ * NumPy's rescale and normalize, with one table per channel: an f64 product rounded to f32, then subtraction and division in f32.
+ * @returns [3, height, width] f32
+ */
+export function normalizePixels(
+  { data, width, height }: RgbImage,
+  { rescaleFactor, normalize }: Pick<ImageProcessorConfig, "rescaleFactor" | "normalize">,
 ): Float32Array<ArrayBuffer> {
-  const numPixels = imageSize * imageSize;
+  const numPixels = width * height;
   const pixelValues = new Float32Array(3 * numPixels);
   for (const channel of [0, 1, 2] as const) {
     const table = Float32Array.from({ length: 256 }, (_, byte) => {

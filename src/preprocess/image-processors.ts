@@ -1,6 +1,7 @@
 // The image processors, by preprocessor_config.json's image_processor_type.
 import { CheckpointError } from "../errors.ts";
 import { clip, llava } from "./clip-processor.ts";
+import { idefics3 } from "./idefics3-processor.ts";
 import type { ImageProcessorConfig } from "./image-processor.ts";
 import { asObject, type Values, wrongValue } from "./image-processor-config.ts";
 import { siglip } from "./siglip-processor.ts";
@@ -13,7 +14,7 @@ export interface ImageProcessorKind {
   read(values: Values, file: string): ImageProcessorConfig;
 }
 
-const PROCESSORS: readonly ImageProcessorKind[] = [clip, llava, siglip];
+const PROCESSORS: readonly ImageProcessorKind[] = [clip, llava, siglip, idefics3];
 
 /**
  * Reads preprocessor_config.json, or a processor_config.json that nests it under image_processor; without a type it is CLIP's.

@@ -12,6 +12,10 @@ export interface TransformerTraits {
   readonly patchBias: boolean;
   readonly hasPreLayernorm: boolean;
   readonly hasPostLayernorm: boolean;
+  /** Of `hidden_size`; 768 unless given. */
+  readonly defaultHiddenSize?: number;
+  /** Of `num_attention_heads`; 12 unless given. */
+  readonly defaultHeads?: number;
   /** Of `patch_size`, in pixels. */
   readonly defaultPatchSize: number;
   readonly defaultActivation: Activation;
@@ -22,8 +26,8 @@ export interface TransformerTraits {
 /** Reads a vision_config. @throws CheckpointError naming the key, what is possible and what was found. */
 export function readTransformerConfig(config: ConfigReader, traits: TransformerTraits): VisionConfig {
   const { modelType, hasClassToken, patchBias, hasPreLayernorm, hasPostLayernorm } = traits;
-  const hiddenSize = config.count("hidden_size", 768);
-  const numAttentionHeads = config.count("num_attention_heads", 12);
+  const hiddenSize = config.count("hidden_size", traits.defaultHiddenSize ?? 768);
+  const numAttentionHeads = config.count("num_attention_heads", traits.defaultHeads ?? 12);
   const imageSize = config.count("image_size", 224);
   const patchSize = config.count("patch_size", traits.defaultPatchSize);
   const gridSize = Math.floor(imageSize / patchSize);
