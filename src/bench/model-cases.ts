@@ -1,7 +1,7 @@
 // The whole models of the bench: the embedded checkpoint and random ones at real shapes.
 import type { QuantizedDtype } from "../gpu/tensor.ts";
 import type { CheckpointSpec } from "./random-checkpoint.ts";
-import { CLIP_B, CLIP_L, LLAMA_110M, LLAVA_7B, TINY_SPATIAL } from "./shapes.ts";
+import { CLIP_B, CLIP_L, LLAMA_110M, LLAVA_7B, SIGLIP_B_512, SMOLVLM_256M, TINY_SPATIAL } from "./shapes.ts";
 
 /** Forms of weights that models are measured with. */
 export type WeightForm = "f32" | "f16" | QuantizedDtype;
@@ -95,6 +95,23 @@ export function modelCases(options: { readonly isSoftware: boolean; readonly isQ
       isQuick: false,
     }),
   );
+  const smolvlm: ModelCase = {
+    ...llava110m,
+    name: "models/smolvlm-256m",
+    description: `random: SmolVLM-256M (30 layers; SigLIP ViT-B/16 at 512 pixels, pictures not split, 64 positions each), ${weights}`,
+    spec: {
+      name: "smolvlm-256m",
+      seed: 256,
+      dtype,
+      decoder: SMOLVLM_256M,
+      vision: SIGLIP_B_512,
+      scaleFactor: 4,
+      tieWordEmbeddings: false,
+      maxPositions: 1024,
+    },
+    prefillRows: 104,
+    isQuick: false,
+  };
   const slice7b: ModelCase = {
     name: "models/llava-7b-slice",
     description: `random: full-width slice of LLaVA-1.5-7B (${slice.text}) and of CLIP-L/14-336 (1 layer runs), f16`,
@@ -135,5 +152,5 @@ export function modelCases(options: { readonly isSoftware: boolean; readonly isQ
     isQuick: false,
     isFullSize: true,
   };
-  return [tiny, llava110m, ...quantized, slice7b, ...(isSoftware ? [] : slices), full7b];
+  return [tiny, llava110m, ...quantized, smolvlm, slice7b, ...(isSoftware ? [] : slices), full7b];
 }

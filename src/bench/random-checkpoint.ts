@@ -12,6 +12,8 @@ export interface CheckpointSpec {
   readonly dtype: "F32" | "F16";
   readonly decoder: DecoderShape;
   readonly vision: VisionShape;
+  /** Patches along a side of each block that becomes one position, of SmolVLM's family; undefined for LLaVA's. */
+  readonly scaleFactor?: number;
   readonly tieWordEmbeddings: boolean;
   readonly maxPositions: number;
 }
@@ -30,9 +32,9 @@ export interface CheckpointFile {
   readonly content: Uint8Array<ArrayBuffer> | string;
 }
 
-/** Number of positions of a picture. */
-export function numImageTokens(vision: VisionShape): number {
-  return (vision.imageSize / vision.patchSize) ** 2;
+/** Number of positions of a picture, or of a tile. */
+export function numImageTokens({ vision, scaleFactor = 1 }: Pick<CheckpointSpec, "vision" | "scaleFactor">): number {
+  return (vision.imageSize / vision.patchSize / scaleFactor) ** 2;
 }
 
 /** Parameters of a spec's checkpoint, all tensors. */
@@ -46,7 +48,7 @@ export function numParameters(spec: CheckpointSpec): number {
 export function configFiles(spec: CheckpointSpec): readonly CheckpointFile[] {
   return [
     json("generation_config.json", { bos_token_id: BOS_TOKEN_ID, eos_token_id: EOS_TOKEN_ID, do_sample: false }),
-    json("preprocessor_config.json", preprocessorConfig(spec.vision)),
+    json("preprocessor_config.json", preprocessorConfig(spec)),
     json("config.json", modelConfig(spec)), // last: a folder that contains it is complete
   ];
 }
@@ -71,17 +73,28 @@ export function* checkpointFiles(spec: CheckpointSpec): Generator<CheckpointFile
 }
 
 /** The config.json of a spec. */
-export function modelConfig({ decoder, vision, dtype, tieWordEmbeddings, maxPositions }: CheckpointSpec): object {
+export function modelConfig(spec: CheckpointSpec): object {
+  const { decoder, vision, dtype, scaleFactor, tieWordEmbeddings, maxPositions } = spec;
+  const isLlava = scaleFactor === undefined;
   return {
-    architectures: ["LlavaForConditionalGeneration"],
-    model_type: "llava",
+    ...(isLlava
+      ? {
+          architectures: ["LlavaForConditionalGeneration"],
+          model_type: "llava",
+          image_token_index: IMAGE_TOKEN_ID,
+          image_seq_length: numImageTokens(spec),
+          projector_hidden_act: "gelu",
+          multimodal_projector_bias: true,
+          vision_feature_layer: -2,
+          vision_feature_select_strategy: "default",
+        }
+      : {
+          architectures: ["SmolVLMForConditionalGeneration"],
+          model_type: "smolvlm",
+          image_token_id: IMAGE_TOKEN_ID,
+          scale_factor: scaleFactor,
+        }),
     dtype: dtype === "F32" ? "float32" : "float16",
-    image_token_index: IMAGE_TOKEN_ID,
-    image_seq_length: numImageTokens(vision),
-    projector_hidden_act: "gelu",
-    multimodal_projector_bias: true,
-    vision_feature_layer: -2,
-    vision_feature_select_strategy: "default",
     tie_word_embeddings: tieWordEmbeddings,
     text_config: {
       model_type: "llama",
@@ -103,7 +116,7 @@ export function modelConfig({ decoder, vision, dtype, tieWordEmbeddings, maxPosi
       eos_token_id: EOS_TOKEN_ID,
     },
     vision_config: {
-      model_type: "clip_vision_model",
+      model_type: isLlava ? "clip_vision_model" : "smolvlm_vision",
       hidden_size: vision.hiddenSize,
       intermediate_size: vision.intermediateSize,
       num_hidden_layers: vision.numHiddenLayers,
@@ -112,13 +125,22 @@ export function modelConfig({ decoder, vision, dtype, tieWordEmbeddings, maxPosi
       image_size: vision.imageSize,
       patch_size: vision.patchSize,
       projection_dim: vision.hiddenSize,
-      hidden_act: "quick_gelu",
-      layer_norm_eps: 1e-5,
+      hidden_act: isLlava ? "quick_gelu" : "gelu_pytorch_tanh",
+      layer_norm_eps: isLlava ? 1e-5 : 1e-6,
     },
   };
 }
 
-function preprocessorConfig({ imageSize }: VisionShape): object {
+function preprocessorConfig({ vision: { imageSize }, scaleFactor }: CheckpointSpec): object {
+  if (scaleFactor !== undefined) {
+    const side = { longest_edge: imageSize };
+    return {
+      image_processor_type: "SmolVLMImageProcessor",
+      max_image_size: side,
+      size: side,
+      do_image_splitting: false,
+    };
+  }
   return {
     image_processor_type: "CLIPImageProcessor",
     do_convert_rgb: true,

@@ -79,6 +79,31 @@ export const CLIP_B: VisionShape = {
   patchSize: 16,
 };
 
+/** SmolVLM-256M's decoder, that of SmolLM2-135M. */
+export const SMOLVLM_256M: DecoderShape = {
+  name: "smolvlm-256m",
+  hiddenSize: 576,
+  intermediateSize: 1536,
+  numHiddenLayers: 30,
+  numAttentionHeads: 9,
+  numKeyValueHeads: 3,
+  headDim: 64,
+  vocabSize: 49_280,
+  numKeys: 128,
+  prefillRows: [128],
+};
+
+/** SmolVLM-256M's vision tower: SigLIP ViT-B/16 at 512 pixels. */
+export const SIGLIP_B_512: VisionShape = {
+  name: "siglip-b-512",
+  hiddenSize: 768,
+  intermediateSize: 3072,
+  numHiddenLayers: 12,
+  numAttentionHeads: 12,
+  imageSize: 512,
+  patchSize: 16,
+};
+
 /** The embedded checkpoint's decoder. */
 export const TINY_SPATIAL: DecoderShape = {
   name: "tiny-spatial",

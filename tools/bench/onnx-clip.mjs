@@ -1,11 +1,12 @@
-// The CLIP vision tower and LLaVA's projector as an ONNX graph: MultiHeadAttention with its biases, residual sums inside
-// SkipLayerNormalization, only the layers that run.
+// A vision tower of CLIP's or SigLIP's kind, with LLaVA's projector or SmolVLM's connector, as an ONNX graph: MultiHeadAttention with its
+// biases, residual sums inside SkipLayerNormalization, only the layers that run.
 // Source: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md; transformers modeling_clip.py
 
 const VISION = "vision_tower.vision_model";
 
 /**
- * Builds the tower: `pixel_values` [1, C, S, S] → `image_features` [1, P, D] (P + 1 rows under the `full` strategy).
+ * Builds the tower: `pixel_values` [1, C, S, S] → `image_features` [1, P, D] (P + 1 rows under the `full` strategy; P / s² rows of
+ * SmolVLM's, with a scale factor s).
  * `attention` is one of {@link attentionForms}.
  */
 export async function clipGraph(writer, { config, attention: form = "fused" }) {
@@ -16,7 +17,7 @@ export async function clipGraph(writer, { config, attention: form = "fused" }) {
   const pixels = graph.input("pixel_values", type, [1, numChannels, imageSize, imageSize]);
 
   let hidden = await embeddings(writer, pixels, vision);
-  hidden = await layerNorm(writer, hidden, { norm: `${VISION}.pre_layrnorm`, epsilon });
+  if (vision.hasPreLayernorm) hidden = await layerNorm(writer, hidden, { norm: `${VISION}.pre_layrnorm`, epsilon });
   const normOf = (index) => `${VISION}.encoder.layers.${index}.layer_norm1`;
   let normed = numVisionLayers === 0 ? hidden : await layerNorm(writer, hidden, { norm: normOf(0), epsilon });
   for (let index = 0; index < numVisionLayers; index++) {
@@ -32,14 +33,17 @@ export async function clipGraph(writer, { config, attention: form = "fused" }) {
       hidden = writer.node("Add", [hidden, projected], { name: "vision_out" });
     }
   }
-  await projector(writer, hidden, config);
+  if (config.multimodal.scaleFactor === undefined) return projector(writer, hidden, config);
+  hidden = await layerNorm(writer, hidden, { norm: `${VISION}.post_layernorm`, epsilon });
+  return connector(writer, hidden, config);
 }
 
 async function embeddings(writer, pixels, vision) {
   const { hiddenSize, patchSize, numPatches } = vision;
   const sides = { ints: [patchSize, patchSize] };
   const kernel = await writer.tensor(`${VISION}.embeddings.patch_embedding.weight`);
-  const convolved = writer.node("Conv", [pixels, kernel], {
+  const bias = vision.patchBias ? [await writer.vectors([`${VISION}.embeddings.patch_embedding.bias`])] : [];
+  const convolved = writer.node("Conv", [pixels, kernel, ...bias], {
     name: "patch_embedding",
     attributes: { kernel_shape: sides, strides: sides },
   });
@@ -47,8 +51,11 @@ async function embeddings(writer, pixels, vision) {
     name: "patch_rows",
   });
   const patches = writer.node("Transpose", [rows], { name: "patches", attributes: { perm: { ints: [0, 2, 1] } } });
-  const classRow = await writer.tensor(`${VISION}.embeddings.class_embedding`, [1, 1, hiddenSize]);
-  const all = writer.node("Concat", [classRow, patches], { name: "with_class", attributes: { axis: { int: 1 } } });
+  let all = patches;
+  if (vision.hasClassToken) {
+    const classRow = await writer.tensor(`${VISION}.embeddings.class_embedding`, [1, 1, hiddenSize]);
+    all = writer.node("Concat", [classRow, patches], { name: "with_class", attributes: { axis: { int: 1 } } });
+  }
   return writer.node("Add", [all, await writer.tensor(`${VISION}.embeddings.position_embedding.weight`)], {
     name: "positioned",
   });
@@ -71,7 +78,7 @@ async function exactAttention(writer, normed, { layer, vision }) {
   const { numAttentionHeads, headDim, hiddenSize } = vision;
   const label = `${layer}.attention`;
   const numExtra = 4;
-  const numRows = vision.numPatches + 1;
+  const numRows = vision.numPositions;
   const reshape = (input, name, lastSizes) =>
     writer.node("Reshape", [input, writer.integers(`${label}.${name}.shape`, [1, numRows, ...lastSizes])], {
       name: `${label}.${name}`,
@@ -98,6 +105,23 @@ function multiHeadAttention(writer, inputs, { layer, vision }) {
     name: `${layer}.attention`,
     attributes: { num_heads: { int: vision.numAttentionHeads }, scale: { float: 1 / Math.sqrt(vision.headDim) } },
   });
+}
+
+/** SmolVLM's pixel shuffle, blocks of s × s patches side by side in a row, and its linear layer. */
+async function connector(writer, hidden, config) {
+  const { vision, scaleFactor: scale } = config.multimodal;
+  const side = Math.sqrt(vision.numPatches) / scale;
+  const blocks = writer.integers("shuffle.blocks", [side, scale, side, scale * vision.hiddenSize]);
+  const grid = writer.node("Reshape", [hidden, blocks], { name: "shuffle.grid" });
+  const grouped = writer.node("Transpose", [grid], {
+    name: "shuffle.grouped",
+    attributes: { perm: { ints: [0, 2, 1, 3] } },
+  });
+  const rowShape = writer.integers("shuffle.rows", [1, side * side, scale * scale * vision.hiddenSize]);
+  const rows = writer.node("Reshape", [grouped, rowShape], { name: "shuffled" });
+  const features = await writer.linear(rows, ["connector.modality_projection.proj.weight"]);
+  writer.node("Identity", [features], { name: "features_out", outputs: ["image_features"] });
+  writer.graph.output("image_features", writer.type, [1, side * side, config.text.hiddenSize]);
 }
 
 async function projector(writer, hidden, config) {

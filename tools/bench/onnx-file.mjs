@@ -15,6 +15,7 @@ const microsoftOperators = new Set([
   "GroupQueryAttention",
   "MatMulNBits",
   "MultiHeadAttention",
+  "FastGelu",
   "QuickGelu",
   "SkipLayerNormalization",
   "SkipSimplifiedLayerNormalization",

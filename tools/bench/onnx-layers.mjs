@@ -209,6 +209,8 @@ class GraphWriter {
         });
       case "gelu":
         return this.node("Gelu", [input], { name: `${label}.gelu` });
+      case "gelu_pytorch_tanh":
+        return this.node("FastGelu", [input], { name: `${label}.fast_gelu` });
       case "relu":
         return this.node("Relu", [input], { name: `${label}.relu` });
       default:
