@@ -12,6 +12,12 @@ export interface SuggestedModel {
 /** The smallest first. */
 export const SUGGESTED_MODELS: readonly SuggestedModel[] = [
   {
+    id: "HuggingFaceTB/SmolVLM-256M-Instruct",
+    bytes: 512_969_856, // 256,484,928 parameters in two bytes
+    licence: "Apache 2.0",
+    purpose: "photographs, on a phone or without a GPU",
+  },
+  {
     id: "llava-hf/llava-interleave-qwen-0.5b-hf",
     bytes: 1_728_062_528, // 864,031,264 parameters in two bytes
     licence: "tongyi-qianwen-research, for research only",

@@ -48,7 +48,7 @@ export const chatCommand = defineCommand("chat", describeChat, chat);
 /** Describes `chat` to commander. */
 function describeChat(command: Command): Command {
   command.description("Talk with a model about pictures; each answer runs only what is new of the conversation.");
-  addModelOptions(command, "a LLaVA checkpoint in Hugging Face's layout (default: the embedded tiny-spatial)")
+  addModelOptions(command, "a vision-language checkpoint in Hugging Face's layout (default: the embedded tiny-spatial)")
     .option(
       "--image <file>",
       "a picture for the first message: JPEG, PNG or WebP; may be given several times",

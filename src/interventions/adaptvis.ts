@@ -49,7 +49,8 @@ export const adaptvis = defineIntervention({
       default: DEFAULT_ADAPTVIS.beta,
       minimum: 0,
       maximum: 1,
-      meaning: "threshold of the gate",
+      meaning:
+        "threshold of the gate; it and the alphas are the paper's for LLaVA-1.5, so for another family find them with eval tune",
     }),
     gate: choice({
       choices: ["probability", "margin", "entropy", "logit"],

@@ -232,7 +232,7 @@ export function requireMultimodal(config: ModelConfig): MultimodalConfig {
 /** The error for a picture that a text-only model is given. */
 export function noVisionTower({ modelType }: ModelConfig): CheckpointError {
   return new CheckpointError(
-    `config.json: model_type ${modelType} has no vision tower, so no picture can be given; use a LLaVA checkpoint.`,
+    `config.json: model_type ${modelType} has no vision tower, so no picture can be given; use a vision-language checkpoint, such as LLaVA.`,
     { file: "config.json" },
   );
 }

@@ -72,11 +72,12 @@ describe("the type", () => {
   test.each(["BlipImageProcessor", "CLIPFastImageProcessor", "CLIPImageProcessorSlow", "", 5])(
     "%j is refused",
     (type) => {
-      const types =
-        "CLIPImageProcessor, CLIPFeatureExtractor, LlavaNextImageProcessor, LlavaImageProcessor, SiglipImageProcessor";
-      expect(() => read({ image_processor_type: type, size: 224 })).toThrow(
-        refusal(`image_processor_type must be one of ${types}, got ${JSON.stringify(type)}`),
+      const refused = () => read({ image_processor_type: type, size: 224 });
+      expect(refused).toThrow(CheckpointError);
+      expect(refused).toThrow(
+        /^some\.json: image_processor_type must be one of CLIPImageProcessor, (\w+, )+SiglipImageProcessor, /,
       );
+      expect(refused).toThrow(`, got ${JSON.stringify(type)}.`);
     },
   );
 });

@@ -136,7 +136,9 @@ describe("configs", () => {
       imageTokenId: 128257,
       vision: { hiddenSize: 1152, intermediateSize: 3072, numHiddenLayers: 12, numAttentionHeads: 16, imageSize: 224 },
     });
-    expect(readArchitecture({ model_type: "smolvlm", scale_factor: 1, text_config: {} }).config.text.rmsNormEps).toBe(1e-6);
+    expect(readArchitecture({ model_type: "smolvlm", scale_factor: 1, text_config: {} }).config.text.rmsNormEps).toBe(
+      1e-6,
+    );
   });
 
   test("the positions of the published sizes", () => {

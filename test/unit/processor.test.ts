@@ -114,7 +114,7 @@ const TINY = {
 const TEXT_ONLY = { model_type: "llama", ...TINY.text_config };
 const SIZES = { size: 8, crop_size: 8 };
 const NO_TOWER = new CheckpointError(
-  "config.json: model_type llama has no vision tower, so no picture can be given; use a LLaVA checkpoint.",
+  "config.json: model_type llama has no vision tower, so no picture can be given; use a vision-language checkpoint, such as LLaVA.",
   { file: "config.json" },
 );
 
