@@ -3,11 +3,12 @@
 
 import { blobSource } from "../../checkpoint/blob-source.ts";
 import { httpSource } from "../../checkpoint/http-source.ts";
-import type { Source } from "../../checkpoint/source.ts";
+import { parseJsonFile, readTextFile, type Source } from "../../checkpoint/source.ts";
 import { CheckpointError } from "../../errors.ts";
 import { isSoftwareAdapter, requestGpuDevice } from "../../gpu/device.ts";
 import { type AdaptVisSettings, DEFAULT_ADAPTVIS } from "../../interventions/adaptvis.ts";
 import { Llava } from "../../llava.ts";
+import { readArchitecture } from "../../models/registry.ts";
 import type { RgbImage } from "../../preprocess/image.ts";
 import type { DecodeOptions } from "../../preprocess/image-header.ts";
 import type { CheckpointSource, LoadStep, ModelView } from "../protocol.ts";
@@ -85,6 +86,7 @@ export async function loadModel(
       device,
       signal,
       firstQuestion: FIRST_QUESTION,
+      ...((await isTooSlowToSplit(device, files)) && { imageSplitting: false }),
       onProgress: ({ loadedBytes, totalBytes }) => step({ phase: "weights", loadedBytes, totalBytes }),
     });
     try {
@@ -109,6 +111,14 @@ export async function loadModel(
     device.destroy();
     throw error;
   }
+}
+
+/** Whether pictures are shown to the model in one tile: an adapter that computes on the CPU takes minutes for the tiles of one. */
+async function isTooSlowToSplit({ adapterInfo }: GPUDevice, files: Source): Promise<boolean> {
+  if (!isSoftwareAdapter(adapterInfo)) return false;
+  const config = await readTextFile(files, "config.json");
+  if (config === undefined) return false; // the load says so
+  return readArchitecture(parseJsonFile(config, "config.json")).pictures?.isTiledByProcessor === true;
 }
 
 /** The engine's source for a checkpoint; local files are read by ranges. @throws InputError for an invalid URL. */
@@ -162,7 +172,7 @@ function viewOf(
     numHeads: text.numAttentionHeads,
     vocabSize: text.vocabSize,
     imageSide: multimodal?.vision.imageSize,
-    seesTiles: multimodal?.seesTiles === true,
+    seesTiles: model.processor.imageProcessor?.tiling?.splits ?? multimodal?.seesTiles === true,
   };
 }
 
