@@ -37,6 +37,13 @@ export const BOUNDS = {
     nmse: ROUNDING ** 2,
     reason: "one addition or multiplication, correctly rounded (WGSL §15.7.4)",
   },
+  combineRows: {
+    name: "combineRows",
+    relative: 5.01 * ROUNDING,
+    absolute: 0,
+    nmse: (5 * ROUNDING) ** 2,
+    reason: "relative to |output| + Σ|weight · source|: a product, three sums, and the addition to the output",
+  },
   penalty: {
     name: "penalty",
     relative: 5.01 * ROUNDING,

@@ -16,7 +16,7 @@ import {
 } from "../describe.ts";
 import { groupsPerRow, type MatrixPiece, padTo4 } from "../tensor.ts";
 import type { AttentionCall, DecodeCall, PrefillCall } from "./attention.ts";
-import type { AddRowsCall, EmbedCall, GatherCall } from "./embedding.ts";
+import type { AddRowsCall, CombineCall, EmbedCall, GatherCall } from "./embedding.ts";
 import type { GatedActivationCall, GatedCall, LinearCall, QuantizeActivationsCall } from "./linear.ts";
 import type { NormCall } from "./norm.ts";
 import type { QkvRopeCall, RotationCall } from "./rope.ts";
@@ -126,6 +126,23 @@ export function gatherRows({ numRows, outputRowStart: start, columns }: GatherCa
 export function addRows({ numRows, outputRowStart: start, columns }: AddRowsCall): Description {
   const output = writes(rowsView(numRows, columns, start), `positions ${start} to ${start + numRows - 1}`);
   return { tensors: { values: reads([numRows, columns]), output: { ...output, isUpdated: true } } };
+}
+
+/** Rows to which weighted sums of others were added. */
+export async function combineRows(
+  { rowStart, numRows, columns }: CombineCall,
+  read: ReadBinding,
+): Promise<Description> {
+  const rows = Array.from((await read("outputRow")).subarray(rowStart, rowStart + numRows));
+  const output = writes({ ...rowsView(numRows, columns), rows });
+  return {
+    tensors: {
+      outputRow: reads([numRows], "u32"),
+      index: reads([numRows, 4], "u32"),
+      weights: reads([numRows, 4]),
+      output: { ...output, isUpdated: true },
+    },
+  };
 }
 
 /** A picture's patches. @param columns pixels of a patch */

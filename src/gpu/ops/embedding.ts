@@ -1,6 +1,7 @@
 // The ops that make a prompt's embeddings: rows of the embedding table, and image features put among them. Letters: R rows, D
 // hidden size, V vocabulary.
 import addRowsWgsl from "../../../shaders/add-rows.wgsl";
+import combineRowsWgsl from "../../../shaders/combine-rows.wgsl";
 import embedTokensWgsl from "../../../shaders/embed-tokens.wgsl";
 import gatherRowsWgsl from "../../../shaders/gather-rows.wgsl";
 import { defineKernel } from "../kernel.ts";
@@ -16,6 +17,9 @@ export const GATHER_ROWS = defineKernel("gather-rows", gatherRowsWgsl);
 
 /** The kernel of {@link addRows}. */
 export const ADD_ROWS = defineKernel("add-rows", addRowsWgsl);
+
+/** The kernel of {@link combineRows}. */
+export const COMBINE_ROWS = defineKernel("combine-rows", combineRowsWgsl);
 
 /** The call of {@link embedTokens}. */
 export interface EmbedCall {
@@ -93,5 +97,36 @@ export function addRows(program: Program, call: AddRowsCall): void {
     params: { columns4, valueRowStart, outputRowStart },
     grid: [Math.ceil(columns4 / 64), call.numRows],
     describe: async () => (await descriptions()).addRows(call),
+  });
+}
+
+/** The call of {@link combineRows}. */
+export interface CombineCall {
+  /** [n] u32: row of the output that each sum is added to; none twice in one call */
+  readonly outputRow: GPUBuffer;
+  /** [n, 4] u32: rows of the source */
+  readonly index: GPUBuffer;
+  /** [n, 4] f32 */
+  readonly weights: GPUBuffer;
+  /** [.., D] f32 */
+  readonly source: GPUBuffer;
+  /** [.., D] f32 */
+  readonly output: GPUBuffer;
+  /** First row of outputRow, index and weights. */
+  readonly rowStart: number;
+  readonly numRows: number;
+  /** D; rows are padded to a multiple of 4 */
+  readonly columns: number;
+}
+
+/** output[outputRow[r]] += the weighted sum of four source rows, for rows [rowStart, +R) of the lists. */
+export function combineRows(program: Program, call: CombineCall): void {
+  const { outputRow, index, weights, source, output, rowStart, numRows } = call;
+  const columns4 = Math.ceil(call.columns / 4);
+  program.dispatch(COMBINE_ROWS, {
+    bindings: { outputRow, index, weights, source, output },
+    params: { columns4, rowStart },
+    grid: [Math.ceil(columns4 / 64), numRows],
+    describe: async (read) => (await descriptions()).combineRows(call, read),
   });
 }

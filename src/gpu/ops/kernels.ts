@@ -2,7 +2,7 @@
 import type { Kernel } from "../kernel.ts";
 import type { WeightDtype } from "../tensor.ts";
 import { ATTENTION_DECODE_KERNELS, ATTENTION_PREFILL_KERNELS, DECODE_REDUCE } from "./attention.ts";
-import { ADD_ROWS, EMBED_TOKENS, GATHER_ROWS } from "./embedding.ts";
+import { ADD_ROWS, COMBINE_ROWS, EMBED_TOKENS, GATHER_ROWS } from "./embedding.ts";
 import { GATED_ACTIVATION, GATED_MATVEC_KERNELS, QUANTIZE, QUANTIZE_ACTIVATIONS, QUANTIZE_MINIMUM } from "./linear.ts";
 import { LINEAR_KERNELS } from "./linear-kernels.ts";
 import { LAYER_NORM, RMS_NORM } from "./norm.ts";
@@ -25,7 +25,17 @@ export const ALL_KERNELS: readonly Kernel[] = [
   ...[EMBED_TOKENS, VISION_EMBED, QUANTIZE, QUANTIZE_MINIMUM, ROPE_APPEND_PACKED].flatMap(
     (variants): readonly Kernel[] => Object.values(variants),
   ),
-  ...[GATED_ACTIVATION, RMS_NORM, LAYER_NORM, GATHER_ROWS, ADD_ROWS, UNFOLD_PATCHES, ROPE_APPEND, DECODE_REDUCE],
+  ...[
+    GATED_ACTIVATION,
+    RMS_NORM,
+    LAYER_NORM,
+    GATHER_ROWS,
+    ADD_ROWS,
+    COMBINE_ROWS,
+    UNFOLD_PATCHES,
+    ROPE_APPEND,
+    DECODE_REDUCE,
+  ],
   ...[REPETITION_PENALTY, MASK_TOKENS, CHOOSE_TOKEN, TOP_K, QUANTIZE_ACTIVATIONS, SINK_ACTIVATIONS],
   ...ROW_STRENGTHS.variants,
 ];

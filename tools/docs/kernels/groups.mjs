@@ -29,6 +29,7 @@ export const GROUPS = [
     again: ["matmul-tiled", "matmul-quad", "matmul"],
     kernels: {
       "embed-tokens": { bounds: ["exact"] },
+      "combine-rows": { bounds: ["combineRows"] },
       "gather-rows": { bounds: ["exact"] },
     },
   },
