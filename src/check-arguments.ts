@@ -24,8 +24,9 @@ import { MAX_FACTOR } from "./interventions/parameters.ts";
 import { type MethodSettings, SETTING_NAMES } from "./interventions/registry.ts";
 import type { LensOptions } from "./lens.ts";
 import type { ModelConfig } from "./models/config.ts";
-import type { ImageInput, ModelInputs, PictureTiles, PictureView } from "./models/inputs.ts";
+import type { FeatureGrid, ImageInput, ModelInputs, PictureTiles, PictureView } from "./models/inputs.ts";
 import { MAX_LOOKAHEAD } from "./models/layers/decoder-state.ts";
+import { numGridRows } from "./models/layers/resized-features.ts";
 import { MAX_BATCH_ROWS } from "./models/layers/step.ts";
 import {
   abortSignal,
@@ -186,7 +187,27 @@ const TILES: Schema<PictureTiles> = {
   imageSize: required(listOf(side, "[height, width]", 2)),
   patchGrid: required(whole(1, 4096)),
   views: required(listOf(part, "a list of { left, top, right, bottom }", 1)),
+  grids: listOf(
+    objectOf("{ width, height }", { width: required(side), height: required(side) }),
+    "a list of { width, height }",
+  ),
 };
+
+const count = whole(0, 2 ** 16);
+const FEATURE_GRID = objectOf<FeatureGrid>("a grid of features", {
+  firstTile: required(count),
+  tilesPerRow: required(whole(1, 2 ** 16)),
+  patchGrid: required(whole(1, 4096)),
+  from: required(
+    objectOf("{ top, left, height, width }", {
+      top: required(count),
+      left: required(count),
+      height: required(side),
+      width: required(side),
+    }),
+  ),
+  size: required(objectOf("{ width, height }", { width: required(side), height: required(side) })),
+});
 
 const VIEW: Schema<PictureView> = {
   imageSize: TILES.imageSize,
@@ -197,6 +218,7 @@ const IMAGE_INPUT: Schema<ImageInput> = {
   pixelValues: required(floats),
   runs: required(listOf(listOf(whole(0), "[start, end]", 2), "a list of [start, end]")),
   rowIndex: required(INT32),
+  featureGrids: listOf(FEATURE_GRID, "a list of grids of features", 1),
   grid: objectOf("{ width, height }", { width: required(side), height: required(side) }),
   tiles: objectOf("{ imageSize, patchGrid, views }", TILES),
   view: objectOf("{ imageSize, part }", VIEW),
@@ -348,7 +370,7 @@ export function modelInputs(
   }
   const isInPicture = new Uint8Array(numTokens);
   const tileLength = model.tileShape?.reduce((product, size) => product * size, 1) ?? 1;
-  for (const { pixelValues, runs, rowIndex } of images) {
+  for (const { pixelValues, runs, rowIndex, featureGrids = [] } of images) {
     let numPositions = 0;
     for (const [start, end] of runs) {
       if (start > end || end > numTokens)
@@ -362,8 +384,18 @@ export function modelInputs(
     if (pixelValues.length === 0 || pixelValues.length % tileLength !== 0) {
       throw problem(`expected pixelValues of whole tiles of ${tileLength} numbers, got ${pixelValues.length}`);
     }
+    const numTiles = pixelValues.length / tileLength;
+    if (!featureGrids.every((grid) => isWithin(grid, numTiles)) || numGridRows(featureGrids) > numPositions) {
+      throw problem(`expected featureGrids of at most ${numPositions} rows within ${numTiles} tiles`);
+    }
   }
   const bad = inputIds.findIndex((id, index) => isInPicture[index] === 0 && !(id >= 0 && id < vocabSize));
   if (bad >= 0) throw problem(`token ${bad} must be from 0 to ${vocabSize - 1}, got ${inputIds[bad]}`);
   return inputs;
+}
+
+/** Whether a grid's patches are those of tiles that are there. */
+function isWithin({ firstTile, tilesPerRow, patchGrid, from }: FeatureGrid, numTiles: number): boolean {
+  const tileRows = Math.ceil((from.top + from.height) / patchGrid);
+  return from.left + from.width <= tilesPerRow * patchGrid && firstTile + tileRows * tilesPerRow <= numTiles;
 }

@@ -141,6 +141,7 @@ export { Llava } from "./llava.ts";
 export type { ImageSize } from "./models/architecture.ts";
 export type { ModelConfig, MultimodalConfig, TextConfig, VisionConfig } from "./models/config.ts";
 export {
+  type FeatureGrid,
   type ImageInput,
   imageRuns,
   imageSpan,

@@ -310,11 +310,11 @@ async function answer(
   const encoder = weights.pictures && new PictureEncoder(gpu, architecture.config.text, weights.pictures);
   const { sequence } = await pool.acquire(prompt, { maxNewTokens, executor });
   const features: GPUBuffer[] = [];
-  for (const { pixelValues } of prompt.images) {
-    if (encoder !== undefined) features.push(await encoder.encode(pixelValues, { executor }));
+  for (const { pixelValues, featureGrids } of prompt.images) {
+    if (encoder !== undefined) features.push(await encoder.encode(pixelValues, { executor, featureGrids }));
   }
   await sequence.embed(prompt, features, { executor, filler: weights.pictures?.filler });
-  for (const [index, buffer] of features.entries()) cache.add(Float32Array.of(index), buffer); // pictures that all differ
+  for (const [index, buffer] of features.entries()) cache.add({ pixelValues: Float32Array.of(index) }, buffer); // pictures that all differ
   const { length } = prompt.inputIds;
   const before = executor.numDispatches;
   await sequence.prefill([Math.max(0, length - decoder.chunkRows), length], { executor }); // all chunks need the same

@@ -82,11 +82,11 @@ function largestPicture({ pictures }: Architecture, numPictures: number): Planne
 
 /** The picture with its runs from `first` on. */
 function placed({ positions, pixelValues }: PlannedPicture, first: number): PromptImage {
-  const { runLengths, rowIndex } = positions;
+  const { runLengths, rowIndex, featureGrids } = positions;
   let end = first;
   const runs = runLengths.map((length): Run => {
     end += length;
     return [end - length, end];
   });
-  return { pixelValues, runs, rowIndex };
+  return { pixelValues, runs, rowIndex, featureGrids };
 }

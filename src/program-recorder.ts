@@ -114,7 +114,7 @@ export class ProgramRecorder {
     const { tileLength, featuresPerTile } = pictures;
     this.vision = {
       pass: pictures.open(gpu, buffers),
-      run: { pixels: words(tileLength), tile: 0, imageFeatures: words(featuresPerTile * row) },
+      run: { pixels: words(tileLength), tile: 0, imageFeatures: words(featuresPerTile * row), featureRow: 0 },
     };
     this.isLong = featuresPerTile + TEXT_ROWS > chunkRows;
   }

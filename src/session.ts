@@ -57,7 +57,7 @@ import type {
   NoPictureContrast,
 } from "./interventions/intervention.ts";
 import type { Llava } from "./llava.ts";
-import { imageSpan, type ModelInputs } from "./models/inputs.ts";
+import { type ImageInput, imageSpan, type ModelInputs } from "./models/inputs.ts";
 import type { PictureEncoder } from "./models/layers/picture-encoder.ts";
 import { hasRowStrengths, type ScoreEdit, type SinkRule } from "./models/layers/score-edits.ts";
 import { checkedMessages, type ConversationMessage as Message } from "./models/processor.ts";
@@ -93,6 +93,7 @@ export type SharingOptions = Pick<SessionOptions, "batched" | "memoryBytes">;
 /** Features that a picture was encoded to. */
 interface MadeFeatures {
   readonly pixelValues: Float32Array<ArrayBuffer>;
+  readonly featureGrids: ImageInput["featureGrids"];
   readonly buffer: GPUBuffer;
 }
 
@@ -629,7 +630,7 @@ export class Session {
       await sequence.embed(inputs, features, { executor: run.executor, filler: this.host.filler });
     } finally {
       // Only now: one that is kept may free another that the prompt needs.
-      for (const { pixelValues, buffer } of made) this.host.features.add(pixelValues, buffer);
+      for (const { buffer, ...source } of made) this.host.features.add(source, buffer);
     }
   }
 
@@ -643,7 +644,7 @@ export class Session {
     const found: (GPUBuffer | undefined)[] = [];
     let firstTile = 0;
     for (const image of inputs.images) {
-      const { pixelValues } = image;
+      const { pixelValues, featureGrids } = image;
       if (endOf(image) <= run.start) {
         found.push(undefined);
         continue;
@@ -651,14 +652,14 @@ export class Session {
       if (encoder === undefined)
         throw new InputError(`Model ${model.name} has no vision tower: ask without a picture.`);
       const isRead = run.places?.visionVisitor(firstTile) !== undefined;
-      let buffer = isRead || !run.reuse ? undefined : features.find(pixelValues);
+      let buffer = isRead || !run.reuse ? undefined : features.find(image);
       if (buffer === undefined) {
         run.onStage?.("vision");
         const { executor, places, signal } = run;
         const tile = firstTile;
         const visitor = (index: number) => places?.visionVisitor(tile + index);
-        buffer = await encoder.encode(pixelValues, { executor, signal, visitor });
-        run.made.push({ pixelValues, buffer });
+        buffer = await encoder.encode(pixelValues, { executor, featureGrids, signal, visitor });
+        run.made.push({ pixelValues, featureGrids, buffer });
       }
       firstTile += pixelValues.length / encoder.tileLength;
       found.push(buffer);

@@ -1,7 +1,7 @@
 // What causal experiments share: the layers, positions and heads of a grid, and the number that its cells measure.
 import { at, InputError, shown } from "../errors.ts";
 import type { TextConfig } from "../models/config.ts";
-import type { ImageInput, ModelInputs, Run } from "../models/inputs.ts";
+import { type ImageInput, type ModelInputs, patchOf, type Run, type TileGrid, tileGrids } from "../models/inputs.ts";
 import type { Processor } from "../models/processor.ts";
 import type { MeasuredRun, MeasuredRuns } from "./changed-runs.ts";
 
@@ -255,16 +255,21 @@ function partOf(patch: PictureArea | undefined, grouping: PositionGrouping): Pic
 function picturePlaces(images: readonly ImageInput[]): ReadonlyMap<number, PictureArea> {
   const places = new Map<number, PictureArea>();
   for (const [index, { runs, rowIndex, grid, tiles }] of images.entries()) {
-    const width = tiles?.patchGrid ?? grid?.width ?? 1;
+    // Without places, each position is a row.
+    const { width, height } = grid ?? { width: 1, height: rowIndex.length };
+    const view = { left: 0, top: 0, right: 1, bottom: 1 };
+    const grids = tiles === undefined ? [{ view, width, height, firstRow: 0 }] : tileGrids(tiles);
+    const rowsBefore = (last: TileGrid) =>
+      grids.slice(0, grids.indexOf(last)).reduce((sum, each) => sum + each.height, 0);
     // A class token before the patches is counted to their first row.
     const numBefore = tiles === undefined && grid !== undefined ? rowIndex.length - grid.width * grid.height : 0;
     let place = 0;
     let row = 0;
     for (const [start, end] of runs) {
       for (let position = start; position < end; position++) {
-        const feature = at(rowIndex, place++) - numBefore;
-        if (feature >= 0) row = Math.floor(feature / width);
-        places.set(position, { index, row, column: feature >= 0 ? feature % width : undefined });
+        const patch = patchOf(grids, at(rowIndex, place++) - numBefore);
+        if (patch !== undefined) row = rowsBefore(patch.grid) + patch.y;
+        places.set(position, { index, row, column: patch?.x });
       }
     }
   }

@@ -7,7 +7,7 @@ import { at } from "../errors.ts";
 import { type TraceTensor, traceMetadata } from "../inspect/trace.ts";
 import { type Lens, type LensRow, logitLens } from "../lens.ts";
 import type { Llava } from "../llava.ts";
-import type { ImageInput, ModelInputs } from "../models/inputs.ts";
+import { type ImageInput, type ModelInputs, tileGrids } from "../models/inputs.ts";
 import { asUsage, checkOutput, indexList, modelPath, someText, wholeFrom } from "./checks.ts";
 import {
   addMethodOptions,
@@ -140,17 +140,15 @@ interface PatchGrid {
 
 /** The patches of a picture, tile by tile; none where nothing says where its positions lie. */
 function gridsOf({ runs, rowIndex, grid, tiles }: ImageInput): readonly PatchGrid[] {
-  const width = tiles?.patchGrid ?? grid?.width ?? 0;
-  const height = tiles?.patchGrid ?? grid?.height ?? 0;
-  if (width * height === 0) return [];
+  const grids = tiles === undefined ? (grid === undefined ? [] : [{ ...grid, firstRow: 0 }]) : tileGrids(tiles);
   const positions = runs.flatMap(([start, end]) => Array.from({ length: end - start }, (_, index) => start + index));
   // Without tiles, a class token may come first.
-  const skipped = tiles === undefined ? positions.length - width * height : 0;
+  const skipped = tiles === undefined && grid !== undefined ? positions.length - grid.width * grid.height : 0;
   const shown = new Map(positions.map((position, index) => [at(rowIndex, index) - skipped, position]));
-  return Array.from({ length: tiles?.views.length ?? 1 }, (_, tile) => ({
+  return grids.map(({ width, height, firstRow }, tile) => ({
     tile,
     positions: Array.from({ length: height }, (_row, y) =>
-      Array.from({ length: width }, (_column, x) => shown.get((tile * height + y) * width + x) ?? null),
+      Array.from({ length: width }, (_column, x) => shown.get(firstRow + y * width + x) ?? null),
     ),
   }));
 }

@@ -1,14 +1,16 @@
 // Image features that stay on the GPU for the next question about the same picture.
 import type { Gpu } from "../gpu/device.ts";
 import type { LruBudget, LruItem } from "./lru-budget.ts";
-import { isSame } from "./prompt.ts";
+import { isSame, isSameGrids, type PromptImage } from "./prompt.ts";
 
-interface Features extends LruItem {
-  readonly pixelValues: Float32Array<ArrayBuffer>;
+/** What features are made from. */
+type FeatureSource = Pick<PromptImage, "pixelValues" | "featureGrids">;
+
+interface Features extends LruItem, FeatureSource {
   readonly buffer: GPUBuffer;
 }
 
-/** Features by the pixel values that they were made from. */
+/** Features by the pixel values that they were made from, and the grids that they were made into. */
 export class FeatureCache {
   private readonly gpu: Gpu;
   private readonly budget: LruBudget;
@@ -20,23 +22,25 @@ export class FeatureCache {
     this.budget = budget;
   }
 
-  /** The features [N·P, D] of these pixel values, marked as used; undefined when they are not held. */
-  find(pixelValues: Float32Array<ArrayBuffer>): GPUBuffer | undefined {
-    const features = this.held(pixelValues, digestOf(pixelValues));
+  /** The features of a picture, marked as used; undefined when they are not held. */
+  find(source: FeatureSource): GPUBuffer | undefined {
+    const features = this.held(source, digestOf(source.pixelValues));
     if (features !== undefined) this.budget.use(features);
     return features?.buffer;
   }
 
-  /** Takes over a buffer of features, in place of one for the same pixel values; it may be freed as soon as another is added. */
-  add(pixelValues: Float32Array<ArrayBuffer>, buffer: GPUBuffer): void {
+  /** Takes over a buffer of features, in place of one for the same picture; it may be freed as soon as another is added. */
+  add(source: FeatureSource, buffer: GPUBuffer): void {
+    const { pixelValues, featureGrids } = source;
     const digest = digestOf(pixelValues);
-    const before = this.held(pixelValues, digest);
+    const before = this.held(source, digest);
     if (before !== undefined) {
       this.budget.remove(before);
       before.evict();
     }
     const features: Features = {
       pixelValues: pixelValues.slice(), // callers may write their next picture into the same array
+      featureGrids,
       buffer,
       numBytes: buffer.size,
       evict: () => {
@@ -50,8 +54,10 @@ export class FeatureCache {
     this.budget.use(features);
   }
 
-  private held(pixelValues: Float32Array<ArrayBuffer>, digest: number): Features | undefined {
-    return this.byDigest.get(digest)?.find((features) => isSame(features.pixelValues, pixelValues));
+  private held({ pixelValues, featureGrids }: FeatureSource, digest: number): Features | undefined {
+    const isHeld = (features: Features) =>
+      isSameGrids(features.featureGrids, featureGrids) && isSame(features.pixelValues, pixelValues);
+    return this.byDigest.get(digest)?.find(isHeld);
   }
 }
 

@@ -1,4 +1,5 @@
 // A prompt as the decoder takes it, and how much of one can be taken over from another.
+import type { FeatureGrid } from "../models/inputs.ts";
 
 /** Half-open range of positions. */
 export type Run = readonly [start: number, end: number];
@@ -11,6 +12,8 @@ export interface PromptImage {
   readonly runs: readonly Run[];
   /** Feature row of each of those positions; −1 for the filler row (LLaVA-NeXT's newline). */
   readonly rowIndex: Int32Array<ArrayBuffer>;
+  /** Grids that the tiles' features are made into; undefined where they stay as they are. */
+  readonly featureGrids?: readonly FeatureGrid[] | undefined;
 }
 
 /** Ids and pictures of a prompt. */
@@ -36,10 +39,11 @@ export function copyPrompt(prompt: Prompt, generatedIds: readonly number[] = [])
   const { inputIds, images, positions } = prompt;
   return {
     inputIds: Int32Array.from([...inputIds, ...generatedIds]),
-    images: images.map(({ pixelValues, runs, rowIndex }) => ({
+    images: images.map(({ pixelValues, runs, rowIndex, featureGrids }) => ({
       pixelValues: pixelValues.slice(),
       runs,
       rowIndex: rowIndex.slice(),
+      featureGrids,
     })),
     positions: positions?.slice(),
   };
@@ -81,8 +85,20 @@ function isSamePlaced(a: Int32Array | undefined, b: Int32Array | undefined): boo
 }
 
 function isSamePicture(a: PromptImage, b: PromptImage): boolean {
-  const isSameRuns = isSame(a.runs.flat(), b.runs.flat());
-  return isSameRuns && isSame(a.rowIndex, b.rowIndex) && isSame(a.pixelValues, b.pixelValues);
+  const isSameLayout = isSame(a.runs.flat(), b.runs.flat()) && isSameGrids(a.featureGrids, b.featureGrids);
+  return isSameLayout && isSame(a.rowIndex, b.rowIndex) && isSame(a.pixelValues, b.pixelValues);
+}
+
+/** Whether features are made into the same grids. */
+export function isSameGrids(a: PromptImage["featureGrids"], b: PromptImage["featureGrids"]): boolean {
+  return a === b || isSame(gridNumbers(a), gridNumbers(b));
+}
+
+function gridNumbers(grids: PromptImage["featureGrids"]): readonly number[] {
+  return (grids ?? []).flatMap(({ firstTile, tilesPerRow, patchGrid, from, size }) => {
+    const { top, left, height, width } = from;
+    return [firstTile, tilesPerRow, patchGrid, top, left, height, width, size.height, size.width];
+  });
 }
 
 /** Whether two lists of numbers are equal. */

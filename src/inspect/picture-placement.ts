@@ -4,8 +4,8 @@
 // tiles of a grid. Each of those patches shows a rectangle of the picture, without the padding around it, and its attention is
 // spread evenly over that rectangle; what both resolutions put on a cell of the map adds up. So a map sums to the attention on
 // all patches. Newlines and class tokens show no part of the picture: they count in its share, but have no place in the map.
-import { at, InputError } from "../errors.ts";
-import type { ImageInput, PictureTiles, PictureView } from "../models/inputs.ts";
+import { InputError } from "../errors.ts";
+import { type ImageInput, type PictureTiles, type PictureView, patchOf, tileGrids } from "../models/inputs.ts";
 import type { TileView } from "../preprocess/anyres.ts";
 
 /** Where a picture is in the prompt, and where its positions are in it: a grid of patches, or tiles and their feature rows. */
@@ -67,16 +67,16 @@ export function cellsOfPositions(image: MappedImage, positions: readonly number[
 /** The part of the picture that each position over all runs shows; undefined for a newline. */
 export function cellsOf(
   rowIndex: Int32Array | undefined,
-  { patchGrid, views }: Pick<PictureTiles, "patchGrid" | "views">,
+  tiles: Omit<PictureTiles, "imageSize">,
 ): readonly (PictureCell | undefined)[] {
-  const numPatches = patchGrid * patchGrid;
+  const grids = tileGrids(tiles);
   return Array.from(rowIndex ?? [], (row) => {
-    if (row < 0) return undefined;
-    const view = at(views, Math.floor(row / numPatches));
-    const patch = row % numPatches;
-    const [x, y] = [patch % patchGrid, Math.floor(patch / patchGrid)];
-    const width = (view.right - view.left) / patchGrid;
-    const height = (view.bottom - view.top) / patchGrid;
+    const patch = patchOf(grids, row);
+    if (patch === undefined) return undefined;
+    const { x, y } = patch;
+    const { view } = patch.grid;
+    const width = (view.right - view.left) / patch.grid.width;
+    const height = (view.bottom - view.top) / patch.grid.height;
     const cell = {
       left: Math.max(view.left + x * width, 0),
       top: Math.max(view.top + y * height, 0),
@@ -114,12 +114,11 @@ function tiledPlacement(
       `The picture has ${positions.length} positions, but feature rows for ${own.length}: give the inputs of model.prepare(question).`,
     );
   }
-  const { patchGrid, views } = tiles;
   // A hair less, so that rounding adds no column.
-  const count = (side: (view: TileView) => number) =>
-    Math.max(...views.map((view) => Math.ceil(patchGrid / side(view) - 1e-6)));
-  const width = count(({ left, right }) => right - left);
-  const height = count(({ top, bottom }) => bottom - top);
+  const count = (cells: number, side: number) => Math.ceil(cells / side - 1e-6);
+  const grids = tileGrids(tiles);
+  const width = Math.max(...grids.map((grid) => count(grid.width, grid.view.right - grid.view.left)));
+  const height = Math.max(...grids.map((grid) => count(grid.height, grid.view.bottom - grid.view.top)));
   const starts = [0];
   const cells: number[] = [];
   const weights: number[] = [];

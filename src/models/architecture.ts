@@ -6,7 +6,7 @@ import type { RgbImage } from "../preprocess/image.ts";
 import type { ImageProcessorConfig } from "../preprocess/image-processor.ts";
 import type { ModelConfig } from "./config.ts";
 import type { ConfigReader } from "./config-reader.ts";
-import type { PictureTiles } from "./inputs.ts";
+import type { FeatureGrid, PictureTiles } from "./inputs.ts";
 import type { LlamaWeights } from "./layers/decoder-weights.ts";
 import type { PictureRecipe } from "./layers/picture-encoder.ts";
 import type { WeightDeclarer } from "./weight-table.ts";
@@ -39,6 +39,8 @@ export interface ModelWeights {
 export interface PictureLayout {
   /** The id that marks image positions. */
   readonly imageTokenId: number;
+  /** The id that marks positions of a video, which prompts must not have; undefined for a family without. */
+  readonly videoTokenId?: number;
   /** Shape of one tile, [C, S, S]. */
   readonly tileShape: readonly [channels: number, height: number, width: number];
   /** Whether pictures are cut into tiles as the image processor's settings say; false unless given. */
@@ -83,6 +85,8 @@ export interface PicturePositions {
   readonly runLengths: readonly number[];
   /** Row of the image features at each image position over all runs, −1 for the filler row (a newline). */
   readonly rowIndex: Int32Array<ArrayBuffer>;
+  /** Grids that the tiles' features are made into, whose rows `rowIndex` then points at; undefined where they stay as they are. */
+  readonly featureGrids?: readonly FeatureGrid[];
   /** Patches along the picture's sides; undefined when its positions are not a single grid. */
   readonly grid: { readonly width: number; readonly height: number } | undefined;
   /** Where the tiles' patches lie in the picture; undefined for a single grid. */

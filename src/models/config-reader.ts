@@ -31,6 +31,11 @@ export class ConfigReader {
     return new ConfigReader(this.raw(key) ?? fallback, this.file, `${this.path}${key}.`);
   }
 
+  /** The same object with other values for some keys. */
+  with(values: Readonly<Record<string, unknown>>): ConfigReader {
+    return new ConfigReader({ ...this.json, ...values }, this.file, this.path);
+  }
+
   string(key: string, fallback: string | undefined): string {
     const value = this.raw(key) ?? fallback;
     if (typeof value !== "string") throw this.error(key, "a string", value);

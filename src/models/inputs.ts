@@ -22,12 +22,27 @@ export interface ImageInput {
   readonly runs: readonly Run[];
   /** Row of the picture's features at each position over all runs, −1 for the filler row (LLaVA-NeXT's newline) */
   readonly rowIndex: Int32Array<ArrayBuffer>;
+  /** Grids that the tiles' features are made into, whose rows `rowIndex` then points at; undefined where they stay as they are. */
+  readonly featureGrids?: readonly FeatureGrid[] | undefined;
   /** Patches along the picture's sides; undefined when its positions are not a single grid. */
   readonly grid: { readonly width: number; readonly height: number } | undefined;
   /** Where the tiles' patches lie in the picture; undefined for a single grid. */
   readonly tiles?: PictureTiles | undefined;
   /** Where the single grid lies in the original picture; undefined for tiles, and where the original is not known. */
   readonly view?: PictureView | undefined;
+}
+
+/** Features of some of a picture's tiles, joined, cropped and resized. */
+export interface FeatureGrid {
+  /** The first of the tiles, which follow each other row by row. */
+  readonly firstTile: number;
+  readonly tilesPerRow: number;
+  /** Patches along each side of a tile. */
+  readonly patchGrid: number;
+  /** Patches of the joined tiles that are taken. */
+  readonly from: { readonly top: number; readonly left: number; readonly height: number; readonly width: number };
+  /** What they are resized to: bilinear, corners not aligned, without antialiasing. Its rows of features are those of the result. */
+  readonly size: { readonly width: number; readonly height: number };
 }
 
 /** Where a grid of patches lies in an original picture. */
@@ -46,6 +61,35 @@ export interface PictureTiles {
   readonly patchGrid: number;
   /** The part of the picture that each tile shows. */
   readonly views: readonly TileView[];
+  /** Patches along the sides of each view where they are not `patchGrid`: of joined tiles whose features were resized. */
+  readonly grids?: readonly { readonly width: number; readonly height: number }[] | undefined;
+}
+
+/** One grid of patches of a picture's tiles. */
+export interface TileGrid {
+  readonly view: TileView;
+  readonly width: number;
+  readonly height: number;
+  /** Feature row of its first patch. */
+  readonly firstRow: number;
+}
+
+/** The grids of patches of a picture's tiles, in the order of their feature rows. */
+export function tileGrids({ patchGrid, views, grids }: Omit<PictureTiles, "imageSize">): readonly TileGrid[] {
+  let firstRow = 0;
+  return views.map((view, index) => {
+    const { width, height } = grids?.[index] ?? { width: patchGrid, height: patchGrid };
+    firstRow += width * height;
+    return { view, width, height, firstRow: firstRow - width * height };
+  });
+}
+
+/** The grid that a feature row is a patch of, and the patch's place in it; undefined for a row of no grid. */
+export function patchOf(grids: readonly TileGrid[], row: number) {
+  const grid = grids.findLast(({ firstRow }) => firstRow <= row);
+  if (grid === undefined || row >= grid.firstRow + grid.width * grid.height) return undefined;
+  const patch = row - grid.firstRow;
+  return { grid, x: patch % grid.width, y: Math.floor(patch / grid.width) };
 }
 
 /** All image positions of a prompt, in order. */

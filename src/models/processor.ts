@@ -282,6 +282,12 @@ export class Processor {
 
   private layOut(ids: ArrayLike<number>, pictures: readonly Picture[]): ModelInputs {
     const { text } = this.architecture.config;
+    const { videoTokenId } = this.architecture.pictures ?? {};
+    if (videoTokenId !== undefined && Array.from(ids).includes(videoTokenId)) {
+      throw new InputError(
+        `The prompt has a video token (id ${videoTokenId}), but videos are not supported: give single frames as pictures.`,
+      );
+    }
     const { inputIds, runs } = expandImageTokens(ids, {
       imageTokenId: this.architecture.pictures?.imageTokenId,
       pictures: pictures.map(({ positions }) => positions.runLengths),
@@ -289,8 +295,9 @@ export class Processor {
       vocabSize: text.vocabSize,
     });
     const images = pictures.map(({ pixelValues, positions, view }, index): ImageInput => {
-      const { rowIndex, grid, tiles } = positions;
-      return { pixelValues, runs: at(runs, index), rowIndex, grid, ...(tiles && { tiles }), ...(view && { view }) };
+      const { rowIndex, featureGrids, grid, tiles } = positions;
+      const optional = { ...(featureGrids && { featureGrids }), ...(tiles && { tiles }), ...(view && { view }) };
+      return { pixelValues, runs: at(runs, index), rowIndex, grid, ...optional };
     });
     return { inputIds, images };
   }

@@ -7,9 +7,10 @@ import { ConfigReader } from "./config-reader.ts";
 import { idefics3 } from "./idefics3/idefics3.ts";
 import { llava } from "./llava/llava.ts";
 import { llavaNext } from "./llava-next/llava-next.ts";
+import { llavaOnevision } from "./llava-onevision/llava-onevision.ts";
 import { text } from "./text/text.ts";
 
-const FAMILIES: readonly ModelFamily[] = [llava, llavaNext, idefics3, text];
+const FAMILIES: readonly ModelFamily[] = [llava, llavaNext, llavaOnevision, idefics3, text];
 
 /**
  * Reads config.json of any family.

@@ -1,4 +1,4 @@
-// LLaVA-NeXT's anyres: the whole picture in one tile, then the picture cut into a grid of tiles at a higher resolution.
+// LLaVA-NeXT's anyres, and LLaVA-OneVision's: the whole picture in one tile, then the picture cut into a grid of tiles at a higher resolution.
 //
 // Source: transformers 5.23, models/llava_next/image_processing_pil_llava_next.py, image_processing_utils.py
 // (select_best_resolution, get_patch_output_size) and modeling_llava_next.py (unpad_image, pack_image_features).
@@ -145,7 +145,7 @@ export function anyresPicture(
 }
 
 /** The grid's patches that show the picture, not its padding: rows [rowStart, rowEnd), columns [columnStart, columnEnd). */
-function unpad({ imageSize, gridPinpoints, tileSize, patchGrid }: AnyresLayoutOptions) {
+export function unpad({ imageSize, gridPinpoints, tileSize, patchGrid }: AnyresLayoutOptions) {
   const grid = selectGrid(imageSize, gridPinpoints, tileSize);
   const tilesPerRow = grid.width / tileSize;
   const numRows = (grid.height / tileSize) * patchGrid;

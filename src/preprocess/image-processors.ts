@@ -4,6 +4,7 @@ import { clip, llava } from "./clip-processor.ts";
 import { idefics3 } from "./idefics3-processor.ts";
 import type { ImageProcessorConfig } from "./image-processor.ts";
 import { asObject, type Values, wrongValue } from "./image-processor-config.ts";
+import { llavaOnevision } from "./llava-onevision-processor.ts";
 import { siglip } from "./siglip-processor.ts";
 
 /** A kind of image processor. */
@@ -14,7 +15,7 @@ export interface ImageProcessorKind {
   read(values: Values, file: string): ImageProcessorConfig;
 }
 
-const PROCESSORS: readonly ImageProcessorKind[] = [clip, llava, siglip, idefics3];
+const PROCESSORS: readonly ImageProcessorKind[] = [clip, llava, llavaOnevision, siglip, idefics3];
 
 /**
  * Reads preprocessor_config.json, or a processor_config.json that nests it under image_processor; without a type it is CLIP's.

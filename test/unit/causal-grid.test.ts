@@ -89,13 +89,27 @@ describe("positions", () => {
   });
 
   test("of tiles: a newline ends its row; of a class token before the grid: it is in the first row", () => {
-    const tiles = { imageSize: [4, 4] as const, patchGrid: 2, views: [] };
+    const whole = { left: 0, top: 0, right: 1, bottom: 1 };
+    const tiles = { imageSize: [4, 4] as const, patchGrid: 2, views: [whole, whole] };
     const tiled = inputs(picture([0, 1, 2, 3, 4, 5, -1, 6, 7, -1], { tiles }));
     expect(groups("image", "row", tiled).map(({ positions }) => positions)).toEqual([
       [2, 3],
       [4, 5],
       [6, 7, 8],
       [9, 10, 11],
+    ]);
+    const resized = {
+      ...tiles,
+      grids: [
+        { width: 1, height: 1 },
+        { width: 3, height: 2 },
+      ],
+    };
+    const joined = inputs(picture([0, 1, 2, 3, -1, 4, 5, 6, -1], { tiles: resized }));
+    expect(groups("image", "row", joined).map(({ positions }) => positions)).toEqual([
+      [2],
+      [3, 4, 5, 6],
+      [7, 8, 9, 10],
     ]);
     const withClass = inputs(picture([0, 1, 2, 3, 4], { grid: { width: 2, height: 2 } }));
     expect(groups("image", "row", withClass).map(({ positions }) => positions)).toEqual([

@@ -41,7 +41,7 @@ PINPOINTS = [[SIDE * rows, SIDE * columns] for rows in range(1, 5) for columns i
 SIZES = [(40, 60), (90, 30), (25, 25), (14, 34), (12, 13)]
 VISION = dict(model_type="siglip_vision_model", hidden_size=24, intermediate_size=44, num_hidden_layers=2,
               num_attention_heads=2, image_size=SIDE, patch_size=4, vision_use_head=False)
-TEXT = dict(model_type="qwen2", hidden_size=48, intermediate_size=80, num_hidden_layers=2, num_attention_heads=4,
+TEXT = dict(model_type="qwen2", hidden_size=64, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
             num_key_value_heads=2, vocab_size=160, max_position_embeddings=512, tie_word_embeddings=True)
 PROCESSOR = dict(image_mean=[0.5] * 3, image_std=[0.5] * 3, resample=3, size=dict(height=SIDE, width=SIDE),
                  image_grid_pinpoints=PINPOINTS)

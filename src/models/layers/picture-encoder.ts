@@ -1,11 +1,15 @@
-// Pictures to image features: a family's recipe over every picture or tile, one submit each.
+// Pictures to image features: a family's recipe over every picture or tile, one submit each; where the features of tiles are joined
+// and resized, each tile's are added to the result as soon as they are there.
 import { throwIfAborted } from "../../errors.ts";
 import { type BufferMaker, GPU_STORAGE, type Gpu } from "../../gpu/device.ts";
 import { type Executor, runOnce } from "../../gpu/executor.ts";
+import { combineRows } from "../../gpu/ops/embedding.ts";
 import { Program } from "../../gpu/program.ts";
 import { padTo4 } from "../../gpu/tensor.ts";
 import type { TextConfig } from "../config.ts";
+import type { FeatureGrid } from "../inputs.ts";
 import type { PlaceVisitor } from "./places.ts";
+import { type FeatureSums, featureSums } from "./resized-features.ts";
 
 /** How a family encodes pictures, with its weights. */
 export interface PictureRecipe {
@@ -27,8 +31,10 @@ export interface PictureRun {
   /** [N, C, S, S] f32 */
   readonly pixels: GPUBuffer;
   readonly tile: number;
-  /** [N · featuresPerTile, D] f32 */
+  /** [.., D] f32 */
   readonly imageFeatures: GPUBuffer;
+  /** Row of imageFeatures that takes the tile's first one. */
+  readonly featureRow: number;
   readonly places?: PlaceVisitor | undefined;
 }
 
@@ -59,7 +65,8 @@ export class PictureEncoder {
   }
 
   /**
-   * imageFeatures [N · featuresPerTile, D] f32 of pixelValues [N, C, S, S]; the caller destroys the buffer.
+   * imageFeatures [N · featuresPerTile, D] f32 of pixelValues [N, C, S, S], or the rows of `featureGrids`; the caller destroys the buffer.
+   * @param options.featureGrids grids that the tiles' features are made into
    * @param options.visitor what is read on the way, by tile
    * @throws AbortError between tiles; GpuError.
    */
@@ -67,6 +74,7 @@ export class PictureEncoder {
     pixelValues: Float32Array<ArrayBuffer>,
     options: {
       readonly executor: Executor;
+      readonly featureGrids?: readonly FeatureGrid[] | undefined;
       readonly signal?: AbortSignal | undefined;
       readonly visitor?: ((tile: number) => PlaceVisitor | undefined) | undefined;
     },
@@ -74,18 +82,25 @@ export class PictureEncoder {
     const { gpu } = this;
     const { tileLength, featuresPerTile } = this.recipe;
     const numTiles = pixelValues.length / tileLength;
-    const { executor, signal, visitor } = options;
+    const { executor, featureGrids, signal, visitor } = options;
     this.pass ??= this.recipe.open(gpu, {
       createBuffer: (...args) => this.keep(gpu.createBuffer(...args)),
       createBufferWith: (...args) => this.keep(gpu.createBufferWith(...args)),
     });
+    const sums = featureGrids && featureSums(featureGrids, numTiles);
+    const numRows = sums?.numRows ?? numTiles * featuresPerTile;
     const pixels = gpu.createBufferWith("pixelValues", pixelValues, GPU_STORAGE);
-    const featureBytes = numTiles * featuresPerTile * this.featureBytes;
-    const imageFeatures = gpu.createBuffer("imageFeatures", featureBytes, GPU_STORAGE);
+    const imageFeatures = gpu.createBuffer("imageFeatures", numRows * this.featureBytes, GPU_STORAGE);
+    const resized = sums && this.openResized(sums, imageFeatures);
     try {
       for (let tile = 0; tile < numTiles; tile++) {
         throwIfAborted(signal, "Encoding the picture");
-        const program = visionProgram(this.pass, { pixels, tile, imageFeatures, places: visitor?.(tile) });
+        const target =
+          resized === undefined
+            ? { imageFeatures, featureRow: tile * featuresPerTile }
+            : { imageFeatures: resized.tileFeatures, featureRow: 0 };
+        const program = visionProgram(this.pass, { pixels, tile, ...target, places: visitor?.(tile) });
+        resized?.add(program, tile);
         await runOnce(executor, program, numTiles > 1 ? `vision, tile ${tile + 1}` : "vision");
       }
     } catch (error) {
@@ -93,8 +108,43 @@ export class PictureEncoder {
       throw error;
     } finally {
       gpu.destroyBuffer(pixels);
+      resized?.close();
     }
     return imageFeatures;
+  }
+
+  /** Buffers of one picture whose features are resized. */
+  private openResized(sums: FeatureSums, imageFeatures: GPUBuffer) {
+    const { gpu } = this;
+    const { tileStarts } = sums;
+    const tileBytes = this.recipe.featuresPerTile * this.featureBytes;
+    const tileFeatures = gpu.createBuffer("projector tile", tileBytes, GPU_STORAGE);
+    const lists = {
+      outputRow: gpu.createBufferWith("projector output rows", sums.outputRow, GPU_STORAGE),
+      index: gpu.createBufferWith("projector rows of the tiles", sums.index, GPU_STORAGE),
+      weights: gpu.createBufferWith("projector weights of rows", sums.weights, GPU_STORAGE),
+    };
+    return {
+      /** [featuresPerTile, D] */
+      tileFeatures,
+      /** Records that the tile's features are added to the picture's. */
+      add: (program: Program, tile: number) => {
+        const rowStart = tileStarts[tile] ?? 0;
+        const numRows = (tileStarts[tile + 1] ?? 0) - rowStart;
+        if (numRows === 0) return;
+        combineRows(program.at("multi_modal_projector", "features of the tiles, joined and resized bilinearly"), {
+          ...lists,
+          source: tileFeatures,
+          output: imageFeatures,
+          rowStart,
+          numRows,
+          columns: this.featureBytes / 4,
+        });
+      },
+      close: () => {
+        for (const buffer of [tileFeatures, ...Object.values(lists)]) gpu.destroyBuffer(buffer);
+      },
+    };
   }
 
   /** Frees the scratch buffers, as the GPU ran out of memory; the next picture makes them anew. */

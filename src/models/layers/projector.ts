@@ -114,7 +114,7 @@ export function projectedTower(model: {
     open(gpu, buffers) {
       const state = createVisionState(buffers, vision);
       const inner = buffers.createBuffer("projector inner", featuresPerTile * padTo4(text.hiddenSize) * 4, GPU_STORAGE);
-      return (program, { pixels, tile, imageFeatures, places }) => {
+      return (program, { pixels, tile, imageFeatures, featureRow, places }) => {
         encodeImage(program, gpu, {
           vision,
           weights: weights.vision,
@@ -130,7 +130,7 @@ export function projectedTower(model: {
           hiddenStates: state.hiddenStates,
           inner,
           imageFeatures,
-          rowStart: tile * featuresPerTile,
+          rowStart: featureRow,
         });
       };
     },

@@ -18,7 +18,7 @@ import { llavaArchitecture, readMultimodalConfig } from "../llava/llava.ts";
 export const llavaNext: ModelFamily = {
   modelTypes: ["llava_next"],
   read(reader) {
-    const gridPinpoints = readPinpoints(reader);
+    const gridPinpoints = readPinpoints(reader, DEFAULT_PINPOINTS);
     const multimodal = readMultimodalConfig(reader, gridPinpoints);
     checkTileCounts(reader, gridPinpoints, multimodal.vision.imageSize);
     return llavaArchitecture(reader, { multimodal, pictures: anyresPictures(multimodal, gridPinpoints) });
@@ -59,7 +59,7 @@ const DEFAULT_PINPOINTS: GridPinpoints = [
 const MAX_TILES = 10_000;
 
 /** @throws CheckpointError for a grid of too many tiles. */
-function checkTileCounts(config: ConfigReader, gridPinpoints: GridPinpoints, tileSize: number): void {
+export function checkTileCounts(config: ConfigReader, gridPinpoints: GridPinpoints, tileSize: number): void {
   const isTooLarge = ([height, width]: readonly [number, number]) =>
     (height / tileSize) * (width / tileSize) > MAX_TILES;
   const found = gridPinpoints.find(isTooLarge);
@@ -67,9 +67,10 @@ function checkTileCounts(config: ConfigReader, gridPinpoints: GridPinpoints, til
   throw config.error("image_grid_pinpoints", `grids of at most ${MAX_TILES} tiles of ${tileSize} pixels`, found);
 }
 
-function readPinpoints(config: ConfigReader): GridPinpoints {
+/** Reads the grids that pictures are fitted into. @throws CheckpointError for what is not a list of [height, width]. */
+export function readPinpoints(config: ConfigReader, fallback: GridPinpoints): GridPinpoints {
   const value = config.raw("image_grid_pinpoints");
-  if (value === undefined || value === null) return DEFAULT_PINPOINTS;
+  if (value === undefined || value === null) return fallback;
   const isPair = (pair: unknown): pair is [number, number] =>
     Array.isArray(pair) && pair.length === 2 && pair.every((side) => Number.isInteger(side) && side > 0);
   if (!Array.isArray(value) || value.length === 0 || !value.every(isPair)) {

@@ -1,0 +1,146 @@
+// LLaVA-OneVision against transformers (tools/goldens/llava_onevision.py): one picture with its features resized or not, several
+// pictures, a conversation, factors, and the names that its tensors have in different files.
+import { readFile } from "node:fs/promises";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { blobSource } from "../../src/checkpoint/blob-source.ts";
+import { Llava } from "../../src/llava.ts";
+import type { PictureLayout } from "../../src/models/architecture.ts";
+import { imageRuns, type ModelInputs } from "../../src/models/inputs.ts";
+import { PictureEncoder } from "../../src/models/layers/picture-encoder.ts";
+import { readArchitecture } from "../../src/models/registry.ts";
+import { openTestDevice } from "../setup/device.ts";
+import { GOLDEN, largestError, readTensorFile, type TensorFile } from "../setup/golden.ts";
+import { loadGoldenModel } from "../setup/golden-model.ts";
+import { PARITY } from "../setup/parity-bounds.ts";
+import { rampPicture } from "../setup/ramp-picture.ts";
+
+const NAME = "llava-onevision";
+const ONE = ["one.0", "one.1", "one.2", "one.3", "one.4"];
+const PROMPTS = [...ONE, "three", "turn.0", "turn.1", "turn.2", "text"];
+const FACTORS = [0.5, 1.7];
+
+let model: Llava;
+let golden: TensorFile;
+let pictures: PictureLayout | undefined;
+
+beforeAll(async () => {
+  model = await loadGoldenModel(NAME);
+  golden = await readTensorFile(`${NAME}/expected.safetensors`);
+  pictures = readArchitecture(JSON.parse(await readFile(`${GOLDEN}/${NAME}/config.json`, "utf8"))).pictures;
+});
+afterAll(() => model.dispose());
+
+function sizesOf(prompt: string): readonly (readonly [number, number])[] {
+  if (!golden.has(`${prompt}.image_sizes`)) return [];
+  const numbers = golden.ids(`${prompt}.image_sizes`);
+  return numbers.flatMap((height, index) => (index % 2 === 0 ? [[height, numbers[index + 1] ?? 0] as const] : []));
+}
+
+/** The inputs of a prompt, its pictures prepared as `Processor.inputs` prepares them. */
+function inputsOf(prompt: string): ModelInputs {
+  const imageSizes = sizesOf(prompt);
+  const processor = model.processor.imageProcessor;
+  const values = imageSizes.map((size) => {
+    const context = processor && { processor, numPictures: imageSizes.length };
+    return (context && pictures?.pixelValues(rampPicture(...size), context)) ?? [];
+  });
+  const inputIds = golden.ids(`${prompt}.input_ids`);
+  if (values.length === 0) return model.processor.fromTensors({ inputIds, pixelValues: undefined });
+  return model.processor.fromTensors({
+    inputIds,
+    pixelValues: Float32Array.from(values.flatMap((each) => [...each])),
+    imageSizes,
+  });
+}
+
+const OPTIONS = { maxNewTokens: 8, ignoreEos: true } as const;
+
+describe("equals transformers", () => {
+  test.each(PROMPTS)("%s: positions, features, logits and ids", async (prompt) => {
+    const inputs = inputsOf(prompt);
+    if (inputs.images.length > 0) expect(imageRuns(inputs).flat()).toEqual(golden.ids(`${prompt}.runs`));
+    const { tensors, answer } = await model.trace(inputs, OPTIONS);
+    const named = (name: string) => tensors.find((tensor) => tensor.name === name)?.data ?? [];
+    const features = inputs.images.flatMap((_, index) => [...golden.get(`${prompt}.image_features.${index}`).data]);
+    expect(largestError(named("image_features"), features)).toBeLessThan(PARITY.hiddenStates);
+    expect(largestError(named("logits"), golden.get(`${prompt}.logits`).data)).toBeLessThan(PARITY.logits);
+    expect(answer.tokens.map(({ tokenId }) => tokenId)).toEqual(golden.ids(`${prompt}.generated`));
+  });
+
+  test.each(["one.0", "three"].flatMap((prompt) => FACTORS.map((factor) => [prompt, factor] as const)))(
+    "%s with the factor %f on all image positions",
+    async (prompt, factor) => {
+      const { tensors, answer } = await model.trace(inputsOf(prompt), { ...OPTIONS, method: "scaling", factor });
+      const named = (name: string) => tensors.find((tensor) => tensor.name === name)?.data ?? [];
+      const expected = (name: string) => golden.get(`f${factor}.${prompt}.${name}`).data;
+      expect(largestError(named("logits"), expected("logits"))).toBeLessThan(PARITY.logits);
+      for (const layer of [0, 1]) {
+        const probs = named(`layers.${layer}.attention_probs`);
+        expect(largestError(probs, expected(`probs.${layer}`))).toBeLessThan(PARITY.attentionProbs);
+      }
+      expect(answer.tokens.map(({ tokenId }) => tokenId)).toEqual([...expected("generated")]);
+    },
+  );
+
+  test.each([
+    ["published files", (name: string) => name.replace(/^vision_tower\./, "vision_tower.vision_model.")],
+    [
+      "transformers from 4.52 on",
+      (name: string) =>
+        `model.${name.replace(/^vision_tower\./, "vision_tower.vision_model.").replace(/^language_model\.model\./, "language_model.")}`,
+    ],
+  ])("with the names of %s", async (_, rename) => {
+    const { device } = await openTestDevice();
+    const read = async (file: string) => new Uint8Array(await readFile(`${GOLDEN}/${NAME}/${file}`));
+    const json = ["config.json", "generation_config.json", "preprocessor_config.json"];
+    const files = new Map(await Promise.all(json.map(async (file) => [file, new Blob([await read(file)])] as const)));
+    files.set("model.safetensors", renamed(await read("model.safetensors"), rename));
+    const other = await Llava.load(blobSource(files, "renamed"), { device });
+    try {
+      const answer = await other.answer(inputsOf("one.0"), OPTIONS);
+      expect(answer.tokens.map(({ tokenId }) => tokenId)).toEqual(golden.ids("one.0.generated"));
+    } finally {
+      other.dispose();
+    }
+  });
+});
+
+/** A safetensors file with other names. */
+function renamed(file: Uint8Array<ArrayBuffer>, rename: (name: string) => string): Blob {
+  const end = 8 + Number(new DataView(file.buffer).getBigUint64(0, true));
+  const header: Record<string, unknown> = JSON.parse(new TextDecoder().decode(file.subarray(8, end)));
+  const entries = Object.entries(header).map(([name, entry]) => [name === "__metadata__" ? name : rename(name), entry]);
+  const text = new TextEncoder().encode(JSON.stringify(Object.fromEntries(entries)));
+  return new Blob([BigUint64Array.of(BigInt(text.length)), text, file.subarray(end)]);
+}
+
+describe("features that are kept", () => {
+  test("are those of the same pixels and the same grid only", async () => {
+    // Two pictures of one colour may have the same tiles and another padding.
+    model.clearCaches();
+    const encode = vi.spyOn(PictureEncoder.prototype, "encode");
+    try {
+      const alone = await model.answer(inputsOf("one.1"), OPTIONS);
+      expect(encode).toHaveBeenCalledTimes(1);
+      const again = inputsOf("one.1");
+      expect((await model.answer(again, { ...OPTIONS, method: "scaling", factor: 1 })).text).toBe(alone.text);
+      expect(encode).toHaveBeenCalledTimes(1);
+      const image = again.images[0];
+      const featureGrids = image?.featureGrids?.map((grid) => ({ ...grid, from: { ...grid.from, left: 0 } }));
+      if (image === undefined || featureGrids === undefined) throw new Error("one.1 has no resized features");
+      await model.answer({ ...again, images: [{ ...image, featureGrids }] }, OPTIONS);
+      expect(encode).toHaveBeenCalledTimes(2);
+    } finally {
+      encode.mockRestore();
+    }
+  });
+
+  test("a second picture makes a prompt's first one a single tile, so nothing before its text is taken over", async () => {
+    const alone = await model.answer(inputsOf("turn.2"), { ...OPTIONS, reusePrefix: false });
+    model.clearCaches();
+    await model.answer(inputsOf("turn.1"), OPTIONS);
+    const { reusedTokens, ...answer } = await model.answer(inputsOf("turn.2"), OPTIONS);
+    expect({ ...answer, reusedTokens: 0 }).toEqual(alone);
+    expect(reusedTokens).toBe(1);
+  });
+});
