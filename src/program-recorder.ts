@@ -112,9 +112,18 @@ export class ProgramRecorder {
     this.capture = { visit: () => undefined, attention: () => captured };
     if (pictures === undefined) return;
     const { tileLength, featuresPerTile } = pictures;
+    const imageFeatures = words(featuresPerTile * row);
+    const lists = { outputRow: words(1), index: words(4), weights: words(4) };
+    const combined = { ...lists, source: imageFeatures, output: words(row), rowStart: 0, numRows: 1, columns: row };
     this.vision = {
       pass: pictures.open(gpu, buffers),
-      run: { pixels: words(tileLength), tile: 0, imageFeatures: words(featuresPerTile * row), featureRow: 0 },
+      run: {
+        pixels: words(tileLength),
+        tile: 0,
+        imageFeatures,
+        featureRow: 0,
+        combined: pictures.hasFeatureGrids === true ? combined : undefined,
+      },
     };
     this.isLong = featuresPerTile + TEXT_ROWS > chunkRows;
   }

@@ -60,6 +60,7 @@ const CASES: readonly (readonly [name: string, dtype: WeightDtype | undefined, o
   ["tiny-llava", "q8", { maxNewTokens: 8 }],
   ["llava-odd-widths-bf16", undefined, { maxNewTokens: 8 }],
   ["llava-next", undefined, { maxNewTokens: 8 }],
+  ["llava-onevision", undefined, { maxNewTokens: 8 }],
   ["llama-text-tied", "q4", { maxNewTokens: 8, lookahead: 2 }],
 ];
 

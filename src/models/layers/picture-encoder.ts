@@ -3,7 +3,7 @@
 import { throwIfAborted } from "../../errors.ts";
 import { type BufferMaker, GPU_STORAGE, type Gpu } from "../../gpu/device.ts";
 import { type Executor, runOnce } from "../../gpu/executor.ts";
-import { combineRows } from "../../gpu/ops/embedding.ts";
+import { type CombineCall, combineRows } from "../../gpu/ops/embedding.ts";
 import { Program } from "../../gpu/program.ts";
 import { padTo4 } from "../../gpu/tensor.ts";
 import type { TextConfig } from "../config.ts";
@@ -19,6 +19,8 @@ export interface PictureRecipe {
   readonly featuresPerTile: number;
   /** [D]: the row at image positions that have no feature (a newline); undefined where there are none. */
   readonly filler: GPUBuffer | undefined;
+  /** Whether pictures may have feature grids, so that loading prepares for them. */
+  readonly hasFeatureGrids?: boolean;
   /** Allocates scratch buffers. @throws GpuError `limit`. */
   open(gpu: Gpu, buffers: BufferMaker): PicturePass;
 }
@@ -35,6 +37,8 @@ export interface PictureRun {
   readonly imageFeatures: GPUBuffer;
   /** Row of imageFeatures that takes the tile's first one. */
   readonly featureRow: number;
+  /** Adds the tile's features to the rows of the picture's feature grids. */
+  readonly combined?: CombineCall | undefined;
   readonly places?: PlaceVisitor | undefined;
 }
 
@@ -42,6 +46,10 @@ export interface PictureRun {
 export function visionProgram(pass: PicturePass, run: PictureRun): Program {
   const program = new Program("vision");
   pass(program, run);
+  const { combined } = run;
+  if (combined !== undefined) {
+    combineRows(program.at("multi_modal_projector", "features of the tiles, joined and resized bilinearly"), combined);
+  }
   return program;
 }
 
@@ -95,12 +103,8 @@ export class PictureEncoder {
     try {
       for (let tile = 0; tile < numTiles; tile++) {
         throwIfAborted(signal, "Encoding the picture");
-        const target =
-          resized === undefined
-            ? { imageFeatures, featureRow: tile * featuresPerTile }
-            : { imageFeatures: resized.tileFeatures, featureRow: 0 };
+        const target = resized?.target(tile) ?? { imageFeatures, featureRow: tile * featuresPerTile };
         const program = visionProgram(this.pass, { pixels, tile, ...target, places: visitor?.(tile) });
-        resized?.add(program, tile);
         await runOnce(executor, program, numTiles > 1 ? `vision, tile ${tile + 1}` : "vision");
       }
     } catch (error) {
@@ -124,22 +128,14 @@ export class PictureEncoder {
       index: gpu.createBufferWith("projector rows of the tiles", sums.index, GPU_STORAGE),
       weights: gpu.createBufferWith("projector weights of rows", sums.weights, GPU_STORAGE),
     };
+    const shared = { ...lists, source: tileFeatures, output: imageFeatures, columns: this.featureBytes / 4 };
     return {
-      /** [featuresPerTile, D] */
-      tileFeatures,
-      /** Records that the tile's features are added to the picture's. */
-      add: (program: Program, tile: number) => {
+      /** Where a tile's features go. */
+      target: (tile: number) => {
         const rowStart = tileStarts[tile] ?? 0;
         const numRows = (tileStarts[tile + 1] ?? 0) - rowStart;
-        if (numRows === 0) return;
-        combineRows(program.at("multi_modal_projector", "features of the tiles, joined and resized bilinearly"), {
-          ...lists,
-          source: tileFeatures,
-          output: imageFeatures,
-          rowStart,
-          numRows,
-          columns: this.featureBytes / 4,
-        });
+        const combined = numRows === 0 ? undefined : { ...shared, rowStart, numRows };
+        return { imageFeatures: tileFeatures, featureRow: 0, combined };
       },
       close: () => {
         for (const buffer of [tileFeatures, ...Object.values(lists)]) gpu.destroyBuffer(buffer);

@@ -24,7 +24,14 @@ export const llavaOnevision: ModelFamily = {
       maxTiles: readMaxTiles(config),
       videoTokenId: readVideoTokenId(config),
     });
-    return llavaArchitecture(config, { multimodal, pictures });
+    const architecture = llavaArchitecture(config, { multimodal, pictures });
+    return {
+      ...architecture,
+      weights(w) {
+        const weights = architecture.weights(w);
+        return { ...weights, pictures: weights.pictures && { ...weights.pictures, hasFeatureGrids: true } };
+      },
+    };
   },
 };
 

@@ -29,7 +29,11 @@ export const GROUPS = [
     again: ["matmul-tiled", "matmul-quad", "matmul"],
     kernels: {
       "embed-tokens": { bounds: ["exact"] },
-      "combine-rows": { bounds: ["combineRows"] },
+      "combine-rows": {
+        bounds: ["combineRows"],
+        where:
+          "It runs after each tile of a picture whose features are resized, in LLaVA-OneVision: of a picture alone in its prompt, where its tiles have more features than `vision_aspect_ratio` allows.",
+      },
       "gather-rows": { bounds: ["exact"] },
     },
   },
