@@ -32,9 +32,12 @@ async function planOf(folder: string, options: PlanOptions) {
 }
 
 /** Asks a question of the plan's sizes. */
-async function ask(llava: Llava, { promptLength, contextLength, numImages }: MemoryPlan, imageSize: [number, number]) {
+async function ask(
+  llava: Llava,
+  { promptLength, contextLength, numImages }: MemoryPlan,
+  { imageSize, tiles }: { readonly imageSize: ImageSize; readonly tiles: number },
+) {
   const { processor, config, tileShape = [0, 0, 0] } = llava;
-  const tiles = config.multimodal?.seesTiles ? 5 : 1;
   const [channels, height, width] = tileShape;
   const imageId = config.multimodal?.imageTokenId ?? 0;
   const numPixels = numImages * tiles * channels * height * width;
@@ -75,8 +78,8 @@ test.each(CASES)("%s in %s, %o", async (name, dtype, options) => {
     expect(plan.loadedBytes).toBe(llava.gpu.allocatedBytes);
     const sizes = (architecture.pictures?.sizes ?? []).filter((size) => size !== undefined);
     const count = (size: ImageSize) => architecture.pictures?.positions(size, {}).rowIndex.length ?? 0;
-    const [largest = [1, 1] as const] = [...sizes].sort((a, b) => count(b) - count(a));
-    await ask(llava, plan, [...largest]);
+    const [imageSize = [1, 1] as const] = [...sizes].sort((a, b) => count(b) - count(a));
+    await ask(llava, plan, { imageSize, tiles: architecture.pictures?.positions(imageSize, {}).numTiles ?? 1 });
     expect(plan.answeredBytes).toBe(llava.gpu.allocatedBytes);
     expect(plan.problem).toBeUndefined();
   } finally {
