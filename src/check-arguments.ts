@@ -26,7 +26,6 @@ import type { LensOptions } from "./lens.ts";
 import type { ModelConfig } from "./models/config.ts";
 import type { FeatureGrid, ImageInput, ModelInputs, PictureTiles, PictureView } from "./models/inputs.ts";
 import { MAX_LOOKAHEAD } from "./models/layers/decoder-state.ts";
-import { numGridRows } from "./models/layers/resized-features.ts";
 import { MAX_BATCH_ROWS } from "./models/layers/step.ts";
 import {
   abortSignal,
@@ -385,7 +384,8 @@ export function modelInputs(
       throw problem(`expected pixelValues of whole tiles of ${tileLength} numbers, got ${pixelValues.length}`);
     }
     const numTiles = pixelValues.length / tileLength;
-    if (!featureGrids.every((grid) => isWithin(grid, numTiles)) || numGridRows(featureGrids) > numPositions) {
+    const numRows = featureGrids.reduce((sum, { size }) => sum + size.height * size.width, 0);
+    if (numRows > numPositions || !featureGrids.every((grid) => isWithin(grid, numTiles))) {
       throw problem(`expected featureGrids of at most ${numPositions} rows within ${numTiles} tiles`);
     }
   }

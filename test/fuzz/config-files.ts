@@ -28,6 +28,7 @@ interface Checkpoint {
 const FOLDERS = [
   "weights/tiny-spatial",
   "test/golden/llava-next",
+  "test/golden/llava-onevision",
   "test/golden/llava-siglip",
   "test/golden/llava-qwen2-f16-sharded",
   "test/golden/llama-text-tied",
@@ -46,7 +47,7 @@ const ADDED: Readonly<Record<string, object>> = {
 
 /** Keys that change what is computed, in any of the files. */
 const KEYS =
-  "model_type text_config vision_config hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads head_dim hidden_act rms_norm_eps layer_norm_eps rope_theta rope_scaling rope_parameters rope_type type factor low_freq_factor high_freq_factor original_max_position_embeddings attention_factor beta_fast beta_slow mscale mscale_all_dim truncate partial_rotary_factor max_position_embeddings sliding_window use_sliding_window max_window_layers layer_types vocab_size attention_bias mlp_bias tie_word_embeddings image_token_id image_token_index projector_hidden_act multimodal_projector_bias vision_feature_layer vision_feature_select_strategy image_grid_pinpoints image_size patch_size num_channels quantization_config eos_token_id bos_token_id eos_token bos_token unk_token pad_token additional_special_tokens added_tokens_decoder content special lstrip rstrip chat_template name template image_processor image_processor_type feature_extractor_type size shortest_edge height width crop_size resample rescale_factor image_mean image_std do_resize do_center_crop do_rescale do_normalize do_pad data_format weight_map alpha1 alpha2 beta scalingFactor tokenizer_class add_bos_token add_eos_token add_prefix_space legacy extra_special_tokens".split(
+  "model_type text_config vision_config hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads head_dim hidden_act rms_norm_eps layer_norm_eps rope_theta rope_scaling rope_parameters rope_type type factor low_freq_factor high_freq_factor original_max_position_embeddings attention_factor beta_fast beta_slow mscale mscale_all_dim truncate partial_rotary_factor max_position_embeddings sliding_window use_sliding_window max_window_layers layer_types vocab_size attention_bias mlp_bias tie_word_embeddings image_token_id image_token_index projector_hidden_act multimodal_projector_bias vision_feature_layer vision_feature_select_strategy image_grid_pinpoints vision_aspect_ratio video_token_index image_size patch_size num_channels quantization_config eos_token_id bos_token_id eos_token bos_token unk_token pad_token additional_special_tokens added_tokens_decoder content special lstrip rstrip chat_template name template image_processor image_processor_type feature_extractor_type size shortest_edge height width crop_size resample rescale_factor image_mean image_std do_resize do_center_crop do_rescale do_normalize do_pad data_format weight_map alpha1 alpha2 beta scalingFactor tokenizer_class add_bos_token add_eos_token add_prefix_space legacy extra_special_tokens".split(
     " ",
   );
 

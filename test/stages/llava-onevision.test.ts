@@ -3,6 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { blobSource } from "../../src/checkpoint/blob-source.ts";
+import { InputError } from "../../src/errors.ts";
 import { Llava } from "../../src/llava.ts";
 import type { PictureLayout } from "../../src/models/architecture.ts";
 import { imageRuns, type ModelInputs } from "../../src/models/inputs.ts";
@@ -143,4 +144,19 @@ describe("features that are kept", () => {
     expect({ ...answer, reusedTokens: 0 }).toEqual(alone);
     expect(reusedTokens).toBe(1);
   });
+});
+
+test.each([
+  ["a tile that is not there", { firstTile: 13 }],
+  ["patches beyond the tiles", { from: { top: 0, left: 4, height: 9, width: 9 } }],
+  ["more rows than positions", { size: { width: 40, height: 40 } }],
+  ["a size of nothing", { size: { width: 0, height: 4 } }],
+])("feature grids with %s are refused", async (_, wrong) => {
+  const inputs = inputsOf("one.0");
+  const [image] = inputs.images;
+  if (image === undefined) throw new Error("one.0 has no picture");
+  const featureGrids = image.featureGrids?.map((grid, index) => (index === 0 ? grid : { ...grid, ...wrong }));
+  const asked = model.answer({ ...inputs, images: [{ ...image, featureGrids }] }, OPTIONS);
+  await expect(asked).rejects.toThrow(InputError);
+  await expect(asked).rejects.toThrow(/featureGrids/);
 });

@@ -9,7 +9,7 @@ import { padTo4 } from "../../gpu/tensor.ts";
 import type { TextConfig } from "../config.ts";
 import type { FeatureGrid } from "../inputs.ts";
 import type { PlaceVisitor } from "./places.ts";
-import { type FeatureSums, featureSums } from "./resized-features.ts";
+import type { FeatureSums } from "./resized-features.ts";
 
 /** How a family encodes pictures, with its weights. */
 export interface PictureRecipe {
@@ -95,7 +95,7 @@ export class PictureEncoder {
       createBuffer: (...args) => this.keep(gpu.createBuffer(...args)),
       createBufferWith: (...args) => this.keep(gpu.createBufferWith(...args)),
     });
-    const sums = featureGrids && featureSums(featureGrids, numTiles);
+    const sums = featureGrids && (await resizedFeatures()).featureSums(featureGrids, numTiles);
     const numRows = sums?.numRows ?? numTiles * featuresPerTile;
     const pixels = gpu.createBufferWith("pixelValues", pixelValues, GPU_STORAGE);
     const imageFeatures = gpu.createBuffer("imageFeatures", numRows * this.featureBytes, GPU_STORAGE);
@@ -154,4 +154,9 @@ export class PictureEncoder {
     this.scratch.push(buffer);
     return buffer;
   }
+}
+
+/** A chunk of its own for bundlers. */
+function resizedFeatures() {
+  return import("./resized-features.ts");
 }

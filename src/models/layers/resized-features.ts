@@ -17,11 +17,6 @@ export interface FeatureSums {
   readonly weights: Float32Array<ArrayBuffer>;
 }
 
-/** Rows of the grids, one grid after the other. */
-export function numGridRows(grids: readonly FeatureGrid[]): number {
-  return grids.reduce((sum, { size }) => sum + size.height * size.width, 0);
-}
-
 /** The sums that make the grids' rows. */
 export function featureSums(grids: readonly FeatureGrid[], numTiles: number): FeatureSums {
   const ofTiles = Array.from({ length: numTiles }, (): TileSum[] => []);
