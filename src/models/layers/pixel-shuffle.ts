@@ -45,7 +45,7 @@ export function shuffledTower(model: {
     open(gpu, buffers) {
       const state = createVisionState(buffers, vision);
       const shuffle = createShuffle(buffers, vision, scale);
-      return (program, { pixels, tile, imageFeatures, places }) => {
+      return (program, { pixels, tile, imageFeatures, featureRow, places }) => {
         encodeImage(program, gpu, { vision, weights: weights.vision, state, pixels, imageIndex: tile, places });
         gatherRows(program.at("connector.pixel_shuffle", `the patches of each block of ${scale} × ${scale} in a row`), {
           index: shuffle.index,
@@ -61,7 +61,7 @@ export function shuffledTower(model: {
           shuffled: shuffle.output,
           imageFeatures,
           numRows: featuresPerTile,
-          rowStart: tile * featuresPerTile,
+          rowStart: featureRow,
           hiddenSize,
         });
       };
