@@ -20,10 +20,6 @@ fn ofQuad(mine: vec4<f32>) -> mat4x4<f32> {
   return mat4x4<f32>(quadBroadcast(mine, 0u), quadBroadcast(mine, 1u), quadBroadcast(mine, 2u), quadBroadcast(mine, 3u));
 }
 
-fn numKeysOf(row: u32) -> u32 {
-  return select(params.numKeys, rowSlot(row) + 1u, CAUSAL);
-}
-
 // Keeps the scores of a row's four keys from `key` on, from products q·k.
 fn captureFour(products: vec4<f32>, key: u32, seen: vec2<u32>, rowStart: u32) {
   let score = products * params.scale;
@@ -65,16 +61,16 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   let result = rows * params.outputRowStride4 + head * params.headDim4;
   let keyBase = params.keyOffset4 + (head / params.group) * params.headStride4;
   let valueBase = params.valueOffset4 + (head / params.group) * params.headStride4;
-  let seen0 = vec2<u32>(firstKey(rows.x), numKeysOf(rows.x));
-  let seen1 = vec2<u32>(firstKey(rows.y), numKeysOf(rows.y));
-  let seen2 = vec2<u32>(firstKey(rows.z), numKeysOf(rows.z));
-  let seen3 = vec2<u32>(firstKey(rows.w), numKeysOf(rows.w));
+  let seen0 = vec2<u32>(firstSeen(rows.x), endSeen(rows.x));
+  let seen1 = vec2<u32>(firstSeen(rows.y), endSeen(rows.y));
+  let seen2 = vec2<u32>(firstSeen(rows.z), endSeen(rows.z));
+  let seen3 = vec2<u32>(firstSeen(rows.w), endSeen(rows.w));
   let edit0 = rowEdits(rows.x, head);
   let edit1 = rowEdits(rows.y, head);
   let edit2 = rowEdits(rows.z, head);
   let edit3 = rowEdits(rows.w, head);
-  let groupStart = firstKey(group.x * 8u * ROWS) / BLOCK * BLOCK;
-  let groupKeys = numKeysOf(min((group.x + 1u) * 8u * ROWS - 1u, last));
+  let groupStart = firstSeen(group.x * 8u * ROWS) / BLOCK * BLOCK;
+  let groupKeys = endSeen(min((group.x + 1u) * 8u * ROWS - 1u, last));
   let mine = lane % 4u;
 
   var largest = vec4<f32>(MASKED);
@@ -234,7 +230,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
       if (isCaptured(row[i])) {
         let edit = rowEdits(row[i], head);
         let captureAt = captureOffset(row[i], head);
-        for (var j = firstKey(rows[i]); j < numKeysOf(rows[i]); j++) {
+        for (var j = firstSeen(rows[i]); j < endSeen(rows[i]); j++) {
           let score = editScore(scores[captureAt + j], j, edit);
           probs[captureAt + j] = exp(score - largest[i]) / total[i];
         }

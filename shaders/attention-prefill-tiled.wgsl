@@ -22,10 +22,6 @@ var<workgroup> tile: array<vec4<f32>, TILE * PITCH>;
 // Of each row four vec4s; component i of the vec4 of thread c belongs to key c + 4 · i of the tile: its scores, then their weights.
 var<workgroup> tileScores: array<vec4<f32>, 2u * THREADS>;
 
-fn numKeysOf(row: u32) -> u32 {
-  return select(params.numKeys, rowSlot(row) + 1u, CAUSAL);
-}
-
 // Scores of four keys from products q·k: scaled, captured, edited, masked outside of keys [seen.x, seen.y).
 fn finish(products: vec4<f32>, key: vec4<u32>, seen: vec2<u32>, edit: RowEdits, isKept: bool) -> vec4<f32> {
   let score = products * params.scale;
@@ -66,12 +62,12 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
   let result = rows * params.outputRowStride4 + head * params.headDim4 + sliceStart;
   let keyBase = params.keyOffset4 + (head / params.group) * params.headStride4;
   let valueBase = params.valueOffset4 + (head / params.group) * params.headStride4;
-  let seenX = vec2<u32>(firstKey(rows.x), numKeysOf(rows.x));
-  let seenY = vec2<u32>(firstKey(rows.y), numKeysOf(rows.y));
+  let seenX = vec2<u32>(firstSeen(rows.x), endSeen(rows.x));
+  let seenY = vec2<u32>(firstSeen(rows.y), endSeen(rows.y));
   let editX = rowEdits(rows.x, head);
   let editY = rowEdits(rows.y, head);
-  let groupStart = firstKey(group.x * ROWS) / TILE * TILE;
-  let groupKeys = numKeysOf(min(group.x * ROWS + ROWS - 1u, last));
+  let groupStart = firstSeen(group.x * ROWS) / TILE * TILE;
+  let groupKeys = endSeen(min(group.x * ROWS + ROWS - 1u, last));
   let isKept = vec2<bool>(isCaptured(row.x), isCaptured(row.y)) & vec2<bool>(group.z == 0u);
   // Eight threads load a key or value together.
   let fetched = thread / 8u;

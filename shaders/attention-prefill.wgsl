@@ -1,6 +1,7 @@
 // Computes the attention of many query rows, which is the sum of the values weighted by the softmax of the scores
 // Formula: output[r, h] = Σ_j softmax_j(s_j) · values[h/g, j], s_j = edit(scale · queries[r, h] · keys[h/g, j])
-//   with edit as in shared/score-edit; j <= slot of the row when CAUSAL, and no further back than its window when WINDOWED
+//   with edit as in shared/score-edit; j <= slot of the row when CAUSAL, and no further back than its window when WINDOWED;
+//   j in the row's block when BLOCKED
 // Shapes: queries, output [rows, H, headDim] f32 · keys, values [Hkv, slots, headDim] as shared/cache-* says (by strides) ·
 //   scores, probs [captured rows, H, S] f32, written when CAPTURE for the keys that the row sees: s_j
 //   before the edit, softmax_j after it
@@ -25,11 +26,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let result = row * params.outputRowStride4 + head * params.headDim4;
   let keyBase = params.keyOffset4 + (head / params.group) * params.headStride4;
   let valueBase = params.valueOffset4 + (head / params.group) * params.headStride4;
-  var numKeys = params.numKeys;
-  if (CAUSAL) {
-    numKeys = rowSlot(row) + 1u;
-  }
-  let start = firstKey(row);
+  let numKeys = endSeen(row);
+  let start = firstSeen(row);
   let edit = rowEdits(row, head);
   let capture = isCaptured(row);
   let captureAt = captureOffset(row, head);

@@ -364,12 +364,14 @@ export function modelInputs(
   const { vocabSize } = model.config.text;
   const numTokens = inputIds.length;
   if (numTokens === 0) throw problem("expected at least one token, got none");
-  if (positions !== undefined && (positions.length !== numTokens || positions.some((position) => position < 0))) {
+  const isPlaced = (length: number) =>
+    length === numTokens || (length === 3 * numTokens && model.config.text.rope.axes !== undefined);
+  if (positions !== undefined && (!isPlaced(positions.length) || positions.some((position) => position < 0))) {
     throw problem(`expected ${numTokens} positions of at least 0, got ${positions.length}`);
   }
   const isInPicture = new Uint8Array(numTokens);
   const tileLength = model.tileShape?.reduce((product, size) => product * size, 1) ?? 1;
-  for (const { pixelValues, runs, rowIndex, featureGrids = [] } of images) {
+  for (const { pixelValues, runs, rowIndex, grid, featureGrids = [] } of images) {
     let numPositions = 0;
     for (const [start, end] of runs) {
       if (start > end || end > numTokens)
@@ -384,8 +386,11 @@ export function modelInputs(
       throw problem(`expected pixelValues of whole tiles of ${tileLength} numbers, got ${pixelValues.length}`);
     }
     const numTiles = pixelValues.length / tileLength;
+    if (model.tileShape?.length === 2 && (grid?.width ?? 0) * (grid?.height ?? 0) !== numTiles) {
+      throw problem(`expected a grid of ${numTiles} positions, got ${grid?.width ?? 0} × ${grid?.height ?? 0}`);
+    }
     const numRows = featureGrids.reduce((sum, { size }) => sum + size.height * size.width, 0);
-    if (numRows > numPositions || !featureGrids.every((grid) => isWithin(grid, numTiles))) {
+    if (numRows > numPositions || !featureGrids.every((each) => isWithin(each, numTiles))) {
       throw problem(`expected featureGrids of at most ${numPositions} rows within ${numTiles} tiles`);
     }
   }

@@ -160,7 +160,7 @@ export type {
   TextPart,
 } from "./models/processor.ts";
 export { readModelConfig } from "./models/registry.ts";
-export type { RopeConfig, RopeScaling, YarnScaling } from "./models/rope-config.ts";
+export type { RopeAxes, RopeConfig, RopeScaling, YarnScaling } from "./models/rope-config.ts";
 export type { LoadProgress } from "./models/weights.ts";
 export type { TileView } from "./preprocess/anyres.ts";
 export type {
@@ -178,6 +178,7 @@ export {
   type ColorTriple,
   fitToSquare,
   type ImageProcessorConfig,
+  type PatchRule,
   type ResizeRule,
 } from "./preprocess/image-processor.ts";
 export type { ResampleFilter, Size } from "./preprocess/resize-bicubic.ts";

@@ -65,7 +65,7 @@ export class Llava {
   /** Defaults of methods' settings that the checkpoint's adaptvis.json sets, by method and setting. */
   readonly defaults: MethodDefaults;
   /** [C, S, S] of a picture's tile; undefined for a model without pictures. */
-  readonly tileShape: readonly [number, number, number] | undefined;
+  readonly tileShape: readonly number[] | undefined;
   /** Storage format of keys and values on the GPU. */
   readonly kvDtype: CacheDtype;
   /** How a decode step's linear layers with quantised weights read their input. */

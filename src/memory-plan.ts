@@ -310,8 +310,8 @@ async function answer(
   const encoder = weights.pictures && new PictureEncoder(gpu, architecture.config.text, weights.pictures);
   const { sequence } = await pool.acquire(prompt, { maxNewTokens, executor });
   const features: GPUBuffer[] = [];
-  for (const { pixelValues, featureGrids } of prompt.images) {
-    if (encoder !== undefined) features.push(await encoder.encode(pixelValues, { executor, featureGrids }));
+  for (const { pixelValues, grid, featureGrids } of question.images) {
+    if (encoder !== undefined) features.push(await encoder.encode(pixelValues, { grid, featureGrids, executor }));
   }
   await sequence.embed(prompt, features, { executor, filler: weights.pictures?.filler });
   for (const [index, buffer] of features.entries()) cache.add({ pixelValues: Float32Array.of(index) }, buffer); // pictures that all differ

@@ -17,7 +17,14 @@ export interface QuestionOptions {
 /** A question, as far as its buffers and its time depend on it. */
 export interface PlannedQuestion {
   readonly prompt: Prompt;
+  /** The pictures of the prompt. */
+  readonly images: readonly PlannedImage[];
   readonly maxNewTokens: number;
+}
+
+/** A picture and its grid of positions. */
+interface PlannedImage extends PromptImage {
+  readonly grid: PicturePositions["grid"];
 }
 
 /** Text positions of the default question. */
@@ -58,11 +65,11 @@ export function plannedQuestion(architecture: Architecture, options: QuestionOpt
   if (!Number.isInteger(maxNewTokens) || maxNewTokens < 1 || maxNewTokens >= room) {
     throw new InputError(`maxNewTokens must be a whole number from 1 to ${room - 1}, got ${maxNewTokens}.`);
   }
-  const images: PromptImage[] = [];
+  const images: PlannedImage[] = [];
   for (let index = 0; index < numImages && image !== undefined; index++) {
     images.push(placed(image, index * image.positions.rowIndex.length));
   }
-  return { prompt: { inputIds: new Int32Array(contextLength - maxNewTokens), images }, maxNewTokens };
+  return { prompt: { inputIds: new Int32Array(contextLength - maxNewTokens), images }, images, maxNewTokens };
 }
 
 /** A picture of the size that takes the most positions. */
@@ -76,17 +83,17 @@ function largestPicture({ pictures }: Architecture, numPictures: number): Planne
   const all = pictures.sizes.map((size) => pictures.positions(size, { numPictures }));
   const [positions] = all.sort((a, b) => b.rowIndex.length - a.rowIndex.length);
   if (positions === undefined) return undefined;
-  const [channels, height, width] = pictures.tileShape;
-  return { positions, pixelValues: new Float32Array(positions.numTiles * channels * height * width) };
+  const tileLength = pictures.tileShape.reduce((product, size) => product * size, 1);
+  return { positions, pixelValues: new Float32Array(positions.numTiles * tileLength) };
 }
 
 /** The picture with its runs from `first` on. */
-function placed({ positions, pixelValues }: PlannedPicture, first: number): PromptImage {
-  const { runLengths, rowIndex, featureGrids } = positions;
+function placed({ positions, pixelValues }: PlannedPicture, first: number): PlannedImage {
+  const { runLengths, rowIndex, grid, featureGrids } = positions;
   let end = first;
   const runs = runLengths.map((length): Run => {
     end += length;
     return [end - length, end];
   });
-  return { pixelValues, runs, rowIndex, featureGrids };
+  return { pixelValues, runs, rowIndex, grid, featureGrids };
 }

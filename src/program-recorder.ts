@@ -17,6 +17,7 @@ import type { Program } from "./gpu/program.ts";
 import { type ActivationDtype, padTo4 } from "./gpu/tensor.ts";
 import type { Architecture, ModelWeights } from "./models/architecture.ts";
 import type { TextConfig } from "./models/config.ts";
+import type { Run } from "./models/inputs.ts";
 import { createKeyValueCache, createScratch, createSequenceBuffers } from "./models/layers/decoder-state.ts";
 import type { LlamaLayerWeights } from "./models/layers/decoder-weights.ts";
 import { type PicturePass, type PictureRun, visionProgram } from "./models/layers/picture-encoder.ts";
@@ -111,12 +112,13 @@ export class ProgramRecorder {
     const captured = { scores: words(rows), probs: words(rows), rows: [0, 1] as const, stride: capacity };
     this.capture = { visit: () => undefined, attention: () => captured };
     if (pictures === undefined) return;
-    const { tileLength, featuresPerTile } = pictures;
-    const imageFeatures = words(featuresPerTile * row);
+    const recipe = pictures.forGrid?.(RECORDED_GRID) ?? pictures;
+    const { tileLength, featuresPerTile, featureLevels = 1 } = recipe;
+    const imageFeatures = words(featureLevels * featuresPerTile * row);
     const lists = { outputRow: words(1), index: words(4), weights: words(4) };
     const combined = { ...lists, source: imageFeatures, output: words(row), rowStart: 0, numRows: 1, columns: row };
     this.vision = {
-      pass: pictures.open(gpu, buffers),
+      pass: recipe.open(gpu, buffers),
       run: {
         pixels: words(tileLength),
         tile: 0,
@@ -154,14 +156,15 @@ export class ProgramRecorder {
     passes: readonly PassKind[],
     { rowCounts, rowEdits }: { readonly rowCounts: readonly number[]; readonly rowEdits: RowEdits | undefined },
   ): Generator<Program> {
-    const { gpu, run, isLong } = this;
+    const { gpu, run, isLong, vision } = this;
+    const imageRuns: readonly Run[] = vision === undefined ? [] : [[0, 1]];
     const kinds = passes.flatMap((kind) =>
       kind.isCaptured && isLong ? [{ ...kind, isCaptured: false }, kind] : [kind],
     );
     for (const { isEdited, isCaptured } of kinds) {
       const places = isCaptured ? this.capture : undefined;
       for (const numRows of rowCounts) {
-        yield prefillProgram(run, gpu, { isEdited, rowEdits, places, start: 0, numRows, hasLogits: true });
+        yield prefillProgram(run, gpu, { isEdited, rowEdits, places, start: 0, numRows, hasLogits: true, imageRuns });
       }
     }
   }
@@ -194,6 +197,9 @@ const CACHE_SLOTS = 256;
 
 /** Room for no edits: the headers of all batch rows. */
 const EDIT_BYTES = 4096;
+
+/** A small picture of a model that takes any shape: kernels are the same for larger ones. */
+const RECORDED_GRID = { width: 4, height: 4 };
 
 /** Text positions that an expected question is taken to have. */
 const TEXT_ROWS = 32;

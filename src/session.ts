@@ -91,9 +91,7 @@ export interface LazyBatch {
 export type SharingOptions = Pick<SessionOptions, "batched" | "memoryBytes">;
 
 /** Features that a picture was encoded to. */
-interface MadeFeatures {
-  readonly pixelValues: Float32Array<ArrayBuffer>;
-  readonly featureGrids: ImageInput["featureGrids"];
+interface MadeFeatures extends Pick<ImageInput, "pixelValues" | "grid" | "featureGrids"> {
   readonly buffer: GPUBuffer;
 }
 
@@ -644,7 +642,7 @@ export class Session {
     const found: (GPUBuffer | undefined)[] = [];
     let firstTile = 0;
     for (const image of inputs.images) {
-      const { pixelValues, featureGrids } = image;
+      const { pixelValues, grid, featureGrids } = image;
       if (endOf(image) <= run.start) {
         found.push(undefined);
         continue;
@@ -658,10 +656,10 @@ export class Session {
         const { executor, places, signal } = run;
         const tile = firstTile;
         const visitor = (index: number) => places?.visionVisitor(tile + index);
-        buffer = await encoder.encode(pixelValues, { executor, featureGrids, signal, visitor });
-        run.made.push({ pixelValues, featureGrids, buffer });
+        buffer = await encoder.encode(pixelValues, { grid, featureGrids, executor, signal, visitor });
+        run.made.push({ pixelValues, grid, featureGrids, buffer });
       }
-      firstTile += pixelValues.length / encoder.tileLength;
+      firstTile += encoder.numTiles(image);
       found.push(buffer);
     }
     return found;

@@ -5,6 +5,8 @@
 //   transformers ≥ 4.52  model.language_model.…   lm_head.…                 model.vision_tower.vision_model.…  model.multi_modal_projector.…
 //   transformers ≥ 5     as published, or as ≥ 4.52, but both without "vision_model." (checked with what 5.23.0's save_pretrained writes)
 //   Idefics3, SmolVLM    model.text_model.…          lm_head.…                 model.vision_model.…               model.connector.…
+//   Qwen2-VL             model.layers.…, …         lm_head.…                 visual.…                            visual.merger.…
+//   the same, ≥ 4.52     model.language_model.…   lm_head.…                 model.visual.…                      model.visual.merger.…
 //   plain LLaMA          model.layers.…, model.embed_tokens.…, model.norm.…, lm_head.…
 
 /** Prefixes (or whole names) and their canonical form; a prefix comes before any shorter one that it begins with. */
@@ -19,6 +21,7 @@ const PREFIXES: readonly (readonly [prefix: string, canonical: string])[] = [
   ["model.text_model.", "language_model.model."],
   ["model.vision_model.", "vision_tower.vision_model."],
   ["model.connector.", "connector."],
+  ["model.visual.", "visual."],
   ["model.layers.", "language_model.model.layers."],
   ["model.embed_tokens.", "language_model.model.embed_tokens."],
   ["model.norm.", "language_model.model.norm."],

@@ -201,7 +201,8 @@ interface OpenFile {
 
 /**
  * Reads input_ids ([T] or [1, T], I64 or I32), pixel_values (F32: [3, S, S], [N, 3, S, S] or [1, N, 3, S, S]) and, for
- * LLaVA-NeXT, image_sizes ([P, 2] or [2], I64 or I32), of P pictures whose tiles follow each other in pixel_values. Other tensors of the file are left alone.
+ * LLaVA-NeXT, image_sizes ([P, 2] or [2], I64 or I32), of P pictures whose tiles follow each other in pixel_values. For Qwen2-VL,
+ * pixel_values is [patches, values], with image_grid_thw ([P, 3], I64 or I32). Other tensors of the file are left alone.
  * @throws InputError naming the tensor when one is missing or of another dtype or shape; CheckpointError for a damaged file.
  */
 export async function readProcessedTensors(
@@ -217,11 +218,16 @@ export async function readProcessedTensors(
     const inputIds = await readIntegers(file, ids, { shapes: "[T] or [1, T]", rank: (shape) => isRow(shape) });
     const pixels = header.tensors.get("pixel_values");
     const sizes = header.tensors.get("image_sizes");
+    const grids = header.tensors.get("image_grid_thw");
+    const isTriples = (shape: readonly number[]) => shape.length === 2 && shape[1] === 3;
+    const thw = grids && (await readIntegers(file, grids, { shapes: "[P, 3]", rank: isTriples }));
     const sides = sizes && (await readIntegers(file, sizes, { shapes: "[2] or [P, 2]", rank: isPairs }));
     return {
       inputIds,
-      pixelValues: pixels === undefined ? undefined : await readPixels(file, pixels, options.vision),
+      pixelValues:
+        pixels && (await (thw === undefined ? readPixels(file, pixels, options.vision) : readPatches(file, pixels))),
       imageSizes: sides && pairsOf(sides),
+      ...(thw && { imageGridThw: triplesOf(thw) }),
     };
   } finally {
     await source.close?.();
@@ -241,6 +247,20 @@ function pairsOf(sides: readonly number[]): (readonly [number, number])[] {
     const width = sides[index + 1];
     return index % 2 === 0 && width !== undefined ? [[height, width] as const] : [];
   });
+}
+
+function triplesOf(numbers: readonly number[]): (readonly [number, number, number])[] {
+  return Array.from({ length: numbers.length / 3 }, (_, index) => {
+    const [time = 0, height = 0, width = 0] = numbers.slice(3 * index);
+    return [time, height, width] as const;
+  });
+}
+
+/** Rows of patches, whose number the grids give. */
+async function readPatches(file: OpenFile, entry: TensorEntry): Promise<Float32Array<ArrayBuffer>> {
+  const { dtype, shape } = entry;
+  if (dtype !== "F32" || shape.length !== 2) throw wrong(file, entry, "F32 of shape [patches, values]");
+  return new Float32Array((await readTensor(file, entry)).buffer);
 }
 
 async function readIntegers(

@@ -10,6 +10,7 @@ import {
 } from "../gpu/ops/sampling.ts";
 import { Program } from "../gpu/program.ts";
 import { padTo4 } from "../gpu/tensor.ts";
+import type { Run } from "../models/inputs.ts";
 import { type Decoder, decoderLayers, rowLogits } from "../models/layers/decoder.ts";
 import {
   CHOICE_BYTES,
@@ -25,8 +26,16 @@ export interface DecoderRun {
   readonly decoder: Decoder;
   readonly cache: KeyValueCache;
   readonly own: SequenceBuffers;
-  /** [T, D]: the prompt's embeddings, where they are not those in the scratch buffers. */
-  readonly inputsEmbeds?: GPUBuffer | undefined;
+  /** The prompt's embeddings, where they are not those in the scratch buffers. */
+  readonly kept?: KeptEmbeddings | undefined;
+}
+
+/** Embeddings of a whole prompt. */
+export interface KeptEmbeddings {
+  /** [1 + deepstack layers, T, D] f32 */
+  readonly inputsEmbeds: GPUBuffer;
+  /** T */
+  readonly promptRows: number;
 }
 
 /** Image features on their way into one run of a prompt's positions. */
@@ -37,7 +46,7 @@ export interface GatheredRows {
   readonly index: GPUBuffer;
   /** [D] f32 */
   readonly filler: GPUBuffer;
-  /** Position of the first row. */
+  /** Row of the embeddings that the first one goes to: its position, in the part of the layer that the features are for. */
   readonly start: number;
   readonly numRows: number;
 }
@@ -90,15 +99,25 @@ export function embedPromptProgram(decoder: Decoder, numIds: number, images: rea
 export function prefillProgram(
   run: DecoderRun,
   gpu: Gpu,
-  options: LayersOptions & { readonly start: number; readonly numRows: number; readonly hasLogits: boolean },
+  options: LayersOptions & {
+    readonly start: number;
+    readonly numRows: number;
+    readonly hasLogits: boolean;
+    /** Positions of pictures, [start, end) each. */
+    readonly imageRuns: readonly Run[];
+  },
 ): Program {
   const { decoder, cache, own } = run;
   const { scratch, text } = decoder;
-  const { start, numRows, isEdited, rowEdits, places } = options;
+  const { start, numRows, isEdited, rowEdits, places, imageRuns } = options;
+  const { inputsEmbeds, promptRows } = embeddingsOf(run);
   const rowBytes = padTo4(text.hiddenSize) * 4;
   const program = new Program("prefill");
   const place = { size: numRows * rowBytes, sourceOffset: start * rowBytes };
-  program.copy(run.inputsEmbeds ?? scratch.inputsEmbeds, scratch.hiddenStates, place);
+  program.copy(inputsEmbeds, scratch.hiddenStates, place);
+  const runs = imageRuns
+    .map(([first, end]): Run => [Math.max(first - start, 0), Math.min(end - start, numRows)])
+    .filter(([first, end]) => end > first);
   decoderLayers(program, gpu, {
     decoder,
     cache,
@@ -108,15 +127,21 @@ export function prefillProgram(
     rowEdits,
     firstSlot: start,
     places,
+    deepstack: runs.length === 0 ? undefined : { embeds: inputsEmbeds, promptRows, start, runs },
   });
   if (options.hasLogits) rowLogits(program, gpu, { decoder, logits: own.logits, row: numRows - 1, numRows: 1 });
   return program;
 }
 
+function embeddingsOf({ decoder, kept }: DecoderRun): KeptEmbeddings {
+  const { inputsEmbeds, size } = decoder.scratch;
+  return kept ?? { inputsEmbeds, promptRows: size.promptRows };
+}
+
 /** One prompt position's embedding as the hidden states of R rows. */
-export function repeatRowProgram({ decoder, ...run }: DecoderRun, position: number, numRows: number): Program {
-  const { scratch, text } = decoder;
-  const { inputsEmbeds = scratch.inputsEmbeds } = run;
+export function repeatRowProgram(run: DecoderRun, position: number, numRows: number): Program {
+  const { scratch, text } = run.decoder;
+  const { inputsEmbeds } = embeddingsOf(run);
   const { hiddenStates } = scratch;
   const size = padTo4(text.hiddenSize) * 4;
   const program = new Program("repeat");

@@ -1,10 +1,11 @@
 // Image features that stay on the GPU for the next question about the same picture.
 import type { Gpu } from "../gpu/device.ts";
+import type { ImageInput } from "../models/inputs.ts";
 import type { LruBudget, LruItem } from "./lru-budget.ts";
 import { isSame, isSameGrids, type PromptImage } from "./prompt.ts";
 
-/** What features are made from. */
-type FeatureSource = Pick<PromptImage, "pixelValues" | "featureGrids">;
+/** What features are made from: of a picture of any shape, its grid too. */
+type FeatureSource = Pick<PromptImage, "pixelValues" | "featureGrids"> & Partial<Pick<ImageInput, "grid">>;
 
 interface Features extends LruItem, FeatureSource {
   readonly buffer: GPUBuffer;
@@ -31,7 +32,7 @@ export class FeatureCache {
 
   /** Takes over a buffer of features, in place of one for the same picture; it may be freed as soon as another is added. */
   add(source: FeatureSource, buffer: GPUBuffer): void {
-    const { pixelValues, featureGrids } = source;
+    const { pixelValues, featureGrids, grid } = source;
     const digest = digestOf(pixelValues);
     const before = this.held(source, digest);
     if (before !== undefined) {
@@ -40,6 +41,7 @@ export class FeatureCache {
     }
     const features: Features = {
       pixelValues: pixelValues.slice(), // callers may write their next picture into the same array
+      grid,
       featureGrids,
       buffer,
       numBytes: buffer.size,
@@ -54,9 +56,12 @@ export class FeatureCache {
     this.budget.use(features);
   }
 
-  private held({ pixelValues, featureGrids }: FeatureSource, digest: number): Features | undefined {
+  private held({ pixelValues, featureGrids, grid }: FeatureSource, digest: number): Features | undefined {
     const isHeld = (features: Features) =>
-      isSameGrids(features.featureGrids, featureGrids) && isSame(features.pixelValues, pixelValues);
+      features.grid?.width === grid?.width &&
+      features.grid?.height === grid?.height &&
+      isSameGrids(features.featureGrids, featureGrids) &&
+      isSame(features.pixelValues, pixelValues);
     return this.byDigest.get(digest)?.find(isHeld);
   }
 }

@@ -21,7 +21,7 @@ export interface Prompt {
   /** [T], each image position holding the image token */
   readonly inputIds: Int32Array<ArrayBuffer>;
   readonly images: readonly PromptImage[];
-  /** [T] position of each token for the rotary embedding; 0 … T − 1 unless given. */
+  /** [T] or [T, axes] position of each token for the rotary embedding; 0 … T − 1 unless given. */
   readonly positions?: Int32Array<ArrayBuffer> | undefined;
 }
 
@@ -37,6 +37,9 @@ export interface HeldPrompt {
  */
 export function copyPrompt(prompt: Prompt, generatedIds: readonly number[] = []): Prompt {
   const { inputIds, images, positions } = prompt;
+  const axes = numAxes(prompt);
+  const end = endPosition(prompt);
+  const generated = generatedIds.flatMap((_, index) => new Array<number>(axes).fill(end + index));
   return {
     inputIds: Int32Array.from([...inputIds, ...generatedIds]),
     images: images.map(({ pixelValues, runs, rowIndex, featureGrids }) => ({
@@ -45,8 +48,19 @@ export function copyPrompt(prompt: Prompt, generatedIds: readonly number[] = [])
       rowIndex: rowIndex.slice(),
       featureGrids,
     })),
-    positions: positions?.slice(),
+    positions: positions && Int32Array.from([...positions, ...generated]),
   };
+}
+
+/** Numbers that each position has. */
+export function numAxes({ inputIds, positions }: Prompt): number {
+  return positions === undefined ? 1 : positions.length / inputIds.length;
+}
+
+/** Position of the first generated token, on every axis: behind the largest of the prompt. */
+export function endPosition({ inputIds, positions }: Prompt): number {
+  if (positions === undefined) return inputIds.length;
+  return positions.reduce((end, position) => Math.max(end, position + 1), 0);
 }
 
 /**
@@ -54,11 +68,13 @@ export function copyPrompt(prompt: Prompt, generatedIds: readonly number[] = [])
  * wanted. A picture counts as a whole: a prefix that ends within one is cut to what is before it.
  */
 export function reusablePositions(held: HeldPrompt | undefined, prompt: Prompt): number {
-  if (held === undefined || !isSamePlaced(held.prompt.positions, prompt.positions)) return 0;
+  if (held === undefined) return 0;
   const { prompt: before, numPositions } = held;
   const longest = Math.min(numPositions, before.inputIds.length, prompt.inputIds.length - 1);
   let common = 0;
-  while (common < longest && before.inputIds[common] === prompt.inputIds[common]) common++;
+  const isSameAt = (slot: number) =>
+    before.inputIds[slot] === prompt.inputIds[slot] && isSamePlace(before, prompt, slot);
+  while (common < longest && isSameAt(common)) common++;
   for (const [index, image] of prompt.images.entries()) {
     const other = before.images[index];
     if (endOf(image) > common || other === undefined || !isSamePicture(other, image)) {
@@ -78,10 +94,20 @@ export function endOf({ runs }: PromptImage): number {
   return Math.max(...runs.map(([, end]) => end));
 }
 
-/** Explicit positions have to be equal in both prompts. */
-function isSamePlaced(a: Int32Array | undefined, b: Int32Array | undefined): boolean {
-  if (a === undefined || b === undefined) return a === b;
-  return isSame(a, b);
+/** Whether a slot is at the same position in both prompts. */
+function isSamePlace(a: Prompt, b: Prompt, slot: number): boolean {
+  if (a.positions === undefined && b.positions === undefined) return true;
+  const axes = Math.max(numAxes(a), numAxes(b));
+  for (let axis = 0; axis < axes; axis++) {
+    if (positionOf(a, slot, axis) !== positionOf(b, slot, axis)) return false;
+  }
+  return true;
+}
+
+/** Of a prompt with fewer axes, the position is the same on all. */
+function positionOf(prompt: Prompt, slot: number, axis: number): number | undefined {
+  const axes = numAxes(prompt);
+  return prompt.positions === undefined ? slot : prompt.positions[slot * axes + (axis % axes)];
 }
 
 function isSamePicture(a: PromptImage, b: PromptImage): boolean {

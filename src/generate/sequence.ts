@@ -6,6 +6,7 @@ import { type Executor, ProgramCache, runOnce, type StagedProgram } from "../gpu
 import type { PreparedProgram } from "../gpu/prepared-program.ts";
 import { Program } from "../gpu/program.ts";
 import { padTo4 } from "../gpu/tensor.ts";
+import type { Run } from "../models/inputs.ts";
 import {
   createKeyValueCache,
   createSequenceBuffers,
@@ -74,6 +75,8 @@ export class Sequence {
   private readonly generation: number;
   private positions: RotaryPositions | undefined;
   private promptLength = 0;
+  /** Positions of the prompt's pictures. */
+  private imageRuns: readonly Run[] = [];
   private cache: KeyValueCache | undefined;
   private own: SequenceBuffers | undefined;
   private sharedVersion = -1;
@@ -170,6 +173,7 @@ export class Sequence {
     });
     this.positions = new RotaryPositions(this.shared.text, prompt);
     this.promptLength = promptRows;
+    this.imageRuns = prompt.images.flatMap(({ runs }) => runs);
     this.held = undefined;
     this.isPrefilled = keep <= this.numPrefilled;
     this.numPrefilled = Math.min(this.numPrefilled, keep);
@@ -210,8 +214,8 @@ export class Sequence {
   }
 
   /**
-   * Writes inputsEmbeds [T, D] for a prompt.
-   * @param features of each picture, [N·P, D] f32; rows of a picture without keep what they hold
+   * Writes inputsEmbeds [T, D] for a prompt, and what is added behind the first layers of a decoder that takes features there.
+   * @param features of each picture, [1 + deepstack layers, N·P, D] f32; rows of a picture without keep what they hold
    * @param filler [D] f32, for feature rows of −1
    */
   async embed(
@@ -230,13 +234,19 @@ export class Sequence {
       for (const [index, { runs, rowIndex }] of prompt.images.entries()) {
         const source = features[index];
         if (source === undefined) continue;
-        let first = 0;
-        for (const [start, end] of runs) {
-          const numRows = end - start;
-          const rows = gpu.createBufferWith("image row index", rowIndex.slice(first, first + numRows), GPU_STORAGE);
-          temporary.push(rows);
-          gathered.push({ features: source, index: rows, filler: options.filler ?? gpu.unused, start, numRows });
-          first += numRows;
+        const numLevels = 1 + shared.text.numDeepstackLayers;
+        const levelRows = source.size / (numLevels * padTo4(shared.text.hiddenSize) * 4);
+        for (let level = 0; level < numLevels; level++) {
+          const ofLevel = rowIndex.map((row) => (row < 0 ? row : row + level * levelRows));
+          let first = 0;
+          for (const [position, end] of runs) {
+            const numRows = end - position;
+            const index = gpu.createBufferWith("image row index", ofLevel.slice(first, first + numRows), GPU_STORAGE);
+            temporary.push(index);
+            const start = level * scratch.size.promptRows + position;
+            gathered.push({ features: source, index, filler: options.filler ?? gpu.unused, start, numRows });
+            first += numRows;
+          }
         }
       }
       const program = embedPromptProgram(shared.decoder, lookup.length, gathered);
@@ -286,6 +296,7 @@ export class Sequence {
         isEdited: options.edits !== undefined,
         rowEdits,
         places: places?.visitor(first, numRows),
+        imageRuns: this.imageRuns,
       });
       await runOnce(executor, program, name);
       if (rowEdits?.hasSinks === true && this.sinks !== undefined) this.sinks.numPositions = chunkEnd;
@@ -298,11 +309,17 @@ export class Sequence {
   async keepEmbeddings(executor: Executor): Promise<void> {
     if (this.keptEmbeds !== undefined) return;
     const { gpu, shared, promptLength } = this;
-    const size = promptLength * padTo4(shared.text.hiddenSize) * 4;
-    const kept = gpu.createBuffer("kept inputsEmbeds", size, GPU_STORAGE);
+    const { inputsEmbeds, size: scratchSize } = shared.decoder.scratch;
+    const { hiddenSize, numDeepstackLayers } = shared.text;
+    const rowBytes = padTo4(hiddenSize) * 4;
+    const size = promptLength * rowBytes;
+    const kept = gpu.createBuffer("kept inputsEmbeds", (1 + numDeepstackLayers) * size, GPU_STORAGE);
     this.keptEmbeds = kept;
     const program = new Program("keep embeddings");
-    program.copy(shared.decoder.scratch.inputsEmbeds, kept, { size });
+    for (let level = 0; level <= numDeepstackLayers; level++) {
+      const sourceOffset = level * scratchSize.promptRows * rowBytes;
+      program.copy(inputsEmbeds, kept, { size, sourceOffset, targetOffset: level * size });
+    }
     await runOnce(executor, program, "keep embeddings");
   }
 
@@ -406,8 +423,8 @@ export class Sequence {
   }
 
   private get run(): DecoderRun {
-    const inputsEmbeds = this.keptEmbeds;
-    return { decoder: this.shared.decoder, cache: this.keyValues, own: this.buffers, inputsEmbeds };
+    const kept = this.keptEmbeds && { inputsEmbeds: this.keptEmbeds, promptRows: this.promptLength };
+    return { decoder: this.shared.decoder, cache: this.keyValues, own: this.buffers, kept };
   }
 
   /** Keys and values of all positions that have run. @throws RangeError before {@link Sequence.begin}. */

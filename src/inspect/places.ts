@@ -81,9 +81,8 @@ interface AttentionReader {
 
 /** A vision tower's rows, per tile. */
 interface VisionReader {
-  readonly rows: number;
   readonly columns: number;
-  readonly tiles: Map<number, GPUBuffer>;
+  readonly tiles: Map<number, { readonly rows: number; readonly buffer: GPUBuffer }>;
 }
 
 /** The requests of one run and what they have collected; to be disposed of. */
@@ -259,7 +258,7 @@ export class Places implements PlaceRequests {
     const buffers = [
       ...[...this.rowReaders.values()].map(({ buffer }) => buffer),
       ...[...this.attentionReaders.values()].flatMap(({ scores, probs }) => [scores, probs]),
-      ...[...this.visionReaders.values()].flatMap(({ tiles }) => [...tiles.values()]),
+      ...[...this.visionReaders.values()].flatMap(({ tiles }) => [...tiles.values()].map(({ buffer }) => buffer)),
       ...this.writes.map(({ buffer }) => buffer),
     ];
     for (const buffer of buffers) this.gpu.destroyBuffer(buffer);
@@ -329,10 +328,10 @@ export class Places implements PlaceRequests {
     if (!this.visionReads.has(place) && !this.visionReads.has(VISION_ALL)) return;
     const size = numRows * padTo4(groupSize) * 4;
     const copied = this.gpu.createBuffer(`read ${place}`, size, GPU_STORAGE);
-    const reader = this.visionReaders.get(place) ?? { rows: numRows, columns: groupSize, tiles: new Map() };
+    const reader = this.visionReaders.get(place) ?? { columns: groupSize, tiles: new Map() };
     const before = reader.tiles.get(tile);
-    if (before !== undefined) this.gpu.destroyBuffer(before);
-    reader.tiles.set(tile, copied);
+    if (before !== undefined) this.gpu.destroyBuffer(before.buffer);
+    reader.tiles.set(tile, { rows: numRows, buffer: copied });
     this.visionReaders.set(place, reader);
     program.copy(buffer, copied, { size });
   }
@@ -397,10 +396,19 @@ export class Places implements PlaceRequests {
   private async visionValues(place: string, name: string): Promise<PlaceValues> {
     const reader = this.visionReaders.get(name);
     if (reader === undefined) throw new InputError(`${place}: the vision tower has no such place, or did not run.`);
-    const { rows, columns, tiles } = reader;
-    const data = new Float32Array(tiles.size * rows * columns);
-    for (const [tile, buffer] of tiles) data.set(await this.readPadded(buffer, rows, columns), tile * rows * columns);
-    return { place, positions: undefined, heads: undefined, shape: [tiles.size, rows, columns], data };
+    const { columns } = reader;
+    const tiles = [...reader.tiles].sort(([a], [b]) => a - b).map(([, tile]) => tile);
+    const numRows = tiles.reduce((sum, { rows }) => sum + rows, 0);
+    const data = new Float32Array(numRows * columns);
+    let end = 0;
+    for (const { rows, buffer } of tiles) {
+      data.set(await this.readPadded(buffer, rows, columns), end);
+      end += rows * columns;
+    }
+    // Pictures of several shapes have no common number of rows.
+    const count = tiles.every(({ rows }) => rows === tiles[0]?.rows) ? tiles.length : 1;
+    const shape = [count, numRows / count, columns];
+    return { place, positions: undefined, heads: undefined, shape, data };
   }
 
   /** Rows of `columns` values from a buffer whose rows are padded to a multiple of 4. */

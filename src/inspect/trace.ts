@@ -48,8 +48,8 @@ export async function traceTensors(
   run: {
     readonly inputs: ModelInputs;
     readonly text: TextConfig;
-    /** [C, S, S] of a tile; undefined for a model without pictures. */
-    readonly tileShape: readonly [number, number, number] | undefined;
+    /** [C, S, S] of a tile, or [patches, values] of a position; undefined for a model without pictures. */
+    readonly tileShape: readonly number[] | undefined;
     /** [V], of the last prompt row */
     readonly logits: Float32Array<ArrayBuffer>;
   },
@@ -63,9 +63,11 @@ export async function traceTensors(
   const embeds = await places.values({ place: "inputs_embeds", positions: Array.from(inputIds, (_, index) => index) });
   if (images.length > 0) {
     if (run.tileShape === undefined) throw new InputError("There is a picture, but the model has no vision tower.");
-    const tileLength = run.tileShape.reduce((product, size) => product * size, 1);
+    // Patches are listed one by one, as transformers has them.
+    const itemShape = run.tileShape.length === 2 ? run.tileShape.slice(1) : run.tileShape;
+    const itemLength = itemShape.reduce((product, size) => product * size, 1);
     const pixels = joined(images.map(({ pixelValues }) => pixelValues));
-    tensors.push(f32("pixel_values", [pixels.length / tileLength, ...run.tileShape], pixels));
+    tensors.push(f32("pixel_values", [pixels.length / itemLength, ...itemShape], pixels));
     // The image's rows of inputs_embeds are the features: for LLaVA-NeXT packed, with the newline rows.
     const width = text.hiddenSize;
     const runs = images.flatMap((image) => image.runs);
@@ -74,6 +76,12 @@ export async function traceTensors(
     const cells = images.flatMap((image) => pictureCells(image).flatMap(cellNumbers));
     if (cells.length * width === features.length * 4) {
       tensors.push(f32("image_cells", [cells.length / 4, 4], Float32Array.from(cells)));
+    }
+    if (run.tileShape.length === 2) {
+      const side = Math.sqrt(run.tileShape[0] ?? 1);
+      const grids = images.flatMap(({ grid }) => (grid ? [1, grid.height * side, grid.width * side] : []));
+      const data = Int32Array.from(grids);
+      tensors.push({ name: "image_grid_thw", dtype: "I32", shape: [grids.length / 3, 3], data });
     }
     const sizes = images.flatMap(({ tiles }) => tiles?.imageSize ?? []);
     if (sizes.length > 0) {

@@ -95,6 +95,6 @@ function shownParts(image: EditedImage): {
   }
   const numPatches = grid.width * grid.height;
   const rows = Int32Array.from({ length: numPatches }, (_, patch) => patch);
-  const cells = cellsOf(rows, { patchGrid: grid.width, views: [view.part] });
+  const cells = cellsOf(rows, { patchGrid: grid.width, views: [view.part], grids: [grid] });
   return { size: view.imageSize, cells: [...new Array<undefined>(rowIndex.length - numPatches), ...cells] };
 }

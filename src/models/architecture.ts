@@ -6,7 +6,7 @@ import type { RgbImage } from "../preprocess/image.ts";
 import type { ImageProcessorConfig } from "../preprocess/image-processor.ts";
 import type { ModelConfig } from "./config.ts";
 import type { ConfigReader } from "./config-reader.ts";
-import type { FeatureGrid, PictureTiles } from "./inputs.ts";
+import type { FeatureGrid, ImageInput, PictureTiles } from "./inputs.ts";
 import type { LlamaWeights } from "./layers/decoder-weights.ts";
 import type { PictureRecipe } from "./layers/picture-encoder.ts";
 import type { WeightDeclarer } from "./weight-table.ts";
@@ -39,10 +39,12 @@ export interface ModelWeights {
 export interface PictureLayout {
   /** The id that marks image positions. */
   readonly imageTokenId: number;
+  /** Ids that stand for `<image>` in a prompt: the image token and those around it; the image token alone unless given. */
+  readonly placeTokens?: readonly number[] | undefined;
   /** The id that marks positions of a video, which prompts must not have; undefined for a family without. */
   readonly videoTokenId?: number;
-  /** Shape of one tile, [C, S, S]. */
-  readonly tileShape: readonly [channels: number, height: number, width: number];
+  /** Shape of one tile, [C, S, S]; of pictures in patches, [patches, values]: a block of patches that becomes one position. */
+  readonly tileShape: readonly number[];
   /** Whether pictures are cut into tiles as the image processor's settings say; false unless given. */
   readonly isTiledByProcessor?: boolean;
   /** Sizes of pictures, one of which takes the most positions; undefined where the size does not matter. */
@@ -65,6 +67,12 @@ export interface PictureLayout {
    * @throws InputError when the family needs the size.
    */
   positions(imageSize: ImageSize | undefined, context: Partial<PictureContext>): PicturePositions;
+  /** [T, 3] rope positions of a prompt with these pictures; of a family whose positions have several axes. */
+  ropePositions?(numTokens: number, images: readonly Pick<ImageInput, "runs" | "grid">[]): Int32Array<ArrayBuffer>;
+  /** @throws InputError for tokens that stand for what is not implemented, such as a video. */
+  checkTokens?(ids: ArrayLike<number>): void;
+  /** @throws CheckpointError for a processor that does not fit; its `imageSize` must be the tile's side unless given. */
+  checkProcessor?(processor: ImageProcessorConfig, file: string): void;
 }
 
 /** What the preparation of a picture depends on besides the picture. */

@@ -2,6 +2,7 @@
 // other values.
 import type { Checkpoint, CheckpointTensor } from "../checkpoint/checkpoint.ts";
 import { asRecord } from "../checkpoint/source.ts";
+import { isObject } from "../errors.ts";
 import type { Architecture } from "./architecture.ts";
 import { EMBED_TOKENS, LM_HEAD } from "./layers/decoder-weights.ts";
 import { readArchitecture } from "./registry.ts";
@@ -19,7 +20,12 @@ export async function architectureOf(checkpoint: Checkpoint, signal?: AbortSigna
   if (!architecture.config.text.tieWordEmbeddings || !(await hasOtherHead(checkpoint, signal))) return architecture;
   const untied = { tie_word_embeddings: false };
   const text = asRecord(checkpoint.config.text_config);
-  return readArchitecture({ ...checkpoint.config, ...untied, text_config: { ...text, ...untied } });
+  const isNested = isObject(checkpoint.config.text_config);
+  return readArchitecture({
+    ...checkpoint.config,
+    ...untied,
+    ...(isNested && { text_config: { ...text, ...untied } }),
+  });
 }
 
 async function hasOtherHead(checkpoint: Checkpoint, signal: AbortSignal | undefined): Promise<boolean> {

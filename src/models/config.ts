@@ -60,6 +60,10 @@ export interface TextConfig {
   readonly qkvBias: boolean;
   readonly outputBias: boolean;
   readonly mlpBias: boolean;
+  /** Whether every head of the queries and keys is normed before it is rotated. */
+  readonly hasHeadNorm: boolean;
+  /** First layers behind each of which features of the pictures' positions are added to their hidden states. */
+  readonly numDeepstackLayers: number;
 }
 
 /** How pictures enter the decoder; a family adds what it alone has. */
@@ -114,17 +118,55 @@ const ACTIVATION_NAMES: Readonly<Record<string, Activation>> = {
   relu: "relu",
 };
 
+/** The form of a family's decoder, where its text config has a `model_type` of its own. */
+export interface TextForm {
+  /** The decoder that it is computed as. */
+  readonly modelType: TextModelType;
+  readonly defaults: Partial<TextDefaults>;
+  /** Where positions have several axes: `mrope_section`, unless the file has it. */
+  readonly sections?: readonly number[] | undefined;
+  /** Whether the axes take turns from pair to pair. */
+  readonly isInterleaved?: boolean;
+  readonly hasHeadNorm?: boolean;
+}
+
+/** Values of a text config that most files leave out. */
+interface TextDefaults {
+  readonly vocab_size: number;
+  readonly hidden_size: number;
+  readonly intermediate_size: number;
+  readonly num_hidden_layers: number;
+  readonly num_attention_heads: number;
+  readonly num_key_value_heads: number | undefined;
+  /** hidden_size / num_attention_heads unless given. */
+  readonly head_dim?: number;
+  readonly max_position_embeddings: number;
+  readonly max_window_layers: number;
+  readonly rms_norm_eps: number;
+  readonly rope_theta: number;
+}
+
+const SHARED_DEFAULTS = {
+  hidden_size: 4096,
+  num_hidden_layers: 32,
+  num_attention_heads: 32,
+  max_window_layers: 28,
+  rms_norm_eps: 1e-6,
+  rope_theta: 10000,
+} as const;
+
 /**
  * Reads the config of a LLaMA-type decoder.
  * @param outerTied `tie_word_embeddings` of the config around it; either of the two ties them
+ * @param form of a family whose text config has a model_type of its own
  * @throws CheckpointError naming the key, what is possible and what was found.
  */
-export function readTextConfig(config: ConfigReader, outerTied: boolean | undefined): TextConfig {
-  const modelType = config.string("model_type", "llama");
+export function readTextConfig(config: ConfigReader, outerTied: boolean | undefined, form?: TextForm): TextConfig {
+  const modelType = form?.modelType ?? config.string("model_type", "llama");
   if (!isTextModelType(modelType)) throw config.error("model_type", "llama, mistral or qwen2", modelType);
-  const defaults = TEXT_DEFAULTS[modelType];
-  const hiddenSize = config.count("hidden_size", 4096);
-  const numAttentionHeads = config.count("num_attention_heads", 32);
+  const defaults: TextDefaults = { ...SHARED_DEFAULTS, ...TEXT_DEFAULTS[modelType], ...form?.defaults };
+  const hiddenSize = config.count("hidden_size", defaults.hidden_size);
+  const numAttentionHeads = config.count("num_attention_heads", defaults.num_attention_heads);
   const numKeyValueHeads = config.count("num_key_value_heads", defaults.num_key_value_heads ?? numAttentionHeads);
   if (numAttentionHeads % numKeyValueHeads !== 0) {
     throw config.error(
@@ -133,12 +175,18 @@ export function readTextConfig(config: ConfigReader, outerTied: boolean | undefi
       numKeyValueHeads,
     );
   }
-  const headDim = config.count("head_dim", hiddenSize / numAttentionHeads);
+  const headDim = config.count("head_dim", defaults.head_dim ?? hiddenSize / numAttentionHeads);
   if (headDim % 2 !== 0) throw config.error("head_dim", "an even number, which rotary embeddings need", headDim);
   const givenPositions = config.count("max_position_embeddings", defaults.max_position_embeddings);
-  const rope = readRopeConfig(config, { maxPositionEmbeddings: givenPositions, headDim });
+  const rope = readRopeConfig(config, {
+    maxPositionEmbeddings: givenPositions,
+    headDim,
+    sections: form?.sections,
+    isInterleaved: form?.isInterleaved,
+    defaultTheta: defaults.rope_theta,
+  });
   const maxPositionEmbeddings = contextLength(rope, givenPositions);
-  const numHiddenLayers = config.count("num_hidden_layers", 32, MAX_LAYERS);
+  const numHiddenLayers = config.count("num_hidden_layers", defaults.num_hidden_layers, MAX_LAYERS);
   // transformers' Mistral and Qwen2 have no such settings: their classes ignore them in a config.
   const hasBiasSettings = modelType === "llama";
   const attentionBias = hasBiasSettings && config.boolean("attention_bias", false);
@@ -152,14 +200,21 @@ export function readTextConfig(config: ConfigReader, outerTied: boolean | undefi
     numKeyValueHeads,
     headDim,
     hiddenAct: readActivation(config, "hidden_act", "silu"),
-    rmsNormEps: config.epsilon("rms_norm_eps", 1e-6),
+    rmsNormEps: config.epsilon("rms_norm_eps", defaults.rms_norm_eps),
     rope,
     maxPositionEmbeddings,
-    slidingWindows: readSlidingWindows(config, { modelType, numHiddenLayers, maxPositionEmbeddings }),
+    slidingWindows: readSlidingWindows(config, {
+      modelType,
+      numHiddenLayers,
+      maxPositionEmbeddings,
+      maxWindowLayers: defaults.max_window_layers,
+    }),
     tieWordEmbeddings: config.boolean("tie_word_embeddings", false) || outerTied === true,
     qkvBias: modelType === "qwen2" || attentionBias,
     outputBias: attentionBias,
     mlpBias: hasBiasSettings && config.boolean("mlp_bias", false),
+    hasHeadNorm: form?.hasHeadNorm ?? false,
+    numDeepstackLayers: 0,
   };
 }
 
@@ -169,14 +224,16 @@ export function readTextConfig(config: ConfigReader, outerTied: boolean | undefi
  */
 function readSlidingWindows(
   config: ConfigReader,
-  text: Pick<TextConfig, "modelType" | "numHiddenLayers" | "maxPositionEmbeddings">,
+  text: Pick<TextConfig, "modelType" | "numHiddenLayers" | "maxPositionEmbeddings"> & {
+    readonly maxWindowLayers: number;
+  },
 ): TextConfig["slidingWindows"] {
-  const { modelType, numHiddenLayers, maxPositionEmbeddings } = text;
+  const { modelType, numHiddenLayers, maxPositionEmbeddings, maxWindowLayers } = text;
   if (modelType === "llama") return undefined;
   const isUsed = modelType === "mistral" || config.boolean("use_sliding_window", false);
   const isNull = config.has("sliding_window") && config.raw("sliding_window") === null;
   const window = isUsed && !isNull ? config.count("sliding_window", 4096) : undefined;
-  const firstWindowed = modelType === "mistral" ? 0 : config.number("max_window_layers", 28);
+  const firstWindowed = modelType === "mistral" ? 0 : config.number("max_window_layers", maxWindowLayers);
   const isWindowed = Array.from(
     { length: numHiddenLayers },
     (_, layer) => window !== undefined && layer >= firstWindowed,

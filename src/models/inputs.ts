@@ -10,7 +10,10 @@ export interface ModelInputs {
   readonly inputIds: Int32Array<ArrayBuffer>;
   /** In the order of their positions; empty for text only. */
   readonly images: readonly ImageInput[];
-  /** [T] rope position of every token; 0 to T − 1 unless given. */
+  /**
+   * Rope position of every token: [T] or, where positions have the axes time, row and column, [T, 3]; 0 to T − 1 on every axis
+   * unless given. Generated tokens follow the largest.
+   */
   readonly positions?: Int32Array<ArrayBuffer>;
 }
 

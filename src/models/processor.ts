@@ -45,6 +45,8 @@ export interface ProcessedTensors {
   readonly pixelValues: Float32Array<ArrayBuffer> | undefined;
   /** [height, width] of each original picture; needed for LLaVA-NeXT */
   readonly imageSizes?: readonly ImageSize[] | undefined;
+  /** [time, height, width] of each picture in patches; needed for Qwen2-VL, whose pixel values are [ΣP, 3·t·p²] */
+  readonly imageGridThw?: readonly (readonly [time: number, height: number, width: number])[] | undefined;
 }
 
 /** A message whose image parts carry their pictures. */
@@ -90,6 +92,7 @@ const TENSORS = objectOf<ProcessedTensors>("tensors of a Hugging Face processor"
   }),
   pixelValues: floats,
   imageSizes: listOf(listOf(whole(1, 2 ** 20), "[height, width]", 2), "a list of [height, width]"),
+  imageGridThw: listOf(listOf(whole(1, 2 ** 16), "[time, height, width]", 3), "a list of [time, height, width]"),
 });
 
 /** Messages of an untyped caller, copied; what they must hold is checked with the template. */
@@ -192,8 +195,13 @@ export class Processor {
       const part = positions.grid && layout.part?.(imageSize, imageProcessor);
       return { pixelValues, positions, view: part && { imageSize, part } };
     });
-    const expanded = expandText(prompt, {
-      imageToken: tokenizer.decode([layout.imageTokenId], { skipSpecialTokens: false }),
+    const imageToken = tokenizer.decode([layout.imageTokenId], { skipSpecialTokens: false });
+    const { placeTokens } = layout;
+    // Prompts may always say <image>, whatever a family writes for a picture.
+    const place = placeTokens && tokenizer.decode(placeTokens, { skipSpecialTokens: false });
+    const written = place === undefined || prompt.includes(imageToken) ? prompt : prompt.replaceAll("<image>", place);
+    const expanded = expandText(written, {
+      imageToken,
       texts: pictures.map(({ positions }) => positions.text),
     });
     return this.layOut(tokenizer.encodePrompt(expanded), pictures);
@@ -210,12 +218,14 @@ export class Processor {
 
   /** Checks tensors of a Hugging Face processor and lays the pictures out. @throws InputError when they do not fit. */
   fromTensors(tensors: ProcessedTensors): ModelInputs {
-    const { inputIds, pixelValues, imageSizes } = read("tensors", tensors, TENSORS) as ProcessedTensors; // checked by the rule
+    const given = read("tensors", tensors, TENSORS) as ProcessedTensors; // checked by the rule
+    const { inputIds, pixelValues, imageGridThw } = given;
     if (pixelValues === undefined) return this.layOut(inputIds, []);
     const layout = this.pictures();
+    const imageSizes = given.imageSizes ?? (imageGridThw && this.gridSizes(imageGridThw));
     const tileLength = layout.tileShape.reduce((product, size) => product * size, 1);
     const context = {
-      ...(this.imageProcessor && { processor: this.imageProcessor }),
+      ...(this.imageProcessor && imageGridThw === undefined && { processor: this.imageProcessor }),
       ...(imageSizes && { numPictures: imageSizes.length }),
     };
     const pictures: Picture[] = [];
@@ -233,6 +243,15 @@ export class Processor {
       );
     }
     return this.layOut(inputIds, pictures);
+  }
+
+  /** Sizes in pixels of pictures whose patches are given. */
+  private gridSizes(grids: NonNullable<ProcessedTensors["imageGridThw"]>): readonly ImageSize[] {
+    const { patchSize = 1 } = this.architecture.config.multimodal?.vision ?? {};
+    return grids.map(([time, height, width]) => {
+      if (time === 1) return [height * patchSize, width * patchSize];
+      throw new InputError(`imageGridThw: expected pictures of one frame, got ${time}: videos are not implemented.`);
+    });
   }
 
   /** Ids of a text that follows a prompt, such as " Left": those that it has after a colon, which prompts tend to end in. */
@@ -282,14 +301,16 @@ export class Processor {
 
   private layOut(ids: ArrayLike<number>, pictures: readonly Picture[]): ModelInputs {
     const { text } = this.architecture.config;
-    const { videoTokenId } = this.architecture.pictures ?? {};
+    const layout = this.architecture.pictures;
+    const { videoTokenId } = layout ?? {};
     if (videoTokenId !== undefined && Array.from(ids).includes(videoTokenId)) {
       throw new InputError(
         `The prompt has a video token (id ${videoTokenId}), but videos are not supported: give single frames as pictures.`,
       );
     }
+    layout?.checkTokens?.(ids);
     const { inputIds, runs } = expandImageTokens(ids, {
-      imageTokenId: this.architecture.pictures?.imageTokenId,
+      imageTokenId: layout?.imageTokenId,
       pictures: pictures.map(({ positions }) => positions.runLengths),
       contextLength: text.maxPositionEmbeddings,
       vocabSize: text.vocabSize,
@@ -299,7 +320,8 @@ export class Processor {
       const optional = { ...(featureGrids && { featureGrids }), ...(tiles && { tiles }), ...(view && { view }) };
       return { pixelValues, runs: at(runs, index), rowIndex, grid, ...optional };
     });
-    return { inputIds, images };
+    const placed = images.length > 0 ? layout?.ropePositions?.(inputIds.length, images) : undefined;
+    return { inputIds, images, ...(placed && { positions: placed }) };
   }
 }
 
@@ -341,7 +363,7 @@ export async function loadProcessor(
   const tokenizerJson = await checkpoint.readJson("tokenizer.json");
   const tokenizer =
     tokenizerJson === undefined ? undefined : loadTokenizer(tokenizerJson, await tokenizerFiles(checkpoint));
-  const template = await loadChatTemplate(checkpoint, settings.chatTemplate);
+  const template = await loadChatTemplate(checkpoint, settings.chatTemplate, imageTokenText(architecture, tokenizer));
   const { pictures } = architecture;
   return new Processor(architecture, {
     eosTokenIds: await readEosTokenIds(checkpoint),
@@ -349,6 +371,12 @@ export async function loadProcessor(
     tokenizer,
     template,
   });
+}
+
+/** How the image token is written; undefined where the model or the tokenizer has none. */
+function imageTokenText({ pictures }: InputArchitecture, tokenizer: Tokenizer | undefined): string | undefined {
+  const text = pictures && tokenizer?.decode([pictures.imageTokenId], { skipSpecialTokens: false });
+  return text === "" ? undefined : text;
 }
 
 /** Settings that replace those of a checkpoint's files. */
@@ -393,12 +421,9 @@ async function readImageProcessor(
 }
 
 /** @throws CheckpointError when its pictures do not fit the vision tower. */
-function imageProcessorFor(
-  { tileShape, isTiledByProcessor = false }: PictureLayout,
-  json: unknown,
-  file: string,
-): ImageProcessorConfig {
+function imageProcessorFor(layout: PictureLayout, json: unknown, file: string): ImageProcessorConfig {
   const processor = readImageProcessorConfig(json, file);
+  const { isTiledByProcessor = false } = layout;
   if ((processor.tiling !== undefined) !== isTiledByProcessor) {
     const kinds = ["another image processor", "Idefics3's or SmolVLM's image processor"];
     const [expected, got] = isTiledByProcessor ? kinds.reverse() : kinds;
@@ -407,7 +432,11 @@ function imageProcessorFor(
       { file },
     );
   }
-  const [, side] = tileShape;
+  if (layout.checkProcessor !== undefined) {
+    layout.checkProcessor(processor, file);
+    return processor;
+  }
+  const [, side] = layout.tileShape;
   if (processor.imageSize !== side) {
     throw new CheckpointError(
       `${file}: pictures come out ${processor.imageSize} pixels wide, but the vision tower of config.json takes ${side}.`,

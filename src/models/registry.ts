@@ -8,9 +8,11 @@ import { idefics3 } from "./idefics3/idefics3.ts";
 import { llava } from "./llava/llava.ts";
 import { llavaNext } from "./llava-next/llava-next.ts";
 import { llavaOnevision } from "./llava-onevision/llava-onevision.ts";
+import { qwen2Vl } from "./qwen2-vl/qwen2-vl.ts";
+import { qwen3Vl } from "./qwen3-vl/qwen3-vl.ts";
 import { text } from "./text/text.ts";
 
-const FAMILIES: readonly ModelFamily[] = [llava, llavaNext, llavaOnevision, idefics3, text];
+const FAMILIES: readonly ModelFamily[] = [llava, llavaNext, llavaOnevision, idefics3, qwen2Vl, qwen3Vl, text];
 
 /**
  * Reads config.json of any family.

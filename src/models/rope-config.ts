@@ -3,7 +3,13 @@ import { isObject } from "../errors.ts";
 import type { ConfigReader } from "./config-reader.ts";
 
 /** Rotary frequencies θ^(−2i/headDim), as they are or changed for contexts longer than those of the training. */
-export type RopeConfig = { readonly theta: number } & RopeScaling;
+export type RopeConfig = { readonly theta: number; readonly axes?: RopeAxes } & RopeScaling;
+
+/**
+ * For models whose positions have several axes: the axis that each rotated pair turns by, headDim/2 numbers; 0 is time, 1 the row
+ * and 2 the column in a picture. Text is at the same position on all of them.
+ */
+export type RopeAxes = readonly number[];
 
 /** How the frequencies are changed. */
 export type RopeScaling =
@@ -40,26 +46,71 @@ const LAYER_TYPES = ["full_attention", "sliding_attention"];
 /**
  * Reads the rotary part of a text config. Values that transformers warns about and then computes with, such as a factor below 1,
  * are refused.
+ * @param model.sections of a family whose positions have several axes: `mrope_section` where the file has none
+ * @param model.isInterleaved whether the axes take turns from pair to pair
  * @throws CheckpointError naming the key, for a form that is not implemented and for a value that is missing or out of range.
  * @see transformers modeling_rope_utils.py `RotaryEmbeddingConfigMixin`
  */
 export function readRopeConfig(
   config: ConfigReader,
-  model: { readonly maxPositionEmbeddings: number; readonly headDim: number },
+  model: {
+    readonly maxPositionEmbeddings: number;
+    readonly headDim: number;
+    readonly sections?: readonly number[] | undefined;
+    readonly isInterleaved?: boolean | undefined;
+    readonly defaultTheta?: number | undefined;
+  },
 ): RopeConfig {
   const older = config.raw("rope_scaling") ?? {};
   const isNewer = isObject(older) && Object.keys(older).length === 0;
   const scaling = config.child(isNewer ? "rope_parameters" : "rope_scaling");
-  refuse(scaling, "mrope_section", "rotary embeddings of several axes");
+  const { sections, isInterleaved = false, headDim, defaultTheta = 10000 } = model;
+  if (sections === undefined) refuse(scaling, "mrope_section", "rotary embeddings of several axes");
   for (const layerType of LAYER_TYPES) refuse(scaling, layerType, "rotary embeddings per layer type");
   for (const reader of [config, scaling]) {
     if (reader.number("partial_rotary_factor", 1) === 1) continue;
     const expected = "1: partial rotary embeddings are not implemented";
     throw reader.error("partial_rotary_factor", expected, reader.raw("partial_rotary_factor"));
   }
-  const theta = scaling.optionalNumber("rope_theta") ?? config.number("rope_theta", 10000);
+  const theta = scaling.optionalNumber("rope_theta") ?? config.number("rope_theta", defaultTheta);
   if (theta <= 0) throw config.error("rope_theta", "a number above 0", theta);
-  return { theta, ...readScaling(config, scaling, model) };
+  if (sections === undefined) return { theta, ...readScaling(config, scaling, model) };
+  const type = scaling.string("rope_type", scaling.string("type", "default"));
+  if (type !== "default" && type !== "mrope") throw scaling.error("rope_type", "default or mrope", type);
+  if (scaling.boolean("mrope_interleaved", isInterleaved) !== isInterleaved) {
+    throw scaling.error("mrope_interleaved", `${isInterleaved}, as in this family`, !isInterleaved);
+  }
+  const lengths = readSections(scaling, sections, headDim / 2);
+  return { theta, type: "default", axes: isInterleaved ? interleavedAxes(lengths) : blockAxes(lengths) };
+}
+
+/** Pairs that turn by time, row and column. */
+type Sections = readonly [time: number, row: number, column: number];
+
+function readSections(scaling: ConfigReader, fallback: readonly number[], numPairs: number): Sections {
+  const sections: unknown = scaling.raw("mrope_section") ?? fallback;
+  const isPart = (part: unknown): part is number => Number.isInteger(part) && Number(part) >= 0;
+  if (Array.isArray(sections) && sections.length === 3 && sections.every(isPart)) {
+    const [time = 0, row = 0, column = 0] = sections;
+    if (time + row + column === numPairs) return [time, row, column];
+  }
+  throw scaling.error("mrope_section", `three whole numbers that add up to head_dim / 2 (${numPairs})`, sections);
+}
+
+/** The first pairs turn by the first axis, and so on. @see transformers modeling_qwen2_vl.py `recomposition_frequencies` */
+function blockAxes(sections: Sections): RopeAxes {
+  return sections.flatMap((length, axis) => new Array<number>(length).fill(axis));
+}
+
+/**
+ * Of three pairs, the second turns by the row and the third by the column, as often as their sections say; the others by time.
+ * @see transformers modeling_qwen3_vl.py `recomposition_frequencies`
+ */
+function interleavedAxes([time, row, column]: Sections): RopeAxes {
+  return Array.from({ length: time + row + column }, (_, pair) => {
+    if (pair % 3 === 1 && pair < 3 * row) return 1;
+    return pair % 3 === 2 && pair < 3 * column ? 2 : 0;
+  });
 }
 
 /**

@@ -91,12 +91,14 @@ export async function findChatTemplate(files: TemplateFiles): Promise<ChatTempla
 /**
  * Loads a checkpoint's chat template, see {@link findChatTemplate}.
  * @param given goes before the checkpoint's own
+ * @param imageToken how pictures are written where tokenizer_config.json names no image token; `<image>` unless given
  * @returns undefined when the checkpoint has none
  * @throws CheckpointError when the template is not valid Jinja.
  */
 export async function loadChatTemplate(
   files: TemplateFiles,
   given?: ChatTemplateSource,
+  imageToken = "<image>",
 ): Promise<ChatTemplate | undefined> {
   const found = given ?? (await findChatTemplate(files));
   if (found === undefined) return undefined;
@@ -104,7 +106,7 @@ export async function loadChatTemplate(
   const specialTokensMap = needsOlderFiles(config) ? await files.readJson("special_tokens_map.json") : undefined;
   const { named } = readSpecialTokens({ config, specialTokensMap });
   const texts = Object.fromEntries([...named].map(([name, { content }]) => [name, content]));
-  return new JinjaChatTemplate(found.file, await parse(found), texts);
+  return new JinjaChatTemplate(found.file, await parse(found), { imageToken, ...texts });
 }
 
 /** How a template takes a message's content: as a list of parts, or as one string of their lines, with image tokens in it. */
@@ -128,11 +130,12 @@ class JinjaChatTemplate implements ChatTemplate {
   private readonly variables: Readonly<Record<string, unknown>>;
   private format: ContentFormat | undefined;
 
-  /** @param specialTokens texts by name, such as bos_token */
-  constructor(file: string, template: JinjaTemplate, specialTokens: Readonly<Record<string, string>>) {
+  /** @param texts of special tokens by name, such as bos_token; imageToken where image_token is not among them */
+  constructor(file: string, template: JinjaTemplate, texts: Readonly<Record<string, string>>) {
+    const { imageToken = "", ...specialTokens } = texts;
     this.file = file;
     this.template = template;
-    this.imageToken = specialTokens.image_token ?? "<image>";
+    this.imageToken = specialTokens.image_token ?? imageToken;
     this.variables = { bos_token: "", eos_token: "", ...specialTokens, tools: null, documents: null };
   }
 

@@ -34,6 +34,21 @@ export interface ImageProcessorConfig {
   readonly imageGridPinpoints: readonly (readonly [number, number])[] | undefined;
   /** Idefics3 and SmolVLM: how pictures are cut into tiles of S×S; undefined for the other processors. */
   readonly tiling?: TilingRule | undefined;
+  /** Qwen2-VL: pictures of any shape become grids of patches; `imageSize` is then the side of a block of merged ones. */
+  readonly patches?: PatchRule | undefined;
+}
+
+/** How pictures of any shape become grids of patches. */
+export interface PatchRule {
+  /** Side of a patch, in pixels. */
+  readonly patchSize: number;
+  /** Frames of a patch; a still picture is repeated. */
+  readonly temporalPatchSize: number;
+  /** Patches along each side of a block, whose features become one. */
+  readonly mergeSize: number;
+  /** Pixels that a resized picture has at least and at most. */
+  readonly minPixels: number;
+  readonly maxPixels: number;
 }
 
 /** One number each for red, green and blue. */
@@ -135,24 +150,32 @@ function byteOf(color: number): number {
 }
 
 /**
- * NumPy's rescale and normalize, with one table per channel: an f64 product rounded to f32, then subtraction and division in f32.
+ * NumPy's rescale and normalize, with one table per channel.
  * @returns [3, height, width] f32
  */
 export function normalizePixels(
   { data, width, height }: RgbImage,
-  { rescaleFactor, normalize }: Pick<ImageProcessorConfig, "rescaleFactor" | "normalize">,
+  config: Pick<ImageProcessorConfig, "rescaleFactor" | "normalize">,
 ): Float32Array<ArrayBuffer> {
   const numPixels = width * height;
   const pixelValues = new Float32Array(3 * numPixels);
   for (const channel of [0, 1, 2] as const) {
-    const table = Float32Array.from({ length: 256 }, (_, byte) => {
-      const value = Math.fround(rescaleFactor === undefined ? byte : byte * rescaleFactor);
-      if (normalize === undefined) return value;
-      return Math.fround(value - Math.fround(normalize.mean[channel])) / Math.fround(normalize.std[channel]);
-    });
+    const table = pixelTable(config, channel);
     for (let pixel = 0; pixel < numPixels; pixel++) {
       pixelValues[channel * numPixels + pixel] = table[data[pixel * 3 + channel] as number] as number; // both in range
     }
   }
   return pixelValues;
+}
+
+/** [256] pixel value of each byte: NumPy's rescale, an f64 product rounded to f32, and normalize, in f32. */
+export function pixelTable(
+  { rescaleFactor, normalize }: Pick<ImageProcessorConfig, "rescaleFactor" | "normalize">,
+  channel: 0 | 1 | 2,
+): Float32Array<ArrayBuffer> {
+  return Float32Array.from({ length: 256 }, (_, byte) => {
+    const value = Math.fround(rescaleFactor === undefined ? byte : byte * rescaleFactor);
+    if (normalize === undefined) return value;
+    return Math.fround(value - Math.fround(normalize.mean[channel])) / Math.fround(normalize.std[channel]);
+  });
 }

@@ -5,6 +5,7 @@ import { idefics3 } from "./idefics3-processor.ts";
 import type { ImageProcessorConfig } from "./image-processor.ts";
 import { asObject, type Values, wrongValue } from "./image-processor-config.ts";
 import { llavaOnevision } from "./llava-onevision-processor.ts";
+import { qwen2Vl } from "./qwen2-vl-processor.ts";
 import { siglip } from "./siglip-processor.ts";
 
 /** A kind of image processor. */
@@ -15,7 +16,7 @@ export interface ImageProcessorKind {
   read(values: Values, file: string): ImageProcessorConfig;
 }
 
-const PROCESSORS: readonly ImageProcessorKind[] = [clip, llava, llavaOnevision, siglip, idefics3];
+const PROCESSORS: readonly ImageProcessorKind[] = [clip, llava, llavaOnevision, siglip, idefics3, qwen2Vl];
 
 /**
  * Reads preprocessor_config.json, or a processor_config.json that nests it under image_processor; without a type it is CLIP's.

@@ -58,7 +58,7 @@ describe("canonicalName", () => {
     "model.",
     "lm_head",
     "text_model.layers.0",
-    "model.visual.x",
+    "model.visuals.x",
     "__proto__",
     "image_newlines",
     "language_model.model.x",

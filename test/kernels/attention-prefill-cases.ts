@@ -96,9 +96,10 @@ export async function runCausal(operands: Operands, step: Step, options: Options
           CAPTURE: false,
           EDIT: false,
           WINDOWED: false,
+          BLOCKED: false,
           ROWS: workgroupRows,
         },
-        bindings: { ...buffers, scores, probs, edits: gpu.unused },
+        bindings: { ...buffers, scores, probs, edits: gpu.unused, blocks: gpu.unused },
         params: {
           headDim4: paddedHeadDim / 4,
           numRows,
@@ -127,9 +128,13 @@ export async function runCausal(operands: Operands, step: Step, options: Options
 }
 
 /** A vision tower's layer: q, k and v of all positions in the rows of one buffer, every row sees `numKeys` of them. */
-async function runFull(operands: Operands, numKeys: number, options: Options) {
+async function runFull(
+  operands: Operands,
+  numKeys: number,
+  options: Options & { readonly blocks?: Uint32Array<ArrayBuffer> },
+) {
   const { heads, numRows, numSlots } = operands;
-  const { kernel, edits, capture } = options;
+  const { kernel, edits, capture, blocks } = options;
   const { numHeads, numKeyValueHeads, headDim, paddedHeadDim } = heads;
   const numBlocks = numHeads + 2 * numKeyValueHeads;
   const numBufferRows = Math.max(numRows, numSlots);
@@ -165,6 +170,7 @@ async function runFull(operands: Operands, numKeys: number, options: Options) {
       valueOffset: (numHeads + numKeyValueHeads) * paddedHeadDim,
       positionStride: numBlocks * paddedHeadDim,
       headStride: paddedHeadDim,
+      blocks: blocks && upload(blocks),
       kernel,
       capture: capture && { scores, probs, ...capture },
       edits: uploadEdits(upload, heads, edits),
@@ -462,6 +468,38 @@ export function testPrefill(kernel: PrefillKernelName): void {
       const expected = attendFull(operands, 65, edits);
       expectAttention(captured.output, expected, operands);
       expectCapture(captured, expected, { capture, filler: POISON });
+    });
+  });
+
+  describe("every row sees one block of keys", () => {
+    // Blocks that end within tiles of keys and groups of rows, one of them shorter than a quad.
+    const LENGTHS = [16, 4, 30, 3, 1, 64, 27];
+    const bounds = LENGTHS.flatMap((length, index) => {
+      const start = LENGTHS.slice(0, index).reduce((sum, other) => sum + other, 0);
+      return Array.from({ length }, () => [start, start + length] as const);
+    });
+    const numRows = bounds.length;
+    const blocks = Uint32Array.from(bounds.flat());
+
+    const heads = headLayout(2, 2, 64);
+
+    test("blocks of many lengths", async () => {
+      const operands = makeOperands(createRandom(9), heads, { numRows, numSlots: numRows });
+      const { output } = await runFull(operands, numRows, { kernel, blocks });
+      const expected = twin({
+        ...operands,
+        firstKey: (row) => bounds[row]?.[0] ?? 0,
+        numKeys: (row) => bounds[row]?.[1] ?? 0,
+        slotOf: (_, key) => key,
+      });
+      expectAttention(output, expected, operands);
+    });
+
+    test("one block of all keys gives the same bits as none", async () => {
+      const operands = makeOperands(createRandom(9), heads, { numRows, numSlots: numRows });
+      const whole = Uint32Array.from({ length: 2 * numRows }, (_, index) => (index % 2) * numRows);
+      const { output } = await runFull(operands, numRows, { kernel });
+      expectSame((await runFull(operands, numRows, { kernel, blocks: whole })).output, output, 2 * 64);
     });
   });
 }

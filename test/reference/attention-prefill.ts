@@ -16,6 +16,8 @@ export interface AttentionCall {
   readonly numKeys: (row: number) => number;
   /** How many keys before that end it sees at most; all unless given. */
   readonly window?: number | undefined;
+  /** The first key that a row sees; that of the window unless given. */
+  readonly firstKey?: ((row: number) => number) | undefined;
   /** In which slot the key of this index lies for this row. */
   readonly slotOf: (row: number, key: number) => number;
   /** What a score becomes before the softmax; itself unless given. */
@@ -52,7 +54,7 @@ function attend(call: AttentionCall, row: number, head: number): AttentionRow {
   const { numHeads, numKeyValueHeads, headDim } = call.heads;
   const keyHead = Math.floor(head / (numHeads / numKeyValueHeads));
   const end = call.numKeys(row);
-  const firstKey = Math.max(0, end - (call.window ?? end));
+  const firstKey = call.firstKey?.(row) ?? Math.max(0, end - (call.window ?? end));
   const starts = Array.from(
     { length: end - firstKey },
     (_, index) => (keyHead * call.numSlots + call.slotOf(row, firstKey + index)) * headDim,

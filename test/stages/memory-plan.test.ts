@@ -37,10 +37,10 @@ async function ask(
   { promptLength, contextLength, numImages }: MemoryPlan,
   { imageSize, tiles }: { readonly imageSize: ImageSize; readonly tiles: number },
 ) {
-  const { processor, config, tileShape = [0, 0, 0] } = llava;
-  const [channels, height, width] = tileShape;
+  const { processor, config, tileShape = [0] } = llava;
+  const tileLength = tileShape.reduce((product, size) => product * size, 1);
   const imageId = config.multimodal?.imageTokenId ?? 0;
-  const numPixels = numImages * tiles * channels * height * width;
+  const numPixels = numImages * tiles * tileLength;
   const pixelValues = Float32Array.from({ length: numPixels }, (_, index) => Math.sin(index));
   const tensors = (inputIds: readonly number[]) => ({
     inputIds,

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { CheckpointError } from "../../src/errors.ts";
+import { RotaryPositions } from "../../src/generate/rotary-positions.ts";
 import { noVisionTower, requireMultimodal } from "../../src/models/config.ts";
 import { rotaryRows, rotatedLength, rotationOf } from "../../src/models/layers/rope.ts";
 import { packStep, STEP_BYTES } from "../../src/models/layers/step.ts";
@@ -36,6 +37,8 @@ const LLAMA_DEFAULTS = {
   qkvBias: false,
   outputBias: false,
   mlpBias: false,
+  hasHeadNorm: false,
+  numDeepstackLayers: 0,
 };
 
 /** What every CLIP tower is made of. */
@@ -210,6 +213,8 @@ test("every key that config.json gives is read", () => {
     qkvBias: false,
     outputBias: false,
     mlpBias: false,
+    hasHeadNorm: false,
+    numDeepstackLayers: 0,
   });
   expect(multimodal).toEqual({
     vision: {
@@ -721,6 +726,47 @@ test("rotary rows hold cosines, then sines; linear scaling divides positions", (
   for (const [i, value] of expected.entries()) expect(rows[i]).toBeCloseTo(value, 6);
   const halved = rotaryRows([2], rotationOf({ ...rope, type: "linear", factor: 2 }, { headDim: 4 }));
   expect(halved[0]).toBeCloseTo(Math.cos(1), 6);
+});
+
+test("each pair turns by the position on its own axis, and text by the same on all", () => {
+  const rotation = rotationOf({ type: "default", theta: 16, axes: [0, 1, 1, 2] }, { headDim: 8 });
+  const rows = rotaryRows([[3, 5, 7], 4], rotation);
+  const angles = [3, 5 / 2, 5 / 4, 7 / 8, 4, 4 / 2, 4 / 4, 4 / 8];
+  for (const [index, angle] of angles.entries()) {
+    const at = index < 4 ? index : index + 4;
+    expect(rows[at]).toBeCloseTo(Math.cos(angle), 6);
+    expect(rows[at + 4]).toBeCloseTo(Math.sin(angle), 6);
+  }
+});
+
+test("generated tokens are rotated for the position behind the prompt's largest, on every axis", () => {
+  const text = { rope: { type: "default", theta: 16, axes: [0, 1, 1, 2] } as const, headDim: 8 };
+  const positions = Int32Array.of(0, 0, 0, 1, 1, 1, 1, 1, 2, 1, 2, 1, 1, 2, 2, 3, 3, 3);
+  const rotary = new RotaryPositions(text, { inputIds: Int32Array.of(1, 9, 9, 9, 9, 2), images: [], positions });
+  const rotation = rotationOf(text.rope, { headDim: 8 });
+  expect(rotary.rowsFrom(2, 2)).toEqual(
+    rotaryRows(
+      [
+        [1, 1, 2],
+        [1, 2, 1],
+      ],
+      rotation,
+    ),
+  );
+  expect(rotary.rowsFrom(6, 2)).toEqual(rotaryRows([4, 5], rotation)); // slots 6 and 7
+});
+
+test.each([
+  [
+    { rope_scaling: { type: "mrope", mrope_section: [1, 1, 2] } },
+    /^config\.json: rope_scaling\.mrope_section must be absent/,
+  ],
+  [
+    { rope_parameters: { rope_type: "default", mrope_section: [1, 1, 2] } },
+    /^config\.json: rope_parameters\.mrope_section must be absent/,
+  ],
+])("a model of plain positions refuses sections: %j", (rope, message) => {
+  expect(() => readModelConfig({ model_type: "qwen2", ...rope })).toThrow(message);
 });
 
 test("llama3 scaling divides long wavelengths, leaves short ones, and blends between", () => {

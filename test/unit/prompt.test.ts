@@ -102,7 +102,27 @@ test("text only, with explicit positions", () => {
   expect(reusablePositions(held(text([1, 2, 3])), text([1, 2, 3], [5, 6, 7]))).toBe(0);
   expect(reusablePositions(held(text([1, 2, 3], [5, 6, 7])), text([1, 2, 3], [5, 6, 7]))).toBe(2);
   expect(reusablePositions(held(text([1, 2, 3], [5, 6, 7])), text([1, 2, 3]))).toBe(0);
-  expect(reusablePositions(held(text([1, 2, 3], [5, 6, 7])), text([1, 2, 3], [5, 6, 8]))).toBe(0);
+  expect(reusablePositions(held(text([1, 2, 3], [5, 6, 7])), text([1, 2, 3], [5, 6, 8]))).toBe(2);
+  expect(reusablePositions(held(text([1, 2, 3], [5, 6, 7])), text([1, 2, 3, 4], [5, 8, 9, 10]))).toBe(1);
+});
+
+test("positions on three axes are compared as far as the prompts are alike, generated ids included", () => {
+  const placed = (ids: readonly number[], positions?: readonly number[]): Prompt => ({
+    inputIds: Int32Array.from(ids),
+    images: [],
+    positions: positions && Int32Array.from(positions),
+  });
+  const first = [0, 0, 0, 1, 1, 1, 1, 1, 2, 3, 3, 3];
+  const before = placed([1, 9, 9, 2], first);
+  const kept = { prompt: copyPrompt(before, [7, 8]), numPositions: 6 };
+  const after = [...first, 4, 4, 4, 5, 5, 5, 6, 6, 6];
+  expect(kept.prompt.positions).toEqual(Int32Array.from(after.slice(0, 18)));
+  expect(reusablePositions(kept, placed([1, 9, 9, 2, 7, 8, 3], after))).toBe(6);
+  const other = after.map((position, index) => (index === 8 ? position + 1 : position));
+  expect(reusablePositions(kept, placed([1, 9, 9, 2, 7, 8, 3], other))).toBe(2);
+  // Slots are the positions of a prompt without any: text before a picture is taken over.
+  expect(reusablePositions(kept, placed([1, 9, 9, 2, 7]))).toBe(2);
+  expect(reusablePositions(held(placed([1, 9, 4])), placed([1, 9, 9, 2], first))).toBe(2);
 });
 
 test("an image token without a picture held for it is where the prompt parts", () => {

@@ -14,6 +14,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 from transformers.models.llava_next import modeling_llava_next
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 FILTERS = ["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"]
@@ -30,6 +31,7 @@ def goldens(pictures: dict, files: Path, names: list):
         "resize": lambda: resized(pictures),
         "clip": lambda: clip(pictures),
         "siglip": lambda: siglip(pictures),
+        "qwen2-vl": lambda: qwen2_vl(),
         "anyres": lambda: anyres(pictures),
         "decode": lambda: decoded(pictures, files),
     }
@@ -138,6 +140,27 @@ def siglip(pictures: dict):
         values = processor(Image.fromarray(ramp), return_tensors="np")["pixel_values"][0]
         extremes.append({"size": [width, height], "sha256": sha(numpy.ascontiguousarray(values, dtype="<f4"))})
     return "siglip", {"cases": cases, "extremes": extremes}, b""
+
+
+def qwen2_vl():
+    """Patches of ramps of many sizes, and the sides that random sizes are resized to under three limits."""
+    sizes = [(1, 1), (200, 300), (3000, 4000), (1200, 300), (300, 1200), (28, 28), (42, 70), (480, 640), (1, 200), (1000, 1000),
+             (13, 2000), (57, 57)]
+    cases = []
+    for index, (height, width) in enumerate(sizes):
+        own = [{"min_pixels": 3136, "max_pixels": 1003520}, {"size": {"shortest_edge": 40000, "longest_edge": 90000}}, {}][index % 3]
+        ramp = (numpy.arange(width * height * 3) * 7 % 256).astype("uint8").reshape(height, width, 3)
+        batch = Qwen2VLImageProcessorPil(**own)(Image.fromarray(ramp), return_tensors="np")
+        values = numpy.ascontiguousarray(batch["pixel_values"], dtype="<f4")
+        cases.append({"size": [height, width], "config": own, "grid": [int(x) for x in batch["image_grid_thw"][0]],
+                      "shape": list(values.shape), "sha256": sha(values)})
+    generator = numpy.random.default_rng(2)
+    sides = []
+    for limits in [(3136, 12845056), (3136, 1003520), (65536, 100000)]:
+        some = [(480, 640), (336, 336), (1000, 1000), (300, 1200), (200, 300), (14, 42), (70, 98), (1, 1), (1, 200), (200, 1)]
+        drawn = [tuple(int(x) for x in generator.integers(20, 3000, 2)) for _ in range(60)]
+        sides += [[*limits, height, width, *smart_resize(height, width, 28, *limits)] for height, width in some + drawn]
+    return "qwen2-vl", {"cases": cases, "sides": sides}, b""
 
 
 def anyres(pictures: dict):

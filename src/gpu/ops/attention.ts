@@ -202,25 +202,35 @@ export interface PrefillCall extends AttentionCall {
   readonly valueOffset: number;
   readonly positionStride: number;
   readonly headStride: number;
+  /** [R, 2] u32: of each row the keys [start, end) that it sees, neither less than the row's before it; not when causal. */
+  readonly blocks?: GPUBuffer | undefined;
   /** This kernel instead of the one that suits the adapter. */
   readonly kernel?: PrefillKernelName | undefined;
 }
 
 /** Flash attention of R query rows; see attention-prefill.wgsl for the strides. */
 export function attentionPrefill(program: Program, gpu: KernelContext, call: PrefillCall): void {
-  const { heads, numRows, numKeys, causal } = call;
+  const { heads, numRows, numKeys, causal, blocks } = call;
   const { numHeads, headDim, paddedHeadDim } = heads;
+  const isBlocked = blocks !== undefined;
   const entry = chooseEntry<PrefillShape>(ATTENTION_PREFILL_KERNELS, gpu, {
     shape: call,
     name: call.kernel,
   });
   const { constants, grid } = entry.plan(call, gpu);
   program.dispatch(entry.kernel(call), {
-    constants: { CAUSAL: causal, ...variant(call), ...constants },
+    constants: {
+      CAUSAL: causal,
+      ...variant(call),
+      BLOCKED: isBlocked,
+      ...(isBlocked && { WINDOWED: true }),
+      ...constants,
+    },
     bindings: {
       ...inputs(call, gpu),
       output: call.output,
       probs: call.capture?.probs ?? gpu.unusedOutputs[1],
+      blocks: blocks ?? gpu.unused,
     },
     params: {
       headDim4: paddedHeadDim / 4,

@@ -18,7 +18,7 @@ import { groupsPerRow, type MatrixPiece, padTo4 } from "../tensor.ts";
 import type { AttentionCall, DecodeCall, PrefillCall } from "./attention.ts";
 import type { AddRowsCall, CombineCall, EmbedCall, GatherCall } from "./embedding.ts";
 import type { GatedActivationCall, GatedCall, LinearCall, QuantizeActivationsCall } from "./linear.ts";
-import type { NormCall } from "./norm.ts";
+import type { HeadNormCall, NormCall } from "./norm.ts";
 import type { QkvRopeCall, RotationCall } from "./rope.ts";
 import type { RowStrengthsCall, SinkActivationsCall } from "./row-strengths.ts";
 import type { LogitsView } from "./sampling.ts";
@@ -89,6 +89,20 @@ export function norm({ numRows, columns, bias }: NormCall): Description {
       output: writes(rowsView(numRows, columns)),
     },
   };
+}
+
+/** Heads of queries and keys, normalised in place. */
+export function headNorm({ heads, numRows }: HeadNormCall): Description {
+  const { numHeads, numKeyValueHeads, headDim, paddedHeadDim } = heads;
+  const allHeads = numHeads + 2 * numKeyValueHeads;
+  const view = {
+    shape: [numRows, numHeads + numKeyValueHeads, headDim],
+    strides: [allHeads * paddedHeadDim, paddedHeadDim, 1],
+    offset: 0,
+    dtype: "f32",
+  } as const;
+  const qkv = { ...writes(view, "queries and keys"), shape: [numRows, allHeads, headDim], isUpdated: true };
+  return { tensors: { qkv, queryWeight: reads([headDim]), keyWeight: reads([headDim]) } };
 }
 
 /** Rows out of one piece of the embedding table. */

@@ -41,7 +41,7 @@ export interface DecoderScratch {
   readonly heads: HeadLayout;
   /** [promptRows] u32 */
   readonly promptIds: GPUBuffer;
-  /** [promptRows, D] */
+  /** [promptRows, D], and as many rows again for each layer that features are added behind */
   readonly inputsEmbeds: GPUBuffer;
   /** [R, D] */
   readonly hiddenStates: GPUBuffer;
@@ -130,7 +130,7 @@ export function createScratch(
     size,
     heads,
     promptIds: words("promptIds", size.promptRows),
-    inputsEmbeds: words("inputsEmbeds", size.promptRows * d),
+    inputsEmbeds: words("inputsEmbeds", (1 + text.numDeepstackLayers) * size.promptRows * d),
     hiddenStates: words("hiddenStates", size.numRows * d),
     normed: words("normed", size.numRows * d),
     qkv: words("qkv", size.numRows * (numHeads + 2 * numKeyValueHeads) * paddedHeadDim),

@@ -3,11 +3,17 @@ import type { Linear, Matrix } from "../../gpu/tensor.ts";
 import type { TextConfig } from "../config.ts";
 import type { WeightDeclarer } from "../weight-table.ts";
 
+/** Weights of the norm of each head, [headDim] f32 each. */
+export interface HeadNormWeights {
+  readonly queryWeight: GPUBuffer;
+  readonly keyWeight: GPUBuffer;
+}
+
 /** One decoder layer. */
 export interface LlamaLayerWeights {
   readonly inputLayernorm: GPUBuffer;
   /** qkvProj: q_proj, k_proj and v_proj stacked by rows, [(H + 2·Hkv)·headDim, D] */
-  readonly selfAttn: { readonly qkvProj: Linear; readonly oProj: Linear };
+  readonly selfAttn: { readonly qkvProj: Linear; readonly oProj: Linear; readonly headNorm?: HeadNormWeights };
   readonly postAttentionLayernorm: GPUBuffer;
   /** gateUpProj: gate_proj and up_proj stacked by rows, [2·I, D] */
   readonly mlp: { readonly gateUpProj: Linear; readonly downProj: Linear };
@@ -70,6 +76,12 @@ function layerWeights(w: WeightDeclarer, prefix: string, text: TextConfig): Llam
         stack: [{ name: `${prefix}.self_attn.o_proj`, rows: hiddenSize }],
         columns: queryHeads,
         bias: text.outputBias,
+      }),
+      ...(text.hasHeadNorm && {
+        headNorm: {
+          queryWeight: w.vector(`${prefix}.self_attn.q_norm.weight`, headDim, "norm"),
+          keyWeight: w.vector(`${prefix}.self_attn.k_norm.weight`, headDim, "norm"),
+        },
       }),
     },
     postAttentionLayernorm: w.vector(`${prefix}.post_attention_layernorm.weight`, hiddenSize, "norm"),

@@ -4,8 +4,9 @@ import { at } from "../../errors.ts";
 import { cacheSlotLength } from "../../gpu/cache-format.ts";
 import type { Gpu } from "../../gpu/device.ts";
 import { type AttentionEdits, attentionDecode, attentionPrefill } from "../../gpu/ops/attention.ts";
+import { addRows } from "../../gpu/ops/embedding.ts";
 import { gatedActivation, gatedMatvec, isWhole, linear, quantizeActivations } from "../../gpu/ops/linear.ts";
-import { rmsNorm } from "../../gpu/ops/norm.ts";
+import { headNorm, rmsNorm } from "../../gpu/ops/norm.ts";
 import { canFuseRope, qkvRope, ropeAppend } from "../../gpu/ops/rope.ts";
 import type { Program } from "../../gpu/program.ts";
 import { isQuantized, type Linear, padTo4 } from "../../gpu/tensor.ts";
@@ -38,6 +39,20 @@ export interface DecoderCall {
   /** Slot of row 0, of prompt rows. */
   readonly firstSlot?: number | undefined;
   readonly places?: PlaceVisitor | undefined;
+  /** Features that are added behind the first layers; undefined where no row of the call is a picture's. */
+  readonly deepstack?: Deepstack | undefined;
+}
+
+/** Features of pictures' positions for the hidden states behind the first layers. */
+export interface Deepstack {
+  /** [numLayers + 1, promptRows, D] f32: what the prompt begins with, then what is added behind each layer */
+  readonly embeds: GPUBuffer;
+  /** Rows of each of the layers' parts. */
+  readonly promptRows: number;
+  /** Slot of row 0. */
+  readonly start: number;
+  /** Rows [start, end) of the call that are pictures'. */
+  readonly runs: readonly (readonly [start: number, end: number])[];
 }
 
 /** One layer's part of it. */
@@ -54,7 +69,24 @@ export function decoderLayers(program: Program, gpu: Gpu, call: DecoderCall): vo
   call.places?.visit(program, { ...embeds, numRows: call.numRows });
   weights.layers.forEach((layer, index) => {
     decoderLayer(program, gpu, { ...call, layer, index });
+    if (index < text.numDeepstackLayers) addFeatures(program, call, index);
   });
+}
+
+/** Behind layer `index`: x + the pictures' features of that layer. */
+function addFeatures(program: Program, { deepstack, decoder }: DecoderCall, index: number): void {
+  if (deepstack === undefined) return;
+  const { embeds, promptRows, start, runs } = deepstack;
+  for (const [first, end] of runs) {
+    addRows(program.at(`layers.${index}.deepstack`, "the picture's features of an earlier vision layer, added"), {
+      values: embeds,
+      output: decoder.scratch.hiddenStates,
+      numRows: end - first,
+      valueRowStart: (index + 1) * promptRows + start + first,
+      outputRowStart: first,
+      columns: decoder.text.hiddenSize,
+    });
+  }
 }
 
 function decoderLayer(program: Program, gpu: Gpu, call: LayerCall): void {
@@ -88,18 +120,22 @@ function decoderLayer(program: Program, gpu: Gpu, call: LayerCall): void {
   const { capacity, dtype: cacheDtype } = call.cache;
   const rotation = { heads, qkv: scratch.qkv, rotary: scratch.rotary, ...cache, step, numRows, capacity };
   const isSingle = isDecode && numRows === 1;
-  const { qkvProj, oProj } = layer.selfAttn;
+  const { qkvProj, oProj, headNorm: headWeights } = layer.selfAttn;
   const qkv = {
     layer: qkvProj,
     input: normed,
     quantizedInput: quantizedInput("self_attn.qkv_proj", qkvProj, normed),
   };
-  if (isSingle && canFuseRope(heads, qkvProj.weight, cacheDtype)) {
+  if (isSingle && headWeights === undefined && canFuseRope(heads, qkvProj.weight, cacheDtype)) {
     const what = "q, k and v of all heads, rotated, put into the cache";
     qkvRope(at("self_attn.qkv_proj", what), gpu, { ...rotation, ...qkv });
   } else {
     const what = "q, k and v of all heads";
     linear(at("self_attn.qkv_proj", what), gpu, { ...qkv, output: scratch.qkv, numRows, rowStable });
+    if (headWeights !== undefined) {
+      const call = { heads, qkv: scratch.qkv, ...headWeights, numRows, eps: text.rmsNormEps };
+      headNorm(at("self_attn.q_norm", "every head of q and k, normalised"), call);
+    }
     const rotated = "q and k rotated by position, k and v put into the cache";
     ropeAppend(at("self_attn.rotary_emb", rotated), { ...rotation, cacheDtype });
   }

@@ -7,7 +7,7 @@ import { type CombineCall, combineRows } from "../../gpu/ops/embedding.ts";
 import { Program } from "../../gpu/program.ts";
 import { padTo4 } from "../../gpu/tensor.ts";
 import type { TextConfig } from "../config.ts";
-import type { FeatureGrid } from "../inputs.ts";
+import type { FeatureGrid, ImageInput } from "../inputs.ts";
 import type { PlaceVisitor } from "./places.ts";
 import type { FeatureSums } from "./resized-features.ts";
 
@@ -17,13 +17,20 @@ export interface PictureRecipe {
   readonly tileLength: number;
   /** Rows of image features that one tile becomes. */
   readonly featuresPerTile: number;
+  /** Features of one position: more than one where some are added behind the decoder's first layers; 1 unless given. */
+  readonly featureLevels?: number | undefined;
   /** [D]: the row at image positions that have no feature (a newline); undefined where there are none. */
   readonly filler: GPUBuffer | undefined;
   /** Whether pictures may have feature grids, so that loading prepares for them. */
   readonly hasFeatureGrids?: boolean;
   /** Allocates scratch buffers. @throws GpuError `limit`. */
   open(gpu: Gpu, buffers: BufferMaker): PicturePass;
+  /** Of a tower that takes pictures of any shape: the recipe for those of a grid, each in one tile. This one is then that of one position. */
+  readonly forGrid?: ((grid: PictureGrid) => PictureRecipe) | undefined;
 }
+
+/** Columns and rows of a picture's grid of image positions. */
+export type PictureGrid = NonNullable<ImageInput["grid"]>;
 
 /** Records the encoding of one tile into its rows of imageFeatures. */
 export type PicturePass = (program: Program, run: PictureRun) => void;
@@ -33,7 +40,7 @@ export interface PictureRun {
   /** [N, C, S, S] f32 */
   readonly pixels: GPUBuffer;
   readonly tile: number;
-  /** [.., D] f32 */
+  /** [.., D] f32; of several levels of features, those of one after the other */
   readonly imageFeatures: GPUBuffer;
   /** Row of imageFeatures that takes the tile's first one. */
   readonly featureRow: number;
@@ -59,6 +66,8 @@ export class PictureEncoder {
   private readonly recipe: PictureRecipe;
   private readonly featureBytes: number;
   private pass: PicturePass | undefined;
+  /** The grid that `pass` is for. */
+  private grid = "";
   private scratch: GPUBuffer[] = [];
 
   constructor(gpu: Gpu, text: TextConfig, recipe: PictureRecipe) {
@@ -67,13 +76,14 @@ export class PictureEncoder {
     this.featureBytes = padTo4(text.hiddenSize) * 4;
   }
 
-  /** Numbers of one tile of pixel values. */
-  get tileLength(): number {
-    return this.recipe.tileLength;
+  /** Tiles that a picture is encoded in. */
+  numTiles({ pixelValues, grid }: Pick<ImageInput, "pixelValues" | "grid">): number {
+    return pixelValues.length / this.recipeFor(grid).tileLength;
   }
 
   /**
-   * imageFeatures [N · featuresPerTile, D] f32 of pixelValues [N, C, S, S], or the rows of `featureGrids`; the caller destroys the buffer.
+   * imageFeatures [levels, N · featuresPerTile, D] f32 of pixelValues [N, C, S, S], or the rows of `featureGrids`; the caller destroys the buffer.
+   * @param options.grid the picture's, which towers that take any shape need
    * @param options.featureGrids grids that the tiles' features are made into
    * @param options.visitor what is read on the way, by tile
    * @throws AbortError between tiles; GpuError.
@@ -81,6 +91,7 @@ export class PictureEncoder {
   async encode(
     pixelValues: Float32Array<ArrayBuffer>,
     options: {
+      readonly grid?: PictureGrid | undefined;
       readonly executor: Executor;
       readonly featureGrids?: readonly FeatureGrid[] | undefined;
       readonly signal?: AbortSignal | undefined;
@@ -88,17 +99,20 @@ export class PictureEncoder {
     },
   ): Promise<GPUBuffer> {
     const { gpu } = this;
-    const { tileLength, featuresPerTile } = this.recipe;
+    const recipe = this.recipeFor(options.grid);
+    const { tileLength, featuresPerTile } = recipe;
     const numTiles = pixelValues.length / tileLength;
     const { executor, featureGrids, signal, visitor } = options;
-    this.pass ??= this.recipe.open(gpu, {
+    this.releaseOthers(options.grid);
+    this.pass ??= recipe.open(gpu, {
       createBuffer: (...args) => this.keep(gpu.createBuffer(...args)),
       createBufferWith: (...args) => this.keep(gpu.createBufferWith(...args)),
     });
     const sums = featureGrids && (await resizedFeatures()).featureSums(featureGrids, numTiles);
     const numRows = sums?.numRows ?? numTiles * featuresPerTile;
     const pixels = gpu.createBufferWith("pixelValues", pixelValues, GPU_STORAGE);
-    const imageFeatures = gpu.createBuffer("imageFeatures", numRows * this.featureBytes, GPU_STORAGE);
+    const featureBytes = (recipe.featureLevels ?? 1) * numRows * this.featureBytes;
+    const imageFeatures = gpu.createBuffer("imageFeatures", featureBytes, GPU_STORAGE);
     const resized = sums && this.openResized(sums, imageFeatures);
     try {
       for (let tile = 0; tile < numTiles; tile++) {
@@ -148,6 +162,17 @@ export class PictureEncoder {
     for (const buffer of this.scratch) this.gpu.destroyBuffer(buffer);
     this.scratch = [];
     this.pass = undefined;
+  }
+
+  private recipeFor(grid: PictureGrid | undefined): PictureRecipe {
+    return (grid && this.recipe.forGrid?.(grid)) ?? this.recipe;
+  }
+
+  /** Scratch buffers for another grid are not kept: the largest take more than the features of many pictures. */
+  private releaseOthers(grid: PictureGrid | undefined): void {
+    const wanted = this.recipe.forGrid === undefined || grid === undefined ? "" : `${grid.width}×${grid.height}`;
+    if (this.grid !== wanted) this.release();
+    this.grid = wanted;
   }
 
   private keep(buffer: GPUBuffer): GPUBuffer {

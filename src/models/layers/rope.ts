@@ -1,5 +1,9 @@
 // Rotary position embeddings: the frequencies of a config, and the cosines and sines that the kernels rotate rows by.
-import type { RopeConfig, YarnScaling } from "../rope-config.ts";
+import { at } from "../../errors.ts";
+import type { RopeAxes, RopeConfig, YarnScaling } from "../rope-config.ts";
+
+/** The position of a row: one number, or one for each axis. */
+export type RotaryPosition = number | readonly number[];
 
 /** What rows are rotated by. */
 export interface Rotation {
@@ -9,6 +13,8 @@ export interface Rotation {
   readonly frequencies: readonly number[];
   /** Cosines and sines are multiplied by this. */
   readonly scale: number;
+  /** The axis that each pair turns by; undefined where positions have one. */
+  readonly axes?: RopeAxes | undefined;
 }
 
 /**
@@ -38,7 +44,7 @@ export function rotationOf(
     rope.type === "yarn"
       ? yarnFrequencies(rope, powers)
       : powers.map((power) => scaleFrequency(rope, Math.fround(1 / power)));
-  return { length, frequencies, scale: rope.type === "yarn" ? rope.attentionFactor : 1 };
+  return { length, frequencies, scale: rope.type === "yarn" ? rope.attentionFactor : 1, axes: rope.axes };
 }
 
 /**
@@ -49,12 +55,16 @@ export function rotationOf(
  * 2e-4, more than the parity bound); cos and sin themselves are evaluated in f64.
  * @param positions of the R rows
  */
-export function rotaryRows(positions: readonly number[], { frequencies, scale }: Rotation): Float32Array<ArrayBuffer> {
+export function rotaryRows(
+  positions: readonly RotaryPosition[],
+  { frequencies, scale, axes }: Rotation,
+): Float32Array<ArrayBuffer> {
   const half = frequencies.length;
   const rows = new Float32Array(positions.length * 2 * half);
   for (const [row, position] of positions.entries()) {
     for (const [pair, frequency] of frequencies.entries()) {
-      const angle = Math.fround(position * frequency);
+      const along = typeof position === "number" ? position : at(position, axes?.[pair] ?? 0);
+      const angle = Math.fround(along * frequency);
       rows[row * 2 * half + pair] = Math.cos(angle) * scale;
       rows[row * 2 * half + half + pair] = Math.sin(angle) * scale;
     }

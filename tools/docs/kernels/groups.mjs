@@ -43,6 +43,10 @@ export const GROUPS = [
     again: ["matmul-tiled", "attention-prefill-tiled"],
     kernels: {
       "rms-norm": { bounds: ["rmsNorm"] },
+      "head-norm": {
+        bounds: ["rmsNorm"],
+        where: "Only models with a norm of their queries and keys, such as Qwen3-VL, have it.",
+      },
       "rope-append": { bounds: ["rope", "exact"] },
       "rope-append-packed": {
         bounds: ["rope"],
