@@ -73,6 +73,7 @@ export async function loadWeights(
   const quantizer = new Quantizer(gpu, staging);
   try {
     const weights = await gpu.guard("loading the weights", () => allocation.allocate(architecture));
+    await weights.pictures?.load?.();
     await options.onAllocated?.(weights);
     await gpu.guard("loading the weights", async () => {
       await allocation.fill({ checkpoint, gpu, signal, staging, quantizer, onBytes });

@@ -12,50 +12,17 @@ import { layerNorm, rmsNorm } from "../../gpu/ops/norm.ts";
 import { type HeadLayout, ropeAppend } from "../../gpu/ops/rope.ts";
 import type { Program } from "../../gpu/program.ts";
 import { padTo4 } from "../../gpu/tensor.ts";
-import type {
-  GridEncoderWeights,
-  GridLayerWeights,
-  GridNorm,
-  GridVisionConfig,
-  MergerWeights,
-} from "./grid-encoder-weights.ts";
-import { type BlockGrid, patchPlaces, rowOrder, stretched, windowOrder } from "./grid-windows.ts";
-import type { PictureRecipe, PictureRun } from "./picture-encoder.ts";
+import type { GridLayerWeights, GridNorm, GridVisionConfig, MergerWeights } from "./grid-encoder-weights.ts";
+import { type GridEncoder, type GridSize, patchLength } from "./grid-recipe.ts";
+import { patchPlaces, rowOrder, stretched, windowOrder } from "./grid-windows.ts";
+import type { PicturePass, PictureRun } from "./picture-encoder.ts";
 import { type Rotation, rotaryRows, rotationOf } from "./rope.ts";
 import { packStep, STEP_BYTES } from "./step.ts";
 
-/** A tower and its weights. */
-export interface GridEncoder {
-  readonly vision: GridVisionConfig;
-  readonly weights: GridEncoderWeights;
-}
-
-/** Patches that go through an MLP together: its inner values, the widest of all, would take more than some adapters' buffers hold. */
-const MLP_ROWS = 2048;
-
-/**
- * The recipe of a tower: pictures of one grid after the other, each in one pass.
- * @param mlpRows patches that go through an MLP together
- */
-export function gridRecipe(encoder: GridEncoder, mlpRows = MLP_ROWS): PictureRecipe {
-  const { vision } = encoder;
-  const blockLength = vision.mergeSize ** 2 * patchLength(vision);
-  const forGrid = (grid: BlockGrid): PictureRecipe => ({
-    tileLength: grid.width * grid.height * blockLength,
-    featuresPerTile: grid.width * grid.height,
-    featureLevels: 1 + vision.deepstackLayers.length,
-    filler: undefined,
-    open(gpu, buffers) {
-      const state = createState(buffers, vision, { grid, mlpRows });
-      return (program, run) => encodeGrid(program, gpu, { ...encoder, state, run });
-    },
-  });
-  return { ...forGrid({ width: 1, height: 1 }), forGrid };
-}
-
-/** Numbers of one patch. */
-function patchLength({ numChannels, temporalPatchSize, patchSize }: GridVisionConfig): number {
-  return numChannels * temporalPatchSize * patchSize ** 2;
+/** Scratch buffers for pictures of one grid, and what records their encoding. @throws GpuError `limit`. */
+export function openGrid(gpu: Gpu, buffers: BufferMaker, call: GridEncoder & GridSize): PicturePass {
+  const state = createState(buffers, call.vision, call);
+  return (program, run) => encodeGrid(program, gpu, { ...call, state, run });
 }
 
 /** What the heads are rotated by: the first half of the pairs by the row, the others by the column. */
@@ -117,11 +84,7 @@ interface StretchedPositions {
 }
 
 /** @throws GpuError `limit`. */
-function createState(
-  gpu: BufferMaker,
-  vision: GridVisionConfig,
-  { grid, mlpRows: most }: { readonly grid: BlockGrid; readonly mlpRows: number },
-): GridState {
+function createState(gpu: BufferMaker, vision: GridVisionConfig, { grid, mlpRows: most }: GridSize): GridState {
   const { mergeSize, windowSide, numAttentionHeads: numHeads, headDim, hiddenSize, intermediateSize } = vision;
   const { blocks, windows } = windowSide === undefined ? rowOrder(grid) : windowOrder(grid, windowSide);
   const perBlock = mergeSize ** 2;

@@ -23,6 +23,8 @@ export interface PictureRecipe {
   readonly filler: GPUBuffer | undefined;
   /** Whether pictures may have feature grids, so that loading prepares for them. */
   readonly hasFeatureGrids?: boolean;
+  /** Loads what {@link PictureRecipe.open} needs, where that is not loaded with every model; before it. */
+  load?(): Promise<void>;
   /** Allocates scratch buffers. @throws GpuError `limit`. */
   open(gpu: Gpu, buffers: BufferMaker): PicturePass;
   /** Of a tower that takes pictures of any shape: the recipe for those of a grid, each in one tile. This one is then that of one position. */
@@ -103,6 +105,7 @@ export class PictureEncoder {
     const { tileLength, featuresPerTile } = recipe;
     const numTiles = pixelValues.length / tileLength;
     const { executor, featureGrids, signal, visitor } = options;
+    await recipe.load?.();
     this.releaseOthers(options.grid);
     this.pass ??= recipe.open(gpu, {
       createBuffer: (...args) => this.keep(gpu.createBuffer(...args)),

@@ -3,8 +3,8 @@
 // Source: https://arxiv.org/abs/2409.12191, https://arxiv.org/abs/2502.13923; modeling_qwen2_vl.py, modeling_qwen2_5_vl.py
 import type { ModelFamily } from "../architecture.ts";
 import { llamaWeights } from "../layers/decoder-weights.ts";
-import { gridRecipe } from "../layers/grid-encoder.ts";
 import { gridEncoderWeights } from "../layers/grid-encoder-weights.ts";
+import { gridRecipe } from "../layers/grid-recipe.ts";
 import { readQwenConfig } from "./config.ts";
 import { gridPictures } from "./pictures.ts";
 

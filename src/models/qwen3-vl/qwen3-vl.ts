@@ -4,8 +4,8 @@
 import { InputError } from "../../errors.ts";
 import type { ModelFamily, PictureLayout } from "../architecture.ts";
 import { llamaWeights } from "../layers/decoder-weights.ts";
-import { gridRecipe } from "../layers/grid-encoder.ts";
 import { gridEncoderWeights } from "../layers/grid-encoder-weights.ts";
+import { gridRecipe } from "../layers/grid-recipe.ts";
 import { gridPictures } from "../qwen2-vl/pictures.ts";
 import { readQwen3Config } from "./config.ts";
 
