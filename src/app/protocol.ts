@@ -49,8 +49,8 @@ export interface ModelView {
   readonly vocabSize: number;
   /** Side of the vision tower's square input, pixels; undefined for a text-only model. */
   readonly imageSide: number | undefined;
-  /** Whether a picture is split into several such squares plus one of the whole (LLaVA-NeXT). */
-  readonly seesTiles: boolean;
+  /** What a picture becomes: one such square, several of them, or a grid of its own shape; undefined for a text-only model. */
+  readonly pictureForm: "square" | "tiles" | "grid" | undefined;
   /** From the checkpoint's adaptvis.json, otherwise the paper's. */
   readonly settings: AdaptVisSettings;
   /** Settings of methods that the checkpoint sets, by method and setting. */

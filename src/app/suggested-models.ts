@@ -24,6 +24,18 @@ export const SUGGESTED_MODELS: readonly SuggestedModel[] = [
     purpose: "photographs, on a small GPU",
   },
   {
+    id: "llava-hf/llava-onevision-qwen2-0.5b-si-hf",
+    bytes: 1_787_351_104, // 893,675,552 parameters in two bytes
+    licence: "Apache 2.0",
+    purpose: "one photograph in detail, on a small GPU",
+  },
+  {
+    id: "Qwen/Qwen3-VL-2B-Instruct",
+    bytes: 4_255_064_064, // 2,127,532,032 parameters in two bytes
+    licence: undefined,
+    purpose: "photographs of any shape, several in a conversation",
+  },
+  {
     id: "llava-hf/llava-1.5-7b-hf",
     bytes: 14_126_854_144,
     licence: undefined,

@@ -38,7 +38,7 @@ export interface ModelFacts {
   readonly activationDtype: ActivationDtype;
   /** Undefined for a model without pictures. */
   readonly imageProcessor: ImageProcessorConfig | undefined;
-  /** Whether it sees pictures in tiles (LLaVA-NeXT), all of them instead of a crop. */
+  /** Whether it sees all of a picture at any shape, in tiles or as a grid, instead of one square of it. */
   readonly seesTiles: boolean;
   /** What replaces the checkpoint's chat template. */
   readonly chatTemplate: ChatTemplateSource | undefined;
@@ -83,7 +83,7 @@ export async function settingsOfRun(
 export function factsOf({ model, chatTemplate }: Pick<OpenModel, "model" | "chatTemplate">): ModelFacts {
   const { config, defaults, dtype, kvDtype, activationDtype, processor } = model;
   const { imageProcessor } = processor;
-  const seesTiles = isTiled(config);
+  const seesTiles = seesAll(config);
   return { text: config.text, defaults, dtype, kvDtype, activationDtype, imageProcessor, seesTiles, chatTemplate };
 }
 
@@ -109,7 +109,7 @@ export async function readModelFacts(folder: string, flags: ModelFlags, signal: 
       kvDtype: flags.kv ?? "f32",
       activationDtype: flags.activations ?? "f32",
       imageProcessor: (await loadProcessor(checkpoint, architecture, splitting)).imageProcessor,
-      seesTiles: isTiled(architecture.config),
+      seesTiles: seesAll(architecture.config),
       chatTemplate: await chosenTemplate(source, { written: flags.chatTemplate, note: () => undefined }),
     };
   } finally {
@@ -117,8 +117,9 @@ export async function readModelFacts(folder: string, flags: ModelFlags, signal: 
   }
 }
 
-function isTiled({ multimodal }: ModelConfig): boolean {
-  return multimodal?.seesTiles === true;
+/** Whether a model sees all of a picture at any shape, in tiles or as a grid, instead of one square of it. */
+function seesAll({ multimodal }: ModelConfig): boolean {
+  return multimodal !== undefined && multimodal.pictureForm !== "square";
 }
 
 /**

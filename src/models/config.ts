@@ -72,8 +72,8 @@ export interface MultimodalConfig {
   readonly imageTokenId: number;
   /** Vision layers to run: hidden state number `visionFeatureLayer` is the output of the last of them. */
   readonly numVisionLayers: number;
-  /** Whether pictures may be cut into tiles, so that the model sees all of them at any shape. */
-  readonly seesTiles: boolean;
+  /** What a picture becomes: one square that it is cropped or fitted to, squares that it is cut into, or a grid of patches of its own shape. */
+  readonly pictureForm: "square" | "tiles" | "grid";
   /** What becomes of the tower's hidden states, in a few words for listings. */
   readonly featureSummary: string;
 }

@@ -47,7 +47,7 @@ const boxes: QuestionBoxes = {
     imageGridPinpoints: undefined,
   },
   patchSize: 4,
-  seesTiles: false,
+  seesAll: false,
 };
 
 function fieldsOf(
@@ -123,7 +123,7 @@ test("a picture in tiles: boxes are put on a map of the whole picture, wherever 
     tiles: { imageSize: [300, 100], patchGrid: 1, views },
   };
   const top: ObjectBox = { x0: 0, y0: 0, x1: 100, y1: 150, label: undefined, confidence: undefined };
-  const seen = { ...boxes, boxes: [top], picture: { width: 100, height: 300 }, seesTiles: true };
+  const seen = { ...boxes, boxes: [top], picture: { width: 100, height: 300 }, seesAll: true };
   const fields = fieldsOf({ boxes: seen, image: tiled });
   // Layer 0, in 16ths: base 2, upper 2, newline 2, lower 2, newline 0 and 8, 0, 4, 0, 0; the box is the upper half.
   expect(fields.image_share?.[0]).toBe((8 + 12) / 32);

@@ -330,7 +330,7 @@ describe("SmolVLM on an adapter that computes on the CPU", () => {
   test("sees a picture whole: one pass of the vision tower, and a map of one tile", async () => {
     const files = await countedFiles(join(repositoryRoot, "test", "golden", "smolvlm"));
     const view = await load({ kind: "files", name: "smolvlm", files });
-    expect(view).toMatchObject({ imageSide: 16, seesTiles: false });
+    expect(view).toMatchObject({ imageSide: 16, pictureForm: "square" });
     host.labels = [];
     const answers = await engine.ask({ ...(await requestFor()), question: "Where?" }, ignore);
     expect(host.labels.filter((label) => label.startsWith("vision"))).toHaveLength(1);

@@ -161,7 +161,7 @@ describe("config.json", () => {
     expect(config.multimodal).toMatchObject({
       imageTokenId: 151646,
       numVisionLayers: 12,
-      seesTiles: true,
+      pictureForm: "tiles",
       featureSummary: "4 patches per tile, 1 grids, features full, projector gelu",
       vision: { modelType: "siglip_vision_model", hiddenSize: 768 },
     });

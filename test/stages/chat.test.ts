@@ -114,7 +114,7 @@ function expectRepeatable(
 ): void {
   const named = (name: string) => tensors.find((tensor) => tensor.name === name);
   const sizes = Array.from(named("image_sizes")?.data ?? []);
-  const isTiled = model.config.multimodal?.seesTiles === true;
+  const isTiled = model.config.multimodal?.pictureForm === "tiles";
   expect(sizes).toEqual(isTiled ? [40, 60, 90, 30] : []); // as in tools/goldens/chat.py
   const again = model.processor.fromTensors({
     inputIds: named("input_ids")?.data ?? [],

@@ -126,7 +126,7 @@ describe("the defaults of transformers fill what config.json leaves out", () => 
         numVisionLayers: 11,
         visionFeatureSelectStrategy: "default",
         imageGridPinpoints,
-        seesTiles: imageGridPinpoints !== undefined,
+        pictureForm: imageGridPinpoints === undefined ? "square" : "tiles",
         featureSummary: `${patches}, features default, projector gelu`,
       },
     });
@@ -238,7 +238,7 @@ test("every key that config.json gives is read", () => {
     numVisionLayers: 3,
     visionFeatureSelectStrategy: "full",
     imageGridPinpoints: [[8, 16]],
-    seesTiles: true,
+    pictureForm: "tiles",
     featureSummary: "4 patches per tile, 1 grids, features full, projector relu",
   });
 });

@@ -172,7 +172,7 @@ function viewOf(
     numHeads: text.numAttentionHeads,
     vocabSize: text.vocabSize,
     imageSide: multimodal?.vision.imageSize,
-    seesTiles: model.processor.imageProcessor?.tiling?.splits ?? multimodal?.seesTiles === true,
+    pictureForm: model.processor.imageProcessor?.tiling?.splits === false ? "square" : multimodal?.pictureForm,
   };
 }
 

@@ -6,6 +6,7 @@ import { filesOfInput, hasFolderDialog, pickFolder } from "../checkpoint-files.t
 import { TINY_SPATIAL_URL } from "../draw/demo-pictures.ts";
 import { answersJson, pngOf, save } from "../draw/download.ts";
 import { byteSize, duration } from "../draw/words.ts";
+import type { ModelView } from "../protocol.ts";
 import { loadLocal, loadTinySpatial, traceFile } from "../session.ts";
 import { asked, factorAnswers, isEmbedded, model, notify, pictureMode, running } from "../state.ts";
 import { sharedAddress } from "../sync.ts";
@@ -42,14 +43,17 @@ function Facts() {
         {view.numLayers} layers of {view.numHeads} heads
       </Fact>
       <Fact name="Vocabulary">{view.vocabSize.toLocaleString("en")} tokens</Fact>
-      <Fact name="Sees">
-        {view.imageSide === undefined
-          ? "no pictures, text only"
-          : `pictures ${view.seesTiles ? "in tiles " : ""}of ${view.imageSide} × ${view.imageSide} pixels`}
-      </Fact>
+      <Fact name="Sees">{picturesOf(view)}</Fact>
       <Fact name="Loaded in">{duration(view.loadMs)}</Fact>
     </dl>
   );
+}
+
+/** What the model sees of a picture, in words. */
+function picturesOf({ imageSide, pictureForm }: ModelView): string {
+  if (imageSide === undefined || pictureForm === undefined) return "no pictures, text only";
+  if (pictureForm === "grid") return "pictures of any shape";
+  return `pictures ${pictureForm === "tiles" ? "in tiles " : ""}of ${imageSide} × ${imageSide} pixels`;
 }
 
 function Checkpoints() {

@@ -57,8 +57,8 @@ export interface QuestionBoxes {
   readonly processor: ImageProcessorConfig;
   /** Side of a patch in pixels of the vision tower's input. */
   readonly patchSize: number;
-  /** Whether the model sees the picture in tiles: maps then cover all of it, and neither processor nor patch size matters. */
-  readonly seesTiles: boolean;
+  /** Whether the model sees all of the picture at any shape: maps then cover it, and neither processor nor patch size matters. */
+  readonly seesAll: boolean;
 }
 
 const NONE: AttentionFields = {
@@ -95,11 +95,11 @@ export function attentionFields(
 function overlapFields(
   attention: AnswerAttention,
   { width, height }: AttentionMap,
-  { boxes, settings, picture, processor, patchSize, seesTiles }: QuestionBoxes,
+  { boxes, settings, picture, processor, patchSize, seesAll }: QuestionBoxes,
 ): BoxOverlapFields | null {
   const used = usedBoxes(boxes, picture, settings);
   const whole = { scaleX: width / picture.width, scaleY: height / picture.height, offsetX: 0, offsetY: 0 };
-  const mask = seesTiles
+  const mask = seesAll
     ? boxMask(used, { transform: whole, grid: { width, height, patchSize: 1 } })
     : boxMask(used, { transform: processorTransform(picture, processor), grid: { width, height, patchSize } });
   const { numLayers, numHeads } = attention;

@@ -183,7 +183,7 @@ function questionBoxes(model: Llava, { boxes, images }: Task, { boxSettings }: R
   if (boxes === undefined || processor === undefined || multimodal === undefined) return undefined;
   const { width, height } = at(images, 0);
   const picture = { width, height };
-  const { seesTiles, vision } = multimodal;
-  const { patchSize } = vision;
-  return { boxes, settings: boxSettings, picture, processor, patchSize, seesTiles };
+  const { patchSize } = multimodal.vision;
+  const seesAll = multimodal.pictureForm !== "square";
+  return { boxes, settings: boxSettings, picture, processor, patchSize, seesAll };
 }

@@ -64,7 +64,7 @@ function readMultimodalConfig(config: ConfigReader): Idefics3Config {
     imageTokenId: readImageTokenId(config, 128257),
     numVisionLayers: numHiddenLayers,
     scaleFactor,
-    seesTiles: true,
+    pictureForm: "tiles",
     featureSummary: `${numFeatures} positions per tile, each of ${scaleFactor} × ${scaleFactor} patches`,
   };
 }

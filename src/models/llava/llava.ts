@@ -70,7 +70,7 @@ export function readMultimodalConfig(
     numVisionLayers,
     visionFeatureSelectStrategy: strategy,
     imageGridPinpoints,
-    seesTiles: imageGridPinpoints !== undefined,
+    pictureForm: imageGridPinpoints === undefined ? "square" : "tiles",
     featureSummary: `${patches}, features ${strategy}, projector ${projectorHiddenAct}`,
   };
 }

@@ -88,7 +88,7 @@ export function gridConfig(
       vision,
       imageTokenId,
       numVisionLayers: vision.numHiddenLayers,
-      seesTiles: true, // maps cover all of the picture, as those over tiles do
+      pictureForm: "grid",
       featureSummary: `pictures of any shape, a position for ${mergeSize} × ${mergeSize} patches${windows}, merger ${mergerAct}`,
     },
     placeTokens: [start, imageTokenId, end],
