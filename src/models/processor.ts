@@ -250,7 +250,7 @@ export class Processor {
     const { patchSize = 1 } = this.architecture.config.multimodal?.vision ?? {};
     return grids.map(([time, height, width]) => {
       if (time === 1) return [height * patchSize, width * patchSize];
-      throw new InputError(`imageGridThw: expected pictures of one frame, got ${time}: videos are not implemented.`);
+      throw new InputError(`imageGridThw: expected pictures of one frame, got ${time}: videos are not supported.`);
     });
   }
 

@@ -84,7 +84,7 @@ describe("config.json", () => {
       { ...NESTED, model_type: "qwen2_5_vl" },
       /text_config\.model_type must be qwen2_5_vl or qwen2_5_vl_text, got "qwen2_vl_text"/,
     ],
-    [{ ...FLAT, model_type: "qwen3_vl" }, /model_type must be .*qwen2_vl, qwen2_5_vl.* \(the nearest is qwen2_/],
+    [{ ...FLAT, model_type: "qwen2_audio" }, /model_type must be .*qwen2_vl, qwen2_5_vl.* \(the nearest is qwen2/],
     [vision(FLAT, { hidden_size: 36 }), /gives features of 36 values, but the decoder's hidden_size is 32/],
     [
       vision(FLAT, { num_heads: 5 }),
@@ -208,7 +208,7 @@ describe("pictures", () => {
           [1, 2, 2],
         ],
       });
-    expect(videoOf).toThrow("imageGridThw: expected pictures of one frame, got 2: videos are not implemented.");
+    expect(videoOf).toThrow("imageGridThw: expected pictures of one frame, got 2: videos are not supported.");
     expect(() => processor.fromTensors({ inputIds, pixelValues: values })).toThrow(/^imageGridThw is missing/);
   });
 
@@ -233,7 +233,7 @@ describe("pictures", () => {
     expect([...inputs.inputIds]).toEqual([152, 150, 150, 153, 0, 1, 2, 3]);
     expect(inputs.images[0]?.view).toEqual({ imageSize: [8, 16], part: { left: 0, top: 0, right: 1, bottom: 1 } });
     expect(processor.inputs("<image>why?", [image])).toEqual(inputs);
-    expect(() => processor.inputs("<|video_pad|>why?", [])).toThrow("videos are not implemented");
+    expect(() => processor.inputs("<|video_pad|>why?", [])).toThrow("videos are not supported");
   });
 
   test("videos are refused, and sides that no processor makes", () => {

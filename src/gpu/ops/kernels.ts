@@ -5,7 +5,7 @@ import { ATTENTION_DECODE_KERNELS, ATTENTION_PREFILL_KERNELS, DECODE_REDUCE } fr
 import { ADD_ROWS, COMBINE_ROWS, EMBED_TOKENS, GATHER_ROWS } from "./embedding.ts";
 import { GATED_ACTIVATION, GATED_MATVEC_KERNELS, QUANTIZE, QUANTIZE_ACTIVATIONS, QUANTIZE_MINIMUM } from "./linear.ts";
 import { LINEAR_KERNELS } from "./linear-kernels.ts";
-import { LAYER_NORM, RMS_NORM } from "./norm.ts";
+import { HEAD_NORM, LAYER_NORM, RMS_NORM } from "./norm.ts";
 import { QKV_ROPE_KERNELS, ROPE_APPEND, ROPE_APPEND_PACKED } from "./rope.ts";
 import { ROW_STRENGTHS, SINK_ACTIVATIONS } from "./row-strengths.ts";
 import { CHOOSE_TOKEN, MASK_TOKENS, REPETITION_PENALTY, TOP_K } from "./sampling.ts";
@@ -29,6 +29,7 @@ export const ALL_KERNELS: readonly Kernel[] = [
     GATED_ACTIVATION,
     RMS_NORM,
     LAYER_NORM,
+    HEAD_NORM,
     GATHER_ROWS,
     ADD_ROWS,
     COMBINE_ROWS,
