@@ -6,6 +6,7 @@ import { defineConfig } from "vitest/config";
 import { includeOf, isTestGroup } from "./setup/groups.ts";
 
 const group = process.env.ADAPTVIS_TEST_GROUP;
+const patientDawn = `--import=${new URL("setup/patient-dawn.mjs", import.meta.url).href}`;
 
 export default defineConfig({
   root: fileURLToPath(new URL("..", import.meta.url)),
@@ -25,6 +26,9 @@ export default defineConfig({
     // the other; and in one process, because they share its device and what that has compiled: on SwiftShader, the kernels of
     // one answer take longer to compile than most files take to run.
     pool: "forks",
+    execArgv: [patientDawn],
+    // So are the processes that tests start, but for those of the hosts: they are tested as users have them.
+    env: group === "hosts" ? {} : { NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ""} ${patientDawn}`.trim() },
     maxWorkers: group === "cpu" ? 2 : 1,
     isolate: group !== "gpu" && group !== "kernels" && group !== "e2e",
     // What a test waits for comes when it comes: on a busy machine a second, vitest's own limit, is no failure.
