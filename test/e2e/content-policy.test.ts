@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { launchChromium } from "../browser/launch.ts";
 import { type StaticServer, startServer } from "../browser/static-server.ts";
 import { repositoryRoot } from "../setup/bundle.ts";
-import { answersOrNotice, isAskEnabled, waitUntil } from "./playground.ts";
+import { answersOrNotice, FIRST_HASH, isAskEnabled, waitUntil } from "./playground.ts";
 
 const APP = join(repositoryRoot, "dist", "app");
 /** A host's own policy: no blobs, no framing by others, and no other Trusted Types policy than the page's. */
@@ -56,7 +56,10 @@ async function serve(sandbox: string, headers: Readonly<Record<string, string>>)
   const server = await startServer(({ path, query }) => {
     requests.push(path + query);
     if (path === "/frame")
-      return { text: `<iframe sandbox="${sandbox}" width="1200" height="800" src="/"></iframe>`, extension: ".html" };
+      return {
+        text: `<iframe sandbox="${sandbox}" width="1200" height="800" src="/${FIRST_HASH}"></iframe>`,
+        extension: ".html",
+      };
     return { file: join(APP, path === "/" ? "index.html" : path) };
   }, headers);
   closing.push(server.close);

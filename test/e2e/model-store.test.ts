@@ -7,8 +7,9 @@ import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { CheckpointSpec } from "../../src/bench/random-checkpoint.ts";
-import { decodeImage, fileSource, Llava, openNodeAdapter, requestGpuDevice } from "../../src/index.node.ts";
+import { decodeImage, fileSource, Llava } from "../../src/index.node.ts";
 import { buildApp } from "../../tools/app.mjs";
+import { openTestDevice } from "../setup/device.ts";
 import { isWeights, type LocalHub, startLocalHub, weightBytesAsked } from "../setup/local-hub.ts";
 import { checkpointOf, repositoryOf, SMALL } from "../store/fixtures.ts";
 import { seriousFindings } from "./accessibility.ts";
@@ -82,8 +83,8 @@ async function answers(dtype: "q4" | undefined) {
   const { question, greedy, adaptvis } = await answerFile(playground);
   const place = await mkdtemp(join(folder, "node-"));
   for (const [path, bytes] of files) await writeFile(join(place, path), bytes);
-  const { adapter } = await openNodeAdapter("swiftshader");
-  const device = await requestGpuDevice(adapter);
+  // It keeps what it compiled: what both forms have in common, they compile once.
+  const { device } = await openTestDevice();
   const model = await Llava.load(fileSource(place), { device, ...(dtype && { dtype }) });
   try {
     const inputs = model.prepare({ image, question });
@@ -99,7 +100,6 @@ async function answers(dtype: "q4" | undefined) {
     };
   } finally {
     model.dispose();
-    device.destroy();
   }
 }
 

@@ -13,7 +13,7 @@ import { type StaticServer, startServer } from "../browser/static-server.ts";
 
 const TIMEOUT_MS = 60_000;
 /** The address of the scene and question that a page of the tests has at first; with it, nothing is asked by itself. */
-const FIRST_HASH = encodeHash({
+export const FIRST_HASH = encodeHash({
   scene: MUG_AND_DOG,
   question: "Where is the mug in relation to the dog? Answer with left, right, on or under.",
 });
