@@ -1,5 +1,5 @@
 // The examples as a user runs them, with the package out of the tarball: in Chromium, Node and Deno. And the package's answers
-// in a bundle and in a plain page beside Node's, number by number.
+// in a bundle and in a worker beside Node's, number by number; those of its file for pages are compared in test/hosts.
 import { cp, mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -12,7 +12,7 @@ import { launchChromium } from "../browser/launch.ts";
 import { startServer } from "../browser/static-server.ts";
 import { denoExecutable } from "../deno/deno.ts";
 import { ask, differences, type HostAnswer } from "../hosts/ask.ts";
-import { bundleProgram, removePrograms, repositoryRoot } from "../setup/bundle.ts";
+import { repositoryRoot } from "../setup/bundle.ts";
 import { runProgram } from "../setup/run-program.ts";
 import { makeProject, NODE_PACKAGES, type Project } from "./project.ts";
 
@@ -36,10 +36,7 @@ beforeAll(async () => {
   await symlink(join(repositoryRoot, "node_modules", ".bin", "esbuild"), bin);
 });
 
-afterAll(async () => {
-  await removePrograms();
-  await project.remove();
-});
+afterAll(() => project.remove());
 
 /** A host's policy under which every page of the examples runs. */
 const POLICY = [
@@ -313,11 +310,5 @@ describe("the packed package gives Node's ids and log-probabilities", () => {
       fromStore: expected.ids,
       left: 0,
     });
-  });
-
-  test("out of the file for pages", async () => {
-    const page = await readFile(await bundleProgram("test/browser/answer.browser.ts", "browser"), "utf8");
-    const actual = await runInChromium(page, { "/dist": join(project.package, "dist"), "/model": model });
-    expect(differences(actual as HostAnswer, expected)).toEqual([]); // what answer.browser.ts returns
   });
 });
