@@ -36,7 +36,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   }
   let scale = inverseSqrt(total / f32(params.headDim) + params.eps);
   for (var i = lane; i < params.headDim4; i += 32u) {
-    var weight: vec4<f32>;
+    var weight = vec4<f32>(0.0);
     if (group.x < params.numHeads) {
       weight = queryWeight[i];
     } else {

@@ -138,7 +138,7 @@ describe("limits", () => {
     const gpu = new Gpu(device);
     const constants: Record<string, Constant> = {
       ...{ HAS_BIAS: true, ADD_TO_OUTPUT: true, ACTIVATION: ACTIVATIONS.gelu },
-      ...{ CAUSAL: true, CAPTURE: true, EDIT: true, WINDOWED: true },
+      ...{ CAUSAL: true, BLOCKED: true, CAPTURE: true, EDIT: true, WINDOWED: true },
       ...{
         NUM_HEADS: 4,
         NUM_KEY_VALUE_HEADS: 2,

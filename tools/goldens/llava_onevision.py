@@ -24,13 +24,11 @@ import numpy
 import torch
 from PIL import Image
 from transformers import AutoConfig, LlavaOnevisionForConditionalGeneration
-from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, eager_mask
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-from transformers.models.llama.modeling_llama import eager_attention_forward, repeat_kv
 from transformers.models.llava_onevision.image_processing_pil_llava_onevision import LlavaOnevisionImageProcessorPil
 
 from checkpoints import randomise
 from reference import greedy, i32, numbers, save
+from scaled_columns import edit
 
 NAME = "llava-onevision"
 SEED = 5
@@ -45,26 +43,6 @@ TEXT = dict(model_type="qwen2", hidden_size=64, intermediate_size=64, num_hidden
             num_key_value_heads=2, vocab_size=160, max_position_embeddings=512, tie_word_embeddings=True)
 PROCESSOR = dict(image_mean=[0.5] * 3, image_std=[0.5] * 3, resample=3, size=dict(height=SIDE, width=SIDE),
                  image_grid_pinpoints=PINPOINTS)
-
-
-edit = {"factor": 1.0, "columns": None, "probs": []}
-
-
-def scaled_attention(module, query, key, value, attention_mask, scaling, dropout=0.0, **kwargs):
-    """Eager attention whose last prompt row has its scores of the image positions multiplied; decode steps are left alone."""
-    if query.shape[2] == 1 or not hasattr(module, "num_key_value_groups"):
-        return eager_attention_forward(module, query, key, value, attention_mask, scaling, dropout, **kwargs)
-    scores = torch.matmul(query, repeat_kv(key, module.num_key_value_groups).transpose(2, 3)) * scaling
-    scores[:, :, -1, edit["columns"]] *= edit["factor"]
-    if attention_mask is not None:
-        scores = scores + attention_mask[:, :, :, : key.shape[-2]]
-    probs = torch.softmax(scores, dim=-1, dtype=torch.float32)
-    edit["probs"].append(probs[0, :, -1].clone())
-    return torch.matmul(probs, repeat_kv(value, module.num_key_value_groups)).transpose(1, 2).contiguous(), probs
-
-
-ALL_ATTENTION_FUNCTIONS.register("scaled-columns", scaled_attention)
-ALL_MASK_ATTENTION_FUNCTIONS.register("scaled-columns", eager_mask)
 
 
 def ramp(height, width):

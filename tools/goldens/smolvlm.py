@@ -25,14 +25,12 @@ import transformers
 from PIL import Image
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, Idefics3ForConditionalGeneration, PreTrainedTokenizerFast, SmolVLMForConditionalGeneration
-from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, eager_mask
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 from transformers.models.idefics3.processing_idefics3 import Idefics3Processor
-from transformers.models.llama.modeling_llama import eager_attention_forward, repeat_kv
 
 from checkpoints import randomise
 from reference import SMALLEST_LEAD, i32, save
+from scaled_columns import edit
 
 SEED = 42
 NEW_TOKENS = 8
@@ -65,24 +63,6 @@ CASES = {
 }
 SIZES = [(1, 1), (200, 300), (3000, 4000), (1200, 300), (300, 1200), (640, 480), (336, 336), (1000, 999), (37, 512), (513, 512),
          (50, 3), (3, 700)]
-
-intervention = {"factor": 1.0, "columns": []}
-
-
-def scaled_attention(module, query, key, value, attention_mask, scaling, dropout=0.0, **kwargs):
-    """Eager attention whose last prompt row has its image scores multiplied; decode steps (one row) are left alone."""
-    if query.shape[2] == 1 or not hasattr(module, "num_key_value_groups"):
-        return eager_attention_forward(module, query, key, value, attention_mask, scaling, dropout, **kwargs)
-    keys, values = (repeat_kv(part, module.num_key_value_groups) for part in (key, value))
-    scores = torch.matmul(query, keys.transpose(2, 3)) * scaling
-    scores[:, :, -1, intervention["columns"]] *= intervention["factor"]
-    scores = scores + attention_mask[:, :, :, : keys.shape[-2]]
-    probs = torch.softmax(scores, dim=-1, dtype=torch.float32)
-    return torch.matmul(probs, values).transpose(1, 2).contiguous(), probs
-
-
-ALL_ATTENTION_FUNCTIONS.register("scaled", scaled_attention)
-ALL_MASK_ATTENTION_FUNCTIONS.register("scaled", eager_mask)
 
 
 def picture(width, height):
@@ -143,10 +123,10 @@ def run(models, own, case):
         tensors["pixels"] = inputs["pixel_values"][0].double().sum((1, 2, 3)).float()
         tensors["image_features"] = torch.cat(list(model.get_image_features(**extra, return_dict=True).pooler_output)).flatten(0, -2)
     for own_model in models:
-        own_model.set_attn_implementation({"text_config": "scaled", "vision_config": "eager"})
-    intervention["columns"] = (ids[0] == model.config.image_token_id).nonzero()[:, 0]
+        own_model.set_attn_implementation({"text_config": "scaled-columns", "vision_config": "eager"})
+    edit["columns"] = (ids[0] == model.config.image_token_id).nonzero()[:, 0]
     for factor in FACTORS if sizes else (1.0,):
-        intervention["factor"] = factor
+        edit["factor"] = factor
         logits = model(input_ids=ids, **extra).logits[0, -1]
         assert torch.equal(logits, idefics3(input_ids=ids, **extra).logits[0, -1])
         output = model.generate(input_ids=ids, **extra, attention_mask=torch.ones_like(ids), do_sample=False, output_logits=True,
