@@ -182,6 +182,7 @@ export {
   type ResizeRule,
 } from "./preprocess/image-processor.ts";
 export type { ResampleFilter, Size } from "./preprocess/resize-bicubic.ts";
+export type { TilingRule } from "./preprocess/tiles.ts";
 export type { Tokenizer, TokenStream } from "./preprocess/tokenizer/tokenizer.ts";
 export { type RunOptions, Session } from "./session.ts";
 export type { MethodDefaults } from "./settings.ts";
