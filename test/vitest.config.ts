@@ -30,7 +30,7 @@ export default defineConfig({
     // So are the processes that tests start, but for those of the hosts: they are tested as users have them.
     env: group === "hosts" ? {} : { NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ""} ${patientDawn}`.trim() },
     maxWorkers: group === "cpu" ? 2 : 1,
-    isolate: group !== "gpu" && group !== "kernels" && group !== "e2e",
+    isolate: group !== "gpu" && group !== "kernels" && group !== "models" && group !== "e2e",
     // What a test waits for comes when it comes: on a busy machine a second, vitest's own limit, is no failure.
     expect: { poll: { timeout: 60_000, interval: 50 } },
     testTimeout: 120_000,

@@ -131,17 +131,18 @@ function runsOf({ fast, e2e }) {
   if (e2e) return [{ group: "e2e" }];
   if (adapters.length === 0) return [{ group: "cpu" }];
   if (fast) return [{ group: "cpu" }, { group: "kernels", adapter: adapters.at(-1) }];
-  const others = adapters.map((adapter, index) => ({ group: "gpu", adapter, isLast: index === adapters.length - 1 }));
-  const last = others.splice(-1);
+  const others = adapters.slice(0, -1).map((adapter) => ({ group: "gpu", adapter, isLast: false }));
   // Each command and host is a new process. lavapipe finds the kernels of those before in its cache; SwiftShader compiles them again.
-  // So the three groups on lavapipe begin one after the other: at once, each would compile the embedded model's kernels for itself.
+  // So the groups on lavapipe begin one after the other: at once, each would compile the embedded model's kernels for itself. Its GPU
+  // tests, the longest, are two runs: what one compiles, the other finds in the cache or does not need.
   const adapter = adapters.at(-1);
   return [
     { group: "commands", adapter },
     { group: "e2e" },
     ...others,
+    { group: "models", adapter },
     { group: "cpu" },
-    ...last,
+    { group: "kernels", adapter },
     { group: "hosts", adapter },
   ];
 }
@@ -155,7 +156,7 @@ async function runWaiting() {
 
 /** Runs one group; a process that leaves no readable report, or ends by a signal, is one failed test. */
 async function runVitest({ group, adapter, isLast = true }) {
-  const label = group === "gpu" ? adapter : group;
+  const label = group === "gpu" ? adapter : group === "models" || group === "kernels" ? `${adapter} ${group}` : group;
   const file = join(results, `${label}.json`);
   const exclude = isLast ? [] : ONCE;
   const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`];

@@ -6,10 +6,10 @@ const hostFolders = ["browser", "bundle", "deno", "hosts", "package", "playgroun
 const commandFolders = ["cli", "bench", "docs", "serve", "soak"];
 const pageFolders = ["e2e"];
 
-/** A part of the suite that runs in one vitest process. `kernels` is the part of `gpu` that the fast check runs. */
+/** A part of the suite that runs in one vitest process. `kernels` and `models` are the two parts of `gpu`. */
 export type TestGroup = (typeof TEST_GROUPS)[number];
 
-const TEST_GROUPS = ["all", "cpu", "hosts", "commands", "e2e", "gpu", "kernels"] as const;
+const TEST_GROUPS = ["all", "cpu", "hosts", "commands", "e2e", "gpu", "kernels", "models"] as const;
 
 /** Whether a name out of the environment is a group's. */
 export function isTestGroup(name: string | undefined): name is TestGroup {
@@ -37,12 +37,13 @@ export function includeOf(group: TestGroup): {
     case "kernels":
       return { include: [testsUnder("kernels")], exclude: none };
     case "gpu":
-      return {
-        include: all,
-        exclude: [...cpuFolders, ...hostFolders, ...commandFolders, ...pageFolders].map(testsUnder),
-      };
+      return { include: all, exclude: notOfGpu };
+    case "models":
+      return { include: all, exclude: [...notOfGpu, testsUnder("kernels")] };
   }
 }
+
+const notOfGpu = [...cpuFolders, ...hostFolders, ...commandFolders, ...pageFolders].map(testsUnder);
 
 function testsUnder(folder: string): string {
   return `test/${folder}/**/*.test.ts`;
