@@ -69,7 +69,7 @@ export interface PictureLayout {
   positions(imageSize: ImageSize | undefined, context: Partial<PictureContext>): PicturePositions;
   /** [T, 3] rope positions of a prompt with these pictures; of a family whose positions have several axes. */
   ropePositions?(numTokens: number, images: readonly Pick<ImageInput, "runs" | "grid">[]): Int32Array<ArrayBuffer>;
-  /** @throws InputError for tokens that stand for what is not implemented, such as a video. */
+  /** @throws InputError for a prompt that the family cannot run. */
   checkTokens?(ids: ArrayLike<number>): void;
   /** @throws CheckpointError for a processor that does not fit; its `imageSize` must be the tile's side unless given. */
   checkProcessor?(processor: ImageProcessorConfig, file: string): void;

@@ -76,6 +76,14 @@ export class ConfigReader {
     return value;
   }
 
+  /** A token id; where the file has none under `key`, that under `olderKey`. */
+  tokenId(key: string, fallback: number, olderKey = key): number {
+    const found = this.optionalNumber(key) === undefined ? olderKey : key;
+    const id = this.number(found, fallback);
+    if (!Number.isInteger(id) || id < 0) throw this.error(found, "a token id", id);
+    return id;
+  }
+
   boolean(key: string, fallback: boolean): boolean {
     return this.optionalBoolean(key) ?? fallback;
   }

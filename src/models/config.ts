@@ -264,14 +264,6 @@ function readLayerTypes(config: ConfigReader, numHiddenLayers: number): readonly
   throw config.error("layer_types", `${numHiddenLayers} times full_attention or sliding_attention`, types);
 }
 
-/** Reads the id that marks image positions; older files call it image_token_index. @throws CheckpointError for no id. */
-export function readImageTokenId(config: ConfigReader, fallback: number): number {
-  const key = config.optionalNumber("image_token_id") === undefined ? "image_token_index" : "image_token_id";
-  const id = config.number(key, fallback);
-  if (!Number.isInteger(id) || id < 0) throw config.error(key, "a token id", id);
-  return id;
-}
-
 /** Reads the name of an activation function. @throws CheckpointError when it is not implemented. */
 export function readActivation(config: ConfigReader, key: string, fallback: Activation): Activation {
   const name = config.string(key, fallback);

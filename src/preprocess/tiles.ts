@@ -45,7 +45,7 @@ function firstSize(size: Size, rule: TilingRule["firstResize"]): Size {
     : { width: Math.max(Math.trunc(MAX_SIDE * firstAspect), 1), height: MAX_SIDE };
 }
 
-/** The size of whole tiles that a picture is fitted to: the longer side first, which the shorter one follows. */
+/** The size in whole tiles that a picture is fitted to: the longer side is rounded up, then the shorter one that follows from it. */
 function wholeTiles({ width, height }: Size, tileSize: number): Size {
   const up = (side: number) => Math.ceil(side / tileSize) * tileSize;
   const aspect = width / height;

@@ -1,12 +1,12 @@
-// Idefics3 and SmolVLM: a picture becomes tiles and itself as a whole, each a run of image positions with text between them; blocks of
-// a SigLIP tower's patches become one position each.
+// Idefics3 and SmolVLM: a picture is cut into tiles and shown once more as a whole. Each tile is a run of image positions, with text
+// between the runs, and each block of a SigLIP tower's patches becomes one position.
 // Source: https://arxiv.org/abs/2408.12637, https://arxiv.org/abs/2504.05299; modeling_idefics3.py, processing_idefics3.py
 
 import type { TileView } from "../../preprocess/anyres.ts";
 import { defaultTiling } from "../../preprocess/idefics3-processor.ts";
 import { fitToTiles, type TileGrid, type TilingRule, tiledPixelValues, tileGrid } from "../../preprocess/tiles.ts";
 import type { ModelFamily, PictureLayout } from "../architecture.ts";
-import { type MultimodalConfig, readImageTokenId, readTextConfig, type TextConfig } from "../config.ts";
+import { type MultimodalConfig, readTextConfig, type TextConfig } from "../config.ts";
 import type { ConfigReader } from "../config-reader.ts";
 import { llamaWeights } from "../layers/decoder-weights.ts";
 import { shuffledTower } from "../layers/pixel-shuffle.ts";
@@ -61,7 +61,7 @@ function readMultimodalConfig(config: ConfigReader): Idefics3Config {
   const numFeatures = numPatches / scaleFactor ** 2;
   return {
     vision,
-    imageTokenId: readImageTokenId(config, 128257),
+    imageTokenId: config.tokenId("image_token_id", 128257, "image_token_index"),
     numVisionLayers: numHiddenLayers,
     scaleFactor,
     pictureForm: "tiles",

@@ -4,6 +4,7 @@
 // merge the patches behind some earlier layers too, into features for the decoder's first layers.
 // Source: https://arxiv.org/abs/2409.12191 §2.1; https://arxiv.org/abs/2502.13923 §2.1.1; modeling_qwen2_vl.py
 // Qwen2VisionTransformerPretrainedModel.forward, modeling_qwen2_5_vl.py Qwen2_5_VisionTransformerPretrainedModel.forward
+import { at } from "../../errors.ts";
 import { type BufferMaker, GPU_STORAGE, GPU_UNIFORM, type Gpu } from "../../gpu/device.ts";
 import { attentionPrefill } from "../../gpu/ops/attention.ts";
 import { combineRows, embedTokens, gatherRows } from "../../gpu/ops/embedding.ts";
@@ -218,20 +219,12 @@ function addPositions(program: Program, { vision, weights, state }: GridCall): v
 /** Features of an earlier layer, for a layer of the decoder: the patches of a block are normed side by side. */
 function mergeBehindLayer(program: Program, gpu: Gpu, call: GridCall & { readonly deepstack: number }): void {
   const { vision, weights, state, deepstack } = call;
-  const merger = weights.deepstack[deepstack];
-  if (merger?.norm.bias === undefined) return;
-  const { hiddenStates: input, normed, numBlocks: numRows } = state;
+  const merger = at(weights.deepstack, deepstack);
   const name = `deepstack_merger_list.${deepstack}`;
-  layerNorm(program.at(`${name}.norm`, "the patches of each block side by side, normalised"), {
-    input,
-    weight: merger.norm.weight,
-    bias: merger.norm.bias,
-    output: normed,
-    numRows,
-    columns: vision.mergeSize ** 2 * vision.hiddenSize,
-    eps: vision.layerNormEps,
-  });
-  mergePatches(program, gpu, { ...call, merger, name, input: normed, level: 1 + deepstack });
+  const columns = vision.mergeSize ** 2 * vision.hiddenSize;
+  const what = "the patches of each block side by side, normalised";
+  norm(program.at(`${name}.norm`, what), call, { weights: merger.norm, numRows: state.numBlocks, columns });
+  mergePatches(program, gpu, { ...call, merger, name, input: state.normed, level: 1 + deepstack });
 }
 
 function gridLayer(program: Program, gpu: Gpu, call: GridCall & { readonly index: number }): void {
@@ -382,11 +375,16 @@ function mergePatches(program: Program, gpu: Gpu, call: MergeCall): void {
   });
 }
 
-/** Into `state.normed`. */
-function norm(program: Program, { vision, state }: GridCall, { weights }: { readonly weights: GridNorm }): void {
-  const { hiddenStates: input, normed: output, numPatches: numRows } = state;
+/** Into `state.normed`: every patch, unless other rows are given. */
+function norm(
+  program: Program,
+  { vision, state }: GridCall,
+  rows: { readonly weights: GridNorm; readonly numRows?: number; readonly columns?: number },
+): void {
+  const { hiddenStates: input, normed: output } = state;
+  const { weights, numRows = state.numPatches, columns = vision.hiddenSize } = rows;
   const { weight, bias } = weights;
-  const call = { input, weight, output, numRows, columns: vision.hiddenSize, eps: vision.layerNormEps };
+  const call = { input, weight, output, numRows, columns, eps: vision.layerNormEps };
   if (bias === undefined) rmsNorm(program, call);
   else layerNorm(program, { ...call, bias });
 }

@@ -22,7 +22,7 @@ export const llavaOnevision: ModelFamily = {
     const pictures = onevisionPictures(multimodal, {
       gridPinpoints,
       maxTiles: readMaxTiles(config),
-      videoTokenId: readVideoTokenId(config),
+      videoTokenId: config.tokenId("video_token_id", DEFAULTS.video_token_index, "video_token_index"),
     });
     const architecture = llavaArchitecture(config, { multimodal, pictures });
     return {
@@ -87,11 +87,4 @@ function readMaxTiles(config: ConfigReader): number {
   if (!(maxTiles >= 1))
     throw config.error("vision_aspect_ratio", "anyres_max_ and a number, such as anyres_max_9", ratio);
   return maxTiles;
-}
-
-function readVideoTokenId(config: ConfigReader): number {
-  const key = config.optionalNumber("video_token_id") === undefined ? "video_token_index" : "video_token_id";
-  const id = config.number(key, DEFAULTS.video_token_index);
-  if (!Number.isInteger(id) || id < 0) throw config.error(key, "a token id", id);
-  return id;
 }

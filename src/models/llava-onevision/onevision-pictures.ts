@@ -2,7 +2,7 @@
 //
 // The only picture of a prompt: the whole of it in a tile, then tiles of a grid whose features are joined, unpadded and, where they are
 // over 1.1² times as many as those of maxTiles tiles, resized bilinearly to about that number; a newline ends each row. Each of several
-// pictures: one tile, filled up to a square with the mean colour, and one newline. In transformers the nesting of the list of pictures
+// pictures: one tile, padded to a square with the mean colour, and one newline. In transformers the nesting of the list of pictures
 // decides which of the two it is; here, their number in the prompt.
 // Source: transformers 5.24, modeling_llava_onevision.py (pack_image_features), image_processing_pil_llava_onevision.py
 import { InputError } from "../../errors.ts";

@@ -3,7 +3,7 @@
 import { fitToSquare, imagePixelValues } from "../../preprocess/image-processor.ts";
 import { coveredPart } from "../../preprocess/processor-transform.ts";
 import type { Architecture, ModelFamily, PictureLayout } from "../architecture.ts";
-import { type ModelConfig, readActivation, readImageTokenId, readTextConfig, type TextConfig } from "../config.ts";
+import { type ModelConfig, readActivation, readTextConfig, type TextConfig } from "../config.ts";
 import type { ConfigReader } from "../config-reader.ts";
 import { llamaWeights } from "../layers/decoder-weights.ts";
 import { numImageFeatures, type ProjectedConfig, projectedTower, projectorWeights } from "../layers/projector.ts";
@@ -55,7 +55,7 @@ export function readMultimodalConfig(
   if (strategy !== "default" && strategy !== "full") {
     throw config.error("vision_feature_select_strategy", "default or full", strategy);
   }
-  const imageTokenId = readImageTokenId(config, 32000);
+  const imageTokenId = config.tokenId("image_token_id", 32000, "image_token_index");
   const projectorHiddenAct = readActivation(config, "projector_hidden_act", "gelu");
   const { numPatches } = vision;
   const patches =

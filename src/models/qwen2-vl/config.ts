@@ -78,9 +78,9 @@ export function gridConfig(
     windowSide === undefined
       ? ""
       : `, windows of ${windowSide} × ${windowSide} but in ${fullLayers.length} of the layers`;
-  const imageTokenId = tokenId(reader, "image_token_id", 151655);
-  const start = tokenId(reader, "vision_start_token_id", 151652);
-  const end = tokenId(reader, "vision_end_token_id", 151653);
+  const imageTokenId = reader.tokenId("image_token_id", 151655);
+  const start = reader.tokenId("vision_start_token_id", 151652);
+  const end = reader.tokenId("vision_end_token_id", 151653);
   return {
     modelType,
     text,
@@ -92,7 +92,7 @@ export function gridConfig(
       featureSummary: `pictures of any shape, a position for ${mergeSize} × ${mergeSize} patches${windows}, merger ${mergerAct}`,
     },
     placeTokens: [start, imageTokenId, end],
-    videoTokenId: tokenId(reader, "video_token_id", 151656),
+    videoTokenId: reader.tokenId("video_token_id", 151656),
   };
 }
 
@@ -100,12 +100,6 @@ export function gridConfig(
 export function refuseSibling(config: ConfigReader, own: readonly string[]): void {
   const found = config.string("model_type", own[0]);
   if (!own.includes(found)) throw config.error("model_type", own.join(" or "), found);
-}
-
-function tokenId(reader: ConfigReader, key: string, fallback: number): number {
-  const id = reader.number(key, fallback);
-  if (Number.isInteger(id) && id >= 0) return id;
-  throw reader.error(key, "a token id", id);
 }
 
 /** A LayerNorm, no gate and no windows; `hidden_size` is the width of the features. */

@@ -49,7 +49,7 @@ export function gridPictures({ multimodal, videoTokenId, placeTokens, text }: Qw
 /** The size in which a picture is cut; as it is where it has been prepared already. */
 function pictureSize(imageSize: ImageSize | undefined, { processor }: Partial<PictureContext>, side: number): Size {
   if (imageSize === undefined) {
-    throw new InputError("imageGridThw is missing: Qwen2-VL needs each picture's [time, height, width] in patches.");
+    throw new InputError("imageGridThw is missing: Qwen-VL needs each picture's [time, height, width] in patches.");
   }
   const [height, width] = imageSize;
   if (processor !== undefined) return gridSize({ width, height }, patchRule(processor));
