@@ -35,6 +35,8 @@ export interface Fault {
   readonly body?: string;
   /** The connection breaks after so many bytes of the body. */
   readonly breakAfter?: number;
+  /** The break waits for it: what the receiver has not read when a connection breaks is lost. */
+  readonly beforeBreak?: () => Promise<void>;
   /** Nothing more comes after so many bytes of the body. */
   readonly stallAfter?: number;
   /** Every byte of the body is changed. */
@@ -63,6 +65,27 @@ export interface LocalHub {
   /** Decides what goes wrong. */
   fault: (call: HubCall) => Fault | undefined;
   close(): Promise<void>;
+}
+
+/** Follows a download by its progress, so that a fault can wait until bytes have arrived. */
+export class Arrivals {
+  private bytes = 0;
+  private wake: () => void = () => undefined;
+
+  /** Notes how many bytes have arrived by now. */
+  note(bytes: number): void {
+    this.bytes = bytes;
+    this.wake();
+  }
+
+  /** A fault whose break waits until `least` bytes have arrived since this call. */
+  holding(fault: Fault, least = 1): Fault {
+    const enough = this.bytes + least;
+    const beforeBreak = async () => {
+      while (this.bytes < enough) await new Promise<void>((resolve) => (this.wake = resolve));
+    };
+    return { ...fault, beforeBreak };
+  }
 }
 
 const BODY_CHUNK_BYTES = 64 * 1024;
@@ -278,8 +301,12 @@ async function sendBody(
     if (response.destroyed) return;
   }
   if (fault.stallAfter !== undefined) return;
-  if (fault.breakAfter === undefined) response.end();
-  else setTimeout(() => response.destroy(), SLOW_MS); // what was written has to leave first
+  if (fault.breakAfter === undefined) {
+    response.end();
+    return;
+  }
+  await fault.beforeBreak?.();
+  setTimeout(() => response.destroy(), SLOW_MS); // what was written has to leave first
 }
 
 function drained(response: ServerResponse): Promise<void> {
