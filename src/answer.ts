@@ -194,9 +194,11 @@ export interface Question extends AnswerOptions {
   readonly image?: RgbImage | undefined;
   /** The pictures instead, in the order in which the prompt names them. */
   readonly images?: readonly RgbImage[] | undefined;
+  /** Frames of a video, in order, for models that take videos: LLaVA-OneVision. */
+  readonly video?: readonly RgbImage[] | undefined;
   /** Put into the checkpoint's chat template. */
   readonly question?: string | undefined;
-  /** The whole prompt instead, `<image>` where each picture goes. */
+  /** The whole prompt instead, `<image>` where each picture goes and `<video>` where the video does. */
   readonly prompt?: string | undefined;
   /** Text before the first turn, where the template takes one. */
   readonly system?: string | undefined;

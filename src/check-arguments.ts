@@ -104,6 +104,7 @@ const QUESTION: Schema<Question> = {
   ...ANSWER,
   image: picture,
   images: listOf(picture, "a list of pictures, as decodeImage returns them"),
+  video: listOf(picture, "a list of the video's frames, at least one picture", 1),
   question: text,
   prompt: text,
   system: text,
@@ -221,6 +222,7 @@ const IMAGE_INPUT: Schema<ImageInput> = {
   grid: objectOf("{ width, height }", { width: required(side), height: required(side) }),
   tiles: objectOf("{ imageSize, patchGrid, views }", TILES),
   view: objectOf("{ imageSize, part }", VIEW),
+  video: whole(0),
 };
 
 const INPUTS: Schema<ModelInputs> = {

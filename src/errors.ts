@@ -71,6 +71,7 @@ export function kindOf(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (typeof value !== "object") return `a ${typeof value}`;
   try {
+    if (Array.isArray(value) && value.length === 0) return "an empty list";
     const name: unknown = value.constructor?.name;
     if (typeof name === "string" && /^\w{1,40}$/.test(name)) return name;
   } catch {

@@ -151,13 +151,15 @@ export {
   type Run,
 } from "./models/inputs.ts";
 export type { ScoreOperation, SinkRule } from "./models/layers/score-edits.ts";
+export type { ProcessedTensors } from "./models/processed-tensors.ts";
 export type {
   Conversation,
   ConversationMessage,
   PicturePart,
-  ProcessedTensors,
   Processor,
   TextPart,
+  Video,
+  VideoPart,
 } from "./models/processor.ts";
 export { readModelConfig } from "./models/registry.ts";
 export type { RopeAxes, RopeConfig, RopeScaling, YarnScaling } from "./models/rope-config.ts";

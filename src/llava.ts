@@ -190,7 +190,8 @@ export class Llava {
    */
   async ask(question: Question): Promise<Answer> {
     const asked = questionOptions(question);
-    const { image: _image, images: _images, question: _question, prompt: _prompt, system: _system, ...options } = asked;
+    const { image: _image, images: _images, video: _video, ...others } = asked;
+    const { question: _question, prompt: _prompt, system: _system, ...options } = others;
     return this.answer(this.prepare(asked), options);
   }
 
@@ -202,10 +203,12 @@ export class Llava {
       throw new InputError("Both image and images were given: give one of them.");
     }
     const { images = image === undefined ? [] : [image] } = asked;
+    const videos = asked.video === undefined ? [] : [asked.video];
     const text = asked.prompt ?? asked.question;
     if (text === undefined) throw new InputError("Neither question nor prompt was given: give one of them.");
-    const prompt = asked.prompt ?? this.processor.chatPrompt(text, { numImages: images.length, system });
-    return this.processor.inputs(prompt, images);
+    const counts = { numImages: images.length, numVideos: videos.length };
+    const prompt = asked.prompt ?? this.processor.chatPrompt(text, { ...counts, system });
+    return this.processor.inputs(prompt, images, videos);
   }
 
   /** Answers prepared inputs, for instance those of a Hugging Face processor. @throws as {@link ask}. */

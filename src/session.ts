@@ -155,8 +155,8 @@ export class Session {
       const { processor } = this.model;
       const asked = checkedMessages(messagesOf(question));
       messages = accepts(question, Array.isArray) ? asked : [...before, ...asked];
-      const { prompt, images } = processor.conversation(messages);
-      return processor.inputs(prompt, images);
+      const { prompt, images, videos } = processor.conversation(messages);
+      return processor.inputs(prompt, images, videos);
     };
     return this.stream(inputs, options, { onAnswer });
   }

@@ -17,9 +17,9 @@ import {
   methodOf,
   methodOptions,
   type QuestionFlags,
+  questionOf,
   type SamplingFlags,
   samplingOptions,
-  wordsOf,
 } from "./flags.ts";
 import { addHeatMapOptions, checkHeatMapFlags, type HeatMapFlags } from "./heat-map-flags.ts";
 import { elapsed, openModelAndPictures } from "./open-model.ts";
@@ -90,7 +90,7 @@ async function ask(session: Session, question: string | undefined, flags: AskFla
         stream?.(token);
       },
     };
-    const inputs = await asUsage(() => open.model.prepare({ images, ...wordsOf(question, flags) }));
+    const inputs = await asUsage(() => open.model.prepare(questionOf(question, flags, images)));
     const answer = await asUsage(() => open.model.answer(inputs, asked));
     notePromptForm(session, open.model, flags);
     session.print(isStreamed ? "\n" : `${answer.text.trim()}\n`);

@@ -15,7 +15,7 @@ import {
   methodOf,
   methodOptions,
   type QuestionFlags,
-  wordsOf,
+  questionOf,
 } from "./flags.ts";
 import { tokenName } from "./lens.ts";
 import { elapsed, openModelAndPictures } from "./open-model.ts";
@@ -91,7 +91,7 @@ async function attribute(session: Session, question: string | undefined, flags: 
   try {
     const { model } = open;
     const started = performance.now();
-    const inputs = await asUsage(() => model.prepare({ images, ...wordsOf(question, flags) }));
+    const inputs = await asUsage(() => model.prepare(questionOf(question, flags, images)));
     const { token, against, at: position } = flags;
     const found = await asUsage(() =>
       attributeLogit(model, inputs, { ...options, token, against, position, signal: session.signal }),

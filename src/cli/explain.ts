@@ -29,7 +29,7 @@ import {
   methodOf,
   methodOptions,
   type QuestionFlags,
-  wordsOf,
+  questionOf,
 } from "./flags.ts";
 import { isaLines } from "./isa-text.ts";
 import { elapsed, openModelAndPictures } from "./open-model.ts";
@@ -114,7 +114,7 @@ async function explain(session: Session, question: string | undefined, flags: Ex
   try {
     const { model } = open;
     const started = performance.now();
-    const inputs = await asUsage(() => model.prepare({ images, ...wordsOf(question, flags) }));
+    const inputs = await asUsage(() => model.prepare(questionOf(question, flags, images)));
     const options = { ...asked, signal: session.signal };
     const explanation = await asUsage(() => explainAnswer(model, inputs, options));
     const { answer, passes } = explanation;

@@ -9,6 +9,7 @@ import type { Intervention } from "../interventions/intervention.ts";
 import type { Parameter, ParameterKind } from "../interventions/parameters.ts";
 import { INTERVENTIONS, type MethodName, type MethodSettings, SETTING_NAMES } from "../interventions/registry.ts";
 import { scaling } from "../interventions/scaling.ts";
+import type { RgbImage } from "../preprocess/image.ts";
 import { chatTemplateOption } from "./chat-template.ts";
 import {
   indexList,
@@ -98,6 +99,7 @@ export interface QuestionFlags extends PictureFlags {
 /** Parsed options of the model and the pictures. */
 export interface PictureFlags extends ModelFlags {
   readonly image?: readonly string[];
+  readonly video?: boolean;
   readonly exif: boolean;
 }
 
@@ -106,7 +108,7 @@ export function addQuestionOptions(command: Command): Command {
   return addPictureOptions(command.argument("[question]", "the question, inserted into the model's chat template"))
     .option(
       "--prompt <text>",
-      "the whole prompt, with <image> in place of each picture; replaces the question",
+      "the whole prompt, with <image> in place of each picture, or <video>; replaces the question",
       someText,
     )
     .option("--system <text>", "system message, if the chat template supports one");
@@ -116,14 +118,21 @@ export function addQuestionOptions(command: Command): Command {
 export function addPictureOptions(command: Command): Command {
   return addModelOptions(command, MODEL_HELP)
     .option("--image <file>", "the picture: JPEG, PNG or WebP; repeatable, for a question about several", repeated)
+    .option(
+      "--video",
+      "the pictures are the frames of one video, in order, for models that take videos (LLaVA-OneVision)",
+    )
     .option("--no-exif", "ignore the pictures' EXIF orientation");
 }
 
+/** The question of a run with these pictures, which with `--video` are the frames of one video. */
+export function questionOf(question: string | undefined, flags: QuestionFlags, images: readonly RgbImage[]): Question {
+  const pictures = flags.video === true ? { video: images } : { images };
+  return { ...(images.length > 0 && pictures), ...wordsOf(question, flags) };
+}
+
 /** The engine's options for the text of a question. */
-export function wordsOf(
-  question: string | undefined,
-  flags: QuestionFlags,
-): Pick<Question, "question" | "prompt" | "system"> {
+function wordsOf(question: string | undefined, flags: QuestionFlags): Pick<Question, "question" | "prompt" | "system"> {
   return {
     ...(question !== undefined && { question }),
     ...(flags.prompt !== undefined && { prompt: flags.prompt }),

@@ -17,7 +17,7 @@ import {
   methodOf,
   methodOptions,
   type QuestionFlags,
-  wordsOf,
+  questionOf,
 } from "./flags.ts";
 import { elapsed, openModelAndPictures } from "./open-model.ts";
 import { examples } from "./package-files.ts";
@@ -87,7 +87,7 @@ async function lens(session: Session, question: string | undefined, flags: LensF
   try {
     const { model } = open;
     const started = performance.now();
-    const inputs = await asUsage(() => model.prepare({ images, ...wordsOf(question, flags) }));
+    const inputs = await asUsage(() => model.prepare(questionOf(question, flags, images)));
     const seen = await asUsage(() =>
       logitLens(model, inputs, {
         ...options,

@@ -23,7 +23,7 @@ import { asUsage } from "./checks.ts";
 import { findModel } from "./find-model.ts";
 import { formToLoad } from "./fit-memory.ts";
 import type { ModelFlags, PictureFlags } from "./flags.ts";
-import type { Session } from "./session.ts";
+import { type Session, UsageError } from "./session.ts";
 import { cacheFile, keepJson } from "./user-cache.ts";
 
 /** A loaded model with its settings and the time that loading took. */
@@ -174,6 +174,9 @@ export async function openModelAndPictures(
   options: Pick<OpenOptions, "profiler" | "firstQuestion" | "adapterClass"> = {},
 ): Promise<{ readonly open: OpenModel; readonly images: readonly RgbImage[] }> {
   const { image: files = [], exif: applyExif } = flags;
+  if (flags.video === true && files.length === 0) {
+    throw new UsageError("--video has no frames: give each as --image FILE, in order.");
+  }
   const stop = new AbortController();
   const signal = AbortSignal.any([session.signal, stop.signal]);
   let decoding: Promise<readonly RgbImage[]> | undefined;

@@ -15,7 +15,7 @@ import type { ModelInputs } from "../models/inputs.ts";
 import type { RgbImage } from "../preprocess/image.ts";
 import { gridText, labelsOf, numberText, type ShownGrid, summaryText, tokenTexts } from "./causal-grid.ts";
 import { asUsage, checkOutput, indexList, modelPath, someText } from "./checks.ts";
-import { addQuestionOptions, checkWords, type QuestionFlags, wordsOf } from "./flags.ts";
+import { addQuestionOptions, checkWords, type QuestionFlags } from "./flags.ts";
 import { elapsed, type OpenModel, openModelAndPictures, progressBar } from "./open-model.ts";
 import { notePromptForm } from "./prompt-form.ts";
 import { type Session, styled } from "./session.ts";
@@ -199,9 +199,4 @@ export async function runExperiment(
     bar.stop();
     open.close();
   }
-}
-
-/** The question of a run with these pictures. */
-export function questionOf(question: string | undefined, flags: QuestionFlags, images: readonly RgbImage[]): Question {
-  return { ...(images.length > 0 && { images }), ...wordsOf(question, flags) };
 }

@@ -8,7 +8,7 @@ import { PATCHED_PARTS, type PatchedPart } from "../causal/patching.ts";
 import type { ModelInputs } from "../models/inputs.ts";
 import { gridJson, tokenTexts } from "./causal-grid.ts";
 import { repeated, someText, wholeFrom } from "./checks.ts";
-import { wordsOf } from "./flags.ts";
+import { questionOf } from "./flags.ts";
 import type { OpenModel } from "./open-model.ts";
 import { examples } from "./package-files.ts";
 import {
@@ -18,7 +18,6 @@ import {
   jointOption,
   measureWords,
   positionOption,
-  questionOf,
   runExperiment,
   runJson,
   runText,
@@ -187,12 +186,13 @@ async function patch(session: Session, question: string | undefined, flags: Patc
   const asked = { question, flags, otherPictures: corruptImage, command: "patch" };
   await runExperiment(session, asked, async ({ model, images, otherImages, prepare, onProgress }) => {
     const clean = await prepare(questionOf(question, flags, images));
-    const words =
-      corruptQuestion === undefined && corruptPrompt === undefined
-        ? wordsOf(question, flags)
-        : wordsOf(corruptQuestion, { ...flags, prompt: corruptPrompt });
     const pictures = corruptImage === undefined ? images : otherImages;
-    const corrupted = await prepare({ ...(pictures.length > 0 && { images: pictures }), ...words });
+    const hasSameWords = corruptQuestion === undefined && corruptPrompt === undefined;
+    const corrupted = await prepare(
+      hasSameWords
+        ? questionOf(question, flags, pictures)
+        : questionOf(corruptQuestion, { ...flags, prompt: corruptPrompt }, pictures),
+    );
     const { token, against } = flags;
     const result = await model.patch(clean, corrupted, {
       part,

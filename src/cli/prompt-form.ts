@@ -8,11 +8,15 @@ import type { Session } from "./session.ts";
 const MARK = "\u2062question\u2062";
 
 /** Mentions, on stderr, that a `--prompt` differs from what the checkpoint's chat template makes of a question. */
-export function notePromptForm(session: Session, { processor }: Llava, { prompt, image = [] }: QuestionFlags): void {
+export function notePromptForm(
+  session: Session,
+  { processor }: Llava,
+  { prompt, image = [], video }: QuestionFlags,
+): void {
   if (prompt === undefined) return;
   let rendered: string;
   try {
-    rendered = processor.chatPrompt(MARK, { numImages: image.length });
+    rendered = processor.chatPrompt(MARK, video === true ? { numVideos: 1 } : { numImages: image.length });
   } catch (error) {
     // Without a template, or with one that does not take this many pictures, any form may be right.
     if (error instanceof CheckpointError || error instanceof InputError) return;

@@ -20,8 +20,8 @@ import {
   ownMethodOf,
   type PlaceFlags,
   type QuestionFlags,
+  questionOf,
   sweepOptions,
-  wordsOf,
 } from "./flags.ts";
 import { elapsed, openModelAndPictures } from "./open-model.ts";
 import { examples } from "./package-files.ts";
@@ -80,7 +80,7 @@ async function sweep(session: Session, question: string | undefined, flags: Swee
     checkSelection(model.config, { layer: flags.layer, head: flags.head });
     const selection = { layer: flags.layer ?? middleLayer(model.config.text.numHiddenLayers), head: flags.head };
     const started = performance.now();
-    const inputs = await asUsage(() => model.prepare({ images, ...wordsOf(question, flags) }));
+    const inputs = await asUsage(() => model.prepare(questionOf(question, flags, images)));
     const { signal } = session;
     const options = { ...sweepOptions(flags), mapLayers: [selection.layer], signal };
     const rows = await asUsage(() =>

@@ -11,7 +11,7 @@ import { InputError } from "../errors.ts";
 import { PLACE_KINDS } from "../inspect/place-names.ts";
 import type { VisionConfig } from "../models/config.ts";
 import type { ModelInputs } from "../models/inputs.ts";
-import type { ProcessedTensors } from "../models/processor.ts";
+import type { ProcessedTensors } from "../models/processed-tensors.ts";
 import { asUsage, checkOutput, modelPath, repeated, someText } from "./checks.ts";
 import {
   addMethodOptions,
@@ -21,7 +21,7 @@ import {
   methodOf,
   methodOptions,
   type QuestionFlags,
-  wordsOf,
+  questionOf,
 } from "./flags.ts";
 import { elapsed, type OpenModel, openModelAndPictures } from "./open-model.ts";
 import { examples } from "./package-files.ts";
@@ -73,7 +73,8 @@ method changed them, as unmodified.layers.{i}.… and unmodified.logits of the u
 of the picture that each image token shows. Its metadata contains the image span, factor, confidence, model, adapter and
 dtype, and as JSON token_texts, token_kinds and pictures.
 --inputs contains input_ids [1, T] (I64 or I32, the image token once or already expanded), pixel_values [1, 3, S, S]
-(F32; LLaVA-NeXT: [1, N, 3, S, S]) and, for LLaVA-NeXT, image_sizes [1, 2]. A trace can be used as --inputs.
+(F32; LLaVA-NeXT: [1, N, 3, S, S]) and, for LLaVA-NeXT, image_sizes [1, 2]; a video is pixel_values_videos
+[1, F, 3, S, S] with image_sizes_videos [1, F, 2]. A trace can be used as --inputs.
 
 --read PLACE[HEADS]@POSITIONS (in quotes, for the shell):
   PLACE      ${wrapped(placeNames())};
@@ -132,7 +133,7 @@ async function trace(session: Session, question: string | undefined, flags: Trac
     const { model } = open;
     const started = performance.now();
     const inputs = await (flags.inputs === undefined
-      ? asUsage(() => model.prepare({ images, ...wordsOf(question, flags) }))
+      ? asUsage(() => model.prepare(questionOf(question, flags, images)))
       : fileInputs(open, flags.inputs, session.signal));
     const { tensors, metadata, answer } = await asUsage(() =>
       model.trace(
@@ -202,7 +203,8 @@ interface OpenFile {
 /**
  * Reads input_ids ([T] or [1, T], I64 or I32), pixel_values (F32: [3, S, S], [N, 3, S, S] or [1, N, 3, S, S]) and, for
  * LLaVA-NeXT, image_sizes ([P, 2] or [2], I64 or I32), of P pictures whose tiles follow each other in pixel_values. For Qwen2-VL,
- * pixel_values is [patches, values], with image_grid_thw ([P, 3], I64 or I32). Other tensors of the file are left alone.
+ * pixel_values is [patches, values], with image_grid_thw ([P, 3], I64 or I32). For videos of LLaVA-OneVision, pixel_values_videos
+ * (F32: [V, F, 3, S, S]) and image_sizes_videos ([V, F, 2], I64 or I32). Other tensors of the file are left alone.
  * @throws InputError naming the tensor when one is missing or of another dtype or shape; CheckpointError for a damaged file.
  */
 export async function readProcessedTensors(
@@ -228,10 +230,33 @@ export async function readProcessedTensors(
         pixels && (await (thw === undefined ? readPixels(file, pixels, options.vision) : readPatches(file, pixels))),
       imageSizes: sides && pairsOf(sides),
       ...(thw && { imageGridThw: triplesOf(thw) }),
+      ...(await readVideos(file, options.vision)),
     };
   } finally {
     await source.close?.();
   }
+}
+
+/** The frames of videos, and their sizes. */
+async function readVideos(
+  file: OpenFile,
+  vision: VisionConfig | undefined,
+): Promise<Pick<ProcessedTensors, "pixelValuesVideos" | "imageSizesVideos">> {
+  const pixels = file.header.tensors.get("pixel_values_videos");
+  const sizes = file.header.tensors.get("image_sizes_videos");
+  if (pixels === undefined) return {};
+  const [numVideos = 0, numFrames = 0] = pixels.shape;
+  const flat = { ...pixels, shape: [numVideos * numFrames, ...pixels.shape.slice(2)] };
+  if (pixels.shape.length !== 5) throw wrong(file, pixels, "F32 of shape [V, F, 3, S, S]");
+  const pixelValuesVideos = await readPixels(file, flat, vision);
+  if (sizes === undefined) return { pixelValuesVideos };
+  const shapes = `[${numVideos}, ${numFrames}, 2]`;
+  const rank = (shape: readonly number[]) => `[${shape.join(", ")}]` === shapes;
+  const sides = pairsOf(await readIntegers(file, sizes, { shapes, rank }));
+  const imageSizesVideos = Array.from({ length: numVideos }, (_, video) =>
+    sides.slice(video * numFrames, (video + 1) * numFrames),
+  );
+  return { pixelValuesVideos, imageSizesVideos };
 }
 
 function isRow(shape: readonly number[]): boolean {

@@ -55,9 +55,6 @@ export async function traceTensors(
   },
 ): Promise<TraceTensor[]> {
   const { inputs, text, logits } = run;
-  const f32 = (name: string, shape: readonly number[], data: Float32Array<ArrayBuffer>): TraceTensor => {
-    return { name, dtype: "F32", shape, data };
-  };
   const { inputIds, images } = inputs;
   const tensors: TraceTensor[] = [{ name: "input_ids", dtype: "I32", shape: [inputIds.length], data: inputIds }];
   const embeds = await places.values({ place: "inputs_embeds", positions: Array.from(inputIds, (_, index) => index) });
@@ -66,8 +63,12 @@ export async function traceTensors(
     // Patches are listed one by one, as transformers has them.
     const itemShape = run.tileShape.length === 2 ? run.tileShape.slice(1) : run.tileShape;
     const itemLength = itemShape.reduce((product, size) => product * size, 1);
-    const pixels = joined(images.map(({ pixelValues }) => pixelValues));
-    tensors.push(f32("pixel_values", [pixels.length / itemLength, ...itemShape], pixels));
+    const pictures = images.filter(({ video }) => video === undefined);
+    if (pictures.length > 0) {
+      const pixels = joined(pictures.map(({ pixelValues }) => pixelValues));
+      tensors.push(f32("pixel_values", [pixels.length / itemLength, ...itemShape], pixels));
+    }
+    tensors.push(...videoTensors(images, itemShape));
     // The image's rows of inputs_embeds are the features: for LLaVA-NeXT packed, with the newline rows.
     const width = text.hiddenSize;
     const runs = images.flatMap((image) => image.runs);
@@ -83,7 +84,7 @@ export async function traceTensors(
       const data = Int32Array.from(grids);
       tensors.push({ name: "image_grid_thw", dtype: "I32", shape: [grids.length / 3, 3], data });
     }
-    const sizes = images.flatMap(({ tiles }) => tiles?.imageSize ?? []);
+    const sizes = pictures.flatMap(({ tiles }) => tiles?.imageSize ?? []);
     if (sizes.length > 0) {
       tensors.push({
         name: "image_sizes",
@@ -109,6 +110,25 @@ export async function traceTensors(
   }
   tensors.push(f32("logits", [logits.length], logits));
   return tensors;
+}
+
+function f32(name: string, shape: readonly number[], data: Float32Array<ArrayBuffer>): TraceTensor {
+  return { name, dtype: "F32", shape, data };
+}
+
+/** The frames of videos with as many frames each, [V, F, …], as transformers has them; none where their numbers differ. */
+function videoTensors(images: readonly ImageInput[], itemShape: readonly number[]): readonly TraceTensor[] {
+  const frames = images.filter(({ video }) => video !== undefined);
+  const numVideos = new Set(frames.map(({ video }) => video)).size;
+  const numFrames = frames.length / numVideos;
+  const isOfEqual = frames.every(({ video }, index) => video === Math.floor(index / numFrames));
+  if (numVideos === 0 || !isOfEqual) return [];
+  const pixels = joined(frames.map(({ pixelValues }) => pixelValues));
+  const data = Int32Array.from(frames.flatMap(({ tiles }) => tiles?.imageSize ?? []));
+  return [
+    f32("pixel_values_videos", [numVideos, numFrames, ...itemShape], pixels),
+    { name: "image_sizes_videos", dtype: "I32", shape: [numVideos, numFrames, 2], data },
+  ];
 }
 
 /** A change of logits that keeps those of every token. */

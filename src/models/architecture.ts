@@ -41,8 +41,10 @@ export interface PictureLayout {
   readonly imageTokenId: number;
   /** Ids that stand for `<image>` in a prompt: the image token and those around it; the image token alone unless given. */
   readonly placeTokens?: readonly number[] | undefined;
-  /** The id that marks positions of a video, which prompts must not have; undefined for a family without. */
+  /** The id that marks positions of a video; undefined for a family without. */
   readonly videoTokenId?: number;
+  /** How the frames of a video are prepared; undefined where videos are not supported. */
+  readonly frames?: FrameLayout;
   /** Shape of one tile, [C, S, S]; of pictures in patches, [patches, values]: a block of patches that becomes one position. */
   readonly tileShape: readonly number[];
   /** Whether pictures are cut into tiles as the image processor's settings say; false unless given. */
@@ -75,10 +77,18 @@ export interface PictureLayout {
   checkProcessor?(processor: ImageProcessorConfig, file: string): void;
 }
 
+/** How a family prepares the frames of a video, each of which is a picture of its own. */
+export interface FrameLayout {
+  /** Pixel values of one frame, [1, C, S, S] f32. @throws InputError or CheckpointError when it cannot be prepared. */
+  pixelValues(frame: RgbImage, processor: ImageProcessorConfig): Float32Array<ArrayBuffer>;
+  /** Positions of one frame; those of a video's frames follow each other. */
+  positions(imageSize: ImageSize, place: { readonly isLast: boolean }): PicturePositions;
+}
+
 /** What the preparation of a picture depends on besides the picture. */
 export interface PictureContext {
   readonly processor: ImageProcessorConfig;
-  /** Pictures of the whole prompt. */
+  /** Pictures of the whole prompt, frames of videos not counted. */
   readonly numPictures: number;
 }
 

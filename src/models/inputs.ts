@@ -33,6 +33,8 @@ export interface ImageInput {
   readonly tiles?: PictureTiles | undefined;
   /** Where the single grid lies in the original picture; undefined for tiles, and where the original is not known. */
   readonly view?: PictureView | undefined;
+  /** Of a frame: which of the prompt's videos it is of. */
+  readonly video?: number | undefined;
 }
 
 /** Features of some of a picture's tiles, joined, cropped and resized. */

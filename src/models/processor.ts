@@ -1,20 +1,16 @@
 // Question and pictures to the model's inputs, with the checkpoint's own tokenizer, chat template and image processor.
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { asRecord } from "../checkpoint/source.ts";
-import { at, CheckpointError, InputError, shown } from "../errors.ts";
+import { CheckpointError, InputError, shown } from "../errors.ts";
 import {
   anything,
   checkedText,
   either,
   flag,
-  floats,
-  isTyped,
   listOf,
   objectOf,
   read,
   readOptions,
-  required,
-  rule,
   type Schema,
   text,
   whole,
@@ -24,35 +20,26 @@ import {
   type ChatTemplate,
   type ChatTemplateSource,
   loadChatTemplate,
+  type PlaceTokens,
   type RenderMessagesOptions,
   type RenderOptions,
 } from "../preprocess/chat-template.ts";
 import { checkedPicture, picture, type RgbImage } from "../preprocess/image.ts";
 import type { ImageProcessorConfig } from "../preprocess/image-processor.ts";
 import { readImageProcessorConfig } from "../preprocess/image-processors.ts";
-import { expandImageTokens } from "../preprocess/prompt.ts";
+import { expandImageTokens, tokenRuns } from "../preprocess/prompt.ts";
 import { needsOlderFiles, type TokenizerFiles } from "../preprocess/tokenizer/special-tokens.ts";
 import { loadTokenizer, type Tokenizer } from "../preprocess/tokenizer/tokenizer.ts";
-import type { Architecture, ImageSize, PictureLayout, PicturePositions } from "./architecture.ts";
+import type { Architecture, FrameLayout, ImageSize, PictureLayout } from "./architecture.ts";
 import { noVisionTower } from "./config.ts";
-import type { ImageInput, ModelInputs, PictureView } from "./inputs.ts";
-
-/** Inputs as a Hugging Face processor makes them. */
-export interface ProcessedTensors {
-  /** [T], each image token once or already expanded */
-  readonly inputIds: ArrayLike<number>;
-  /** [N, C, S, S] f32: the tiles of all pictures, one picture after the other; undefined for text only */
-  readonly pixelValues: Float32Array<ArrayBuffer> | undefined;
-  /** [height, width] of each original picture; needed for LLaVA-NeXT */
-  readonly imageSizes?: readonly ImageSize[] | undefined;
-  /** [time, height, width] of each picture in patches; needed for Qwen2-VL, whose pixel values are [ΣP, 3·t·p²] */
-  readonly imageGridThw?: readonly (readonly [time: number, height: number, width: number])[] | undefined;
-}
+import type { ModelInputs } from "./inputs.ts";
+import { expandText, type Picture, placedPictures } from "./placed-pictures.ts";
+import { checkedTensors, type ProcessedTensors, tensorPictures, tensorVideos } from "./processed-tensors.ts";
 
 /** A message whose image parts carry their pictures. */
 export interface ConversationMessage {
   readonly role: ChatMessage["role"];
-  readonly content: string | readonly (TextPart | PicturePart)[];
+  readonly content: string | readonly (TextPart | PicturePart | VideoPart)[];
 }
 
 /** Words of a message. */
@@ -67,33 +54,36 @@ export interface PicturePart {
   readonly image: RgbImage;
 }
 
-/** A conversation as a prompt, and its pictures in the order of their `<image>`. */
+/** A video of a message, for families that take videos: LLaVA-OneVision. */
+export interface VideoPart {
+  readonly type: "video";
+  /** Its frames in order, chosen by the caller. */
+  readonly frames: Video;
+}
+
+/** The frames of a video, in order. */
+export type Video = readonly RgbImage[];
+
+/** A conversation as a prompt, its pictures in the order of their `<image>`, and its videos in that of their `<video>`. */
 export interface Conversation {
   readonly prompt: string;
   readonly images: readonly RgbImage[];
+  readonly videos: readonly Video[];
 }
 
 /** The part of an {@link Architecture} that inputs depend on. */
 type InputArchitecture = Pick<Architecture, "config" | "pictures">;
 
 const PICTURES = listOf(picture, "a list of pictures, as decodeImage returns them");
-const RENDER: Schema<RenderOptions> = { hasImage: flag, numImages: whole(0, 2 ** 16), system: text };
+const FRAMES = listOf(picture, "a list of the video's frames, at least one picture", 1);
+const VIDEOS = listOf(FRAMES, "a list of videos, each the list of its frames");
+const RENDER: Schema<RenderOptions> = {
+  hasImage: flag,
+  numImages: whole(0, 2 ** 16),
+  numVideos: whole(0, 2 ** 16),
+  system: text,
+};
 const RENDER_MESSAGES: Schema<RenderMessagesOptions> = { addGenerationPrompt: flag };
-
-const idList = listOf(whole(0), "a list of token ids");
-const ids = rule("a list of token ids", (value) =>
-  ["Int32Array", "Uint32Array", "Uint16Array"].some((kind) => isTyped(value, kind)),
-);
-
-const TENSORS = objectOf<ProcessedTensors>("tensors of a Hugging Face processor", {
-  inputIds: required({
-    expected: "a list of token ids",
-    read: (value, name) => (ArrayBuffer.isView(value) ? ids : idList).read(value, name),
-  }),
-  pixelValues: floats,
-  imageSizes: listOf(listOf(whole(1, 2 ** 20), "[height, width]", 2), "a list of [height, width]"),
-  imageGridThw: listOf(listOf(whole(1, 2 ** 16), "[time, height, width]", 3), "a list of [time, height, width]"),
-});
 
 /** Messages of an untyped caller, copied; what they must hold is checked with the template. */
 const MESSAGES = listOf(
@@ -102,7 +92,7 @@ const MESSAGES = listOf(
     content: either(
       (value) => !Array.isArray(value),
       anything,
-      listOf(objectOf("a part", { type: anything, text: anything, image: picture }), "a list of parts"),
+      listOf(objectOf("a part", { type: anything, text: anything, image: picture, frames: FRAMES }), "a list of parts"),
     ),
   }),
   "a list of messages",
@@ -119,6 +109,8 @@ export class Processor {
   readonly eosTokenIds: readonly number[];
   /** How pictures are prepared; undefined where the checkpoint has no preprocessor_config.json. */
   readonly imageProcessor: ImageProcessorConfig | undefined;
+  /** How frames of videos are prepared; undefined where the family takes none. */
+  readonly videoProcessor: ImageProcessorConfig | undefined;
   private readonly architecture: InputArchitecture;
   private readonly tokenizerOrUndefined: Tokenizer | undefined;
   private readonly template: ChatTemplate | undefined;
@@ -128,6 +120,7 @@ export class Processor {
     parts: {
       readonly eosTokenIds: readonly number[];
       readonly imageProcessor: ImageProcessorConfig | undefined;
+      readonly videoProcessor?: ImageProcessorConfig | undefined;
       readonly tokenizer: Tokenizer | undefined;
       readonly template: ChatTemplate | undefined;
     },
@@ -135,6 +128,7 @@ export class Processor {
     this.architecture = architecture;
     this.eosTokenIds = parts.eosTokenIds;
     this.imageProcessor = parts.imageProcessor;
+    this.videoProcessor = parts.videoProcessor;
     this.tokenizerOrUndefined = parts.tokenizer;
     this.template = parts.template;
   }
@@ -164,27 +158,32 @@ export class Processor {
     const asked = checkedMessages(messages);
     const rendered = readOptions("a conversation", options, RENDER_MESSAGES);
     const prompt = this.requireTemplate().renderMessages(asked, rendered);
-    const images = asked.flatMap(({ content }) =>
-      typeof content === "string" ? [] : content.flatMap((part) => (part.type === "image" ? [part.image] : [])),
-    );
-    return { prompt, images };
+    const parts = asked.flatMap(({ content }) => (typeof content === "string" ? [] : content));
+    return {
+      prompt,
+      images: parts.flatMap((part) => (part.type === "image" ? [part.image] : [])),
+      videos: parts.flatMap((part) => (part.type === "video" ? [part.frames] : [])),
+    };
   }
 
   /**
-   * Inputs for a whole prompt and its pictures, in the order of their `<image>`.
-   * @throws InputError for no RGB picture, an empty or too long prompt, or one without one `<image>` for each picture;
-   * CheckpointError when the model takes no pictures or their settings are missing.
+   * Inputs for a whole prompt with its pictures, in the order of their `<image>`, and videos, in that of their `<video>`. Every frame
+   * of a video is a picture of the inputs.
+   * @throws InputError for no RGB picture, an empty or too long prompt, one without one `<image>` for each picture and one `<video>`
+   * for each video, or videos that the model does not take; CheckpointError when it takes no pictures or their settings are missing.
    */
-  inputs(prompt: string, images: readonly RgbImage[]): ModelInputs {
+  inputs(prompt: string, images: readonly RgbImage[], videos: readonly Video[] = []): ModelInputs {
     const pictures = read("images", images, PICTURES) as readonly RgbImage[]; // checked by the rule
-    return this.checkedInputs(checkedText("prompt", prompt), pictures);
+    const frames = read("videos", videos, VIDEOS) as readonly Video[];
+    return this.checkedInputs(checkedText("prompt", prompt), pictures, frames);
   }
 
-  private checkedInputs(prompt: string, images: readonly RgbImage[]): ModelInputs {
+  private checkedInputs(prompt: string, images: readonly RgbImage[], videos: readonly Video[]): ModelInputs {
     if (prompt.trim() === "") throw new InputError("The prompt is empty: give at least one word.");
     const { tokenizer } = this;
-    if (images.length === 0) return this.layOut(tokenizer.encodePrompt(prompt), []);
+    if (images.length + videos.length === 0) return this.layOut(tokenizer.encodePrompt(prompt), []);
     const layout = this.pictures();
+    const frames = this.preparedFrames(videos);
     const { imageProcessor } = this;
     if (imageProcessor === undefined) throw missingFile("preprocessor_config.json", "pictures cannot be prepared");
     const context = { processor: imageProcessor, numPictures: images.length };
@@ -193,7 +192,7 @@ export class Processor {
       const pixelValues = layout.pixelValues(image, context);
       const positions = layout.positions(imageSize, context);
       const part = positions.grid && layout.part?.(imageSize, imageProcessor);
-      return { pixelValues, positions, view: part && { imageSize, part } };
+      return { pixelValues, positions, ...(part && { view: { imageSize, part } }) };
     });
     const imageToken = tokenizer.decode([layout.imageTokenId], { skipSpecialTokens: false });
     const { placeTokens } = layout;
@@ -204,7 +203,20 @@ export class Processor {
       imageToken,
       texts: pictures.map(({ positions }) => positions.text),
     });
-    return this.layOut(tokenizer.encodePrompt(expanded), pictures);
+    return this.layOut(tokenizer.encodePrompt(expanded), pictures, frames);
+  }
+
+  private preparedFrames(videos: readonly Video[]): readonly (readonly Picture[])[] {
+    const { videoProcessor } = this;
+    if (videos.length === 0) return [];
+    const frames = this.frames();
+    if (videoProcessor === undefined) throw missingFile("preprocessor_config.json", "videos cannot be prepared");
+    return videos.map((video) =>
+      video.map((frame, index) => ({
+        pixelValues: frames.pixelValues(frame, videoProcessor),
+        positions: frames.positions([frame.height, frame.width], { isLast: index === video.length - 1 }),
+      })),
+    );
   }
 
   /**
@@ -218,40 +230,18 @@ export class Processor {
 
   /** Checks tensors of a Hugging Face processor and lays the pictures out. @throws InputError when they do not fit. */
   fromTensors(tensors: ProcessedTensors): ModelInputs {
-    const given = read("tensors", tensors, TENSORS) as ProcessedTensors; // checked by the rule
-    const { inputIds, pixelValues, imageGridThw } = given;
-    if (pixelValues === undefined) return this.layOut(inputIds, []);
+    const given = checkedTensors(tensors);
+    const { inputIds, pixelValues, pixelValuesVideos } = given;
+    if (pixelValues === undefined && pixelValuesVideos === undefined) return this.layOut(inputIds, []);
     const layout = this.pictures();
-    const imageSizes = given.imageSizes ?? (imageGridThw && this.gridSizes(imageGridThw));
-    const tileLength = layout.tileShape.reduce((product, size) => product * size, 1);
-    const context = {
-      ...(this.imageProcessor && imageGridThw === undefined && { processor: this.imageProcessor }),
-      ...(imageSizes && { numPictures: imageSizes.length }),
-    };
-    const pictures: Picture[] = [];
-    let at = 0;
-    // Without sizes there are as many pictures as the values are long for.
-    while (imageSizes === undefined ? at < pixelValues.length || at === 0 : pictures.length < imageSizes.length) {
-      const positions = layout.positions(imageSizes?.[pictures.length], context);
-      const length = positions.numTiles * tileLength;
-      pictures.push({ positions, pixelValues: pixelValues.subarray(at, at + length), view: undefined });
-      at += length;
-    }
-    if (at !== pixelValues.length) {
-      throw new InputError(
-        `pixel_values must hold ${at / tileLength} × [${layout.tileShape.join(", ")}] numbers, got ${pixelValues.length}: prepare the picture with this checkpoint's processor.`,
-      );
-    }
-    return this.layOut(inputIds, pictures);
-  }
-
-  /** Sizes in pixels of pictures whose patches are given. */
-  private gridSizes(grids: NonNullable<ProcessedTensors["imageGridThw"]>): readonly ImageSize[] {
-    const { patchSize = 1 } = this.architecture.config.multimodal?.vision ?? {};
-    return grids.map(([time, height, width]) => {
-      if (time === 1) return [height * patchSize, width * patchSize];
-      throw new InputError(`imageGridThw: expected pictures of one frame, got ${time}: videos are not supported.`);
-    });
+    const { imageProcessor } = this;
+    const { config } = this.architecture;
+    const pictures = tensorPictures(given, { layout, config, imageProcessor });
+    return this.layOut(
+      inputIds,
+      pictures,
+      pixelValuesVideos === undefined ? [] : tensorVideos(given, layout, this.frames()),
+    );
   }
 
   /** Ids of a text that follows a prompt, such as " Left": those that it has after a colon, which prompts tend to end in. */
@@ -299,52 +289,53 @@ export class Processor {
     return pictures;
   }
 
-  private layOut(ids: ArrayLike<number>, pictures: readonly Picture[]): ModelInputs {
+  /** @throws InputError when the model takes no videos. */
+  private frames(): FrameLayout {
+    const { frames } = this.pictures();
+    if (frames !== undefined) return frames;
+    const { modelType } = this.architecture.config;
+    throw new InputError(`Videos are not supported for model_type ${modelType}: ${SINGLE_FRAMES}.`);
+  }
+
+  private layOut(
+    ids: ArrayLike<number>,
+    pictures: readonly Picture[],
+    videos: readonly (readonly Picture[])[] = [],
+  ): ModelInputs {
     const { text } = this.architecture.config;
     const layout = this.architecture.pictures;
-    const { videoTokenId } = layout ?? {};
-    if (videoTokenId !== undefined && Array.from(ids).includes(videoTokenId)) {
-      throw new InputError(
-        `The prompt has a video token (id ${videoTokenId}), but videos are not supported: give single frames as pictures.`,
-      );
-    }
+    const limits = { contextLength: text.maxPositionEmbeddings, vocabSize: text.vocabSize };
     layout?.checkTokens?.(ids);
-    const { inputIds, runs } = expandImageTokens(ids, {
-      imageTokenId: layout?.imageTokenId,
+    const pictureRuns = {
+      tokenId: layout?.imageTokenId,
       pictures: pictures.map(({ positions }) => positions.runLengths),
-      contextLength: text.maxPositionEmbeddings,
-      vocabSize: text.vocabSize,
-    });
-    const images = pictures.map(({ pixelValues, positions, view }, index): ImageInput => {
-      const { rowIndex, featureGrids, grid, tiles } = positions;
-      const optional = { ...(featureGrids && { featureGrids }), ...(tiles && { tiles }), ...(view && { view }) };
-      return { pixelValues, runs: at(runs, index), rowIndex, grid, ...optional };
-    });
-    const placed = images.length > 0 ? layout?.ropePositions?.(inputIds.length, images) : undefined;
-    return { inputIds, images, ...(placed && { positions: placed }) };
+    };
+    const frames = videos.flatMap((video, index) => video.map((frame) => ({ ...frame, video: index })));
+    const frameRuns = {
+      tokenId: layout?.videoTokenId,
+      pictures: frames.map(({ positions }) => positions.runLengths),
+    };
+    let inputIds = expandImageTokens(ids, { ...pictureRuns, ...limits });
+    if (videos.length > 0 || inputIds.includes(frameRuns.tokenId ?? -1)) {
+      if (layout?.frames === undefined) {
+        throw new InputError(
+          `The prompt has a video token (id ${frameRuns.tokenId}), but videos are not supported: ${SINGLE_FRAMES}.`,
+        );
+      }
+      const lengths = videos.map((video) => [video.reduce((sum, { positions }) => sum + positions.rowIndex.length, 0)]);
+      const { contextLength } = limits; // ids are checked
+      inputIds = expandImageTokens(inputIds, { ...frameRuns, kind: "video", pictures: lengths, contextLength });
+    }
+    const images = placedPictures([
+      { pictures, runs: tokenRuns(inputIds, pictureRuns) },
+      { pictures: frames, runs: tokenRuns(inputIds, frameRuns) },
+    ]);
+    const positions = images.length > 0 ? layout?.ropePositions?.(inputIds.length, images) : undefined;
+    return { inputIds, images, ...(positions && { positions }) };
   }
 }
 
-/** A prepared picture. */
-interface Picture {
-  readonly pixelValues: Float32Array<ArrayBuffer>;
-  readonly positions: PicturePositions;
-  readonly view: PictureView | undefined;
-}
-
-/**
- * Puts the text that a family writes for its pictures in the place of their image tokens, before the prompt is encoded; pictures
- * without such a text keep the token.
- */
-export function expandText(
-  prompt: string,
-  { imageToken, texts }: { readonly imageToken: string; readonly texts: readonly (string | undefined)[] },
-): string {
-  return prompt
-    .split(imageToken)
-    .map((part, index) => (index === 0 ? part : `${texts[index - 1] ?? imageToken}${part}`))
-    .join("");
-}
+const SINGLE_FRAMES = "give single frames as pictures";
 
 function missingFile(file: string, consequence: string): CheckpointError {
   return new CheckpointError(`The checkpoint has no ${file}, so ${consequence}.`, { file });
@@ -363,20 +354,23 @@ export async function loadProcessor(
   const tokenizerJson = await checkpoint.readJson("tokenizer.json");
   const tokenizer =
     tokenizerJson === undefined ? undefined : loadTokenizer(tokenizerJson, await tokenizerFiles(checkpoint));
-  const template = await loadChatTemplate(checkpoint, settings.chatTemplate, imageTokenText(architecture, tokenizer));
+  const template = await loadChatTemplate(checkpoint, settings.chatTemplate, placeTokens(architecture, tokenizer));
   const { pictures } = architecture;
+  const imageProcessor = withSplitting(pictures && (await readImageProcessor(checkpoint, pictures)), settings);
   return new Processor(architecture, {
     eosTokenIds: await readEosTokenIds(checkpoint),
-    imageProcessor: withSplitting(pictures && (await readImageProcessor(checkpoint, pictures)), settings),
+    imageProcessor,
+    videoProcessor: pictures?.frames && ((await readVideoProcessor(checkpoint, pictures)) ?? imageProcessor),
     tokenizer,
     template,
   });
 }
 
-/** How the image token is written; undefined where the model or the tokenizer has none. */
-function imageTokenText({ pictures }: InputArchitecture, tokenizer: Tokenizer | undefined): string | undefined {
-  const text = pictures && tokenizer?.decode([pictures.imageTokenId], { skipSpecialTokens: false });
-  return text === "" ? undefined : text;
+/** How the image and video tokens are written, where the model and the tokenizer have them. */
+function placeTokens({ pictures }: InputArchitecture, tokenizer: Tokenizer | undefined): PlaceTokens {
+  const written = (id: number | undefined) =>
+    (id !== undefined && tokenizer?.decode([id], { skipSpecialTokens: false })) || undefined;
+  return { imageToken: written(pictures?.imageTokenId), videoToken: written(pictures?.videoTokenId) };
 }
 
 /** Settings that replace those of a checkpoint's files. */
@@ -418,6 +412,21 @@ async function readImageProcessor(
   if ("image_processor" in asRecord(outer)) return imageProcessorFor(pictures, outer, outerFile);
   const own = await checkpoint.readJson(ownFile);
   return own === undefined ? undefined : imageProcessorFor(pictures, own, ownFile);
+}
+
+/** The settings for frames of videos, where they have a file of their own. */
+async function readVideoProcessor(
+  checkpoint: Checkpoint,
+  pictures: PictureLayout,
+): Promise<ImageProcessorConfig | undefined> {
+  const [ownFile, outerFile] = ["video_preprocessor_config.json", "processor_config.json"];
+  const { video_processor: nested } = asRecord(await checkpoint.readJson(outerFile));
+  const json = nested ?? (await checkpoint.readJson(ownFile));
+  if (json === undefined) return undefined;
+  const { video_processor_type: type, ...values } = asRecord(json);
+  const imageType = typeof type === "string" ? type.replace("VideoProcessor", "ImageProcessor") : type;
+  const asImages = { ...values, ...(imageType !== undefined && { image_processor_type: imageType }) };
+  return imageProcessorFor(pictures, asImages, nested === undefined ? ownFile : outerFile);
 }
 
 /** @throws CheckpointError when its pictures do not fit the vision tower. */

@@ -12,8 +12,8 @@ export interface TemplateFiles {
   readJson(path: string): Promise<unknown>;
 }
 
-/** A part of a message: text, or the place of a picture. */
-export type ChatPart = { readonly type: "text"; readonly text: string } | { readonly type: "image" };
+/** A part of a message: text, or the place of a picture or a video. */
+export type ChatPart = { readonly type: "text"; readonly text: string } | { readonly type: "image" | "video" };
 
 /** One message of a conversation. */
 export interface ChatMessage {
@@ -27,13 +27,13 @@ export interface ChatTemplate {
   /** The file the template is in. */
   readonly file: string;
   /**
-   * The whole prompt of a conversation, with one image token per picture, in order.
-   * @throws InputError when a message is malformed, a text contains the image token, or the template refuses these messages,
+   * The whole prompt of a conversation, with one image token per picture and one video token per video, in order.
+   * @throws InputError when a message is malformed, a text contains one of these tokens, or the template refuses these messages,
    * drops the text of one of them or does not write its pictures.
    * @throws CheckpointError with the template's own message when it fails for any question.
    */
   renderMessages(messages: readonly ChatMessage[], options?: RenderMessagesOptions): string;
-  /** The whole prompt of one question, its pictures first. @throws as {@link renderMessages}; InputError for an empty question. */
+  /** The whole prompt of one question, its pictures and videos first. @throws as {@link renderMessages}; InputError for an empty question. */
   render(text: string, options: RenderOptions): string;
 }
 
@@ -57,6 +57,8 @@ export interface RenderOptions {
   readonly hasImage?: boolean | undefined;
   /** Number of its pictures, which go before the text; 1 with `hasImage`, else 0 unless given. */
   readonly numImages?: number | undefined;
+  /** Number of its videos, which go between its pictures and the text; 0 unless given. */
+  readonly numVideos?: number | undefined;
   /** Text of a system message, for templates that support one. */
   readonly system?: string | undefined;
 }
@@ -91,14 +93,15 @@ export async function findChatTemplate(files: TemplateFiles): Promise<ChatTempla
 /**
  * Loads a checkpoint's chat template, see {@link findChatTemplate}.
  * @param given goes before the checkpoint's own
- * @param imageToken how pictures are written where tokenizer_config.json names no image token; `<image>` unless given
+ * @param tokens how pictures and videos are written where tokenizer_config.json names no token for them; pictures as `<image>` unless
+ *   given, and videos have no place
  * @returns undefined when the checkpoint has none
  * @throws CheckpointError when the template is not valid Jinja.
  */
 export async function loadChatTemplate(
   files: TemplateFiles,
   given?: ChatTemplateSource,
-  imageToken = "<image>",
+  { imageToken = "<image>", videoToken }: PlaceTokens = {},
 ): Promise<ChatTemplate | undefined> {
   const found = given ?? (await findChatTemplate(files));
   if (found === undefined) return undefined;
@@ -106,7 +109,14 @@ export async function loadChatTemplate(
   const specialTokensMap = needsOlderFiles(config) ? await files.readJson("special_tokens_map.json") : undefined;
   const { named } = readSpecialTokens({ config, specialTokensMap });
   const texts = Object.fromEntries([...named].map(([name, { content }]) => [name, content]));
-  return new JinjaChatTemplate(found.file, await parse(found), { imageToken, ...texts });
+  const places = { imageToken: texts.image_token ?? imageToken, videoToken: texts.video_token ?? videoToken };
+  return new JinjaChatTemplate(found.file, await parse(found), places, texts);
+}
+
+/** How pictures and videos are written in a prompt. */
+export interface PlaceTokens {
+  readonly imageToken?: string | undefined;
+  readonly videoToken?: string | undefined;
 }
 
 /** How a template takes a message's content: as a list of parts, or as one string of their lines, with image tokens in it. */
@@ -126,24 +136,32 @@ const PROBE: Message = { role: "user", parts: [{ type: "image" }, { type: "text"
 class JinjaChatTemplate implements ChatTemplate {
   readonly file: string;
   private readonly template: JinjaTemplate;
-  private readonly imageToken: string;
+  private readonly tokens: Readonly<Record<"image" | "video", string | undefined>>;
   private readonly variables: Readonly<Record<string, unknown>>;
   private format: ContentFormat | undefined;
 
-  /** @param texts of special tokens by name, such as bos_token; imageToken where image_token is not among them */
-  constructor(file: string, template: JinjaTemplate, texts: Readonly<Record<string, string>>) {
-    const { imageToken = "", ...specialTokens } = texts;
+  /** @param specialTokens texts of special tokens by name, such as bos_token */
+  constructor(
+    file: string,
+    template: JinjaTemplate,
+    { imageToken, videoToken }: PlaceTokens,
+    specialTokens: Readonly<Record<string, string>>,
+  ) {
     this.file = file;
     this.template = template;
-    this.imageToken = specialTokens.image_token ?? imageToken;
+    this.tokens = { image: imageToken, video: videoToken };
     this.variables = { bos_token: "", eos_token: "", ...specialTokens, tools: null, documents: null };
   }
 
-  render(text: string, { hasImage = false, numImages = hasImage ? 1 : 0, system }: RenderOptions): string {
+  render(
+    text: string,
+    { hasImage = false, numImages = hasImage ? 1 : 0, numVideos = 0, system }: RenderOptions,
+  ): string {
     if (text.trim() === "") throw new InputError("The question is empty: give at least one word.");
     const question = { type: "text", text } as const;
-    const pictures = Array.from({ length: numImages }, () => ({ type: "image" }) as const);
-    const user: ChatMessage = { role: "user", content: [...pictures, question] };
+    const places = (length: number, type: "image" | "video") => Array.from({ length }, () => ({ type }) as const);
+    const content = [...places(numImages, "image"), ...places(numVideos, "video"), question];
+    const user: ChatMessage = { role: "user", content };
     return this.renderMessages(system === undefined ? [user] : [{ role: "system", content: system }, user]);
   }
 
@@ -162,28 +180,36 @@ class JinjaChatTemplate implements ChatTemplate {
       throw new InputError(`The chat template of ${this.file} refuses messages of ${roles}: ${reason}`, { cause });
     }
     for (const { role, parts } of checked) {
-      if (parts.every((part) => part.type === "image" || prompt.includes(part.text.trim()))) continue;
+      if (parts.every((part) => part.type !== "text" || prompt.includes(part.text.trim()))) continue;
       throw new InputError(
         role === "system"
           ? `The chat template of ${this.file} has no place for a system message: leave it out.`
           : `The chat template of ${this.file} leaves out what the ${role} says: give messages that it takes.`,
       );
     }
-    this.checkPictures(prompt, checked.flatMap(({ parts }) => parts.filter(({ type }) => type === "image")).length);
+    for (const kind of ["image", "video"] as const) {
+      this.checkPlaces(prompt, kind, checked.flatMap(({ parts }) => parts.filter(({ type }) => type === kind)).length);
+    }
     return prompt;
   }
 
-  private checkPictures(prompt: string, numPictures: number): void {
-    const numWritten = count(prompt, this.imageToken);
-    if (numWritten === numPictures) return;
-    if (numPictures === 0) throw fail(this.file, `writes ${this.imageToken} into a conversation without pictures`);
-    const pictures = numPictures === 1 ? "one picture" : `${numPictures} pictures`;
+  private checkPlaces(prompt: string, kind: "image" | "video", numGiven: number): void {
+    const token = this.tokens[kind];
+    const noun = kind === "image" ? "picture" : "video";
+    if (token === undefined) {
+      if (numGiven === 0) return;
+      throw new InputError("The model has no video token, so videos have no place: give single frames as pictures.");
+    }
+    const numWritten = count(prompt, token);
+    if (numWritten === numGiven) return;
+    if (numGiven === 0) throw fail(this.file, `writes ${token} into a conversation without ${noun}s`);
+    const given = numGiven === 1 ? `one ${noun}` : `${numGiven} ${noun}s`;
     throw new InputError(
-      `The chat template of ${this.file} writes ${this.imageToken} ${numWritten} times for ${pictures}: it cannot take them where they are.`,
+      `The chat template of ${this.file} writes ${token} ${numWritten} times for ${given}: it cannot take them where they are.`,
     );
   }
 
-  /** @throws InputError for a malformed message, or one that contains the image token. */
+  /** @throws InputError for a malformed message, or one that contains the token of a picture or a video. */
   private checked(message: ChatMessage, index: number): Message {
     if (typeof message !== "object" || message === null) {
       throw new InputError(`messages[${index}] must be an object with role and content, got ${kindOf(message)}.`);
@@ -194,13 +220,15 @@ class JinjaChatTemplate implements ChatTemplate {
     }
     const parts: readonly ChatPart[] = typeof content === "string" ? [{ type: "text", text: content }] : content;
     if (!Array.isArray(parts) || !parts.every(isPart)) {
-      const wanted = 'a text or a list of { type: "text", text } and { type: "image" }';
+      const wanted = 'a text or a list of { type: "text", text }, { type: "image" } and { type: "video" }';
       throw new InputError(`messages[${index}].content must be ${wanted}.`);
     }
     for (const part of parts) {
-      if (part.type !== "text" || !part.text.includes(this.imageToken)) continue;
+      const { image, video } = this.tokens;
+      const written = [image, video].find((token) => token && part.type === "text" && part.text.includes(token));
+      if (!written) continue;
       throw new InputError(
-        `The ${role}'s text holds ${this.imageToken}, which the chat template puts there itself: leave it out.`,
+        `The ${role}'s text holds ${written}, which the chat template puts there itself: leave it out.`,
       );
     }
     return { role, parts };
@@ -213,13 +241,13 @@ class JinjaChatTemplate implements ChatTemplate {
       try {
         const prompt = this.apply([PROBE], { format, addGenerationPrompt: true });
         // A template that expects a string prints the list as JSON, without an image token.
-        if (count(prompt, this.imageToken) === 1 && count(prompt, PROBE_TEXT) === 1) return format;
+        if (count(prompt, this.tokens.image ?? "") === 1 && count(prompt, PROBE_TEXT) === 1) return format;
       } catch (cause) {
         failure ??= cause;
       }
     }
     if (failure !== undefined) throw fail(this.file, `failed: ${reasonOf(failure)}`, failure);
-    throw fail(this.file, `has no place for ${this.imageToken} and the question`);
+    throw fail(this.file, `has no place for ${this.tokens.image} and the question`);
   }
 
   private apply(
@@ -228,7 +256,10 @@ class JinjaChatTemplate implements ChatTemplate {
   ): string {
     const rendered = messages.map(({ role, parts }) => {
       if (options.format === "parts") return { role, content: parts.map(plainPart) };
-      return { role, content: parts.map((part) => (part.type === "text" ? part.text : this.imageToken)).join("\n") };
+      return {
+        role,
+        content: parts.map((part) => (part.type === "text" ? part.text : this.tokens[part.type])).join("\n"),
+      };
     });
     const { addGenerationPrompt } = options;
     return this.template.render({
@@ -246,7 +277,7 @@ function plainPart(part: ChatPart): ChatPart {
 
 function isPart(part: unknown): part is ChatPart {
   const { type, text } = asRecord(part);
-  return type === "image" || (type === "text" && typeof text === "string");
+  return type === "image" || type === "video" || (type === "text" && typeof text === "string");
 }
 
 async function parse({ file, source }: ChatTemplateSource): Promise<JinjaTemplate> {

@@ -10,10 +10,12 @@ export type {
   WorkerMessage,
   WorkerModelInfo,
   WorkerPicture,
+  WorkerPicturePart,
   WorkerProgress,
   WorkerQuestion,
   WorkerResult,
   WorkerSource,
+  WorkerVideoPart,
 } from "./protocol.ts";
 export { serveModel } from "./serve-model.browser.ts";
 export { WorkerAnswer } from "./worker-answer.ts";

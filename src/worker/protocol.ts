@@ -72,6 +72,8 @@ export interface WorkerQuestion extends WorkerAnswerOptions {
   readonly image?: WorkerPicture | undefined;
   /** The pictures instead, in the order in which the prompt names them. */
   readonly images?: readonly WorkerPicture[] | undefined;
+  /** Frames of a video, in order, for models that take videos. */
+  readonly video?: readonly WorkerPicture[] | undefined;
   readonly question?: string | undefined;
   /** The whole prompt instead, `<image>` where each picture goes. */
   readonly prompt?: string | undefined;
@@ -82,7 +84,19 @@ export interface WorkerQuestion extends WorkerAnswerOptions {
 /** A message of a conversation, whose pictures may be files. */
 export interface WorkerMessage {
   readonly role: ConversationMessage["role"];
-  readonly content: string | readonly (TextPart | { readonly type: "image"; readonly image: WorkerPicture })[];
+  readonly content: string | readonly (TextPart | WorkerPicturePart | WorkerVideoPart)[];
+}
+
+/** A picture of a message, which may be a file. */
+export interface WorkerPicturePart {
+  readonly type: "image";
+  readonly image: WorkerPicture;
+}
+
+/** A video of a message, whose frames may be files. */
+export interface WorkerVideoPart {
+  readonly type: "video";
+  readonly frames: readonly WorkerPicture[];
 }
 
 /** An answer and how it came about, as plain data: as `Answer`, with the attention maps that were asked for. */

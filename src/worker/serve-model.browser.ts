@@ -87,10 +87,11 @@ class ModelHost implements HostApi {
         onToken: (token) => tell({ kind: "token", token }),
       });
       if ("question" in asked) {
-        const { image, images, ...question } = asked.question;
+        const { image, images, video, ...question } = asked.question;
         const pictures = {
           ...(image !== undefined && { image: await decoded(image) }),
           ...(images !== undefined && { images: await Promise.all(images.map(decoded)) }),
+          ...(video !== undefined && { video: await Promise.all(video.map(decoded)) }),
         };
         const answer = await this.loaded().ask({ ...question, ...followed(question), ...pictures });
         return resultOf(answer, question.attention);
@@ -177,9 +178,11 @@ async function decoded(picture: WorkerPicture): Promise<RgbImage> {
 
 async function decodedMessage({ role, content }: WorkerMessage): Promise<ConversationMessage> {
   if (typeof content === "string") return { role, content };
-  const parts = content.map(async (part) =>
-    part.type === "image" ? { type: part.type, image: await decoded(part.image) } : part,
-  );
+  const parts = content.map(async (part) => {
+    if (part.type === "image") return { type: part.type, image: await decoded(part.image) };
+    if (part.type === "video") return { type: part.type, frames: await Promise.all(part.frames.map(decoded)) };
+    return part;
+  });
   return { role, content: await Promise.all(parts) };
 }
 

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { makeProject, type Project } from "./project.ts";
 
 /** Bytes, gzipped, without the kernels' texts: all that stands before the first question but the template engine. */
-const CORE_BUDGET = 121e3;
+const CORE_BUDGET = 122e3;
 
 const IMPORTS = 'import { decodeImage, httpSource, Llava, requestGpuDevice } from "adaptvis";';
 const USE = "globalThis.used = [decodeImage, httpSource, Llava, requestGpuDevice];";

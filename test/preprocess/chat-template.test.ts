@@ -288,6 +288,29 @@ describe("renderMessages", () => {
     expect(loaded.renderMessages([{ role: "user", content: [part, picture] }])).toBe("[text What? ][image  ]<image>");
   });
 
+  test("videos are written as the model's video token", async () => {
+    const reordering = `{% for m in messages %}{% for kind in ['image', 'video'] %}{% for p in m.content
+      | selectattr('type', 'equalto', kind) %}<{{ kind }}>{% endfor %}{% endfor %}{% for p in m.content
+      | selectattr('type', 'equalto', 'text') %}{{ p.text }}{% endfor %}{% endfor %}`;
+    const load = (source: string) =>
+      loadChatTemplate(files({ "chat_template.jinja": source }, {}), undefined, { videoToken: "<video>" });
+    const parts = [{ type: "video" }, { type: "text", text: "Why?" }, { type: "image" }] as const;
+    const loaded = await load(reordering);
+    expect(loaded?.renderMessages([{ role: "user", content: parts }])).toBe("<image><video>Why?");
+    expect(loaded?.render("Why?", { numImages: 1, numVideos: 2 })).toBe("<image><video><video>Why?");
+    const text = await load("{% for m in messages %}{{ m.content }}{% endfor %}");
+    expect(text?.renderMessages([{ role: "user", content: parts }])).toBe("<video>\nWhy?\n<image>");
+    for (const loadedOne of [loaded, text]) {
+      expect(() => loadedOne?.render("<video>", { numVideos: 1 })).toThrow(
+        "The user's text holds <video>, which the chat template puts there itself: leave it out.",
+      );
+    }
+    const pictures = await load(PARTS.replace("else p.text", "else p.text if p.type == 'text'"));
+    expect(() => pictures?.render("Why?", { numVideos: 1 })).toThrow(
+      "The chat template of chat_template.jinja writes <video> 0 times for one video: it cannot take them where they are.",
+    );
+  });
+
   test("white space around a text may get lost", async () => {
     const loaded = await template(PARTS.replace("p.text", "p.text | trim"));
     expect(loaded.renderMessages([{ role: "user", content: " What? " }])).toBe("What?");
@@ -295,7 +318,7 @@ describe("renderMessages", () => {
 
   const user = (content: ChatMessage["content"]): ChatMessage => ({ role: "user", content });
   const ours = "The chat template of chat_template.jinja";
-  const wanted = 'must be a text or a list of { type: "text", text } and { type: "image" }.';
+  const wanted = 'must be a text or a list of { type: "text", text }, { type: "image" } and { type: "video" }.';
   const itself = "which the chat template puts there itself: leave it out.";
   test.each<readonly [string, string, readonly unknown[], string]>([
     ["no messages", parts, [], "messages: expected at least one message, got none."],
@@ -307,7 +330,13 @@ describe("renderMessages", () => {
       [{ role: "tool", content: "x" }],
       'messages[0].role must be system, user or assistant, got "tool".',
     ],
-    ["a video", parts, [user("a"), { role: "user", content: [{ type: "video" }] }], `messages[1].content ${wanted}`],
+    ["a sound", parts, [user("a"), { role: "user", content: [{ type: "audio" }] }], `messages[1].content ${wanted}`],
+    [
+      "a video where the model has no token for it",
+      parts,
+      [user([{ type: "video" }, { type: "text", text: "a" }])],
+      "The model has no video token, so videos have no place: give single frames as pictures.",
+    ],
     ["a picture among others", parts, [user([{ type: "image" }, null as never])], `messages[0].content ${wanted}`],
     ["a text without text", parts, [{ role: "user", content: [{ type: "text" }] }], `messages[0].content ${wanted}`],
     ["a text without type", parts, [{ role: "user", content: [{ text: "a" }] }], `messages[0].content ${wanted}`],

@@ -1,13 +1,16 @@
 // LLaVA-OneVision's pictures against transformers (tools/goldens/llava_onevision_pictures.py), and what its config may say.
 import { describe, expect, test } from "vitest";
+import { openCheckpoint } from "../../src/checkpoint/checkpoint.ts";
 import { at, CheckpointError, InputError } from "../../src/errors.ts";
 import { placementOf } from "../../src/inspect/picture-placement.ts";
-import type { PictureLayout } from "../../src/models/architecture.ts";
-import type { FeatureGrid } from "../../src/models/inputs.ts";
+import type { FrameLayout, PictureLayout } from "../../src/models/architecture.ts";
+import type { FeatureGrid, ModelInputs } from "../../src/models/inputs.ts";
 import { featureSums } from "../../src/models/layers/resized-features.ts";
-import { Processor } from "../../src/models/processor.ts";
+import { loadProcessor, Processor, type Video } from "../../src/models/processor.ts";
 import { readArchitecture } from "../../src/models/registry.ts";
 import { readImageProcessorConfig } from "../../src/preprocess/image-processors.ts";
+import { loadTokenizer } from "../../src/preprocess/tokenizer/tokenizer.ts";
+import { memorySource, weights } from "../checkpoint/fixtures.ts";
 import { rampPicture } from "../setup/ramp-picture.ts";
 import { readGolden, sha256, type Versioned, versionsOf } from "./golden.ts";
 
@@ -19,6 +22,7 @@ interface OnevisionGolden extends Versioned {
     readonly size: Size;
     readonly tiles: readonly string[];
     readonly single: string;
+    readonly frame: string;
     readonly isDefault?: boolean;
   }[];
   readonly counts: readonly (readonly [height: number, width: number, count: number])[];
@@ -40,11 +44,16 @@ function picturesOf(config: object): PictureLayout {
   return pictures;
 }
 
+function framesOf({ frames }: PictureLayout): FrameLayout {
+  if (frames === undefined) throw new Error("expected a model of videos");
+  return frames;
+}
+
 const whole = picturesOf(MODEL);
 const small = picturesOf(SMALL);
 
 describe(`pixel values are bit-equal to those of ${versionsOf(golden, "transformers", "pillow")}`, () => {
-  test.each(golden.pictures)("$size", ({ size, tiles, single, isDefault = false }) => {
+  test.each(golden.pictures)("$size", ({ size, tiles, single, frame, isDefault = false }) => {
     const processor = readImageProcessorConfig({
       image_processor_type: "LlavaOnevisionImageProcessor",
       do_pad: true,
@@ -59,6 +68,7 @@ describe(`pixel values are bit-equal to those of ${versionsOf(golden, "transform
     expect(values).toHaveLength(tiles.length * tileLength);
     expect(layout.positions(size, { numPictures: 1 }).numTiles).toBe(tiles.length);
     expect(sha256(layout.pixelValues(picture, { processor, numPictures: 2 }))).toBe(single);
+    expect(sha256(framesOf(layout).pixelValues(picture, processor))).toBe(frame);
   });
 });
 
@@ -205,13 +215,147 @@ describe("config.json", () => {
   });
 });
 
-test("a prompt with a video is refused in one sentence", () => {
-  const architecture = readArchitecture(MODEL);
-  const parts = { eosTokenIds: [], imageProcessor: undefined, tokenizer: undefined, template: undefined };
-  const processor = new Processor(architecture, parts);
-  expect(() => processor.fromTensors({ inputIds: [1, 151647, 2], pixelValues: undefined })).toThrow(
-    new InputError(
-      "The prompt has a video token (id 151647), but videos are not supported: give single frames as pictures.",
-    ),
-  );
+describe("videos", () => {
+  const places = ["<image>", "<video>"];
+  const vocabulary = Array.from({ length: 150 }, (_, id) => [["w", "h", "y", "?"][id] ?? `filler${id}`, id] as const);
+  const tokenizer = loadTokenizer({
+    added_tokens: places.map((content, index) => ({ id: 150 + index, content, special: true, normalized: false })),
+    model: { type: "BPE", merges: [], vocab: Object.fromEntries(vocabulary) },
+  });
+  const imageProcessor = readImageProcessorConfig({
+    image_processor_type: "LlavaOnevisionImageProcessor",
+    size: { height: 42, width: 42 },
+  });
+  const config = { ...SMALL, image_token_index: 150, video_token_index: 151, text_config: { vocab_size: 160 } };
+  const parts = { eosTokenIds: [], tokenizer, template: undefined };
+  const processor = new Processor(readArchitecture(config), {
+    ...parts,
+    imageProcessor,
+    videoProcessor: imageProcessor,
+  });
+  const picture = rampPicture(30, 20);
+  const runsOf = (inputs: ModelInputs) => inputs.images.map(({ runs, video }) => [...runs.flat(), video]);
+
+  test("each frame is a picture of its own with a quarter of a tile's positions, and a newline ends the last", () => {
+    const { frames = framesOf(small) } = whole;
+    const positions = [false, true].map((isLast) => frames.positions([480, 640], { isLast }));
+    expect(positions.map(({ runLengths }) => runLengths)).toEqual([[196], [197]]);
+    expect(at(positions, 1).rowIndex[196]).toBe(-1);
+    const { tiles, rowIndex, grid } = at(positions, 1);
+    const placement = placementOf({ runs: [[0, 197]], rowIndex, grid, ...(tiles && { tiles }) });
+    // Six of 384 pixels are in no patch; the frame is stretched, so they are as much of its width as of its height.
+    expect(tiles?.views).toEqual([{ left: 0, top: 0, right: 378 / 384, bottom: 378 / 384 }]);
+    expect([placement.width, placement.height]).toEqual([15, 15]); // of whole patches and one in part
+  });
+
+  test("take the place of <video>, pictures that of <image>, in the order of the prompt", () => {
+    const inputs = processor.inputs("w<video>h<image>y<video>?", [picture], [[picture, picture], [picture]]);
+    // Frames of 3 × 3 patches have 2 × 2 positions; the only picture has 9 and a grid of 3 rows with newlines.
+    expect(runsOf(inputs)).toEqual([
+      [1, 5, 0],
+      [5, 10, 0],
+      [11, 32, undefined],
+      [33, 38, 1],
+    ]);
+    expect([...inputs.inputIds]).toEqual([
+      0,
+      ...Array(9).fill(151),
+      1,
+      ...Array(21).fill(150),
+      2,
+      ...Array(5).fill(151),
+      3,
+    ]);
+    const [frame] = inputs.images;
+    expect(frame?.pixelValues).toEqual(framesOf(small).pixelValues(picture, imageProcessor));
+    const pixelValuesVideos = Float32Array.from(
+      [0, 1, 3].flatMap((index) => [...(inputs.images[index]?.pixelValues ?? [])]),
+    );
+    const tensors = {
+      inputIds: inputs.inputIds, // expanded already
+      pixelValues: inputs.images[2]?.pixelValues,
+      imageSizes: [[30, 20] as const],
+      pixelValuesVideos,
+    };
+    const size = [30, 20] as const;
+    expect(processor.fromTensors({ ...tensors, imageSizesVideos: [[size, size], [size]] })).toEqual(inputs);
+    expect(() => processor.fromTensors(tensors)).toThrow(/^image_sizes_videos is missing/);
+    expect(() => processor.fromTensors({ ...tensors, imageSizesVideos: [[size]] })).toThrow(
+      /^pixel_values_videos must hold 1 × \[3, 42, 42\] numbers, got 15876: /,
+    );
+  });
+
+  test.each<readonly [string, string, readonly Video[], string]>([
+    [
+      "no video for its token",
+      "w<video>",
+      [],
+      "The prompt has 1 video token(s) (id 151), but there is no video: give one.",
+    ],
+    [
+      "no token for a video",
+      "why?",
+      [[picture]],
+      "The prompt has no video token (id 151) for one video: write <video> once, or give one unbroken run of exactly 5.",
+    ],
+    [
+      "a video without frames",
+      "<video>",
+      [[]],
+      "videos[0] must be a list of the video's frames, at least one picture, got an empty list.",
+    ],
+    ["a picture instead of frames", "<video>", [picture as never], "videos[0] must be a list of the video's frames"],
+    [
+      "more frames than the context has room for",
+      "<video>",
+      [Array(10_000).fill(picture)],
+      "The prompt has 40001 tokens (0 of text, 40001 of one video), but the model's context has 32768: shorten the text.",
+    ],
+  ])("%s is refused", (_, prompt, videos, message) => {
+    const prepare = () => processor.inputs(prompt, [], videos);
+    expect(prepare).toThrow(InputError);
+    expect(prepare).toThrow(message);
+  });
+
+  test("are refused by a family that has no token for them, or no preparation", () => {
+    const { pictures, ...others } = readArchitecture(config);
+    if (pictures === undefined) throw new Error("expected pictures");
+    const { frames: _frames, videoTokenId: _token, ...rest } = pictures;
+    const without = new Processor({ ...others, pictures: rest }, { ...parts, imageProcessor });
+    expect(() => without.inputs("<video>", [], [[picture]])).toThrow(
+      new InputError("Videos are not supported for model_type llava_onevision: give single frames as pictures."),
+    );
+  });
+
+  test("have a processor of their own where the checkpoint has a file for it", async () => {
+    const size = { height: 42, width: 42 };
+    const image = { image_processor_type: "LlavaOnevisionImageProcessor", size, image_mean: 0.5 };
+    const video = {
+      video_processor_type: "LlavaOnevisionVideoProcessor",
+      size,
+      image_mean: 0.25,
+      do_sample_frames: false,
+    };
+    const load = async (files: Readonly<Record<string, object>>) => {
+      const texts = Object.entries({ "config.json": config, ...files }).map(([name, json]) => [
+        name,
+        JSON.stringify(json),
+      ]);
+      const source = memorySource({ ...Object.fromEntries(texts), "model.safetensors": weights([]) });
+      return loadProcessor(await openCheckpoint(source), readArchitecture(config));
+    };
+    const own = await load({ "preprocessor_config.json": image, "video_preprocessor_config.json": video });
+    expect([own.imageProcessor?.imageMean, own.videoProcessor?.imageMean]).toEqual([
+      [0.5, 0.5, 0.5],
+      [0.25, 0.25, 0.25],
+    ]);
+    const nested = await load({ "processor_config.json": { image_processor: image, video_processor: video } });
+    expect([nested.imageProcessor, nested.videoProcessor]).toEqual([own.imageProcessor, own.videoProcessor]);
+    const shared = await load({ "preprocessor_config.json": image });
+    expect(shared.videoProcessor).toEqual(shared.imageProcessor);
+    const wrong = { ...video, size: { height: 84, width: 84 } };
+    await expect(load({ "preprocessor_config.json": image, "video_preprocessor_config.json": wrong })).rejects.toThrow(
+      "video_preprocessor_config.json: pictures come out 84 pixels wide, but the vision tower of config.json takes 42.",
+    );
+  });
 });

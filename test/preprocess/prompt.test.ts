@@ -1,17 +1,19 @@
 import { describe, expect, test } from "vitest";
 import { InputError } from "../../src/errors.ts";
-import { expandImageTokens } from "../../src/preprocess/prompt.ts";
+import { expandImageTokens, tokenRuns } from "../../src/preprocess/prompt.ts";
 
 const options = {
-  imageTokenId: 32,
+  tokenId: 32,
+  kind: "image" as "image" | "video",
   pictures: [[4]] as readonly (readonly number[])[],
   contextLength: 10,
   vocabSize: 33,
 };
 
 function expand(ids: ArrayLike<number>, changes: Partial<typeof options> = {}) {
-  const { inputIds, runs } = expandImageTokens(ids, { ...options, ...changes });
-  return { ids: [...inputIds], runs };
+  const all = { ...options, ...changes };
+  const inputIds = expandImageTokens(ids, all);
+  return { ids: [...inputIds], runs: tokenRuns(inputIds, all) };
 }
 
 function failure(ids: readonly number[], changes: Partial<typeof options> = {}): string {
@@ -123,6 +125,19 @@ describe("expandImageTokens", () => {
     );
   });
 
+  test("messages about videos call them so", () => {
+    const video = { kind: "video" } as const;
+    expect(failure([1, 2], video)).toBe(
+      "The prompt has no video token (id 32) for one video: write <video> once, or give one unbroken run of exactly 4.",
+    );
+    expect(failure([1, 32, 2], { ...video, pictures: [] })).toBe(
+      "The prompt has 1 video token(s) (id 32), but there is no video: give one.",
+    );
+    expect(failure([1, 32, 2], { ...video, contextLength: 5 })).toBe(
+      "The prompt has 6 tokens (2 of text, 4 of one video), but the model's context has 5: shorten the text.",
+    );
+  });
+
   test("ids that no embedding has are refused", () => {
     expect(expand([0, 31, 32]).ids.slice(0, 2)).toEqual([0, 31]);
     for (const id of [33, -1, 1.5, Number.NaN]) {
@@ -131,8 +146,8 @@ describe("expandImageTokens", () => {
   });
 
   test("without a vocabulary ids are what 32 bits hold", () => {
-    const bare = { imageTokenId: undefined, pictures: [], contextLength: 4 };
-    expect([...expandImageTokens([0, 2 ** 31 - 1], bare).inputIds]).toEqual([0, 2 ** 31 - 1]);
+    const bare = { tokenId: undefined, pictures: [], contextLength: 4 };
+    expect([...expandImageTokens([0, 2 ** 31 - 1], bare)]).toEqual([0, 2 ** 31 - 1]);
     expect(() => expandImageTokens([0, 2 ** 31], bare)).toThrow(
       new InputError("The prompt's token 1 is 2147483648: expected an integer from 0 to 2147483647."),
     );

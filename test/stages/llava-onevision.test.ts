@@ -1,8 +1,12 @@
 // LLaVA-OneVision against transformers (tools/goldens/llava_onevision.py): one picture with its features resized or not, several
-// pictures, a conversation, factors, and the names that its tensors have in different files.
-import { readFile } from "node:fs/promises";
+// pictures, a video, a conversation, factors, and the names that its tensors have in different files.
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { blobSource } from "../../src/checkpoint/blob-source.ts";
+import { encodeSafetensors } from "../../src/checkpoint/safetensors-writer.ts";
+import { readProcessedTensors } from "../../src/cli/trace.ts";
 import { InputError } from "../../src/errors.ts";
 import { Llava } from "../../src/llava.ts";
 import type { PictureLayout } from "../../src/models/architecture.ts";
@@ -17,7 +21,8 @@ import { rampPicture } from "../setup/ramp-picture.ts";
 
 const NAME = "llava-onevision";
 const ONE = ["one.0", "one.1", "one.2", "one.3", "one.4"];
-const PROMPTS = [...ONE, "three", "turn.0", "turn.1", "turn.2", "text"];
+const VIDEOS = ["video", "both"];
+const PROMPTS = [...ONE, "three", ...VIDEOS, "turn.0", "turn.1", "turn.2", "text"];
 const FACTORS = [0.5, 1.7];
 
 let model: Llava;
@@ -31,9 +36,9 @@ beforeAll(async () => {
 });
 afterAll(() => model.dispose());
 
-function sizesOf(prompt: string): readonly (readonly [number, number])[] {
-  if (!golden.has(`${prompt}.image_sizes`)) return [];
-  const numbers = golden.ids(`${prompt}.image_sizes`);
+function sizesOf(prompt: string, of: "image" | "frame" = "image"): readonly (readonly [number, number])[] {
+  if (!golden.has(`${prompt}.${of}_sizes`)) return [];
+  const numbers = golden.ids(`${prompt}.${of}_sizes`);
   return numbers.flatMap((height, index) => (index % 2 === 0 ? [[height, numbers[index + 1] ?? 0] as const] : []));
 }
 
@@ -45,13 +50,32 @@ function inputsOf(prompt: string): ModelInputs {
     const context = processor && { processor, numPictures: imageSizes.length };
     return (context && pictures?.pixelValues(rampPicture(...size), context)) ?? [];
   });
-  const inputIds = golden.ids(`${prompt}.input_ids`);
-  if (values.length === 0) return model.processor.fromTensors({ inputIds, pixelValues: undefined });
+  const { videoProcessor } = model.processor;
+  const frameSizes = sizesOf(prompt, "frame");
+  const frames = frameSizes.map(
+    (size) => (videoProcessor && pictures?.frames?.pixelValues(rampPicture(...size), videoProcessor)) ?? [],
+  );
+  const joined = (each: readonly ArrayLike<number>[]) => Float32Array.from(each.flatMap((one) => Array.from(one)));
   return model.processor.fromTensors({
-    inputIds,
-    pixelValues: Float32Array.from(values.flatMap((each) => [...each])),
-    imageSizes,
+    inputIds: golden.ids(`${prompt}.input_ids`),
+    pixelValues: values.length === 0 ? undefined : joined(values),
+    ...(values.length > 0 && { imageSizes }),
+    ...(frames.length > 0 && { pixelValuesVideos: joined(frames), imageSizesVideos: [frameSizes] }),
   });
+}
+
+/** The runs of a prompt's pictures and videos, in order: a video's frames follow each other without a gap. */
+function expectedRuns(prompt: string): readonly number[] {
+  const of = (name: string) => (golden.has(`${prompt}.${name}`) ? golden.ids(`${prompt}.${name}`) : []);
+  return [...of("runs"), ...of("video_runs")].sort((a, b) => a - b);
+}
+
+/** Runs without the borders between those that follow each other. */
+function merged(runs: readonly (readonly [number, number])[]): readonly number[] {
+  const ends = runs.flat();
+  return ends.filter(
+    (end, index) => index === 0 || index === ends.length - 1 || !(ends[index - 1] === end || ends[index + 1] === end),
+  );
 }
 
 const OPTIONS = { maxNewTokens: 8, ignoreEos: true } as const;
@@ -59,7 +83,7 @@ const OPTIONS = { maxNewTokens: 8, ignoreEos: true } as const;
 describe("equals transformers", () => {
   test.each(PROMPTS)("%s: positions, features, logits and ids", async (prompt) => {
     const inputs = inputsOf(prompt);
-    if (inputs.images.length > 0) expect(imageRuns(inputs).flat()).toEqual(golden.ids(`${prompt}.runs`));
+    expect(merged(imageRuns(inputs))).toEqual(expectedRuns(prompt));
     const { tensors, answer } = await model.trace(inputs, OPTIONS);
     const named = (name: string) => tensors.find((tensor) => tensor.name === name)?.data ?? [];
     const features = inputs.images.flatMap((_, index) => [...golden.get(`${prompt}.image_features.${index}`).data]);
@@ -68,7 +92,7 @@ describe("equals transformers", () => {
     expect(answer.tokens.map(({ tokenId }) => tokenId)).toEqual(golden.ids(`${prompt}.generated`));
   });
 
-  test.each(["one.0", "three"].flatMap((prompt) => FACTORS.map((factor) => [prompt, factor] as const)))(
+  test.each(["one.0", "three", "video"].flatMap((prompt) => FACTORS.map((factor) => [prompt, factor] as const)))(
     "%s with the factor %f on all image positions",
     async (prompt, factor) => {
       const { tensors, answer } = await model.trace(inputsOf(prompt), { ...OPTIONS, method: "scaling", factor });
@@ -104,6 +128,35 @@ describe("equals transformers", () => {
       other.dispose();
     }
   });
+});
+
+test("the trace of a picture and a video holds them as transformers' processor makes them, and can be run again", async () => {
+  const inputs = inputsOf("both");
+  const { tensors } = await model.trace(inputs, { maxNewTokens: 1 });
+  const shapes = Object.fromEntries(tensors.map(({ name, shape }) => [name, shape]));
+  expect(shapes).toMatchObject({
+    pixel_values: [7, 3, 14, 14],
+    image_sizes: [1, 2],
+    pixel_values_videos: [1, 2, 3, 14, 14],
+    image_sizes_videos: [1, 2, 2],
+  });
+  const folder = await mkdtemp(join(tmpdir(), "adaptvis-video-"));
+  try {
+    const file = join(folder, "trace.safetensors");
+    await writeFile(file, encodeSafetensors(tensors));
+    const { vision } = model.config.multimodal ?? {};
+    const read = await readProcessedTensors(file, { vision, signal: new AbortController().signal });
+    expect(model.processor.fromTensors(read)).toEqual(inputs);
+    const wrong = tensors.map((tensor) =>
+      tensor.name === "image_sizes_videos" ? { ...tensor, shape: [2, 1, 2] } : tensor,
+    );
+    await writeFile(file, encodeSafetensors(wrong));
+    await expect(readProcessedTensors(file, { vision, signal: new AbortController().signal })).rejects.toThrow(
+      /image_sizes_videos must be I64 or I32 of shape \[1, 2, 2\], got I32 of shape \[2, 1, 2\]/,
+    );
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });
 
 /** A safetensors file with other names. */

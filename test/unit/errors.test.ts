@@ -109,7 +109,8 @@ test.each([
   [3, "a number"],
   [() => 0, "a function"],
   [{}, "Object"],
-  [[], "Array"],
+  [[1], "Array"],
+  [[], "an empty list"],
   [new Uint8Array(1), "Uint8Array"],
   [Object.create(null), "an object"],
 ])("kindOf names what a value is (%#)", (value, kind) => {

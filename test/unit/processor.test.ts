@@ -5,7 +5,8 @@ import { fileSource } from "../../src/checkpoint/file-source.node.ts";
 import { CheckpointError, InputError } from "../../src/errors.ts";
 import type { PictureLayout } from "../../src/models/architecture.ts";
 import { imageRuns } from "../../src/models/inputs.ts";
-import { expandText, loadProcessor, Processor } from "../../src/models/processor.ts";
+import { expandText } from "../../src/models/placed-pictures.ts";
+import { loadProcessor, Processor } from "../../src/models/processor.ts";
 import { readArchitecture } from "../../src/models/registry.ts";
 import type { RgbImage } from "../../src/preprocess/image.ts";
 import { memorySource, rejection, weights } from "../checkpoint/fixtures.ts";
@@ -269,7 +270,7 @@ test("a question's prompt is that of a conversation of one message; what was sai
   const text = "where is the cup?";
   const prompt = processor.chatPrompt(text, { hasImage: false });
   const message = { role: "user", content: text } as const;
-  expect(processor.conversation([message])).toEqual({ prompt, images: [] });
+  expect(processor.conversation([message])).toEqual({ prompt, images: [], videos: [] });
   const { prompt: open } = processor.conversation([message], { addGenerationPrompt: false });
   expect(prompt.startsWith(open)).toBe(true);
   expect(prompt.length).toBeGreaterThan(open.length);

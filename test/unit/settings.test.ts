@@ -88,7 +88,7 @@ describe("options of an answer", () => {
     [{ topLogProbs: -1 }, "topLogProbs must be"],
     [{ topLogProbs: 0.5 }, "topLogProbs must be"],
     [{ sampling: { topP: 2 } }, "topP must be"],
-    [{ confidence: [] }, 'confidence must be "vocabulary" or a list of at least one text, got Array.'],
+    [{ confidence: [] }, 'confidence must be "vocabulary" or a list of at least one text, got an empty list.'],
     [{ confidence: "left" }, 'confidence must be "vocabulary" or a list of at least one text, got "left".'],
     [{ confidence: [1] }, "confidence[0] must be a text, got 1."],
     [{ stop: "a" }, 'stop must be a list of texts, got "a".'],

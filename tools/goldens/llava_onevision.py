@@ -12,6 +12,10 @@ all image positions before the softmax, in every layer and head.
   one.{i}   a prompt with one picture: its grid of features shrunk (0: both ways to fractions, 1: by padding off centre, 2: by even
             steps), or kept (3: the ratio is between 1 and 1.1; 4: one tile)
   three     three pictures with text between
+  video     three frames of one video, each stretched to a tile by transformers' PIL steps (its own processor of videos resizes with
+            torchvision, whose bytes may differ by one); .frame_sizes [frames, 2] and .video_runs [1, 2], and .image_features.{i} per
+            frame, the newline in the last
+  both      a picture, text and a video of two frames
   turn.{k}  the conversation up to question k: the first brings a picture, the second none, the third another one
   text      without a picture
 """
@@ -25,6 +29,7 @@ import torch
 from PIL import Image
 from transformers import AutoConfig, LlavaOnevisionForConditionalGeneration
 from transformers.models.llava_onevision.image_processing_pil_llava_onevision import LlavaOnevisionImageProcessorPil
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from checkpoints import randomise
 from reference import greedy, i32, numbers, save
@@ -71,34 +76,46 @@ def main():
     folder = Path(sys.argv[1]) / NAME
     folder.mkdir(parents=True, exist_ok=True)
     model = checkpoint(folder)
-    image = model.config.image_token_id
+    image, video = model.config.image_token_id, model.config.video_token_id
     processor = LlavaOnevisionImageProcessorPil(**PROCESSOR)
+    steps = {key: value for key, value in PROCESSOR.items() if key != "image_grid_pinpoints"}
+    stretched = SiglipImageProcessorPil(**steps)
     generator = torch.Generator().manual_seed(SEED + 1)
     text = lambda count: numbers(count, generator)
     tensors = {}
 
-    def add(name, ids, sizes, factors=()):
-        """Adds the tensors of one prompt and returns the greedy ids."""
+    def add(name, ids, sizes, factors=(), frames=()):
+        """Adds the tensors of one prompt and returns the greedy ids; the video's frames follow its pictures."""
         pictures, features = {}, []
         if sizes:
             batch = processor([[ramp(*size) for size in sizes]], return_tensors="pt")
             pictures = {key: batch[key] for key in ("pixel_values", "image_sizes", "batch_num_images")}
             features = model.get_image_features(**pictures).pooler_output
-        expanded, runs = [], []
+        if frames:
+            pixels = stretched([ramp(*size) for size in frames], return_tensors="pt")["pixel_values"][None]
+            pictures["pixel_values_videos"] = pixels
+            shown = model.get_video_features(pixels, vision_feature_layer=-1, vision_feature_select_strategy="full").pooler_output[0]
+            count = (shown.shape[0] - 1) // len(frames)
+            ends = [count * (index + 1) for index in range(len(frames) - 1)] + [shown.shape[0]]
+            tensors.update({f"{name}.image_features.{len(features) + i}": each
+                            for i, each in enumerate(shown.tensor_split(ends[:-1]))})
+        expanded, runs, video_runs = [], [], []
         for token in ids:
-            count = features[len(runs)].shape[0] if token == image else 1
-            if token == image:
-                runs.append([len(expanded), len(expanded) + count])
+            count = features[len(runs)].shape[0] if token == image else shown.shape[0] if token == video else 1
+            if token in (image, video):
+                (runs if token == image else video_runs).append([len(expanded), len(expanded) + count])
             expanded += [token] * count
         generated, logits = greedy(model, expanded, NEW_TOKENS, **pictures)
-        assert image not in generated
+        assert image not in generated and video not in generated
         tensors.update({f"{name}.input_ids": i32(ids), f"{name}.logits": logits[0], f"{name}.generated": i32(generated)})
         if sizes:
             tensors.update({f"{name}.image_sizes": i32(sizes), f"{name}.runs": i32(runs)})
             tensors.update({f"{name}.image_features.{i}": each for i, each in enumerate(features)})
+        if frames:
+            tensors.update({f"{name}.frame_sizes": i32(frames), f"{name}.video_runs": i32(video_runs)})
         for factor in factors:
             model.set_attn_implementation({"text_config": "scaled-columns", "vision_config": "eager"})
-            edit.update(factor=factor, columns=torch.cat([torch.arange(*run) for run in runs]), probs=[])
+            edit.update(factor=factor, columns=torch.cat([torch.arange(*run) for run in sorted(runs + video_runs)]), probs=[])
             changed, logits = greedy(model, expanded, NEW_TOKENS, **pictures)
             model.set_attn_implementation("eager")
             tensors.update({f"f{factor}.{name}.logits": logits[0], f"f{factor}.{name}.generated": i32(changed)})
@@ -115,6 +132,8 @@ def main():
         brought += [size] if size else []
         conversation += add(f"turn.{turn}", conversation, brought)
     add("text", [1, *text(9)], [])
+    add("video", [1, *text(2), video, *text(6)], [], FACTORS, [(40, 60), (25, 25), (9, 30)])
+    add("both", [1, *text(2), image, *text(3), video, *text(4)], [(20, 30)], (), [(31, 28), (12, 13)])
     save(tensors, folder / "expected.safetensors", NAME, SEED)
 
 

@@ -4,8 +4,9 @@
 
 Writes test/golden/preprocess/llava-onevision.json. Pictures are the bytes 0, 7, 14, … modulo 256 as RGB rows.
   pinpoints  those of the small processor, of tiles of 42 pixels
-  pictures   per size: SHA-256 of each tile of its f32 pixel values alone in a prompt, and of its one tile as one of two pictures; the
-             first cases with the small processor, those with `isDefault` with the defaults of the class
+  pictures   per size: SHA-256 of each tile of its f32 pixel values alone in a prompt, of its one tile as one of two pictures, and of
+             its tile as the frame of a video (stretched, by the steps of the PIL backend); the first cases with the small processor,
+             those with `isDefault` with the defaults of the class
   counts     height, width and image tokens with the default config (tiles of 27 × 27 patches, 36 grids, anyres_max_9), by the model's
              packing, which the processor's own count equals
   resized    packed features of single numbers, row r of all tiles being (7919 r mod 1024) / 1024, newlines −1: every `step`th of them
@@ -24,6 +25,7 @@ import transformers
 from transformers.models.llava_onevision import modeling_llava_onevision
 from transformers.models.llava_onevision.image_processing_pil_llava_onevision import LlavaOnevisionImageProcessorPil
 from transformers.models.llava_onevision.processing_llava_onevision import LlavaOnevisionProcessor
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from llava_onevision import ramp
 
@@ -45,7 +47,10 @@ def tiles(processor, size):
     alone = processor(picture, return_tensors="np")
     several = processor([[picture, picture]], return_tensors="np")["pixel_values"][0]
     assert alone["image_sizes"][0].tolist() == list(size) and several.shape[0] == 1
-    return {"size": list(size), "tiles": [sha(tile) for tile in alone["pixel_values"][0]], "single": sha(several[0])}
+    steps = {key: getattr(processor, key) for key in ("size", "resample", "image_mean", "image_std")}
+    frame = SiglipImageProcessorPil(**steps)(picture, return_tensors="np")["pixel_values"][0]
+    return {"size": list(size), "tiles": [sha(tile) for tile in alone["pixel_values"][0]], "single": sha(several[0]),
+            "frame": sha(frame)}
 
 
 def packed(size, pinpoints, number):

@@ -9,6 +9,7 @@ export const SMALL_FILES: readonly string[] = [
   "config.json",
   "generation_config.json",
   "preprocessor_config.json",
+  "video_preprocessor_config.json",
   "processor_config.json",
   "tokenizer.json",
   "tokenizer_config.json",

@@ -3,7 +3,8 @@
 // The only picture of a prompt: the whole of it in a tile, then tiles of a grid whose features are joined, unpadded and, where they are
 // over 1.1² times as many as those of maxTiles tiles, resized bilinearly to about that number; a newline ends each row. Each of several
 // pictures: one tile, padded to a square with the mean colour, and one newline. In transformers the nesting of the list of pictures
-// decides which of the two it is; here, their number in the prompt.
+// decides which of the two it is; here, their number in the prompt. Each frame of a video: one tile, stretched to a square, whose
+// features are resized to half as many along each side; one newline ends the video.
 // Source: transformers 5.24, modeling_llava_onevision.py (pack_image_features), image_processing_pil_llava_onevision.py
 import { InputError } from "../../errors.ts";
 import {
@@ -49,6 +50,10 @@ export function onevisionPictures(multimodal: ProjectedConfig, settings: Onevisi
   return {
     imageTokenId: multimodal.imageTokenId,
     videoTokenId,
+    frames: {
+      pixelValues: (frame, processor) => imagePixelValues(frame, processor),
+      positions: (imageSize, { isLast }) => videoFrame(imageSize, tiles, isLast),
+    },
     tileShape: [numChannels, tileSize, tileSize],
     sizes: largeSizes(tiles),
     pixelValues: (image, { processor, numPictures }) =>
@@ -66,11 +71,9 @@ export function onevisionPictures(multimodal: ProjectedConfig, settings: Onevisi
 }
 
 /** One of several pictures. */
-function singleTile(imageSize: ImageSize, { tileSize, patchSize, patchGrid }: Tiles): PicturePositions {
-  const [height, width] = imageSize;
-  const resize = { width: tileSize, height: tileSize };
-  const steps = { padToSquare: true, resize, centerCrop: false, imageSize: tileSize };
-  const view = coveredPart({ height, width }, steps, patchGrid * patchSize);
+function singleTile(imageSize: ImageSize, tiles: Tiles): PicturePositions {
+  const { patchGrid } = tiles;
+  const view = wholeView(imageSize, tiles, { padToSquare: true });
   const rowIndex = Int32Array.from({ length: patchGrid ** 2 + 1 }, (_, row) => (row < patchGrid ** 2 ? row : -1));
   return {
     numTiles: 1,
@@ -79,6 +82,41 @@ function singleTile(imageSize: ImageSize, { tileSize, patchSize, patchGrid }: Ti
     grid: undefined,
     tiles: { imageSize, patchGrid, views: [view] },
   };
+}
+
+/** One frame of a video. */
+function videoFrame(imageSize: ImageSize, tiles: Tiles, isLast: boolean): PicturePositions {
+  const { patchGrid } = tiles;
+  const side = Math.ceil(patchGrid / 2);
+  const numPatches = side ** 2;
+  const rowIndex = Int32Array.from({ length: numPatches + (isLast ? 1 : 0) }, (_, row) =>
+    row < numPatches ? row : -1,
+  );
+  const size = { height: side, width: side };
+  const from = { top: 0, left: 0, height: patchGrid, width: patchGrid };
+  return {
+    numTiles: 1,
+    runLengths: [rowIndex.length],
+    rowIndex,
+    featureGrids: [{ firstTile: 0, tilesPerRow: 1, patchGrid, from, size }],
+    grid: undefined,
+    tiles: { imageSize, patchGrid, views: [wholeView(imageSize, tiles, { padToSquare: false })], grids: [size] },
+  };
+}
+
+/** The part of a picture in a single tile that its patches show. */
+function wholeView(
+  [height, width]: ImageSize,
+  { tileSize, patchSize, patchGrid }: Tiles,
+  { padToSquare }: { readonly padToSquare: boolean },
+): TileView {
+  const steps = {
+    padToSquare,
+    resize: { width: tileSize, height: tileSize },
+    centerCrop: false,
+    imageSize: tileSize,
+  };
+  return coveredPart({ height, width }, steps, patchGrid * patchSize);
 }
 
 /** The only picture. */
