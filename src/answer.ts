@@ -48,6 +48,12 @@ export interface LoadOptions {
    * single tile, which takes one pass of the vision tower instead of up to 17 and as many fewer positions. As in the checkpoint unless given.
    */
   readonly imageSplitting?: boolean | undefined;
+  /**
+   * Most pixels that a picture has once it is resized, for Qwen2-VL, Qwen2.5-VL and Qwen3-VL alone: their processor's max_pixels. It
+   * replaces the checkpoint's limit and the default one of 1,003,520, and may be smaller or larger, up to 100,000,000. A position takes
+   * 28 × 28 pixels (32 × 32 of Qwen3-VL); attention in the vision tower takes time in proportion to the square of their number.
+   */
+  readonly maxPicturePixels?: number | undefined;
   /** Prompt rows per submit; 256 unless given. */
   readonly chunkRows?: number | undefined;
   /** Constants of kernels as `measureTuning` measured them on this adapter; the defaults unless given. */

@@ -53,6 +53,7 @@ import {
   withMethods,
 } from "./options.ts";
 import { picture } from "./preprocess/image.ts";
+import { DEFAULT_MAX_PIXELS } from "./preprocess/resize-bicubic.ts";
 import type { RunOptions } from "./session.ts";
 
 /** A method's settings have descriptions of their own, see parameters.ts. */
@@ -244,6 +245,7 @@ const LOAD: Schema<LoadOptions> = {
     source: required(text),
   }),
   imageSplitting: flag,
+  maxPicturePixels: whole(1, DEFAULT_MAX_PIXELS),
   chunkRows: whole(1),
   tuning: { expected: "a tuning table", read: parseTuningTable },
   lookahead: whole(1, MAX_LOOKAHEAD),

@@ -42,7 +42,8 @@ export function loadableForms(
 }
 
 /**
- * Chooses the most exact form that fits into `memoryBytes` with one question of the options; the smallest where none does.
+ * Chooses the most exact form that fits into `memoryBytes` with one question of the options; the smallest where none does. Where the
+ * same limit forbids every form, such as one that a picture exceeds, it is the most exact that fits the memory.
  * @throws as `planMemory`.
  */
 export async function chooseForm(
@@ -51,14 +52,17 @@ export async function chooseForm(
   options: Omit<PlanOptions, "dtype"> & { readonly device: PlannedDevice; readonly memoryBytes: number },
 ): Promise<FormChoice> {
   const { memoryBytes } = options;
-  let smallest: MemoryPlan | undefined;
+  const plans: MemoryPlan[] = [];
   for (const dtype of loadableForms(checkpoint, architecture)) {
     const plan = await planMemory(checkpoint, architecture, { ...options, dtype });
     if (plan.problem === undefined && neededBytes(plan) <= memoryBytes) return { plan, fits: true };
-    smallest = plan;
+    plans.push(plan);
   }
+  const smallest = plans.at(-1);
   if (smallest === undefined) throw new RangeError("loadableForms: expected at least one form, got none.");
-  return { plan: smallest, fits: false };
+  const inMemory = plans.find((plan) => neededBytes(plan) <= memoryBytes);
+  const isSameLimit = plans.every(({ problem }) => problem === smallest.problem);
+  return { plan: (isSameLimit && inMemory) || smallest, fits: false };
 }
 
 /**

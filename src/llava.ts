@@ -43,7 +43,7 @@ import type { Pipeline } from "./gpu/kernel.ts";
 import { checkTuningTable } from "./gpu/ops/tuning.ts";
 import type { ActivationDtype, WeightDtype } from "./gpu/tensor.ts";
 import type { Architecture, ModelWeights } from "./models/architecture.ts";
-import { architectureOf } from "./models/checkpoint-architecture.ts";
+import { architectureOf, withMaxPicturePixels } from "./models/checkpoint-architecture.ts";
 import type { ModelConfig } from "./models/config.ts";
 import type { ModelInputs } from "./models/inputs.ts";
 import { PictureEncoder } from "./models/layers/picture-encoder.ts";
@@ -142,7 +142,7 @@ export class Llava {
     try {
       const checkpoint = await openCheckpoint(source, signal);
       try {
-        const architecture = await architectureOf(checkpoint, signal);
+        const architecture = withMaxPicturePixels(await architectureOf(checkpoint, signal), options.maxPicturePixels);
         const dtype = options.dtype === "auto" ? await fittingDtype(checkpoint, architecture, options) : options.dtype;
         const defaults = await readMethodDefaults(source, signal);
         const needs = await needsOfAll(firstQuestion && [firstQuestion], { config: architecture.config, defaults });

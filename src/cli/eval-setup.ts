@@ -13,7 +13,7 @@ import { QUESTIONS, type RunFolder, type RunIdentity } from "../evaluate/run/run
 import { type PromptForm, type RunSettings, settingsOfArm, type Task } from "../evaluate/run/samples.ts";
 import type { CacheDtype } from "../gpu/cache-format.ts";
 import type { ActivationDtype, WeightDtype } from "../gpu/tensor.ts";
-import { architectureOf } from "../models/checkpoint-architecture.ts";
+import { architectureOf, withMaxPicturePixels } from "../models/checkpoint-architecture.ts";
 import type { ModelConfig, TextConfig } from "../models/config.ts";
 import { loadProcessor } from "../models/processor.ts";
 import { planWeights } from "../models/weight-table.ts";
@@ -24,7 +24,7 @@ import { armsOf, parseArms } from "./arms.ts";
 import { type FoundBoxes, mapLayerOf } from "./box-flags.ts";
 import { chosenTemplate } from "./chat-template.ts";
 import { asUsage } from "./checks.ts";
-import type { ModelFlags } from "./flags.ts";
+import { type ModelFlags, type PictureSettings, pictureSettings } from "./flags.ts";
 import type { OpenModel } from "./open-model.ts";
 import { packageVersion } from "./package-files.ts";
 import type { Session } from "./session.ts";
@@ -38,6 +38,8 @@ export interface ModelFacts {
   readonly activationDtype: ActivationDtype;
   /** Undefined for a model without pictures. */
   readonly imageProcessor: ImageProcessorConfig | undefined;
+  /** Settings of pictures that replace the checkpoint's. */
+  readonly pictures: PictureSettings;
   /** Whether it sees all of a picture at any shape, in tiles or as a grid, instead of one square of it. */
   readonly seesTiles: boolean;
   /** What replaces the checkpoint's chat template. */
@@ -80,11 +82,12 @@ export async function settingsOfRun(
 }
 
 /** What a run's identity holds of a loaded model. */
-export function factsOf({ model, chatTemplate }: Pick<OpenModel, "model" | "chatTemplate">): ModelFacts {
+export function factsOf({ model, chatTemplate, pictures }: OpenModel): ModelFacts {
   const { config, defaults, dtype, kvDtype, activationDtype, processor } = model;
   const { imageProcessor } = processor;
   const seesTiles = seesAll(config);
-  return { text: config.text, defaults, dtype, kvDtype, activationDtype, imageProcessor, seesTiles, chatTemplate };
+  const ofPictures = { imageProcessor, pictures, seesTiles };
+  return { text: config.text, defaults, dtype, kvDtype, activationDtype, ...ofPictures, chatTemplate };
 }
 
 /**
@@ -95,8 +98,10 @@ export async function readModelFacts(folder: string, flags: ModelFlags, signal: 
   const source = fileSource(folder);
   try {
     const checkpoint = await openCheckpoint(source, signal);
-    const architecture = await architectureOf(checkpoint);
-    const splitting = flags.imageSplitting === false ? { imageSplitting: false } : {};
+    const read = await architectureOf(checkpoint);
+    const pictures = pictureSettings(flags);
+    const architecture = await asUsage(() => withMaxPicturePixels(read, pictures.maxPicturePixels));
+    const processor = await asUsage(() => loadProcessor(checkpoint, architecture, pictures));
     const dtype = flags.dtype === "auto" ? undefined : flags.dtype; // what fits is known where the model is loaded
     const used = planWeights(checkpoint, architecture, dtype).filter(({ isUsed }) => isUsed);
     // As Llava.dtype: that of the first decoder layer.
@@ -108,7 +113,8 @@ export async function readModelFacts(folder: string, flags: ModelFlags, signal: 
       dtype: first.dtype,
       kvDtype: flags.kv ?? "f32",
       activationDtype: flags.activations ?? "f32",
-      imageProcessor: (await loadProcessor(checkpoint, architecture, splitting)).imageProcessor,
+      imageProcessor: processor.imageProcessor,
+      pictures,
       seesTiles: seesAll(architecture.config),
       chatTemplate: await chosenTemplate(source, { written: flags.chatTemplate, note: () => undefined }),
     };
@@ -138,7 +144,7 @@ export async function identityOf(of: {
   readonly ids: string | null;
 }): Promise<RunIdentity> {
   const { model, facts, data, settings, boxes, split, ids } = of;
-  const { text, defaults, dtype, kvDtype, activationDtype, chatTemplate } = facts;
+  const { text, defaults, dtype, kvDtype, activationDtype, pictures, chatTemplate } = facts;
   const isTemplate = settings.promptForm === "template";
   const methods = await asUsage(() =>
     settings.arms.map((arm) => {
@@ -160,6 +166,7 @@ export async function identityOf(of: {
     dtype,
     kvDtype,
     activationDtype,
+    ...pictures,
     questions: data.questionHash,
     annotations: data.annotationHash,
     mapLayer: settings.mapLayer,

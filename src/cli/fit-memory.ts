@@ -9,8 +9,9 @@ import { formatBytes } from "../gpu/device.ts";
 import type { OpenedAdapter } from "../gpu/hosts/adapter-choice.node.ts";
 import type { WeightDtype } from "../gpu/tensor.ts";
 import { type MemoryPlan, type PlannedDevice, planMemory } from "../memory-plan.ts";
-import { architectureOf } from "../models/checkpoint-architecture.ts";
+import { architectureOf, withMaxPicturePixels } from "../models/checkpoint-architecture.ts";
 import { keyValueBytes } from "../models/layers/decoder-state.ts";
+import { asUsage } from "./checks.ts";
 import type { ModelFlags } from "./flags.ts";
 import type { Session } from "./session.ts";
 
@@ -78,8 +79,9 @@ export async function formToLoad(
   if (memory === undefined) return wanted;
   const checkpoint = await openCheckpoint(source, signal);
   try {
-    const architecture = await architectureOf(checkpoint);
-    if (wanted === undefined && given === undefined) {
+    const read = await architectureOf(checkpoint);
+    const architecture = await asUsage(() => withMaxPicturePixels(read, load.flags.maxPicturePixels));
+    if (wanted === undefined && given === undefined && load.flags.maxPicturePixels === undefined) {
       // Far below what is free, nothing has to be planned: twice the file, and keys and values of a long context.
       const { text } = architecture.config;
       const capacity = Math.min(text.maxPositionEmbeddings, 8192);
@@ -95,10 +97,11 @@ export async function formToLoad(
     }
     const choice = await chooseForm(checkpoint, architecture, { ...options, memoryBytes: memory.bytes });
     const { dtype } = choice.plan;
-    const why = plan.problem === undefined ? shortage(plan, memory) : plan.problem.replace(/[.;].*$/, "");
+    const why = plan.problem === undefined ? shortage(plan, memory) : plan.problem.replace(/;.*$|\.$/, "");
     if (!choice.fits) {
-      const advice = `even in ${dtype ?? "its smallest form"} it needs ${formatBytes(neededBytes(choice.plan))}`;
-      session.note(`adaptvis: ${why}; ${advice}, and is loaded all the same`);
+      const needs = formatBytes(neededBytes(choice.plan));
+      const advice = dtype === plan.dtype ? "it" : `even in ${dtype ?? "its smallest form"} it needs ${needs}, and`;
+      session.note(`adaptvis: ${why}; ${advice} is loaded all the same`);
     } else session.note(`adaptvis: ${why}: it is loaded in ${dtype}, with ${formatBytes(neededBytes(choice.plan))}`);
     return dtype;
   } finally {

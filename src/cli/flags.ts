@@ -1,7 +1,7 @@
 // Options that several commands share: the model, the question, the method and the sampling.
 
 import { type Command, InvalidArgumentError, Option } from "commander";
-import type { AnswerOptions, Question, SweepOptions } from "../answer.ts";
+import type { AnswerOptions, LoadOptions, Question, SweepOptions } from "../answer.ts";
 import { DEFAULT_MAX_NEW_TOKENS } from "../generate/stop.ts";
 import { CACHE_DTYPES, type CacheDtype } from "../gpu/cache-format.ts";
 import { ACTIVATION_DTYPES, type ActivationDtype, WEIGHT_DTYPES, type WeightDtype } from "../gpu/tensor.ts";
@@ -10,6 +10,7 @@ import type { Parameter, ParameterKind } from "../interventions/parameters.ts";
 import { INTERVENTIONS, type MethodName, type MethodSettings, SETTING_NAMES } from "../interventions/registry.ts";
 import { scaling } from "../interventions/scaling.ts";
 import type { RgbImage } from "../preprocess/image.ts";
+import { DEFAULT_MAX_PIXELS } from "../preprocess/resize-bicubic.ts";
 import { chatTemplateOption } from "./chat-template.ts";
 import {
   indexList,
@@ -44,6 +45,7 @@ export interface ModelFlags {
   readonly chatTemplate?: string;
   /** False where `--no-image-splitting` is given. */
   readonly imageSplitting?: boolean;
+  readonly maxPicturePixels?: number;
 }
 
 /** Adds `--model`, `--revision`, `--dtype`, `--memory`, `--kv`, `--activations` and `--tune`. @param what describes `--model` */
@@ -57,7 +59,26 @@ export function addModelOptions(command: Command, what: string): Command {
     .addOption(activationsOption())
     .addOption(chatTemplateOption())
     .option("--no-image-splitting", "show Idefics3 and SmolVLM the whole picture only, in one tile: much faster")
+    .addOption(maxPicturePixelsOption())
     .option("--tune", "tune the kernels' constants on this GPU; the result is measured once and cached");
+}
+
+/** Settings of the model's pictures, as `Llava.load` takes them. */
+export type PictureSettings = Pick<LoadOptions, "imageSplitting" | "maxPicturePixels">;
+
+/** Those of the command line; what is not given is left out. */
+export function pictureSettings({ imageSplitting, maxPicturePixels }: ModelFlags): PictureSettings {
+  return {
+    ...(imageSplitting === false && { imageSplitting }),
+    ...(maxPicturePixels !== undefined && { maxPicturePixels }),
+  };
+}
+
+/** The option `--max-picture-pixels`. */
+export function maxPicturePixelsOption(): Option {
+  const what =
+    "most pixels of a picture once it is resized, for Qwen-VL: max_pixels of its processor (default: 1003520)";
+  return new Option("--max-picture-pixels <number>", what).argParser(wholeFrom(1, DEFAULT_MAX_PIXELS));
 }
 
 /** The option `--revision`. */

@@ -22,7 +22,7 @@ import { chosenTemplate } from "./chat-template.ts";
 import { asUsage } from "./checks.ts";
 import { findModel } from "./find-model.ts";
 import { formToLoad } from "./fit-memory.ts";
-import type { ModelFlags, PictureFlags } from "./flags.ts";
+import { type ModelFlags, type PictureFlags, type PictureSettings, pictureSettings } from "./flags.ts";
 import { type Session, UsageError } from "./session.ts";
 import { cacheFile, keepJson } from "./user-cache.ts";
 
@@ -36,6 +36,8 @@ export interface OpenModel {
   readonly loadMs: number;
   /** The chat template that replaces the checkpoint's, or its absence. */
   readonly chatTemplate: ChatTemplateSource | undefined;
+  /** Settings of pictures that replace the checkpoint's. */
+  readonly pictures: PictureSettings;
   /** The fields of --json about the adapter and the model. */
   facts(): object;
   close(): void;
@@ -80,6 +82,7 @@ export async function openModel(session: Session, flags: ModelFlags, options: Op
     const note = (text: string) => session.note(text);
     const tuning = flags.tune === true ? await cachedTuning(device, { isSoftware: isCpu, note }) : undefined;
     const dtype = planned === undefined ? await formToLoad(session, source, { flags, adapter, signal }) : planned.dtype;
+    const pictures = pictureSettings(flags);
     const load = () =>
       Llava.load(source, {
         device,
@@ -88,7 +91,7 @@ export async function openModel(session: Session, flags: ModelFlags, options: Op
         kvDtype: flags.kv,
         activationDtype: flags.activations,
         chatTemplate,
-        ...(flags.imageSplitting === false && { imageSplitting: false }),
+        ...pictures,
         adapterClass,
         signal,
         profiler,
@@ -123,7 +126,7 @@ export async function openModel(session: Session, flags: ModelFlags, options: Op
         ...used,
       };
     };
-    return { model, folder, name, loadMs: elapsed(started), chatTemplate, facts, close };
+    return { model, folder, name, loadMs: elapsed(started), chatTemplate, pictures, facts, close };
   } catch (error) {
     device.destroy();
     throw error;

@@ -13,7 +13,7 @@ import { tuningKey } from "../gpu/ops/tuning.ts";
 import type { WeightDtype } from "../gpu/tensor.ts";
 import { type MemoryPlan, PLAN_PARTS, type PlannedDevice, type PlanOptions, planMemory } from "../memory-plan.ts";
 import type { Architecture } from "../models/architecture.ts";
-import { architectureOf } from "../models/checkpoint-architecture.ts";
+import { architectureOf, withMaxPicturePixels } from "../models/checkpoint-architecture.ts";
 import { keyValueBytes } from "../models/layers/decoder-state.ts";
 import { asUsage, wholeFrom } from "./checks.ts";
 import {
@@ -25,7 +25,7 @@ import {
   memoryText,
   plannedDevice,
 } from "./fit-memory.ts";
-import { activationsOption, autoDtypeOption, kvOption, revisionOption } from "./flags.ts";
+import { activationsOption, autoDtypeOption, kvOption, maxPicturePixelsOption, revisionOption } from "./flags.ts";
 import { embeddedModel, examples } from "./package-files.ts";
 import { defineCommand, type Session, styled, table, UsageError } from "./session.ts";
 import { readSpeed } from "./speed-cache.ts";
@@ -38,6 +38,7 @@ interface PlanFlags {
   readonly activations?: PlanOptions["activationDtype"];
   readonly context?: number;
   readonly images?: number;
+  readonly maxPicturePixels?: number;
   readonly memory?: number;
   readonly rate: number;
   readonly measure?: boolean;
@@ -68,6 +69,7 @@ function describePlan(command: Command): Command {
     .addOption(activationsOption())
     .option("--context <positions>", "positions of the prompt, its pictures and the answer", wholeFrom(1))
     .option("--images <number>", "pictures of the question (default: 1)", wholeFrom(0))
+    .addOption(maxPicturePixelsOption())
     .addOption(memoryOption())
     .option("--rate <size>", "bytes that a download takes per second", byteCount, DEFAULT_RATE)
     .option("--measure", "measure how fast this adapter runs the model, with a few of its layers")
@@ -96,7 +98,8 @@ async function plan(session: Session, model: string | undefined, flags: PlanFlag
   const view = await asUsage(() => openView(session, model, flags.revision));
   try {
     const checkpoint = await openCheckpoint(view.source, signal);
-    const architecture = await architectureOf(checkpoint);
+    const read = await architectureOf(checkpoint);
+    const architecture = await asUsage(() => withMaxPicturePixels(read, flags.maxPicturePixels));
     const device = plannedDevice(adapter);
     const { context: contextLength, images: numImages, kv: kvDtype, activations: activationDtype } = flags;
     const options = { device, contextLength, numImages, kvDtype, activationDtype };

@@ -51,6 +51,10 @@ export interface PictureLayout {
   readonly isTiledByProcessor?: boolean;
   /** Sizes of pictures, one of which takes the most positions; undefined where the size does not matter. */
   readonly sizes: readonly (ImageSize | undefined)[];
+  /** Most pixels of a resized picture, in place of the image processor's limit and the family's own; those unless given. */
+  readonly maxPixels?: number | undefined;
+  /** The same with such a limit, of a family whose pictures become grids of any size. @throws InputError for too few pixels. */
+  withMaxPixels?(maxPixels: number): PictureLayout;
   /**
    * Pixel values of one picture, [N, C, S, S] f32.
    * @throws InputError or CheckpointError when the picture cannot be prepared.

@@ -2,7 +2,7 @@
 // other values.
 import type { Checkpoint, CheckpointTensor } from "../checkpoint/checkpoint.ts";
 import { asRecord } from "../checkpoint/source.ts";
-import { isObject } from "../errors.ts";
+import { InputError, isObject } from "../errors.ts";
 import type { Architecture } from "./architecture.ts";
 import { EMBED_TOKENS, LM_HEAD } from "./layers/decoder-weights.ts";
 import { readArchitecture } from "./registry.ts";
@@ -26,6 +26,19 @@ export async function architectureOf(checkpoint: Checkpoint, signal?: AbortSigna
     ...untied,
     ...(isNested && { text_config: { ...text, ...untied } }),
   });
+}
+
+/**
+ * The architecture for pictures of at most so many pixels once they are resized; as it is where `maxPicturePixels` is undefined.
+ * @throws InputError for a family without such a setting, and for less than a block of patches.
+ */
+export function withMaxPicturePixels(architecture: Architecture, maxPicturePixels: number | undefined): Architecture {
+  if (maxPicturePixels === undefined) return architecture;
+  const pictures = architecture.pictures?.withMaxPixels?.(maxPicturePixels);
+  if (pictures !== undefined) return { ...architecture, pictures };
+  throw new InputError(
+    "maxPicturePixels (--max-picture-pixels) is a setting of Qwen2-VL, Qwen2.5-VL and Qwen3-VL, which this checkpoint does not have: omit it.",
+  );
 }
 
 async function hasOtherHead(checkpoint: Checkpoint, signal: AbortSignal | undefined): Promise<boolean> {

@@ -28,6 +28,7 @@ import { checkedPicture, picture, type RgbImage } from "../preprocess/image.ts";
 import type { ImageProcessorConfig } from "../preprocess/image-processor.ts";
 import { readImageProcessorConfig } from "../preprocess/image-processors.ts";
 import { expandImageTokens, tokenRuns } from "../preprocess/prompt.ts";
+import { withPixelLimit } from "../preprocess/qwen2-vl-processor.ts";
 import { needsOlderFiles, type TokenizerFiles } from "../preprocess/tokenizer/special-tokens.ts";
 import { loadTokenizer, type Tokenizer } from "../preprocess/tokenizer/tokenizer.ts";
 import type { Architecture, FrameLayout, ImageSize, PictureLayout } from "./architecture.ts";
@@ -344,7 +345,7 @@ function missingFile(file: string, consequence: string): CheckpointError {
 /**
  * Loads the processor files that a checkpoint has; those it lacks are missed only when they are needed.
  * @param settings replace the checkpoint's own
- * @throws CheckpointError when a file is there but cannot be used.
+ * @throws CheckpointError when a file is there but cannot be used; InputError for a setting that does not fit.
  */
 export async function loadProcessor(
   checkpoint: Checkpoint,
@@ -429,7 +430,7 @@ async function readVideoProcessor(
   return imageProcessorFor(pictures, asImages, nested === undefined ? ownFile : outerFile);
 }
 
-/** @throws CheckpointError when its pictures do not fit the vision tower. */
+/** @throws CheckpointError when its pictures do not fit the vision tower; InputError for the layout's `maxPixels`. */
 function imageProcessorFor(layout: PictureLayout, json: unknown, file: string): ImageProcessorConfig {
   const processor = readImageProcessorConfig(json, file);
   const { isTiledByProcessor = false } = layout;
@@ -443,7 +444,9 @@ function imageProcessorFor(layout: PictureLayout, json: unknown, file: string): 
   }
   if (layout.checkProcessor !== undefined) {
     layout.checkProcessor(processor, file);
-    return processor;
+    const { patches } = processor;
+    const { maxPixels } = layout;
+    return patches ? { ...processor, patches: withPixelLimit(patches, { maxPixels, file }) } : processor;
   }
   const [, side] = layout.tileShape;
   if (processor.imageSize !== side) {

@@ -37,8 +37,14 @@ export function expandImageTokens(ids: ArrayLike<number>, options: ExpandOptions
   const numText = ids.length - numFound;
   if (numText + numImage > contextLength) {
     const parts = numImage > 0 ? ` (${numText} of text, ${numImage} of ${pictureCount(options)})` : "";
+    const advice =
+      numImage < contextLength
+        ? "shorten the text"
+        : options.kind === "video"
+          ? "give fewer frames"
+          : "give fewer or smaller pictures";
     throw new InputError(
-      `The prompt has ${numText + numImage} tokens${parts}, but the model's context has ${contextLength}: shorten the text.`,
+      `The prompt has ${numText + numImage} tokens${parts}, but the model's context has ${contextLength}: ${advice}.`,
     );
   }
 

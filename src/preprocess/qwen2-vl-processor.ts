@@ -1,14 +1,39 @@
 // Qwen2-VL's image processor, also that of Qwen2.5-VL: pictures keep their shape.
 // Source: transformers 5.24, models/qwen2_vl/image_processing_pil_qwen2_vl.py
+import { InputError } from "../errors.ts";
+import type { PatchRule } from "./image-processor.ts";
 import { asObject, readImageSteps, type Values, wrongValue } from "./image-processor-config.ts";
 import type { ImageProcessorKind } from "./image-processors.ts";
 import { DEFAULT_MAX_PIXELS } from "./resize-bicubic.ts";
 
 /**
- * Most pixels of a resized picture, whatever the file allows: 1,280 positions of the prompt, which is also what transformers allows
- * where a file says nothing. Published files allow ten times as many, which take a hundred times the work in the vision tower.
+ * Most pixels of a resized picture unless a load says otherwise, whatever the file allows: 1,280 positions of the prompt, which is
+ * also what transformers allows where a file says nothing. Published files allow ten times as many, which take a hundred times the
+ * work in the vision tower.
  */
 export const PICTURE_PIXELS = 1280 * 28 * 28;
+
+/**
+ * The limits that a model is loaded with: the file's, up to {@link PICTURE_PIXELS}, or `maxPixels` in place of both.
+ * @throws InputError for a `maxPixels` below the file's min_pixels.
+ */
+export function withPixelLimit(
+  rule: PatchRule,
+  { maxPixels, file }: { readonly maxPixels: number | undefined; readonly file: string },
+): PatchRule {
+  const { minPixels } = rule;
+  if (maxPixels === undefined) {
+    return {
+      ...rule,
+      minPixels: Math.min(minPixels, PICTURE_PIXELS),
+      maxPixels: Math.min(rule.maxPixels, PICTURE_PIXELS),
+    };
+  }
+  if (maxPixels >= minPixels) return { ...rule, maxPixels };
+  throw new InputError(
+    `maxPicturePixels (--max-picture-pixels) must be at least min_pixels of ${file}, ${minPixels}, got ${maxPixels}.`,
+  );
+}
 
 /** Resizes to sides of whole blocks of patches, within limits for the number of pixels. */
 export const qwen2Vl: ImageProcessorKind = {
@@ -33,8 +58,7 @@ export const qwen2Vl: ImageProcessorKind = {
       },
       file,
     );
-    const limits = { minPixels: Math.min(minPixels, PICTURE_PIXELS), maxPixels: Math.min(maxPixels, PICTURE_PIXELS) };
-    return { ...steps, resize: undefined, patches: { patchSize, temporalPatchSize, mergeSize, ...limits } };
+    return { ...steps, resize: undefined, patches: { patchSize, temporalPatchSize, mergeSize, minPixels, maxPixels } };
   },
 };
 

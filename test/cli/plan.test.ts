@@ -92,6 +92,12 @@ test("ask with --memory loads the form that fits, and says so in one line", asyn
   ]);
 });
 
+test("plan of a model whose pictures have any size is for those of --max-picture-pixels", async () => {
+  const folder = join(root, "test", "golden", "qwen2-vl");
+  const { plan } = jsonOf(await adaptvis("plan", folder, "--max-picture-pixels", "1024", "--json"));
+  expect(plan).toMatchObject({ promptLength: 64 + 1024 / 8 ** 2, problem: null });
+});
+
 describe("wrong usage", () => {
   test.each([
     [["--memory", "8 XB"], /'8 XB' is invalid\. Expected a size above 0 with its unit, such as "8GB" or "512 MiB"\.$/],
@@ -101,6 +107,11 @@ describe("wrong usage", () => {
       /The context must have from 66 to 1024 positions, of which 64 are those of the picture, got 1025\.$/,
     ],
     [["--images", "20"], /The context must have from 1282 to 1024 positions/],
+    [["--max-picture-pixels", "5e5"], /'5e5' is invalid\. Expected a whole number from 1 to 100000000\.$/],
+    [
+      ["--max-picture-pixels", "500000"],
+      /maxPicturePixels \(--max-picture-pixels\) is a setting of Qwen2-VL, .*, which this checkpoint does not have: omit it\.$/,
+    ],
     [["--revision", "main"], /--revision belongs to a model on the hub: give its id\.$/],
   ])("plan %j", async (args, sentence) => {
     const { ending, stderr, stdout } = await adaptvis("plan", ...args);

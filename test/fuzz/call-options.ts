@@ -76,7 +76,7 @@ const ANSWER = {
 };
 const KEYS = [
   ...Object.keys(ANSWER),
-  ..."settings continuations write factor heads gate constant columns alpha amplification image images question prompt system inputIds pixelValues imageSizes video frames runs rowIndex width height data dtype kvDtype memoryBytes chunkRows lookahead cacheBytes chatTemplate tuning profiler name maxPixels applyExif headers stallTimeoutMs retryDelaysMs revision token endpoint rmsNormEps generated unmodified".split(
+  ..."settings continuations write factor heads gate constant columns alpha amplification image images question prompt system inputIds pixelValues imageSizes video frames runs rowIndex width height data dtype kvDtype memoryBytes maxPicturePixels chunkRows lookahead cacheBytes chatTemplate tuning profiler name maxPixels applyExif headers stallTimeoutMs retryDelaysMs revision token endpoint rmsNormEps generated unmodified".split(
     " ",
   ),
 ];

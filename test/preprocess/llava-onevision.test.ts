@@ -309,7 +309,7 @@ describe("videos", () => {
       "more frames than the context has room for",
       "<video>",
       [Array(10_000).fill(picture)],
-      "The prompt has 40001 tokens (0 of text, 40001 of one video), but the model's context has 32768: shorten the text.",
+      "The prompt has 40001 tokens (0 of text, 40001 of one video), but the model's context has 32768: give fewer frames.",
     ],
   ])("%s is refused", (_, prompt, videos, message) => {
     const prepare = () => processor.inputs(prompt, [], videos);

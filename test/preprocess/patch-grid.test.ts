@@ -2,12 +2,15 @@ import { describe, expect, test } from "vitest";
 import { CheckpointError, InputError } from "../../src/errors.ts";
 import { readImageProcessorConfig } from "../../src/preprocess/image-processors.ts";
 import { gridSize, patchPixelValues, patchRule, resizeToGrid } from "../../src/preprocess/patch-grid.ts";
+import { withPixelLimit } from "../../src/preprocess/qwen2-vl-processor.ts";
 import { readGolden, sha256, type Versioned, versionsOf } from "./golden.ts";
 
 interface PatchGolden extends Versioned {
   readonly cases: readonly {
     readonly size: readonly [height: number, width: number];
     readonly config: object;
+    /** Given to the processor's call, in place of the configuration's. */
+    readonly max_pixels?: number;
     readonly grid: readonly number[];
     readonly shape: readonly number[];
     readonly sha256: string;
@@ -21,9 +24,13 @@ const type = { image_processor_type: "Qwen2VLImageProcessorFast" };
 const RULE = { patchSize: 14, temporalPatchSize: 2, mergeSize: 2, minPixels: 3136, maxPixels: 12845056 };
 
 describe(`patches are bit-equal to ${versionsOf(golden, "transformers", "pillow")}`, () => {
-  test.each(golden.cases)("of a picture of $size", ({ size: [height, width], config, grid, shape, sha256: hash }) => {
+  test.each(golden.cases)("of a picture of $size, $max_pixels", (each) => {
+    const { config, grid, shape, sha256: hash } = each;
+    const [height, width] = each.size;
     const data = Uint8Array.from({ length: width * height * 3 }, (_, index) => (index * 7) % 256);
-    const processor = readImageProcessorConfig({ ...type, ...config });
+    const read = readImageProcessorConfig({ ...type, ...config });
+    const patches = withPixelLimit(patchRule(read), { maxPixels: each.max_pixels, file: "preprocessor_config.json" });
+    const processor = { ...read, patches };
     const resized = resizeToGrid({ width, height, data }, processor);
     expect([1, resized.height / 14, resized.width / 14]).toEqual(grid);
     const values = patchPixelValues({ width, height, data }, processor);
@@ -51,8 +58,9 @@ test.each([
   expect((size.width * size.height) / 28 ** 2).toBe(numTokens);
 });
 
-test("both spellings of the limits are read, and 1,280 positions are never exceeded", () => {
-  const read = (values: object) => patchRule(readImageProcessorConfig({ ...type, ...values }));
+test("both spellings of the limits are read, and 1,280 positions are exceeded only where a load says so", () => {
+  const read = (values: object, maxPixels?: number) =>
+    withPixelLimit(patchRule(readImageProcessorConfig({ ...type, ...values })), { maxPixels, file: "some.json" });
   const published = read({ min_pixels: 3136, max_pixels: 12845056, patch_size: 14, merge_size: 2 });
   expect(published).toEqual({ ...RULE, maxPixels: 1003520 });
   expect(read({ size: { shortest_edge: 3136, longest_edge: 12845056 } })).toEqual(published);
@@ -61,6 +69,11 @@ test("both spellings of the limits are read, and 1,280 positions are never excee
     minPixels: 12544,
     maxPixels: 50176,
   });
+  expect(read({ min_pixels: 2e6, max_pixels: 3e6 })).toMatchObject({ minPixels: 1003520, maxPixels: 1003520 });
+  expect(read({ min_pixels: 2e6, max_pixels: 3e6 }, 4e6)).toMatchObject({ minPixels: 2e6, maxPixels: 4e6 });
+  expect(() => read({ min_pixels: 3136 }, 3135)).toThrow(
+    new InputError("maxPicturePixels (--max-picture-pixels) must be at least min_pixels of some.json, 3136, got 3135."),
+  );
   expect(read({ patch_size: 4, merge_size: 3, temporal_patch_size: 1 })).toMatchObject({
     patchSize: 4,
     mergeSize: 3,

@@ -118,7 +118,7 @@ describe("expandImageTokens", () => {
       "The prompt has 11 tokens (7 of text, 4 of one picture), but the model's context has 10: shorten the text.",
     );
     expect(failure([1, 32, 32], { pictures: [[4], [6]] })).toBe(
-      "The prompt has 11 tokens (1 of text, 10 of 2 pictures), but the model's context has 10: shorten the text.",
+      "The prompt has 11 tokens (1 of text, 10 of 2 pictures), but the model's context has 10: give fewer or smaller pictures.",
     );
     expect(failure([1, 2], { pictures: [], contextLength: 1 })).toBe(
       "The prompt has 2 tokens, but the model's context has 1: shorten the text.",

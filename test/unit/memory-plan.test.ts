@@ -8,6 +8,7 @@ import { InputError } from "../../src/errors.ts";
 import type { WeightDtype } from "../../src/gpu/tensor.ts";
 import { type PlannedDevice, planMemory } from "../../src/memory-plan.ts";
 import type { Architecture } from "../../src/models/architecture.ts";
+import { withMaxPicturePixels } from "../../src/models/checkpoint-architecture.ts";
 import { readArchitecture } from "../../src/models/registry.ts";
 import { headersOnly } from "../setup/headers-only.ts";
 
@@ -181,6 +182,44 @@ test("where no form fits, keys and values in q8 are the next, then a shorter con
   } as const;
   expect((await planMemory(checkpoint, architecture, longer)).peakBytes).toBeGreaterThan(packed.peakBytes - 1);
   expect(await near(100 * MIB)).toBeUndefined();
+});
+
+describe("Qwen2-VL's width with a raised limit of pixels", () => {
+  const vision_config = { depth: 1, embed_dim: 1280, hidden_size: 1536, num_heads: 16 };
+  const text = { hidden_size: 1536, intermediate_size: 8960, num_attention_heads: 12, num_key_value_heads: 2 };
+  const config = { model_type: "qwen2_vl", ...text, vocab_size: 152_000, num_hidden_layers: 1, vision_config };
+  const architecture = readArchitecture(config);
+  let checkpoint: Checkpoint;
+
+  beforeAll(async () => {
+    checkpoint = await openCheckpoint(headersOnly(config, "F16"));
+  });
+  afterAll(() => checkpoint.close());
+
+  test("the plan is for a picture of so many pixels", async () => {
+    const device = deviceWith(2 ** 32 - 4);
+    const plan = await planMemory(checkpoint, withMaxPicturePixels(architecture, 2_000_000), { device });
+    const usual = await planMemory(checkpoint, architecture, { device });
+    expect(plan.promptLength - usual.promptLength).toBe(50 * 51 - 1280); // 2,550 × 28² pixels are at most 2,000,000
+    expect(plan.parts["image features"]).toBe(50 * 51 * 1536 * 4);
+    expect(plan.problem).toBeUndefined();
+  });
+
+  test("a limit of the adapter that it exceeds is told, and memory alone decides on the form", async () => {
+    const raised = withMaxPicturePixels(architecture, 2_000_000);
+    const advice = "lower maxPicturePixels (--max-picture-pixels) or use an adapter with larger limits";
+    const small = deviceWith(128 * MIB);
+    const { plan, fits } = await chooseForm(checkpoint, raised, { device: small, memoryBytes: 2 ** 40 });
+    expect(fits).toBe(false);
+    expect(plan.dtype).toBeUndefined();
+    expect(plan.problem).toBe(
+      `A picture of 1428×1400 pixels is too large: Buffer vision qkv needs 149.4 MiB but this adapter allows 128.0 MiB in one binding; ${advice}.`,
+    );
+    const device = { ...small, limits: { ...small.limits, maxComputeWorkgroupsPerDimension: 10_000 } };
+    expect((await planMemory(checkpoint, raised, { device })).problem).toBe(
+      `A picture of 1428×1400 pixels is too large: it has 10200 patches but this adapter allows 10000 at once; ${advice}.`,
+    );
+  });
 });
 
 test("a question that cannot be is refused", async () => {

@@ -1,14 +1,17 @@
 // Qwen2-VL's config in both forms, its weights' names, and what its pictures become.
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
+import { openCheckpoint } from "../../src/checkpoint/checkpoint.ts";
 import { canonicalName } from "../../src/checkpoint/tensor-names.ts";
 import { CheckpointError, InputError } from "../../src/errors.ts";
 import type { Architecture, PictureLayout } from "../../src/models/architecture.ts";
+import { withMaxPicturePixels } from "../../src/models/checkpoint-architecture.ts";
 import { patchPlaces, rowOrder, windowOrder } from "../../src/models/layers/grid-windows.ts";
-import { Processor } from "../../src/models/processor.ts";
+import { loadProcessor, Processor } from "../../src/models/processor.ts";
 import { readArchitecture, readModelConfig } from "../../src/models/registry.ts";
 import { readImageProcessorConfig } from "../../src/preprocess/image-processors.ts";
 import { loadTokenizer } from "../../src/preprocess/tokenizer/tokenizer.ts";
+import { memorySource, weights } from "../checkpoint/fixtures.ts";
 import { GOLDEN } from "../setup/golden.ts";
 
 type Json = Readonly<Record<string, unknown>>;
@@ -171,6 +174,45 @@ describe("pictures", () => {
   test("of 28-pixel blocks take at most 1,280 positions", () => {
     const { sizes } = picturesOf({ model_type: "qwen2_vl", vision_config: { hidden_size: 8192 } });
     expect(sizes).toEqual([[32 * 28, 40 * 28]]);
+  });
+
+  test("of another limit take so many, up to the context", () => {
+    const arch = readArchitecture({ model_type: "qwen2_vl", vision_config: { hidden_size: 8192 } });
+    const sizes = (maxPixels: number) => withMaxPicturePixels(arch, maxPixels).pictures?.sizes;
+    expect(withMaxPicturePixels(arch, undefined)).toBe(arch);
+    expect(sizes(12_845_056)).toEqual([[128 * 28, 128 * 28]]);
+    expect(sizes(1e8)).toEqual([[170 * 28, 192 * 28]]); // 128 of 32,768 positions are left
+    expect(sizes(784)).toEqual([[28, 28]]);
+    const name = "maxPicturePixels (--max-picture-pixels)";
+    expect(() => sizes(783)).toThrow(new InputError(`${name} must be at least 784, a block of patches, got 783.`));
+    const other = readArchitecture({ model_type: "llava", text_config: {}, vision_config: {} });
+    expect(() => withMaxPicturePixels(other, 1e6)).toThrow(
+      new InputError(
+        `${name} is a setting of Qwen2-VL, Qwen2.5-VL and Qwen3-VL, which this checkpoint does not have: omit it.`,
+      ),
+    );
+  });
+
+  test.each<[maxPixels: number | undefined, numPositions: number]>([
+    [undefined, 1225],
+    [12_845_056, 1296],
+    [50_176, 64],
+  ])("of 1000×1000 pixels, with at most %j, take %i positions", async (maxPixels, numPositions) => {
+    const config = { model_type: "qwen2_vl", vision_config: { hidden_size: 8192 } };
+    const limits = { min_pixels: 3136, max_pixels: 12_845_056 };
+    const files = {
+      "config.json": config,
+      "preprocessor_config.json": { image_processor_type: "Qwen2VLImageProcessor", ...limits },
+    };
+    const source = memorySource({
+      ...Object.fromEntries(Object.entries(files).map(([name, json]) => [name, JSON.stringify(json)])),
+      "model.safetensors": weights([]),
+    });
+    const architecture = withMaxPicturePixels(readArchitecture(config), maxPixels);
+    const { imageProcessor } = await loadProcessor(await openCheckpoint(source), architecture);
+    if (imageProcessor === undefined) throw new Error("expected a processor");
+    const positions = architecture.pictures?.positions([1000, 1000], { processor: imageProcessor });
+    expect(positions?.rowIndex).toHaveLength(numPositions);
   });
 
   test("are laid out by the grids of transformers' tensors, with positions on three axes", () => {

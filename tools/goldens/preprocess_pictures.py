@@ -143,16 +143,20 @@ def siglip(pictures: dict):
 
 
 def qwen2_vl():
-    """Patches of ramps of many sizes, and the sides that random sizes are resized to under three limits."""
+    """Patches of ramps of many sizes, some with max_pixels raised beyond 1,003,520, and the sides of random sizes under three limits."""
     sizes = [(1, 1), (200, 300), (3000, 4000), (1200, 300), (300, 1200), (28, 28), (42, 70), (480, 640), (1, 200), (1000, 1000),
              (13, 2000), (57, 57)]
+    published = {"min_pixels": 3136, "max_pixels": 12845056}
+    limits = [{"min_pixels": 3136, "max_pixels": 1003520}, {"size": {"shortest_edge": 40000, "longest_edge": 90000}}, {}]
+    asked = [(size, limits[index % 3], {}) for index, size in enumerate(sizes)]
+    asked += [((1000, 1000), published, {"max_pixels": 12845056}), ((1500, 1400), published, {"max_pixels": 1500000}),
+              ((300, 400), published, {"max_pixels": 50176})]
     cases = []
-    for index, (height, width) in enumerate(sizes):
-        own = [{"min_pixels": 3136, "max_pixels": 1003520}, {"size": {"shortest_edge": 40000, "longest_edge": 90000}}, {}][index % 3]
+    for (height, width), own, raised in asked:
         ramp = (numpy.arange(width * height * 3) * 7 % 256).astype("uint8").reshape(height, width, 3)
-        batch = Qwen2VLImageProcessorPil(**own)(Image.fromarray(ramp), return_tensors="np")
+        batch = Qwen2VLImageProcessorPil(**own)(Image.fromarray(ramp), return_tensors="np", **raised)
         values = numpy.ascontiguousarray(batch["pixel_values"], dtype="<f4")
-        cases.append({"size": [height, width], "config": own, "grid": [int(x) for x in batch["image_grid_thw"][0]],
+        cases.append({"size": [height, width], "config": own, **raised, "grid": [int(x) for x in batch["image_grid_thw"][0]],
                       "shape": list(values.shape), "sha256": sha(values)})
     generator = numpy.random.default_rng(2)
     sides = []

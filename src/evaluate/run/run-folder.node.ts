@@ -29,6 +29,9 @@ export interface RunIdentity {
   readonly dtype: string;
   readonly kvDtype: string;
   readonly activationDtype: string;
+  /** Settings of pictures in place of the checkpoint's; absent where there are none. */
+  readonly imageSplitting?: boolean | undefined;
+  readonly maxPicturePixels?: number | undefined;
   /** SHA-256 of the question file and of the annotation file. */
   readonly questions: string;
   readonly annotations: string | null;

@@ -4,7 +4,7 @@
 // merge the patches behind some earlier layers too, into features for the decoder's first layers.
 // Source: https://arxiv.org/abs/2409.12191 §2.1; https://arxiv.org/abs/2502.13923 §2.1.1; modeling_qwen2_vl.py
 // Qwen2VisionTransformerPretrainedModel.forward, modeling_qwen2_5_vl.py Qwen2_5_VisionTransformerPretrainedModel.forward
-import { at } from "../../errors.ts";
+import { at, GpuError } from "../../errors.ts";
 import { type BufferMaker, GPU_STORAGE, GPU_UNIFORM, type Gpu } from "../../gpu/device.ts";
 import { attentionPrefill } from "../../gpu/ops/attention.ts";
 import { combineRows, embedTokens, gatherRows } from "../../gpu/ops/embedding.ts";
@@ -22,8 +22,28 @@ import { packStep, STEP_BYTES } from "./step.ts";
 
 /** Scratch buffers for pictures of one grid, and what records their encoding. @throws GpuError `limit`. */
 export function openGrid(gpu: Gpu, buffers: BufferMaker, call: GridEncoder & GridSize): PicturePass {
-  const state = createState(buffers, call.vision, call);
+  const state = stateWithin(gpu, buffers, call);
   return (program, run) => encodeGrid(program, gpu, { ...call, state, run });
+}
+
+/** @throws GpuError `limit`, which says what can be done about the picture. */
+function stateWithin(gpu: Gpu, buffers: BufferMaker, call: GridEncoder & GridSize): GridState {
+  const { vision, grid } = call;
+  const tooLarge = (why: string, cause?: unknown) => {
+    const side = vision.patchSize * vision.mergeSize;
+    const advice = "lower maxPicturePixels (--max-picture-pixels) or use an adapter with larger limits";
+    const message = `A picture of ${grid.width * side}×${grid.height * side} pixels is too large: ${why}; ${advice}.`;
+    return new GpuError("limit", message, { cause });
+  };
+  const numPatches = grid.width * grid.height * vision.mergeSize ** 2;
+  const { maxComputeWorkgroupsPerDimension: most } = gpu.device.limits; // norms have a workgroup for each
+  if (numPatches > most) throw tooLarge(`it has ${numPatches} patches but this adapter allows ${most} at once`);
+  try {
+    return createState(buffers, vision, call);
+  } catch (error) {
+    if (!(error instanceof GpuError && error.reason === "limit")) throw error;
+    throw tooLarge(error.message.replace(/;.*$/, ""), error);
+  }
 }
 
 /** What the heads are rotated by: the first half of the pairs by the row, the others by the column. */

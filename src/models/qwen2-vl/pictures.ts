@@ -8,17 +8,28 @@ import type { ImageSize, PictureContext, PictureLayout } from "../architecture.t
 import type { ImageInput } from "../inputs.ts";
 import type { QwenConfig } from "./config.ts";
 
-/** The pictures of a model. */
-export function gridPictures({ multimodal, videoTokenId, placeTokens, text }: QwenConfig): PictureLayout {
+/**
+ * The pictures of a model.
+ * @param maxPixels most pixels of a resized picture, in place of the limits of the file and of {@link PICTURE_PIXELS}
+ * @throws InputError for fewer than those of a block of patches.
+ */
+export function gridPictures(config: QwenConfig, maxPixels?: number): PictureLayout {
+  const { multimodal, videoTokenId, placeTokens, text } = config;
   const { vision, imageTokenId } = multimodal;
   const { patchSize, temporalPatchSize, mergeSize, numChannels } = vision;
   const side = patchSize * mergeSize;
+  if (maxPixels !== undefined && maxPixels < side ** 2) {
+    const least = `${side ** 2}, a block of patches`;
+    throw new InputError(`maxPicturePixels (--max-picture-pixels) must be at least ${least}, got ${maxPixels}.`);
+  }
   return {
     imageTokenId,
     placeTokens,
     videoTokenId,
     tileShape: [mergeSize ** 2, numChannels * temporalPatchSize * patchSize ** 2],
-    sizes: [largestPicture(side, text.maxPositionEmbeddings)],
+    sizes: [largestPicture(side, text.maxPositionEmbeddings, maxPixels)],
+    maxPixels,
+    withMaxPixels: (limit) => gridPictures(config, limit),
     pixelValues: (image, { processor }) => patchPixelValues(image, processor),
     seen: resizeToGrid,
     part: () => ({ left: 0, top: 0, right: 1, bottom: 1 }),
@@ -46,6 +57,9 @@ export function gridPictures({ multimodal, videoTokenId, placeTokens, text }: Qw
   };
 }
 
+/** Positions that a picture leaves to a question and its answer. */
+const TEXT_POSITIONS = 128;
+
 /** The size in which a picture is cut; as it is where it has been prepared already. */
 function pictureSize(imageSize: ImageSize | undefined, { processor }: Partial<PictureContext>, side: number): Size {
   if (imageSize === undefined) {
@@ -57,9 +71,11 @@ function pictureSize(imageSize: ImageSize | undefined, { processor }: Partial<Pi
   throw new InputError(`A prepared picture's sides must be multiples of ${side} pixels, got ${width}×${height}.`);
 }
 
-/** A picture of as many positions as the limits allow, no more than twice as wide as high. */
-function largestPicture(side: number, contextLength: number): ImageSize {
-  const most = Math.min(Math.floor(PICTURE_PIXELS / side ** 2), Math.floor(contextLength / 2));
+/** A picture of as many positions as the limits allow, no more than twice as wide as high; a raised limit may take up the context. */
+function largestPicture(side: number, contextLength: number, maxPixels: number | undefined): ImageSize {
+  const half = Math.floor(contextLength / 2);
+  const room = maxPixels === undefined ? half : Math.max(half, contextLength - TEXT_POSITIONS);
+  const most = Math.min(Math.floor((maxPixels ?? PICTURE_PIXELS) / side ** 2), room);
   const square = Math.max(1, Math.floor(Math.sqrt(most)));
   let best = square;
   for (let rows = square; 2 * rows ** 2 >= most; rows--) {

@@ -6,6 +6,7 @@ import type { ModelFamily, PictureLayout } from "../architecture.ts";
 import { llamaWeights } from "../layers/decoder-weights.ts";
 import { gridEncoderWeights } from "../layers/grid-encoder-weights.ts";
 import { gridRecipe } from "../layers/grid-recipe.ts";
+import type { QwenConfig } from "../qwen2-vl/config.ts";
 import { gridPictures } from "../qwen2-vl/pictures.ts";
 import { readQwen3Config } from "./config.ts";
 
@@ -18,7 +19,7 @@ export const qwen3Vl: ModelFamily = {
     const { vision } = multimodal;
     return {
       config,
-      pictures: endingInText(gridPictures(config)),
+      pictures: endingInText(config),
       weights: (w) => {
         const weights = gridEncoderWeights(w, vision);
         return { llama: llamaWeights(w, text), pictures: gridRecipe({ vision, weights }) };
@@ -28,12 +29,14 @@ export const qwen3Vl: ModelFamily = {
 };
 
 /**
- * The same for prompts that do not end in a picture: the step that runs their last row again would lack what is added to a picture's
+ * Qwen2-VL's, for prompts that do not end in a picture: the step that runs their last row again would lack what is added to a picture's
  * rows.
  */
-function endingInText(pictures: PictureLayout): PictureLayout {
+function endingInText(config: QwenConfig, maxPixels?: number): PictureLayout {
+  const pictures = gridPictures(config, maxPixels);
   return {
     ...pictures,
+    withMaxPixels: (limit) => endingInText(config, limit),
     checkTokens(ids) {
       if (ids[ids.length - 1] !== pictures.imageTokenId) return;
       throw new InputError("The prompt ends in a picture: put text, or at least its end marker, behind it.");
