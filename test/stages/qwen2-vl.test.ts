@@ -4,7 +4,7 @@ import { openCheckpoint } from "../../src/checkpoint/checkpoint.ts";
 import { fileSource } from "../../src/checkpoint/file-source.node.ts";
 import { Gpu } from "../../src/gpu/device.ts";
 import { SubmitExecutor } from "../../src/gpu/executor.ts";
-import type { Llava } from "../../src/llava.ts";
+import { Llava } from "../../src/llava.ts";
 import type { ModelInputs } from "../../src/models/inputs.ts";
 import { llamaWeights } from "../../src/models/layers/decoder-weights.ts";
 import { type GridVisionConfig, gridEncoderWeights } from "../../src/models/layers/grid-encoder-weights.ts";
@@ -17,9 +17,26 @@ import { openTestDevice } from "../setup/device.ts";
 import { GOLDEN, largestError, readTensorFile, type TensorFile } from "../setup/golden.ts";
 import { loadGoldenModel } from "../setup/golden-model.ts";
 import { PARITY } from "../setup/parity-bounds.ts";
+import { rewrittenCheckpoint } from "../setup/rewritten-checkpoint.ts";
 
 const PROMPTS = ["one.0", "one.1", "three", "text", "turn.0", "turn.1"];
 const FACTORS = [0.5, 1.7];
+
+/** The prompt of a golden as the model's inputs. */
+function inputsOfGolden({ processor }: Pick<Llava, "processor">, golden: TensorFile, prompt: string): ModelInputs {
+  const hasPictures = golden.has(`${prompt}.pixel_values`);
+  const grids = hasPictures ? golden.ids(`${prompt}.image_grid_thw`) : [];
+  return processor.fromTensors({
+    inputIds: golden.ids(`${prompt}.input_ids`),
+    pixelValues: hasPictures ? golden.get(`${prompt}.pixel_values`).data : undefined,
+    ...(hasPictures && {
+      imageGridThw: Array.from({ length: grids.length / 3 }, (_, picture) => {
+        const [time = 0, height = 0, width = 0] = grids.slice(3 * picture);
+        return [time, height, width] as const;
+      }),
+    }),
+  });
+}
 
 describe.each(["qwen2-vl", "qwen2-5-vl", "qwen3-vl"])("%s", (name) => {
   let model: Llava;
@@ -31,20 +48,7 @@ describe.each(["qwen2-vl", "qwen2-5-vl", "qwen3-vl"])("%s", (name) => {
   });
   afterAll(() => model.dispose());
 
-  function inputsOf(prompt: string): ModelInputs {
-    const hasPictures = golden.has(`${prompt}.pixel_values`);
-    const grids = hasPictures ? golden.ids(`${prompt}.image_grid_thw`) : [];
-    return model.processor.fromTensors({
-      inputIds: golden.ids(`${prompt}.input_ids`),
-      pixelValues: hasPictures ? golden.get(`${prompt}.pixel_values`).data : undefined,
-      ...(hasPictures && {
-        imageGridThw: Array.from({ length: grids.length / 3 }, (_, picture) => {
-          const [time = 0, height = 0, width = 0] = grids.slice(3 * picture);
-          return [time, height, width] as const;
-        }),
-      }),
-    });
-  }
+  const inputsOf = (prompt: string) => inputsOfGolden(model, golden, prompt);
 
   test.each(PROMPTS)("%s: positions, features, logits and ids", async (prompt) => {
     const inputs = inputsOf(prompt);
@@ -93,6 +97,30 @@ describe.each(["qwen2-vl", "qwen2-5-vl", "qwen3-vl"])("%s", (name) => {
       encode.mockRestore();
     }
   });
+});
+
+test.each(["qwen2-vl", "qwen2-5-vl"])("%s under the tensor names of transformers 4.52 and later", async (name) => {
+  const golden = await readTensorFile(`${name}/expected.safetensors`);
+  const source = await rewrittenCheckpoint(name, {
+    tensorName(published) {
+      const [part = "", rest = ""] = [/^\w+/.exec(published)?.[0], published.replace(/^\w+\./, "")];
+      const later = { model: "model.language_model", visual: "model.visual", lm_head: "lm_head" }[part];
+      if (later === undefined) throw new Error(`expected a published name, got ${published}`);
+      return `${later}.${rest}`;
+    },
+  });
+  const { device } = await openTestDevice();
+  const model = await Llava.load(source, { device });
+  try {
+    const ids = golden.ids("three.generated");
+    const options = { maxNewTokens: ids.length, ignoreEos: true } as const;
+    const { tensors, answer } = await model.trace(inputsOfGolden(model, golden, "three"), options);
+    const logits = tensors.find((tensor) => tensor.name === "logits")?.data ?? [];
+    expect(largestError(logits, golden.get("three.logits").data)).toBeLessThan(PARITY.logits);
+    expect(answer.tokens.map(({ tokenId }) => tokenId)).toEqual(ids);
+  } finally {
+    model.dispose();
+  }
 });
 
 test("an MLP takes patches in parts, the last of them smaller, to the same features", async () => {

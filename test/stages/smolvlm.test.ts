@@ -4,15 +4,17 @@ import { openCheckpoint } from "../../src/checkpoint/checkpoint.ts";
 import { fileSource } from "../../src/checkpoint/file-source.node.ts";
 import { at } from "../../src/errors.ts";
 import { mapOnPicture } from "../../src/inspect/map-on-picture.ts";
-import type { Llava } from "../../src/llava.ts";
+import { Llava } from "../../src/llava.ts";
 import { imageRuns, type ModelInputs } from "../../src/models/inputs.ts";
 import { loadProcessor, type Processor } from "../../src/models/processor.ts";
 import { readArchitecture } from "../../src/models/registry.ts";
 import cases from "../golden/smolvlm/cases.json" with { type: "json" };
+import { openTestDevice } from "../setup/device.ts";
 import { GOLDEN, largestError, readTensorFile, type TensorFile } from "../setup/golden.ts";
 import { loadGoldenModel } from "../setup/golden-model.ts";
 import { madePicture } from "../setup/made-picture.ts";
 import { PARITY } from "../setup/parity-bounds.ts";
+import { rewrittenCheckpoint } from "../setup/rewritten-checkpoint.ts";
 
 type CaseName = keyof typeof cases;
 const NAMES = Object.keys(cases) as CaseName[]; // the file's own keys
@@ -76,6 +78,33 @@ test.each(NAMES)("%s: the template's prompt, ids, tiles, features, logits and gr
     }
     expect(largestError(named("logits"), golden.get(`${name}.f${factor}.logits`).data)).toBeLessThan(PARITY.logits);
     expect(answer.tokens.map(({ tokenId }) => tokenId)).toEqual(expectedIds);
+  }
+});
+
+test("idefics3 computes the same with the same weights, as transformers' Idefics3 does", async () => {
+  const source = await rewrittenCheckpoint("smolvlm", {
+    config: (config) => ({
+      ...config,
+      architectures: ["Idefics3ForConditionalGeneration"],
+      model_type: "idefics3",
+      vision_config: { ...(config.vision_config as object), model_type: "idefics3_vision" },
+    }),
+  });
+  const { device } = await openTestDevice();
+  const other = await Llava.load(source, { device });
+  try {
+    expect(other.config.modelType).toBe("idefics3");
+    const inputs = other.processor.inputs(cases.one.prompt, picturesOf("one"));
+    expect(inputs).toEqual(inputsOf("one"));
+    const expectedIds = golden.ids("one.f1.0.generated");
+    const { tensors, answer } = await other.trace(inputs, { maxNewTokens: expectedIds.length, ignoreEos: true });
+    const named = (tensor: string) => tensors.find((each) => each.name === tensor)?.data ?? [];
+    const features = golden.get("one.image_features").data;
+    expect(largestError(named("image_features"), features)).toBeLessThan(PARITY.hiddenStates);
+    expect(largestError(named("logits"), golden.get("one.f1.0.logits").data)).toBeLessThan(PARITY.logits);
+    expect(answer.tokens.map(({ tokenId }) => tokenId)).toEqual(expectedIds);
+  } finally {
+    other.dispose();
   }
 });
 
