@@ -130,13 +130,19 @@ interface Message {
 
 const PROBE_TEXT = "QPROBEQ";
 
+/** How templates that do not come with a checkpoint write a picture; a family's own token takes its place in inputs. */
+const IMAGE = "<image>";
+
 /** A test question, to find out where a template puts it. */
 const PROBE: Message = { role: "user", parts: [{ type: "image" }, { type: "text", text: PROBE_TEXT }] };
 
 class JinjaChatTemplate implements ChatTemplate {
   readonly file: string;
   private readonly template: JinjaTemplate;
-  private readonly tokens: Readonly<Record<"image" | "video", string | undefined>>;
+  /** The checkpoint's own image token. */
+  private readonly ownToken: string;
+  /** What the template writes for pictures, once its format is known, and for videos. */
+  private tokens: { readonly image: string; readonly video: string | undefined };
   private readonly variables: Readonly<Record<string, unknown>>;
   private format: ContentFormat | undefined;
 
@@ -149,7 +155,8 @@ class JinjaChatTemplate implements ChatTemplate {
   ) {
     this.file = file;
     this.template = template;
-    this.tokens = { image: imageToken, video: videoToken };
+    this.ownToken = imageToken ?? "";
+    this.tokens = { image: this.ownToken, video: videoToken };
     this.variables = { bos_token: "", eos_token: "", ...specialTokens, tools: null, documents: null };
   }
 
@@ -167,8 +174,8 @@ class JinjaChatTemplate implements ChatTemplate {
 
   renderMessages(messages: readonly ChatMessage[], options: RenderMessagesOptions = {}): string {
     if (messages.length === 0) throw new InputError("messages: expected at least one message, got none.");
-    const checked = messages.map((message, index) => this.checked(message, index));
     this.format ??= this.findFormat();
+    const checked = messages.map((message, index) => this.checked(message, index));
     const addGenerationPrompt = options.addGenerationPrompt ?? true;
     let prompt: string;
     try {
@@ -225,10 +232,11 @@ class JinjaChatTemplate implements ChatTemplate {
     }
     for (const part of parts) {
       const { image, video } = this.tokens;
-      const written = [image, video].find((token) => token && part.type === "text" && part.text.includes(token));
-      if (!written) continue;
+      const tokens = [image, this.ownToken, ...(video === undefined ? [] : [video])];
+      const held = part.type === "text" ? tokens.find((token) => part.text.includes(token)) : undefined;
+      if (held === undefined) continue;
       throw new InputError(
-        `The ${role}'s text holds ${written}, which the chat template puts there itself: leave it out.`,
+        `The ${role}'s text holds ${held}, which the chat template puts there itself: leave it out.`,
       );
     }
     return { role, parts };
@@ -237,17 +245,19 @@ class JinjaChatTemplate implements ChatTemplate {
   private findFormat(): ContentFormat {
     const formats = ["parts", "string"] as const;
     let failure: unknown;
-    for (const format of formats) {
+    for (const [token, format] of [this.ownToken, IMAGE].flatMap((each) => formats.map((of) => [each, of] as const))) {
+      this.tokens = { ...this.tokens, image: token };
       try {
         const prompt = this.apply([PROBE], { format, addGenerationPrompt: true });
         // A template that expects a string prints the list as JSON, without an image token.
-        if (count(prompt, this.tokens.image ?? "") === 1 && count(prompt, PROBE_TEXT) === 1) return format;
+        if (count(prompt, token) === 1 && count(prompt, PROBE_TEXT) === 1) return format;
       } catch (cause) {
         failure ??= cause;
       }
     }
+    this.tokens = { ...this.tokens, image: this.ownToken };
     if (failure !== undefined) throw fail(this.file, `failed: ${reasonOf(failure)}`, failure);
-    throw fail(this.file, `has no place for ${this.tokens.image} and the question`);
+    throw fail(this.file, `has no place for ${this.ownToken} and the question`);
   }
 
   private apply(

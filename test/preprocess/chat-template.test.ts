@@ -15,7 +15,24 @@ interface ChatGolden extends Versioned {
   }[];
 }
 
+interface FamilyGolden extends Versioned {
+  readonly conversations: Readonly<Record<string, readonly ChatMessage[]>>;
+  readonly families: Readonly<
+    Record<
+      string,
+      {
+        readonly template: string;
+        readonly imageToken: string;
+        readonly prompts: Readonly<Record<string, string>>;
+        readonly withVideo?: readonly ChatMessage[];
+        readonly videoPrompt?: string;
+      }
+    >
+  >;
+}
+
 const golden = readGolden<ChatGolden>("chat-template.json");
+const families = readGolden<FamilyGolden>("chat-families.json");
 const tokenizerConfig = { bos_token: "<s>", eos_token: { content: "</s>" } };
 
 /** Files by path, and the value of tokenizer_config.json. */
@@ -56,6 +73,41 @@ describe(`renders as apply_chat_template of ${versionsOf(golden, "transformers")
       expect(loaded.render(golden.text, { hasImage, system: hasSystem ? golden.system : undefined })).toBe(prompt);
     },
   );
+});
+
+describe(`conversations in the families' forms, as apply_chat_template of ${versionsOf(families, "transformers")}`, () => {
+  const of = (source: string, imageToken: string) =>
+    loadChatTemplate(files({ "chat_template.jinja": source }, tokenizerConfig), undefined, { imageToken });
+
+  test.each(Object.entries(families.families))("%s", async (_, { template: source, imageToken, prompts }) => {
+    const loaded = await of(source, imageToken);
+    const rendered = Object.entries(families.conversations).map(([name, messages]) => [
+      name,
+      loaded?.renderMessages(messages),
+    ]);
+    expect(Object.fromEntries(rendered)).toEqual(prompts);
+  });
+
+  test("videos where LLaVA-OneVision's template puts them", async () => {
+    const { template: source = "", withVideo = [], videoPrompt } = families.families["llava-onevision"] ?? {};
+    const tokens = { imageToken: "<image>", videoToken: "<video>" };
+    const loaded = await loadChatTemplate(files({ "chat_template.jinja": source }, tokenizerConfig), undefined, tokens);
+    expect(loaded?.renderMessages(withVideo)).toBe(videoPrompt);
+  });
+
+  test("templates that write <image> do for a model with another token", async () => {
+    const source = families.families["llava-onevision"]?.template ?? "";
+    const [own, other] = [await of(source, "<image>"), await of(source, "<|image_pad|>")];
+    for (const messages of Object.values(families.conversations)) {
+      expect(other?.renderMessages(messages)).toBe(own?.renderMessages(messages));
+    }
+    for (const token of ["<image>", "<|image_pad|>"]) {
+      const fresh = await of(source, "<|image_pad|>");
+      expect(() => fresh?.render(`What is ${token}?`, { hasImage: true })).toThrow(
+        new InputError(`The user's text holds ${token}, which the chat template puts there itself: leave it out.`),
+      );
+    }
+  });
 });
 
 describe("loadChatTemplate", () => {
