@@ -73,6 +73,7 @@ const ONCE = [
   "stages/continuations",
   "stages/contrast",
   "stages/contrast-methods",
+  "stages/eval-families",
   "stages/explain",
   "stages/explain-passes",
   "stages/full-width",

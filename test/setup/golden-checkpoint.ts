@@ -10,39 +10,63 @@ interface GoldenConfig {
   readonly model_type: string;
   readonly vocab_size?: number;
   readonly image_token_index?: number;
+  /** The same, as Qwen-VL and SmolVLM call it. */
+  readonly image_token_id?: number;
+  readonly vision_start_token_id?: number;
+  readonly vision_end_token_id?: number;
   readonly image_grid_pinpoints?: readonly (readonly number[])[];
   readonly text_config?: { readonly vocab_size: number };
-  readonly vision_config?: { readonly image_size: number };
+  readonly vision_config?: { readonly image_size?: number; readonly patch_size: number };
 }
 
 const WORDS = ["<unk>", "<s>", "</s>", "where", "is", "the", "mug", "?", "USER", ":", "ASSISTANT"];
 
-const TEMPLATE = `{%- for message in messages -%}{%- if message.content is string -%} USER : {{ message.content }}{%- else -%}
-{%- for part in message.content -%}{%- if part.type == 'image' -%}<image>{%- else -%} USER : {{ part.text }}{%- endif -%}
+/** @param picture what stands for one */
+const templateOf = (
+  picture: string,
+) => `{%- for message in messages -%}{%- if message.content is string -%} USER : {{ message.content }}{%- else -%}
+{%- for part in message.content -%}{%- if part.type == 'image' -%}${picture}{%- else -%} USER : {{ part.text }}{%- endif -%}
 {%- endfor -%}{%- endif -%}{%- endfor -%} ASSISTANT :`;
 
-/** Copies a golden's checkpoint into a new folder and adds what the page needs of one. @returns the folder. */
+/** Copies a golden's checkpoint into a new folder and adds what it lacks to be asked. @returns the folder. */
 export async function goldenCheckpoint(golden: string, folder: string): Promise<string> {
   const from = join(repositoryRoot, "test", "golden", golden);
   await mkdir(folder, { recursive: true });
-  for (const name of await readdir(from)) {
-    if (!name.startsWith("expected")) await copyFile(join(from, name), join(folder, name));
-  }
+  const own = (await readdir(from)).filter((name) => !name.startsWith("expected"));
+  for (const name of own) await copyFile(join(from, name), join(folder, name));
   const config: GoldenConfig = JSON.parse(await readFile(join(folder, "config.json"), "utf8"));
-  const json = (name: string, content: object) => writeFile(join(folder, name), JSON.stringify(content));
-  await json("tokenizer.json", tokenizerOf(config));
+  const write = async (name: string, content: string) => {
+    if (!own.includes(name)) await writeFile(join(folder, name), content);
+  };
+  const json = (name: string, content: object) => write(name, JSON.stringify(content));
+  const markers = markersOf(config);
+  await json("tokenizer.json", tokenizerOf(config, markers));
   await json("tokenizer_config.json", { bos_token: "<s>", eos_token: "</s>", unk_token: "<unk>" });
-  await writeFile(join(folder, "chat_template.jinja"), TEMPLATE);
+  await write("chat_template.jinja", templateOf(markers.map(([name]) => name).join("") || "<image>"));
   if (config.vision_config !== undefined) await json("preprocessor_config.json", processorOf(config));
   return folder;
 }
 
-function tokenizerOf({ vocab_size, text_config, image_token_index: image }: GoldenConfig): object {
+/** The tokens that stand for a picture in a prompt, in their order, with their ids. */
+function markersOf(config: GoldenConfig): readonly (readonly [name: string, id: number])[] {
+  const { image_token_index, image_token_id: image = image_token_index } = config;
+  const { vision_start_token_id: start, vision_end_token_id: end } = config;
+  if (image === undefined) return [];
+  if (start === undefined || end === undefined) return [["<image>", image]];
+  return [
+    ["<|vision_start|>", start],
+    ["<|image_pad|>", image],
+    ["<|vision_end|>", end],
+  ];
+}
+
+function tokenizerOf({ vocab_size, text_config }: GoldenConfig, markers: ReturnType<typeof markersOf>): object {
   const size = text_config?.vocab_size ?? vocab_size ?? 0;
-  const ids = Array.from({ length: size }, (_, id) => id).filter((id) => id !== image);
-  const words: [string, number][] = ids.map((id, index) => [WORDS[index] ?? `w${id}`, id]);
+  const isMarker = (id: number) => markers.some(([, own]) => own === id);
+  const ids = Array.from({ length: size }, (_, id) => id).filter((id) => !isMarker(id));
+  const words = ids.map((id, index) => [WORDS[index] ?? `w${id}`, id] as const);
   // An added token keeps its id only if the vocabulary has it: another one would get the id behind the vocabulary's last.
-  const vocab = Object.fromEntries(image === undefined ? words : [...words, ["<image>", image]]);
+  const vocab = Object.fromEntries([...words, ...markers]);
   const special = (id: number, content: string) => ({
     id,
     content,
@@ -53,7 +77,7 @@ function tokenizerOf({ vocab_size, text_config, image_token_index: image }: Gold
     special: true,
   });
   return {
-    added_tokens: [special(1, "<s>"), special(2, "</s>"), ...(image === undefined ? [] : [special(image, "<image>")])],
+    added_tokens: [special(1, "<s>"), special(2, "</s>"), ...markers.map(([name, id]) => special(id, name))],
     normalizer: null,
     pre_tokenizer: { type: "Whitespace" },
     post_processor: null,
@@ -68,8 +92,12 @@ function tokenizerOf({ vocab_size, text_config, image_token_index: image }: Gold
   };
 }
 
-function processorOf({ vision_config, image_grid_pinpoints }: GoldenConfig): object {
+function processorOf({ vision_config, image_grid_pinpoints, vision_start_token_id }: GoldenConfig): object {
   const side = vision_config?.image_size;
+  if (vision_start_token_id !== undefined) {
+    const limits = { min_pixels: 64, max_pixels: 12_845_056 };
+    return { image_processor_type: "Qwen2VLImageProcessor", patch_size: vision_config?.patch_size, ...limits };
+  }
   return {
     image_processor_type: image_grid_pinpoints === undefined ? "CLIPImageProcessor" : "LlavaNextImageProcessor",
     ...(image_grid_pinpoints !== undefined && { image_grid_pinpoints, do_pad: true }),
