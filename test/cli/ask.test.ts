@@ -117,6 +117,25 @@ test("LLaVA-NeXT about two pictures: a row of the heat map and a line for each, 
   expect(height).toBeGreaterThan(336 + 336 * (90 / 30));
 });
 
+test("--video: the pictures are the frames of one video, each with a line and a map of its own", async () => {
+  const folder = await newFolder();
+  const model = await goldenCheckpoint("llava-onevision", join(folder, "llava-onevision"));
+  const heatmap = join(folder, "looked.png");
+  const frames = ["--image", picture.path, "--image", picture.path, "--video"];
+  const of = ["--model", model, "--max-new-tokens", "1", "--heatmap", heatmap, "--json"];
+  const result = await adaptvis("ask", ...frames, ...of, "where is the mug ?");
+  expect(result.ending).toBe(0);
+  const { attention, promptTokens, imageSpan } = jsonOf(result) as Record<string, unknown>;
+  expect(attention).toMatchObject({ pictures: [{ share: expect.any(Number) }, { share: expect.any(Number) }] });
+  // Two frames of 2 × 2 positions and a newline, before the seven words of the template.
+  expect({ promptTokens, imageSpan }).toEqual({ promptTokens: 18, imageSpan: [0, 9] });
+  const none = await adaptvis("ask", "--video", "--text-only", "--model", model, "--json", "where is the mug ?");
+  expect(none.ending).toBe(2);
+  expect(jsonOf(none)).toMatchObject({
+    error: { message: "--video has no frames: give each as --image FILE, in order." },
+  });
+});
+
 test("maps of words and of every layer and head; a word that the answer does not have", async () => {
   const folder = await newFolder();
   const [heatmap, sheet] = [join(folder, "words.png"), join(folder, "heads.png")];

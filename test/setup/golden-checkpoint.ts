@@ -12,6 +12,8 @@ interface GoldenConfig {
   readonly image_token_index?: number;
   /** The same, as Qwen-VL and SmolVLM call it. */
   readonly image_token_id?: number;
+  /** LLaVA-OneVision's. */
+  readonly video_token_index?: number;
   readonly vision_start_token_id?: number;
   readonly vision_end_token_id?: number;
   readonly image_grid_pinpoints?: readonly (readonly number[])[];
@@ -25,7 +27,7 @@ const WORDS = ["<unk>", "<s>", "</s>", "where", "is", "the", "mug", "?", "USER",
 const templateOf = (
   picture: string,
 ) => `{%- for message in messages -%}{%- if message.content is string -%} USER : {{ message.content }}{%- else -%}
-{%- for part in message.content -%}{%- if part.type == 'image' -%}${picture}{%- else -%} USER : {{ part.text }}{%- endif -%}
+{%- for part in message.content -%}{%- if part.type == 'image' -%}${picture}{%- elif part.type == 'video' -%}<video>{%- else -%} USER : {{ part.text }}{%- endif -%}
 {%- endfor -%}{%- endif -%}{%- endfor -%} ASSISTANT :`;
 
 /** Copies a golden's checkpoint into a new folder and adds what it lacks to be asked. @returns the folder. */
@@ -40,7 +42,8 @@ export async function goldenCheckpoint(golden: string, folder: string): Promise<
   };
   const json = (name: string, content: object) => write(name, JSON.stringify(content));
   const markers = markersOf(config);
-  await json("tokenizer.json", tokenizerOf(config, markers));
+  const { video_token_index: video } = config;
+  await json("tokenizer.json", tokenizerOf(config, video === undefined ? markers : [...markers, ["<video>", video]]));
   await json("tokenizer_config.json", { bos_token: "<s>", eos_token: "</s>", unk_token: "<unk>" });
   await write("chat_template.jinja", templateOf(markers.map(([name]) => name).join("") || "<image>"));
   if (config.vision_config !== undefined) await json("preprocessor_config.json", processorOf(config));
