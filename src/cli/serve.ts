@@ -60,7 +60,7 @@ function describeServe(command: Command): Command {
     .option("--max-per-client <number>", "requests of one client, running and waiting", wholeFrom(1), 16)
     .option("--timeout <seconds>", "time for an answer, waiting included", wholeFrom(1), 300)
     .option("--max-body <size>", "largest body of a request (default: 32MiB)", byteCount, 2 ** 25)
-    .option("--max-pixels <number>", "most pixels of a picture", wholeFrom(1), 25_000_000)
+    .option("--max-pixels <number>", "most pixels of a picture as it is sent", wholeFrom(1), 25_000_000)
     .option("--max-pictures <number>", "most pictures of a request", wholeFrom(0), 8)
     .option("--drain <seconds>", "time for running answers after SIGTERM or Ctrl-C", wholeFrom(0), 30)
     .option("--allow-hosts <names>", "further names of this server in the Host header, separated by commas", names)
