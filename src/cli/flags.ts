@@ -77,7 +77,7 @@ export function pictureSettings({ imageSplitting, maxPicturePixels }: ModelFlags
 /** The option `--max-picture-pixels`. */
 export function maxPicturePixelsOption(): Option {
   const what =
-    "most pixels of a picture once it is resized, for Qwen-VL: max_pixels of its processor (default: 1003520)";
+    "most pixels of a picture once it is resized, for Qwen-VL: max_pixels of its processor (default: the checkpoint's, up to 1003520)";
   return new Option("--max-picture-pixels <number>", what).argParser(wholeFrom(1, DEFAULT_MAX_PIXELS));
 }
 
