@@ -72,6 +72,7 @@ await main(withReportFile(process.argv.slice(2)));
 async function main(args: readonly string[]): Promise<void> {
   const stop = new AbortController();
   let signalCode: number | undefined;
+  let hasEnded = false;
   let session: Session | undefined;
   for (const [signal, code] of Object.entries(SIGNAL_CODES)) {
     process.on(signal, () => {
@@ -84,12 +85,10 @@ async function main(args: readonly string[]): Promise<void> {
       stop.abort();
       // What cannot be interrupted, such as the compilation of a kernel, is left alone.
       setTimeout(() => {
-        report(new AbortError("The command", "by a signal"), {
-          session,
-          isJson: args.includes("--json"),
-          isDebug: false,
-          signalCode,
-        });
+        const isJson = args.includes("--json");
+        // A command that has ended is alive only while its driver compiles.
+        if (!hasEnded)
+          report(new AbortError("The command", "by a signal"), { session, isJson, isDebug: false, signalCode });
         end(signal);
       }, session?.graceMs ?? GRACE_MS).unref();
     });
@@ -107,6 +106,8 @@ async function main(args: readonly string[]): Promise<void> {
   } catch (error) {
     const isDebug = args.includes("--debug");
     process.exitCode = report(error, { session, isJson: args.includes("--json"), isDebug, signalCode });
+  } finally {
+    hasEnded = true;
   }
 }
 

@@ -2,7 +2,7 @@
 
 import { spawn } from "node:child_process";
 import { cp, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { adapterOfEnvironment } from "../setup/device.ts";
@@ -50,7 +50,10 @@ export async function interrupted(program: string, args: readonly string[]) {
     stderr += text;
     if (text.includes("running on")) setTimeout(() => child.kill("SIGINT"), 500);
   });
-  const code = await new Promise((resolve) => child.on("close", resolve));
+  // As a shell counts it: a command that a kernel's compilation keeps alive is ended by the signal itself.
+  const code = await new Promise((resolve) => {
+    child.on("close", (ended, signal) => resolve(ended ?? 128 + (signal === null ? 0 : constants.signals[signal])));
+  });
   return { lines: ownLines(stderr), code };
 }
 
