@@ -134,17 +134,20 @@ function runsOf({ fast, e2e }) {
   if (fast) return [{ group: "cpu" }, { group: "kernels", adapter: adapters.at(-1) }];
   const others = adapters.slice(0, -1).map((adapter) => ({ group: "gpu", adapter, isLast: false }));
   // Each command and host is a new process. lavapipe finds the kernels of those before in its cache; SwiftShader compiles them again.
-  // So the groups on lavapipe begin one after the other: at once, each would compile the embedded model's kernels for itself. Its GPU
-  // tests, the longest, are two runs: what one compiles, the other finds in the cache or does not need.
+  // So the groups on lavapipe begin one after the other: at once, each would compile the embedded model's kernels for itself. The longest
+  // begin first, and what takes longest in all is several runs, of which the last ones are short.
   const adapter = adapters.at(-1);
   return [
-    { group: "commands", adapter },
-    { group: "e2e" },
     ...others,
+    { group: "e2e" },
     { group: "models", adapter },
     { group: "cpu" },
+    { group: "cli", adapter },
+    { group: "tools", adapter },
+    { group: "runtimes", adapter },
     { group: "kernels", adapter },
-    { group: "hosts", adapter },
+    { group: "package", adapter },
+    { group: "servers", adapter },
   ];
 }
 
@@ -172,7 +175,7 @@ async function runVitest({ group, adapter, isLast = true }) {
     {
       cwd: root,
       env: {
-        ...(adapter === "lavapipe" && LAVAPIPE_ENVIRONMENT),
+        ...LAVAPIPE_ENVIRONMENT,
         ...process.env,
         ...(!process.stdout.isTTY && { NO_COLOR: "1" }),
         ADAPTVIS_TEST_GROUP: group,

@@ -1,13 +1,20 @@
 // What the kernels' pages report of a test that they run: the comparisons that expectClose made, good and bad.
 
-import { expect, test, vi } from "vitest";
+import { afterAll, expect, test, vi } from "vitest";
 import { recordCase } from "../../tools/docs/kernels/live/recorder.ts";
 import { createRandom } from "../reference/random.ts";
 import { rmsNorm } from "../reference/rms-norm.ts";
 import { BOUNDS } from "../setup/bounds.ts";
 import { expectClose } from "../setup/expect-close.ts";
 
+// Other files of this process record their errors, before and after.
+vi.hoisted(() => vi.resetModules());
 vi.mock("../setup/record-error.ts", () => import("../../tools/docs/kernels/live/recorder.ts"));
+
+afterAll(() => {
+  vi.doUnmock("../setup/record-error.ts");
+  vi.resetModules();
+});
 
 const random = createRandom(1);
 const [input, weight] = [random.normals(3 * 64), random.normals(64)];

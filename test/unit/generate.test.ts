@@ -1,6 +1,6 @@
 // Sampling and stop strings, without a model.
 import type { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
-import { afterEach, describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, describe, expect, test, vi } from "vitest";
 import { InputError } from "../../src/errors.ts";
 import { GREEDY, SAMPLING, Sampler, type SamplingOptions } from "../../src/generate/sampler.ts";
 import { StopMatcher } from "../../src/generate/stop.ts";
@@ -9,6 +9,8 @@ import { readOptions } from "../../src/options.ts";
 /** Takes the place of the generator's numbers where a test sets it. */
 const fixed = vi.hoisted((): { random?: number | undefined } => ({}));
 
+// Other files of this process have the sampler as it is, before and after.
+vi.hoisted(() => vi.resetModules());
 vi.mock("pure-rand/distribution/uniformFloat64", async (importOriginal) => {
   const original = await importOriginal<{ uniformFloat64: typeof uniformFloat64 }>();
   const replaced: typeof uniformFloat64 = (generator) => fixed.random ?? original.uniformFloat64(generator);
@@ -17,6 +19,11 @@ vi.mock("pure-rand/distribution/uniformFloat64", async (importOriginal) => {
 
 afterEach(() => {
   fixed.random = undefined;
+});
+
+afterAll(() => {
+  vi.doUnmock("pure-rand/distribution/uniformFloat64");
+  vi.resetModules();
 });
 
 const NUM_DRAWS = 20_000;
