@@ -10,7 +10,8 @@ import { differencesFromNode, takeAway } from "../e2e/node-model.ts";
 import { answersOrNotice, isAskEnabled, markAnswers } from "../e2e/playground.ts";
 import { ask, differences, type HostAnswer } from "../hosts/ask.ts";
 import { bundleProgram, removePrograms, repositoryRoot } from "../setup/bundle.ts";
-import { launchFirefox, openFirefoxPage, softwareAdapter, WEBGPU_PREFERENCES, whyNoFirefox } from "./firefox.ts";
+import { softwareAdapter } from "../setup/device.ts";
+import { launchFirefox, openFirefoxPage, WEBGPU_PREFERENCES, whyNoFirefox } from "./firefox.ts";
 import { runInPage, type TestPage } from "./run-in-page.ts";
 import { type StaticServer, startServer } from "./static-server.ts";
 

@@ -5,7 +5,7 @@ import { spawnSync } from "node:child_process";
 import { type Browser, launch } from "puppeteer-core";
 import { openNodeAdapter } from "../../src/gpu/hosts/adapter.node.ts";
 import { driverEnvironment } from "../../src/gpu/hosts/vulkan-drivers.node.ts";
-import { adapterOfEnvironment } from "../setup/device.ts";
+import { softwareAdapter } from "../setup/device.ts";
 import type { TestPage } from "./run-in-page.ts";
 
 const EXECUTABLE = "firefox-esr";
@@ -24,11 +24,6 @@ export async function whyNoFirefox(): Promise<string | undefined> {
     (error: unknown) => String(error),
   );
   return reason && `no ${adapter} on this machine: ${reason}`;
-}
-
-/** The software adapter that Firefox runs on: this test process's, or SwiftShader. */
-export function softwareAdapter(): "lavapipe" | "swiftshader" {
-  return adapterOfEnvironment() === "lavapipe" ? "lavapipe" : "swiftshader";
 }
 
 /** Launches Firefox on {@link softwareAdapter}; close it when done. */

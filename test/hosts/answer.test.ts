@@ -9,7 +9,7 @@ import type * as adaptvis from "../../src/index.node.ts";
 import { runInChromium } from "../browser/chromium.ts";
 import { runInDeno } from "../deno/deno.ts";
 import { bundleProgram, removePrograms, repositoryRoot } from "../setup/bundle.ts";
-import { adapterOfEnvironment } from "../setup/device.ts";
+import { softwareAdapter } from "../setup/device.ts";
 import { runProgram } from "../setup/run-program.ts";
 import { ask, differences, type HostAnswer } from "./ask.ts";
 import { executableOf, RUNTIMES, type Runtime } from "./runtimes.ts";
@@ -49,7 +49,7 @@ test("Deno gives Node's ids", async () => {
 
 describe.each(RUNTIMES)("%s", (runtime) => {
   test("gives the ids of this Node", async (context) => {
-    const driver = adapterOfEnvironment() === "lavapipe" ? "lavapipe" : "swiftshader";
+    const driver = softwareAdapter();
     const env = runtime === "bun" ? await driverEnvironment(driver) : {};
     const output = await outputOf(runtime, { context, driver, env });
     expect(differences(output as HostAnswer, expected)).toEqual([]); // what answer.node.ts prints

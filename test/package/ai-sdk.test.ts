@@ -8,6 +8,7 @@ import { launchChromium } from "../browser/launch.ts";
 import { startServer } from "../browser/static-server.ts";
 import { executableOf, installedPackages } from "../hosts/runtimes.ts";
 import { repositoryRoot } from "../setup/bundle.ts";
+import { softwareAdapter } from "../setup/device.ts";
 import { runProgram } from "../setup/run-program.ts";
 import { makeProject, NODE_PACKAGES, type Project } from "./project.ts";
 
@@ -113,7 +114,7 @@ test("Node", { timeout: 240_000 }, async (context) => {
     import { fileSource, InputError, Llava, openNodeAdapter, requestGpuDevice } from "adaptvis";
     import { adaptvis } from "adaptvis/ai-sdk";
     import { callAll } from ${CALLS};
-    const { adapter } = await openNodeAdapter("swiftshader");
+    const { adapter } = await openNodeAdapter("${softwareAdapter()}");
     const model = await Llava.load(fileSource(process.argv[2]), { device: await requestGpuDevice(adapter) });
     const report = await callAll(adaptvis(model), new Uint8Array(await readFile(process.argv[3])));
     // Errors are of the class that the library exports.
@@ -173,7 +174,7 @@ test("the example", { timeout: 120_000 }, async (context) => {
   // The SDK's own packages are where npm run runtimes has put them, and are found from there.
   await symlink(join(packages, "ai"), join(project.folder, "node_modules", "ai"));
   const { stdout, stderr, ending } = await runProgram(node, [join(folder, "ask.mjs"), PICTURE, QUESTION], {
-    env: { ...(await driverEnvironment("swiftshader")) },
+    env: { ...(await driverEnvironment(softwareAdapter())) },
     timeoutMs: 100_000,
   });
   expect({ stdout, ending, stderr: ending === 0 ? "" : stderr }).toEqual({

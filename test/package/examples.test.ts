@@ -13,6 +13,7 @@ import { startServer } from "../browser/static-server.ts";
 import { denoExecutable } from "../deno/deno.ts";
 import { ask, differences, type HostAnswer } from "../hosts/ask.ts";
 import { repositoryRoot } from "../setup/bundle.ts";
+import { softwareAdapter } from "../setup/device.ts";
 import { runProgram } from "../setup/run-program.ts";
 import { makeProject, NODE_PACKAGES, type Project } from "./project.ts";
 
@@ -178,7 +179,7 @@ describe("the examples", () => {
   test("node", async () => {
     const { stdout, stderr, ending } = await runProgram(process.execPath, ["ask.mjs", picture, QUESTION], {
       cwd: join(project.folder, "node"),
-      env: { ...(await driverEnvironment("swiftshader")) },
+      env: { ...(await driverEnvironment(softwareAdapter())) },
     });
     expect({ stdout, ending, stderr: ending === 0 ? "" : stderr }).toEqual({
       stdout: `${ANSWER}\n`,
@@ -237,7 +238,7 @@ describe("the packed package gives Node's ids and log-probabilities", () => {
 
   beforeAll(async () => {
     const host = (await import(pathToFileURL(join(project.package, "dist", "node.js")).href)) as typeof adaptvis; // its bundle
-    const { adapter } = await host.openNodeAdapter("swiftshader");
+    const { adapter } = await host.openNodeAdapter(softwareAdapter());
     expected = await ask(host, host.fileSource(model), await host.requestGpuDevice(adapter));
     expect(expected.ids).toHaveLength(6);
   });

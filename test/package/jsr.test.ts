@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { driverEnvironment, fileSource, Llava, openNodeAdapter, requestGpuDevice } from "../../src/index.node.ts";
 import { denoExecutable } from "../deno/deno.ts";
 import { repositoryRoot } from "../setup/bundle.ts";
+import { softwareAdapter } from "../setup/device.ts";
 import { type ProgramResult, runProgram } from "../setup/run-program.ts";
 import { packed } from "./packed.ts";
 import { type Registry, startRegistry } from "./registry.ts";
@@ -97,7 +98,7 @@ test("its modules load the embedded checkpoint in Deno, checked by Deno's compil
   await writeFile(join(folder, "program.ts"), program);
   const { stdout, stderr, ending } = await deno("run", "-A", "--check", "program.ts", model);
   expect({ ending, errors: ending === 0 ? "" : stderr }).toEqual({ ending: 0, errors: "" });
-  const { adapter } = await openNodeAdapter("swiftshader");
+  const { adapter } = await openNodeAdapter(softwareAdapter());
   using loaded = await Llava.load(fileSource(model), { device: await requestGpuDevice(adapter) });
   const image = { width: 224, height: 224, data: new Uint8Array(224 * 224 * 3) };
   const expected = await loaded.ask({ image, question: "Where is the mug?", maxNewTokens: 3, ignoreEos: true });

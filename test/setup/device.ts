@@ -30,6 +30,11 @@ export function adapterOfEnvironment(): AdapterChoice {
   return choice;
 }
 
+/** The software adapter of programs that run elsewhere than in this process: this test process's, or SwiftShader. */
+export function softwareAdapter(): "lavapipe" | "swiftshader" {
+  return adapterOfEnvironment() === "lavapipe" ? "lavapipe" : "swiftshader";
+}
+
 /**
  * Whether tests leave out cases that another adapter of the same run has: more shapes or choices of a kernel whose code each other case
  * runs, too. SwiftShader takes seconds to compile each of them.
