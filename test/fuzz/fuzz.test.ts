@@ -5,16 +5,16 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bundleProgram, removePrograms, repositoryRoot } from "../setup/bundle.ts";
 import { type DriverOptions, type Finding, fuzz } from "./driver.ts";
 
-/** Inputs per kind: a second or two of each on two idle cores. */
+/** Inputs per kind: a few seconds of each on two idle cores. */
 const NUM_INPUTS: Readonly<Record<string, number>> = {
   safetensors: 1000,
   config: 300,
   tokenizer: 500,
   templates: 500,
   pictures: 800,
-  options: 100,
+  options: 50,
   http: 100,
-  chat: 100,
+  chat: 50,
 };
 const SEED = 1;
 /** Far above what any input takes on a busy machine. */

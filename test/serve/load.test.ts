@@ -1,4 +1,4 @@
-// Twenty seconds of mixed load. ADAPTVIS_TEST_LOAD_SECONDS=300 makes it five minutes; longer runs: npm run load.
+// Twelve seconds of mixed load. ADAPTVIS_TEST_LOAD_SECONDS=300 makes it five minutes; longer runs: npm run load.
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -6,7 +6,7 @@ import { tinySpatial } from "../cli/command.ts";
 import { memoryGrowth, runLoad } from "./load.ts";
 import { startServer } from "./server.ts";
 
-const SECONDS = Number(process.env.ADAPTVIS_TEST_LOAD_SECONDS ?? 20);
+const SECONDS = Number(process.env.ADAPTVIS_TEST_LOAD_SECONDS ?? 12);
 const DEMO = join(tinySpatial, "demo");
 
 test("answers stay right beside clients that go away, read slowly, send too much or nonsense, and the server ends cleanly", {
