@@ -11,7 +11,9 @@ async function withPeer(
 ): Promise<void> {
   const folder = await fakePeerFolder(misbehaviour);
   try {
-    const { peers, missing } = await startPeers(folder, { timeoutMs: 2000 });
+    // Short only where silence is the fault: a process may take a while to start. The start has the same limit.
+    const timeoutMs = misbehaviour === "silence" ? 10_000 : 110_000;
+    const { peers, missing } = await startPeers(folder, { timeoutMs });
     expect(missing).toEqual([]);
     for (const peer of peers) {
       await work(peer);
@@ -46,7 +48,7 @@ describe("a peer process", () => {
 
   test("that never answers is given up", () =>
     withPeer("silence", async (peer) => {
-      expect(await peer.prefill([1])).toEqual({ ok: false, reason: "fake did not answer within 2 s." });
+      expect(await peer.prefill([1])).toEqual({ ok: false, reason: "fake did not answer within 10 s." });
     }));
 
   test("that is no program is missing with a reason", async () => {

@@ -70,19 +70,19 @@ export interface LocalHub {
 /** Follows a download by its progress, so that a fault can wait until bytes have arrived. */
 export class Arrivals {
   private bytes = 0;
-  private wake: () => void = () => undefined;
+  private readonly waiting: (() => void)[] = [];
 
   /** Notes how many bytes have arrived by now. */
   note(bytes: number): void {
     this.bytes = bytes;
-    this.wake();
+    for (const wake of this.waiting.splice(0)) wake();
   }
 
   /** A fault whose break waits until `least` bytes have arrived since this call. */
   holding(fault: Fault, least = 1): Fault {
     const enough = this.bytes + least;
     const beforeBreak = async () => {
-      while (this.bytes < enough) await new Promise<void>((resolve) => (this.wake = resolve));
+      while (this.bytes < enough) await new Promise<void>((resolve) => this.waiting.push(resolve));
     };
     return { ...fault, beforeBreak };
   }

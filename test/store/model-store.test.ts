@@ -19,7 +19,7 @@ const PIECE_BYTES = 2 ** 17;
 const LARGE_BYTES = 4 * PIECE_BYTES + 4000;
 const small = checkpointOf(SMALL);
 const shards = [...small.keys()].filter((path) => path.endsWith(".safetensors")).sort();
-const WAITS = { retryDelaysMs: [1, 1, 1], stallTimeoutMs: 2000, pieceBytes: PIECE_BYTES };
+const WAITS = { retryDelaysMs: [1, 1, 1], stallTimeoutMs: 60_000, pieceBytes: PIECE_BYTES };
 
 let hub: LocalHub;
 let store: ModelStore;

@@ -54,8 +54,8 @@ export async function settingsFor(hub: LocalHub, settings: Partial<HubSettings> 
     isOffline: false,
     noSymlinks: false,
     hideProgress: false,
-    metadataTimeoutMs: 5000,
-    stallTimeoutMs: 5000,
+    metadataTimeoutMs: 60_000,
+    stallTimeoutMs: 60_000,
     retryDelaysMs: [1, 1, 1],
     ...settings,
   };
