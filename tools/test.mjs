@@ -48,8 +48,9 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
 
 /**
  * GPU tests of what the host does: memory, compiling, tuning, explanations, experiments, refusals, sessions, what they reuse and share,
- * ends and lifetimes, what is read and written inside, forms of weights and of the cache in whole answers. Other tests run their
- * kernels on every adapter. These run on one adapter, the last, because each compiles many kernels that nothing else uses.
+ * ends and lifetimes, what is read and written inside, and in whole answers edits, long prompts, forms of weights and of the cache.
+ * Other tests run their kernels on every adapter. These run on one adapter, the last, because each compiles many kernels that nothing
+ * else uses.
  */
 const ONCE = [
   "generate/bad-input",
@@ -78,16 +79,20 @@ const ONCE = [
   "stages/explain-passes",
   "stages/full-width",
   "stages/json-schema",
+  "stages/long-context",
   "stages/memory-plan",
   "stages/method-zoo",
   "stages/model-speed",
+  "stages/out-of-memory",
   "stages/places",
   "stages/quantized-checkpoint",
   "stages/reading",
   "stages/reuse",
   "stages/row-edits",
   "stages/score",
+  "stages/score-edits",
   "stages/sessions",
+  "stages/upload-matrix",
 ];
 
 /** lavapipe compiles a kernel in half the time without LLVM's optimisations, and the tests compile far more than they compute. */
