@@ -51,6 +51,26 @@ async function vectorOf(name: string): Promise<Float64Array> {
   return Float64Array.from(new Uint16Array(bytes.buffer), (bits) => at(NUMBERS, bits));
 }
 
+// In functions of their own, which V8 compiles well; indices are within bounds by the loops: `at` would take most of the time of two
+// billion products.
+
+/** One row of f16s as f64s. */
+function widenRow(row: Float64Array, halves: Uint16Array, start: number): void {
+  for (let k = 0; k < row.length; k++) row[k] = NUMBERS[halves[start + k] as number] as number;
+}
+
+/** Four sums, so that no addition waits for the one before; the length is a multiple of four. */
+function dot(input: Float64Array, start: number, weights: Float64Array): number {
+  let [sum0, sum1, sum2, sum3] = [0, 0, 0, 0];
+  for (let k = 0, i = start; k < weights.length; k += 4, i += 4) {
+    sum0 += (input[i] as number) * (weights[k] as number);
+    sum1 += (input[i + 1] as number) * (weights[k + 1] as number);
+    sum2 += (input[i + 2] as number) * (weights[k + 2] as number);
+    sum3 += (input[i + 3] as number) * (weights[k + 3] as number);
+  }
+  return sum0 + sum1 + (sum2 + sum3);
+}
+
 /** input · weightᵀ (+ bias) in f64, [rows, N] of [rows, K]; the weight [N, K] is read some rows at a time. */
 async function linear(name: string, input: Float64Array, { hasBias }: { readonly hasBias: boolean }) {
   const [numOutputs = 0, columns = 0] = checkpoint.tensors.get(`${name}.weight`)?.entry.shape ?? [];
@@ -64,12 +84,9 @@ async function linear(name: string, input: Float64Array, { hasBias }: { readonly
     const bytes = await checkpoint.read(`${name}.weight`, { start: first * columns * 2, end: end * columns * 2 });
     const halves = new Uint16Array(bytes.buffer);
     for (let out = first; out < end; out++) {
-      // Indices are within bounds by the loops; `at` would take most of the time of half a billion products.
-      for (let k = 0; k < columns; k++) weights[k] = NUMBERS[halves[(out - first) * columns + k] as number] as number;
+      widenRow(weights, halves, (out - first) * columns);
       for (let row = 0; row < numRows; row++) {
-        let sum = at(bias, out);
-        for (let k = 0; k < columns; k++) sum += (input[row * columns + k] as number) * (weights[k] as number);
-        output[row * numOutputs + out] = sum;
+        output[row * numOutputs + out] = at(bias, out) + dot(input, row * columns, weights);
       }
     }
   }
