@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
-import { includeOf, isAsUsers, isTestGroup } from "./setup/groups.ts";
+import { includeOf, isTestGroup } from "./setup/groups.ts";
 
 const { ADAPTVIS_TEST_GROUP: name, MUTATION_CHOSEN: mutants } = process.env;
 const group = isTestGroup(name) ? name : "all";
@@ -29,11 +29,11 @@ export default defineConfig({
     pool: "forks",
     execArgv: [patientDawn],
     // So are the processes that tests start, but for those of the hosts: they are tested as users have them.
-    env: isAsUsers(group) ? {} : { NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ""} ${patientDawn}`.trim() },
+    env: group === "hosts" ? {} : { NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ""} ${patientDawn}`.trim() },
     maxWorkers: group === "cpu" ? 2 : 1,
     // Files without a GPU share one, too: they undo what they change, and to start a process for each and import again what all of them
     // use was a third of what the CPU's tests took. The hosts' load several builds and drivers, each file in a process of its own.
-    isolate: group === "all" || isAsUsers(group) || mutants !== undefined,
+    isolate: group === "all" || group === "hosts" || mutants !== undefined,
     // What a test waits for comes when it comes: on a busy machine a second, vitest's own limit, is no failure.
     expect: { poll: { timeout: 60_000, interval: 50 } },
     testTimeout: 120_000,

@@ -148,10 +148,9 @@ function runsOf({ fast, e2e }) {
     { group: "models", adapter },
     { group: "cpu" },
     { group: "cli", adapter },
+    { group: "hosts", adapter },
     { group: "tools", adapter },
-    { group: "runtimes", adapter },
     { group: "kernels", adapter },
-    { group: "package", adapter },
     { group: "servers", adapter },
   ];
 }

@@ -2,33 +2,26 @@
 // on every adapter).
 
 const cpuFolders = ["app", "checkpoint", "preprocess", "unit", "evaluate", "fuzz", "store"];
-const packageFolders = ["package"];
-const runtimeFolders = ["browser", "bundle", "deno", "hosts", "playground"];
+const hostFolders = ["browser", "bundle", "deno", "hosts", "package", "playground"];
 const cliFolders = ["cli"];
 const serverFolders = ["serve", "soak"];
 const toolFolders = ["bench", "docs"];
 const pageFolders = ["e2e"];
 
-const hostFolders = [...packageFolders, ...runtimeFolders];
 const commandFolders = [...cliFolders, ...serverFolders, ...toolFolders];
 
 /**
- * A part of the suite that runs in one vitest process. `kernels` and `models` are the two parts of `gpu`; `package` and `runtimes` those
- * of `hosts`; `cli`, `servers` and `tools` those of `commands`.
+ * A part of the suite that runs in one vitest process. `kernels` and `models` are the two parts of `gpu`; `cli`, `servers` and `tools`
+ * those of `commands`.
  */
 export type TestGroup = (typeof TEST_GROUPS)[number];
 
-const ONCE_GROUPS = ["cpu", "hosts", "package", "runtimes", "commands", "cli", "servers", "tools", "e2e"] as const;
+const ONCE_GROUPS = ["cpu", "hosts", "commands", "cli", "servers", "tools", "e2e"] as const;
 const TEST_GROUPS = ["all", ...ONCE_GROUPS, "gpu", "kernels", "models"] as const;
 
 /** Whether a name out of the environment is a group's. */
 export function isTestGroup(name: string | undefined): name is TestGroup {
   return TEST_GROUPS.some((group) => group === name);
-}
-
-/** Whether a group's programs are tested as users have them, without what makes tests faster. */
-export function isAsUsers(group: TestGroup): boolean {
-  return group === "hosts" || group === "package" || group === "runtimes";
 }
 
 /** vitest's `include` and `exclude` for a group, as patterns from the repository's root. */
@@ -45,10 +38,6 @@ export function includeOf(group: TestGroup): {
       return { include: cpuFolders.map(testsUnder), exclude: none };
     case "hosts":
       return { include: hostFolders.map(testsUnder), exclude: none };
-    case "package":
-      return { include: packageFolders.map(testsUnder), exclude: none };
-    case "runtimes":
-      return { include: runtimeFolders.map(testsUnder), exclude: none };
     case "commands":
       return { include: commandFolders.map(testsUnder), exclude: none };
     case "cli":
