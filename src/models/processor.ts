@@ -424,7 +424,8 @@ async function readVideoProcessor(
   const { video_processor: nested } = asRecord(await checkpoint.readJson(outerFile));
   const json = nested ?? (await checkpoint.readJson(ownFile));
   if (json === undefined) return undefined;
-  const { video_processor_type: type, ...values } = asRecord(json);
+  const { video_processor_type, ...values } = asRecord(json);
+  const type = video_processor_type ?? values.image_processor_type; // as older files name it
   const imageType = typeof type === "string" ? type.replace("VideoProcessor", "ImageProcessor") : type;
   const asImages = { ...values, ...(imageType !== undefined && { image_processor_type: imageType }) };
   return imageProcessorFor(pictures, asImages, nested === undefined ? ownFile : outerFile);

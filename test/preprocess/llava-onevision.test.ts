@@ -351,6 +351,9 @@ describe("videos", () => {
     ]);
     const nested = await load({ "processor_config.json": { image_processor: image, video_processor: video } });
     expect([nested.imageProcessor, nested.videoProcessor]).toEqual([own.imageProcessor, own.videoProcessor]);
+    const older = { ...video, video_processor_type: undefined, image_processor_type: "LlavaOnevisionVideoProcessor" };
+    const files = { "preprocessor_config.json": image, "video_preprocessor_config.json": older };
+    expect((await load(files)).videoProcessor).toEqual(own.videoProcessor);
     const shared = await load({ "preprocessor_config.json": image });
     expect(shared.videoProcessor).toEqual(shared.imageProcessor);
     const wrong = { ...video, size: { height: 84, width: 84 } };
