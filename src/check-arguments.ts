@@ -52,7 +52,7 @@ import {
   withMembers,
   withMethods,
 } from "./options.ts";
-import { picture } from "./preprocess/image.ts";
+import { picture, pictureList, videoFrames } from "./preprocess/image.ts";
 import { DEFAULT_MAX_PIXELS } from "./preprocess/resize-bicubic.ts";
 import type { RunOptions } from "./session.ts";
 
@@ -104,8 +104,8 @@ const ANSWER: Schema<AnswerOptions> = {
 const QUESTION: Schema<Question> = {
   ...ANSWER,
   image: picture,
-  images: listOf(picture, "a list of pictures, as decodeImage returns them"),
-  video: listOf(picture, "a list of the video's frames, at least one picture", 1),
+  images: pictureList,
+  video: videoFrames,
   question: text,
   prompt: text,
   system: text,

@@ -38,7 +38,7 @@ export interface ModelFacts {
   readonly activationDtype: ActivationDtype;
   /** Undefined for a model without pictures. */
   readonly imageProcessor: ImageProcessorConfig | undefined;
-  /** Settings of pictures that replace the checkpoint's. */
+  /** Picture settings that override the checkpoint's. */
   readonly pictures: PictureSettings;
   /** Whether it sees all of a picture at any shape, in tiles or as a grid, instead of one square of it. */
   readonly seesTiles: boolean;

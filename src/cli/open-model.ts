@@ -36,7 +36,7 @@ export interface OpenModel {
   readonly loadMs: number;
   /** The chat template that replaces the checkpoint's, or its absence. */
   readonly chatTemplate: ChatTemplateSource | undefined;
-  /** Settings of pictures that replace the checkpoint's. */
+  /** Picture settings that override the checkpoint's. */
   readonly pictures: PictureSettings;
   /** The fields of --json about the adapter and the model. */
   facts(): object;

@@ -116,13 +116,16 @@ function f32(name: string, shape: readonly number[], data: Float32Array<ArrayBuf
   return { name, dtype: "F32", shape, data };
 }
 
-/** The frames of videos with as many frames each, [V, F, …], as transformers has them; none where their numbers differ. */
+/**
+ * The frames of all videos, [V, F, …], as a transformers processor returns them. Empty if the videos differ in their number of frames,
+ * which one tensor cannot hold.
+ */
 function videoTensors(images: readonly ImageInput[], itemShape: readonly number[]): readonly TraceTensor[] {
   const frames = images.filter(({ video }) => video !== undefined);
   const numVideos = new Set(frames.map(({ video }) => video)).size;
   const numFrames = frames.length / numVideos;
-  const isOfEqual = frames.every(({ video }, index) => video === Math.floor(index / numFrames));
-  if (numVideos === 0 || !isOfEqual) return [];
+  const haveSameLength = frames.every(({ video }, index) => video === Math.floor(index / numFrames));
+  if (numVideos === 0 || !haveSameLength) return [];
   const pixels = joined(frames.map(({ pixelValues }) => pixelValues));
   const data = Int32Array.from(frames.flatMap(({ tiles }) => tiles?.imageSize ?? []));
   return [

@@ -51,9 +51,11 @@ export interface PictureLayout {
   readonly isTiledByProcessor?: boolean;
   /** Sizes of pictures, one of which takes the most positions; undefined where the size does not matter. */
   readonly sizes: readonly (ImageSize | undefined)[];
-  /** Most pixels of a resized picture, in place of the image processor's limit and the family's own; those unless given. */
-  readonly maxPixels?: number | undefined;
-  /** The same with such a limit, of a family whose pictures become grids of any size. @throws InputError for too few pixels. */
+  /**
+   * The layout with another maximum number of pixels of a resized picture, which replaces the image processor's limit and the family's
+   * own; for families whose pictures become grids of any size.
+   * @throws InputError if no block of patches has so few pixels.
+   */
   withMaxPixels?(maxPixels: number): PictureLayout;
   /**
    * Pixel values of one picture, [N, C, S, S] f32.
@@ -77,8 +79,11 @@ export interface PictureLayout {
   ropePositions?(numTokens: number, images: readonly Pick<ImageInput, "runs" | "grid">[]): Int32Array<ArrayBuffer>;
   /** @throws InputError for a prompt that the family cannot run. */
   checkTokens?(ids: ArrayLike<number>): void;
-  /** @throws CheckpointError for a processor that does not fit; its `imageSize` must be the tile's side unless given. */
-  checkProcessor?(processor: ImageProcessorConfig, file: string): void;
+  /**
+   * The image processor's settings as the model uses them; as they are unless given, and `imageSize` must then be the tile's side.
+   * @throws CheckpointError if they do not fit the vision tower; InputError if a setting of the load does not fit them.
+   */
+  resolveProcessor?(processor: ImageProcessorConfig, file: string): ImageProcessorConfig;
 }
 
 /** How a family prepares the frames of a video, each of which is a picture of its own. */
@@ -92,7 +97,7 @@ export interface FrameLayout {
 /** What the preparation of a picture depends on besides the picture. */
 export interface PictureContext {
   readonly processor: ImageProcessorConfig;
-  /** Pictures of the whole prompt, frames of videos not counted. */
+  /** Number of pictures in the whole prompt, not counting frames of videos. */
   readonly numPictures: number;
 }
 

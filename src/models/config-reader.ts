@@ -76,7 +76,7 @@ export class ConfigReader {
     return value;
   }
 
-  /** A token id; where the file has none under `key`, that under `olderKey`. */
+  /** The token id under `key`, or under `olderKey` if the file has no `key`. */
   tokenId(key: string, fallback: number, olderKey = key): number {
     const found = this.optionalNumber(key) === undefined ? olderKey : key;
     const id = this.number(found, fallback);

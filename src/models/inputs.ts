@@ -33,7 +33,7 @@ export interface ImageInput {
   readonly tiles?: PictureTiles | undefined;
   /** Where the single grid lies in the original picture; undefined for tiles, and where the original is not known. */
   readonly view?: PictureView | undefined;
-  /** Of a frame: which of the prompt's videos it is of. */
+  /** Index of the prompt's video that the picture is a frame of; undefined if it is of none. */
   readonly video?: number | undefined;
 }
 

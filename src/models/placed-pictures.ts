@@ -8,7 +8,7 @@ export interface Picture {
   readonly pixelValues: Float32Array<ArrayBuffer>;
   readonly positions: PicturePositions;
   readonly view?: PictureView;
-  /** The video that it is a frame of. */
+  /** Index of the video that the picture is a frame of; undefined if it is of none. */
   readonly video?: number;
 }
 

@@ -40,7 +40,7 @@ const TENSORS = objectOf<ProcessedTensors>("tensors of a Hugging Face processor"
   imageSizesVideos: listOf(sizes, "a list of [height, width] of each frame, for each video"),
 });
 
-/** Tensors of an untyped caller. @throws InputError for what is none. */
+/** Validates tensors from an untyped caller. @throws InputError naming what is malformed. */
 export function checkedTensors(tensors: ProcessedTensors): ProcessedTensors {
   return read("tensors", tensors, TENSORS) as ProcessedTensors; // checked by the rule
 }

@@ -24,11 +24,10 @@ import {
   type RenderMessagesOptions,
   type RenderOptions,
 } from "../preprocess/chat-template.ts";
-import { checkedPicture, picture, type RgbImage } from "../preprocess/image.ts";
+import { checkedPicture, picture, pictureList, type RgbImage, videoFrames } from "../preprocess/image.ts";
 import type { ImageProcessorConfig } from "../preprocess/image-processor.ts";
 import { readImageProcessorConfig } from "../preprocess/image-processors.ts";
 import { expandImageTokens, tokenRuns } from "../preprocess/prompt.ts";
-import { withPixelLimit } from "../preprocess/qwen2-vl-processor.ts";
 import { needsOlderFiles, type TokenizerFiles } from "../preprocess/tokenizer/special-tokens.ts";
 import { loadTokenizer, type Tokenizer } from "../preprocess/tokenizer/tokenizer.ts";
 import type { Architecture, FrameLayout, ImageSize, PictureLayout } from "./architecture.ts";
@@ -75,9 +74,7 @@ export interface Conversation {
 /** The part of an {@link Architecture} that inputs depend on. */
 type InputArchitecture = Pick<Architecture, "config" | "pictures">;
 
-const PICTURES = listOf(picture, "a list of pictures, as decodeImage returns them");
-const FRAMES = listOf(picture, "a list of the video's frames, at least one picture", 1);
-const VIDEOS = listOf(FRAMES, "a list of videos, each the list of its frames");
+const VIDEOS = listOf(videoFrames, "a list of videos, each the list of its frames");
 const RENDER: Schema<RenderOptions> = {
   hasImage: flag,
   numImages: whole(0, 2 ** 16),
@@ -93,7 +90,10 @@ const MESSAGES = listOf(
     content: either(
       (value) => !Array.isArray(value),
       anything,
-      listOf(objectOf("a part", { type: anything, text: anything, image: picture, frames: FRAMES }), "a list of parts"),
+      listOf(
+        objectOf("a part", { type: anything, text: anything, image: picture, frames: videoFrames }),
+        "a list of parts",
+      ),
     ),
   }),
   "a list of messages",
@@ -174,7 +174,7 @@ export class Processor {
    * for each video, or videos that the model does not take; CheckpointError when it takes no pictures or their settings are missing.
    */
   inputs(prompt: string, images: readonly RgbImage[], videos: readonly Video[] = []): ModelInputs {
-    const pictures = read("images", images, PICTURES) as readonly RgbImage[]; // checked by the rule
+    const pictures = read("images", images, pictureList) as readonly RgbImage[]; // checked by the rule
     const frames = read("videos", videos, VIDEOS) as readonly Video[];
     return this.checkedInputs(checkedText("prompt", prompt), pictures, frames);
   }
@@ -345,7 +345,7 @@ function missingFile(file: string, consequence: string): CheckpointError {
 /**
  * Loads the processor files that a checkpoint has; those it lacks are missed only when they are needed.
  * @param settings replace the checkpoint's own
- * @throws CheckpointError when a file is there but cannot be used; InputError for a setting that does not fit.
+ * @throws CheckpointError when a file is there but cannot be used; InputError for a setting that the checkpoint does not support.
  */
 export async function loadProcessor(
   checkpoint: Checkpoint,
@@ -431,7 +431,7 @@ async function readVideoProcessor(
   return imageProcessorFor(pictures, asImages, nested === undefined ? ownFile : outerFile);
 }
 
-/** @throws CheckpointError when its pictures do not fit the vision tower; InputError for the layout's `maxPixels`. */
+/** @throws CheckpointError if its pictures do not fit the vision tower; InputError if a setting of the load does not fit it. */
 function imageProcessorFor(layout: PictureLayout, json: unknown, file: string): ImageProcessorConfig {
   const processor = readImageProcessorConfig(json, file);
   const { isTiledByProcessor = false } = layout;
@@ -443,12 +443,7 @@ function imageProcessorFor(layout: PictureLayout, json: unknown, file: string): 
       { file },
     );
   }
-  if (layout.checkProcessor !== undefined) {
-    layout.checkProcessor(processor, file);
-    const { patches } = processor;
-    const { maxPixels } = layout;
-    return patches ? { ...processor, patches: withPixelLimit(patches, { maxPixels, file }) } : processor;
-  }
+  if (layout.resolveProcessor !== undefined) return layout.resolveProcessor(processor, file);
   const [, side] = layout.tileShape;
   if (processor.imageSize !== side) {
     throw new CheckpointError(

@@ -1,6 +1,6 @@
 // A decoded picture.
 import { InputError, kindOf } from "../errors.ts";
-import { isTyped, type Rule, read } from "../options.ts";
+import { isTyped, listOf, type Rule, read } from "../options.ts";
 
 /** A decoded picture: 8-bit RGB, rows top to bottom, three bytes per pixel without padding. */
 export interface RgbImage {
@@ -15,6 +15,12 @@ export interface RgbImage {
  * bytes per pixel would be read as three.
  */
 export const picture: Rule = { expected: "a picture", read: readPicture };
+
+/** Several pictures, or none. */
+export const pictureList: Rule = listOf(picture, "a list of pictures, as decodeImage returns them");
+
+/** The frames of a video. */
+export const videoFrames: Rule = listOf(picture, "a list of the video's frames, at least one picture", 1);
 
 /** @throws InputError unless there is at least one pixel, and three bytes per pixel. */
 function readPicture(value: unknown, name: string): RgbImage {

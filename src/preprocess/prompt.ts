@@ -6,9 +6,9 @@ import { InputError } from "../errors.ts";
 export interface ExpandOptions {
   /** config.json's image_token_id or video_token_id (older: with _index); undefined for a text-only model. */
   readonly tokenId: number | undefined;
-  /** What the token stands for, for messages. Default: image. */
+  /** What the token stands for, for error messages. Default: `image`. */
   readonly kind?: "image" | "video" | undefined;
-  /** Lengths of each picture's runs of image positions; a video is one run. */
+  /** For each picture, the lengths of its runs of image positions; a video counts as one picture with one run. */
   readonly pictures: readonly (readonly number[])[];
   /** Positions the decoder has (max_position_embeddings). */
   readonly contextLength: number;

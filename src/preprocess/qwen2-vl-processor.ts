@@ -7,9 +7,9 @@ import type { ImageProcessorKind } from "./image-processors.ts";
 import { DEFAULT_MAX_PIXELS } from "./resize-bicubic.ts";
 
 /**
- * Most pixels of a resized picture unless a load says otherwise, whatever the file allows: 1,280 positions of the prompt, which is
- * also what transformers allows where a file says nothing. Published files allow ten times as many, which take a hundred times the
- * work in the vision tower.
+ * Default maximum number of pixels of a resized picture, whatever the file allows: 1,280 positions of the prompt, which is also the
+ * limit of transformers for files that set none. Published files allow ten times as many, for which the vision tower's attention takes
+ * a hundred times as long.
  */
 export const PICTURE_PIXELS = 1280 * 28 * 28;
 

@@ -72,7 +72,12 @@ describe("a device", () => {
 
 describe("Llava.load", () => {
   test.each([
-    ["files as source", [], {}, /expected an id such as .*, or a source such as httpSource\(url\) .*, got an empty list\.$/],
+    [
+      "files as source",
+      [],
+      {},
+      /expected an id such as .*, or a source such as httpSource\(url\) .*, got an empty list\.$/,
+    ],
     ["a name without a device", "org/model", {}, /expected options with a GPUDevice as device, .*got undefined\.$/],
     ["no options", fileSource(FOLDER), undefined, /GPUDevice as device, .*got undefined\.$/],
     [

@@ -290,7 +290,7 @@ describe("pictures", () => {
 
   test("need a processor that cuts as the tower does", () => {
     const other = readImageProcessorConfig({ image_processor_type: "Qwen2VLImageProcessor" });
-    const check = (processor: typeof other) => () => pictures.checkProcessor?.(processor, "some.json");
+    const check = (processor: typeof other) => () => pictures.resolveProcessor?.(processor, "some.json");
     expect(check(PROCESSOR)).not.toThrow();
     expect(check(other)).toThrow("some.json: patch_size is 14, but the vision tower of config.json takes 4.");
     expect(check(readImageProcessorConfig({ size: 224 }))).toThrow(CheckpointError);

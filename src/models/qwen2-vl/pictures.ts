@@ -2,7 +2,7 @@
 // Source: transformers 5.24, modeling_qwen2_vl.py `get_rope_index`, `get_vision_position_ids`
 import { CheckpointError, InputError } from "../../errors.ts";
 import { gridSize, patchPixelValues, patchRule, resizeToGrid } from "../../preprocess/patch-grid.ts";
-import { PICTURE_PIXELS } from "../../preprocess/qwen2-vl-processor.ts";
+import { PICTURE_PIXELS, withPixelLimit } from "../../preprocess/qwen2-vl-processor.ts";
 import type { Size } from "../../preprocess/resize-bicubic.ts";
 import type { ImageSize, PictureContext, PictureLayout } from "../architecture.ts";
 import type { ImageInput } from "../inputs.ts";
@@ -10,8 +10,8 @@ import type { QwenConfig } from "./config.ts";
 
 /**
  * The pictures of a model.
- * @param maxPixels most pixels of a resized picture, in place of the limits of the file and of {@link PICTURE_PIXELS}
- * @throws InputError for fewer than those of a block of patches.
+ * @param maxPixels maximum number of pixels of a resized picture; replaces the file's limit and {@link PICTURE_PIXELS}
+ * @throws InputError if it is smaller than a block of patches.
  */
 export function gridPictures(config: QwenConfig, maxPixels?: number): PictureLayout {
   const { multimodal, videoTokenId, placeTokens, text } = config;
@@ -28,7 +28,6 @@ export function gridPictures(config: QwenConfig, maxPixels?: number): PictureLay
     videoTokenId,
     tileShape: [mergeSize ** 2, numChannels * temporalPatchSize * patchSize ** 2],
     sizes: [largestPicture(side, text.maxPositionEmbeddings, maxPixels)],
-    maxPixels,
     withMaxPixels: (limit) => gridPictures(config, limit),
     pixelValues: (image, { processor }) => patchPixelValues(image, processor),
     seen: resizeToGrid,
@@ -41,7 +40,7 @@ export function gridPictures(config: QwenConfig, maxPixels?: number): PictureLay
       return { numTiles: numPositions, runLengths: [numPositions], rowIndex, grid };
     },
     ropePositions,
-    checkProcessor(processor, file) {
+    resolveProcessor(processor, file) {
       const rule = patchRule(processor);
       const sizes: readonly (readonly [key: string, own: number, wanted: number])[] = [
         ["patch_size", rule.patchSize, patchSize],
@@ -53,6 +52,7 @@ export function gridPictures(config: QwenConfig, maxPixels?: number): PictureLay
         const message = `${file}: ${key} is ${own}, but the vision tower of config.json takes ${wanted}.`;
         throw new CheckpointError(message, { file });
       }
+      return { ...processor, patches: withPixelLimit(rule, { maxPixels, file }) };
     },
   };
 }
