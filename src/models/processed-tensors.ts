@@ -26,7 +26,8 @@ const ids = rule("a list of token ids", (value) =>
   ["Int32Array", "Uint32Array", "Uint16Array"].some((kind) => isTyped(value, kind)),
 );
 
-const sizes = listOf(listOf(whole(1, 2 ** 20), "[height, width]", 2), "a list of [height, width]");
+const imageSize = listOf(whole(1, 2 ** 20), "[height, width]", 2);
+const frameSizes = listOf(imageSize, "a list of [height, width], one for each frame and at least one", 1);
 
 const TENSORS = objectOf<ProcessedTensors>("tensors of a Hugging Face processor", {
   inputIds: required({
@@ -34,10 +35,10 @@ const TENSORS = objectOf<ProcessedTensors>("tensors of a Hugging Face processor"
     read: (value, name) => (ArrayBuffer.isView(value) ? ids : idList).read(value, name),
   }),
   pixelValues: floats,
-  imageSizes: sizes,
+  imageSizes: listOf(imageSize, "a list of [height, width]"),
   imageGridThw: listOf(listOf(whole(1, 2 ** 16), "[time, height, width]", 3), "a list of [time, height, width]"),
   pixelValuesVideos: floats,
-  imageSizesVideos: listOf(sizes, "a list of [height, width] of each frame, for each video"),
+  imageSizesVideos: listOf(frameSizes, "a list of videos, each a list of its frames' [height, width]"),
 });
 
 /** Validates tensors from an untyped caller. @throws InputError naming what is malformed. */

@@ -280,6 +280,10 @@ describe("videos", () => {
     const size = [30, 20] as const;
     expect(processor.fromTensors({ ...tensors, imageSizesVideos: [[size, size], [size]] })).toEqual(inputs);
     expect(() => processor.fromTensors(tensors)).toThrow(/^image_sizes_videos is missing/);
+    const none = { inputIds: [0, 151, 1], pixelValues: undefined, pixelValuesVideos: new Float32Array() };
+    expect(() => processor.fromTensors({ ...none, imageSizesVideos: [[]] })).toThrow(
+      /imageSizesVideos\[0\] must be a list of \[height, width\], one for each frame and at least one, got an empty list\.$/,
+    );
     expect(() => processor.fromTensors({ ...tensors, imageSizesVideos: [[size]] })).toThrow(
       /^pixel_values_videos must hold 1 × \[3, 42, 42\] numbers, got 15876: /,
     );
