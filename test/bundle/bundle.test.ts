@@ -111,7 +111,7 @@ describe.skipIf(lacks !== undefined)(`the bundle${lacks === undefined ? "" : ` (
   });
 
   test("run-gpu-session runs every step within its time and merges what they found", async () => {
-    const budget = ["--budget", "24", "--out", "session", "--json"];
+    const budget = ["--budget", "14", "--out", "session", "--json"];
     const { ending, stdout, stderr } = await run("run-gpu-session", "--any-adapter", ...budget);
     expect({ ending, errors: ending === 0 ? "" : stderr }).toEqual({ ending: 0, errors: "" });
     const { file } = JSON.parse(stdout);
