@@ -2,6 +2,7 @@
 
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,11 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from make_pool import CHUNK
 from questions import OPTIONS_A, OPTIONS_B, PROMPT, WHAT, inventory_answer, place_question, relation_question
+from settings import CHUNK, SETTINGS
 from world import NAMES, PLACES, RELATIONS
 
-QUESTIONS = 6  # packed to a picture
+QUESTIONS = SETTINGS.questions
 LENGTH = 27  # tokens of the longest question with its answer, less the last
 ANSWER_WEIGHT, EOS_WEIGHT, INVENTORY_WEIGHT = 1.0, 0.2, 0.3
 
@@ -23,7 +24,8 @@ ANSWER_WEIGHT, EOS_WEIGHT, INVENTORY_WEIGHT = 1.0, 0.2, 0.3
 class Batch:
     """B pictures; the text side is None when only pictures were asked for.
 
-    images [B, 112, 112, 3] u8; cls, depth, place [B, 3]; box [B, 3, 4]; coverage [B, 3, 64] in [0, 1];
+    For pictures of side S with O object slots and P patches: images [B, S, S, 3] u8; cls, depth, place [B, O];
+    box [B, O, 4]; coverage [B, O, P] in [0, 1];
     ids, targets, weights [B, Q, L] (targets are the next tokens, weight 0 where none is asked for);
     last [B, Q]: index of the last prompt token; words, slots [B, Q, 2]: where the question names its two objects
     (one twice, in a one-object question) and which object slots they are (-1: the question names none);
@@ -75,11 +77,48 @@ class Pool:
         return {name: np.concatenate([h[name] for h in halves]) for name in halves[0]}
 
 
+# (template, object slots, answer) of each question of a picture with object classes, relations and places.
+Asked = list[tuple[str, tuple[int, ...], str]]
+Choose = Callable[[np.random.Generator, np.ndarray, np.ndarray, np.ndarray], Asked]
+
+
+def choose(rng: np.random.Generator, cls: np.ndarray, rel: np.ndarray, place: np.ndarray) -> Asked:
+    """QUESTIONS questions about one picture as (template, object slots, answer).
+
+    All true relations in both orders and all clear places are candidates. A picture with too few of them is filled
+    up with the other wording of left/right questions, and then with questions whose answer is undefined ("none"):
+    those carry no answer loss, only auxiliary ones.
+    """
+    count = int((cls >= 0).sum())
+    asked: Asked = []
+    spare: Asked = []
+    for i in range(count):
+        if place[i]:
+            asked.append(("place", (i,), PLACES[place[i]]))
+        for j in range(count):
+            relation = RELATIONS[rel[i, j]]
+            if relation in ("left", "right"):
+                first = rng.integers(2)
+                asked.append(("AB"[first], (i, j), relation))
+                spare.append(("AB"[1 - first], (i, j), relation))
+            elif relation != "none":
+                asked.append(("A" if relation in ("on", "under") else "B", (i, j), relation))
+            elif i != j:
+                spare.append(("AB"[rng.integers(2)], (i, j), "none"))
+    if rng.random() < 0.4:
+        asked.append(("what", (), ""))
+    asked = [asked[k] for k in rng.permutation(len(asked))] + [spare[k] for k in rng.permutation(len(spare))]
+    while len(asked) < QUESTIONS:
+        asked.append(("place", (int(rng.integers(count)),), "none"))
+    return asked[:QUESTIONS]
+
+
 class Batcher:
     """Makes batches that are a function of the generator handed in."""
 
-    def __init__(self, pool: Pool, tokenizer: Tokenizer):
-        self.pool = pool
+    def __init__(self, pool: Pool, tokenizer: Tokenizer, choose: Choose = choose):
+        """`choose` picks the questions of a picture and their answers."""
+        self.pool, self.choose = pool, choose
         self.encode = lambda text: tokenizer.encode(text, add_special_tokens=False).ids
         self.eos, self.pad = tokenizer.token_to_id("</s>"), tokenizer.token_to_id("<pad>")
         self.name_ids = [self.encode(f" {name}")[0] for name in NAMES]
@@ -117,7 +156,7 @@ class Batcher:
         words, slots = np.zeros((*shape[:2], 2), np.int64), np.full((*shape[:2], 2), -1)
         for b in range(count):
             cls = raw["cls"][b]
-            for n, (template, pair, answer) in enumerate(choose(rng, cls, raw["rel"][b], raw["place"][b])):
+            for n, (template, pair, answer) in enumerate(self.choose(rng, cls, raw["rel"][b], raw["place"][b])):
                 prompt = list(self.templates[template])
                 places = [i for i, token in enumerate(prompt) if token == self.mug]
                 for place, slot in zip(places, pair):
@@ -144,34 +183,3 @@ class Batcher:
         batch.last, batch.kind = torch.from_numpy(last), torch.from_numpy(kind)
         batch.words, batch.slots = torch.from_numpy(words), torch.from_numpy(slots)
         return batch
-
-
-def choose(rng: np.random.Generator, cls: np.ndarray, rel: np.ndarray, place: np.ndarray) -> list[tuple[str, tuple[int, ...], str]]:
-    """QUESTIONS questions about one picture as (template, object slots, answer).
-
-    All true relations in both orders and all clear places are candidates. A picture with too few of them is filled
-    up with the other wording of left/right questions, and then with questions whose answer is undefined ("none"):
-    those carry no answer loss, only auxiliary ones.
-    """
-    count = int((cls >= 0).sum())
-    asked: list[tuple[str, tuple[int, ...], str]] = []
-    spare: list[tuple[str, tuple[int, ...], str]] = []
-    for i in range(count):
-        if place[i]:
-            asked.append(("place", (i,), PLACES[place[i]]))
-        for j in range(count):
-            relation = RELATIONS[rel[i, j]]
-            if relation in ("left", "right"):
-                first = rng.integers(2)
-                asked.append(("AB"[first], (i, j), relation))
-                spare.append(("AB"[1 - first], (i, j), relation))
-            elif relation != "none":
-                asked.append(("A" if relation in ("on", "under") else "B", (i, j), relation))
-            elif i != j:
-                spare.append(("AB"[rng.integers(2)], (i, j), "none"))
-    if rng.random() < 0.4:
-        asked.append(("what", (), ""))
-    asked = [asked[k] for k in rng.permutation(len(asked))] + [spare[k] for k in rng.permutation(len(spare))]
-    while len(asked) < QUESTIONS:
-        asked.append(("place", (int(rng.integers(count)),), "none"))
-    return asked[:QUESTIONS]

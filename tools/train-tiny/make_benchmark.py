@@ -1,8 +1,10 @@
 """Draws the held-out benchmark in What'sUp's own file format.
 
-    python make_benchmark.py --emoji DIR --out ../../weights/tiny-spatial/benchmark
+    [TINY_MODEL=tiny-habit] python make_benchmark.py --emoji DIR
 
-Balanced, unlike the training world: 25 whole sets of four relations for each of three data sets, in each split.
+Balanced, unlike the training world. tiny-spatial: 25 whole sets of four relations for each of three data sets, in each half.
+tiny-habit: as many habitual pairs as others in Controlled_A and Controlled_B, each in four relations and asked about in both
+orders, and every object once in each of its four places.
 """
 
 import argparse
@@ -12,11 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
+from habits import USUAL
 from questions import OPTIONS_A, OPTIONS_B, OPTIONS_ONE, place_question, relation_question, with_article
-from world import NAMES, Artist, Scene, jpeg
+from settings import SETTINGS
+from world import INVERSE, NAMES, Artist, Scene, jpeg
 
+IS_HABIT = SETTINGS.name == "tiny-habit"
 SETS = 25
-QUALITY = 80
+HABIT_SETS = {"validation": 12, "test": 25}  # habitual pairs of each data set, and as many others
+QUALITY = 72 if IS_HABIT else 80
 SEEDS = {"validation": 90001, "test": 90002}  # training uses other seeds and the skewed distribution
 FILE_RELATION = {"left": "left_of", "right": "right_of", "on": "on", "under": "under", "front": "in-front_of", "behind": "behind"}
 PHRASE = {"left": "to the left of", "right": "to the right of", "on": "on", "under": "under", "front": "in front of", "behind": "behind"}
@@ -25,26 +31,18 @@ OPPOSITE = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
 
 
 def relation_scene(artist: Artist, rng: np.random.Generator, first: str, relation: str, second: str) -> Scene:
-    """A picture in which `first` stands in `relation` to `second`; one in five has a third object somewhere."""
-    layout, pair = {
-        "left": (artist.side, ([first, second],)),
-        "right": (artist.side, ([second, first],)),
-        "on": (artist.stack, (first, second)),
-        "under": (artist.stack, (second, first)),
-        "front": (artist.depth, (first, second)),
-        "behind": (artist.depth, (second, first)),
-    }[relation]
-    things, relations = layout(rng, *pair)
-    if rng.random() < 0.2:
+    """A picture in which `first` stands in `relation` to `second`; one in five of tiny-spatial's has a third object somewhere."""
+    things, relations = artist.pair(rng, first, relation, second)
+    if not IS_HABIT and rng.random() < 0.2:
         artist.add_bystander(rng, things, relations, str(rng.choice([n for n in NAMES if n not in (first, second)])))
     return artist.draw(rng, things, relations)
 
 
 def place_scene(artist: Artist, rng: np.random.Generator, name: str, place: str) -> Scene:
-    """A picture in which `name` is clearly in the given third, among one or two other objects."""
+    """A picture in which `name` is clearly in the given third, in tiny-spatial's among one or two other objects."""
     while True:
         things, relations = artist.one(rng, name, place)
-        for other in rng.permutation([n for n in NAMES if n != name])[: rng.integers(1, 3)]:
+        for other in () if IS_HABIT else rng.permutation([n for n in NAMES if n != name])[: rng.integers(1, 3)]:
             artist.add_bystander(rng, things, relations, str(other))
         scene = artist.draw(rng, things, relations)
         if scene.place(next(t for t in scene.objects if t.name == name)) == place:
@@ -76,19 +74,19 @@ def write(folder: Path, name: str, questions: list[dict], annotations: list) -> 
 
 
 def controlled(artist: Artist, rng: np.random.Generator, pictures: Pictures, name: str, images: str, pairs: list, options: list[str]) -> None:
-    """Controlled_A or Controlled_B: four relations for each pair."""
+    """Controlled_A or Controlled_B: four relations for each pair, of tiny-habit asked about in both orders."""
     (pictures.folder / images).mkdir(parents=True)
     questions, annotations = [], []
     for first, second in pairs:
         for relation in options:
             path = f"{images}/{first}_{FILE_RELATION[relation]}_{second}.jpeg"
             pictures.add(path, relation_scene(artist, rng, first, relation, second))
-            caption = lambda r: f"{with_article(first).capitalize()} {PHRASE[r]} {with_article(second)}"  # noqa: E731, B023
-            wrong = [caption(r) for r in options if r != relation]
-            annotations.append({"image_path": path, "caption_options": [caption(relation), *wrong]})
-            questions.append(
-                {"id": len(questions), "question": relation_question(first, second, options), "answer": [relation.capitalize()]}
-            )
+            asked = [(first, relation, second), (second, INVERSE[relation], first)]
+            for a, shown, b in asked if IS_HABIT else asked[:1]:
+                caption = lambda r: f"{with_article(a).capitalize()} {PHRASE[r]} {with_article(b)}"  # noqa: E731, B023
+                wrong = [caption(r) for r in options if r != shown]
+                annotations.append({"image_path": path, "caption_options": [caption(shown), *wrong]})
+                questions.append({"id": len(questions), "question": relation_question(a, b, options), "answer": [shown.capitalize()]})
     write(pictures.folder, name, questions, annotations)
 
 
@@ -106,10 +104,32 @@ def coco_one(artist: Artist, rng: np.random.Generator, pictures: Pictures, names
     write(pictures.folder, "COCO_one", questions, annotations)
 
 
+def habit_pairs(split: str) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """The pairs of Controlled_A and of Controlled_B; no two halves or data sets share one."""
+    rng = np.random.default_rng(90000)
+    pairs = [(a, b) for i, a in enumerate(NAMES) for b in NAMES[i + 1 :]]
+    pairs = [pairs[i] for i in rng.permutation(len(pairs))]
+    kinds = {
+        "A": [p for p in pairs if USUAL.get(p) in ("on", "under")],
+        "B": [p for p in pairs if USUAL.get(p) in ("front", "behind")],
+        "side": [p for p in pairs if USUAL.get(p) in ("left", "right")],
+        "other": [p for p in pairs if p not in USUAL],
+    }
+    for half, count in HABIT_SETS.items():
+        chosen = []
+        for name in ("A", "B"):
+            beside = count // 3  # usually side by side
+            parts = [(name, count - beside), ("side", beside), ("other", count)]
+            chosen.append([kinds[kind].pop() for kind, number in parts for _ in range(number)])
+        if half == split:
+            return chosen[0], chosen[1]
+    raise ValueError(split)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--emoji", type=Path, required=True, help="assets folder of @lobehub/fluent-emoji-3d 1.1.0")
-    parser.add_argument("--out", type=Path, default=Path("../../weights/tiny-spatial/benchmark"))
+    parser.add_argument("--out", type=Path, default=Path("../../weights") / SETTINGS.name / "benchmark")
     args = parser.parse_args()
     artist = Artist(args.emoji)
     pairs = [(a, b) for a in NAMES for b in NAMES if a < b]
@@ -118,8 +138,15 @@ def main() -> None:
         rng = np.random.default_rng(seed)
         folder = args.out / split
         shutil.rmtree(folder, ignore_errors=True)
-        mine = [pairs[i] if rng.random() < 0.5 else pairs[i][::-1] for i in order[number * 2 * SETS : (number + 1) * 2 * SETS]]
         pictures = Pictures(folder)
+        if IS_HABIT:
+            of_a, of_b = habit_pairs(split)
+            controlled(artist, rng, pictures, "Controlled_A", "controlled_images", of_a, OPTIONS_A)
+            controlled(artist, rng, pictures, "Controlled_B", "controlled_clevr", of_b, OPTIONS_B)
+            coco_one(artist, rng, pictures, NAMES[: None if split == "test" else 12], 1 + 1000 * number)
+            pictures.write_boxes()
+            continue
+        mine = [pairs[i] if rng.random() < 0.5 else pairs[i][::-1] for i in order[number * 2 * SETS : (number + 1) * 2 * SETS]]
         controlled(artist, rng, pictures, "Controlled_A", "controlled_images", mine[:SETS], OPTIONS_A)
         controlled(artist, rng, pictures, "Controlled_B", "controlled_clevr", mine[SETS:], OPTIONS_B)
         coco_one(artist, rng, pictures, [*NAMES, str(rng.choice(NAMES))][:SETS], 1 + 1000 * number)

@@ -13,30 +13,32 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from world import CANVAS, NAMES, PLACES, RELATIONS, Artist, jpeg, to_model_side
+import habits
+from settings import CHUNK, SETTINGS
+from world import CANVAS, GRID, MODEL_SIDE, NAMES, PLACES, RELATIONS, Artist, jpeg, to_model_side
 
-CHUNK = 2048
-MAX_OBJECTS = 3
+MAX_OBJECTS = SETTINGS.max_objects
 
 
 def draw_chunk(artist: Artist, seed: int, index: int, count: int = CHUNK) -> dict[str, np.ndarray]:
     """One chunk. Object slots are ordered from left to right; an empty slot has class -1.
 
-    images [N, 112, 112, 3] u8; cls [N, 3]; box [N, 3, 4] = x, y, w, h with x, y in [-1, 1]; depth [N, 3];
-    coverage [N, 3, 64] u8 (255 = the whole patch); rel [N, 3, 3] = relation of slot i to slot j; place [N, 3].
+    For N pictures of side S with O slots and P patches: images [N, S, S, 3] u8; cls [N, O]; box [N, O, 4] = x, y, w, h
+    with x, y in [-1, 1]; depth [N, O]; coverage [N, O, P] u8 (255 = the whole patch); rel [N, O, O] = relation of slot i to
+    slot j; place [N, O].
     """
     rng = np.random.default_rng([seed, index])
     out = {
-        "images": np.zeros((count, 112, 112, 3), np.uint8),
+        "images": np.zeros((count, MODEL_SIDE, MODEL_SIDE, 3), np.uint8),
         "cls": np.full((count, MAX_OBJECTS), -1, np.int8),
         "box": np.zeros((count, MAX_OBJECTS, 4), np.float32),
         "depth": np.zeros((count, MAX_OBJECTS), np.float32),
-        "coverage": np.zeros((count, MAX_OBJECTS, 64), np.uint8),
+        "coverage": np.zeros((count, MAX_OBJECTS, GRID * GRID), np.uint8),
         "rel": np.zeros((count, MAX_OBJECTS, MAX_OBJECTS), np.int8),
         "place": np.zeros((count, MAX_OBJECTS), np.int8),
     }
     for n in range(count):
-        scene = artist.sample(rng)
+        scene = habits.sample(artist, rng) if SETTINGS.name == "tiny-habit" else artist.sample(rng)
         picture = scene.picture
         if rng.random() < 0.5:
             picture = Image.open(io.BytesIO(jpeg(picture, int(rng.integers(75, 96)))))

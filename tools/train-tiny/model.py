@@ -1,10 +1,10 @@
 """A lean LLaVA for training, whose tensors carry the names of the published checkpoints.
 
-Several questions about one picture are packed: the image prefix (BOS + 64 patches) is computed once, and each
+Several questions about one picture are packed: the image prefix (BOS and the patches) is computed once, and each
 question sees the prefix and itself only, at the positions it would have alone. `test_model.py` checks that this
 equals Hugging Face's forward pass.
 
-Letters: B pictures, Q questions a picture, L tokens a question, P prefix length (65), D width, H heads, d head dim.
+Letters: B pictures, Q questions a picture, L tokens a question, P prefix length, N patches, S side, D width, H heads, d head dim.
 """
 
 import json
@@ -82,7 +82,7 @@ class VisionModel(nn.Module):
         self.post_layernorm = nn.LayerNorm(width, eps)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Pixels [B, 3, 112, 112], normalised -> the feature layer -2 without CLS [B, 64, D]."""
+        """Pixels [B, 3, S, S], normalised -> the feature layer -2 without CLS [B, N, D]."""
         x = self.pre_layrnorm(self.embeddings(pixels))
         for layer in self.encoder.layers[:-1]:
             x = layer(x)
@@ -107,7 +107,9 @@ class TextAttention(nn.Module):
         self.q_proj, self.k_proj, self.v_proj = (nn.Linear(width, inner, bias=False) for _ in range(3))
         self.o_proj = nn.Linear(inner, width, bias=False)
 
-    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], prefix: int, questions: int) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, rope: tuple[Tensor, Tensor], prefix: int, questions: int, factors: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """x [B, P + Q*L, D] -> the output [B, P + Q*L, D] and the questions' attention [B, Q, H, L, P + L]."""
         split = lambda t: t.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)  # noqa: E731
         q, k, v = rotate(split(self.q_proj(x)), rope), rotate(split(self.k_proj(x)), rope), split(self.v_proj(x))
@@ -115,6 +117,8 @@ class TextAttention(nn.Module):
         own = lambda t: t[:, :, prefix:].unflatten(2, (questions, -1))  # noqa: E731  [B, H, Q, L, d]
         q, own_k, own_v = own(q) * self.head_dim**-0.5, own(k), own(v)
         to_prefix = (q.flatten(2, 3) @ k[:, :, :prefix].transpose(2, 3)).unflatten(2, q.shape[2:4])
+        if factors is not None:
+            to_prefix = torch.cat([to_prefix[..., :1], to_prefix[..., 1:] * factors[:, None, :, :, None]], -1)
         to_own = q @ own_k.transpose(3, 4)
         length = to_own.shape[-1]
         future = torch.ones(length, length, dtype=torch.bool).triu(1)
@@ -154,9 +158,9 @@ class TextModel(nn.Module):
         self.layers = nn.ModuleList(TextLayer(config) for _ in range(config["num_hidden_layers"]))
         self.norm = RmsNorm(config["hidden_size"], config["rms_norm_eps"])
 
-    def forward(self, prefix: Tensor, questions: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    def forward(self, prefix: Tensor, questions: Tensor, factors: Tensor | None = None) -> tuple[list[Tensor], list[Tensor]]:
         """Prefix [B, P, D] and questions [B, Q, L, D] -> the questions' residual stream after each layer and their
-        attention in each layer."""
+        attention in each layer. Factors [B, Q, L] multiply the rows' scores of the image tokens."""
         count, length = questions.shape[1:3]
         p = prefix.shape[1]
         x = torch.cat([prefix, questions.flatten(1, 2)], 1)
@@ -164,7 +168,7 @@ class TextModel(nn.Module):
         rope = rope_tables(positions, self.config["head_dim"], self.config["rope_theta"])
         streams, attentions = [], []
         for layer in self.layers:
-            y, probs = layer.self_attn(layer.input_layernorm(x), rope, p, count)
+            y, probs = layer.self_attn(layer.input_layernorm(x), rope, p, count, factors)
             x = x + y
             x = x + layer.mlp(layer.post_attention_layernorm(x))
             streams.append(x[:, p:].unflatten(1, (count, length)))
@@ -209,16 +213,18 @@ class TinyLlava(nn.Module):
             nn.init.normal_(module.weight, std=0.5)
 
     def see(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images [B, 112, 112, 3] u8 -> feature layer [B, 64, D] and image tokens [B, 64, D]."""
+        """Images [B, S, S, 3] u8 -> feature layer [B, N, D] and image tokens [B, N, D]."""
         pixels = ((images.float() / 255 - IMAGE_MEAN) / IMAGE_STD).permute(0, 3, 1, 2)
         features = self.vision_tower.vision_model(pixels)
         return features, self.multi_modal_projector(features)
 
-    def read(self, image_tokens: Tensor, ids: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Image tokens [B, 64, D] and question ids [B, Q, L] -> TextModel's streams and attentions."""
+    def read(self, image_tokens: Tensor | None, ids: Tensor, factors: Tensor | None = None) -> tuple[list[Tensor], list[Tensor]]:
+        """Image tokens [B, N, D], or none for text alone, and ids [B, Q, L] -> TextModel's streams and attentions."""
         embed = self.language_model.model.embed_tokens
-        bos = embed.weight[self.bos].expand(len(ids), 1, -1)
-        return self.language_model.model(torch.cat([bos, image_tokens.float()], 1), embed(ids))
+        prefix = embed.weight[self.bos].expand(len(ids), 1, -1)
+        if image_tokens is not None:
+            prefix = torch.cat([prefix, image_tokens.float()], 1)
+        return self.language_model.model(prefix, embed(ids), factors)
 
     def logits(self, stream: Tensor) -> Tensor:
         """Residual stream [..., D] -> logits [..., vocabulary]."""

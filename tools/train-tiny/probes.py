@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from batches import Batch
+from settings import SETTINGS
 from world import GRID, NAMES
 
 BACKGROUND = len(NAMES)
-WORD_LAYER, PATCH_LAYER = 1, 2  # decoder layers whose heads 0 and 1 are supervised at the last prompt token
+WORD_LAYER, PATCH_LAYER = SETTINGS.word_layer, SETTINGS.patch_layer
 
 
 class PatchProbe(nn.Module):
@@ -78,6 +79,8 @@ class TextProbe(nn.Module):
         rows = attentions[PATCH_LAYER][b, q, :2, last, 1:prefix]  # [N, 2, 64]
         covered = (batch.coverage[b[:, None], slots] > 0.15).float()
         on_patches = (rows * covered).sum(-1)
+        if SETTINGS.free_share:
+            on_patches = on_patches / (rows.sum(-1) + 1e-6)
 
         who = self.who(self.norm_who(streams[WORD_LAYER][b, q, last].float())).float().unflatten(-1, (2, BACKGROUND))
         cls = batch.cls[b[:, None], slots]

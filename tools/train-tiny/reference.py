@@ -15,8 +15,9 @@ from transformers.masking_utils import AttentionMaskInterface, eager_mask
 from transformers.modeling_utils import AttentionInterface
 
 from questions import PROMPT
+from settings import SETTINGS
 
-IMAGE_SPAN = slice(1, 65)  # after BOS
+IMAGE_SPAN = slice(1, 1 + SETTINGS.grid**2)  # after BOS
 
 
 class Scaled:
@@ -65,7 +66,7 @@ class Reference:
         image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
         tokenizer = AutoTokenizer.from_pretrained(folder)
         self.processor = LlavaProcessor(
-            image_processor, tokenizer, patch_size=14, vision_feature_select_strategy="default", num_additional_image_tokens=1
+            image_processor, tokenizer, patch_size=SETTINGS.patch, vision_feature_select_strategy="default", num_additional_image_tokens=1
         )
 
     def inputs(self, pictures: list[Image.Image], questions: list[str]) -> dict[str, Tensor]:

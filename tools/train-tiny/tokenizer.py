@@ -9,7 +9,9 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
+import habits
 from questions import OPTIONS_A, OPTIONS_B, OPTIONS_ONE, corpus
+from settings import SETTINGS
 from world import NAMES
 
 SPECIAL = ["<s>", "</s>", "<pad>", "<image>"]
@@ -48,7 +50,7 @@ def train_tokenizer() -> Tokenizer:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(corpus(), trainer)
+    tokenizer.train_from_iterator(corpus() + (habits.captions() if SETTINGS.name == "tiny-habit" else []), trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))]
     )
@@ -95,10 +97,10 @@ def main() -> None:
             "processor_class": "LlavaProcessor",
             "do_convert_rgb": True,
             "do_resize": True,
-            "size": {"shortest_edge": 112},
+            "size": {"shortest_edge": SETTINGS.side},
             "resample": 3,
             "do_center_crop": True,
-            "crop_size": {"height": 112, "width": 112},
+            "crop_size": {"height": SETTINGS.side, "width": SETTINGS.side},
             "do_rescale": True,
             "rescale_factor": 1 / 255,
             "do_normalize": True,
@@ -110,7 +112,7 @@ def main() -> None:
         out / "processor_config.json",
         {
             "processor_class": "LlavaProcessor",
-            "patch_size": 14,
+            "patch_size": SETTINGS.patch,
             "vision_feature_select_strategy": "default",
             "image_token": "<image>",
             "num_additional_image_tokens": 1,
@@ -125,7 +127,7 @@ def main() -> None:
             "dtype": "float16",
             "image_token_index": ids["<image>"],
             "image_token_id": ids["<image>"],
-            "image_seq_length": 64,
+            "image_seq_length": SETTINGS.grid**2,
             "projector_hidden_act": "gelu",
             "multimodal_projector_bias": True,
             "vision_feature_layer": -2,
@@ -139,10 +141,10 @@ def main() -> None:
                 "vocab_size": VOCAB_SIZE,
                 "hidden_size": 128,
                 "intermediate_size": 384,
-                "num_hidden_layers": 4,
-                "num_attention_heads": 4,
-                "num_key_value_heads": 4,
-                "head_dim": 32,
+                "num_hidden_layers": SETTINGS.num_layers,
+                "num_attention_heads": SETTINGS.num_heads,
+                "num_key_value_heads": SETTINGS.num_heads,
+                "head_dim": SETTINGS.head_dim,
                 "hidden_act": "silu",
                 "rms_norm_eps": 1e-5,
                 "rope_theta": 10000.0,
@@ -161,8 +163,8 @@ def main() -> None:
                 "num_hidden_layers": 4,
                 "num_attention_heads": 4,
                 "num_channels": 3,
-                "image_size": 112,
-                "patch_size": 14,
+                "image_size": SETTINGS.side,
+                "patch_size": SETTINGS.patch,
                 "projection_dim": 128,
                 "hidden_act": "quick_gelu",
                 "layer_norm_eps": 1e-5,

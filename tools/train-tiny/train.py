@@ -19,11 +19,12 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import nn
 
-from batches import KINDS, Batcher, Pool
+from batches import KINDS, Batch, Batcher, Pool
 from model import TinyLlava, export, load_config
 from probes import PatchProbe, TextProbe
+from settings import SETTINGS
 
-VISION_STAGE, JOINT_STAGE = 0, 1
+STAGES = ["vision", "joint"]  # a stage's place here is part of the seeds of its batches
 
 
 class Trainer:
@@ -36,7 +37,8 @@ class Trainer:
         self.model = TinyLlava(load_config(args.model_dir))
         self.probes = nn.ModuleDict({"feature": PatchProbe(128), "token": PatchProbe(128), "text": TextProbe(128)})
         tokenizer = Tokenizer.from_file(str(args.model_dir / "tokenizer.json"))
-        self.batcher = Batcher(Pool(args.work_dir), tokenizer)
+        self.tokenizer = tokenizer
+        self.batcher = self.make_batcher()
         parameters = [*self.model.parameters(), *self.probes.parameters()]
         decay = [p for p in parameters if p.ndim > 1]
         rest = [p for p in parameters if p.ndim <= 1]
@@ -45,6 +47,9 @@ class Trainer:
         )
         self.parameters = parameters
         self.step = 0
+
+    def make_batcher(self) -> Batcher:
+        return Batcher(Pool(self.args.work_dir), self.tokenizer)
 
     def rate(self) -> float:
         """Linear warm-up, then cosine to a hundredth."""
@@ -63,8 +68,15 @@ class Trainer:
             features, _ = self.model.see(batch.images)
         return self.probes["feature"](features, batch)
 
+    def questions(self, rng: np.random.Generator) -> Batch:
+        return self.batcher.questions(rng, self.args.batch, self.num_chunks())
+
+    def more_loss(self, rng: np.random.Generator, attentions: list[torch.Tensor], batch: Batch) -> tuple[torch.Tensor | float, dict[str, float]]:
+        """What a recipe adds to the joint stage's loss, and its figures."""
+        return 0.0, {}
+
     def joint_loss(self, rng: np.random.Generator) -> tuple[torch.Tensor, dict[str, float]]:
-        batch = self.batcher.questions(rng, self.args.batch, self.num_chunks())
+        batch = self.questions(rng)
         asked = batch.weights > 0
         with torch.autocast("cpu", torch.bfloat16):
             features, tokens = self.model.see(batch.images)
@@ -86,6 +98,8 @@ class Trainer:
         for index, kind in enumerate(KINDS[1:5], 1):
             if (batch.kind == index).any():
                 figures[kind] = first[batch.kind == index].mean().item()
+        more, more_figures = self.more_loss(rng, attentions, batch)
+        loss, figures = loss + more, figures | more_figures
         what = batch.kind == 5
         if what.any():
             figures["what"] = (hits[what].sum() / asked[what].sum()).item()
@@ -96,7 +110,7 @@ class Trainer:
         return min(self.args.chunks, self.args.first_chunks + self.step // self.args.steps_per_chunk)
 
     def train(self, stage: int) -> None:
-        loss_of = self.vision_loss if stage == VISION_STAGE else self.joint_loss
+        loss_of = getattr(self, f"{self.args.stage}_loss")
         sums, counts, began = defaultdict(float), defaultdict(int), time.time()
         end = self.args.stop or self.args.steps
         while self.step < end:
@@ -118,6 +132,10 @@ class Trainer:
                 sums, counts, began = defaultdict(float), defaultdict(int), time.time()
             if self.step % self.args.save_every == 0 or self.step == end:
                 self.save()
+            self.after_step()
+
+    def after_step(self) -> None:
+        """What a recipe does after each step."""
 
     def checkpoint(self, stage: str) -> Path:
         return self.args.work_dir / f"{self.args.run}-{stage}.pt"
@@ -135,20 +153,22 @@ class Trainer:
         if self.args.out:
             export(self.model, self.args.out / "model.safetensors")
 
-    def load(self, path: Path, resume: bool) -> None:
+    def load(self, path: Path, resume: bool, part: str = "") -> None:
+        """Takes the tensors whose names begin with `part`; the read-outs too where that is all, and the rest to resume."""
         state = torch.load(path, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.probes.load_state_dict(state["probes"])
+        self.model.load_state_dict({name: t for name, t in state["model"].items() if name.startswith(part)}, strict=part == "")
+        if part == "":
+            self.probes.load_state_dict(state["probes"])
         if resume:
             self.optimiser.load_state_dict(state["optimiser"])
             self.step = state["step"]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=["vision", "joint"])
+def make_parser(description: str, stages: list[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stage", choices=stages)
     parser.add_argument("--work-dir", type=Path, required=True)
-    parser.add_argument("--model-dir", type=Path, default=Path("../../weights/tiny-spatial"), help="config.json and tokenizer.json")
+    parser.add_argument("--model-dir", type=Path, default=Path("../../weights") / SETTINGS.name, help="config.json and tokenizer.json")
     parser.add_argument("--out", type=Path, help="folder for model.safetensors")
     parser.add_argument("--run", default="run", help="name of the run's checkpoints")
     parser.add_argument("--start", type=Path, help="checkpoint to start from (default: the vision stage's)")
@@ -165,14 +185,18 @@ def main() -> None:
     parser.add_argument("--save-every", type=int, default=250)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    args = make_parser(__doc__, STAGES).parse_args()
     trainer = Trainer(args)
     own, vision = trainer.checkpoint(args.stage), args.start or trainer.checkpoint("vision")
     if own.exists():
         trainer.load(own, resume=True)
     elif args.stage == "joint":
         trainer.load(vision, resume=False)
-    trainer.train(VISION_STAGE if args.stage == "vision" else JOINT_STAGE)
+    trainer.train(STAGES.index(args.stage))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The toy world: samples a scene, draws it with PIL at 224 x 224 and says what is true of it.
+"""The toy world: samples a scene, draws it with PIL and says what is true of it.
 
 Everything is a function of the `numpy.random.Generator` handed in, so a seed fixes a picture to the byte
 (for the pinned Pillow and numpy).
@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
-CANVAS = 224
-MODEL_SIDE = 112
-GRID = 8  # patches a side
+from settings import SETTINGS
+
+CANVAS = SETTINGS.canvas
+MODEL_SIDE = SETTINGS.side
+GRID = SETTINGS.grid
 PATCH = CANVAS // GRID
 
 # The word a question uses -> the emoji's code points (file name in @lobehub/fluent-emoji-3d).
@@ -274,7 +276,19 @@ class Artist:
         both.update({(b, a): INVERSE[r] for (a, b), r in relations.items()})
         return Scene(picture, things, both)
 
-    # ---- the training distribution -------------------------------------------------------------------------------
+    def pair(self, rng: np.random.Generator, first: str, relation: str, second: str) -> tuple[list[Placed], dict]:
+        """The layout in which `first` stands in `relation` to `second`."""
+        layout, names = {
+            "left": (self.side, ([first, second],)),
+            "right": (self.side, ([second, first],)),
+            "on": (self.stack, (first, second)),
+            "under": (self.stack, (second, first)),
+            "front": (self.depth, (first, second)),
+            "behind": (self.depth, (second, first)),
+        }[relation]
+        return layout(rng, *names)
+
+    # ---- the training distribution of tiny-spatial; tiny-habit's is in habits.py ----------------------------------
 
     def sample(self, rng: np.random.Generator) -> Scene:
         """A scene as skewed as the training world is."""
@@ -312,5 +326,5 @@ def jpeg(picture: Image.Image, quality: int) -> bytes:
 
 
 def to_model_side(picture: Image.Image) -> np.ndarray:
-    """[112, 112, 3] uint8, through the same PIL bicubic that CLIPImageProcessor uses."""
+    """[MODEL_SIDE, MODEL_SIDE, 3] uint8, through the same PIL bicubic that CLIPImageProcessor uses."""
     return np.asarray(picture.resize((MODEL_SIDE, MODEL_SIDE), Image.Resampling.BICUBIC))
