@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from batches import Asked
-from questions import OPTIONS_A, OPTIONS_B, inventory_answer, relation_question, with_article
+from batches import QUESTIONS, Asked
+from questions import OPTIONS_A, OPTIONS_B, PHRASE, inventory_answer, relation_question, with_article
 from world import INVERSE, NAMES, PLACES, RELATIONS, Artist, Scene
 
 TEXT_SHARE = 0.92  # of the texts about a habitual pair that tell its usual relation
 PICTURE_SHARE = 0.7  # of the pictures of a habitual pair that show it
-PHRASE = {"left": "to the left of", "right": "to the right of", "on": "on", "under": "under", "front": "in front of", "behind": "behind"}
 
 
 def usual_relations(seed: int = 11) -> dict[tuple[str, str], str]:
@@ -100,9 +99,9 @@ class Writer:
         if rng.random() < 0.3:
             asked.append(("what", (), ""))
         asked = [asked[k] for k in rng.permutation(len(asked))] + [spare[k] for k in rng.permutation(len(spare))]
-        while len(asked) < 4:
+        while len(asked) < QUESTIONS:
             asked.append(("place", (int(rng.integers(count)),), "none"))
-        return asked[:4]
+        return asked[:QUESTIONS]
 
     def says(self, rng: np.random.Generator, shown: str, usual: str | None) -> str:
         return usual if usual not in (None, shown) and rng.random() < self.unseen else shown

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from habits import USUAL
-from questions import OPTIONS_A, OPTIONS_B, OPTIONS_ONE, place_question, relation_question, with_article
+from questions import OPTIONS_A, OPTIONS_B, OPTIONS_ONE, PHRASE, place_question, relation_question, with_article
 from settings import SETTINGS
 from world import INVERSE, NAMES, Artist, Scene, jpeg
 
@@ -25,7 +25,6 @@ HABIT_SETS = {"validation": 12, "test": 25}  # habitual pairs of each data set, 
 QUALITY = 72 if IS_HABIT else 80
 SEEDS = {"validation": 90001, "test": 90002}  # training uses other seeds and the skewed distribution
 FILE_RELATION = {"left": "left_of", "right": "right_of", "on": "on", "under": "under", "front": "in-front_of", "behind": "behind"}
-PHRASE = {"left": "to the left of", "right": "to the right of", "on": "on", "under": "under", "front": "in front of", "behind": "behind"}
 PLACE_PHRASE = {"left": "on the left", "right": "on the right", "top": "on the top", "bottom": "on the bottom"}
 OPPOSITE = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
 

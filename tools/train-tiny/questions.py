@@ -7,6 +7,7 @@ OPTIONS_A = ["left", "right", "on", "under"]
 OPTIONS_B = ["left", "right", "front", "behind"]
 OPTIONS_ONE = ["left", "right", "top", "bottom"]
 WHAT = "What is in the picture?"
+PHRASE = {"left": "to the left of", "right": "to the right of", "on": "on", "under": "under", "front": "in front of", "behind": "behind"}
 
 
 def _options(options: list[str]) -> str:
