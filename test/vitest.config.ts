@@ -7,6 +7,7 @@ import { includeOf, isTestGroup } from "./setup/groups.ts";
 
 const { ADAPTVIS_TEST_GROUP: name, MUTATION_CHOSEN: mutants } = process.env;
 const group = isTestGroup(name) ? name : "all";
+const isHosts = ["hosts", "runtimes", "packages"].includes(group);
 const patientDawn = `--import=${new URL("setup/patient-dawn.mjs", import.meta.url).href}`;
 
 export default defineConfig({
@@ -29,11 +30,11 @@ export default defineConfig({
     pool: "forks",
     execArgv: [patientDawn],
     // So are the processes that tests start, but for those of the hosts: they are tested as users have them.
-    env: group === "hosts" ? {} : { NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ""} ${patientDawn}`.trim() },
+    env: isHosts ? {} : { NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ""} ${patientDawn}`.trim() },
     maxWorkers: group === "cpu" ? 2 : 1,
     // Files without a GPU share one, too: they undo what they change, and to start a process for each and import again what all of them
     // use was a third of what the CPU's tests took. The hosts' load several builds and drivers, each file in a process of its own.
-    isolate: group === "all" || group === "hosts" || mutants !== undefined,
+    isolate: group === "all" || isHosts || mutants !== undefined,
     // What a test waits for comes when it comes: on a busy machine a second, vitest's own limit, is no failure.
     expect: { poll: { timeout: 60_000, interval: 50 } },
     testTimeout: 120_000,

@@ -2,21 +2,23 @@
 // on every adapter).
 
 const cpuFolders = ["app", "checkpoint", "preprocess", "unit", "evaluate", "fuzz", "store"];
-const hostFolders = ["browser", "bundle", "deno", "hosts", "package", "playground"];
+const runtimeFolders = ["browser", "deno", "hosts", "playground"];
+const packageFolders = ["bundle", "package"];
 const cliFolders = ["cli"];
 const serverFolders = ["serve", "soak"];
 const toolFolders = ["bench", "docs"];
 const pageFolders = ["e2e"];
 
+const hostFolders = [...runtimeFolders, ...packageFolders];
 const commandFolders = [...cliFolders, ...serverFolders, ...toolFolders];
 
 /**
  * A part of the suite that runs in one vitest process. `kernels` and `models` are the two parts of `gpu`; `cli`, `servers` and `tools`
- * those of `commands`.
+ * those of `commands`; `runtimes` and `packages` those of `hosts`.
  */
 export type TestGroup = (typeof TEST_GROUPS)[number];
 
-const ONCE_GROUPS = ["cpu", "hosts", "commands", "cli", "servers", "tools", "e2e"] as const;
+const ONCE_GROUPS = ["cpu", "hosts", "runtimes", "packages", "commands", "cli", "servers", "tools", "e2e"] as const;
 const TEST_GROUPS = ["all", ...ONCE_GROUPS, "gpu", "kernels", "models"] as const;
 
 /** Whether a name out of the environment is a group's. */
@@ -38,6 +40,10 @@ export function includeOf(group: TestGroup): {
       return { include: cpuFolders.map(testsUnder), exclude: none };
     case "hosts":
       return { include: hostFolders.map(testsUnder), exclude: none };
+    case "runtimes":
+      return { include: runtimeFolders.map(testsUnder), exclude: none };
+    case "packages":
+      return { include: packageFolders.map(testsUnder), exclude: none };
     case "commands":
       return { include: commandFolders.map(testsUnder), exclude: none };
     case "cli":
