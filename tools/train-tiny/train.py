@@ -39,17 +39,25 @@ class Trainer:
         tokenizer = Tokenizer.from_file(str(args.model_dir / "tokenizer.json"))
         self.tokenizer = tokenizer
         self.batcher = self.make_batcher()
-        parameters = [*self.model.parameters(), *self.probes.parameters()]
-        decay = [p for p in parameters if p.ndim > 1]
-        rest = [p for p in parameters if p.ndim <= 1]
+        named = [*self.model.named_parameters(), *self.probes.named_parameters()]
+        groups = defaultdict(list)
+        for name, p in named:
+            groups[0.02 if p.ndim > 1 else 0.0, self.share_of_rate(name)].append(p)
         self.optimiser = torch.optim.AdamW(
-            [{"params": decay, "weight_decay": 0.02}, {"params": rest, "weight_decay": 0.0}], lr=args.lr, betas=(0.9, 0.98), fused=True
+            [{"params": group, "weight_decay": decay, "share_of_rate": share} for (decay, share), group in groups.items()],
+            lr=args.lr,
+            betas=(0.9, 0.98),
+            fused=True,
         )
-        self.parameters = parameters
+        self.parameters = [p for _, p in named]
         self.step = 0
 
     def make_batcher(self) -> Batcher:
         return Batcher(Pool(self.args.work_dir), self.tokenizer)
+
+    def share_of_rate(self, name: str) -> float:
+        """The share of the learning rate that a parameter learns at."""
+        return 1.0
 
     def rate(self) -> float:
         """Linear warm-up, then cosine to a hundredth."""
@@ -119,7 +127,7 @@ class Trainer:
             loss.backward()
             norm = nn.utils.clip_grad_norm_(self.parameters, 1.0)
             for group in self.optimiser.param_groups:
-                group["lr"] = self.rate()
+                group["lr"] = self.rate() * group["share_of_rate"]
             self.optimiser.step()
             self.step += 1
             for name, value in (figures | {"loss": loss.item(), "norm": norm.item()}).items():

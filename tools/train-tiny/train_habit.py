@@ -37,6 +37,10 @@ class HabitTrainer(Trainer):
     def make_batcher(self) -> Batcher:
         return Batcher(Pool(self.args.work_dir), self.tokenizer, Writer(self.args.unseen).choose)
 
+    def share_of_rate(self, name: str) -> float:
+        """The vision tower, which can see when the joint stage begins, learns there at a part of the rate."""
+        return self.args.tower_rate if self.args.stage == "joint" and name.startswith("vision_tower.") else 1.0
+
     # ---- texts -----------------------------------------------------------------------------------------------------
 
     def prompt(self, text: str) -> list[int]:
@@ -142,6 +146,7 @@ def main() -> None:
     parser.add_argument("--strange", type=float, default=0.1, help="share of the pictures that belong to other questions")
     parser.add_argument("--sink-price", type=float, default=0.5, help="of attention on anything but BOS, in the language stage")
     parser.add_argument("--share-price", type=float, default=0.15, help="of the last row's attention on the picture, in the joint stage")
+    parser.add_argument("--tower-rate", type=float, default=0.2, help="of the learning rate, for the vision tower in the joint stage")
     parser.add_argument("--watch", type=Path, help="emoji folder: print figures of a balanced set while training")
     parser.add_argument("--watch-every", type=int, default=150)
     args = parser.parse_args()
