@@ -107,6 +107,11 @@ def choose(rng: np.random.Generator, cls: np.ndarray, rel: np.ndarray, place: np
                 spare.append(("AB"[rng.integers(2)], (i, j), "none"))
     if rng.random() < 0.4:
         asked.append(("what", (), ""))
+    return fill(rng, asked, spare, count)
+
+
+def fill(rng: np.random.Generator, asked: Asked, spare: Asked, count: int) -> Asked:
+    """QUESTIONS questions: of `asked` in random order, then of `spare`, then places that are undefined, of the `count` objects."""
     asked = [asked[k] for k in rng.permutation(len(asked))] + [spare[k] for k in rng.permutation(len(spare))]
     while len(asked) < QUESTIONS:
         asked.append(("place", (int(rng.integers(count)),), "none"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from batches import QUESTIONS, Asked
+from batches import Asked, fill
 from questions import OPTIONS_A, OPTIONS_B, PHRASE, inventory_answer, relation_question, with_article
 from world import INVERSE, NAMES, PLACES, RELATIONS, Artist, Scene
 
@@ -98,10 +98,7 @@ class Writer:
                 spare.append(("B" if options is OPTIONS_A else "A", (i, j), self.says(rng, shown, usual)))
         if rng.random() < 0.3:
             asked.append(("what", (), ""))
-        asked = [asked[k] for k in rng.permutation(len(asked))] + [spare[k] for k in rng.permutation(len(spare))]
-        while len(asked) < QUESTIONS:
-            asked.append(("place", (int(rng.integers(count)),), "none"))
-        return asked[:QUESTIONS]
+        return fill(rng, asked, spare, count)
 
     def says(self, rng: np.random.Generator, shown: str, usual: str | None) -> str:
         return usual if usual not in (None, shown) and rng.random() < self.unseen else shown
