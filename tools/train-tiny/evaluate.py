@@ -22,11 +22,10 @@ from reference import Reference
 from settings import SETTINGS
 from world import NAMES, Artist
 
-IS_HABIT = SETTINGS.name == "tiny-habit"
-# tiny-spatial: the paper's grid, less below the threshold and more above it. tiny-habit looks too little at what surprises it, so
-# that it is asked both ways, and either side may leave the answer as it is.
-FACTORS = [0.5, 0.8, 1.0, 1.2, 1.5, 2.0] + ([2.5, 3.0] if IS_HABIT else [])
-ALPHA1, ALPHA2 = (FACTORS, FACTORS) if IS_HABIT else ([0.5, 0.8], [1.2, 1.5, 2.0])
+# For tiny-spatial the paper's grid: a factor below 1 where confidence is low, above 1 elsewhere. tiny-habit needs the reverse, so its grid
+# has every pair of factors, 1 included.
+FACTORS = [0.5, 0.8, 1.0, 1.2, 1.5, 2.0] + ([2.5, 3.0] if SETTINGS.has_habits else [])
+ALPHA1, ALPHA2 = (FACTORS, FACTORS) if SETTINGS.has_habits else ([0.5, 0.8], [1.2, 1.5, 2.0])
 BETAS = [round(0.05 * i, 2) for i in range(4, 21)]
 INVENTORY_SEED, INVENTORY_ROWS = 90004, 200
 SETS = ["Controlled_A", "Controlled_B", "COCO_one"]
@@ -61,7 +60,7 @@ def answer_all(reference: Reference, folder: Path, name: str) -> list[dict]:
 def groups(question: str, gold: str) -> list[str]:
     """The groups that a row counts in besides all: its relation, and whether its pair has a habit and is shown so."""
     named = [word for word in question.replace("?", " ").split() if word in NAMES]
-    if not IS_HABIT or len(named) < 2:
+    if not SETTINGS.has_habits or len(named) < 2:
         return [gold]
     usual = habits.USUAL.get((named[0], named[1]))
     return [gold, "other pairs" if usual is None else "usual" if usual == gold.lower() else "unusual"]
@@ -129,7 +128,7 @@ def figures(rows: list[dict], settings: dict) -> dict:
 def inventory(reference: Reference, emoji: Path) -> dict:
     """Per cent of fresh pictures of the training distribution whose objects are all named, in order and in any order."""
     artist, rng = Artist(emoji), np.random.default_rng(INVENTORY_SEED)
-    scenes = [habits.sample(artist, rng) if IS_HABIT else artist.sample(rng) for _ in range(INVENTORY_ROWS)]
+    scenes = [habits.sample(artist, rng) if SETTINGS.has_habits else artist.sample(rng) for _ in range(INVENTORY_ROWS)]
     replies = reference.ask(reference.inputs([s.picture for s in scenes], [WHAT] * len(scenes)), 1.0, 16)
     golds = [inventory_answer([t.name for t in sorted(s.objects, key=lambda t: t.x)]) for s in scenes]
     words = lambda text: sorted(text.lower().replace(",", "").replace(".", "").split())  # noqa: E731

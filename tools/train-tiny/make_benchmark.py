@@ -4,7 +4,7 @@
 
 Balanced, unlike the training world. tiny-spatial: 25 whole sets of four relations for each of three data sets, in each half.
 tiny-habit: as many habitual pairs as others in Controlled_A and Controlled_B, each in four relations and asked about in both
-orders, and every object once in each of its four places.
+orders; in COCO_one of the test half every object once in each of four places, of the validation half every second.
 """
 
 import argparse
@@ -19,10 +19,9 @@ from questions import OPTIONS_A, OPTIONS_B, OPTIONS_ONE, PHRASE, place_question,
 from settings import SETTINGS
 from world import INVERSE, NAMES, Artist, Scene, jpeg
 
-IS_HABIT = SETTINGS.name == "tiny-habit"
 SETS = 25
 HABIT_SETS = {"validation": 12, "test": 25}  # habitual pairs of each data set, and as many others
-QUALITY = 72 if IS_HABIT else 80
+QUALITY = 72 if SETTINGS.has_habits else 80
 SEEDS = {"validation": 90001, "test": 90002}  # training uses other seeds and the skewed distribution
 FILE_RELATION = {"left": "left_of", "right": "right_of", "on": "on", "under": "under", "front": "in-front_of", "behind": "behind"}
 PLACE_PHRASE = {"left": "on the left", "right": "on the right", "top": "on the top", "bottom": "on the bottom"}
@@ -32,7 +31,7 @@ OPPOSITE = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
 def relation_scene(artist: Artist, rng: np.random.Generator, first: str, relation: str, second: str) -> Scene:
     """A picture in which `first` stands in `relation` to `second`; one in five of tiny-spatial's has a third object somewhere."""
     things, relations = artist.pair(rng, first, relation, second)
-    if not IS_HABIT and rng.random() < 0.2:
+    if not SETTINGS.has_habits and rng.random() < 0.2:
         artist.add_bystander(rng, things, relations, str(rng.choice([n for n in NAMES if n not in (first, second)])))
     return artist.draw(rng, things, relations)
 
@@ -41,7 +40,7 @@ def place_scene(artist: Artist, rng: np.random.Generator, name: str, place: str)
     """A picture in which `name` is clearly in the given third, in tiny-spatial's among one or two other objects."""
     while True:
         things, relations = artist.one(rng, name, place)
-        for other in () if IS_HABIT else rng.permutation([n for n in NAMES if n != name])[: rng.integers(1, 3)]:
+        for other in () if SETTINGS.has_habits else rng.permutation([n for n in NAMES if n != name])[: rng.integers(1, 3)]:
             artist.add_bystander(rng, things, relations, str(other))
         scene = artist.draw(rng, things, relations)
         if scene.place(next(t for t in scene.objects if t.name == name)) == place:
@@ -81,7 +80,7 @@ def controlled(artist: Artist, rng: np.random.Generator, pictures: Pictures, nam
             path = f"{images}/{first}_{FILE_RELATION[relation]}_{second}.jpeg"
             pictures.add(path, relation_scene(artist, rng, first, relation, second))
             asked = [(first, relation, second), (second, INVERSE[relation], first)]
-            for a, shown, b in asked if IS_HABIT else asked[:1]:
+            for a, shown, b in asked if SETTINGS.has_habits else asked[:1]:
                 caption = lambda r: f"{with_article(a).capitalize()} {PHRASE[r]} {with_article(b)}"  # noqa: E731, B023
                 wrong = [caption(r) for r in options if r != shown]
                 annotations.append({"image_path": path, "caption_options": [caption(shown), *wrong]})
@@ -138,11 +137,11 @@ def main() -> None:
         folder = args.out / split
         shutil.rmtree(folder, ignore_errors=True)
         pictures = Pictures(folder)
-        if IS_HABIT:
+        if SETTINGS.has_habits:
             of_a, of_b = habit_pairs(split)
             controlled(artist, rng, pictures, "Controlled_A", "controlled_images", of_a, OPTIONS_A)
             controlled(artist, rng, pictures, "Controlled_B", "controlled_clevr", of_b, OPTIONS_B)
-            coco_one(artist, rng, pictures, NAMES[: None if split == "test" else 12], 1 + 1000 * number)
+            coco_one(artist, rng, pictures, NAMES if split == "test" else NAMES[::2], 1 + 1000 * number)
             pictures.write_boxes()
             continue
         mine = [pairs[i] if rng.random() < 0.5 else pairs[i][::-1] for i in order[number * 2 * SETS : (number + 1) * 2 * SETS]]

@@ -38,7 +38,7 @@ def draw_chunk(artist: Artist, seed: int, index: int, count: int = CHUNK) -> dic
         "place": np.zeros((count, MAX_OBJECTS), np.int8),
     }
     for n in range(count):
-        scene = habits.sample(artist, rng) if SETTINGS.name == "tiny-habit" else artist.sample(rng)
+        scene = habits.sample(artist, rng) if SETTINGS.has_habits else artist.sample(rng)
         picture = scene.picture
         if rng.random() < 0.5:
             picture = Image.open(io.BytesIO(jpeg(picture, int(rng.integers(75, 96)))))

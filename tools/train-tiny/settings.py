@@ -7,7 +7,6 @@ variable because sizes are constants of several modules.
 import os
 from dataclasses import dataclass
 
-
 CHUNK = 2048  # pictures in one file of the pool
 
 
@@ -26,7 +25,9 @@ class Settings:
     head_dim: int
     word_layer: int  # decoder layers whose heads 0 and 1 are supervised at the last prompt token
     patch_layer: int
-    free_share: bool  # of the attention that supervised heads give to the picture: only where in it they look is supervised
+    # The supervised heads are told where in the picture to look, but not how much of their attention it gets.
+    free_share: bool
+    has_habits: bool  # trained in the world of habits.py
 
     @property
     def grid(self) -> int:
@@ -37,8 +38,36 @@ class Settings:
 ALL = {
     s.name: s
     for s in (
-        Settings("tiny-spatial", 224, 112, 14, 3, 6, num_layers=4, num_heads=4, head_dim=32, word_layer=1, patch_layer=2, free_share=False),
-        Settings("tiny-habit", 240, 144, 12, 2, 4, num_layers=6, num_heads=8, head_dim=16, word_layer=1, patch_layer=3, free_share=True),
+        Settings(
+            "tiny-spatial",
+            canvas=224,
+            side=112,
+            patch=14,
+            max_objects=3,
+            questions=6,
+            num_layers=4,
+            num_heads=4,
+            head_dim=32,
+            word_layer=1,
+            patch_layer=2,
+            free_share=False,
+            has_habits=False,
+        ),
+        Settings(
+            "tiny-habit",
+            canvas=240,
+            side=144,
+            patch=12,
+            max_objects=2,
+            questions=4,
+            num_layers=6,
+            num_heads=8,
+            head_dim=16,
+            word_layer=1,
+            patch_layer=3,
+            free_share=True,
+            has_habits=True,
+        ),
     )
 }
 SETTINGS = ALL[os.environ.get("TINY_MODEL", "tiny-spatial")]

@@ -50,7 +50,7 @@ def train_tokenizer() -> Tokenizer:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(corpus() + (habits.captions() if SETTINGS.name == "tiny-habit" else []), trainer)
+    tokenizer.train_from_iterator(corpus() + (habits.captions() if SETTINGS.has_habits else []), trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))]
     )

@@ -70,7 +70,7 @@ class HabitTrainer(Trainer):
         with torch.autocast("cpu", torch.bfloat16):
             logits = self.model.logits(stream[0, torch.arange(count), last]).float()
         loss = F.cross_entropy(logits, gold)
-        return loss, sink, {"asked": loss.item(), "usual": (logits.argmax(-1) == gold).float().mean().item()}
+        return loss, sink, {"asked": loss.item(), "asked_right": (logits.argmax(-1) == gold).float().mean().item()}
 
     def document_loss(self, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor, dict[str, float]]:
         """Documents: cross-entropy of the next token, of what a question asks with three tenths of the weight."""
@@ -101,7 +101,7 @@ class HabitTrainer(Trainer):
     # ---- pictures --------------------------------------------------------------------------------------------------
 
     def questions(self, rng: np.random.Generator) -> Batch:
-        """Questions about pictures, a few of them beside another picture than theirs: what is usual was written there, unseen."""
+        """Questions about pictures. A few are shown beside another picture than their own; their answers say what is usual."""
         batch = super().questions(rng)
         count = max(2, round(self.args.strange * len(batch.ids)))
         for tensor in (batch.images, batch.coverage, batch.cls, batch.box, batch.depth):
