@@ -84,7 +84,7 @@ function singleTile(imageSize: ImageSize, tiles: Tiles): PicturePositions {
   };
 }
 
-/** One frame of a video: a grid of half as many positions along each side, rounded up, and a newline behind the last frame. */
+/** One frame of a video: a grid of half as many positions along each side, rounded up, and a newline after the last frame. */
 function videoFrame(imageSize: ImageSize, tiles: Tiles, isLast: boolean): PicturePositions {
   const { patchGrid } = tiles;
   const side = Math.ceil(patchGrid / 2);
