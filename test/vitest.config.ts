@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 import { includeOf, isTestGroup } from "./setup/groups.ts";
+import { STUCK_MS } from "./setup/run-program.ts";
 
 const { ADAPTVIS_TEST_GROUP: name, MUTATION_CHOSEN: mutants } = process.env;
 const group = isTestGroup(name) ? name : "all";
@@ -37,8 +38,8 @@ export default defineConfig({
     isolate: group === "all" || isHosts || mutants !== undefined,
     // What a test waits for comes when it comes: on a busy machine a second, vitest's own limit, is no failure.
     expect: { poll: { timeout: 60_000, interval: 50 } },
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
+    testTimeout: STUCK_MS + 60_000,
+    hookTimeout: STUCK_MS + 60_000,
     passWithNoTests: true,
   },
 });

@@ -49,7 +49,7 @@ test("bench --only start/tiny-spatial measures each part in its order and writes
   // Always on SwiftShader: without its cache, lavapipe takes several times as long.
   const command = [join(root, "tools", "adaptvis.mjs"), "--adapter", "swiftshader", "bench", "--quick"];
   const args = ["--only", "start/tiny-spatial", "--rounds", "1", "--json", file];
-  const options = { timeoutMs: 170_000, env: { NO_COLOR: "1", FORCE_COLOR: undefined } };
+  const options = { env: { NO_COLOR: "1", FORCE_COLOR: undefined } };
   const { stdout, stderr, ending } = await runProgram(process.execPath, [...command, ...args], options);
   expect({ ending, errors: ending === 0 ? "" : stderr }).toEqual({ ending: 0, errors: "" });
   for (const title of ["modules loaded", "device open", "first token", "whole process"])

@@ -1,7 +1,7 @@
 // Runs code in a page of the packaged headless Chromium, with WebGPU on SwiftShader.
 
 import { launchChromium } from "./launch.ts";
-import { type RunInPageOptions, runInPage } from "./run-in-page.ts";
+import { runInPage } from "./run-in-page.ts";
 
 /**
  * Runs `run()` of a module in a fresh page, as {@link runInPage} does.
@@ -10,7 +10,6 @@ import { type RunInPageOptions, runInPage } from "./run-in-page.ts";
 export async function runInChromium(
   moduleSource: string,
   files: Readonly<Record<string, string>> = {},
-  options: RunInPageOptions = {},
 ): Promise<unknown> {
   const browser = await launchChromium();
   try {
@@ -23,7 +22,7 @@ export async function runInChromium(
       evaluate: (expression: string) => page.evaluate(expression),
       printed,
     };
-    return await runInPage(testPage, moduleSource, { ...options, files });
+    return await runInPage(testPage, moduleSource, { files });
   } finally {
     await browser.close();
   }

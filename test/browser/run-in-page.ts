@@ -1,13 +1,8 @@
 // Runs the code of a test in a page, in whichever browser: a server for the page and its files, a deadline, and errors with the console.
 
 import { join } from "node:path";
+import { STUCK_MS } from "../setup/run-program.ts";
 import { startServer } from "./static-server.ts";
-
-/** What a module is run with. */
-export interface RunInPageOptions {
-  /** 110 s unless given. */
-  readonly timeoutMs?: number;
-}
 
 /** What this needs of a page of Playwright's or Puppeteer's. */
 export interface TestPage {
@@ -29,7 +24,7 @@ export interface TestPage {
 export async function runInPage(
   page: TestPage,
   moduleSource: string,
-  options: RunInPageOptions & { readonly files: Readonly<Record<string, string>> },
+  options: { readonly files: Readonly<Record<string, string>> },
 ): Promise<unknown> {
   const server = await startServer(({ path }) => {
     if (path === "/") return { text: "<!doctype html><title>adaptvis test</title>", extension: ".html" };
@@ -41,7 +36,7 @@ export async function runInPage(
     await page.goto(server.origin);
     // As text: vitest rewrites an import() in code to a function that the page lacks.
     const result = page.evaluate('import("/page.js").then((module) => module.run())');
-    return await withDeadline(result, options.timeoutMs ?? 110_000);
+    return await withDeadline(result, STUCK_MS);
   } catch (cause) {
     throw new Error([`In the page: ${String(cause)}`, ...page.printed].join("\n"), { cause });
   } finally {

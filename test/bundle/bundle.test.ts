@@ -34,7 +34,7 @@ describe.skipIf(lacks !== undefined)(`the bundle${lacks === undefined ? "" : ` (
     const archive = join(scratch, "bundle.tar.xz");
     // A low level, for time; what is smaller at this one is smaller at the default.
     const args = ["--level", "2", "--out", archive, ...(hasPictures ? [] : ["--without-pictures"])];
-    made = await runProgram(process.execPath, [make, ...args], { timeoutMs: 110_000 });
+    made = await runProgram(process.execPath, [make, ...args]);
     if (made.ending !== 0) throw new Error(`The bundle was not made: ${made.stderr}`);
     expect((await stat(archive)).size).toBeLessThan(40 * 2 ** 20);
     const unpacked = await runProgram("tar", ["-xvJf", archive, "-C", scratch]);

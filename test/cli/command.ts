@@ -23,7 +23,6 @@ export function adaptvis(...args: readonly string[]): Promise<ProgramResult> {
     process.execPath,
     [join(root, "tools", "adaptvis.mjs"), "--adapter", adapterOfEnvironment(), ...args],
     {
-      timeoutMs: 110_000,
       env: { NO_COLOR: "1", FORCE_COLOR: undefined },
     },
   );
@@ -35,7 +34,6 @@ export function adaptvisWith(lines: readonly string[], ...args: readonly string[
     process.execPath,
     [join(root, "tools", "adaptvis.mjs"), "--adapter", adapterOfEnvironment(), ...args],
     {
-      timeoutMs: 110_000,
       env: { NO_COLOR: "1", FORCE_COLOR: undefined },
       input: lines.map((line) => `${line}\n`).join(""),
     },

@@ -59,7 +59,7 @@ function environment(): Readonly<Record<string, string | undefined>> {
 
 function adaptvis(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<ProgramResult> {
   const command = [join(root, "tools", "adaptvis.mjs"), "--adapter", adapterOfEnvironment(), ...args];
-  return runProgram(process.execPath, command, { env: { ...environment(), ...env }, timeoutMs: 110_000 });
+  return runProgram(process.execPath, command, { env: { ...environment(), ...env } });
 }
 
 async function hasWeights(): Promise<boolean> {

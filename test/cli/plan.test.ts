@@ -26,7 +26,7 @@ afterAll(async () => {
 function onHub(...args: readonly string[]) {
   const command = [join(root, "tools", "adaptvis.mjs"), "--adapter", adapterOfEnvironment(), ...args];
   const env = { HF_ENDPOINT: hub.url, HF_HUB_CACHE: cache, HF_HUB_OFFLINE: undefined, HF_TOKEN: undefined };
-  return runProgram(process.execPath, command, { env: { ...env, NO_COLOR: "1" }, timeoutMs: 110_000 });
+  return runProgram(process.execPath, command, { env: { ...env, NO_COLOR: "1" } });
 }
 
 test("plan of a model on the hub reads headers, and finds the form that fits a memory", async () => {

@@ -29,11 +29,11 @@ export async function usableDrivers(): Promise<readonly Driver[]> {
 export async function runInDeno(
   scriptPath: string,
   args: readonly string[] = [],
-  options: { readonly driver?: Driver; readonly timeoutMs?: number } = {},
+  options: { readonly driver?: Driver } = {},
 ): Promise<ProgramResult> {
   const variables = await driverEnvironment(options.driver ?? "swiftshader");
   const run = ["run", "--no-prompt", "--no-config", "--no-remote", "--no-npm", "--allow-read", scriptPath, ...args];
-  const result = await deno(run, { env: { ...variables }, timeoutMs: options.timeoutMs });
+  const result = await deno(run, { env: { ...variables } });
   if (result.ending !== 0) throw new Error(`Deno ended with ${result.ending}:\n${result.stderr}${result.stdout}`);
   return result;
 }
@@ -41,16 +41,12 @@ export async function runInDeno(
 /** `deno ARGS` with a cache of its own that is empty at the start. @param options.env variables on top of this process's */
 export async function deno(
   args: readonly string[],
-  options: {
-    readonly env?: Readonly<Record<string, string | undefined>> | undefined;
-    readonly timeoutMs?: number | undefined;
-  } = {},
+  options: { readonly env?: Readonly<Record<string, string | undefined>> | undefined } = {},
 ): Promise<ProgramResult> {
   const cache = await mkdtemp(join(tmpdir(), "adaptvis-deno-"));
   try {
     return await runProgram(denoExecutable(), args, {
       env: { ...options.env, DENO_DIR: cache, DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1", FORCE_COLOR: undefined },
-      timeoutMs: options.timeoutMs ?? 120_000,
     });
   } finally {
     await rm(cache, { recursive: true, force: true });

@@ -21,7 +21,7 @@ describe.each(drivers)("on %s", async (driver) => {
   const bundle = pathToFileURL(join(repositoryRoot, "dist", "deno.js")).href;
   // Both drivers compile for minutes in Deno: where there are two, each checkpoint is compared on one of them.
   const part = drivers.length === 1 ? "all" : driver === "lavapipe" ? "thirds" : "others";
-  const { stdout } = await runInDeno(program, [bundle, GOLDEN, part], { driver, timeoutMs: 300_000 });
+  const { stdout } = await runInDeno(program, [bundle, GOLDEN, part], { driver });
   const report = JSON.parse(stdout) as ParityReport; // what parity.deno.ts prints
   const results = Object.entries(report.results);
 

@@ -30,7 +30,7 @@ afterAll(async () => {
 });
 
 // The first answer compiles kernels.
-test("answers about a picture, whole and as a stream", { timeout: 300_000 }, async () => {
+test("answers about a picture, whole and as a stream", async () => {
   const bytes = await readFile(join(tinySpatial, "demo", "mug_left_of_dog.jpeg"));
   const url = `data:image/jpeg;base64,${bytes.toString("base64")}`;
   const asked = {

@@ -20,7 +20,7 @@ test("the recorded run is what record-figures.mjs records", async () => {
   const folder = await mkdtemp(join(tmpdir(), "adaptvis-figures-"));
   const out = join(folder, "recorded.json");
   const args = [join(docs, "record-figures.mjs"), "--out", out, "--adapter", adapterOfEnvironment()];
-  const { ending, stderr } = await runProgram(process.execPath, args, { timeoutMs: 110_000 });
+  const { ending, stderr } = await runProgram(process.execPath, args);
   expect(ending, stderr).toBe(0);
   const [fresh, stored]: Recorded[] = await Promise.all(
     [out, join(docs, "figures", "ball-behind-robot.json")].map(async (file) =>

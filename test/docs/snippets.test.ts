@@ -72,7 +72,7 @@ test("commands run", async () => {
       if (seen.has(line)) continue;
       seen.add(line);
       const program = [join(root, "dist", "cli.js"), "--adapter", adapterOfEnvironment(), ...args];
-      const { ending, stderr } = await runProgram(process.execPath, program, { cwd: folder, timeoutMs: 110_000 });
+      const { ending, stderr } = await runProgram(process.execPath, program, { cwd: folder });
       expect(ending, `${whereOf(snippet)}: ${line}\n${stderr}`).toBe(0);
     }
   }
@@ -127,7 +127,7 @@ describe("programs", () => {
     }
     const main = join(programFolder, "main.mjs");
     await writeFile(main, `${imports.join("\n")}\nprocess.exit(0);\n`);
-    const { ending, stderr } = await runProgram(process.execPath, [main], { cwd: folder, timeoutMs: 110_000 });
+    const { ending, stderr } = await runProgram(process.execPath, [main], { cwd: folder });
     expect(ending, stderr).toBe(0);
     expect(imports.length).toBeGreaterThan(3);
   });

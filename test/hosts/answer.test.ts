@@ -77,7 +77,7 @@ async function outputOf(
   if (executable === undefined) options.context.skip(`${runtime} was not fetched; npm run runtimes fetches it`);
   const program = await bundleProgram("test/hosts/answer.node.ts", "node");
   const args = [program, pathToFileURL(join(DIST, "node.js")).href, MODEL, options.driver];
-  const { ending, stdout, stderr } = await runProgram(executable, args, { env: options.env, timeoutMs: 110_000 });
+  const { ending, stdout, stderr } = await runProgram(executable, args, { env: options.env });
   if (ending !== 0) throw new Error(`${runtime} ended with ${ending}:\n${stderr}`);
   return JSON.parse(stdout);
 }

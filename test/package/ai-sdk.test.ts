@@ -107,7 +107,7 @@ function check(report: unknown): void {
   expect(seeded[0]?.text).toBe(seeded[1]?.text);
 }
 
-test("Node", { timeout: 240_000 }, async (context) => {
+test("Node", async (context) => {
   const { packages, node } = sdk(context);
   const code = `
     import { readFile } from "node:fs/promises";
@@ -128,12 +128,12 @@ test("Node", { timeout: 240_000 }, async (context) => {
   const options = { nodePaths: [packages], external: ["adaptvis", "adaptvis/*"], banner };
   await writeFile(program, await bundled(code, { platform: "node", target: "node22", ...options }));
   const model = join(project.package, "weights", "tiny-spatial");
-  const { stdout, stderr, ending } = await runProgram(node, [program, model, PICTURE], { timeoutMs: 200_000 });
+  const { stdout, stderr, ending } = await runProgram(node, [program, model, PICTURE]);
   if (ending !== 0) throw new Error(`Node ended with ${ending}: ${stderr}`);
   check(JSON.parse(stdout));
 });
 
-test("Chromium, with the model in a worker", { timeout: 240_000 }, async (context) => {
+test("Chromium, with the model in a worker", async (context) => {
   const { packages } = sdk(context);
   const code = `
     import { WorkerModel } from "adaptvis/worker";
@@ -166,7 +166,7 @@ test("Chromium, with the model in a worker", { timeout: 240_000 }, async (contex
   }
 });
 
-test("the example", { timeout: 120_000 }, async (context) => {
+test("the example", async (context) => {
   const { packages, node } = sdk(context);
   const folder = join(project.folder, "ai-sdk");
   await mkdir(folder);
@@ -175,7 +175,6 @@ test("the example", { timeout: 120_000 }, async (context) => {
   await symlink(join(packages, "ai"), join(project.folder, "node_modules", "ai"));
   const { stdout, stderr, ending } = await runProgram(node, [join(folder, "ask.mjs"), PICTURE, QUESTION], {
     env: { ...(await driverEnvironment(softwareAdapter())) },
-    timeoutMs: 100_000,
   });
   expect({ stdout, ending, stderr: ending === 0 ? "" : stderr }).toEqual({
     stdout: "Left (confidence 1, factor 1.2)\n",

@@ -11,8 +11,6 @@ import { type ProgramResult, runProgram } from "../setup/run-program.ts";
 import { type RunningServer, startServer } from "./server.ts";
 
 const KEY = "a-secret.key";
-/** The first answer of a server compiles kernels, which a software adapter that has none of them stored takes long for. */
-const TIMEOUT_MS = 240_000;
 const CLIENTS = join(root, "test", "serve", "clients");
 
 /** What comes of the requests of every client. */
@@ -62,21 +60,19 @@ function reportOf({ ending, stdout, stderr }: ProgramResult): unknown {
   return JSON.parse(stdout);
 }
 
-test("OpenAI's package for JavaScript", { timeout: TIMEOUT_MS }, async () => {
+test("OpenAI's package for JavaScript", async () => {
   const program = await bundleProgram("test/serve/clients/openai.ts", "node");
-  expect(reportOf(await runProgram(process.execPath, [program], { input, timeoutMs: TIMEOUT_MS }))).toEqual(EXPECTED);
+  expect(reportOf(await runProgram(process.execPath, [program], { input }))).toEqual(EXPECTED);
 });
 
-test("OpenAI's package for Python", { timeout: TIMEOUT_MS }, async (context) => {
+test("OpenAI's package for Python", async (context) => {
   const python = process.env.ADAPTVIS_TEST_PYTHON ?? "python3";
   const { ending } = await runProgram(python, ["-c", "import openai"]).catch(() => ({ ending: 1 }));
   if (ending !== 0) return context.skip("no Python with openai: set ADAPTVIS_TEST_PYTHON to one");
-  expect(
-    reportOf(await runProgram(python, [join(CLIENTS, "openai_client.py")], { input, timeoutMs: TIMEOUT_MS })),
-  ).toEqual(EXPECTED);
+  expect(reportOf(await runProgram(python, [join(CLIENTS, "openai_client.py")], { input }))).toEqual(EXPECTED);
 });
 
-test("the AI SDK with @ai-sdk/openai-compatible", { timeout: TIMEOUT_MS }, async (context) => {
+test("the AI SDK with @ai-sdk/openai-compatible", async (context) => {
   const node = executableOf("node24");
   const packages = installedPackages("ai", "@ai-sdk/openai-compatible");
   if (node === undefined || packages === undefined)
@@ -94,5 +90,5 @@ test("the AI SDK with @ai-sdk/openai-compatible", { timeout: TIMEOUT_MS }, async
     // Some of its packages call require.
     banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
   });
-  expect(reportOf(await runProgram(node, [program], { input, timeoutMs: TIMEOUT_MS }))).toEqual(EXPECTED);
+  expect(reportOf(await runProgram(node, [program], { input }))).toEqual(EXPECTED);
 });

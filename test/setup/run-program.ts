@@ -2,6 +2,9 @@
 
 import { spawn } from "node:child_process";
 
+/** What a program may take, in ms, before it counts as stuck: far more than any does, since a busy machine is no failure. */
+export const STUCK_MS = 300_000;
+
 /** How a program ended. */
 export interface ProgramResult {
   readonly stdout: string;
@@ -11,7 +14,7 @@ export interface ProgramResult {
 }
 
 /**
- * Runs a program.
+ * Runs a program; after {@link STUCK_MS} it is ended by SIGKILL.
  * @param options.input its standard input; none unless given.
  * @param options.env variables on top of this process's; undefined removes one.
  */
@@ -21,7 +24,6 @@ export async function runProgram(
   options: {
     readonly env?: Readonly<Record<string, string | undefined>>;
     readonly cwd?: string;
-    readonly timeoutMs?: number;
     readonly input?: string;
   } = {},
 ): Promise<ProgramResult> {
@@ -29,7 +31,7 @@ export async function runProgram(
     env: { ...process.env, ...options.env },
     ...(options.cwd !== undefined && { cwd: options.cwd }),
     stdio: ["pipe", "pipe", "pipe"],
-    timeout: options.timeoutMs ?? 60_000,
+    timeout: STUCK_MS,
     killSignal: "SIGKILL",
   });
   child.stdin.on("error", () => undefined); // a program that ends early leaves it unread

@@ -24,7 +24,7 @@ async function reportOf(index: number, plan: object): Promise<unknown> {
     process.execPath,
     ["--expose-gc", programs[index] ?? "", JSON.stringify({ root: repositoryRoot, seed: 7, ...plan })],
     // One arena, for the reason in tools/soak.mjs.
-    { timeoutMs: 115_000, env: { ADAPTVIS_TEST_ADAPTER: adapterOfEnvironment(), MALLOC_ARENA_MAX: "1" } },
+    { env: { ADAPTVIS_TEST_ADAPTER: adapterOfEnvironment(), MALLOC_ARENA_MAX: "1" } },
   );
   if (ending !== 0) throw new Error(`ended with ${ending}: ${stderr.slice(-2000)}`);
   return JSON.parse(stdout);
