@@ -79,10 +79,10 @@ test("answers that decode together keep to the schema, the choices and the freed
   }
 });
 
-test("25 seeds at temperature 1.5: every answer that ends is valid, every other one begins as JSON does", async () => {
+test("10 seeds at temperature 1.5: every answer that ends is valid, every other one begins as JSON does", async () => {
   const texts = new Set<string>();
   let numEnded = 0;
-  for (let seed = 0; seed < 25; seed++) {
+  for (let seed = 0; seed < 10; seed++) {
     const sampling = { temperature: 1.5, seed };
     const answer = await model.ask({ question, jsonSchema: SCHEMA, maxNewTokens: 40, sampling });
     texts.add(answer.text);
@@ -94,8 +94,8 @@ test("25 seeds at temperature 1.5: every answer that ends is valid, every other 
     numEnded++;
     expect(validate(JSON.parse(answer.text)), answer.text).toBe(true);
   }
-  expect(numEnded).toBeGreaterThan(12);
-  expect(texts.size).toBeGreaterThan(10);
+  expect(numEnded).toBeGreaterThan(3);
+  expect(texts.size).toBeGreaterThan(5);
 });
 
 test("the first token is the most probable that is allowed, with its log-probability among those", async () => {
