@@ -16,7 +16,7 @@ import esbuild from "esbuild";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const source = join(root, "src", "app");
-const model = join("weights", "tiny-spatial");
+const model = join("weights", "tiny-habit");
 /** What of the checkpoint's folder the page has no use for. */
 const notOfThePage = new Set(["benchmark", "heat-map.png"]);
 

@@ -2,7 +2,7 @@
 
 import { ask } from "./asking.ts";
 import { DEFAULT_SCENE } from "./scene/scene.ts";
-import { loadTinySpatial } from "./session.ts";
+import { loadEmbedded } from "./session.ts";
 import { asked, isEmbedded, model, pictureMode, questionMode, running, scene } from "./state.ts";
 
 /**
@@ -11,7 +11,7 @@ import { asked, isEmbedded, model, pictureMode, questionMode, running, scene } f
  * @param isPlain whether the address has no state
  */
 export async function open(isPlain: boolean): Promise<void> {
-  await loadTinySpatial();
+  await loadEmbedded();
   const isUntouched =
     scene.value === DEFAULT_SCENE &&
     pictureMode.value === "scene" &&

@@ -2,6 +2,7 @@
 
 import { filesOfDrop } from "./checkpoint-files.ts";
 import { EngineError, failureOf } from "./engine/failure.ts";
+import { OPENING_OBJECTS } from "./scene/scene.ts";
 import { engine, loadLocal } from "./session.ts";
 import {
   announcement,
@@ -10,7 +11,6 @@ import {
   freeText,
   notices,
   notify,
-  OPENING_OBJECTS,
   ownPicture,
   pictureMode,
   questionMode,

@@ -3,8 +3,8 @@
 import type { AdaptVisSettings } from "../interventions/adaptvis.ts";
 import type { RgbImage } from "../preprocess/image.ts";
 import type { FilesSource } from "./checkpoint-files.ts";
-import { TINY_SPATIAL_URL } from "./draw/demo-pictures.ts";
 import { decimal, percent } from "./draw/words.ts";
+import { EMBEDDED_NAME, EMBEDDED_URL } from "./embedded.ts";
 import { failureOf } from "./engine/failure.ts";
 import { startEngine } from "./engine-client.ts";
 import type { AskEvent, CheckpointSource, EngineNotice } from "./protocol.ts";
@@ -43,9 +43,9 @@ const turns = new Turns(() => engine.stop().catch(() => undefined));
 /** The next factor to try; a newer one replaces it. */
 let wantedFactor: number | undefined;
 
-/** Loads the embedded checkpoint. */
-export async function loadTinySpatial(): Promise<void> {
-  await loadCheckpoint({ kind: "url", url: TINY_SPATIAL_URL }, "tiny-spatial");
+/** Loads the checkpoint that comes with the page. */
+export async function loadEmbedded(): Promise<void> {
+  await loadCheckpoint({ kind: "url", url: EMBEDDED_URL }, EMBEDDED_NAME);
 }
 
 /** Loads a local folder; does nothing when the choice was cancelled. */

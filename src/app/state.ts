@@ -7,7 +7,7 @@ import type { OfflineState } from "./offline.ts";
 import type { AnswerKind, AnswersView, AnswerView, ExplanationView, Failure, LoadStep, ModelView } from "./protocol.ts";
 import type { Sprites } from "./scene/paint.ts";
 import type { QuestionForm } from "./scene/questions.ts";
-import { DEFAULT_SCENE, type ObjectName, type Scene } from "./scene/scene.ts";
+import { DEFAULT_SCENE, type ObjectName, OPENING_FORM, OPENING_OBJECTS, type Scene } from "./scene/scene.ts";
 
 /** The action that runs in the worker; one at a time. */
 export type Running =
@@ -71,10 +71,8 @@ export const ownPicture = signal<OwnPicture | undefined>(undefined);
 
 /** Whether the question comes from the form or is free text. */
 export const questionMode = signal<"form" | "free">("form");
-/** The objects that the form asks about until someone changes it or a link says others. */
-export const OPENING_OBJECTS: readonly ObjectName[] = ["plant", "dog"];
 /** The form's id. */
-export const formId = signal<QuestionForm["id"]>("depth");
+export const formId = signal<QuestionForm["id"]>(OPENING_FORM);
 /** The objects chosen in the form, in order; those missing from the scene are ignored. */
 export const formObjects = signal<readonly ObjectName[]>(OPENING_OBJECTS);
 /** Whether every change asks again. */

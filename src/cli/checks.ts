@@ -12,7 +12,7 @@ import { MAX_FACTOR, type RowSelection } from "../interventions/parameters.ts";
 import type { ModelConfig } from "../models/config.ts";
 import { MAX_BATCH_ROWS } from "../models/layers/step.ts";
 import type { ModelFlags } from "./flags.ts";
-import { embeddedModel } from "./package-files.ts";
+import { embeddedModel, embeddedNamed } from "./package-files.ts";
 import { UsageError } from "./session.ts";
 
 /** Parser of a finite number within bounds. */
@@ -156,7 +156,7 @@ export async function checkOutput(
 
 /** The folder or hub id of `--model`. */
 export function modelPath({ model }: Pick<ModelFlags, "model">): string {
-  return model ?? embeddedModel();
+  return model === undefined ? embeddedModel() : (embeddedNamed(model) ?? model);
 }
 
 /** Whether a file is an input itself, or a file of the checkpoint in that folder. */

@@ -1,4 +1,5 @@
-// adaptvis demo (npm start): the embedded checkpoint answers questions about its demo pictures, greedily and with AdaptVis.
+// adaptvis demo (npm start): an embedded checkpoint answers questions about its demo pictures, greedily and with AdaptVis.
+import { existsSync } from "node:fs";
 import { basename, dirname, join, parse, relative } from "node:path";
 import type { Command } from "commander";
 import type { Answer } from "../answer.ts";
@@ -13,7 +14,7 @@ import { someText } from "./checks.ts";
 import { findModel } from "./find-model.ts";
 import { addModelOptions, type ModelFlags } from "./flags.ts";
 import { elapsed, type OpenModel, openModel } from "./open-model.ts";
-import { commandName, examples } from "./package-files.ts";
+import { commandName, embeddedModel, examples } from "./package-files.ts";
 import { addProfileOption, openProfile, type ProfileFlags } from "./profile.ts";
 import { defineCommand, type Session, styled } from "./session.ts";
 
@@ -21,6 +22,9 @@ import { defineCommand, type Session, styled } from "./session.ts";
 interface DemoFlags extends ModelFlags, ProfileFlags {
   readonly out: string;
 }
+
+/** The embedded checkpoint that shows what AdaptVis does; the archive of tools/bundle has only the other one. */
+const defaultModel = () => (existsSync(embeddedModel("tiny-habit")) ? "tiny-habit" : "tiny-spatial");
 
 /** One entry of a model's demo/demo.json. */
 export interface DemoQuestion {
@@ -47,20 +51,20 @@ export const demoCommand = defineCommand("demo", describeDemo, demo);
 /** Describes `demo` to commander. */
 function describeDemo(command: Command): Command {
   command
-    .description("Ask the embedded checkpoint about its demo pictures and draw heat maps of its attention.")
+    .description("Ask an embedded checkpoint about its demo pictures and draw heat maps of its attention.")
     .option("--out <folder>", "folder for the heat maps", someText, "demo-output");
   return addProfileOption(
-    addModelOptions(command, "a checkpoint with a demo/demo.json (default: the embedded tiny-spatial)"),
+    addModelOptions(command, "a checkpoint with a demo/demo.json (default: the embedded tiny-habit)"),
   ).addHelpText(
     "after",
-    examples(() => ["demo", "demo --adapter swiftshader --out heat-maps"]),
+    examples(() => ["demo", "demo --model tiny-spatial --adapter swiftshader --out heat-maps"]),
   );
 }
 
 /** Runs `demo`. */
 async function demo(session: Session, flags: DemoFlags): Promise<void> {
   const started = performance.now();
-  const found = await findModel(session, flags, { include: ["demo/*"] });
+  const found = await findModel(session, { ...flags, model: flags.model ?? defaultModel() }, { include: ["demo/*"] });
   const folder = join(found.folder, "demo");
   const questions = await readQuestions(join(folder, "demo.json"));
   const profile = await openProfile(session, flags, []);

@@ -1,4 +1,4 @@
-// Finds the model of the command line: a folder, or an id on the hub, which is downloaded with progress on stderr.
+// Finds the model of the command line: a folder, the name of an embedded checkpoint, or an id on the hub, which is downloaded with progress on stderr.
 
 import { readHubSettings } from "../checkpoint/hub/hub-settings.node.ts";
 import type { PullProgress } from "../checkpoint/hub/pull.node.ts";
@@ -9,7 +9,7 @@ import { formatBytes } from "../gpu/device.ts";
 import { readArchitecture } from "../models/registry.ts";
 import { asUsage } from "./checks.ts";
 import type { ModelFlags } from "./flags.ts";
-import { embeddedModel } from "./package-files.ts";
+import { embeddedModel, embeddedNamed } from "./package-files.ts";
 import { type Session, UsageError } from "./session.ts";
 
 /** Where a model's files are, and its name in reports. */
@@ -31,7 +31,8 @@ const RATE_WINDOW_MS = 10_000;
 const LINE_MS = 30_000;
 
 /**
- * Finds the folder of `--model`, by default the embedded checkpoint's.
+ * Finds the folder of `--model`: a folder, a checkpoint that comes with the package by its name, or an id on the hub; by default
+ * the embedded tiny-spatial's.
  * @throws CheckpointError when there is no such model; UsageError for a revision of a folder; AbortError.
  */
 export async function findModel(
@@ -46,6 +47,8 @@ export async function findModel(
       throw new UsageError("--revision belongs to a model on the hub: give its id as --model.");
     return { folder: embeddedModel(), name: embeddedModel(), commit: undefined };
   }
+  const embedded = embeddedNamed(model);
+  if (embedded !== undefined && revision === undefined) return { folder: embedded, name: embedded, commit: undefined };
   const { onProgress, onNote, onSmallFiles, stop } = await reportDownload(session, model);
   try {
     return await asUsage(() => resolveModel(model, { revision, include, signal, onProgress, onNote, onSmallFiles }));

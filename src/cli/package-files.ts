@@ -1,4 +1,4 @@
-// This package: its folder and version, the embedded checkpoint, the name of its command, and examples for --help.
+// This package: its folder and version, the embedded checkpoints, the name of its command, and examples for --help.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { basename, dirname, join, relative } from "node:path";
@@ -17,12 +17,12 @@ export function packageFolder(): string {
 }
 
 /**
- * The folder of the library, with the embedded checkpoint: this package in a checkout and in the archive of tools/bundle, else the
+ * The folder of the library, with the embedded checkpoints: this package in a checkout and in the archive of tools/bundle, else the
  * package that this one depends on.
  */
 export function libraryFolder(): string {
   const own = packageFolder();
-  if (existsSync(join(own, "weights"))) return own;
+  if (existsSync(join(own, "weights", "tiny-spatial"))) return own;
   return dirname(createRequire(import.meta.url).resolve("adaptvis/package.json"));
 }
 
@@ -47,9 +47,22 @@ export function packageVersion(): string {
   return manifest instanceof Object && "version" in manifest ? String(manifest.version) : "unknown";
 }
 
-/** The folder of the checkpoint that comes with the package. */
-export function embeddedModel(): string {
-  return join(libraryFolder(), "weights", "tiny-spatial");
+/**
+ * Checkpoints that come with the package, by the names that `--model` takes: the one that commands ask by default, and the one that
+ * shows what AdaptVis does.
+ */
+export const EMBEDDED_NAMES = ["tiny-spatial", "tiny-habit"] as const;
+
+/** The folder of a checkpoint that comes with this package or with the library; in the archive of tools/bundle there is only one. */
+export function embeddedModel(name: (typeof EMBEDDED_NAMES)[number] = "tiny-spatial"): string {
+  const own = join(packageFolder(), "weights", name);
+  return existsSync(own) ? own : join(libraryFolder(), "weights", name);
+}
+
+/** The folder of the checkpoint that comes with the package under that name; undefined for other names and where a path has it. */
+export function embeddedNamed(model: string): string | undefined {
+  const name = EMBEDDED_NAMES.find((each) => each === model);
+  return name === undefined || existsSync(model) ? undefined : embeddedModel(name);
 }
 
 /** Files of the package, relative to the current folder, so that examples work as printed. */

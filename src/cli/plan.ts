@@ -26,7 +26,7 @@ import {
   plannedDevice,
 } from "./fit-memory.ts";
 import { activationsOption, autoDtypeOption, kvOption, maxPicturePixelsOption, revisionOption } from "./flags.ts";
-import { embeddedModel, examples } from "./package-files.ts";
+import { embeddedModel, embeddedNamed, examples } from "./package-files.ts";
 import { defineCommand, type Session, styled, table, UsageError } from "./session.ts";
 import { readSpeed } from "./speed-cache.ts";
 
@@ -144,12 +144,13 @@ async function speedOf(
 }
 
 function openView(session: Session, model: string | undefined, revision: string | undefined): Promise<ModelView> {
-  if (model !== undefined) {
+  const embedded = model === undefined ? embeddedModel() : embeddedNamed(model);
+  if (model !== undefined && (embedded === undefined || revision !== undefined)) {
     const onNote = (text: string) => session.note(`adaptvis: ${text}`);
     return viewModel(model, { revision, signal: session.signal, onNote });
   }
   if (revision !== undefined) throw new UsageError("--revision belongs to a model on the hub: give its id.");
-  const folder = embeddedModel();
+  const folder = embedded ?? embeddedModel();
   return Promise.resolve({ source: fileSource(folder), name: folder, commit: undefined, downloadBytes: 0 });
 }
 

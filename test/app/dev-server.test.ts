@@ -66,7 +66,7 @@ test("it prints its address, and the page, its worker and the checkpoint are the
       "style.css",
       "worker.js",
       "sprites/mug.webp",
-      "weights/tiny-spatial/config.json",
+      "weights/tiny-habit/config.json",
     ]) {
       const response = await fetch(url + path);
       expect(response.status, path).toBe(200);

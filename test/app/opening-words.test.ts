@@ -5,7 +5,7 @@ import { browserKind } from "../../src/app/draw/browser-kind.ts";
 import { verdictOf } from "../../src/app/draw/verdict-words.ts";
 import { timeInWords } from "../../src/app/draw/words.ts";
 import type { AnswerView } from "../../src/app/protocol.ts";
-import { DEFAULT_SCENE, type ObjectName, type Scene } from "../../src/app/scene/scene.ts";
+import { DEFAULT_SCENE, type ObjectName, OPENING_OBJECTS, type Scene } from "../../src/app/scene/scene.ts";
 import { rightAnswer } from "../../src/app/scene/truth.ts";
 
 const DEPTH = "Where is the A in relation to the B? Answer with left, right, front or behind.";
@@ -24,8 +24,12 @@ function sceneOf(...objects: readonly (readonly [name: ObjectName, x: number, y:
 }
 
 test("the right answer is read off the scene, and the inverse for the other object", () => {
-  expect(rightAnswer(DEFAULT_SCENE, about(DEPTH, "plant", "dog"))).toBe("behind");
-  expect(rightAnswer(DEFAULT_SCENE, about(DEPTH, "dog", "plant"))).toBe("front");
+  const [first = "", second = ""] = OPENING_OBJECTS;
+  expect(rightAnswer(DEFAULT_SCENE, about(SIDE, first, second))).toBe("right");
+  expect(rightAnswer(DEFAULT_SCENE, about(SIDE, second, first))).toBe("left");
+  const behind = sceneOf(["plant", 0.223, 0.353, 0.377], ["dog", 0.343, 0.427, 0.405]);
+  expect(rightAnswer(behind, about(DEPTH, "plant", "dog"))).toBe("behind");
+  expect(rightAnswer(behind, about(DEPTH, "dog", "plant"))).toBe("front");
   const beside = sceneOf(["mug", 0.25, 0.6, 0.3], ["dog", 0.72, 0.6, 0.36]);
   expect(rightAnswer(beside, about(SIDE, "mug", "dog"))).toBe("left");
   expect(rightAnswer(beside, about(DEPTH, "dog", "mug"))).toBe("right");

@@ -27,12 +27,12 @@ test("holds what the page needs, and not the benchmark", () => {
     "licences.txt",
     "sprites/mug.webp",
     "sprites/LICENSE-fluent-emoji",
-    "weights/tiny-spatial/config.json",
-    "weights/tiny-spatial/tokenizer.json",
-    "weights/tiny-spatial/model.safetensors",
-    "weights/tiny-spatial/adaptvis.json",
-    "weights/tiny-spatial/demo/demo.json",
-    "weights/tiny-spatial/demo/mug_left_of_dog.jpeg",
+    "weights/tiny-habit/config.json",
+    "weights/tiny-habit/tokenizer.json",
+    "weights/tiny-habit/model.safetensors",
+    "weights/tiny-habit/adaptvis.json",
+    "weights/tiny-habit/demo/demo.json",
+    "weights/tiny-habit/demo/guitar_under_drum.jpeg",
   ]) {
     expect(names).toContain(name);
   }

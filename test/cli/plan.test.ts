@@ -57,6 +57,17 @@ test("plan of a model on the hub reads headers, and finds the form that fits a m
   expect(short.stdout).toMatch(/\nas in the file +.* does not fit\nq8 .* fits\nq4_1 .* fits\nq4 .* fits\n/);
 });
 
+test("--model takes the names of the checkpoints that come with the package", async () => {
+  const folder = join(root, "weights", "tiny-habit");
+  expect(jsonOf(await onHub("plan", "tiny-habit", "--json"))).toMatchObject({ model: folder });
+  const picture = join(folder, "demo", "guitar_under_drum.jpeg");
+  const question = "Where is the guitar in relation to the drum? Answer with left, right, on or under.";
+  const asked = await onHub("ask", "--model", "tiny-habit", "--image", picture, question);
+  expect(asked).toMatchObject({ stdout: "Under\n", ending: 0 });
+  const other = await onHub("plan", "tiny-hobbit", "--json");
+  expect(other.ending).toBe(1);
+});
+
 test("ask of a model on the hub chooses its form before the download", async () => {
   const [picture] = await knownPictures();
   if (picture === undefined) throw new Error("no picture");

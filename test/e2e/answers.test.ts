@@ -7,7 +7,7 @@ import { encodeHash } from "../../src/app/url-state.ts";
 import { decodeImage } from "../../src/index.node.ts";
 import type { Llava } from "../../src/llava.ts";
 import { MUG_AND_DOG } from "../app/mug-and-dog.ts";
-import { MODEL, MUG_LEFT_OF_DOG } from "./fixtures.ts";
+import { MUG_LEFT_OF_DOG, PICTURES } from "./fixtures.ts";
 import { answerFile, differencesFromNode, openNodeModel, takeAway } from "./node-model.ts";
 import { openPages } from "./open-pages.ts";
 import { markAnswers } from "./playground.ts";
@@ -15,7 +15,7 @@ import { markAnswers } from "./playground.ts";
 const { open, openLoaded } = openPages();
 const SIDE_QUESTION = "Where is the mug in relation to the dog? Answer with left, right, on or under.";
 /** Of the model's benchmark. */
-const TEST_PICTURES = join(MODEL, "benchmark", "test", "controlled_images");
+const TEST_PICTURES = join(PICTURES, "benchmark", "test", "controlled_images");
 let model: Llava;
 
 beforeAll(async () => {
@@ -63,10 +63,10 @@ test("an uploaded JPEG's answers are Node's", async () => {
 
 test("pictures that are dropped and pasted are asked about", async () => {
   const playground = await openLoaded();
-  await playground.goTo(questionHash(SIDE_QUESTION.replace("dog", "gift")));
+  await playground.goTo(questionHash(SIDE_QUESTION.replace("dog", "cat")));
   for (const [way, file, answer] of [
-    ["drop", "mug_left_of_gift.jpeg", "Left"],
-    ["paste", "mug_right_of_gift.jpeg", "Right"],
+    ["drop", "mug_left_of_cat.jpeg", "Left"],
+    ["paste", "mug_right_of_cat.jpeg", "Right"],
   ] as const) {
     const bytes = (await readFile(join(TEST_PICTURES, file))).toString("base64");
     const name = `${way}.jpeg`;

@@ -124,7 +124,7 @@ const ownCheckpoint = `{
   const names = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "preprocessor_config.json",
     "processor_config.json", "special_tokens_map.json", "generation_config.json", "chat_template.jinja", "adaptvis.json"];
   const files = () => Promise.all(names.map(async (name) =>
-    new File([await (await fetch(new URL("weights/tiny-spatial/" + name, document.baseURI))).blob()], name)));
+    new File([await (await fetch(new URL("weights/tiny-habit/" + name, document.baseURI))).blob()], name)));
   window.showDirectoryPicker = async () => {
     const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("from-dialog", { create: true });
     for (const file of await files()) {

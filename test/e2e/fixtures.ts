@@ -1,5 +1,6 @@
 // Files that people hand to the page, good and bad, made as the tests need them.
 
+import { readFileSync } from "node:fs";
 import { copyFile, mkdir, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { crc32, deflateSync } from "node:zlib";
@@ -8,11 +9,22 @@ import { encodeSafetensors } from "../../src/checkpoint/safetensors-writer.ts";
 import { memorySource } from "../checkpoint/fixtures.ts";
 import { repositoryRoot } from "../setup/bundle.ts";
 
-/** The embedded checkpoint. */
-export const MODEL = join(repositoryRoot, "weights", "tiny-spatial");
+/** The checkpoint that the page opens with. */
+export const MODEL = join(repositoryRoot, "weights", "tiny-habit");
 
-/** A photograph of its world, with a mug on the left of a dog. */
-export const MUG_LEFT_OF_DOG = join(MODEL, "demo", "mug_left_of_dog.jpeg");
+/** Its own settings of AdaptVis, which the page takes. */
+export const SETTINGS = readSettings();
+
+/** Pictures of its world that were drawn for the other embedded checkpoint. */
+export const PICTURES = join(repositoryRoot, "weights", "tiny-spatial");
+
+/** One with a mug on the left of a dog. */
+export const MUG_LEFT_OF_DOG = join(PICTURES, "demo", "mug_left_of_dog.jpeg");
+
+function readSettings(): { readonly alpha1: number; readonly alpha2: number; readonly beta: number } {
+  const { alpha1, alpha2, beta } = JSON.parse(readFileSync(join(MODEL, "adaptvis.json"), "utf8"));
+  return { alpha1, alpha2, beta };
+}
 
 /** A black PNG of that size; one bit a pixel, so that a hundred megapixels are a few kilobytes. */
 export function blackPng(width: number, height: number): Buffer {

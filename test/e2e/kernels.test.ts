@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { explain } from "../../src/explain.ts";
 import { decodeImage } from "../../src/index.node.ts";
 import type { ExplainedPass } from "../../src/inspect/explained-pass.ts";
+import { SETTINGS } from "./fixtures.ts";
 import { openNodeModel } from "./node-model.ts";
 import { openPages } from "./open-pages.ts";
 import type { Playground } from "./playground.ts";
@@ -19,9 +20,7 @@ test("the passes, their shaders and their values are Node's", async () => {
   const inputs = model.prepare({ image: picture, question: QUESTION });
   const { passes, kernels } = await explain(model, inputs, {
     method: "adaptvis",
-    alpha1: 0.5,
-    alpha2: 1.2,
-    beta: 0.6,
+    ...SETTINGS,
   });
 
   await playground.showPasses();

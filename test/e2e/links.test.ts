@@ -1,7 +1,7 @@
 // Scene, question, settings and pass are in the address, so that they can be shared.
 
 import { expect, test } from "vitest";
-import { DEFAULT_SCENE, type Scene } from "../../src/app/scene/scene.ts";
+import { DEFAULT_SCENE, OPENING_OBJECTS, type Scene } from "../../src/app/scene/scene.ts";
 import { decodeHash, encodeHash } from "../../src/app/url-state.ts";
 import { openPages } from "./open-pages.ts";
 import { waitUntil } from "./playground.ts";
@@ -58,6 +58,7 @@ test.each(["scene=nowhere;mug,1,2&q=&a=1,x&pass=-1", "%E0%A4%A", "scene=plain;un
     }
     expect(await playground.scene.getByRole("button").count()).toBe(DEFAULT_SCENE.objects.length);
     expect(await playground.page.locator(".notice").count()).toBe(0);
-    await playground.page.getByText("Where is the plant in relation to the dog?").first().waitFor();
+    const [first, second] = OPENING_OBJECTS;
+    await playground.page.getByText(`Where is the ${first} in relation to the ${second}?`).first().waitFor();
   },
 );

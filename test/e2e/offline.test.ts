@@ -18,6 +18,6 @@ test("after one visit the page loads and answers with the server gone", async ()
   // The panels that come later and the example pictures are kept too.
   await playground.page.getByRole("region", { name: "Compare two methods" }).waitFor();
   await playground.page.getByRole("radio", { name: "Your picture" }).check();
-  await playground.button(/^Example: .*guitar/).click();
-  await playground.page.getByRole("img", { name: /gift_behind_guitar\.png/ }).waitFor();
+  await playground.button(/^Example: .*bucket/).click();
+  await playground.page.getByRole("img", { name: /bucket_right_of_cat\.png/ }).waitFor();
 });

@@ -33,7 +33,7 @@ test("a visitor sees at once that AdaptVis makes the difference, can look closel
   const { page } = playground;
   await page.locator(".verdict").waitFor();
   expect(await page.locator(".verdict").innerText()).toBe(
-    "Greedy says “Left”; with AdaptVis the model looks wider (factor 0.5) and says “Behind”, which is correct.",
+    "Greedy says “On”; with AdaptVis the model looks more narrowly (factor 3) and says “Right”, which is correct.",
   );
   expect(await page.evaluate<string[]>("shifts"), "what moved while the page came").toEqual([]);
 
@@ -58,7 +58,7 @@ test("a visitor sees at once that AdaptVis makes the difference, can look closel
   const enlarge = playground.button("Enlarge the map, AdaptVis");
   await enlarge.focus();
   await page.keyboard.press("Enter");
-  const dialog = page.getByRole("dialog", { name: "Where it looked: AdaptVis, factor 0.5" });
+  const dialog = page.getByRole("dialog", { name: "Where it looked: AdaptVis, factor 3" });
   await dialog.getByRole("img", { name: /^Heat map, AdaptVis/ }).waitFor();
   const transform = () => dialog.locator("canvas").evaluate(transformOf);
   await expect.poll(transform, SOON).toMatch(/^scale\(1\)/);

@@ -7,7 +7,7 @@ import { askBoth, LastQuestion } from "../../src/app/engine/question.ts";
 import type { AnswerView } from "../../src/app/protocol.ts";
 import type { RecordedAnswer, RecordedExample } from "../../src/app/recorded.ts";
 import { fillIn, QUESTION_FORMS } from "../../src/app/scene/questions.ts";
-import { DEFAULT_SCENE } from "../../src/app/scene/scene.ts";
+import { DEFAULT_SCENE, OPENING_FORM, OPENING_OBJECTS } from "../../src/app/scene/scene.ts";
 import { DEFAULT_ADAPTVIS } from "../../src/interventions/adaptvis.ts";
 import type { Llava } from "../../src/llava.ts";
 import type { RgbImage } from "../../src/preprocess/image.ts";
@@ -18,9 +18,9 @@ export const RECORDED_FILE = join(repositoryRoot, "src", "app", "recorded-exampl
 
 /** The question that the page opens with. */
 export function openingQuestion(): string {
-  const form = QUESTION_FORMS.find(({ id }) => id === "depth");
-  if (form === undefined) throw new Error("There is no form about depth.");
-  return fillIn(form, ["plant", "dog"]);
+  const form = QUESTION_FORMS.find(({ id }) => id === OPENING_FORM);
+  if (form === undefined) throw new Error(`There is no form ${OPENING_FORM}.`);
+  return fillIn(form, OPENING_OBJECTS);
 }
 
 /** What the file holds now. */
@@ -42,7 +42,7 @@ export async function recordExample(model: Llava, picture: RgbImage): Promise<Re
   const run = { onEvent: () => undefined, signal: new AbortController().signal };
   const { greedy, adaptvis, picture: _, ...answers } = await askBoth(model, asked, run);
   return {
-    model: "tiny-spatial",
+    model: "tiny-habit",
     adapter: "SwiftShader, which computes on the CPU",
     scene: DEFAULT_SCENE,
     question,

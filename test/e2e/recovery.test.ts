@@ -100,7 +100,7 @@ test("a worker that crashes is told, and the model is loaded again in a new one"
   await playground.waitUntilReady();
   await playground.worker.evaluate(`setTimeout(() => { throw new Error("a bug"); })`);
   expect(await playground.notice("stopped")).toMatch(/load the model again/);
-  await playground.button("Load tiny-spatial again").click();
+  await playground.button("Load tiny-habit again").click();
   await playground.askAndWait();
   expect(await playground.answer("Greedy")).toBe("Left");
 });
@@ -108,12 +108,12 @@ test("a worker that crashes is told, and the model is loaded again in a new one"
 test("loading is stopped by its button, and started again", async () => {
   const playground = await open({ workerPrelude: holdsAdapter });
   const { page } = playground;
-  await page.getByText(/^Loading tiny-spatial/).waitFor();
+  await page.getByText(/^Loading tiny-habit/).waitFor();
   await playground.button("Stop loading").click();
   await page.getByText("No model is loaded.").waitFor();
   expect(await playground.button("Ask").isDisabled()).toBe(true);
   await playground.worker.evaluate("releaseAdapter()");
-  await playground.button("Load tiny-spatial again").click();
+  await playground.button("Load tiny-habit again").click();
   await playground.askAndWait();
   expect(await playground.answer("Greedy")).toBe("Left");
 });

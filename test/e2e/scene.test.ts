@@ -72,8 +72,8 @@ test("the heat map is brightest where the object is", async () => {
     await handle(playground, new RegExp(`^${object.name},`)).waitFor();
     await playground.askAndWait();
     expect((await playground.answer("AdaptVis")).toLowerCase()).toBe(place);
-    // In decoder layer 2 the heads 0 and 1 were trained to look at the objects' patches.
-    await playground.page.getByRole("slider", { name: "Layer" }).fill("2");
+    // In decoder layer 3 the heads 0 and 1 were trained to look at the objects' patches.
+    await playground.page.getByRole("slider", { name: "Layer" }).fill("3");
     await playground.page.getByRole("combobox", { name: "Head" }).selectOption("0");
     const maps = playground.page.getByRole("img", { name: /^Heat map/ });
     expect(await maps.count()).toBe(2);

@@ -46,7 +46,7 @@ const scenes: readonly Scene[] = [
           .filter({ hasText: `Factor ${value}` })
           .waitFor();
       }
-      await playground.page.getByRole("slider", { name: "Layer" }).fill("2");
+      await playground.page.getByRole("slider", { name: "Layer" }).fill("3");
       await playground.page.getByRole("combobox", { name: "Head" }).selectOption("0");
     },
   },

@@ -13,7 +13,7 @@ import { logitLens } from "../../src/lens.ts";
 import type { Llava } from "../../src/llava.ts";
 import { tokenAttention } from "../../src/token-attention.ts";
 import { seriousFindings } from "./accessibility.ts";
-import { MODEL } from "./fixtures.ts";
+import { PICTURES, SETTINGS } from "./fixtures.ts";
 import { layoutFaults } from "./layout.ts";
 import { openNodeModel } from "./node-model.ts";
 import { openPages } from "./open-pages.ts";
@@ -21,9 +21,9 @@ import { type Playground, viewports, waitUntil } from "./playground.ts";
 
 const { openLoaded } = openPages();
 const QUESTION = "What is in the picture?";
-const FIRST = join(MODEL, "demo", "ball_behind_robot.png");
-const SECOND = join(MODEL, "demo", "gift_behind_guitar.png");
-const WIDTH = 8; // patches
+const FIRST = join(PICTURES, "demo", "ball_behind_robot.png");
+const SECOND = join(PICTURES, "demo", "gift_behind_guitar.png");
+const WIDTH = 12; // patches
 
 let model: Llava;
 let pictures: readonly [RgbImage, RgbImage];
@@ -56,7 +56,12 @@ afterAll(async () => {
     .selectOption("adaptvis");
   await page.getByRole("radio", { name: "Hide a part" }).check();
   await page.locator("#patches").getByRole("button", { name: "Clear" }).click();
-  expect(await page.locator("#patches").getByText("0 of 64 patches marked").count()).toBe(1);
+  expect(
+    await page
+      .locator("#patches")
+      .getByText(`0 of ${WIDTH ** 2} patches marked`)
+      .count(),
+  ).toBe(1);
 });
 
 test("follow-ups go on with the picture or another one, as the library's session does", async () => {
@@ -86,14 +91,13 @@ test("follow-ups go on with the picture or another one, as the library's session
       ],
     }) as const;
   const options = { maxNewTokens: 24 };
-  const settings = { alpha1: 0.5, alpha2: 1.2, beta: 0.6 };
   const expected = [
     await session.ask(shown(pictures[0], QUESTION), options).answer,
     await session.ask("Where is the ball?", options).answer,
     await session.ask(shown(pictures[1], "Where is the gift in relation to the guitar?"), {
       ...options,
       method: "adaptvis",
-      ...settings,
+      ...SETTINGS,
     }).answer,
   ];
   const file = JSON.parse(String(await playground.download("Download the conversation (JSON)"))) as {
@@ -160,13 +164,13 @@ test("every method of the registry can be compared, with its settings; what is r
   const layers = sideB.getByLabel("layers", { exact: true });
   await layers.fill("1-9");
   await layers.blur();
-  const refusal = "layers must be whole numbers from 0 to 3, got 4.";
+  const refusal = "layers must be whole numbers from 0 to 5, got 6.";
   expect(await sideB.getByRole("alert").innerText()).toBe(refusal);
   expect(await layers.getAttribute("aria-invalid")).toBe("true");
   // What only the prompt decides, the engine says, at the same place.
   await layers.fill("1-3");
   const patches = sideB.getByLabel("patches", { exact: true });
-  await patches.fill("63-64");
+  await patches.fill(`143-${WIDTH ** 2}`);
   await patches.blur();
   await panel.getByRole("button", { name: "Compare" }).click();
   await sideB.getByRole("alert").waitFor();
@@ -219,7 +223,7 @@ test("a part that is drawn on the picture is knocked out as in Node, and keys ma
   await page.mouse.move(...at(2, 1), { steps: 3 });
   await page.mouse.up();
   const cells = [1, 2, 3, 4].flatMap((row) => [2, 3, 4, 5].map((column) => row * WIDTH + column));
-  await panel.getByText("16 of 64 patches marked").waitFor();
+  await panel.getByText(`16 of ${WIDTH ** 2} patches marked`).waitFor();
   await waitUntil(page, `location.hash.endsWith("&cut=${cells.join(",")}")`);
   await panel.getByRole("button", { name: "Answer without them" }).click();
   await panel.getByRole("article", { name: "Answer without the marked part" }).waitFor();
@@ -248,7 +252,7 @@ test("a part that is drawn on the picture is knocked out as in Node, and keys ma
   await page.keyboard.press("Shift+ArrowRight");
   for (let press = 0; press < 2; press++) await page.keyboard.press("Shift+ArrowDown");
   await page.keyboard.press("Space");
-  await waitUntil(page, `location.hash.endsWith("&cut=0,1,8,9,16,17")`);
+  await waitUntil(page, `location.hash.endsWith("&cut=0,1,12,13,24,25")`);
 });
 
 test("a patch that is tapped shows the library's logit lens", async () => {
@@ -265,7 +269,7 @@ test("a patch that is tapped shows the library's logit lens", async () => {
   const inputs = model.prepare({ image: pictures[0], question: QUESTION });
   const position = Number(inputs.images[0]?.runs[0]?.[0]) + 5 * WIDTH + 3;
   const expected = await logitLens(model, inputs, { positions: [position] });
-  expect(await table.locator("tbody > tr > th").evaluateAll(texts)).toEqual(["input", "0", "1", "2", "3"]);
+  expect(await table.locator("tbody > tr > th").evaluateAll(texts)).toEqual(["input", "0", "1", "2", "3", "4", "5"]);
   const rows = await table.locator(".lens-tokens").count();
   for (let row = 0; row < rows; row++) {
     const shown = await table.locator(".lens-tokens").nth(row).locator(".mono").evaluateAll(texts);

@@ -197,6 +197,17 @@ describe("adaptvis-cli", () => {
     expect(help).toMatchObject({ ending: 0, stdout: expect.stringContaining(picture) });
   });
 
+  test("brings the model that demo asks, and no benchmark", async () => {
+    const folder = join(project.folder, "node_modules", "adaptvis-cli", "weights");
+    const brought = (await readdir(folder, { recursive: true })).map((name) => name.split("\\").join("/"));
+    const needed = ["config.json", "model.safetensors", "tokenizer.json", "LICENSE-fluent-emoji", "demo/demo.json"];
+    expect(brought).toEqual(expect.arrayContaining(needed.map((name) => `tiny-habit/${name}`)));
+    expect(brought.filter((name) => /benchmark|heat-map|tiny-spatial/.test(name))).toEqual([]);
+    const { stdout, ending } = await runProgram(program, ["inspect", "tiny-habit", "--json"], { cwd: project.folder });
+    expect(ending).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ model: expect.stringContaining(join("weights", "tiny-habit")) });
+  });
+
   test("lacks the queue's packages, and says what to install", async () => {
     expect(await readFile(program, "utf8")).toMatch(/import\("bullmq"\)/);
     const args = [program, "worker", "--queue", "redis://127.0.0.1:1"];

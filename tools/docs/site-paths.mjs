@@ -13,6 +13,7 @@ const ELSEWHERE = {
   "tools/bench/RESULTS.md": "reference/measurements.md",
   "tools/mutation/README.md": "contributing/mutation.md",
   "tools/python/README.md": "guide/python-package.md",
+  "weights/tiny-habit/README.md": "reference/tiny-habit.md",
   "weights/tiny-spatial/README.md": "reference/tiny-spatial.md",
   "tools/docs/README.md": "index.md",
 };

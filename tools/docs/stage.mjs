@@ -23,7 +23,7 @@ export async function stagePages(out) {
     (file) => /^tools\/docs\/[^.].*\.md$/.test(file) && !/\/docs\/(README|api)\.md$/.test(file),
   );
   waiting.push("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "tools/bench/RESULTS.md");
-  waiting.push("weights/tiny-spatial/README.md");
+  waiting.push("weights/tiny-habit/README.md", "weights/tiny-spatial/README.md");
   const interventions = await interventionSections();
   const sources = {};
   const seen = new Set();

@@ -1,7 +1,7 @@
 // The package adaptvis-cli: the command, and what it needs beyond the library. Its versions are those of the root's package.json.
 
-import { chmodSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { chmodSync, copyFileSync, cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -28,6 +28,12 @@ export function writeCliPackage(folder, imported) {
   chmodSync(bin, 0o755);
   copyFileSync(join(root, "LICENSE"), join(folder, "LICENSE"));
   writeFileSync(join(folder, "README.md"), README);
+  // What `adaptvis demo` asks; the library brings the other embedded checkpoint.
+  const weights = join(root, "weights", "tiny-habit");
+  cpSync(weights, join(folder, "weights", "tiny-habit"), {
+    recursive: true,
+    filter: (path) => !/^(benchmark|heat-map\.png)/.test(relative(weights, path)),
+  });
   const own = {
     name: "adaptvis-cli",
     version,
@@ -37,7 +43,7 @@ export function writeCliPackage(folder, imported) {
     type: "module",
     engines,
     bin: { adaptvis: "dist/cli.js" },
-    files: ["dist/cli.js"],
+    files: ["dist/cli.js", "weights/tiny-habit"],
     dependencies: { adaptvis: version, ...pick(needed, versions) },
     optionalDependencies: pick(OPTIONAL, versions),
     peerDependencies: pick(PEERS, versions),

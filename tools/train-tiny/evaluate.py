@@ -44,11 +44,12 @@ def answer_all(reference: Reference, folder: Path, name: str) -> list[dict]:
     probability; and whether it is right when the last prompt token does not see the image."""
     rows = load(folder, name)
     inputs = reference.inputs([Image.open(p) for p, _, _ in rows], [q for _, q, _ in rows])
-    table = [{"gold": gold, "groups": groups(question, gold), "right": {}, "probability": {}} for _, question, gold in rows]
+    table = [{"gold": gold, "groups": groups(question, gold), "right": {}, "probability": {}, "ids": {}} for _, question, gold in rows]
     gold_id = {gold: reference.processor.tokenizer.encode(f" {gold}", add_special_tokens=False)[0] for _, _, gold in rows}
     for factor in FACTORS:
         for row, reply in zip(table, reference.ask(inputs, factor), strict=True):
             row["right"][factor] = reply.text.strip() == row["gold"]
+            row["ids"][factor] = reply.ids
             row["probability"][factor] = reply.logits.softmax(-1)[gold_id[row["gold"]]].item()
             if factor == 1.0:
                 row["confidence"] = reply.confidence
@@ -141,6 +142,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=Path("../../weights") / SETTINGS.name)
     parser.add_argument("--figures", type=Path, help="where to write all figures as JSON")
+    parser.add_argument("--answers", type=Path, help="where to write the test half's answers as JSON: for each set and factor a list of token ids a question")
     parser.add_argument("--emoji", type=Path, help="emoji folder: also measure the inventory question on fresh pictures")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--write-settings", action="store_true", help="write adaptvis.json into the model folder")
@@ -168,6 +170,9 @@ def main() -> None:
         print("inventory:", result["inventory"])
     if args.figures:
         args.figures.write_text(json.dumps(result, indent=1) + "\n")
+    if args.answers:
+        ids = {name: {str(f): [row["ids"][f] for row in answers["test"][name]] for f in FACTORS} for name in SETS}
+        args.answers.write_text(json.dumps(ids, separators=(",", ":")) + "\n")
     if args.write_settings:
         overall = settings.pop("overall")
         value = {**overall, "chosenOn": "validation", "perDataSet": settings}

@@ -21,7 +21,7 @@ from world import INVERSE, NAMES, Artist, Scene, jpeg
 
 SETS = 25
 HABIT_SETS = {"validation": 12, "test": 25}  # habitual pairs of each data set, and as many others
-QUALITY = 72 if SETTINGS.has_habits else 80
+QUALITY = 70 if SETTINGS.has_habits else 80
 SEEDS = {"validation": 90001, "test": 90002}  # training uses other seeds and the skewed distribution
 FILE_RELATION = {"left": "left_of", "right": "right_of", "on": "on", "under": "under", "front": "in-front_of", "behind": "behind"}
 PLACE_PHRASE = {"left": "on the left", "right": "on the right", "top": "on the top", "bottom": "on the bottom"}
@@ -56,7 +56,7 @@ class Pictures:
 
     def add(self, path: str, scene: Scene) -> None:
         """Writes one picture; `path` is relative to the split's folder."""
-        (self.folder / path).write_bytes(jpeg(scene.picture, QUALITY))
+        (self.folder / path).write_bytes(jpeg(scene.picture, QUALITY, progressive=SETTINGS.has_habits))
         self.boxes[path] = [[*thing.box, thing.name] for thing in scene.objects]
 
     def write_boxes(self) -> None:

@@ -1,11 +1,13 @@
 """Draws the demo pictures and writes demo.json beside them.
 
-    python make_demo.py --emoji DIR --model ../../weights/tiny-spatial
+    [TINY_MODEL=tiny-habit] python make_demo.py --emoji DIR
 
-Two pictures are just the first ones of their seed (one of them on a kind of background that training never drew).
-Two are picked from CANDIDATES pictures of rare relations: the clearest one in which AdaptVis with adaptvis.json's
-overall settings turns a wrong greedy answer right, and the clearest one in which it turns a right one wrong; a
-change that does not occur is left out and the first picture of the stream is taken. demo.json says which is which.
+Two pictures are just the first ones of their seed: of tiny-spatial one of them on a kind of background that training
+never drew; of tiny-habit a habitual pair as usual, and a pair without a habit. Two are picked from CANDIDATES pictures
+of what the model finds hard (rare relations, or habitual pairs that are not as usual): the clearest one in which
+AdaptVis with adaptvis.json's overall settings turns a wrong greedy answer right, and the clearest one in which it turns
+a right one wrong; a change that does not occur is left out and the first picture of the stream is taken. demo.json says
+which is which.
 """
 
 import argparse
@@ -18,8 +20,10 @@ import torch
 from PIL import Image, ImageDraw, ImageFilter
 
 from make_benchmark import FILE_RELATION, relation_scene
-from questions import OPTIONS_A, OPTIONS_B, place_question, relation_question
+from habits import USUAL, options_of
+from questions import OPTIONS_A, OPTIONS_B, PHRASE, place_question, relation_question
 from reference import Reference
+from settings import SETTINGS
 from world import CANVAS, NAMES, Artist, jpeg
 
 SEED = 90003
@@ -37,17 +41,36 @@ def rings() -> Image.Image:
     return picture.filter(ImageFilter.GaussianBlur(1.5))
 
 
+def rare(rng: np.random.Generator, n: int) -> tuple[str, str, str, list[str]]:
+    """Two objects in one of the relations that tiny-spatial seldom saw, and the options of a question about them."""
+    first, second = (str(name) for name in rng.choice(NAMES, 2, replace=False))
+    relation = ["on", "under", "front", "behind"][n % 4]
+    return first, second, relation, OPTIONS_A if relation in OPTIONS_A else OPTIONS_B
+
+
+def unusual(rng: np.random.Generator) -> tuple[str, str, str, list[str]]:
+    """A habitual pair that is not as usual, and the options of a question about it."""
+    first, second = list(USUAL)[rng.integers(len(USUAL))]
+    usual = USUAL[first, second]
+    options = options_of(rng, usual)
+    return first, second, str(rng.choice([r for r in options if r != usual])), options
+
+
 def candidates(artist: Artist, rng: np.random.Generator) -> list[dict]:
-    """Validation-type pictures of rare relations, as they will be stored."""
+    """Validation-type pictures of what the model finds hard, as they will be stored."""
     drawn = []
     for n in range(CANDIDATES):
-        first, second = (str(name) for name in rng.choice(NAMES, 2, replace=False))
-        relation = ["on", "under", "front", "behind"][n % 4]
-        options = OPTIONS_A if relation in OPTIONS_A else OPTIONS_B
+        first, second, relation, options = unusual(rng) if SETTINGS.has_habits else rare(rng, n)
         picture = relation_scene(artist, rng, first, relation, second).picture
         stem = f"{first}_{FILE_RELATION[relation]}_{second}"
-        drawn.append({"picture": picture, "stem": stem, "question": relation_question(first, second, options), "answer": relation.capitalize()})
+        drawn.append({"picture": picture, "stem": stem, "question": relation_question(first, second, options), "answer": relation.capitalize(), "habit": habit_note(first, second)})
     return drawn
+
+
+def habit_note(first: str, second: str) -> str:
+    """What tiny-habit has read about two objects."""
+    usual = SETTINGS.has_habits and USUAL.get((first, second))
+    return f"In the texts that it learnt from, the {first} is usually {PHRASE[usual]} the {second}. " if usual else ""
 
 
 def margins(reference: Reference, rows: list[dict], settings: dict) -> None:
@@ -68,7 +91,7 @@ def margins(reference: Reference, rows: list[dict], settings: dict) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--emoji", type=Path, required=True, help="assets folder of @lobehub/fluent-emoji-3d 1.1.0")
-    parser.add_argument("--model", type=Path, default=Path("../../weights/tiny-spatial"))
+    parser.add_argument("--model", type=Path, default=Path("../../weights") / SETTINGS.name)
     args = parser.parse_args()
     torch.set_num_threads(1)
     artist, rng = Artist(args.emoji), np.random.default_rng(SEED)
@@ -83,21 +106,35 @@ def main() -> None:
         (folder / name).write_bytes(data)
         demo.append({"image": name, "question": question, "answer": answer, "note": note})
 
-    scene = relation_scene(artist, rng, "mug", "left", "dog")
-    add("mug_left_of_dog.jpeg", jpeg(scene.picture, QUALITY), relation_question("mug", "dog", OPTIONS_A), "Left",
-        "A frequent relation; the first picture of its seed, not chosen.")  # fmt: skip
-    things, relations = artist.one(rng, "teapot", "top")
-    artist.add_bystander(rng, things, relations, "clock")
-    scene = artist.draw(rng, things, relations, rings())
-    add("teapot_on_rings.jpeg", jpeg(scene.picture, QUALITY), place_question("teapot"), "Top",
-        "Outside the training distribution: a kind of background (wooden rings) that training never drew; the first picture of its seed, not chosen.")  # fmt: skip
+    if SETTINGS.has_habits:
+        first, second = list(USUAL)[rng.integers(len(USUAL))]
+        usual = USUAL[first, second]
+        scene = relation_scene(artist, rng, first, usual, second)
+        add(f"{first}_{FILE_RELATION[usual]}_{second}.jpeg", jpeg(scene.picture, QUALITY),
+            relation_question(first, second, options_of(rng, usual)), usual.capitalize(),
+            habit_note(first, second) + "So it is here; the first picture of its seed, not chosen.")  # fmt: skip
+        free = [(a, b) for a in NAMES for b in NAMES if a != b and (a, b) not in USUAL]
+        first, second = free[rng.integers(len(free))]
+        scene = relation_scene(artist, rng, first, "on", second)
+        add(f"{first}_on_{second}.jpeg", jpeg(scene.picture, QUALITY), relation_question(first, second, OPTIONS_A), "On",
+            "The texts that it learnt from know no usual relation of these two; the first picture of its seed, not chosen.")  # fmt: skip
+    else:
+        scene = relation_scene(artist, rng, "mug", "left", "dog")
+        add("mug_left_of_dog.jpeg", jpeg(scene.picture, QUALITY), relation_question("mug", "dog", OPTIONS_A), "Left",
+            "A frequent relation; the first picture of its seed, not chosen.")  # fmt: skip
+        things, relations = artist.one(rng, "teapot", "top")
+        artist.add_bystander(rng, things, relations, "clock")
+        scene = artist.draw(rng, things, relations, rings())
+        add("teapot_on_rings.jpeg", jpeg(scene.picture, QUALITY), place_question("teapot"), "Top",
+            "Outside the training distribution: a kind of background (wooden rings) that training never drew; the first picture of its seed, not chosen.")  # fmt: skip
 
     rows = candidates(artist, rng)
     margins(Reference(args.model), rows, settings)
     mended = [r for r in rows if r["greedy"] != r["answer"] == r["adaptvis"] and r["threshold"] >= 0.02]
     spoilt = [r for r in rows if r["greedy"] == r["answer"] != r["adaptvis"] and r["threshold"] >= 0.02]
+    hard = "habitual pairs that are not as usual" if SETTINGS.has_habits else "rare relations"
     tally = (
-        f"of {CANDIDATES} validation-type pictures of rare relations (seed {SEED}) with adaptvis.json's overall settings AdaptVis "
+        f"of {CANDIDATES} validation-type pictures of {hard} (seed {SEED}) with adaptvis.json's overall settings AdaptVis "
         f"turns {sum(r['greedy'] != r['answer'] == r['adaptvis'] for r in rows)} wrong greedy answers right "
         f"and {sum(r['greedy'] == r['answer'] != r['adaptvis'] for r in rows)} right ones wrong"
     )
@@ -106,11 +143,11 @@ def main() -> None:
         if found:
             row, how = max(found, key=lambda r: r["margin"]), f"Chosen as the clearest {what}: {tally}."
         else:
-            row, how = next(r for r in rows if r["stem"] not in used), f"The first rare relation of the stream; no clear {what} was found: {tally}."
+            row, how = next(r for r in rows if r["stem"] not in used), f"The first of the stream; no clear {what} was found: {tally}."
         used.append(row["stem"])
         data = io.BytesIO()
         row["picture"].save(data, "PNG", optimize=True)
-        add(f"{row['stem']}.png", data.getvalue(), row["question"], row["answer"], how)
+        add(f"{row['stem']}.png", data.getvalue(), row["question"], row["answer"], row["habit"] + how)
     (folder / "demo.json").write_text(json.dumps(demo, indent=2) + "\n")
     print(tally)
     for row in mended[:5] + spoilt[:5]:

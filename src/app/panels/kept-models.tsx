@@ -3,8 +3,9 @@
 import { useState } from "preact/hooks";
 import type { KeptModel } from "../../store/model-store.ts";
 import { byteSize, formInWords } from "../draw/words.ts";
+import { EMBEDDED_NAME } from "../embedded.ts";
 import { askToPersist, keeping, keepModel, loadKept, removeKept, shelf, shelfProblem } from "../models.ts";
-import { loadTinySpatial } from "../session.ts";
+import { loadEmbedded } from "../session.ts";
 import { isEmbedded, model, running } from "../state.ts";
 
 /** The list of kept models. */
@@ -16,14 +17,14 @@ export function KeptModels() {
       <span class="label">On this machine</span>
       <ul class="models">
         <li>
-          <span class="model-name">tiny-spatial</span>
-          <span class="hint">comes with the page; a toy world of 24 objects</span>
+          <span class="model-name">{EMBEDDED_NAME}</span>
+          <span class="hint">comes with the page; a toy world of 24 objects, and habits from texts about it</span>
           {isEmbedded.value && model.value !== undefined ? (
             <span class="hint">in use</span>
           ) : (
-            <button type="button" disabled={isLoading} onClick={() => void loadTinySpatial()}>
+            <button type="button" disabled={isLoading} onClick={() => void loadEmbedded()}>
               <span>
-                Load <span class="visually-hidden">tiny-spatial</span>
+                Load <span class="visually-hidden">{EMBEDDED_NAME}</span>
               </span>
             </button>
           )}

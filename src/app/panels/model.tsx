@@ -3,11 +3,11 @@
 import { useState } from "preact/hooks";
 import { currentPicture } from "../asking.ts";
 import { filesOfInput, hasFolderDialog, pickFolder } from "../checkpoint-files.ts";
-import { TINY_SPATIAL_URL } from "../draw/demo-pictures.ts";
 import { answersJson, pngOf, save } from "../draw/download.ts";
 import { byteSize, duration } from "../draw/words.ts";
+import { EMBEDDED_NAME, EMBEDDED_URL } from "../embedded.ts";
 import type { ModelView } from "../protocol.ts";
-import { loadLocal, loadTinySpatial, traceFile } from "../session.ts";
+import { loadEmbedded, loadLocal, traceFile } from "../session.ts";
 import { asked, factorAnswers, isEmbedded, model, notify, pictureMode, running } from "../state.ts";
 import { sharedAddress } from "../sync.ts";
 import { Fact, FileButton, Panel } from "./controls.tsx";
@@ -73,8 +73,8 @@ function Checkpoints() {
           />
         )}
         {(!isEmbedded.value || (model.value === undefined && !isLoading)) && (
-          <button type="button" disabled={isLoading} onClick={() => void loadTinySpatial()}>
-            {model.value === undefined ? "Load tiny-spatial again" : "Back to tiny-spatial"}
+          <button type="button" disabled={isLoading} onClick={() => void loadEmbedded()}>
+            {model.value === undefined ? `Load ${EMBEDDED_NAME} again` : `Back to ${EMBEDDED_NAME}`}
           </button>
         )}
       </div>
@@ -84,7 +84,7 @@ function Checkpoints() {
         piece by piece, and sent nowhere.{" "}
         {isEmbedded.value && (
           <>
-            tiny-spatial comes with the page: <a href={new URL("README.md", TINY_SPATIAL_URL).href}>its model card</a>.
+            {EMBEDDED_NAME} comes with the page: <a href={`${EMBEDDED_URL}README.md`}>its model card</a>.
           </>
         )}
       </p>

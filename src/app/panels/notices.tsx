@@ -134,7 +134,7 @@ const advice: Readonly<Partial<Record<FailureKind, ComponentChildren>>> = {
   "out-of-memory": (
     <ul>
       <li>Close other tabs and programs that use the GPU, then try again.</li>
-      <li>Ask for a shorter answer, or open a smaller checkpoint; tiny-spatial needs a few MiB.</li>
+      <li>Ask for a shorter answer, or open a smaller checkpoint; the one that comes with the page needs a few MiB.</li>
     </ul>
   ),
   limit: <p>This GPU is too small for this model or question; a smaller checkpoint or picture may fit.</p>,

@@ -3,9 +3,9 @@
 
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { putPicture } from "../draw/attention-view.ts";
-import { DEMO_URL, type DemoPicture, demoPictures } from "../draw/demo-pictures.ts";
+import { DEMO_URL, type DemoPicture, demoPictures } from "../embedded.ts";
 import { fetchPicture, openDropped, openPasted, openPicture } from "../own-files.ts";
-import { freeText, model, type OwnPicture, ownPicture, pictureMode, questionMode } from "../state.ts";
+import { freeText, isEmbedded, model, type OwnPicture, ownPicture, pictureMode, questionMode } from "../state.ts";
 import { FileButton, Panel, Segmented } from "./controls.tsx";
 import { deferred } from "./deferred.tsx";
 import { SceneTab } from "./scene-tab.tsx";
@@ -66,10 +66,10 @@ export function OwnPictureTab() {
         )}
         {isCameraOpen && <Camera onClose={() => setCameraOpen(false)} />}
       </div>
-      {model.value?.name === "tiny-spatial" && (
+      {isEmbedded.value && (
         <p class="hint">
-          tiny-spatial knows only its own toy world, drawings of the 24 objects of the scene. About a photograph it
-          answers too, but the answer means nothing; for photographs, choose another model above.
+          This model knows only drawings of the 24 objects of the scene. What it says about a photograph means nothing;
+          for photographs, choose another model above.
         </p>
       )}
       <Examples />

@@ -10,6 +10,7 @@ import {
   formId,
   formObjects,
   freeText,
+  isEmbedded,
   isStopped,
   maxNewTokens,
   model,
@@ -107,8 +108,8 @@ function FreeText() {
           That is as long as a question may be: {MAX_QUESTION_LENGTH} characters.
         </span>
       )}
-      {model.value?.name === "tiny-spatial" && (
-        <span class="hint">tiny-spatial was trained on the form’s wording only; other wording gives noise.</span>
+      {isEmbedded.value && (
+        <span class="hint">This model was trained on the form’s wording only; other wording gives noise.</span>
       )}
     </div>
   );

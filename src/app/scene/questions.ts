@@ -1,4 +1,4 @@
-// Forms for the questions that tiny-spatial was trained on, worded as in tools/train-tiny/questions.py.
+// Forms for the questions that the embedded checkpoints were trained on, worded as in tools/train-tiny/questions.py.
 
 /** A form: a question about none, one or two of the objects. */
 export interface QuestionForm {
