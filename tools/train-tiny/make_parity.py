@@ -1,8 +1,8 @@
 """Writes Hugging Face's numbers for a few benchmark questions, for the engine's parity tests.
 
-    python make_parity.py --out parity.safetensors [--model ../../weights/tiny-spatial]
+    [TINY_MODEL=tiny-habit] python make_parity.py --out parity.safetensors
 
-Per question i: q{i}.input_ids [T], q{i}.pixel_values [3, 112, 112] (PIL backend), and per factor f:
+Per question i: q{i}.input_ids [T], q{i}.pixel_values [3, side, side] (PIL backend), and per factor f:
 q{i}.logits.{f} [vocabulary] of the first step and q{i}.generated.{f} (greedy ids, EOS included). The JSON beside it
 names pictures, questions, answers and versions.
 """
@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from evaluate import SETS, load
 from questions import PROMPT
 from reference import Reference
+from settings import SETTINGS
 
 FACTORS = [1.0, 0.5, 1.5]
 ROWS = {"Controlled_A": [0, 2], "Controlled_B": [1, 3], "COCO_one": [2, 4]}
@@ -27,7 +28,7 @@ ROWS = {"Controlled_A": [0, 2], "Controlled_B": [1, 3], "COCO_one": [2, 4]}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=Path("../../weights/tiny-spatial"))
+    parser.add_argument("--model", type=Path, default=Path("../../weights") / SETTINGS.name)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     torch.set_num_threads(1)

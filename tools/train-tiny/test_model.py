@@ -1,6 +1,6 @@
 """The packed training forward pass gives the logits of Hugging Face's, on the checkpoint in f32.
 
-    python test_model.py [--model ../../weights/tiny-spatial]
+    [TINY_MODEL=tiny-habit] python test_model.py
 """
 
 import argparse
@@ -14,6 +14,7 @@ from evaluate import SETS, load
 from model import TinyLlava, load_config
 from questions import PROMPT
 from reference import Reference
+from settings import SETTINGS
 from world import to_model_side
 
 BOUND = 2e-4  # f32, logits of magnitude about 20
@@ -21,7 +22,7 @@ BOUND = 2e-4  # f32, logits of magnitude about 20
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=Path("../../weights/tiny-spatial"))
+    parser.add_argument("--model", type=Path, default=Path("../../weights") / SETTINGS.name)
     folder = parser.parse_args().model
     torch.set_num_threads(1)
     reference = Reference(folder)
