@@ -7,9 +7,9 @@ import { readFileText } from "../checkpoint/read-file.node.ts";
 import { parseJsonFile } from "../checkpoint/source.ts";
 import { formatBytes } from "../gpu/device.ts";
 import { readArchitecture } from "../models/registry.ts";
-import { asUsage } from "./checks.ts";
+import { asUsage, modelPath } from "./checks.ts";
 import type { ModelFlags } from "./flags.ts";
-import { embeddedModel, embeddedNamed } from "./package-files.ts";
+import { embeddedNamed } from "./package-files.ts";
 import { type Session, UsageError } from "./session.ts";
 
 /** Where a model's files are, and its name in reports. */
@@ -42,13 +42,12 @@ export async function findModel(
 ): Promise<ResolvedModel> {
   const { model, revision } = flags;
   const { signal = session.signal, include } = options;
-  if (model === undefined) {
+  if (model === undefined || embeddedNamed(model) !== undefined) {
     if (revision !== undefined)
       throw new UsageError("--revision belongs to a model on the hub: give its id as --model.");
-    return { folder: embeddedModel(), name: embeddedModel(), commit: undefined };
+    const folder = modelPath({ model });
+    return { folder, name: folder, commit: undefined };
   }
-  const embedded = embeddedNamed(model);
-  if (embedded !== undefined && revision === undefined) return { folder: embedded, name: embedded, commit: undefined };
   const { onProgress, onNote, onSmallFiles, stop } = await reportDownload(session, model);
   try {
     return await asUsage(() => resolveModel(model, { revision, include, signal, onProgress, onNote, onSmallFiles }));

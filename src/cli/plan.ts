@@ -15,7 +15,7 @@ import { type MemoryPlan, PLAN_PARTS, type PlannedDevice, type PlanOptions, plan
 import type { Architecture } from "../models/architecture.ts";
 import { architectureOf, withMaxPicturePixels } from "../models/checkpoint-architecture.ts";
 import { keyValueBytes } from "../models/layers/decoder-state.ts";
-import { asUsage, wholeFrom } from "./checks.ts";
+import { asUsage, modelPath, wholeFrom } from "./checks.ts";
 import {
   byteCount,
   isFit,
@@ -26,7 +26,7 @@ import {
   plannedDevice,
 } from "./fit-memory.ts";
 import { activationsOption, autoDtypeOption, kvOption, maxPicturePixelsOption, revisionOption } from "./flags.ts";
-import { embeddedModel, embeddedNamed, examples } from "./package-files.ts";
+import { embeddedNamed, examples } from "./package-files.ts";
 import { defineCommand, type Session, styled, table, UsageError } from "./session.ts";
 import { readSpeed } from "./speed-cache.ts";
 
@@ -144,13 +144,12 @@ async function speedOf(
 }
 
 function openView(session: Session, model: string | undefined, revision: string | undefined): Promise<ModelView> {
-  const embedded = model === undefined ? embeddedModel() : embeddedNamed(model);
-  if (model !== undefined && (embedded === undefined || revision !== undefined)) {
+  if (model !== undefined && embeddedNamed(model) === undefined) {
     const onNote = (text: string) => session.note(`adaptvis: ${text}`);
     return viewModel(model, { revision, signal: session.signal, onNote });
   }
   if (revision !== undefined) throw new UsageError("--revision belongs to a model on the hub: give its id.");
-  const folder = embedded ?? embeddedModel();
+  const folder = modelPath({ model });
   return Promise.resolve({ source: fileSource(folder), name: folder, commit: undefined, downloadBytes: 0 });
 }
 
