@@ -12,6 +12,7 @@ import {
   modelCopy,
   newFolder,
   removeFolders,
+  root,
   tinyLlava,
   tinySpatial,
 } from "./command.ts";
@@ -107,6 +108,16 @@ test("demo answers every question twice and draws both", async () => {
     const { channels } = await sharp(await readFile(join(out, file))).stats();
     expect(Math.min(...channels.map(({ stdev }) => stdev))).toBeGreaterThan(20); // not blank
   }
+});
+
+test("demo without options says what the README shows of npm start", async () => {
+  const readme = await readFile(join(root, "README.md"), "utf8");
+  const [, shown = ""] = /^```text\n([^`]*^teapot_under_book[^`]*)^```/m.exec(readme) ?? [];
+  const lines = shown.split("\n").filter((line) => !/^(adaptvis: .*|…|)$| heat map /.test(line));
+  expect(lines).toHaveLength(5);
+  const { stdout, ending } = await adaptvis("demo", "--out", join(await newFolder(), "maps"));
+  expect(ending).toBe(0);
+  expect(stdout).toContain(lines.join("\n"));
 });
 
 test("demo without a demo.json is an error", async () => {
