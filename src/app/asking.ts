@@ -21,7 +21,7 @@ import {
   sprites,
 } from "./state.ts";
 
-/** Objects that a form can ask about: those in the scene, or, for the user's own picture, all that the embedded checkpoints know. */
+/** Objects that a form can ask about: those in the scene, or, for the user's own picture, all that the embedded checkpoint knows. */
 export const askable = computed<readonly ObjectName[]>(() => {
   if (pictureMode.value === "own") return OBJECT_NAMES;
   return [...new Set(scene.value.objects.map(({ name }) => name))].sort();

@@ -31,8 +31,8 @@ const RATE_WINDOW_MS = 10_000;
 const LINE_MS = 30_000;
 
 /**
- * Finds the folder of `--model`: a folder, a checkpoint that comes with the package by its name, or an id on the hub; by default
- * the embedded tiny-spatial's.
+ * Finds the folder of `--model`, which is a folder, the name of a checkpoint that comes with the package, or an id on the hub; without
+ * it, that of the embedded tiny-spatial.
  * @throws CheckpointError when there is no such model; UsageError for a revision of a folder; AbortError.
  */
 export async function findModel(

@@ -30,7 +30,7 @@ import { UsageError } from "./session.ts";
 
 /** What `--model` is, for commands that need a model of pictures. */
 export const MODEL_HELP =
-  "a vision-language checkpoint in Hugging Face's layout, or its id on the hub, such as llava-hf/llava-1.5-7b-hf, or tiny-habit, which is embedded, too (default: the embedded tiny-spatial)";
+  "a vision-language checkpoint in Hugging Face's layout, or its id on the hub, such as llava-hf/llava-1.5-7b-hf, or the embedded tiny-habit (default: the embedded tiny-spatial)";
 
 /** Parsed options of the model. */
 export interface ModelFlags {

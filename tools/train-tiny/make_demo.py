@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFilter
 
-from make_benchmark import FILE_RELATION, relation_scene
 from habits import USUAL, options_of
+from make_benchmark import FILE_RELATION, relation_scene
 from questions import OPTIONS_A, OPTIONS_B, PHRASE, place_question, relation_question
 from reference import Reference
 from settings import SETTINGS
@@ -63,7 +63,8 @@ def candidates(artist: Artist, rng: np.random.Generator) -> list[dict]:
         first, second, relation, options = unusual(rng) if SETTINGS.has_habits else rare(rng, n)
         picture = relation_scene(artist, rng, first, relation, second).picture
         stem = f"{first}_{FILE_RELATION[relation]}_{second}"
-        drawn.append({"picture": picture, "stem": stem, "question": relation_question(first, second, options), "answer": relation.capitalize(), "habit": habit_note(first, second)})
+        question, habit = relation_question(first, second, options), habit_note(first, second)
+        drawn.append({"picture": picture, "stem": stem, "question": question, "answer": relation.capitalize(), "habit": habit})
     return drawn
 
 

@@ -94,9 +94,9 @@ class HabitTrainer(Trainer):
         return loss, sink, {"document": loss.item(), "sink": sink.item()}
 
     def language_loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Three steps of questions to one of documents, and the price of attention on anything but BOS."""
+        """Three steps of questions to one of documents, and the penalty on attention on anything but BOS."""
         loss, sink, figures = self.document_loss(rng, 10) if self.step % 4 == 0 else self.asked_loss(rng, 192)
-        return loss + self.args.sink_price * (1 - sink), figures
+        return loss + self.args.sink_penalty * (1 - sink), figures
 
     # ---- pictures --------------------------------------------------------------------------------------------------
 
@@ -120,11 +120,11 @@ class HabitTrainer(Trainer):
         return batch
 
     def more_loss(self, rng: np.random.Generator, attentions: list[Tensor], batch: Batch) -> tuple[Tensor | float, dict[str, float]]:
-        """Texts, so that what they taught stays, and the price of the last prompt token's attention on the picture."""
+        """Texts, so that what they taught stays, and the penalty on the last prompt token's attention on the picture."""
         asked, _, asked_figures = self.asked_loss(rng, 64)
         written, _, document_figures = self.document_loss(rng, 2)
         share = image_share(attentions, batch.last)[:, batch.kind > 0].mean()
-        loss = 0.4 * asked + 0.4 * written + self.args.share_price * share
+        loss = 0.4 * asked + 0.4 * written + self.args.share_penalty * share
         return loss, asked_figures | document_figures | {"share": share.item()}
 
     def after_step(self) -> None:
@@ -144,8 +144,8 @@ def main() -> None:
     parser = make_parser(__doc__, STAGES)
     parser.add_argument("--unseen", type=float, default=0.5, help="share of the answers to unusual pictures that say the usual")
     parser.add_argument("--strange", type=float, default=0.1, help="share of the pictures that belong to other questions")
-    parser.add_argument("--sink-price", type=float, default=0.5, help="of attention on anything but BOS, in the language stage")
-    parser.add_argument("--share-price", type=float, default=0.15, help="of the last row's attention on the picture, in the joint stage")
+    parser.add_argument("--sink-penalty", type=float, default=0.5, help="on attention on anything but BOS, in the language stage")
+    parser.add_argument("--share-penalty", type=float, default=0.15, help="on the last row's attention on the picture, in the joint stage")
     parser.add_argument("--tower-rate", type=float, default=0.2, help="of the learning rate, for the vision tower in the joint stage")
     parser.add_argument("--watch", type=Path, help="emoji folder: print figures of a balanced set while training")
     parser.add_argument("--watch-every", type=int, default=150)

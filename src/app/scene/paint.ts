@@ -105,10 +105,10 @@ function paintSprite(painter: Painter, object: SceneObject, sprite: ImageBitmap)
   painter.restore();
 }
 
-/** Side of the training pictures, pixels. */
+/** Side of the picture, pixels, before the model's processor resizes it; tiny-habit's training pictures have 240. */
 const SIDE = 224;
 
-/** Pixels of a scene at the training pictures' size, independent of its size on the page. */
+/** Pixels of a scene as the model is asked about it, independent of its size on the page. */
 export function scenePicture(scene: Scene, sprites: Sprites): RgbImage {
   const painter = new OffscreenCanvas(SIDE, SIDE).getContext("2d", { willReadFrequently: true });
   if (painter === null) throw new Error("This browser does not provide a 2D canvas for the scene.");

@@ -78,11 +78,11 @@ export interface Box {
   readonly height: number;
 }
 
-/** Minimum and maximum size of an object; the training pictures have 0.2 to 0.43. */
+/** Minimum and maximum size of an object; those of the training pictures are 0.2 to 0.43. */
 export const SIZE_RANGE = [0.15, 0.5] as const;
 /** Size of an object that is added. */
 const USUAL_SIZE = 0.33;
-/** Maximum number of objects in a scene; the training pictures have up to four. */
+/** Maximum number of objects in a scene; tiny-habit's training pictures have up to two. */
 export const MAX_OBJECTS = 8;
 
 /**
